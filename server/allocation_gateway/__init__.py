@@ -1,0 +1,1 @@
+"""A gRPC gateway in front of Sorted's shipment allocation REST APIs."""
