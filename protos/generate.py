@@ -1,0 +1,89 @@
+"""Generates the committed Python and Go code from the .proto files beside this one.
+
+Usage: python protos/generate.py [python] [go] [deps]
+
+`deps` only lays out .deps, the google.type files that buf needs. The Go plugins are built from the versions that
+clients/go/go.mod pins, so that a fresh machine generates the same text as the last one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PROTOS = ROOT / "protos"
+PYTHON_OUT = ROOT / "clients" / "python" / "src"
+GO_OUT = ROOT / "clients" / "go"
+GO_MODULE = "github.com/allocation-gateway/allocation-gateway/clients/go"
+GOOGLE_TYPES = ("google/type/decimal.proto", "google/type/money.proto")
+
+
+def sources() -> list[str]:
+    """Returns the paths of our own .proto files, relative to protos/, in a stable order."""
+    return sorted(str(path.relative_to(PROTOS)) for path in (PROTOS / "allocation").rglob("*.proto"))
+
+
+def protoc(*arguments: str, path: str = "", only: str = "") -> None:
+    """Runs the locked protoc on our own files whose name holds `only`; `path` is put before PATH for its plugins."""
+    environment = dict(os.environ)
+    environment["PATH"] = os.pathsep.join(part for part in (path, environment["PATH"]) if part)
+    command = [
+        sys.executable,
+        "-m",
+        "grpc_tools.protoc",
+        f"-I{PROTOS}",
+        f"-I{files('google').joinpath('..')}",
+        f"-I{files('grpc_tools').joinpath('_proto')}",
+        *arguments,
+        *(name for name in sources() if only in name),
+    ]
+    subprocess.run(command, check=True, env=environment)  # noqa: S603
+
+
+def deps() -> None:
+    """Copies the google.type files that our own import to where buf looks for them."""
+    target = PROTOS / ".deps"
+    shutil.rmtree(target, ignore_errors=True)
+    for name in GOOGLE_TYPES:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(str(files("google").joinpath("..").joinpath(name)), target / name)
+
+
+def python() -> None:
+    """Writes the typed Python stubs, and makes their folders packages with type information."""
+    package = PYTHON_OUT / "allocation"
+    shutil.rmtree(package, ignore_errors=True)
+    PYTHON_OUT.mkdir(parents=True, exist_ok=True)
+    plugins = str(Path(sys.executable).parent)
+    protoc(f"--python_out={PYTHON_OUT}", f"--mypy_out={PYTHON_OUT}", path=plugins)
+    protoc(f"--grpc_python_out={PYTHON_OUT}", f"--mypy_grpc_out={PYTHON_OUT}", path=plugins, only="_service.proto")
+    (package / "__init__.py").write_text('"""Stubs of the allocation gateway."""\n')
+    (package / "v1" / "__init__.py").write_text('"""Version 1 of the allocation gateway\'s API."""\n')
+    (package / "py.typed").touch()
+
+
+def go() -> None:
+    """Writes the Go stubs with the plugins that the Go client's own module pins."""
+    with tempfile.TemporaryDirectory() as bin_dir:
+        for plugin in ("google.golang.org/protobuf/cmd/protoc-gen-go", "google.golang.org/grpc/cmd/protoc-gen-go-grpc"):
+            subprocess.run(["go", "build", "-o", bin_dir, plugin], check=True, cwd=GO_OUT)  # noqa: S603, S607
+        shutil.rmtree(GO_OUT / "allocation", ignore_errors=True)
+        module = f"module={GO_MODULE}"
+        protoc(f"--go_out={GO_OUT}", f"--go_opt={module}", f"--go-grpc_out={GO_OUT}", f"--go-grpc_opt={module}", path=bin_dir)
+
+
+def main() -> None:
+    """Runs the steps that the command line names; all of them if it names none."""
+    steps = {"deps": deps, "python": python, "go": go}
+    for name in sys.argv[1:] or steps:
+        steps[name]()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,312 @@
+"""The configuration: the only module that reads the environment, the TOML file and the key files.
+
+Each field of Settings is one setting: its type is what it accepts, its description is its documentation. The environment
+variable of a setting is ALLOCATION_GATEWAY_ and its name in capitals; in the TOML file it is its name as it stands here.
+The environment wins over the file. Everything is read once and checked before the port opens.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PREFIX = "ALLOCATION_GATEWAY_"
+CONFIG_FILE = "config_file"
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class ConfigurationError(Exception):
+    """The configuration cannot be used. The text is one line for the operator and names the setting."""
+
+
+class Secret:
+    """A text that never shows itself: not in a log, not in a trace, not in a traceback."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Returns the text itself, for the one place that sends it."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "********"
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Count = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(ge=0, le=86400)]
+PositiveSeconds = Annotated[float, Meta(gt=0, le=86400)]
+
+
+def described(text: str) -> Meta:
+    """Attaches the documentation of a setting to its type."""
+    return Meta(description=text)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Every setting of the gateway. Build one with load()."""
+
+    host: Annotated[str, described("The address to listen on. `[::]` or `0.0.0.0` for all of them.")] = "127.0.0.1"
+    port: Annotated[Port, described("The port to listen on. 0 lets the system choose one.")] = 50051
+    tls_cert_file: Annotated[
+        Path | None,
+        described("The certificate chain of the listener, PEM. A file that changes is read again for new connections."),
+    ] = None
+    tls_key_file: Annotated[Path | None, described("The private key of `TLS_CERT_FILE`, PEM.")] = None
+    tls_client_ca_file: Annotated[
+        Path | None,
+        described("The authorities whose client certificates are accepted, PEM. Set, it makes TLS mutual."),
+    ] = None
+    allow_plaintext: Annotated[
+        bool,
+        described("Accept a listener without TLS, and an `http://` base URL on another host. Implied by `--sandbox`."),
+    ] = False
+    max_concurrent_calls: Annotated[
+        Count, described("Calls in hand at once. One more is refused with RESOURCE_EXHAUSTED, GATEWAY_OVERLOADED.")
+    ] = 1000
+    max_request_bytes: Annotated[Count, described("The largest request message, in bytes.")] = 262_144
+    max_metadata_bytes: Annotated[Count, described("The largest request metadata, in bytes.")] = 16_384
+    keepalive_time: Annotated[
+        PositiveSeconds, described("Seconds of silence on a connection before the gateway probes it.")
+    ] = 60.0
+    keepalive_timeout: Annotated[
+        PositiveSeconds, described("Seconds that such a probe may stay unanswered before the connection is closed.")
+    ] = 20.0
+    max_connection_age: Annotated[
+        PositiveSeconds,
+        described("Seconds after which a client is asked to connect anew, so that load spreads over new replicas."),
+    ] = 300.0
+    max_connection_age_grace: Annotated[
+        PositiveSeconds, described("Seconds that calls on such an aged connection have to finish.")
+    ] = 60.0
+    health_port: Annotated[
+        Port | None,
+        described("A further port, without TLS, that serves nothing but `grpc.health.v1`: for probes that know no TLS."),
+    ] = None
+    reflection: Annotated[bool, described("Offer gRPC server reflection.")] = True
+    default_deadline: Annotated[
+        PositiveSeconds, described("Seconds that a call may take if its caller sets no deadline.")
+    ] = 15.0
+    deadline_margin: Annotated[
+        Seconds,
+        described("Seconds before the caller's deadline at which the gateway answers, so that its details arrive."),
+    ] = 0.05
+    shutdown_delay: Annotated[
+        Seconds,
+        described("Seconds between SIGTERM, which turns health to NOT_SERVING, and the end of accepting calls."),
+    ] = 3.0
+    shutdown_grace: Annotated[
+        Seconds, described("Seconds that calls and writes have to finish once no more calls are accepted.")
+    ] = 25.0
+    telemetry_flush_timeout: Annotated[
+        Seconds, described("Seconds that telemetry has to be sent off at the very end of a shutdown.")
+    ] = 3.0
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], described("The least severe log line that is written.")
+    ] = "info"
+    log_format: Annotated[
+        Literal["json", "console"], described("How log lines are written to standard error.")
+    ] = "json"
+    service_groups: Annotated[
+        tuple[str, ...], described("Codes of service groups that are known to exist. In the environment: separated by commas.")
+    ] = ()
+    service_group_ttl: Annotated[
+        PositiveSeconds, described("Seconds that a service-group code which was seen to work is remembered.")
+    ] = 3600.0
+    service_group_cache_size: Annotated[Count, described("How many service-group codes are remembered at most.")] = 10_000
+    ship_base_url: Annotated[str, described("Where the Ship API is.")] = "https://api.sorted.com/pro"
+    ship_api_key: Annotated[Secret, described("The key of the Ship API.")] = Secret("")
+    ship_api_key_file: Annotated[
+        Path | None, described("A file that holds the key of the Ship API, instead of `SHIP_API_KEY`.")
+    ] = None
+    ship_api_version: Annotated[str, described("The value of the header `x-api-version`.")] = "1.1"
+    ship_timeout: Annotated[
+        PositiveSeconds, described("Seconds that one request to the Ship API may take, even if its caller has gone.")
+    ] = 30.0
+    ship_connect_timeout: Annotated[
+        PositiveSeconds, described("Seconds that connecting to the Ship API may take.")
+    ] = 5.0
+    ship_max_connections: Annotated[
+        Count, described("Connections to the Ship API at once. Further requests wait for one, within their deadline.")
+    ] = 512
+    ship_max_answer_bytes: Annotated[
+        Count, described("The largest answer of the Ship API that is read, in bytes after decompression.")
+    ] = 4_194_304
+    ship_routes: Annotated[
+        dict[str, str],
+        described(
+            "Which documented spelling of an operation to use, where there are several, as `Operation=variant`. "
+            "In the environment: separated by commas."
+        ),
+    ] = {}
+    ship_disabled_operations: Annotated[
+        tuple[str, ...],
+        described("Operations that are switched off, by the name of their rpc. In the environment: separated by commas."),
+    ] = ()
+    ship_capabilities_shape: Annotated[
+        Literal["array", "object"], described("Whether `capabilities` is sent as a JSON array or as one object.")
+    ] = "array"
+    sandbox_port: Annotated[Port, described("The port of the sandbox that `serve --sandbox` starts.")] = 8080
+
+    def ship_key(self) -> Secret:
+        """Returns the key of the Ship API, empty if none is configured.
+
+        Raises:
+            ConfigurationError: The key file cannot be read, or is empty.
+        """
+        if self.ship_api_key_file is None:
+            return self.ship_api_key
+        try:
+            text = self.ship_api_key_file.read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{variable('ship_api_key_file')}: cannot be read: {error}") from error
+        if not text:
+            raise ConfigurationError(f"{variable('ship_api_key_file')}: the file is empty")
+        return Secret(text)
+
+
+TYPES: Mapping[str, Any] = {
+    name: hint for name, hint in get_type_hints(Settings, include_extras=True).items() if name in Settings.__struct_fields__
+}
+
+
+def variable(name: str) -> str:
+    """Returns the environment variable of a setting."""
+    return PREFIX + name.upper()
+
+
+def load(environ: Mapping[str, str], *, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Reads the configuration.
+
+    Args:
+        environ: The process's environment.
+        overrides: Settings that the command line decides. They win over everything.
+
+    Raises:
+        ConfigurationError: A setting is unknown, malformed, missing or at odds with another one.
+    """
+    given = {name[len(PREFIX) :].lower(): text for name, text in environ.items() if name.startswith(PREFIX)}
+    values = _from_file(given.pop(CONFIG_FILE, ""))
+    for name, text in given.items():
+        values[name] = _convert(name, _split(name, text), variable(name))
+    values.update(overrides or {})
+    settings = Settings(**values)
+    _check(settings)
+    return settings
+
+
+def _from_file(path: str) -> dict[str, Any]:
+    if not path:
+        return {}
+    where = variable(CONFIG_FILE)
+    try:
+        with Path(path).open("rb") as file:
+            content = tomllib.load(file)
+    except OSError as error:
+        raise ConfigurationError(f"{where}: cannot be read: {error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{where}: {path} is not valid TOML: {error}") from error
+    return {name: _convert(name, value, f"{name} in {path}") for name, value in content.items()}
+
+
+def _split(name: str, text: str) -> object:
+    """Turns the text of an environment variable into a list or table where its setting is one."""
+    default = getattr(Settings(), name, None)
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if isinstance(default, tuple):
+        return parts
+    if isinstance(default, dict):
+        pairs = [part.partition("=") for part in parts]
+        if not all(separator for _, separator, _ in pairs):
+            raise ConfigurationError(f"{variable(name)}: expected Operation=variant, separated by commas")
+        return {key.strip(): value.strip() for key, _, value in pairs}
+    if isinstance(default, bool):
+        return text.strip().lower()
+    return text or None
+
+
+def _convert(name: str, value: object, where: str) -> Any:  # noqa: ANN401
+    if name not in TYPES:
+        raise ConfigurationError(f"{where}: there is no such setting")
+    if value is None:
+        return getattr(Settings(), name)
+    try:
+        return msgspec.convert(value, TYPES[name], strict=False, dec_hook=_from_text)
+    except msgspec.ValidationError as error:
+        # The value itself may be a secret that went into the wrong variable: only the rule is told.
+        raise ConfigurationError(f"{where}: {_rule(error)}") from None
+
+
+def _from_text(kind: type, value: object) -> object:
+    if not isinstance(value, str):
+        raise TypeError("expected `str`")
+    return kind(value)
+
+
+def _rule(error: msgspec.ValidationError) -> str:
+    text = str(error).partition(" - at ")[0]
+    return "invalid value" if text.startswith("Invalid enum value") else text[:1].lower() + text[1:]
+
+
+def _check(settings: Settings) -> None:
+    _check_tls(settings)
+    _check_ship(settings)
+
+
+def _check_tls(settings: Settings) -> None:
+    has_cert, has_key = settings.tls_cert_file is not None, settings.tls_key_file is not None
+    if has_cert != has_key:
+        missing = "tls_key_file" if has_cert else "tls_cert_file"
+        raise ConfigurationError(f"{variable(missing)}: is required, since its counterpart is set")
+    if settings.tls_client_ca_file is not None and not has_cert:
+        raise ConfigurationError(f"{variable('tls_client_ca_file')}: needs {variable('tls_cert_file')}")
+    if not has_cert and not settings.allow_plaintext:
+        raise ConfigurationError(
+            f"{variable('tls_cert_file')}: is required, unless {variable('allow_plaintext')}=true accepts a listener without TLS"
+        )
+
+
+def _check_ship(settings: Settings) -> None:
+    if settings.ship_api_key and settings.ship_api_key_file is not None:
+        raise ConfigurationError(f"{variable('ship_api_key')}: is set together with {variable('ship_api_key_file')}")
+    key = settings.ship_key()
+    if not key:
+        raise ConfigurationError(f"{variable('ship_api_key')}: is required (or {variable('ship_api_key_file')})")
+    if not key.reveal().isascii() or not key.reveal().isprintable():
+        raise ConfigurationError(f"{variable('ship_api_key')}: holds characters that cannot be sent in a header")
+    check_base_url(variable("ship_base_url"), settings.ship_base_url, allow_plaintext=settings.allow_plaintext)
+
+
+def check_base_url(where: str, url: str, *, allow_plaintext: bool) -> None:
+    """Checks that an API can be called at an address.
+
+    Raises:
+        ConfigurationError: It is no http or https URL, or would send the key unencrypted to another host unasked.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise ConfigurationError(f"{where}: is not a URL: {error}") from None
+    if parts.scheme not in {"http", "https"} or not host:
+        raise ConfigurationError(f"{where}: must be an http:// or https:// URL")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ConfigurationError(f"{where}: must hold no credentials, query or fragment")
+    if parts.scheme == "http" and host not in LOOPBACK and not allow_plaintext:
+        raise ConfigurationError(
+            f"{where}: would send the key unencrypted, unless {variable('allow_plaintext')}=true accepts it"
+        )
