@@ -1,0 +1,50 @@
+# The allocation gateway. Build: docker build -t allocation-gateway .
+#
+# BASE_IMAGE is any image with Python 3.11 or newer as python3, its venv module, and a glibc as of Debian 12 or newer.
+# Behind a proxy or a private package index, pass files into the build, which leave no trace in the image:
+#   --secret id=pip_conf,src=<pip.conf>      read by pip
+#   --secret id=ca_bundle,src=<bundle.pem>   certificate authorities; name it in pip.conf: cert = /run/secrets/ca_bundle
+ARG BASE_IMAGE=python:3.11-slim-bookworm
+
+FROM ${BASE_IMAGE} AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_INPUT=1 PIP_CONFIG_FILE=/run/secrets/pip_conf
+# pip stays outside the environment that the image gets: it can neither run nor be attacked there.
+RUN python3 -m venv /opt/pip && python3 -m venv --without-pip /opt/allocation-gateway
+WORKDIR /src
+# The locked packages by themselves: this layer is kept until the lock changes.
+COPY requirements.lock ./
+RUN --mount=type=secret,id=pip_conf --mount=type=secret,id=ca_bundle \
+    /opt/pip/bin/pip --python /opt/allocation-gateway/bin/python install \
+    --require-hashes --only-binary :all: --requirement requirements.lock
+COPY pyproject.toml README.md ./
+COPY clients/python clients/python
+COPY server server
+# What only building needs goes again; `pip check` tells if something else needed it.
+RUN /opt/pip/bin/pip --python /opt/allocation-gateway/bin/python install \
+    --no-index --no-deps --no-build-isolation ./clients/python . \
+    && /opt/pip/bin/pip --python /opt/allocation-gateway/bin/python uninstall --yes \
+    editables hatchling packaging pathspec pluggy tomlkit trove-classifiers \
+    && /opt/pip/bin/pip --python /opt/allocation-gateway/bin/python check
+
+FROM ${BASE_IMAGE}
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="allocation-gateway" \
+      org.opencontainers.image.description="A gRPC gateway in front of Sorted's shipment allocation REST APIs" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+COPY --from=build /opt/allocation-gateway /opt/allocation-gateway
+ENV PATH=/opt/allocation-gateway/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    ALLOCATION_GATEWAY_HOST=0.0.0.0 \
+    ALLOCATION_GATEWAY_HEALTH_PORT=50052
+# A number, so that Kubernetes can tell that it is not root. It needs no name, no home and nothing it may write to.
+USER 65532:65532
+# 50051 serves calls; 50052 serves nothing but health, without TLS, for probes that know no TLS.
+EXPOSE 50051 50052
+HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \
+    CMD ["allocation-gateway", "health", "--address", "127.0.0.1:50052"]
+# The gateway handles signals itself, also as process 1.
+ENTRYPOINT ["allocation-gateway"]
+CMD ["serve"]
