@@ -62,7 +62,12 @@ def python() -> None:
     PYTHON_OUT.mkdir(parents=True, exist_ok=True)
     plugins = str(Path(sys.executable).parent)
     protoc(f"--python_out={PYTHON_OUT}", f"--mypy_out={PYTHON_OUT}", path=plugins)
-    protoc(f"--grpc_python_out={PYTHON_OUT}", f"--mypy_grpc_out={PYTHON_OUT}", path=plugins, only="_service.proto")
+    protoc(
+        f"--grpc_python_out={PYTHON_OUT}",
+        f"--mypy_grpc_out={PYTHON_OUT}",
+        path=plugins,
+        only="_service.proto",
+    )
     (package / "__init__.py").write_text('"""Stubs of the allocation gateway."""\n')
     (package / "v1" / "__init__.py").write_text('"""Version 1 of the allocation gateway\'s API."""\n')
     (package / "py.typed").touch()
@@ -71,11 +76,20 @@ def python() -> None:
 def go() -> None:
     """Writes the Go stubs with the plugins that the Go client's own module pins."""
     with tempfile.TemporaryDirectory() as bin_dir:
-        for plugin in ("google.golang.org/protobuf/cmd/protoc-gen-go", "google.golang.org/grpc/cmd/protoc-gen-go-grpc"):
+        for plugin in (
+            "google.golang.org/protobuf/cmd/protoc-gen-go",
+            "google.golang.org/grpc/cmd/protoc-gen-go-grpc",
+        ):
             subprocess.run(["go", "build", "-o", bin_dir, plugin], check=True, cwd=GO_OUT)  # noqa: S603, S607
         shutil.rmtree(GO_OUT / "allocation", ignore_errors=True)
         module = f"module={GO_MODULE}"
-        protoc(f"--go_out={GO_OUT}", f"--go_opt={module}", f"--go-grpc_out={GO_OUT}", f"--go-grpc_opt={module}", path=bin_dir)
+        protoc(
+            f"--go_out={GO_OUT}",
+            f"--go_opt={module}",
+            f"--go-grpc_out={GO_OUT}",
+            f"--go-grpc_opt={module}",
+            path=bin_dir,
+        )
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 """The configuration: the only module that reads the environment, the TOML file and the key files.
 
-Each field of Settings is one setting: its type is what it accepts, its description is its documentation. The environment
-variable of a setting is ALLOCATION_GATEWAY_ and its name in capitals; in the TOML file it is its name as it stands here.
-The environment wins over the file. Everything is read once and checked before the port opens.
+Each field of Settings is one setting: its type is what it accepts, its description is its documentation. The
+environment variable of a setting is ALLOCATION_GATEWAY_ and its name in capitals; in the TOML file it is its name as it
+stands here. The environment wins over the file. Everything is read once and checked before the port opens.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         described("Accept a listener without TLS, and an `http://` base URL on another host. Implied by `--sandbox`."),
     ] = False
     max_concurrent_calls: Annotated[
-        Count, described("Calls in hand at once. One more is refused with RESOURCE_EXHAUSTED, GATEWAY_OVERLOADED.")
+        Count,
+        described("Calls in hand at once. One more is refused with RESOURCE_EXHAUSTED, GATEWAY_OVERLOADED."),
     ] = 1000
     max_request_bytes: Annotated[Count, described("The largest request message, in bytes.")] = 262_144
     max_metadata_bytes: Annotated[Count, described("The largest request metadata, in bytes.")] = 16_384
@@ -84,7 +85,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         PositiveSeconds, described("Seconds of silence on a connection before the gateway probes it.")
     ] = 60.0
     keepalive_timeout: Annotated[
-        PositiveSeconds, described("Seconds that such a probe may stay unanswered before the connection is closed.")
+        PositiveSeconds,
+        described("Seconds that such a probe may stay unanswered before the connection is closed."),
     ] = 20.0
     max_connection_age: Annotated[
         PositiveSeconds,
@@ -95,7 +97,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 60.0
     health_port: Annotated[
         Port | None,
-        described("A further port, without TLS, that serves nothing but `grpc.health.v1`: for probes that know no TLS."),
+        described(
+            "A further port, without TLS, that serves nothing but `grpc.health.v1`: for probes that know no TLS."
+        ),
     ] = None
     reflection: Annotated[bool, described("Offer gRPC server reflection.")] = True
     default_deadline: Annotated[
@@ -118,16 +122,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], described("The least severe log line that is written.")
     ] = "info"
-    log_format: Annotated[
-        Literal["json", "console"], described("How log lines are written to standard error.")
-    ] = "json"
+    log_format: Annotated[Literal["json", "console"], described("How log lines are written to standard error.")] = (
+        "json"
+    )
     service_groups: Annotated[
-        tuple[str, ...], described("Codes of service groups that are known to exist. In the environment: separated by commas.")
+        tuple[str, ...],
+        described("Codes of service groups that are known to exist. In the environment: separated by commas."),
     ] = ()
     service_group_ttl: Annotated[
         PositiveSeconds, described("Seconds that a service-group code which was seen to work is remembered.")
     ] = 3600.0
-    service_group_cache_size: Annotated[Count, described("How many service-group codes are remembered at most.")] = 10_000
+    service_group_cache_size: Annotated[Count, described("How many service-group codes are remembered at most.")] = (
+        10_000
+    )
     ship_base_url: Annotated[str, described("Where the Ship API is.")] = "https://api.sorted.com/pro"
     ship_api_key: Annotated[Secret, described("The key of the Ship API.")] = Secret("")
     ship_api_key_file: Annotated[
@@ -135,13 +142,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
     ship_api_version: Annotated[str, described("The value of the header `x-api-version`.")] = "1.1"
     ship_timeout: Annotated[
-        PositiveSeconds, described("Seconds that one request to the Ship API may take, even if its caller has gone.")
+        PositiveSeconds,
+        described("Seconds that one request to the Ship API may take, even if its caller has gone."),
     ] = 30.0
-    ship_connect_timeout: Annotated[
-        PositiveSeconds, described("Seconds that connecting to the Ship API may take.")
-    ] = 5.0
+    ship_connect_timeout: Annotated[PositiveSeconds, described("Seconds that connecting to the Ship API may take.")] = (
+        5.0
+    )
     ship_max_connections: Annotated[
-        Count, described("Connections to the Ship API at once. Further requests wait for one, within their deadline.")
+        Count,
+        described("Connections to the Ship API at once. Further requests wait for one, within their deadline."),
     ] = 512
     ship_max_answer_bytes: Annotated[
         Count, described("The largest answer of the Ship API that is read, in bytes after decompression.")
@@ -155,10 +164,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = {}
     ship_disabled_operations: Annotated[
         tuple[str, ...],
-        described("Operations that are switched off, by the name of their rpc. In the environment: separated by commas."),
+        described(
+            "Operations that are switched off, by the name of their rpc. In the environment: separated by commas."
+        ),
     ] = ()
     ship_capabilities_shape: Annotated[
-        Literal["array", "object"], described("Whether `capabilities` is sent as a JSON array or as one object.")
+        Literal["array", "object"],
+        described("Whether `capabilities` is sent as a JSON array or as one object."),
     ] = "array"
     sandbox_port: Annotated[Port, described("The port of the sandbox that `serve --sandbox` starts.")] = 8080
 
@@ -180,7 +192,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 TYPES: Mapping[str, Any] = {
-    name: hint for name, hint in get_type_hints(Settings, include_extras=True).items() if name in Settings.__struct_fields__
+    name: hint
+    for name, hint in get_type_hints(Settings, include_extras=True).items()
+    if name in Settings.__struct_fields__
 }
 
 
@@ -239,7 +253,7 @@ def _split(name: str, text: str) -> object:
     return text or None
 
 
-def _convert(name: str, value: object, where: str) -> Any:  # noqa: ANN401
+def _convert(name: str, value: object, where: str) -> Any:
     if name not in TYPES:
         raise ConfigurationError(f"{where}: there is no such setting")
     if value is None:
@@ -276,7 +290,8 @@ def _check_tls(settings: Settings) -> None:
         raise ConfigurationError(f"{variable('tls_client_ca_file')}: needs {variable('tls_cert_file')}")
     if not has_cert and not settings.allow_plaintext:
         raise ConfigurationError(
-            f"{variable('tls_cert_file')}: is required, unless {variable('allow_plaintext')}=true accepts a listener without TLS"
+            f"{variable('tls_cert_file')}: is required, unless {variable('allow_plaintext')}=true "
+            "accepts a listener without TLS"
         )
 
 
@@ -310,3 +325,22 @@ def check_base_url(where: str, url: str, *, allow_plaintext: bool) -> None:
         raise ConfigurationError(
             f"{where}: would send the key unencrypted, unless {variable('allow_plaintext')}=true accepts it"
         )
+
+
+def markdown() -> str:
+    """Returns the documentation of every setting as a Markdown table, in the order of the fields."""
+    lines = ["| setting | default | what it is |", "|---|---|---|"]
+    defaults = Settings()
+    for name, hint in TYPES.items():
+        text = " ".join(part.description for part in hint.__metadata__ if isinstance(part, Meta) and part.description)
+        lines.append(f"| `{name.upper()}` | {_shown(getattr(defaults, name))} | {text} |")
+    lines.append(f"| `{CONFIG_FILE.upper()}` |  | A TOML file with settings, by their names in small letters. |")
+    return "\n".join(lines)
+
+
+def _shown(value: object) -> str:
+    if value is None or value == () or value == {} or isinstance(value, Secret):
+        return ""
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"

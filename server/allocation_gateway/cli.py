@@ -1,0 +1,165 @@
+"""The command line: `allocation-gateway`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import uvloop
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from allocation_gateway import app, demo, settings
+from allocation_gateway.operations import table
+from allocation_gateway.sandbox import command as sandbox_command
+from allocation_gateway.sandbox.server import SandboxOptions
+from allocation_gateway.settings import ConfigurationError, Secret
+from allocation_gateway.telemetry import logs
+from allocation_gateway.upstream.check import problem
+from allocation_gateway.upstream.client import Upstream
+from allocation_gateway.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_USAGE_ERROR = 2
+_HEALTH_TIMEOUT = 3.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command. Returns the exit code: 0, 1 if the command failed, 2 if it could not begin."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except ConfigurationError as error:
+        print(f"allocation-gateway: {error}", file=sys.stderr)
+        return _USAGE_ERROR
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="allocation-gateway",
+        description="A gRPC gateway in front of Sorted's allocation APIs. It is configured by environment variables.",
+    )
+    parser.add_argument("--version", action="version", version=f"allocation-gateway {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    serve = commands.add_parser("serve", help="run the gateway")
+    serve.add_argument("--sandbox", action="store_true", help="start the sandbox too, and use it as upstream")
+    serve.set_defaults(run=_serve)
+
+    check = commands.add_parser("check", help="validate the configuration")
+    check.add_argument("--upstream", action="store_true", help="also prove it with one harmless GET")
+    check.set_defaults(run=_check)
+
+    sandbox = commands.add_parser("sandbox", help="run the sandbox alone")
+    sandbox_command.add_arguments(sandbox)
+    sandbox.set_defaults(run=_sandbox)
+
+    health = commands.add_parser("health", help="ask a gateway for its health")
+    health.add_argument("--address", default="127.0.0.1:50051", help="host:port (default: %(default)s)")
+    health.add_argument("--ca-file", type=Path, help="use TLS, and trust these authorities (PEM)")
+    health.set_defaults(run=_health)
+
+    first = commands.add_parser("demo", help="make the documented allocation through a gateway with a sandbox")
+    first.add_argument("--address", default="127.0.0.1:50051", help="host:port (default: %(default)s)")
+    first.add_argument("--sandbox", default="http://127.0.0.1:8080", help="URL (default: %(default)s)")
+    first.set_defaults(run=lambda options: demo.run(options.address, options.sandbox))
+
+    listing = commands.add_parser("settings", help="print every setting as a Markdown table")
+    listing.set_defaults(run=_settings)
+    return parser
+
+
+def _load(overrides: dict[str, Any] | None = None) -> settings.Settings:
+    """Reads and checks all of the configuration, and sets up logging."""
+    loaded = settings.load(os.environ, overrides=overrides)
+    table.routes(loaded)
+    table.disabled(loaded)
+    logs.configure(loaded.log_level, loaded.log_format)
+    return loaded
+
+
+def _serve(options: argparse.Namespace) -> int:
+    if not options.sandbox:
+        uvloop.run(app.serve(_load(), os.environ, sandbox=None, on_ready=lambda *_: None))
+        return 0
+    defaults = SandboxOptions()
+    loaded = _load(
+        {
+            "allow_plaintext": True,
+            "ship_base_url": "http://127.0.0.1",
+            "ship_api_key": Secret(defaults.api_key),
+            "ship_api_key_file": None,
+        }
+    )
+    sandbox = SandboxOptions(port=loaded.sandbox_port)
+    uvloop.run(app.serve(loaded, os.environ, sandbox=sandbox, on_ready=_invite))
+    return 0
+
+
+def _invite(address: str, sandbox_url: str) -> None:
+    """Prints a call that can be pasted into another terminal."""
+    command = f"{Path(sys.argv[0]).resolve()} demo --address {address} --sandbox {sandbox_url}"
+    print(
+        f"\nThe gateway listens on {address}. A first call, from a second terminal:\n\n    {command}\n",
+        flush=True,
+    )
+
+
+def _check(options: argparse.Namespace) -> int:
+    loaded = _load()
+    found = asyncio.run(_check_upstream(loaded)) if options.upstream else ""
+    if found:
+        print(f"allocation-gateway: {found}", file=sys.stderr)
+        return 1
+    print("The configuration is valid" + (", and upstream accepts it." if options.upstream else "."))
+    return 0
+
+
+async def _check_upstream(loaded: settings.Settings) -> str:
+    upstream = Upstream(loaded, loaded.ship_key())
+    try:
+        return await problem(upstream)
+    finally:
+        await upstream.close()
+
+
+def _sandbox(options: argparse.Namespace) -> int:
+    try:
+        sandbox_command.run(sandbox_command.options_from(options))
+    except OSError as error:
+        raise ConfigurationError(
+            f"the sandbox cannot listen on {options.host}:{options.port}: {error.strerror}"
+        ) from error
+    return 0
+
+
+def _health(options: argparse.Namespace) -> int:
+    if options.ca_file is None:
+        channel = grpc.insecure_channel(options.address)
+    else:
+        channel = grpc.secure_channel(options.address, grpc.ssl_channel_credentials(options.ca_file.read_bytes()))
+    with channel:
+        try:
+            answer = health_pb2_grpc.HealthStub(channel).Check(  # type: ignore[attr-defined] # the stubs lack it
+                health_pb2.HealthCheckRequest(), timeout=_HEALTH_TIMEOUT
+            )
+        except grpc.RpcError as error:
+            print(error.code().name)
+            return 1
+    print(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
+    return 0 if answer.status == health_pb2.HealthCheckResponse.SERVING else 1
+
+
+def _settings(_: argparse.Namespace) -> int:
+    print(settings.markdown())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

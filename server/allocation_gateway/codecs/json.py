@@ -1,0 +1,168 @@
+"""JSON as upstream writes it: numbers keep their text, and what is at odds with the documentation is collected.
+
+The readers below never raise. They note a defect and leave the field unset, so that one bad field does not cost the
+rest of an answer that may be the only trace of an allocation. Null and absent are the same, unknown fields are passed
+over.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+Object: TypeAlias = "dict[str, Any]"
+
+
+class Number(str):
+    """A JSON number with a fraction or an exponent, as the exact text that upstream sent."""
+
+    __slots__ = ()
+
+
+class NotJsonError(Exception):
+    """The bytes are not JSON. The text says why, without quoting them."""
+
+
+class Defects(list[str]):
+    """What of an answer is not as documented, one line each, with the path of the field.
+
+    Attributes:
+        fatal: False if the answer can be used without what is defective.
+        foreign: True if the answer speaks of another shipment than the one asked for.
+    """
+
+    LIMIT: Final = 5
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fatal = True
+        self.foreign = False
+
+    def note(self, path: str, expected: str, value: object) -> None:
+        """Notes that the value at a path is not what the documentation promises. The value itself is not quoted."""
+        self.append(f"{path}: expected {expected}, got {kind_of(value)}")
+
+    def summary(self) -> str:
+        """Returns all of it as one line of bounded length."""
+        more = f"; and {len(self) - self.LIMIT} more" if len(self) > self.LIMIT else ""
+        return "; ".join(self[: self.LIMIT]) + more
+
+
+_KINDS: Final = {
+    str: "a string",
+    Number: "a number",
+    int: "a number",
+    bool: "a boolean",
+    dict: "an object",
+    list: "an array",
+    type(None): "nothing",
+}
+_decoder: Final = msgspec.json.Decoder(float_hook=Number)
+_encoder: Final = msgspec.json.Encoder()
+
+
+def kind_of(value: object) -> str:
+    """Returns what JSON calls a value."""
+    return _KINDS.get(type(value), "something else")
+
+
+def decode(data: bytes) -> Any:
+    """Parses JSON. A number becomes an int if it is written as one, else a Number.
+
+    Raises:
+        NotJsonError: The bytes are not valid JSON, or nest too deeply.
+    """
+    try:
+        return _decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise NotJsonError(str(error)) from None
+    except RecursionError:
+        raise NotJsonError("it nests too deeply") from None
+
+
+def encode(value: object) -> bytes:
+    """Writes JSON without white space."""
+    return _encoder.encode(value)
+
+
+def string(source: Object, key: str, path: str, defects: Defects) -> str:
+    """Reads a string; empty if there is none."""
+    value = source.get(key)
+    if value.__class__ is str:
+        return value
+    if value is not None:
+        defects.note(f"{path}{key}", "a string", value)
+    return ""
+
+
+def required(source: Object, key: str, path: str, defects: Defects) -> str:
+    """Reads a string that the documentation promises; its absence is a defect."""
+    value = source.get(key)
+    if value.__class__ is str:
+        return value
+    defects.note(f"{path}{key}", "a string", value)
+    return ""
+
+
+def boolean(source: Object, key: str, path: str, defects: Defects) -> bool:
+    """Reads a boolean; false if there is none."""
+    value = source.get(key)
+    if value is None or value.__class__ is bool:
+        return bool(value)
+    defects.note(f"{path}{key}", "a boolean", value)
+    return False
+
+
+def strings(source: Object, key: str, path: str, defects: Defects) -> list[str]:
+    """Reads a list of strings; empty if there is none."""
+    found = []
+    for item in array(source, key, path, defects):
+        if item.__class__ is str:
+            found.append(item)
+        else:
+            defects.note(f"{path}{key}[]", "a string", item)
+    return found
+
+
+def array(source: Object, key: str, path: str, defects: Defects) -> list[Any]:
+    """Reads an array; empty if there is none."""
+    value = source.get(key)
+    if value.__class__ is list:
+        return value
+    if value is not None:
+        defects.note(f"{path}{key}", "an array", value)
+    return []
+
+
+def child(
+    source: Object, key: str, path: str, defects: Defects, read: Callable[[Object, str, Defects], Object]
+) -> Object | None:
+    """Reads an object with a reader of its own; None if there is none."""
+    value = source.get(key)
+    if value.__class__ is dict:
+        return read(value, f"{path}{key}.", defects)
+    if value is not None:
+        defects.note(f"{path}{key}", "an object", value)
+    return None
+
+
+def children(
+    source: Object, key: str, path: str, defects: Defects, read: Callable[[Object, str, Defects], Object]
+) -> list[Object]:
+    """Reads an array of objects with a reader of its own; empty if there is none."""
+    found = []
+    for item in array(source, key, path, defects):
+        if item.__class__ is dict:
+            found.append(read(item, f"{path}{key}[].", defects))
+        else:
+            defects.note(f"{path}{key}[]", "an object", item)
+    return found
+
+
+def vocabulary(values: Mapping[str, int], prefix: str) -> Mapping[str, int]:
+    """Returns upstream's spelling, in small letters, of each value of an enum: `{"allocated": 3, ...}`."""
+    return {name.removeprefix(prefix).lower(): number for name, number in values.items() if number}

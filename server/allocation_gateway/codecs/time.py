@@ -1,0 +1,66 @@
+"""Upstream's date-times as google.protobuf.Timestamp.
+
+They are ISO 8601 with an offset and up to seven fractional digits; one without an offset is taken as UTC, since that is
+what upstream's documented defaults are in.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from allocation_gateway.codecs import json
+
+if TYPE_CHECKING:
+    from allocation_gateway.codecs.json import Defects, Object
+
+_DATE_TIME: Final = re.compile(
+    r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d)(?:[.,](\d{1,20}))?([Zz]|[+-]\d\d(?::?\d\d)?)?", re.ASCII
+)
+_FIRST_SECOND: Final = -62_135_596_800  # 0001-01-01T00:00:00Z, the earliest Timestamp
+_LAST_SECOND: Final = 253_402_300_799  # 9999-12-31T23:59:59Z, the latest
+
+
+def timestamp(source: Object, key: str, path: str, defects: Defects) -> Object | None:
+    """Reads a date-time as the fields of a Timestamp, exact to the nanosecond; None if there is none."""
+    text = source.get(key)
+    if text is None:
+        return None
+    fields = _parse(text) if text.__class__ is str else None
+    if fields is None:
+        defects.append(f"{path}{key}: expected a date-time in ISO 8601")
+    return fields
+
+
+def date_range(source: Object, path: str, defects: Defects) -> Object:
+    """Reads a DateRange. One with `"has_value": false` has neither end."""
+    return {
+        "start": timestamp(source, "start", path, defects),
+        "end": timestamp(source, "end", path, defects),
+    }
+
+
+def dates(source: Object, key: str, path: str, defects: Defects) -> Object | None:
+    """Reads a DateRange below a key; None if there is none, or it says that it has no value."""
+    value = source.get(key)
+    if value.__class__ is dict and value.get("has_value") is False:
+        return None
+    return json.child(source, key, path, defects, date_range)
+
+
+def _parse(text: str) -> Object | None:
+    match = _DATE_TIME.fullmatch(text)
+    if match is None:
+        return None
+    head, fraction, offset = match.groups()
+    try:
+        moment = datetime.fromisoformat(head.upper() + (offset or "Z").upper())
+    except ValueError:  # a month 13, or an hour 25
+        return None
+    # Not datetime.timestamp(): that is a float.
+    delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    seconds = delta.days * 86_400 + delta.seconds
+    if not _FIRST_SECOND <= seconds <= _LAST_SECOND:
+        return None
+    return {"seconds": seconds, "nanos": int((fraction or "0")[:9].ljust(9, "0"))}

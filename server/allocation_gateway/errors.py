@@ -1,0 +1,195 @@
+"""The one way in which a call fails: a gRPC status with google.rpc details, small enough for the trailers of a call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from allocation.v1 import core_pb2, error_reason_pb2
+from allocation.v1.error_reason_pb2 import ErrorReason
+from google.protobuf.any_pb2 import Any
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2, status_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import grpc
+    from google.protobuf.message import Message
+
+DOMAIN: Final = "allocation.v1"
+DETAILS_KEY: Final = "grpc-status-details-bin"
+# All trailers of a call together, as encoded on the wire. Peers refuse trailers from 8 kB on and turn the call into
+# RESOURCE_EXHAUSTED; the rest is room for what proxies add.
+TRAILER_BUDGET: Final = 5_800
+_FIXED_TRAILERS: Final = 120
+_MAX_MESSAGE: Final = 400
+_MAX_TEXT: Final = 200
+# What an allocation can do without in an error detail, the least missed first.
+_EXPENDABLE: Final = (
+    "message",
+    "details",
+    "links",
+    "applicable_documents",
+    "correlation_id",
+    "tracking_details",
+    "carrier",
+    "state_text",
+)
+_REASON_PREFIX: Final = "ERROR_REASON_"
+
+
+class GatewayError(Exception):
+    """A call that fails, on purpose and with everything that its caller may know.
+
+    Attributes:
+        code: The gRPC status code.
+        reason: Why, as an ErrorReason.
+        message: One sentence for people. Never the text of an exception.
+        metadata: The metadata of the ErrorInfo. Its keys are documented at ErrorReason.
+        details: Further google.rpc details, the most important one first.
+        excluded: The services that a failed allocation excluded.
+        allocation: The allocation that was made although the call fails, without what could not be read.
+    """
+
+    def __init__(
+        self,
+        code: grpc.StatusCode,
+        reason: ErrorReason.ValueType,
+        message: str,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        details: Sequence[Message] = (),
+        excluded: Sequence[core_pb2.ExcludedService] = (),
+        allocation: core_pb2.Allocation | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        self.message = clip(message, _MAX_MESSAGE)
+        self.metadata = dict(metadata or {})
+        self.details = details
+        self.excluded = excluded
+        self.allocation = allocation
+
+    @property
+    def reason_name(self) -> str:
+        """The reason as callers see it."""
+        return ErrorReason.Name(self.reason).removeprefix(_REASON_PREFIX)
+
+    def status(self) -> status_pb2.Status:
+        """Returns the status with as many details as the trailers hold. What is cut says how much."""
+        metadata = {key: clip(value, _MAX_TEXT) for key, value in self.metadata.items()}
+        info = error_details_pb2.ErrorInfo(reason=self.reason_name, domain=DOMAIN, metadata=metadata)
+        status = status_pb2.Status(code=self.code.value[0], message=self.message)
+        _attach(status, info)
+        for detail in self.details:
+            if isinstance(detail, error_details_pb2.BadRequest):
+                _attach_violations(status, detail)
+            else:
+                _attach(status, detail)
+        if self.allocation is not None:
+            _attach_allocation(status, self.allocation)
+        if self.excluded:
+            _attach_excluded(status, self.excluded)
+        return status
+
+
+def clip(text: str, limit: int) -> str:
+    """Cuts a text that is longer than a limit, and says so."""
+    return text if len(text) <= limit else f"{text[:limit]}... ({len(text) - limit} more characters)"
+
+
+def bad_request(violations: Iterable[tuple[str, str]]) -> error_details_pb2.BadRequest:
+    """Makes a BadRequest from pairs of field path and description."""
+    return error_details_pb2.BadRequest(
+        field_violations=[
+            error_details_pb2.BadRequest.FieldViolation(
+                field=clip(field, _MAX_TEXT), description=clip(description, _MAX_TEXT)
+            )
+            for field, description in violations
+        ]
+    )
+
+
+def resource(kind: str, name: str) -> error_details_pb2.ResourceInfo:
+    """Makes a ResourceInfo of one of our nouns, such as `Shipment`."""
+    return error_details_pb2.ResourceInfo(
+        resource_type=f"{DOMAIN}.{kind}",
+        resource_name=clip(name, _MAX_TEXT),
+        description="Upstream does not know it.",
+    )
+
+
+def retry_after(seconds: float) -> error_details_pb2.RetryInfo:
+    """Makes a RetryInfo."""
+    delay = Duration()
+    delay.FromNanoseconds(int(seconds * 1e9))
+    return error_details_pb2.RetryInfo(retry_delay=delay)
+
+
+def wire_size(status: status_pb2.Status) -> int:
+    """Returns how many bytes the trailers of a status take: the text percent-encoded, the details in base64."""
+    encoded = -(-int(status.ByteSize()) // 3) * 4
+    return _FIXED_TRAILERS + len(quote(status.message, safe=" !\"#$&'()*+,/:;<=>?@[\\]^`{|}")) + encoded
+
+
+def _attach(status: status_pb2.Status, detail: Message) -> bool:
+    """Adds a detail if it fits."""
+    packed = Any()
+    packed.Pack(detail)
+    status.details.append(packed)
+    if wire_size(status) <= TRAILER_BUDGET:
+        return True
+    del status.details[-1]
+    return False
+
+
+def _attach_violations(status: status_pb2.Status, detail: error_details_pb2.BadRequest) -> None:
+    kept, total = list(detail.field_violations), len(detail.field_violations)
+    while not _attach(status, error_details_pb2.BadRequest(field_violations=kept)):
+        kept = kept[: len(kept) * 3 // 4]
+        left_out = error_details_pb2.BadRequest.FieldViolation(description=f"{total - len(kept)} more are left out")
+        if _attach(status, error_details_pb2.BadRequest(field_violations=[*kept, left_out])):
+            return
+
+
+def _attach_excluded(status: status_pb2.Status, excluded: Sequence[core_pb2.ExcludedService]) -> None:
+    count = len(excluded)
+    while not _attach(
+        status,
+        error_reason_pb2.ExcludedServices(
+            excluded_services=[_clipped(service) for service in excluded[:count]],
+            omitted_count=len(excluded) - count,
+        ),
+    ):
+        if count == 0:
+            return
+        count = count * 3 // 4
+
+
+def _clipped(service: core_pb2.ExcludedService) -> core_pb2.ExcludedService:
+    kept = core_pb2.ExcludedService()
+    kept.CopyFrom(service)
+    kept.exclusion.reason = clip(kept.exclusion.reason, _MAX_TEXT)
+    del kept.carrier.tags[:]
+    for field in ("reference", "name", "service_reference", "service_name"):
+        setattr(kept.carrier, field, clip(getattr(kept.carrier, field), _MAX_TEXT))
+    return kept
+
+
+def _attach_allocation(status: status_pb2.Status, allocation: core_pb2.Allocation) -> None:
+    """Adds an allocation. Excluded services become a count; other long parts are left out one by one, and named."""
+    kept = core_pb2.Allocation()
+    kept.CopyFrom(allocation)
+    omitted = len(kept.excluded_services)
+    del kept.excluded_services[:]
+    left_out: list[str] = []
+    for field in (*_EXPENDABLE, None):
+        if _attach(status, kept) or field is None:
+            break
+        kept.ClearField(field)
+        left_out.append(field)
+        kept.message = f"Left out, since it is too long: {', '.join(left_out)}."
+    if omitted:
+        _attach(status, error_reason_pb2.ExcludedServices(omitted_count=omitted))

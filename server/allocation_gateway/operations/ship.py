@@ -1,0 +1,125 @@
+"""The rows of the Ship API.
+
+Where the sources give several spellings of a path or method, the first is the one that most of them agree on, and the
+setting `SHIP_ROUTES` chooses another.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from allocation.v1 import shipment_allocation_service_pb2 as pb
+
+from allocation_gateway.codecs import ship_requests
+from allocation_gateway.codecs.ship_allocation import allocation, deallocation, shipment
+from allocation_gateway.codecs.ship_bulk import bulk, filtered
+from allocation_gateway.codecs.ship_quotes import quote_result
+from allocation_gateway.operations.model import Api, Effect, Operation, Route
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from allocation_gateway.operations.model import Decode, Encode
+
+_SERVICE: Final = pb.DESCRIPTOR.services_by_name["ShipmentAllocationService"].full_name
+
+
+def _row(
+    request: type[Message], effect: Effect, decode: Decode, encode: Encode | None = None, **routes: str
+) -> Operation:
+    return Operation(
+        name=request.DESCRIPTOR.name.removesuffix("Request"),
+        service=_SERVICE,
+        request=request,
+        api=Api.SHIP,
+        effect=effect,
+        routes={name: Route(*line.split(" ", 1)) for name, line in routes.items()},
+        encode=encode,
+        decode=decode,
+    )
+
+
+ROWS: Final = (
+    _row(
+        pb.AllocateShipmentRequest,
+        Effect.ALLOCATE,
+        allocation(pb.AllocateShipmentResponse),
+        default="PUT /shipments/{shipment_reference}/allocate",
+    ),
+    _row(
+        pb.AllocateShipmentWithServiceGroupRequest,
+        Effect.ALLOCATE,
+        allocation(pb.AllocateShipmentWithServiceGroupResponse),
+        default="PUT /shipments/{shipment_reference}/allocate/service_group/{service_group}",
+    ),
+    _row(
+        pb.AllocateShipmentWithCarrierServiceRequest,
+        Effect.ALLOCATE,
+        allocation(pb.AllocateShipmentWithCarrierServiceResponse),
+        default="PUT /shipments/{shipment_reference}/allocate/service/{carrier_service_reference}",
+    ),
+    _row(
+        pb.AllocateShipmentWithVirtualServiceRequest,
+        Effect.ALLOCATE,
+        allocation(pb.AllocateShipmentWithVirtualServiceResponse),
+        default="PUT /shipments/{shipment_reference}/allocate/virtual_service/{virtual_service_reference}",
+    ),
+    _row(
+        pb.AllocateShipmentWithQuoteRequest,
+        Effect.ALLOCATE,
+        allocation(pb.AllocateShipmentWithQuoteResponse),
+        default="PUT /shipments/{shipment_reference}/allocate/quote/{quote_reference}",
+        allocate_first="PUT /shipments/allocate/{shipment_reference}/quote/{quote_reference}",
+    ),
+    _row(
+        pb.AllocateShipmentsRequest,
+        Effect.ALLOCATE_BULK,
+        bulk(pb.AllocateShipmentsResponse),
+        ship_requests.shipments(),
+        allocate="PUT /shipments/allocate",
+        allocation="PUT /shipments/allocation",
+    ),
+    _row(
+        pb.AllocateShipmentsWithServiceGroupRequest,
+        Effect.ALLOCATE_BULK,
+        bulk(pb.AllocateShipmentsWithServiceGroupResponse),
+        ship_requests.shipments("service_group"),
+        allocate="PUT /shipments/allocate/service_group",
+        allocation="PUT /shipments/allocation/service_group",
+    ),
+    _row(
+        pb.AllocateShipmentsWithCarrierServiceRequest,
+        Effect.ALLOCATE_BULK,
+        bulk(pb.AllocateShipmentsWithCarrierServiceResponse),
+        ship_requests.shipments("carrier_service_reference"),
+        allocate="PUT /shipments/allocate/service",
+        allocation="PUT /shipments/allocation/service",
+    ),
+    _row(
+        pb.AllocateShipmentsWithFiltersRequest,
+        Effect.ALLOCATE_BULK,
+        filtered,
+        ship_requests.with_filters,
+        allocate="PUT /shipments/allocate/filters",
+        allocation="PUT /shipments/allocation/filters",
+    ),
+    _row(
+        pb.DeallocateShipmentRequest,
+        Effect.DEALLOCATE,
+        deallocation,
+        default="DELETE /shipments/{shipment_reference}/allocation",
+    ),
+    _row(
+        pb.GetShipmentAllocationRequest,
+        Effect.READ,
+        shipment,
+        default="GET /shipments/{shipment_reference}",
+    ),
+    _row(
+        pb.CreateShipmentQuotesRequest,
+        Effect.READ,
+        quote_result,
+        post="POST /shipments/{shipment_reference}/quote",
+        get="GET /shipments/{shipment_reference}/quote",
+    ),
+)

@@ -1,0 +1,53 @@
+"""How many calls are in hand at once.
+
+Counted here, since the limit of grpc.aio has let calls through (grpc issue 41531).
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from allocation.v1.error_reason_pb2 import ErrorReason
+from grpc import StatusCode
+
+from allocation_gateway import errors
+from allocation_gateway.errors import GatewayError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_RETRY_SECONDS: Final = 1.0
+
+
+class Admission:
+    """A counter of calls in hand, with a limit.
+
+    Attributes:
+        in_hand: How many there are now.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.in_hand = 0
+
+    @contextmanager
+    def admitted(self) -> Iterator[None]:
+        """Counts a call for as long as the block lasts.
+
+        Raises:
+            GatewayError: RESOURCE_EXHAUSTED, there are as many calls in hand as there may be.
+        """
+        if self.in_hand >= self._limit:
+            raise GatewayError(
+                StatusCode.RESOURCE_EXHAUSTED,
+                ErrorReason.ERROR_REASON_GATEWAY_OVERLOADED,
+                "The gateway has as many calls in hand as it may.",
+                metadata={"effect": "none"},
+                details=[errors.retry_after(_RETRY_SECONDS)],
+            )
+        self.in_hand += 1
+        try:
+            yield
+        finally:
+            self.in_hand -= 1

@@ -1,0 +1,40 @@
+"""Structured log lines on standard error."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+import msgspec
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from structlog.typing import Processor
+
+
+def configure(level: str, form: str) -> None:
+    """Sets the least severe level that is written, and whether lines are JSON or for the eye."""
+    renderer: Processor
+    factory: Callable[..., object]
+    if form == "json":
+        renderer = structlog.processors.JSONRenderer(
+            serializer=lambda value, **_: msgspec.json.encode(value, enc_hook=str)
+        )
+        factory = structlog.BytesLoggerFactory(sys.stderr.buffer)
+    else:
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        factory = structlog.PrintLoggerFactory(sys.stderr)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=factory,
+        cache_logger_on_first_use=True,
+    )

@@ -1,0 +1,221 @@
+"""Builds the image as a release does, on a base made of the distribution's packages, and runs it.
+
+Nothing comes from an image registry. The containers get no network but their own loopback, so the image's own
+addresses and ports are what is tested, and no port of the machine is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shlex
+import shutil
+import ssl
+import subprocess
+import sys
+import tempfile
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from allocation_gateway.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+CACHE = ROOT / ".cache"
+SUITE = "bookworm"
+PACKAGES = ("ca-certificates", "python3", "python3-venv")
+TOOLS = ("mmdebstrap", "podman", "runc")
+BASE = "localhost/base:test"
+IMAGE = "localhost/allocation-gateway:test"
+BUILD_SECONDS = 600
+PIP_SETTINGS = frozenset({"index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "retries"})
+LOCKED_DOWN = (
+    "--network=none",
+    "--read-only",
+    "--read-only-tmpfs=false",
+    "--cap-drop=ALL",
+    "--security-opt=no-new-privileges",
+    "--no-healthcheck",  # It would need systemd's timers. A test runs its command instead.
+    # podman's own limits are higher than what a sandboxed build machine may set.
+    "--ulimit=nofile=1024:1024",
+    "--ulimit=nproc=1024:1024",
+)
+
+
+def run(*command: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    """Runs a command, and shows all it said if it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+    if check and done.returncode != 0:
+        pytest.fail(
+            f"{shlex.join(command)}: exit code {done.returncode}\n{done.stdout}{done.stderr}", pytrace=False
+        )
+    return done
+
+
+@dataclass(frozen=True)
+class Podman:
+    """podman with a store of its own, which ends with the tests."""
+
+    options: tuple[str, ...]
+
+    def __call__(
+        self, *arguments: str, check: bool = True, timeout: float = 60
+    ) -> subprocess.CompletedProcess[str]:
+        return run(*self.command(*arguments), check=check, timeout=timeout)
+
+    def command(self, *arguments: str) -> tuple[str, ...]:
+        """Returns the whole command line."""
+        return ("podman", *self.options, *arguments)
+
+    def inspect(self, name: str) -> dict[str, Any]:
+        """Returns what podman knows about an image or a container."""
+        found: list[dict[str, Any]] = json.loads(self("inspect", name).stdout)
+        return found[0]
+
+
+@dataclass(frozen=True)
+class Container:
+    """A running container of the image."""
+
+    name: str
+    process: subprocess.Popen[str]
+    pid: int
+
+
+@dataclass(frozen=True)
+class Image:
+    """The image, and a text that was in a file passed into its build."""
+
+    name: str
+    canary: str
+
+
+def install_tools() -> None:
+    """Installs what is missing, where that can be done; else one line says what is missing."""
+    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    if os.geteuid() != 0:
+        pytest.fail("the image suite must run as root: it makes containers", pytrace=False)
+    if not missing:
+        return
+    if shutil.which("apt-get") is None:
+        pytest.fail(f"missing: {', '.join(missing)}", pytrace=False)
+    run("apt-get", "update", timeout=BUILD_SECONDS)
+    run("apt-get", "install", "--yes", "--no-install-recommends", *missing, timeout=BUILD_SECONDS)
+
+
+def base_archive() -> Path:
+    """Returns the root file system of the base. It is made once."""
+    key = hashlib.sha256(" ".join((SUITE, *PACKAGES)).encode()).hexdigest()[:12]
+    archive = CACHE / f"image-base-{key}.tar"
+    if not archive.exists():
+        CACHE.mkdir(exist_ok=True)
+        unfinished = archive.with_suffix(f".{os.getpid()}.tar")
+        options = ("--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}")
+        run("mmdebstrap", *options, SUITE, str(unfinished), timeout=BUILD_SECONDS)
+        unfinished.rename(archive)
+    return archive
+
+
+def host_pip_settings() -> dict[str, str]:
+    """Returns how this machine's pip reaches its package index."""
+    lines = run(sys.executable, "-m", "pip", "config", "list").stdout.splitlines()
+    pairs = (line.partition("=") for line in lines)
+    settings = {key.rpartition(".")[2]: " ".join(shlex.split(value)) for key, _, value in pairs}
+    settings["timeout"] = settings.pop("default-timeout", settings.get("timeout", "60"))
+    return settings
+
+
+def build_secrets(folder: Path, canary: str) -> list[str]:
+    """Writes the files that only the build may see, and returns the options that pass them."""
+    host = host_pip_settings()
+    config = [
+        "[global]",
+        f"# {canary}",
+        *(f"{name} = {host[name]}" for name in sorted(PIP_SETTINGS & host.keys())),
+    ]
+    options = [f"--secret=id=pip_conf,src={folder / 'pip.conf'}"]
+    paths = ssl.get_default_verify_paths()
+    bundle = host.get("cert") or os.environ.get("SSL_CERT_FILE") or paths.cafile
+    if bundle:
+        config.append("cert = /run/secrets/ca_bundle")
+        options.append(f"--secret=id=ca_bundle,src={bundle}")
+    (folder / "pip.conf").write_text("\n".join(config) + "\n")
+    return options
+
+
+@contextlib.contextmanager
+def podman_store() -> Iterator[Podman]:
+    """Gives podman an empty store, and removes it."""
+    install_tools()
+    store = tempfile.mkdtemp(prefix="allocation-gateway-image-")
+    folders = (f"--root={store}/root", f"--runroot={store}/run", f"--tmpdir={store}/libpod")
+    overlay = run("podman", *folders, "--storage-driver=overlay", "info", check=False)
+    driver = "overlay" if overlay.returncode == 0 else "vfs"
+    options = (
+        f"--storage-driver={driver}",
+        "--runtime=runc",
+        "--cgroup-manager=cgroupfs",
+        "--log-level=fatal",
+    )
+    try:
+        yield Podman((*folders, *options))
+    finally:
+        shutil.rmtree(store)
+
+
+def build_image(podman: Podman, secrets: Path) -> Image:
+    """Builds the image from the working tree.
+
+    Args:
+        podman: The store it goes to.
+        secrets: An empty folder for the files that only the build may see.
+    """
+    podman("import", "--quiet", str(base_archive()), BASE, timeout=BUILD_SECONDS)
+    canary = uuid.uuid4().hex
+    podman(
+        "build",
+        "--isolation=chroot",
+        "--pull=never",
+        "--format=docker",
+        f"--build-arg=BASE_IMAGE={BASE}",
+        f"--build-arg=VERSION={__version__}",
+        *build_secrets(secrets, canary),
+        f"--tag={IMAGE}",
+        str(ROOT),
+        timeout=BUILD_SECONDS,
+    )
+    return Image(IMAGE, canary)
+
+
+@contextlib.contextmanager
+def running(podman: Podman, image: Image, *arguments: str) -> Iterator[Container]:
+    """Runs a gateway with its sandbox, locked down, and yields it once it listens."""
+    name = f"gateway-{uuid.uuid4().hex[:8]}"
+    command = podman.command(
+        "run", "--rm", f"--name={name}", *LOCKED_DOWN, *arguments, image.name, "serve", "--sandbox"
+    )
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            await_listening(process)
+            yield Container(name, process, podman.inspect(name)["State"]["Pid"])
+        finally:
+            podman("kill", "--signal=KILL", name, check=False)
+
+
+def await_listening(process: subprocess.Popen[str]) -> None:
+    """Reads the log until the gateway says that it listens."""
+    seen = []
+    assert process.stderr is not None
+    for line in process.stderr:
+        seen.append(line)
+        with contextlib.suppress(json.JSONDecodeError):
+            if json.loads(line).get("event") == "listening":
+                return
+    pytest.fail("the container ended before it listened:\n" + "".join(seen), pytrace=False)

@@ -1,0 +1,114 @@
+"""Runs the real gateway as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+COMMAND = str(Path(sys.executable).parent / "allocation-gateway")
+START_TIMEOUT = 30.0
+STOP_TIMEOUT = 30.0
+PREFIX = "ALLOCATION_GATEWAY_"
+
+
+@dataclass
+class Gateway:
+    """A running gateway.
+
+    Attributes:
+        process: The process.
+        address: Where it listens, as host:port.
+        sandbox_url: Where its sandbox listens; empty without one.
+        lines: Its log lines so far.
+    """
+
+    process: subprocess.Popen[str]
+    address: str = ""
+    sandbox_url: str = ""
+    lines: list[dict[str, Any]] = field(default_factory=list)
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def follow(self) -> None:
+        """Reads the log until the process ends."""
+        assert self.process.stderr is not None
+        for text in self.process.stderr:
+            with self._changed:
+                try:
+                    self.lines.append(json.loads(text))
+                except json.JSONDecodeError:
+                    self.lines.append({"event": "text", "text": text.rstrip()})
+                self._changed.notify_all()
+        with self._changed:
+            self._changed.notify_all()
+
+    def wait_for(self, event: str, timeout: float = START_TIMEOUT, **fields: object) -> dict[str, Any]:
+        """Waits for a log line and returns it."""
+
+        def found() -> dict[str, Any] | None:
+            wanted = {"event": event, **fields}
+            return next((line for line in self.lines if wanted.items() <= line.items()), None)
+
+        with self._changed:
+            if not self._changed.wait_for(lambda: found() or self.process.poll() is not None, timeout):
+                raise AssertionError(f"no {event!r} with {fields} within {timeout} s: {self.lines[-5:]}")
+            line = found()
+        if line is None:
+            raise AssertionError(f"the gateway ended with {self.process.poll()} before {event!r}: {self.lines[-5:]}")
+        return line
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Signals the process, waits for its end and returns its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(STOP_TIMEOUT)
+
+
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """Returns this process's environment without what would configure a gateway, and with the given settings."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith((PREFIX, "OTEL_"))}
+    return {**clean, **{name if "_" in name and name.startswith((PREFIX, "OTEL_")) else PREFIX + name: value
+                        for name, value in settings.items()}}
+
+
+@contextmanager
+def running_gateway(settings: Mapping[str, str], *arguments: str) -> Iterator[Gateway]:
+    """Runs `allocation-gateway serve` on free ports, and ends it however the block ends.
+
+    Args:
+        settings: Environment variables; the prefix may be left out.
+        arguments: Further arguments, such as `--sandbox`.
+    """
+    defaults = {"PORT": "0", "SANDBOX_PORT": "0", "SHUTDOWN_DELAY": "0"}
+    process = subprocess.Popen(
+        [COMMAND, "serve", *arguments],
+        env=environment({**defaults, **settings}),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    gateway = Gateway(process)
+    reader = threading.Thread(target=gateway.follow, daemon=True)
+    reader.start()
+    try:
+        line = gateway.wait_for("listening")
+        gateway.address = line["address"]
+        gateway.sandbox_url = line.get("sandbox", "")
+        yield gateway
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait(STOP_TIMEOUT)
+        reader.join(STOP_TIMEOUT)
+        assert process.stderr is not None
+        process.stderr.close()
