@@ -1,0 +1,95 @@
+"""The sandbox's command line, apart from its name: the gateway's own command offers it as a subcommand too."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from allocation_gateway.sandbox.server import Sandbox, SandboxOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options on a parser."""
+    defaults = SandboxOptions()
+    parser.add_argument("--host", default=defaults.host, help="address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=defaults.port, help="port to listen on, 0 for any (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--api-key", default=defaults.api_key, help="the x-api-key that is accepted (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--shipments",
+        type=_not_negative(int),
+        default=defaults.shipments,
+        help="how many shipments to add to the examples (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--bulk-delay",
+        type=_not_negative(float),
+        default=defaults.bulk_delay,
+        help="seconds before a queued shipment is allocated (default: %(default)s)",
+    )
+
+
+def options_from(namespace: argparse.Namespace) -> SandboxOptions:
+    """The options that were parsed."""
+    return SandboxOptions(
+        host=namespace.host,
+        port=namespace.port,
+        api_key=namespace.api_key,
+        shipments=namespace.shipments,
+        bulk_delay=namespace.bulk_delay,
+    )
+
+
+def run(options: SandboxOptions) -> int:
+    """Serve until SIGINT or SIGTERM; a second signal ends the process at once. The answer is the exit status."""
+    try:
+        asyncio.run(_serve(options))
+    except (OSError, OverflowError) as error:
+        sys.stderr.write(f"{error.strerror if isinstance(error, OSError) else error}\n")
+        return 1
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line and run."""
+    parser = argparse.ArgumentParser(prog="python -m allocation_gateway.sandbox", description=__doc__)
+    add_arguments(parser)
+    return run(options_from(parser.parse_args(arguments)))
+
+
+async def _serve(options: SandboxOptions) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, _on_first_signal, stop)
+    async with Sandbox(options) as sandbox:
+        sys.stdout.write(f"Sandbox listening on {sandbox.base_url} (Ship at {sandbox.ship_base_url})\n")
+        sys.stdout.flush()
+        await stop.wait()
+
+
+def _on_first_signal(stop: asyncio.Event) -> None:
+    stop.set()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().remove_signal_handler(number)
+        # Removing leaves Python's own handler for SIGINT, which would start a second clean-up.
+        signal.signal(number, signal.SIG_DFL)
+
+
+def _not_negative(kind: type[int] | type[float]) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        value = kind(text)
+        if value < 0:
+            raise argparse.ArgumentTypeError("must not be negative")
+        return value
+
+    parse.__name__ = kind.__name__
+    return parse

@@ -1,0 +1,220 @@
+"""Sending replies over a connection: whole, or as badly as a fault demands."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import zlib
+from typing import TYPE_CHECKING, assert_never
+
+from aiohttp import web
+
+from allocation_gateway.sandbox import faults
+from allocation_gateway.sandbox.wire import Reply, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from allocation_gateway.sandbox.faults import Action
+
+# The fastest level: the sandbox compresses to be faithful, not to save traffic.
+GZIP_LEVEL = 1
+GZIP_WINDOW = 31
+
+PIECE = 256 * 1024
+
+# How often a hanging request looks whether its client is still there; aiohttp tells a handler no other way.
+LOOK_EVERY = 0.02
+
+
+class ClosingError(Exception):
+    """The server is going away, so a wait has ended early."""
+
+
+class Delivery:
+    """Sends answers, and carries out faults. `close` ends every wait and forgets every effect that is still to come."""
+
+    def __init__(self) -> None:
+        self._closing = asyncio.Event()
+        self._late: set[asyncio.Task[None]] = set()
+
+    async def plainly(self, request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
+        """The reply as it is meant."""
+        body = _body(request, reply)
+        response = web.Response(status=reply.status, body=body, headers=_headers(request, reply))
+        if reply.body is None:
+            del response.headers["Content-Type"]
+        return response
+
+    async def faultily(
+        self, request: web.BaseRequest, produce: Callable[[], Reply], action: Action
+    ) -> web.StreamResponse:
+        """What a fault makes of a request. `produce` has the effect and gives the right answer."""
+        try:
+            return await self._carry_out(request, produce, action)
+        except ClosingError:
+            return _abort(request)
+
+    def forget(self) -> None:
+        """Cancel the effects that are still to come."""
+        for task in self._late:
+            task.cancel()
+
+    async def close(self) -> None:
+        """End every wait."""
+        self._closing.set()
+        self.forget()
+        await asyncio.gather(*self._late, return_exceptions=True)
+
+    async def _carry_out(
+        self, request: web.BaseRequest, produce: Callable[[], Reply], action: Action
+    ) -> web.StreamResponse:
+        match action:
+            case faults.Latency():
+                return await self._latency(request, produce, action)
+            case faults.Status():
+                if action.when == "after":
+                    produce()
+                return await self.plainly(request, _instead(action))
+            case faults.Drop():
+                return await self._drop(request, produce, action)
+            case faults.LateEffect():
+                return self._late_effect(request, produce, action)
+            case faults.Malformed():
+                reply = produce()
+                return await self.plainly(request, _replaced(reply, action.body.encode()))
+            case faults.Truncate():
+                return await self._truncate(request, produce(), action)
+            case faults.Oversize():
+                return await self._oversize(request, produce(), action)
+            case faults.Hang():
+                return await self._hang(request, produce, action)
+            case _:
+                assert_never(action)
+
+    async def _latency(
+        self, request: web.BaseRequest, produce: Callable[[], Reply], action: faults.Latency
+    ) -> web.StreamResponse:
+        if action.when == "before":
+            await self._wait(action.seconds)
+            return await self.plainly(request, produce())
+        reply = produce()
+        await self._wait(action.seconds)
+        return await self.plainly(request, reply)
+
+    async def _drop(
+        self, request: web.BaseRequest, produce: Callable[[], Reply], action: faults.Drop
+    ) -> web.StreamResponse:
+        if action.when == "before":
+            return _abort(request)
+        reply = produce()
+        if action.when == "during":
+            body = _body(request, reply) or b""
+            await self._begin(request, reply, len(body), body[: len(body) // 2])
+        return _abort(request)
+
+    def _late_effect(
+        self, request: web.BaseRequest, produce: Callable[[], Reply], action: faults.LateEffect
+    ) -> web.StreamResponse:
+        async def later() -> None:
+            with contextlib.suppress(ClosingError):
+                await self._wait(action.seconds)
+                produce()
+
+        task = asyncio.create_task(later(), name="late-effect")
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
+        return _abort(request)
+
+    async def _truncate(self, request: web.BaseRequest, reply: Reply, action: faults.Truncate) -> web.StreamResponse:
+        if action.announced == "half":
+            return await self.plainly(request, _replaced(reply, (reply.body or b"")[: len(reply.body or b"") // 2]))
+        body = _body(request, reply) or b""
+        response = await self._begin(request, reply, len(body), body[: len(body) // 2])
+        if request.transport is not None:
+            # Unlike a drop, an orderly end: what was written arrives, and then nothing more.
+            request.transport.close()
+        return response
+
+    async def _oversize(self, request: web.BaseRequest, reply: Reply, action: faults.Oversize) -> web.StreamResponse:
+        whole = reply.body or b"{}"
+        head, tail = whole[:-1] + (b',"padding":"' if len(whole) > len(b"{}") else b'"padding":"'), b'"}'
+        response = await self._begin(request, reply, len(head) + action.size + len(tail), head, compress=False)
+        # A client that has seen enough may leave in the middle.
+        with contextlib.suppress(ConnectionError):
+            for start in range(0, action.size, PIECE):
+                await response.write(b"x" * min(PIECE, action.size - start))
+            await response.write(tail)
+        return response
+
+    async def _hang(
+        self, request: web.BaseRequest, produce: Callable[[], Reply], action: faults.Hang
+    ) -> web.StreamResponse:
+        if action.when == "after":
+            produce()
+        deadline = asyncio.get_running_loop().time() + action.seconds
+        while request.transport is not None and asyncio.get_running_loop().time() < deadline:
+            await self._wait(LOOK_EVERY)
+        return _abort(request)
+
+    async def _begin(
+        self, request: web.BaseRequest, reply: Reply, length: int, beginning: bytes, *, compress: bool = True
+    ) -> web.StreamResponse:
+        """Send the head of an answer of that length, and the beginning of its body."""
+        headers = _headers(request, reply) if compress else dict(reply.headers) | {"Content-Type": reply.content_type}
+        response = web.StreamResponse(status=reply.status, headers=headers)
+        response.content_length = length
+        await response.prepare(request)
+        with contextlib.suppress(ConnectionError):
+            await response.write(beginning)
+        return response
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait in real time.
+
+        Raises:
+            ClosingError: the server is going away.
+        """
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), seconds)
+        if self._closing.is_set():
+            raise ClosingError
+
+
+def _abort(request: web.BaseRequest) -> web.StreamResponse:
+    """Cut the connection. The answer returned goes nowhere: aiohttp wants one."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()
+
+
+def _instead(action: faults.Status) -> Reply:
+    given = "" if action.body is None else action.body
+    body = given.encode() if isinstance(given, str) else encode(given)
+    return Reply(action.status, body, action.headers, content_type=action.content_type)
+
+
+def _replaced(reply: Reply, body: bytes) -> Reply:
+    return Reply(reply.status, body, reply.headers, reply.content_type, reply.gzip_label)
+
+
+def _wants_gzip(request: web.BaseRequest) -> bool:
+    for item in request.headers.get("Accept-Encoding", "").split(","):
+        coding, _, quality = item.partition(";")
+        if coding.strip().lower() == "gzip":
+            return quality.strip().replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
+    return False
+
+
+def _body(request: web.BaseRequest, reply: Reply) -> bytes | None:
+    """The bytes of the body as they travel."""
+    if reply.body and _wants_gzip(request):
+        return zlib.compress(reply.body, GZIP_LEVEL, GZIP_WINDOW)
+    return reply.body
+
+
+def _headers(request: web.BaseRequest, reply: Reply) -> dict[str, str]:
+    headers = {"Content-Type": reply.content_type, **reply.headers}
+    if reply.body and _wants_gzip(request):
+        headers["Content-Encoding"] = reply.gzip_label
+    return headers

@@ -1,0 +1,115 @@
+"""The sandbox as one thing that can be started and stopped: the composition of its parts, read top to bottom."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from aiohttp import web
+
+from allocation_gateway.sandbox.clock import Clock
+from allocation_gateway.sandbox.control import Control
+from allocation_gateway.sandbox.delivery import Delivery
+from allocation_gateway.sandbox.faults import FaultBook
+from allocation_gateway.sandbox.front import Front
+from allocation_gateway.sandbox.journal import Journal
+from allocation_gateway.sandbox.ship.api import ShipApi
+from allocation_gateway.sandbox.traffic import Traffic
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+# Waits of faults end at once when the server stops; this is for answers that are being written.
+SHUTDOWN_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxOptions:
+    """How to start. Port 0 takes any free port. `bulk_delay` is in seconds; `journal_events` bounds memory."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    api_key: str = "sandbox-key"
+    shipments: int = 0
+    bulk_delay: float = 0.05
+    journal_events: int = 500_000
+
+
+class Sandbox:
+    """The sandbox, listening from entering the context until leaving it.
+
+    `ship` is Ship's API object, whose `world` and `switches` a test may change directly; the control paths do the same
+    over HTTP.
+
+    Raises:
+        OSError: on entering, if the port cannot be had.
+    """
+
+    def __init__(self, options: SandboxOptions | None = None, *, clock: Clock | None = None) -> None:
+        self.options = options or SandboxOptions()
+        self.clock = clock or Clock()
+        self.journal = Journal(self.clock, self.options.journal_events)
+        self.ship = ShipApi(
+            api_key=self.options.api_key,
+            extra_shipments=self.options.shipments,
+            bulk_delay=self.options.bulk_delay,
+            journal=self.journal,
+            clock=self.clock,
+        )
+        self._port = 0
+        self._stack = AsyncExitStack()
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return self._port
+
+    @property
+    def base_url(self) -> str:
+        """The server's address, without a slash at its end."""
+        host = f"[{self.options.host}]" if ":" in self.options.host else self.options.host
+        return f"http://{host}:{self._port}"
+
+    @property
+    def ship_base_url(self) -> str:
+        """Where Ship's paths begin."""
+        return f"{self.base_url}/{self.ship.prefix}"
+
+    @property
+    def control_url(self) -> str:
+        """Where the control paths begin."""
+        return f"{self.base_url}/_sandbox"
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            await self._start(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        traffic, faults, delivery = Traffic(self.clock), FaultBook(), Delivery()
+        control = Control([self.ship], self.journal, traffic, faults, delivery, self.clock)
+        front = Front([self.ship], control, traffic, faults, delivery)
+        self.ship.start()
+        stack.push_async_callback(self.ship.stop)
+        runner = web.ServerRunner(web.Server(front.handle, access_log=None), shutdown_timeout=SHUTDOWN_SECONDS)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        # Entered last and so left first: requests that wait let go before the server waits for them.
+        stack.push_async_callback(delivery.close)
+        await self._listen(runner)
+
+    async def _listen(self, runner: web.ServerRunner) -> None:
+        host, port = self.options.host, self.options.port
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise OSError(error.errno, f"the sandbox cannot listen on {host}:{port}: {reason}") from error
+        self._port = runner.addresses[0][1]

@@ -1,0 +1,1 @@
+"""Ship, the shipments API: its world of carriers and shipments, the engine over it, and its REST paths."""

@@ -1,0 +1,71 @@
+"""What passes between the HTTP front and the APIs behind it: a call in, a reply out, JSON both ways."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from allocation_gateway.sandbox.journal import Arrival
+
+JSON_TYPE = "application/json"
+
+# Decimals travel as JSON numbers with their scale, as upstream's do: 2.00 stays 2.00, never "2.00" and never 2.0.
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+_DECODER = msgspec.json.Decoder(float_hook=Decimal)
+
+
+class NotJsonError(ValueError):
+    """A body that should be JSON is not."""
+
+
+def encode(document: object) -> bytes:
+    """Write a document as JSON."""
+    return _ENCODER.encode(document)
+
+
+def decode(body: bytes) -> Any:
+    """Read JSON, its fractions as exact decimals.
+
+    Raises:
+        NotJsonError: the bytes are not JSON, not UTF-8, or nested beyond reading.
+    """
+    try:
+        return _DECODER.decode(body)
+    except (ValueError, RecursionError) as error:
+        raise NotJsonError(str(error)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One HTTP request, after routing: `parameters` are the decoded path segments by the template's names."""
+
+    method: str
+    parameters: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+    arrival: Arrival
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One HTTP answer. `body` None means an answer that has none, such as 304.
+
+    `gzip_label` is what `Content-Encoding` says when the front compresses the body because the client asked.
+    """
+
+    status: int
+    body: bytes | None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content_type: str = JSON_TYPE
+    gzip_label: str = "gzip"
+
+
+def json_reply(status: int, document: object) -> Reply:
+    """A reply whose body is the document."""
+    return Reply(status, encode(document))
