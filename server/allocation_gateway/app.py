@@ -16,7 +16,6 @@ from allocation_gateway.policy.admission import Admission
 from allocation_gateway.policy.patience import Writes
 from allocation_gateway.rpc.handler import Gateway
 from allocation_gateway.rpc.listener import Listener
-from allocation_gateway.sandbox.server import Sandbox
 from allocation_gateway.settings import ConfigurationError, variable
 from allocation_gateway.telemetry import telemetry
 from allocation_gateway.upstream.client import Upstream
@@ -103,6 +102,9 @@ async def serve(
 
 
 async def _start_sandbox(settings: Settings, options: SandboxOptions, stack: AsyncExitStack) -> tuple[Settings, str]:
+    # On demand: a gateway in production pays neither the memory nor the start-up time of another HTTP server.
+    from allocation_gateway.sandbox.server import Sandbox
+
     try:
         sandbox = await stack.enter_async_context(Sandbox(options))
     except OSError as error:

@@ -53,9 +53,7 @@ def run(*command: str, check: bool = True, timeout: float = 60) -> subprocess.Co
     """Runs a command, and shows all it said if it fails."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
     if check and done.returncode != 0:
-        pytest.fail(
-            f"{shlex.join(command)}: exit code {done.returncode}\n{done.stdout}{done.stderr}", pytrace=False
-        )
+        pytest.fail(f"{shlex.join(command)}: exit code {done.returncode}\n{done.stdout}{done.stderr}", pytrace=False)
     return done
 
 
@@ -65,9 +63,7 @@ class Podman:
 
     options: tuple[str, ...]
 
-    def __call__(
-        self, *arguments: str, check: bool = True, timeout: float = 60
-    ) -> subprocess.CompletedProcess[str]:
+    def __call__(self, *arguments: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         return run(*self.command(*arguments), check=check, timeout=timeout)
 
     def command(self, *arguments: str) -> tuple[str, ...]:

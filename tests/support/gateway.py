@@ -77,8 +77,8 @@ class Gateway:
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
     """Returns this process's environment without what would configure a gateway, and with the given settings."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith((PREFIX, "OTEL_"))}
-    return {**clean, **{name if "_" in name and name.startswith((PREFIX, "OTEL_")) else PREFIX + name: value
-                        for name, value in settings.items()}}
+    named = {name if name.startswith((PREFIX, "OTEL_")) else PREFIX + name: text for name, text in settings.items()}
+    return {**clean, **named}
 
 
 @contextmanager

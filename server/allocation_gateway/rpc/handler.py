@@ -64,7 +64,7 @@ class Handler:
         self._names_group = "service_group" in fields
         self._reference = next((name for name in ("shipment_reference",) if name in fields), None)
 
-    async def __call__(self, data: bytes, context: Context) -> bytes:
+    async def handle(self, data: bytes, context: Context) -> bytes:
         """Answers a call.
 
         Raises:

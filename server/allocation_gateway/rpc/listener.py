@@ -76,7 +76,7 @@ def _add_operations(server: grpc.aio.Server, gateway: Gateway) -> tuple[str, ...
     for operation in table.OPERATIONS:
         handler = Handler(gateway, operation, routes[operation.full_name], enabled=operation.name not in disabled)
         # Bytes in and out: the handler parses for itself, so that bytes that do not parse get an answer with details.
-        services.setdefault(operation.service, {})[operation.name] = grpc.unary_unary_rpc_method_handler(handler)
+        services.setdefault(operation.service, {})[operation.name] = grpc.unary_unary_rpc_method_handler(handler.handle)
     server.add_generic_rpc_handlers(
         tuple(grpc.method_handlers_generic_handler(service, methods) for service, methods in services.items())
     )

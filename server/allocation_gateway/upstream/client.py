@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from allocation_gateway.telemetry.observation import CallObservation, RequestObservation
     from allocation_gateway.upstream.http import Answer, Attempt
 
-_JSON_BODY: Final = (b"content-type", b"application/json")
 _REDACTED: Final = b"********"
 # A shorter key could be part of an innocent word.
 _SHORTEST_REDACTED: Final = 8
@@ -38,6 +37,8 @@ class Upstream:
                 ("x-api-key", key.reveal()),
                 ("x-api-version", settings.ship_api_version),
                 ("accept", "application/json"),
+                # The OpenAPI document requires it of every request, also of those that have no body.
+                ("content-type", "application/json"),
                 ("accept-encoding", "gzip"),
                 ("user-agent", f"allocation-gateway/{__version__}"),
             ],
@@ -79,11 +80,8 @@ class Upstream:
     async def _exchange(
         self, method: str, path: str, body: bytes | None, attempt: Attempt, seen: RequestObservation
     ) -> Answer:
-        headers = seen.headers()
-        if body is not None:
-            headers.append(_JSON_BODY)
         try:
-            answer = await self._engine.exchange(method, path, body=body, headers=headers, attempt=attempt)
+            answer = await self._engine.exchange(method, path, body=body, headers=seen.headers(), attempt=attempt)
         except NoAnswerError as error:
             seen.failed(type(error.__cause__).__name__)
             raise

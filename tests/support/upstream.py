@@ -1,0 +1,157 @@
+"""An upstream over real HTTP whose every answer a test dictates, byte for byte, and whose every request it can read."""
+
+from __future__ import annotations
+
+import json
+import queue
+import socketserver
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+TIMEOUT: Final = 20.0
+
+
+@dataclass
+class Received:
+    """A request as it came over the wire."""
+
+    line: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Reply:
+    """What to answer.
+
+    Attributes:
+        status: The HTTP status.
+        body: Bytes, or anything that becomes JSON.
+        headers: Further headers; a `content-length` here replaces the true one.
+        raw: If set, sent instead of all that.
+        close: Whether the connection is closed afterwards, or before anything was sent if `raw` is empty.
+        wait: If set, is waited for before anything is sent.
+    """
+
+    status: int = 200
+    body: object = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    raw: bytes | None = None
+    close: bool = False
+    wait: threading.Event | None = None
+
+    def encoded(self) -> bytes:
+        """Returns the bytes of the answer."""
+        if self.raw is not None:
+            return self.raw
+        body = self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
+        headers = {"content-type": "application/json", "content-length": str(len(body)), **self.headers}
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        return f"HTTP/1.1 {self.status} Whatever\r\n{head}\r\n".encode() + body
+
+
+class Upstream:
+    """The server. What is scripted is answered in order; then the default is."""
+
+    def __init__(self) -> None:
+        self.received: queue.Queue[Received] = queue.Queue()
+        self.default: Callable[[Received], Reply] = lambda _: Reply(500, {"code": "nothing_scripted"})
+        self.script: queue.Queue[Reply] = queue.Queue()
+        self.open_connections = 0
+        self.gone = threading.Event()
+        self.lock = threading.Lock()
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        """The base URL."""
+        return f"http://127.0.0.1:{self.port}/pro"
+
+    def answer(self, status: int = 200, body: object = b"", **more: Any) -> None:
+        """Scripts the answer to the next request."""
+        self.script.put(Reply(status, body, **more))
+
+    def next_request(self) -> Received:
+        """Returns the oldest request that was not looked at, and waits for one."""
+        return self.received.get(timeout=TIMEOUT)
+
+    def forget(self) -> None:
+        """Drops what is scripted and what was received."""
+        for pending in (self.received, self.script):
+            while not pending.empty():
+                pending.get_nowait()
+        self.gone.clear()
+
+
+class _Connection(socketserver.StreamRequestHandler):
+    def handle(self) -> None:
+        upstream: Upstream = self.server.upstream  # type: ignore[attr-defined]
+        with upstream.lock:
+            upstream.open_connections += 1
+        try:
+            while self._exchange(upstream):
+                pass
+        except OSError:
+            pass
+        finally:
+            with upstream.lock:
+                upstream.open_connections -= 1
+
+    def _exchange(self, upstream: Upstream) -> bool:
+        line = self.rfile.readline().decode("latin-1").strip()
+        if not line:
+            return False
+        headers: dict[str, str] = {}
+        while text := self.rfile.readline().decode("latin-1").strip():
+            name, _, value = text.partition(":")
+            headers[name.lower()] = value.strip()
+        received = Received(line, headers, self.rfile.read(int(headers.get("content-length", "0"))))
+        try:
+            reply = upstream.script.get_nowait()
+        except queue.Empty:
+            reply = upstream.default(received)
+        upstream.received.put(received)
+        if reply.wait is not None:
+            self._wait(upstream, reply.wait)
+        self.wfile.write(reply.encoded())
+        self.wfile.flush()
+        return not reply.close
+
+    def _wait(self, upstream: Upstream, event: threading.Event) -> None:
+        """Waits for an event, and notices when the other side goes away meanwhile."""
+        self.connection.settimeout(0.05)
+        while not event.wait(0.0):
+            try:
+                if not self.connection.recv(1):
+                    upstream.gone.set()
+                    raise ConnectionError
+            except TimeoutError:
+                continue
+        self.connection.settimeout(None)
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+    request_queue_size = 512
+
+
+@contextmanager
+def running_upstream() -> Iterator[Upstream]:
+    """Runs an upstream on a free port of the loopback."""
+    upstream = Upstream()
+    with _Server(("127.0.0.1", 0), _Connection) as server:
+        server.upstream = upstream  # type: ignore[attr-defined]
+        upstream.port = server.server_address[1]
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield upstream
+        finally:
+            server.shutdown()
+            thread.join()
