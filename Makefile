@@ -1,0 +1,97 @@
+# `make help` lists what there is. Everything installs what it needs into .venv and .cache, and nothing outside.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+RUNTIME := .venv/.runtime
+DEV := .venv/.dev
+PACKAGES := clients/python/pyproject.toml pyproject.toml
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: help
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | column -t -s '|'
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+		|| { echo "Python 3.11 or later is missing: install it, or say PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv
+
+$(RUNTIME): $(BIN)/python requirements.lock $(PACKAGES)
+	@echo "Installing the gateway into .venv ..."
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation -e clients/python -e .
+	@touch $@
+
+$(DEV): $(RUNTIME) requirements-dev.lock
+	@echo "Installing the development tools into .venv ..."
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@
+
+.PHONY: run
+run: $(RUNTIME) ## run the gateway and the sandbox, and print a first call
+	@exec $(BIN)/allocation-gateway serve --sandbox
+
+.PHONY: call
+call: $(RUNTIME) ## make the documented allocation through a running `make run`
+	@exec $(BIN)/allocation-gateway demo
+
+.PHONY: test
+test: $(DEV) ## run the tests that need nothing but Python
+	@$(BIN)/pytest -m "not clients and not image and not chart"
+
+.PHONY: test-clients
+test-clients: $(DEV) ## call a running gateway through the Go and Python stubs (needs go)
+	@command -v go >/dev/null || { echo "go is missing: test-clients needs a Go toolchain" >&2; exit 1; }
+	@$(BIN)/pytest -m clients tests/clients
+
+.PHONY: test-image
+test-image: $(DEV) ## build the container image on a base from distribution packages, and run it (needs Debian and root)
+	@$(BIN)/pytest -m image tests/image
+
+.PHONY: test-chart
+test-chart: $(DEV) ## lint, render and validate the Helm chart (needs go)
+	@command -v go >/dev/null || { echo "go is missing: test-chart builds helm with it" >&2; exit 1; }
+	@$(BIN)/pytest -m chart tests/chart
+
+.PHONY: lint
+lint: $(DEV) ## ruff, mypy, buf, import rules, shell, YAML and Dockerfile lint
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python protos/generate.py deps
+	@cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf format --diff --exit-code
+	@if [ -f protos/released.binpb ]; then cd protos && ../$(BIN)/buf breaking --against released.binpb --path allocation; fi
+	@$(BIN)/shellcheck .ci/run
+	@$(BIN)/yamllint --strict protos helm/allocation-gateway/values.yaml helm/allocation-gateway/Chart.yaml
+	@$(BIN)/hadolint Dockerfile
+
+.PHONY: generate
+generate: $(DEV) ## regenerate the Python and Go stubs (needs go)
+	@$(BIN)/python protos/generate.py
+
+.PHONY: check-generated
+check-generated: generate ## fail if the committed stubs are not what the .proto files give
+	@git diff --exit-code --stat -- clients || { echo "The committed stubs are stale: run make generate" >&2; exit 1; }
+	@test -z "$$(git status --porcelain -- clients)" || { echo "Stubs are not committed: run make generate" >&2; exit 1; }
+
+.PHONY: format
+format: $(DEV) ## format the Python and .proto files
+	@$(BIN)/ruff check --fix --quiet && $(BIN)/ruff format --quiet && cd protos && ../$(BIN)/buf format --write
+
+.PHONY: lock
+lock: $(DEV) ## choose the newest allowed version of every dependency
+	@for suffix in "" -dev; do \
+		$(BIN)/uv pip compile pyproject.toml --upgrade --group build $$([ -z "$$suffix" ] || echo --group dev) \
+			--python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet \
+			--no-emit-package allocation-gateway-client --output-file requirements$$suffix.lock; \
+	done
+
+.PHONY: clean
+clean: ## remove everything that the other targets made
+	@rm -rf .venv .cache build dist protos/.deps

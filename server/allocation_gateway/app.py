@@ -108,9 +108,8 @@ async def _start_sandbox(settings: Settings, options: SandboxOptions, stack: Asy
     try:
         sandbox = await stack.enter_async_context(Sandbox(options))
     except OSError as error:
-        where = f"{options.host}:{options.port}"
-        raise ConfigurationError(f"{variable('sandbox_port')}: cannot listen on {where}: {error.strerror}") from error
-    return msgspec.structs.replace(settings, ship_base_url=sandbox.ship_base_url), sandbox.url
+        raise ConfigurationError(f"{variable('sandbox_port')}: {error.strerror}") from error
+    return msgspec.structs.replace(settings, ship_base_url=sandbox.ship_base_url), sandbox.base_url
 
 
 async def _drain(settings: Settings, listener: Listener, gateway: Gateway, delay: float) -> None:

@@ -41,7 +41,7 @@ class Failure:
     def detail(self, kind: type[M]) -> M | None:
         """Returns the first detail of a type; None if there is none."""
         for packed in self.details:
-            if packed.Is(kind.DESCRIPTOR):
+            if packed.Is(kind.DESCRIPTOR):  # type: ignore[arg-type] # the two stubs differ on descriptors
                 found = kind()
                 packed.Unpack(found)
                 return found
