@@ -1,0 +1,100 @@
+{{- define "allocation-gateway.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end }}
+
+{{- define "allocation-gateway.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := include "allocation-gateway.name" . -}}
+{{- if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{- define "allocation-gateway.serviceAccountName" -}}
+{{- $made := ternary (include "allocation-gateway.fullname" .) "default" .Values.serviceAccount.create -}}
+{{- default $made .Values.serviceAccount.name -}}
+{{- end }}
+
+{{/* The labels that never change: selectors are immutable. */}}
+{{- define "allocation-gateway.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "allocation-gateway.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "allocation-gateway.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "allocation-gateway.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{- define "allocation-gateway.image" -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) -}}
+{{- end -}}
+{{- end }}
+
+{{/* The configuration file. Numbers, strings, booleans and arrays are written alike in JSON and TOML; tables are not. */}}
+{{- define "allocation-gateway.config" -}}
+{{- range $name, $value := .Values.settings }}
+{{- if kindIs "map" $value }}
+{{- $pairs := list }}
+{{- range $key, $text := $value }}
+{{- $pairs = append $pairs (printf "%s = %s" (toJson $key) (toJson $text)) }}
+{{- end }}
+{{ $name }} = { {{ join ", " $pairs }} }
+{{- else if not (kindIs "invalid" $value) }}
+{{ $name }} = {{ toJson $value }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The seconds that the gateway may take to end, rounded up. */}}
+{{- define "allocation-gateway.shutdownSeconds" -}}
+{{- $settings := .Values.settings -}}
+{{- $seconds := 0.0 -}}
+{{- range $name := list "shutdown_delay" "shutdown_grace" "telemetry_flush_timeout" -}}
+{{- $seconds = addf $seconds (get $settings $name) -}}
+{{- end -}}
+{{- ceil $seconds | int -}}
+{{- end }}
+
+{{/* The port of a URL. */}}
+{{- define "allocation-gateway.urlPort" -}}
+{{- $url := urlParse . -}}
+{{- $port := regexFind ":[0-9]+$" $url.host | trimPrefix ":" -}}
+{{- default (ternary "80" "443" (eq $url.scheme "http")) $port -}}
+{{- end }}
+
+{{/* What a schema cannot say: values that need or exclude each other. */}}
+{{- define "allocation-gateway.validate" -}}
+{{- if and (not .Values.sandbox.enabled) (not .Values.ship.apiKeySecret.name) -}}
+{{- fail "ship.apiKeySecret.name: is required: name an existing Secret with the key of the Ship API, or set sandbox.enabled" -}}
+{{- end -}}
+{{- if not (or .Values.tls.secretName .Values.sandbox.enabled .Values.settings.allow_plaintext) -}}
+{{- fail "tls.secretName: is required: name an existing Secret, or accept plaintext with settings.allow_plaintext=true" -}}
+{{- end -}}
+{{- if and .Values.tls.clientCA.secretName (not .Values.tls.secretName) -}}
+{{- fail "tls.clientCA.secretName: needs tls.secretName" -}}
+{{- end -}}
+{{- if and .Values.service.headless (ne .Values.service.type "ClusterIP") -}}
+{{- fail "service.headless: needs service.type ClusterIP" -}}
+{{- end -}}
+{{- $minAvailable := not (kindIs "invalid" .Values.podDisruptionBudget.minAvailable) -}}
+{{- if and $minAvailable (not (kindIs "invalid" .Values.podDisruptionBudget.maxUnavailable)) -}}
+{{- fail "podDisruptionBudget.minAvailable: is set together with podDisruptionBudget.maxUnavailable" -}}
+{{- end -}}
+{{- $needed := include "allocation-gateway.shutdownSeconds" . | int -}}
+{{- with .Values.terminationGracePeriodSeconds -}}
+{{- if le (int .) $needed -}}
+{{- fail (printf "terminationGracePeriodSeconds: must be more than the %d seconds that the settings of the shutdown add up to" $needed) -}}
+{{- end -}}
+{{- end -}}
+{{- end }}

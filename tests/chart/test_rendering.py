@@ -1,0 +1,318 @@
+"""What the chart makes: each test is one behaviour that an operator can see."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+import kubernetes_validate
+import pytest
+from allocation_gateway import settings
+from allocation_gateway.operations import table
+from allocation_gateway.version import __version__
+from support.chart import CHART, FEATURES, NAME, RefusedError, Rendered
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support.chart import Helm
+
+pytestmark = pytest.mark.chart
+
+KEY = "--set=ship.apiKeySecret.name=ship"
+TLS = "--set=tls.secretName=gateway-tls"
+SHIP = (KEY, TLS)
+SANDBOX = "--set=sandbox.enabled=true"
+OLDEST, NEWEST = "1.27", "1.37"
+
+feature = pytest.mark.parametrize("values", FEATURES, ids=lambda path: path.stem)
+
+
+def render_feature(helm: Helm, name: str) -> Rendered:
+    return helm.render(f"--values={CHART / 'ci' / f'{name}-values.yaml'}")
+
+
+def configuration(rendered: Rendered) -> dict[str, Any]:
+    return tomllib.loads(rendered.one("ConfigMap")["data"]["config.toml"])
+
+
+def load(rendered: Rendered, folder: Path, **links: str) -> settings.Settings:
+    """Loads what the pods are given with the gateway's own loader. Mounted files are laid out in a folder."""
+    environment = {name: text for name, text in rendered.environment.items() if name.startswith(settings.PREFIX)}
+    for name, path in environment.items():
+        if name.endswith("_FILE"):
+            mount = next(m for m in rendered.container["volumeMounts"] if path.startswith(m["mountPath"] + "/"))
+            assert mount["readOnly"] is True
+            file = folder / path.lstrip("/")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("a-key")
+            environment[name] = str(file)
+    (folder / "etc/allocation-gateway/config/config.toml").write_text(rendered.one("ConfigMap")["data"]["config.toml"])
+    sandbox: dict[str, Any] = {"allow_plaintext": True, "ship_api_key": settings.Secret("sandbox")}
+    overrides = sandbox if "--sandbox" in rendered.container["args"] else None
+    return settings.load({**environment, **links}, overrides=overrides)
+
+
+@feature
+def test_helm_lints_it(helm: Helm, values: Path) -> None:
+    done = helm("lint", "--strict", str(CHART), f"--values={values}")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@feature
+@pytest.mark.parametrize("version", [OLDEST, NEWEST])
+def test_kubernetes_knows_every_field(helm: Helm, values: Path, version: str) -> None:
+    for found in helm.render(f"--values={values}").objects:
+        kubernetes_validate.validate(found, version, strict=True)
+
+
+@feature
+def test_the_gateway_accepts_its_configuration(helm: Helm, values: Path, tmp_path: Path) -> None:
+    loaded = load(helm.render(f"--values={values}"), tmp_path)
+    table.routes(loaded)
+    table.disabled(loaded)
+    assert (loaded.port, loaded.health_port) == (50051, 50052)
+
+
+def test_it_is_refused_without_the_secret_of_the_api_key(helm: Helm) -> None:
+    with pytest.raises(RefusedError, match=r"ship\.apiKeySecret\.name: is required: name an existing Secret"):
+        helm.render(TLS)
+
+
+def test_it_is_refused_without_tls_unless_plaintext_is_accepted(helm: Helm) -> None:
+    with pytest.raises(RefusedError, match=r"tls\.secretName: is required"):
+        helm.render(KEY)
+    helm.render(KEY, "--set=settings.allow_plaintext=true")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--set=replicas=3"], "'replicas' not allowed"),
+        (["--set=image.tga=1"], "'tga' not allowed"),
+        (["--set=settings.shutdown_dealy=1"], "'shutdown_dealy' not allowed"),
+        (["--set=settings.ship_api_key=secret"], "'ship_api_key' not allowed"),
+        (["--set=settings.port=1"], "'port' not allowed"),
+        (["--set=settings.max_concurrent_calls=0"], "/settings/max_concurrent_calls"),
+        (["--set=settings.max_concurrent_calls=many"], "/settings/max_concurrent_calls"),
+        (["--set=settings.log_level=loud"], "/settings/log_level"),
+        (["--set=settings.shutdown_grace=null"], "'shutdown_grace'"),
+        (["--set=otel.ALLOCATION_GATEWAY_PORT=1"], "'ALLOCATION_GATEWAY_PORT' does not match"),
+        (["--set=image.digest=latest"], "/image/digest"),
+        (["--set=podDisruptionBudget.minAvailable=half"], "/podDisruptionBudget/minAvailable"),
+        (["--set=podDisruptionBudget.minAvailable=1,podDisruptionBudget.maxUnavailable=1"], "is set together with"),
+        (["--set=service.headless=true,service.type=NodePort"], "service.headless: needs service.type ClusterIP"),
+        (["--set=terminationGracePeriodSeconds=33"], "must be more than the 33 seconds"),
+    ],
+    ids=lambda value: value[0].partition("=")[2] if isinstance(value, list) else "",
+)
+def test_wrong_values_are_refused_by_name(helm: Helm, arguments: list[str], told: str) -> None:
+    with pytest.raises(RefusedError) as refused:
+        helm.render(*SHIP, *arguments)
+    assert told in str(refused.value)
+
+
+def test_client_authorities_without_tls_are_refused(helm: Helm) -> None:
+    with pytest.raises(RefusedError, match=r"tls\.clientCA\.secretName: needs tls\.secretName"):
+        helm.render(SANDBOX, "--set=tls.clientCA.secretName=authorities")
+
+
+def test_the_api_key_comes_from_a_file_of_the_named_secret(helm: Helm) -> None:
+    rendered = helm.render(TLS, "--set=ship.apiKeySecret.name=ship,ship.apiKeySecret.key=key.txt")
+    assert rendered.environment["ALLOCATION_GATEWAY_SHIP_API_KEY_FILE"] == "/etc/allocation-gateway/ship/key.txt"
+    (mount,) = [m for m in rendered.container["volumeMounts"] if m["mountPath"] == "/etc/allocation-gateway/ship"]
+    (volume,) = [v for v in rendered.pod["volumes"] if v["name"] == mount["name"]]
+    assert volume["secret"]["secretName"] == "ship"
+    assert volume["secret"]["items"] == [{"key": "key.txt", "path": "key.txt"}]
+
+
+@feature
+def test_it_makes_no_secret(helm: Helm, values: Path) -> None:
+    assert helm.render(f"--values={values}").of("Secret") == []
+
+
+def test_the_sandbox_needs_no_secret(helm: Helm) -> None:
+    rendered = helm.render(SANDBOX)
+    assert rendered.container["args"] == ["serve", "--sandbox"]
+    assert all("secret" not in volume for volume in rendered.pod["volumes"])
+    assert not any(name.endswith("API_KEY_FILE") for name in rendered.environment)
+
+
+def test_mutual_tls_mounts_certificate_key_and_authorities(helm: Helm, tmp_path: Path) -> None:
+    loaded = load(render_feature(helm, "mutual-tls"), tmp_path)
+    files = (loaded.tls_cert_file, loaded.tls_key_file, loaded.tls_client_ca_file)
+    names = [file.relative_to(tmp_path / "etc/allocation-gateway") for file in files if file is not None]
+    assert [str(name) for name in names] == ["tls/tls.crt", "tls/tls.key", "client-ca/bundle.pem"]
+
+
+def test_settings_reach_the_gateway_as_they_were_written(helm: Helm, tmp_path: Path) -> None:
+    loaded = load(render_feature(helm, "everything"), tmp_path)
+    assert loaded.service_groups == ("valuableGoods", "a, b", 'with "quotes" and ünïcode')
+    assert (loaded.max_request_bytes, loaded.max_connection_age) == (1048576, 120.5)
+    assert loaded.reflection is False
+    assert loaded.host == "[::]"
+
+
+def test_a_table_of_settings_reaches_the_gateway(helm: Helm) -> None:
+    rendered = helm.render(*SHIP, "--set=settings.ship_routes.A=b,settings.ship_routes.C=d")
+    assert configuration(rendered)["ship_routes"] == {"A": "b", "C": "d"}
+
+
+def test_new_settings_mean_new_pods(helm: Helm) -> None:
+    def annotations(*arguments: str) -> dict[str, str]:
+        deployment = helm.render(*SHIP, *arguments).one("Deployment")
+        found: dict[str, str] = deployment["spec"]["template"]["metadata"]["annotations"]
+        return found
+
+    assert annotations() == annotations("--set=replicaCount=5")
+    assert annotations() != annotations("--set=settings.log_level=debug")
+
+
+def test_pods_meet_the_restricted_security_standard(helm: Helm) -> None:
+    rendered = helm.render(*SHIP)
+    pod, container = rendered.pod["securityContext"], rendered.container["securityContext"]
+    assert pod["runAsNonRoot"] is True
+    assert pod["runAsUser"] == 65532
+    assert pod["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["allowPrivilegeEscalation"] is False
+    assert container["readOnlyRootFilesystem"] is True
+    assert container["capabilities"] == {"drop": ["ALL"]}
+    assert {next(iter(set(volume) - {"name"})) for volume in rendered.pod["volumes"]} <= {"configMap", "secret"}
+
+
+def test_pods_get_no_token(helm: Helm) -> None:
+    rendered = helm.render(*SHIP)
+    assert rendered.pod["automountServiceAccountToken"] is False
+    assert rendered.one("ServiceAccount")["automountServiceAccountToken"] is False
+
+
+def test_service_links_are_off_since_the_gateway_refuses_them(helm: Helm, tmp_path: Path) -> None:
+    rendered = helm.render(*SHIP)
+    assert rendered.one("Service")["metadata"]["name"] == NAME
+    assert rendered.pod["enableServiceLinks"] is False
+    link = {"ALLOCATION_GATEWAY_SERVICE_HOST": "192.0.2.1"}
+    with pytest.raises(settings.ConfigurationError, match="ALLOCATION_GATEWAY_SERVICE_HOST: there is no such setting"):
+        load(rendered, tmp_path, **link)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["--set-json=settings.shutdown_grace=120.5"], ["--set=terminationGracePeriodSeconds=34"]],
+    ids=["default", "longer drain", "least"],
+)
+def test_kubernetes_waits_longer_than_the_gateway_takes_to_end(
+    helm: Helm, tmp_path: Path, arguments: list[str]
+) -> None:
+    rendered = helm.render(*SHIP, *arguments)
+    loaded = load(rendered, tmp_path)
+    bounds = loaded.shutdown_delay + loaded.shutdown_grace + loaded.telemetry_flush_timeout
+    assert rendered.pod["terminationGracePeriodSeconds"] > bounds
+    assert "lifecycle" not in rendered.container
+
+
+def test_probes_ask_the_health_port_which_is_not_in_the_service(helm: Helm) -> None:
+    rendered = helm.render(*SHIP)
+    probes = [rendered.container[f"{name}Probe"] for name in ("startup", "liveness", "readiness")]
+    assert [probe["grpc"] for probe in probes] == [{"port": 50052}] * 3
+    assert {port["name"]: port["containerPort"] for port in rendered.container["ports"]}["health"] == 50052
+    assert [port["targetPort"] for port in rendered.one("Service")["spec"]["ports"]] == ["grpc"]
+
+
+def test_the_service_selects_the_pods(helm: Helm) -> None:
+    rendered = helm.render(*SHIP)
+    labels = rendered.one("Deployment")["spec"]["template"]["metadata"]["labels"]
+    selector = rendered.one("Service")["spec"]["selector"]
+    assert selector.items() <= labels.items()
+    assert rendered.one("Deployment")["spec"]["selector"]["matchLabels"] == selector
+
+
+def test_selectors_hold_no_version_since_they_cannot_change(helm: Helm) -> None:
+    selector = helm.render(*SHIP).one("Deployment")["spec"]["selector"]["matchLabels"]
+    assert set(selector) == {"app.kubernetes.io/name", "app.kubernetes.io/instance"}
+
+
+def test_a_headless_service_gives_the_addresses_of_all_pods(helm: Helm) -> None:
+    assert "clusterIP" not in helm.render(*SHIP).one("Service")["spec"]
+    assert helm.render(*SHIP, "--set=service.headless=true").one("Service")["spec"]["clusterIP"] == "None"
+
+
+def test_the_image_is_that_of_the_gateways_version(helm: Helm) -> None:
+    assert helm.render(*SHIP).container["image"] == f"allocation-gateway:{__version__}"
+
+
+def test_a_digest_wins_over_a_tag(helm: Helm) -> None:
+    digest = "sha256:" + "0" * 64
+    rendered = helm.render(*SHIP, f"--set=image.tag=latest,image.digest={digest}")
+    assert rendered.container["image"] == f"allocation-gateway@{digest}"
+
+
+def test_a_budget_lets_one_pod_go_at_a_time(helm: Helm) -> None:
+    spec = helm.render(*SHIP).one("PodDisruptionBudget")["spec"]
+    assert spec["maxUnavailable"] == 1
+    assert "minAvailable" not in spec
+    assert helm.render(*SHIP, "--set=podDisruptionBudget.enabled=false").of("PodDisruptionBudget") == []
+
+
+def test_a_budget_may_say_how_many_must_stay(helm: Helm) -> None:
+    spec = render_feature(helm, "autoscaling").one("PodDisruptionBudget")["spec"]
+    assert spec["minAvailable"] == "50%"
+    assert "maxUnavailable" not in spec
+
+
+def test_an_autoscaler_alone_decides_how_many_pods_run(helm: Helm) -> None:
+    assert helm.render(*SHIP).one("Deployment")["spec"]["replicas"] == 2
+    rendered = render_feature(helm, "autoscaling")
+    assert "replicas" not in rendered.one("Deployment")["spec"]
+    scaler = rendered.one("HorizontalPodAutoscaler")["spec"]
+    assert (scaler["minReplicas"], scaler["maxReplicas"]) == (3, 12)
+    assert scaler["scaleTargetRef"]["name"] == rendered.one("Deployment")["metadata"]["name"]
+
+
+def egress(rendered: Rendered) -> list[int]:
+    rules = rendered.one("NetworkPolicy")["spec"]["egress"]
+    return [port["port"] for rule in rules for port in rule["ports"]]
+
+
+def test_a_network_policy_allows_what_is_needed_and_no_more(helm: Helm) -> None:
+    assert helm.render(*SHIP).of("NetworkPolicy") == []
+    rendered = render_feature(helm, "networkpolicy")
+    spec = rendered.one("NetworkPolicy")["spec"]
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    (ingress,) = spec["ingress"]
+    assert [port["port"] for port in ingress["ports"]] == ["grpc"]
+    assert ingress["from"] == [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "checkout"}}}]
+    assert egress(rendered) == [53, 53, 8443, 4317, 3128]
+
+
+@pytest.mark.parametrize(
+    ("url", "port"),
+    [("https://ship.example/pro", 443), ("http://ship.example", 80), ("https://[2001:db8::1]/", 443)],
+)
+def test_a_network_policy_takes_upstreams_port_from_its_address(helm: Helm, url: str, port: int) -> None:
+    rendered = helm.render(*SHIP, "--set=networkPolicy.enabled=true", f"--set-string=settings.ship_base_url={url}")
+    assert egress(rendered) == [53, 53, port]
+
+
+def test_a_network_policy_of_the_sandbox_lets_nothing_out_but_dns(helm: Helm) -> None:
+    assert egress(helm.render(SANDBOX, "--set=networkPolicy.enabled=true")) == [53, 53]
+
+
+def test_telemetry_is_configured_by_its_standard_variables(helm: Helm) -> None:
+    rendered = render_feature(helm, "everything")
+    assert rendered.environment["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://collector:4317"
+    assert rendered.environment["OTEL_TRACES_SAMPLER_ARG"] == "0.25"
+    reference = {"secretKeyRef": {"name": "telemetry", "key": "headers"}}
+    assert {"name": "OTEL_EXPORTER_OTLP_HEADERS", "valueFrom": reference} in rendered.container["env"]
+    assert not any(name.startswith("OTEL_") for name in helm.render(*SHIP).environment)
+
+
+def test_helm_test_asks_for_health_through_the_service(helm: Helm) -> None:
+    (pod,) = [found for found in helm.render(SANDBOX).objects if found["kind"] == "Pod"]
+    assert pod["spec"]["containers"][0]["args"] == ["health", "--address", f"{NAME}:50051"]
+    assert pod["spec"]["enableServiceLinks"] is False
+
+
+def test_the_notes_warn_of_the_sandbox_and_of_plaintext(helm: Helm) -> None:
+    dry_run = ("install", NAME, str(CHART), "--dry-run=client")
+    assert helm(*dry_run, SANDBOX).stdout.count("WARNING") == 2
+    assert helm(*dry_run, *SHIP).stdout.count("WARNING") == 0

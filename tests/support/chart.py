@@ -1,0 +1,109 @@
+"""Renders the Helm chart, and reads what came out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+CHART = ROOT / "helm" / "allocation-gateway"
+HELM_VERSION = "v4.2.4"
+HELM = ROOT / ".cache" / "helm" / HELM_VERSION
+INSTALL_SECONDS = 1200
+FEATURES = sorted(CHART.glob("ci/*-values.yaml"))
+NAME = "allocation-gateway"
+
+
+class RefusedError(Exception):
+    """Helm did not render the chart. The text is what it said."""
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """The objects that a release consists of."""
+
+    objects: list[dict[str, Any]]
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        """Returns the objects of a kind, but those that only `helm test` makes."""
+        return [found for found in self.objects if found["kind"] == kind and not is_test(found)]
+
+    def one(self, kind: str) -> dict[str, Any]:
+        """Returns the only object of a kind."""
+        (found,) = self.of(kind)
+        return found
+
+    @property
+    def pod(self) -> dict[str, Any]:
+        """The specification of the gateway's pods."""
+        spec: dict[str, Any] = self.one("Deployment")["spec"]["template"]["spec"]
+        return spec
+
+    @property
+    def container(self) -> dict[str, Any]:
+        """The gateway's container."""
+        (found,) = self.pod["containers"]
+        assert isinstance(found, dict)
+        return found
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """The container's environment variables that the chart gives as text."""
+        return {entry["name"]: entry["value"] for entry in self.container["env"] if "value" in entry}
+
+
+def is_test(found: dict[str, Any]) -> bool:
+    """Tells whether only `helm test` makes an object."""
+    return bool(found["metadata"].get("annotations", {}).get("helm.sh/hook") == "test")
+
+
+def helm_command() -> str:
+    """Returns the path of the pinned helm, built from source where it is missing."""
+    command = HELM / "helm"
+    if command.exists():
+        return str(command)
+    go = shutil.which("go")
+    if go is None:
+        pytest.fail(f"go is missing: install Go 1.26 or newer, which builds helm {HELM_VERSION}", pytrace=False)
+    source = f"helm.sh/helm/{HELM_VERSION.partition('.')[0]}/cmd/helm@{HELM_VERSION}"
+    done = subprocess.run(
+        [go, "install", source],
+        env={**os.environ, "GOBIN": str(HELM)},
+        capture_output=True,
+        text=True,
+        timeout=INSTALL_SECONDS,
+        check=False,
+    )
+    if done.returncode != 0:
+        pytest.fail(f"helm {HELM_VERSION} cannot be built:\n{done.stderr}", pytrace=False)
+    return str(command)
+
+
+@dataclass(frozen=True)
+class Helm:
+    """The helm command."""
+
+    command: str
+
+    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [self.command, *arguments], capture_output=True, text=True, timeout=60, check=False, cwd=ROOT
+        )
+
+    def render(self, *arguments: str, release: str = NAME) -> Rendered:
+        """Renders the chart with further arguments.
+
+        Raises:
+            RefusedError: Helm refused the values.
+        """
+        done = self("template", release, str(CHART), *arguments)
+        if done.returncode != 0:
+            raise RefusedError(done.stderr)
+        return Rendered([found for found in yaml.safe_load_all(done.stdout) if found])
