@@ -1,4 +1,4 @@
-# The allocation gateway. Build: docker build -t allocation-gateway .
+# The allocation gateway. Build: docker build -t allocation-gateway .   (BuildKit, podman or buildah)
 #
 # BASE_IMAGE is any image with Python 3.11 or newer as python3, its venv module, and a glibc as of Debian 12 or newer.
 # Behind a proxy or a private package index, pass files into the build, which leave no trace in the image:
