@@ -34,7 +34,7 @@ $(DEV): $(RUNTIME) requirements-dev.lock
 
 .PHONY: run
 run: $(RUNTIME) ## run the gateway and the sandbox, and print a first call
-	@exec $(BIN)/allocation-gateway serve --sandbox
+	@ALLOCATION_GATEWAY_LOG_FORMAT=$${ALLOCATION_GATEWAY_LOG_FORMAT:-console} exec $(BIN)/allocation-gateway serve --sandbox
 
 .PHONY: call
 call: $(RUNTIME) ## make the documented allocation through a running `make run`
@@ -95,3 +95,8 @@ lock: $(DEV) ## choose the newest allowed version of every dependency
 .PHONY: clean
 clean: ## remove everything that the other targets made
 	@rm -rf .venv .cache build dist protos/.deps
+
+.PHONY: release-image
+release-image: $(DEV) ## write the descriptor image that later contracts must not break
+	@$(BIN)/python protos/generate.py deps
+	@cd protos && ../$(BIN)/buf build --path allocation --exclude-source-info --output released.binpb

@@ -1,0 +1,39 @@
+"""What the README tells a newcomer to do works as it stands there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from support.gateway import COMMAND, running_gateway
+
+ROOT = Path(__file__).resolve().parents[2]
+GIST = "Lineten, 2.00 GBP, tracking 43765709, 4 excluded services"
+
+
+def test_the_demo_prints_the_line_that_the_readme_shows_and_can_be_repeated() -> None:
+    with running_gateway({}, "--sandbox") as gateway:
+        command = [COMMAND, "demo", "--address", gateway.address, "--sandbox", gateway.sandbox_url]
+        for _ in range(2):
+            result = subprocess.run(command, capture_output=True, text=True, check=True)
+            assert result.stdout.splitlines()[-1] == GIST
+    assert GIST in (ROOT / "README.md").read_text()
+
+
+def test_the_first_call_in_the_readme_runs() -> None:
+    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert code is not None
+    with running_gateway({}, "--sandbox") as gateway:
+        text = code[1].replace("127.0.0.1:50051", gateway.address)
+        result = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+    assert result.stdout.startswith('Lineten currency_code: "GBP"\nunits: 2')
+
+
+def test_the_demo_says_in_one_line_what_is_missing() -> None:
+    command = [COMMAND, "demo", "--address", "127.0.0.1:1", "--sandbox", "http://127.0.0.1:1"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert "http://127.0.0.1:1" in result.stderr
