@@ -43,6 +43,7 @@ ENV PATH=/opt/allocation-gateway/bin:$PATH \
 USER 65532:65532
 # 50051 serves calls; 50052 serves nothing but health, without TLS, for probes that know no TLS.
 EXPOSE 50051 50052
+# For `serve`, with or without TLS. Run another command with --no-healthcheck.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \
     CMD ["allocation-gateway", "health", "--address", "127.0.0.1:50052"]
 # The gateway handles signals itself, also as process 1.
