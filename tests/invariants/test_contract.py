@@ -125,10 +125,8 @@ def test_every_documented_code_is_a_grpc_code() -> None:
 
 
 def test_the_error_document_has_the_row_of_every_json_code() -> None:
-    rows = {}
-    for codes, status, reason in re.findall(
-        r"^\| (`[a-z_`, ]+) \| ([A-Z_]+) \| `([A-Z_]+)` \|$", errors_document(), re.MULTILINE
-    ):
+    rows: dict[str, tuple[str, str]] = {}
+    for codes, status, reason in _JSON_ROW.findall(errors_document()):
         rows.update(dict.fromkeys(re.findall(r"`([a-z_]+)`", codes), (status, reason)))
     table = {
         code: (verdict.code.name, ErrorReason.Name(verdict.reason).removeprefix("ERROR_REASON_"))
@@ -138,13 +136,10 @@ def test_the_error_document_has_the_row_of_every_json_code() -> None:
 
 
 def test_the_error_document_has_the_row_of_every_http_status() -> None:
-    rows = {}
-    for cell, code, reason in re.findall(
-        r"^\| (\d{3}[^|]*) \| ([A-Z_]+) \| `([A-Z_]+)` \|$", errors_document(), re.MULTILINE
-    ):
-        named = cell.partition(" whose ")[0].partition(", and ")
-        for status in re.findall(r"\d{3}", named[0]):
-            rows.setdefault(int(status), (code, reason))
+    rows: dict[int, tuple[str, str]] = {}
+    for cell, code, reason in _STATUS_ROW.findall(errors_document()):
+        for status in re.findall(r"\d{3}", cell.partition(", and ")[0]):
+            rows[int(status)] = (code, reason)
     for status, verdict in BY_STATUS.items():
         assert rows[status] == (verdict.code.name, ErrorReason.Name(verdict.reason).removeprefix("ERROR_REASON_"))
 
