@@ -98,6 +98,16 @@ def response(rpc: str, text: str) -> Message:
     return text_format.Parse(text, kind())
 
 
+def changed(request: Message, **fields: Any) -> Any:
+    """Returns a copy of a request with other fields."""
+    copy = type(request)()
+    copy.CopyFrom(request)
+    for name, value in fields.items():
+        copy.ClearField(name)
+        copy.MergeFrom(type(request)(**{name: value}))
+    return copy
+
+
 def call(stub: ShipmentAllocationServiceStub, request: Message) -> Any:
     """Calls the rpc that a request is for."""
     return getattr(stub, request.DESCRIPTOR.name.removesuffix("Request"))(request, timeout=TIMEOUT)

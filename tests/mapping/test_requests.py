@@ -8,11 +8,10 @@ import pytest
 from allocation.v1 import core_pb2
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 from conftest import KEY
-from mapping.table import BULKS, GOLDEN, REQUESTS, SHIPMENT, SHIPMENTS, Row, answer, call, expected, headers
+from mapping.table import BULKS, GOLDEN, REQUESTS, SHIPMENT, SHIPMENTS, Row, answer, call, changed, expected, headers
 
 if TYPE_CHECKING:
     from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
-    from google.protobuf.message import Message
     from mapping.conftest import Configured
     from support.upstream import Upstream
 
@@ -76,16 +75,6 @@ PLACES: Final = (
     ("GetShipmentAllocation", "shipment_reference", "GET /pro/shipments/{} HTTP/1.1"),
     ("CreateShipmentQuotes", "shipment_reference", "POST /pro/shipments/{}/quote HTTP/1.1"),
 )
-
-
-def changed(request: Message, **fields: Any) -> Any:
-    """Returns a copy of a request with other fields."""
-    copy = type(request)()
-    copy.CopyFrom(request)
-    for name, value in fields.items():
-        copy.ClearField(name)
-        copy.MergeFrom(type(request)(**{name: value}))
-    return copy
 
 
 @pytest.mark.parametrize(("reference", "segment"), SEGMENTS.values(), ids=SEGMENTS.keys())

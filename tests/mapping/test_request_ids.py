@@ -1,0 +1,83 @@
+"""The id of a request: chosen by the caller or made by the gateway, and told before anything else."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+import pytest
+from mapping.table import GOLDEN, REQUESTS, TIMEOUT, WRITES, answer, changed
+
+if TYPE_CHECKING:
+    from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
+    from google.protobuf.message import Message
+    from support.upstream import Upstream
+
+KEY: Final = "allocation-request-id"
+ID: Final = "123e4567-e89b-42d3-a456-426614174000"
+
+
+def ids(stub: ShipmentAllocationServiceStub, request: Message) -> list[str]:
+    """Makes a call, whether or not it fails, and returns the request ids in its initial metadata."""
+    multicallable = getattr(stub, request.DESCRIPTOR.name.removesuffix("Request"))
+    made: Any
+    try:
+        _, made = multicallable.with_call(request, timeout=TIMEOUT)
+    except grpc.RpcError as error:
+        made = error
+    return [value for name, value in made.initial_metadata() if name == KEY]
+
+
+@pytest.mark.parametrize("rpc", WRITES)
+@pytest.mark.parametrize("request_id", [ID, ID.upper(), "00000000-0000-0000-0000-000000000000"])
+def test_the_callers_id_is_told_exactly_as_it_was_given(
+    stub: ShipmentAllocationServiceStub, upstream: Upstream, rpc: str, request_id: str
+) -> None:
+    """Any version of UUID will do, in either case."""
+    upstream.answer(200, answer(GOLDEN[rpc]))
+
+    assert ids(stub, changed(REQUESTS[rpc], request_id=request_id)) == [request_id]
+
+
+@pytest.mark.parametrize("rpc", WRITES)
+def test_a_call_without_an_id_is_given_a_new_one(
+    stub: ShipmentAllocationServiceStub, upstream: Upstream, rpc: str
+) -> None:
+    """It is a random UUID, another one for each call."""
+    made = []
+    for _ in range(2):
+        upstream.answer(200, answer(GOLDEN[rpc]))
+        made += ids(stub, REQUESTS[rpc])
+
+    first, second = made
+    assert first != second
+    assert {str(uuid.UUID(text)) for text in made} == set(made)
+    assert {uuid.UUID(text).version for text in made} == {4}
+
+
+@pytest.mark.parametrize("rpc", WRITES)
+def test_the_id_is_told_of_a_call_that_fails(stub: ShipmentAllocationServiceStub, upstream: Upstream, rpc: str) -> None:
+    """Above all then: what became of the write may have to be asked for."""
+    upstream.answer(503, b"out of order")
+
+    assert ids(stub, changed(REQUESTS[rpc], request_id=ID)) == [ID]
+
+
+@pytest.mark.parametrize("rpc", sorted(set(REQUESTS) - set(WRITES)))
+def test_a_read_has_no_id(stub: ShipmentAllocationServiceStub, upstream: Upstream, rpc: str) -> None:
+    """It can be repeated as it is."""
+    upstream.answer(200, answer(GOLDEN[rpc]))
+
+    assert ids(stub, REQUESTS[rpc]) == []
+
+
+@pytest.mark.parametrize("rpc", WRITES)
+def test_the_id_does_not_go_upstream(stub: ShipmentAllocationServiceStub, upstream: Upstream, rpc: str) -> None:
+    """Upstream documents no such thing."""
+    upstream.answer(200, answer(GOLDEN[rpc]))
+
+    ids(stub, changed(REQUESTS[rpc], request_id=ID))
+
+    received = upstream.next_request()
+    assert ID not in f"{received.line} {received.headers} {received.body!r}"
