@@ -70,7 +70,7 @@ class Writes:
 
         Args:
             work: The write.
-            attempt: Knows whether it was sent.
+            attempt: Knows whether it was sent, and keeps it from being sent.
             seconds: How long its caller can be kept waiting.
             on_detached: Is told of a write that goes on alone, before this returns.
 
@@ -96,14 +96,14 @@ class Writes:
     def _let_go(
         task: asyncio.Task[Message], attempt: Attempt, on_detached: Callable[[asyncio.Task[Message]], None]
     ) -> bool:
-        """Cancels a write that was not sent; returns whether it was."""
+        """Drops a write that was not sent; returns whether it was."""
         if task.done():
             return attempt.sent
-        if attempt.sent:
-            on_detached(task)
-        else:
+        if attempt.call_off():
             task.cancel()
-        return attempt.sent
+            return False
+        on_detached(task)
+        return True
 
     def _done(self, task: asyncio.Task[Message]) -> None:
         self._tasks.discard(task)

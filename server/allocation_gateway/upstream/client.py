@@ -75,6 +75,9 @@ class Upstream:
         except asyncio.CancelledError:
             seen.failed("cancelled")
             raise
+        except Exception as error:
+            seen.failed(type(error).__name__)
+            raise
         return reply.read(operation, request, answer)
 
     async def _exchange(

@@ -42,22 +42,43 @@ class NoAnswerError(Exception):
     """Upstream did not answer. The text says in which way; whether anything was sent is for the Attempt to tell."""
 
 
+class CalledOffError(Exception):
+    """An attempt was called off before anything was sent. Nobody waits for it any more."""
+
+
 class Attempt:
-    """One try at a request, followed from outside.
+    """One try at a request, followed and called off from outside.
 
     Attributes:
         sent: True from just before the first byte of the request may leave this process.
+        closing: True from just before its connection is handed back or closed.
     """
 
-    __slots__ = ("sent",)
+    __slots__ = ("_called_off", "closing", "sent")
 
     def __init__(self) -> None:
         self.sent = False
+        self.closing = False
+        self._called_off = False
 
-    async def trace(self, event: str, _: Mapping[str, Any]) -> None:
-        """Takes the events of httpx's transport."""
-        if event.endswith(".send_request_headers.started"):
+    def call_off(self) -> bool:
+        """Sees to it that nothing is ever sent. Returns False if that is too late."""
+        self._called_off = not self.sent
+        return self._called_off
+
+    async def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """Takes the events of httpx's transport.
+
+        Raises:
+            CalledOffError: It was called off.
+        """
+        # What is sent to a proxy so that it connects is not the request yet.
+        if event.endswith(".send_request_headers.started") and info["request"].method != b"CONNECT":
+            if self._called_off:
+                raise CalledOffError
             self.sent = True
+        elif event.endswith(".response_closed.started"):
+            self.closing = True
 
 
 class HttpEngine:
@@ -77,10 +98,13 @@ class HttpEngine:
         self._headers = [(name.encode(), value.encode()) for name, value in headers]
         self._max_answer_bytes = max_answer_bytes
         self._timeout = {"connect": connect_timeout, "read": None, "write": None, "pool": None}
-        # httpcore leaks a place in its pool if a request is cancelled while it waits for one (its issue 1093). Waiting
-        # here instead leaves nothing to wait for there.
+        # httpcore leaks a place in its pool if a request is cancelled while it waits for one (its issue 1093), while it
+        # connects, or while it hands a connection back. So the waiting is done here, and the rest is not cancelled.
         self._places = asyncio.Semaphore(max_connections)
+        self._exchanges: set[asyncio.Task[Answer]] = set()
         self._client = httpx.AsyncClient(
+            # Also of an upstream on this host, for which httpx would not look at SSL_CERT_FILE below.
+            verify=httpx.create_ssl_context(),
             limits=httpx.Limits(
                 max_connections=max_connections,
                 max_keepalive_connections=max_connections,
@@ -113,15 +137,28 @@ class HttpEngine:
             content=body,
             extensions={"timeout": self._timeout, "trace": attempt.trace},
         )
-        async with self._places:
-            try:
-                response = await self._client.send(request, stream=True)
-            except httpx.TransportError as error:
-                raise NoAnswerError(_how(error)) from error
-            try:
-                content, problem = await self._read(response)
-            finally:
-                await response.aclose()
+        await self._places.acquire()
+        task = asyncio.create_task(self._carry_out(request))
+        self._exchanges.add(task)
+        task.add_done_callback(self._ended)
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            # Not sent yet, it goes on to the point where it would be, and ends there.
+            if not attempt.call_off() and not attempt.closing:
+                task.cancel()
+            raise
+        return task.result()
+
+    async def _carry_out(self, request: httpx.Request) -> Answer:
+        try:
+            response = await self._client.send(request, stream=True)
+        except httpx.TransportError as error:
+            raise NoAnswerError(_how(error)) from error
+        try:
+            content, problem = await self._read(response)
+        finally:
+            await response.aclose()
         return Answer(response.status_code, response.headers, content, problem)
 
     async def _read(self, response: httpx.Response) -> tuple[bytes, str]:
@@ -145,8 +182,17 @@ class HttpEngine:
             return b"", "the body ended early"
         return bytes(body), ""
 
+    def _ended(self, task: asyncio.Task[Answer]) -> None:
+        self._exchanges.discard(task)
+        self._places.release()
+        if not task.cancelled():
+            task.exception()  # seen: whoever has gone has no use for it
+
     async def close(self) -> None:
         """Closes all connections."""
+        for task in self._exchanges:
+            task.cancel()
+        await asyncio.gather(*self._exchanges, return_exceptions=True)
         await self._client.aclose()
 
 
