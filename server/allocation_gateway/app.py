@@ -73,7 +73,7 @@ async def serve(
     async with AsyncExitStack() as stack:
         # Left last: whatever happens while the rest is taken down is still told.
         observed = telemetry.from_environment(environ)
-        stack.callback(observed.close, settings.telemetry_flush_timeout)
+        stack.push_async_callback(observed.close, settings.telemetry_flush_timeout)
         sandbox_url = ""
         if sandbox is not None:
             settings, sandbox_url = await _start_sandbox(settings, sandbox, stack)

@@ -71,7 +71,7 @@ class Handler:
             grpc.aio.AbortError: The call failed; its status is set.
         """
         observation = self._gateway.telemetry.call(self._operation.full_name, context.invocation_metadata() or ())
-        fields: dict[str, Any] = {"rpc": self._operation.name}
+        fields: dict[str, Any] = {"rpc": self._operation.name, **observation.log_fields()}
         code = StatusCode.CANCELLED
         try:
             with self._gateway.admission.admitted():
@@ -192,4 +192,4 @@ async def _abort(context: Context, error: GatewayError) -> NoReturn:
 def _log_call(code: str, observation: CallObservation, fields: dict[str, Any]) -> None:
     level = "error" if is_server_error(code) else "info"
     milliseconds = round(observation.seconds() * 1000, 3)
-    getattr(_log, level)("call", code=code, duration_ms=milliseconds, **fields, **observation.log_fields())
+    getattr(_log, level)("call", code=code, duration_ms=milliseconds, **fields)

@@ -15,6 +15,23 @@ if TYPE_CHECKING:
     from structlog.typing import Processor
 
 
+class _Forward(logging.Handler):
+    """Takes what libraries log into the same stream: the rest of standard error would not be JSON."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes a record as one structured line."""
+        try:
+            structlog.get_logger().log(
+                record.levelno,
+                "library",
+                logger=record.name,
+                message=record.getMessage(),
+                exc_info=record.exc_info or False,
+            )
+        except Exception:  # noqa: BLE001 - a log line that cannot be written must not end what it tells of
+            self.handleError(record)
+
+
 def configure(level: str, form: str) -> None:
     """Sets the least severe level that is written, and whether lines are JSON or for the eye."""
     renderer: Processor
@@ -38,3 +55,5 @@ def configure(level: str, form: str) -> None:
         logger_factory=factory,
         cache_logger_on_first_use=True,
     )
+    # Never more than warnings, at whatever level our own lines are: below that, libraries quote headers.
+    logging.basicConfig(handlers=[_Forward()], level=logging.WARNING, force=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import threading
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
@@ -9,7 +11,7 @@ from urllib.parse import urlsplit
 
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
@@ -100,17 +102,31 @@ class Telemetry:
         default = 443 if parts.scheme == "https" else 80
         return {"server.address": parts.hostname or "", "server.port": parts.port or default}
 
-    def close(self, timeout: float) -> None:
+    async def close(self, bound: float) -> None:
         """Sends off what is left, within a bound in seconds even if nobody takes it."""
-        # Exporters retry on their own clock; a daemon thread may be left behind without holding up the exit.
-        worker = threading.Thread(target=self._shut_down, daemon=True)
-        worker.start()
-        worker.join(timeout)
+        providers = [provider for provider in (self._tracer_provider, self._meter_provider) if provider is not None]
+        if providers:
+            await asyncio.wait([_shut_down(provider) for provider in providers], timeout=bound)
 
-    def _shut_down(self) -> None:
-        for provider in (self._tracer_provider, self._meter_provider):
-            if provider is not None:
-                provider.shutdown()
+
+def _shut_down(provider: TracerProvider | MeterProvider) -> asyncio.Future[None]:
+    """Shuts a provider down in a thread of its own. Exporters retry on their own clock: it may be left behind."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def finish() -> None:
+        if not done.done():
+            done.set_result(None)
+
+    def work() -> None:
+        try:
+            provider.shutdown()
+        finally:
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(finish)
+
+    threading.Thread(target=work, daemon=True).start()
+    return done
 
 
 def from_environment(environ: Mapping[str, str]) -> Telemetry:
@@ -124,10 +140,8 @@ def from_environment(environ: Mapping[str, str]) -> Telemetry:
     traces, metrics = _wanted("TRACES", environ), _wanted("METRICS", environ)
     if not traces and not metrics:
         return Telemetry()
-    attributes = {"service.version": __version__}
-    if not environ.get("OTEL_SERVICE_NAME") and "service.name=" not in environ.get("OTEL_RESOURCE_ATTRIBUTES", ""):
-        attributes["service.name"] = "allocation-gateway"
-    resource = Resource.create(attributes)
+    ours = Resource.create({"service.name": "allocation-gateway", "service.version": __version__})
+    resource = ours.merge(OTELResourceDetector().detect())
     tracer_provider = meter_provider = None
     if traces:
         tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False)
