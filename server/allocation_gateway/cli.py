@@ -15,6 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from allocation_gateway import app, demo, settings
 from allocation_gateway.operations import table
+from allocation_gateway.rpc.listener import check_files
 from allocation_gateway.sandbox import command as sandbox_command
 from allocation_gateway.sandbox.server import SandboxOptions
 from allocation_gateway.settings import ConfigurationError, Secret
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _USAGE_ERROR = 2
+_INTERRUPTED = 130
 _HEALTH_TIMEOUT = 3.0
 
 
@@ -38,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigurationError as error:
         print(f"allocation-gateway: {error}", file=sys.stderr)
         return _USAGE_ERROR
+    except KeyboardInterrupt:
+        return _INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -113,6 +117,7 @@ def _invite(address: str, sandbox_url: str) -> None:
 
 def _check(options: argparse.Namespace) -> int:
     loaded = _load()
+    check_files(loaded)
     found = asyncio.run(_check_upstream(loaded)) if options.upstream else ""
     if found:
         print(f"allocation-gateway: {found}", file=sys.stderr)
@@ -130,20 +135,18 @@ async def _check_upstream(loaded: settings.Settings) -> str:
 
 
 def _sandbox(options: argparse.Namespace) -> int:
-    try:
-        sandbox_command.run(sandbox_command.options_from(options))
-    except OSError as error:
-        raise ConfigurationError(
-            f"the sandbox cannot listen on {options.host}:{options.port}: {error.strerror}"
-        ) from error
-    return 0
+    return sandbox_command.run(sandbox_command.options_from(options))
 
 
 def _health(options: argparse.Namespace) -> int:
     if options.ca_file is None:
         channel = grpc.insecure_channel(options.address)
     else:
-        channel = grpc.secure_channel(options.address, grpc.ssl_channel_credentials(options.ca_file.read_bytes()))
+        try:
+            authorities = options.ca_file.read_bytes()
+        except OSError as error:
+            raise ConfigurationError(f"--ca-file: cannot be read: {error}") from error
+        channel = grpc.secure_channel(options.address, grpc.ssl_channel_credentials(authorities))
     with channel:
         try:
             answer = health_pb2_grpc.HealthStub(channel).Check(  # type: ignore[attr-defined] # the stubs lack it

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+import ssl
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -23,12 +26,35 @@ _SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 _NO_PING_LIMIT: Final = 0
 
 
+class _Health(health_aio.HealthServicer):
+    """The standard health service. Those who watch it are sent away at the end, instead of holding it up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._end = asyncio.Event()
+
+    async def Watch(self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext[Any, Any]) -> None:  # noqa: N802 - the service's name for it
+        """Tells the health now and whenever it changes, until the caller or the server ends."""
+        tasks = [asyncio.create_task(super().Watch(request, context)), asyncio.create_task(self._end.wait())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "The gateway is stopping.")
+
+    def end(self) -> None:
+        """Sends everybody who watches away."""
+        self._end.set()
+
+
 class Listener:
     """A server that is bound but does not answer yet."""
 
     def __init__(self, settings: Settings, gateway: Gateway) -> None:
         self._settings = settings
-        self._health = health_aio.HealthServicer()
+        self._health = _Health()
         self._server = grpc.aio.server(options=_options(settings))
         self._services = _add_operations(self._server, gateway)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -40,10 +66,8 @@ class Listener:
 
     def _bind(self) -> str:
         settings = self._settings
-        if settings.tls_cert_file is None:
-            address = _bind(self._server, "port", settings.host, settings.port, None)
-        else:
-            address = _bind(self._server, "port", settings.host, settings.port, _credentials(settings))
+        credentials = None if settings.tls_cert_file is None else _credentials(settings, settings.tls_cert_file)
+        address = _bind(self._server, "port", settings.host, settings.port, credentials)
         if settings.health_port is not None:
             self._probes = grpc.aio.server(options=_options(settings))
             health_pb2_grpc.add_HealthServicer_to_server(self._health, self._probes)
@@ -64,6 +88,7 @@ class Listener:
 
     async def stop(self, grace: float) -> None:
         """Accepts no more calls, and gives those in hand a bound in seconds to finish."""
+        self._health.end()
         await self._server.stop(grace)
         if self._probes is not None:
             await self._probes.stop(None)
@@ -102,7 +127,9 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
 
 
 def _bind(server: grpc.aio.Server, name: str, host: str, port: int, credentials: grpc.ServerCredentials | None) -> str:
+    host = f"[{host}]" if ":" in host and not host.startswith("[") else host
     target = f"{host}:{port}"
+    _probe(name, host, port)
     try:
         bound = server.add_insecure_port(target) if credentials is None else server.add_secure_port(target, credentials)
     except RuntimeError:
@@ -112,14 +139,29 @@ def _bind(server: grpc.aio.Server, name: str, host: str, port: int, credentials:
     return f"{host}:{bound}"
 
 
-def _credentials(settings: Settings) -> grpc.ServerCredentials:
+def _probe(name: str, host: str, port: int) -> None:
+    """Finds out why a port cannot be had, which gRPC tells nobody but its own log."""
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in found:
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family is socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+                probe.bind(address)
+    except OSError as error:
+        about = "host" if isinstance(error, socket.gaierror) else name
+        raise ConfigurationError(f"{variable(about)}: cannot listen on {host}:{port}: {error.strerror}") from error
+
+
+def _credentials(settings: Settings, certificate: Path) -> grpc.ServerCredentials:
     """Makes credentials that follow their files: a certificate that is renewed counts for the next connection."""
-    current = _certificates(settings)
+    current = _certificates(settings, certificate)
 
     def fetch() -> grpc.ServerCertificateConfiguration | None:
         nonlocal current
         try:
-            latest = _certificates(settings)
+            latest = _certificates(settings, certificate)
         except ConfigurationError:
             return None  # half-written files: the last good ones go on
         if latest == current:
@@ -134,13 +176,25 @@ def _credentials(settings: Settings) -> grpc.ServerCredentials:
     )
 
 
-def _certificates(settings: Settings) -> tuple[bytes, bytes, bytes | None]:
+def check_files(settings: Settings) -> None:
+    """Checks the files of the listener without listening.
+
+    Raises:
+        ConfigurationError: One of them cannot be used.
+    """
+    if settings.tls_cert_file is not None:
+        _certificates(settings, settings.tls_cert_file)
+
+
+def _certificates(settings: Settings, certificate: Path) -> tuple[bytes, bytes, bytes | None]:
     authority = settings.tls_client_ca_file
-    return (
+    found = (
         _read("tls_key_file", settings.tls_key_file),
-        _read("tls_cert_file", settings.tls_cert_file),
+        _read("tls_cert_file", certificate),
         None if authority is None else _read("tls_client_ca_file", authority),
     )
+    _check_usable(certificate, settings.tls_key_file, authority)
+    return found
 
 
 def _read(name: str, path: Path | None) -> bytes:
@@ -151,6 +205,29 @@ def _read(name: str, path: Path | None) -> bytes:
     if b"-----BEGIN " not in content:
         raise ConfigurationError(f"{variable(name)}: {path} is not PEM")
     return content
+
+
+def _check_usable(certificate: Path, key: Path | None, authority: Path | None) -> None:
+    """Checks that the certificate and the key belong together: gRPC would only refuse each connection."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        # Without the empty password, an encrypted key would make OpenSSL ask for one on the terminal.
+        context.load_cert_chain(certificate, key, password="")
+    except (ssl.SSLError, OSError) as error:
+        raise ConfigurationError(
+            f"{variable('tls_key_file')}: cannot be used with {variable('tls_cert_file')}: {_reason(error)}"
+        ) from error
+    if authority is None:
+        return
+    try:
+        context.load_verify_locations(authority)
+    except (ssl.SSLError, OSError) as error:
+        raise ConfigurationError(f"{variable('tls_client_ca_file')}: cannot be used: {_reason(error)}") from error
+
+
+def _reason(error: OSError) -> str:
+    reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+    return reason or "the file is malformed"
 
 
 def _configuration(certificates: tuple[bytes, bytes, bytes | None]) -> grpc.ServerCertificateConfiguration:
