@@ -7,7 +7,9 @@ stands here. The environment wins over the file. Everything is read once and che
 
 from __future__ import annotations
 
+import math
 import tomllib
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 from urllib.parse import urlsplit
@@ -249,7 +251,7 @@ def _split(name: str, text: str) -> object:
             raise ConfigurationError(f"{variable(name)}: expected Operation=variant, separated by commas")
         return {key.strip(): value.strip() for key, _, value in pairs}
     if isinstance(default, bool):
-        return text.strip().lower()
+        return text.strip().lower() or None
     return text or None
 
 
@@ -259,10 +261,13 @@ def _convert(name: str, value: object, where: str) -> Any:
     if value is None:
         return getattr(Settings(), name)
     try:
-        return msgspec.convert(value, TYPES[name], strict=False, dec_hook=_from_text)
+        found = msgspec.convert(value, TYPES[name], strict=False, dec_hook=_from_text)
     except msgspec.ValidationError as error:
         # The value itself may be a secret that went into the wrong variable: only the rule is told.
         raise ConfigurationError(f"{where}: {_rule(error)}") from None
+    if isinstance(found, float) and math.isnan(found):  # which no bound excludes
+        raise ConfigurationError(f"{where}: expected a number")
+    return found
 
 
 def _from_text(kind: type, value: object) -> object:
@@ -303,6 +308,8 @@ def _check_ship(settings: Settings) -> None:
         raise ConfigurationError(f"{variable('ship_api_key')}: is required (or {variable('ship_api_key_file')})")
     if not key.reveal().isascii() or not key.reveal().isprintable():
         raise ConfigurationError(f"{variable('ship_api_key')}: holds characters that cannot be sent in a header")
+    if not settings.ship_api_version.isascii() or not settings.ship_api_version.isprintable():
+        raise ConfigurationError(f"{variable('ship_api_version')}: holds characters that cannot be sent in a header")
     check_base_url(variable("ship_base_url"), settings.ship_base_url, allow_plaintext=settings.allow_plaintext)
 
 
@@ -312,9 +319,14 @@ def check_base_url(where: str, url: str, *, allow_plaintext: bool) -> None:
     Raises:
         ConfigurationError: It is no http or https URL, or would send the key unencrypted to another host unasked.
     """
+    if not url.isascii() or not url.isprintable() or " " in url:
+        # Python would leave out a line break, and take the rest for the address.
+        raise ConfigurationError(f"{where}: holds characters that have to be encoded in a URL")
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
+        if host and not host.strip("0123456789."):
+            IPv4Address(host)
     except ValueError as error:
         raise ConfigurationError(f"{where}: is not a URL: {error}") from None
     if parts.scheme not in {"http", "https"} or not host:
