@@ -191,13 +191,13 @@ def build_image(podman: Podman, secrets: Path) -> Image:
 
 
 @contextlib.contextmanager
-def running(podman: Podman, image: Image, *arguments: str) -> Iterator[Container]:
-    """Runs a gateway with its sandbox, locked down, and yields it once it listens."""
+def running(
+    podman: Podman, image: Image, *options: str, command: tuple[str, ...] = ("serve", "--sandbox")
+) -> Iterator[Container]:
+    """Runs a gateway, locked down, and yields it once it listens."""
     name = f"gateway-{uuid.uuid4().hex[:8]}"
-    command = podman.command(
-        "run", "--rm", f"--name={name}", *LOCKED_DOWN, *arguments, image.name, "serve", "--sandbox"
-    )
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    run_it = podman.command("run", "--rm", f"--name={name}", *LOCKED_DOWN, *options, image.name, *command)
+    with subprocess.Popen(run_it, stderr=subprocess.PIPE, text=True) as process:
         try:
             await_listening(process)
             yield Container(name, process, podman.inspect(name)["State"]["Pid"])
