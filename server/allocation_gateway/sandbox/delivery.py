@@ -46,6 +46,12 @@ class Delivery:
             del response.headers["Content-Type"]
         return response
 
+    def abandon(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Cut the connection. The answer returned goes nowhere: aiohttp wants one."""
+        if request.transport is not None:
+            request.transport.abort()
+        return web.Response()
+
     async def faultily(
         self, request: web.BaseRequest, produce: Callable[[], Reply], action: Action
     ) -> web.StreamResponse:
@@ -53,7 +59,7 @@ class Delivery:
         try:
             return await self._carry_out(request, produce, action)
         except ClosingError:
-            return _abort(request)
+            return self.abandon(request)
 
     def forget(self) -> None:
         """Cancel the effects that are still to come."""
@@ -106,12 +112,12 @@ class Delivery:
         self, request: web.BaseRequest, produce: Callable[[], Reply], action: faults.Drop
     ) -> web.StreamResponse:
         if action.when == "before":
-            return _abort(request)
+            return self.abandon(request)
         reply = produce()
         if action.when == "during":
             body = _body(request, reply) or b""
             await self._begin(request, reply, len(body), body[: len(body) // 2])
-        return _abort(request)
+        return self.abandon(request)
 
     def _late_effect(
         self, request: web.BaseRequest, produce: Callable[[], Reply], action: faults.LateEffect
@@ -124,7 +130,7 @@ class Delivery:
         task = asyncio.create_task(later(), name="late-effect")
         self._late.add(task)
         task.add_done_callback(self._late.discard)
-        return _abort(request)
+        return self.abandon(request)
 
     async def _truncate(self, request: web.BaseRequest, reply: Reply, action: faults.Truncate) -> web.StreamResponse:
         if action.announced == "half":
@@ -137,14 +143,12 @@ class Delivery:
         return response
 
     async def _oversize(self, request: web.BaseRequest, reply: Reply, action: faults.Oversize) -> web.StreamResponse:
-        whole = reply.body or b"{}"
-        head, tail = whole[:-1] + (b',"padding":"' if len(whole) > len(b"{}") else b'"padding":"'), b'"}'
-        response = await self._begin(request, reply, len(head) + action.size + len(tail), head, compress=False)
+        body = reply.body or b""
+        response = await self._begin(request, reply, len(body) + action.size, body, compress=False)
         # A client that has seen enough may leave in the middle.
         with contextlib.suppress(ConnectionError):
             for start in range(0, action.size, PIECE):
-                await response.write(b"x" * min(PIECE, action.size - start))
-            await response.write(tail)
+                await response.write(b" " * min(PIECE, action.size - start))
         return response
 
     async def _hang(
@@ -155,7 +159,7 @@ class Delivery:
         deadline = asyncio.get_running_loop().time() + action.seconds
         while request.transport is not None and asyncio.get_running_loop().time() < deadline:
             await self._wait(LOOK_EVERY)
-        return _abort(request)
+        return self.abandon(request)
 
     async def _begin(
         self, request: web.BaseRequest, reply: Reply, length: int, beginning: bytes, *, compress: bool = True
@@ -179,13 +183,6 @@ class Delivery:
             await asyncio.wait_for(self._closing.wait(), seconds)
         if self._closing.is_set():
             raise ClosingError
-
-
-def _abort(request: web.BaseRequest) -> web.StreamResponse:
-    """Cut the connection. The answer returned goes nowhere: aiohttp wants one."""
-    if request.transport is not None:
-        request.transport.abort()
-    return web.Response()
 
 
 def _instead(action: faults.Status) -> Reply:

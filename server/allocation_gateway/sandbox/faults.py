@@ -66,7 +66,7 @@ class Truncate(_Action, frozen=True, kw_only=True, tag="truncate"):
 
 
 class Oversize(_Action, frozen=True, kw_only=True, tag="oversize"):
-    """The right body, blown up by a member of so many bytes."""
+    """The right body followed by so many bytes of white space: still the same JSON, but huge."""
 
     size: Annotated[int, msgspec.Meta(ge=1, le=LARGEST_BODY)] = 16 * 1024 * 1024
 

@@ -54,6 +54,9 @@ class Front:
             body = await request.read()
         except web.HTTPRequestEntityTooLarge:
             return await self._delivery.plainly(request, _refusal(413, "The body is too large."))
+        except (ConnectionError, web.RequestPayloadError):
+            # The client left in the middle of its request or sent one that cannot be read to its end.
+            return self._delivery.abandon(request)
         if prefix == CONTROL_PREFIX:
             return await self._delivery.plainly(request, self._answer_control(request, segments, query, body))
         api = self._apis.get(prefix)

@@ -65,7 +65,7 @@ def read_shipment(body: Mapping[str, Any], violations: Violations) -> Details:
             "custom_reference": custom,
             "source": source or "api",
             "addresses": [_shown(address, "address_type") for address in addresses],
-            "contents": [_shown_content(item) for item in body.get("contents") or () if isinstance(item, dict)],
+            "contents": [_shown_content(item) for item in _objects(body, "contents")],
             **{name: body.get(name) for name in SHOWN},
         },
         shipment_types=types,
@@ -103,12 +103,23 @@ def _addresses(body: Mapping[str, Any], violations: Violations) -> list[Mapping[
             addresses.append(address)
         else:
             violations.add("invalid_format", f"{path} must be an object", path)
-    types = [str(address.get("address_type")) for address in addresses]
-    for required in ("origin", "destination"):
-        if given and required not in types:
-            violations.add("address_type_required", f"An address of type {required} is required", "addresses")
-    violations.unique(types, "addresses", "duplicate_address_type")
+    _check_address_types(given, violations)
     return addresses
+
+
+def _check_address_types(given: Sequence[Any], violations: Violations) -> None:
+    """One address of a type at most, and one origin and one destination at least."""
+    seen = set()
+    for index, address in enumerate(given):
+        kind = address.get("address_type") if isinstance(address, dict) else None
+        if isinstance(kind, str):
+            if kind in seen:
+                message = f"'{kind}' is given more than once"
+                violations.add("duplicate_address_type", message, f"addresses[{index}].address_type")
+            seen.add(kind)
+    for required in ("origin", "destination"):
+        if given and required not in seen:
+            violations.add("address_type_required", f"An address of type {required} is required", "addresses")
 
 
 def _check_address(address: Mapping[str, Any], path: str, violations: Violations) -> None:
@@ -224,9 +235,9 @@ def _hazard_classes(item: Mapping[str, Any], path: str, violations: Violations) 
 
 def _check_units(body: Mapping[str, Any], violations: Violations) -> None:
     """Units must not be mixed within a shipment."""
-    items = [item for item in body.get("contents") or () if isinstance(item, dict)]
+    items = _objects(body, "contents")
     for name in ("weight", "dimensions"):
-        units = {_lower(item[name].get("unit")) for item in items if isinstance(item.get(name), dict)}
+        units = {str(_lower(item[name].get("unit"))) for item in items if isinstance(item.get(name), dict)}
         if len(units) > 1:
             violations.add("unit_mismatch", f"All {name} must be in the same unit", "contents")
 
@@ -253,6 +264,11 @@ def _moment(given: Mapping[str, Any], name: str, path: str, violations: Violatio
     except (ValueError, OverflowError):
         violations.add("invalid_format", f"'{text}' is not an ISO 8601 date-time", place)
         return None
+
+
+def _objects(holder: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    given = holder.get(name)
+    return [item for item in given if isinstance(item, dict)] if isinstance(given, list) else []
 
 
 def _lower(unit: object) -> object:

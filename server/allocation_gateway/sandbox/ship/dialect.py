@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from allocation_gateway.sandbox.ship.switches import ShipSwitches
 
 UNKNOWN_STATE = "teleported"
@@ -15,21 +17,28 @@ EXTRA = {"x_unheard_of": {"nested": [1, "two", None, {"deep": True}]}}
 def spoken(document: Any, switches: ShipSwitches) -> Any:
     """The document as upstream would send it under these switches."""
     if isinstance(document, dict):
-        members = {
-            name: spoken(_value(name, value, switches), switches)
-            for name, value in document.items()
-            if value is not None or switches.nulls == "present"
-        }
-        return {**members, **EXTRA} if switches.extra_fields else members
+        return _object(document, switches)
     if isinstance(document, list | tuple):
         return [spoken(item, switches) for item in document]
     return document
 
 
-def _value(name: str, value: object, switches: ShipSwitches) -> object:
-    if name == "state" and isinstance(value, str):
-        text = UNKNOWN_STATE if switches.unknown_enums else value
-        return text.title() if switches.state_case == "title" else text
-    if name == "exclusion" and switches.unknown_enums and isinstance(value, dict):
-        return {**value, "code": UNKNOWN_EXCLUSION}
-    return value
+def _object(document: Mapping[str, Any], switches: ShipSwitches) -> dict[str, Any]:
+    nulls = switches.nulls == "present"
+    members = {}
+    for name, value in document.items():
+        # Most members are plain values, and most time is saved by not calling anything for them.
+        if isinstance(value, dict | list | tuple):
+            members[name] = spoken(value, switches)
+        elif name == "state" and isinstance(value, str):
+            members[name] = _state(value, switches)
+        elif value is not None or nulls:
+            members[name] = value
+    if switches.unknown_enums and isinstance(members.get("exclusion"), dict):
+        members["exclusion"]["code"] = UNKNOWN_EXCLUSION
+    return {**members, **EXTRA} if switches.extra_fields else members
+
+
+def _state(state: str, switches: ShipSwitches) -> str:
+    text = UNKNOWN_STATE if switches.unknown_enums else state
+    return text.title() if switches.state_case == "title" else text

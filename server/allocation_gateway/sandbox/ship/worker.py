@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from allocation_gateway.sandbox.ship.engine import Job
+
+logger = logging.getLogger(__name__)
 
 
 class Worker:
@@ -47,9 +50,16 @@ class Worker:
             await self._next_due()
             # The queue may have been cleared during the wait.
             if self._jobs and self._jobs[0][0] <= asyncio.get_running_loop().time():
-                process(self._jobs.popleft()[1])
+                self._do(process, self._jobs.popleft()[1])
                 # Requests that wait for an answer go first.
                 await asyncio.sleep(0)
+
+    def _do(self, process: Callable[[Job], None], job: Job) -> None:
+        """Process a job; a defect in one must not end the processing of all others."""
+        try:
+            process(job)
+        except Exception:
+            logger.exception("the sandbox failed on the queued shipment %s", job.shipment.reference)
 
     async def _next_due(self) -> None:
         while not self._jobs:
