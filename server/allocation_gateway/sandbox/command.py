@@ -13,26 +13,33 @@ from allocation_gateway.sandbox.server import Sandbox, SandboxOptions
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+HIGHEST_PORT = 65_535
+MOST_SHIPMENTS = 10_000_000
+LONGEST_DELAY = 86_400
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options on a parser."""
     defaults = SandboxOptions()
     parser.add_argument("--host", default=defaults.host, help="address to listen on (default: %(default)s)")
     parser.add_argument(
-        "--port", type=int, default=defaults.port, help="port to listen on, 0 for any (default: %(default)s)"
+        "--port",
+        type=_number(int, HIGHEST_PORT),
+        default=defaults.port,
+        help="port to listen on, 0 for any (default: %(default)s)",
     )
     parser.add_argument(
         "--api-key", default=defaults.api_key, help="the x-api-key that is accepted (default: %(default)s)"
     )
     parser.add_argument(
         "--shipments",
-        type=_not_negative(int),
+        type=_number(int, MOST_SHIPMENTS),
         default=defaults.shipments,
         help="how many shipments to add to the examples (default: %(default)s)",
     )
     parser.add_argument(
         "--bulk-delay",
-        type=_not_negative(float),
+        type=_number(float, LONGEST_DELAY),
         default=defaults.bulk_delay,
         help="seconds before a queued shipment is allocated (default: %(default)s)",
     )
@@ -53,8 +60,8 @@ def run(options: SandboxOptions) -> int:
     """Serve until SIGINT or SIGTERM; a second signal ends the process at once. The answer is the exit status."""
     try:
         asyncio.run(_serve(options))
-    except (OSError, OverflowError) as error:
-        sys.stderr.write(f"{error.strerror if isinstance(error, OSError) else error}\n")
+    except OSError as error:
+        sys.stderr.write(f"{error.strerror}\n")
         return 1
     return 0
 
@@ -84,12 +91,15 @@ def _on_first_signal(stop: asyncio.Event) -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def _not_negative(kind: type[int] | type[float]) -> Callable[[str], float]:
+def _number(kind: type[int] | type[float], most: float) -> Callable[[str], float]:
+    """A parser of numbers from 0 to `most`."""
+
     def parse(text: str) -> float:
         value = kind(text)
-        if value < 0:
-            raise argparse.ArgumentTypeError("must not be negative")
+        if not 0 <= value <= most:
+            raise argparse.ArgumentTypeError(f"must be from 0 to {most}")
         return value
 
+    # argparse names the parser in its own messages.
     parse.__name__ = kind.__name__
     return parse

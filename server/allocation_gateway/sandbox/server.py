@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -112,6 +113,8 @@ class Sandbox:
         try:
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
-            reason = error.strerror or str(error)
+            # The loop's own text repeats the address; a failed look-up of the host has a number of another kind.
+            number = error.errno or 0
+            reason = os.strerror(number) if number > 0 else error.strerror
             raise OSError(error.errno, f"the sandbox cannot listen on {host}:{port}: {reason}") from error
         self._port = runner.addresses[0][1]
