@@ -23,12 +23,13 @@ CONTROL_PREFIX = "_sandbox"
 
 
 class Api(Protocol):
-    """An upstream API, all its paths under one prefix, with its own way to answer, errors included."""
+    """An upstream API with its own part of all paths and its own way to answer, errors included."""
 
-    prefix: str
+    def own(self, segments: Sequence[str]) -> Sequence[str] | None:
+        """What the API's own templates see of a path, by its decoded segments; None if the path is not its own."""
 
     def find(self, method: str, segments: Sequence[str]) -> Found[Any] | None:
-        """Where a request leads, by its decoded path segments after the prefix."""
+        """Where a request leads, by what `own` gave."""
 
     def answer(self, call: Call, found: Found[Any] | None) -> Reply:
         """Answer a call; `found` None means that no template has its path."""
@@ -40,7 +41,7 @@ class Front:
     def __init__(
         self, apis: Iterable[Api], control: Control, traffic: Traffic, faults: FaultBook, delivery: Delivery
     ) -> None:
-        self._apis = {api.prefix: api for api in apis}
+        self._apis = tuple(apis)
         self._control = control
         self._traffic = traffic
         self._faults = faults
@@ -49,7 +50,7 @@ class Front:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
         path, _, query = request.raw_path.partition("?")
-        prefix, *segments = split_path(path) or [""]
+        segments = split_path(path)
         try:
             body = await request.read()
         except web.HTTPRequestEntityTooLarge:
@@ -57,12 +58,13 @@ class Front:
         except (ConnectionError, web.RequestPayloadError):
             # The client left in the middle of its request or sent one that cannot be read to its end.
             return self._delivery.abandon(request)
-        if prefix == CONTROL_PREFIX:
-            return await self._delivery.plainly(request, self._answer_control(request, segments, query, body))
-        api = self._apis.get(prefix)
-        if api is None:
-            return await self._delivery.plainly(request, _refusal(404, "Nothing is served at this path."))
-        return await self._answer_api(request, api, segments, body)
+        if segments[:1] == [CONTROL_PREFIX]:
+            return await self._delivery.plainly(request, self._answer_control(request, segments[1:], query, body))
+        for api in self._apis:
+            own = api.own(segments)
+            if own is not None:
+                return await self._answer_api(request, api, own, query, body)
+        return await self._delivery.plainly(request, _refusal(404, "Nothing is served at this path."))
 
     def _answer_control(self, request: web.BaseRequest, segments: Sequence[str], query: str, body: bytes) -> Reply:
         found = self._control.find(request.method, segments)
@@ -71,13 +73,13 @@ class Front:
         return self._control.answer(dict(parse_qsl(query, keep_blank_values=True)), body, found.endpoint)
 
     async def _answer_api(
-        self, request: web.BaseRequest, api: Api, segments: Sequence[str], body: bytes
+        self, request: web.BaseRequest, api: Api, segments: Sequence[str], query: str, body: bytes
     ) -> web.StreamResponse:
         found = api.find(request.method, segments)
         template = None if found is None else found.template
         parameters = {} if found is None else found.parameters
         arrival = self._traffic.arrive(request.method, template)
-        call = Call(request.method, parameters, request.headers, body, arrival)
+        call = Call(request.method, parameters, request.headers, body, arrival, query)
         action = self._faults.strike(request.method, template, parameters.values(), body)
         if action is None:
             return await self._delivery.plainly(request, api.answer(call, found))

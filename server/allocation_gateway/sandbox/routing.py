@@ -36,27 +36,33 @@ class _Route(Generic[E]):
     segments: tuple[str, ...]
     endpoint: E
 
-    def parameters(self, segments: Sequence[str]) -> dict[str, str] | None:
+    def parameters(self, segments: Sequence[str], compared: Sequence[str]) -> dict[str, str] | None:
         taken = {}
-        for pattern, segment in zip(self.segments, segments, strict=True):
+        for pattern, segment, literal in zip(self.segments, segments, compared, strict=True):
             if pattern.startswith("{"):
                 if not segment:
                     return None
                 taken[pattern[1:-1]] = segment
-            elif pattern != segment:
+            elif pattern != literal:
                 return None
         return taken
 
 
 class Router(Generic[E]):
-    """A table of method, path template and endpoint. Templates with literal segments win over parameters."""
+    """A table of method, path template and endpoint. Templates with literal segments win over parameters.
 
-    def __init__(self) -> None:
+    With `any_case` the literal segments match in any letter case; parameters are always taken as they came.
+    """
+
+    def __init__(self, *, any_case: bool = False) -> None:
+        self._any_case = any_case
         self._by_length: dict[int, list[_Route[E]]] = {}
 
     def add(self, method: str, template: str, endpoint: E) -> None:
         """Add a route; the template looks like `/shipments/{reference}/allocate`."""
-        segments = tuple(template.split("/")[1:])
+        segments = tuple(
+            segment if segment.startswith("{") else self._comparable(segment) for segment in template.split("/")[1:]
+        )
         routes = self._by_length.setdefault(len(segments), [])
         routes.append(_Route(method, template, segments, endpoint))
         routes.sort(key=lambda route: [segment.startswith("{") for segment in route.segments])
@@ -64,11 +70,15 @@ class Router(Generic[E]):
     def find(self, method: str, segments: Sequence[str]) -> Found[E] | None:
         """Where the request leads, or None if no template has this path."""
         wrong_method: Found[E] | None = None
+        compared = [self._comparable(segment) for segment in segments] if self._any_case else segments
         for route in self._by_length.get(len(segments), ()):
-            parameters = route.parameters(segments)
+            parameters = route.parameters(segments, compared)
             if parameters is None:
                 continue
             if route.method == method:
                 return Found(route.template, route.endpoint, parameters)
             wrong_method = wrong_method or Found(route.template, None, parameters)
         return wrong_method
+
+    def _comparable(self, segment: str) -> str:
+        return segment.lower() if self._any_case else segment

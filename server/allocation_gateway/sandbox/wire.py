@@ -43,13 +43,17 @@ def decode(body: bytes) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One HTTP request, after routing: `parameters` are the decoded path segments by the template's names."""
+    """One HTTP request, after routing: `parameters` are the decoded path segments by the template's names.
+
+    `query` is the raw query string: most APIs have none, so it is left to those that do to read it.
+    """
 
     method: str
     parameters: Mapping[str, str]
     headers: Mapping[str, str]
     body: bytes
     arrival: Arrival
+    query: str = ""
 
 
 @dataclass(frozen=True, slots=True)

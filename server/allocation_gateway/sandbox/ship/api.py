@@ -12,17 +12,17 @@ from allocation_gateway.sandbox.routing import Found, Router
 from allocation_gateway.sandbox.ship import bulk, documents, errors, reading
 from allocation_gateway.sandbox.ship.bulk import BulkEndpoints
 from allocation_gateway.sandbox.ship.dialect import spoken
-from allocation_gateway.sandbox.ship.engine import Engine
+from allocation_gateway.sandbox.ship.engine import Engine, Job
 from allocation_gateway.sandbox.ship.errors import Detail, ShipError
 from allocation_gateway.sandbox.ship.presenter import Presenter, new_correlation_id
 from allocation_gateway.sandbox.ship.seed import LINKS_BASE_URL, seed
 from allocation_gateway.sandbox.ship.selection import DefaultRules, WithGroup, WithQuote, WithService, WithVirtual
 from allocation_gateway.sandbox.ship.single import Answer, SingleEndpoints
 from allocation_gateway.sandbox.ship.switches import ShipSwitches
-from allocation_gateway.sandbox.ship.worker import Worker
 from allocation_gateway.sandbox.ship.world import Changes, World
 from allocation_gateway.sandbox.switches import SwitchBoard
 from allocation_gateway.sandbox.wire import Call, Reply, encode
+from allocation_gateway.sandbox.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -58,7 +58,7 @@ class ShipApi:
         self._api_key = api_key.encode()
         self.switches: SwitchBoard[ShipSwitches] = SwitchBoard(ShipSwitches())
         self.world = World(seed(extra_shipments))
-        self._worker = Worker(bulk_delay)
+        self._worker: Worker[Job] = Worker("ship-worker", bulk_delay)
         self.engine = Engine(self.world, journal, clock, self.switches, self._worker.enqueue)
         self._presenter = Presenter(self.world, self.switches, LINKS_BASE_URL)
         self._single = SingleEndpoints(self.world, self.engine, self._presenter, self.switches, clock)
@@ -72,6 +72,10 @@ class ShipApi:
     async def stop(self) -> None:
         """Stop the background worker."""
         await self._worker.stop()
+
+    def own(self, segments: Sequence[str]) -> Sequence[str] | None:
+        """The segments after the prefix; None without it."""
+        return segments[1:] if segments[:1] == [self.prefix] else None
 
     def find(self, method: str, segments: Sequence[str]) -> Found[Endpoint] | None:
         """Where a request leads, by its decoded path segments after the prefix."""

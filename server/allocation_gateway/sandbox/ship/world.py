@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from allocation_gateway.sandbox.merging import merged
 from allocation_gateway.sandbox.ship.catalogue import Carrier, Group, Service
 
 if TYPE_CHECKING:
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from allocation_gateway.sandbox.ship.shipments import Quote, Shipment
-
-T = TypeVar("T", Carrier, Service, Group)
 
 # A shipment can be quoted any number of times; only so many of its newest quotes stay usable.
 QUOTES_PER_SHIPMENT = 40
@@ -89,9 +88,9 @@ class World:
             ValueError: an unknown member, a wrong value, or a name that leads nowhere.
         """
         self.put(
-            *_merge(self.carriers, Carrier, "reference", changes.carriers),
-            *_merge(self.services, Service, "reference", changes.services),
-            *_merge(self.groups, Group, "code", changes.groups),
+            *merged(self.carriers, Carrier, "reference", changes.carriers),
+            *merged(self.services, Service, "reference", changes.services),
+            *merged(self.groups, Group, "code", changes.groups),
         )
 
     def catalogue(self) -> dict[str, Any]:
@@ -114,18 +113,6 @@ class World:
             held.append(quote.reference)
         while len(held) > QUOTES_PER_SHIPMENT or (held and self.quotes[held[0]].expires < now):
             del self.quotes[held.popleft()]
-
-
-def _merge(table: Mapping[str, T], kind: type[T], key: str, changes: Mapping[str, Mapping[str, Any]]) -> list[T]:
-    merged = []
-    for name, members in changes.items():
-        known = table.get(name)
-        before = {} if known is None else msgspec.structs.asdict(known)
-        try:
-            merged.append(msgspec.convert({**before, **members, key: name}, kind))
-        except msgspec.ValidationError as error:
-            raise ValueError(f"{kind.__name__.lower()} {name!r}: {error}") from error
-    return merged
 
 
 def _check_names(carriers: Mapping[str, Carrier], services: Mapping[str, Service], groups: Mapping[str, Group]) -> None:

@@ -1,4 +1,4 @@
-"""The background process that allocates what bulk requests queued."""
+"""The background process of an API: it allocates what requests have only queued."""
 
 from __future__ import annotations
 
@@ -6,33 +6,34 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from allocation_gateway.sandbox.ship.engine import Job
+J = TypeVar("J")
 
 logger = logging.getLogger(__name__)
 
 
-class Worker:
+class Worker(Generic[J]):
     """Processes jobs in the order in which they came, each not before `delay` seconds after it was queued."""
 
-    def __init__(self, delay: float) -> None:
+    def __init__(self, name: str, delay: float) -> None:
+        self._name = name
         self._delay = delay
-        self._jobs: deque[tuple[float, Job]] = deque()
+        self._jobs: deque[tuple[float, J]] = deque()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    def enqueue(self, job: Job) -> None:
+    def enqueue(self, job: J) -> None:
         """Take a job."""
         self._jobs.append((asyncio.get_running_loop().time() + self._delay, job))
         self._wake.set()
 
-    def start(self, process: Callable[[Job], None]) -> None:
+    def start(self, process: Callable[[J], None]) -> None:
         """Begin to process jobs."""
-        self._task = asyncio.create_task(self._run(process), name="ship-worker")
+        self._task = asyncio.create_task(self._run(process), name=self._name)
 
     def clear(self) -> None:
         """Forget every job that has not begun."""
@@ -45,7 +46,7 @@ class Worker:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
-    async def _run(self, process: Callable[[Job], None]) -> None:
+    async def _run(self, process: Callable[[J], None]) -> None:
         while True:
             await self._next_due()
             # The queue may have been cleared during the wait.
@@ -54,12 +55,12 @@ class Worker:
                 # Requests that wait for an answer go first.
                 await asyncio.sleep(0)
 
-    def _do(self, process: Callable[[Job], None], job: Job) -> None:
+    def _do(self, process: Callable[[J], None], job: J) -> None:
         """Process a job; a defect in one must not end the processing of all others."""
         try:
             process(job)
         except Exception:
-            logger.exception("the sandbox failed on the queued shipment %s", job.shipment.reference)
+            logger.exception("the sandbox failed on a queued job: %r", job)
 
     async def _next_due(self) -> None:
         while not self._jobs:
