@@ -50,7 +50,8 @@ test-clients: $(DEV) ## call a running gateway through the Go and Python stubs (
 	@$(BIN)/pytest -m clients tests/clients
 
 .PHONY: test-image
-test-image: $(DEV) ## build the container image on a base from distribution packages, and run it (needs Debian and root)
+test-image: $(DEV) ## build the container image on a base from distribution packages, and run it (needs Debian, root and go)
+	@command -v go >/dev/null || { echo "go is missing: test-image builds helm with it, to run the chart's pod" >&2; exit 1; }
 	@$(BIN)/pytest -m image tests/image
 
 .PHONY: test-chart
@@ -72,13 +73,14 @@ lint: $(DEV) ## ruff, mypy, buf, import rules, shell, YAML and Dockerfile lint
 	@$(BIN)/hadolint Dockerfile
 
 .PHONY: generate
-generate: $(DEV) ## regenerate the Python and Go stubs (needs go)
+generate: $(DEV) ## regenerate the stubs, and the chart's schema and table (needs go)
 	@$(BIN)/python protos/generate.py
+	@$(BIN)/python helm/generate.py
 
 .PHONY: check-generated
-check-generated: generate ## fail if the committed stubs are not what the .proto files give
-	@git diff --exit-code --stat -- clients || { echo "The committed stubs are stale: run make generate" >&2; exit 1; }
-	@test -z "$$(git status --porcelain -- clients)" || { echo "Stubs are not committed: run make generate" >&2; exit 1; }
+check-generated: generate ## fail if what is generated and committed is not what its sources give
+	@git status --porcelain -- clients helm
+	@test -z "$$(git status --porcelain -- clients helm)" || { echo "Stale: run make generate and commit" >&2; exit 1; }
 
 .PHONY: format
 format: $(DEV) ## format the Python and .proto files
