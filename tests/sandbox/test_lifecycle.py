@@ -226,6 +226,11 @@ async def test_a_wrong_change_of_state_is_refused(
     assert await caller.state(ON_DEMAND) == "unallocated"
 
 
+async def test_a_shipment_that_is_allocating_is_locked(lazy: Caller) -> None:
+    await lazy.put("/shipments/allocate", {"shipments": [ON_DEMAND]})
+    assert codes(await change_state(lazy, ON_DEMAND, "delivered")) == ["invalid_state_for_operation"]
+
+
 async def test_a_booking_cannot_be_undone_by_changing_the_state(caller: Caller) -> None:
     await caller.put(f"/shipments/{ON_DEMAND}/allocate")
     response = await change_state(caller, ON_DEMAND, "unallocated")

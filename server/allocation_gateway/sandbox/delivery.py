@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import zlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
 from aiohttp import web
 
 from allocation_gateway.sandbox import faults
+from allocation_gateway.sandbox.compression import compressed
 from allocation_gateway.sandbox.wire import Reply, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from allocation_gateway.sandbox.faults import Action
-
-# The fastest level: the sandbox compresses to be faithful, not to save traffic.
-GZIP_LEVEL = 1
-GZIP_WINDOW = 31
 
 PIECE = 256 * 1024
 
@@ -40,9 +37,9 @@ class Delivery:
 
     async def plainly(self, request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
         """The reply as it is meant."""
-        body = _body(request, reply)
-        response = web.Response(status=reply.status, body=body, headers=_headers(request, reply))
-        if reply.body is None:
+        sent = compressed(reply, request.headers.get("Accept-Encoding", ""))
+        response = web.Response(status=sent.status, body=sent.body, headers=_headers(sent))
+        if sent.body is None:
             del response.headers["Content-Type"]
         return response
 
@@ -88,7 +85,7 @@ class Delivery:
                 return self._late_effect(request, produce, action)
             case faults.Malformed():
                 reply = produce()
-                return await self.plainly(request, _replaced(reply, action.body.encode()))
+                return await self.plainly(request, replace(reply, body=action.body.encode()))
             case faults.Truncate():
                 return await self._truncate(request, produce(), action)
             case faults.Oversize():
@@ -115,8 +112,7 @@ class Delivery:
             return self.abandon(request)
         reply = produce()
         if action.when == "during":
-            body = _body(request, reply) or b""
-            await self._begin(request, reply, len(body), body[: len(body) // 2])
+            await self._half(request, reply)
         return self.abandon(request)
 
     def _late_effect(
@@ -134,9 +130,8 @@ class Delivery:
 
     async def _truncate(self, request: web.BaseRequest, reply: Reply, action: faults.Truncate) -> web.StreamResponse:
         if action.announced == "half":
-            return await self.plainly(request, _replaced(reply, (reply.body or b"")[: len(reply.body or b"") // 2]))
-        body = _body(request, reply) or b""
-        response = await self._begin(request, reply, len(body), body[: len(body) // 2])
+            return await self.plainly(request, replace(reply, body=_first_half(reply)))
+        response = await self._half(request, reply)
         if request.transport is not None:
             # Unlike a drop, an orderly end: what was written arrives, and then nothing more.
             request.transport.close()
@@ -144,7 +139,7 @@ class Delivery:
 
     async def _oversize(self, request: web.BaseRequest, reply: Reply, action: faults.Oversize) -> web.StreamResponse:
         body = reply.body or b""
-        response = await self._begin(request, reply, len(body) + action.size, body, compress=False)
+        response = await self._begin(request, reply, len(body) + action.size, body)
         # A client that has seen enough may leave in the middle.
         with contextlib.suppress(ConnectionError):
             for start in range(0, action.size, PIECE):
@@ -161,15 +156,17 @@ class Delivery:
             await self._wait(LOOK_EVERY)
         return self.abandon(request)
 
-    async def _begin(
-        self, request: web.BaseRequest, reply: Reply, length: int, beginning: bytes, *, compress: bool = True
-    ) -> web.StreamResponse:
+    async def _half(self, request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
+        """Send half of the bytes that should travel, announced as the whole."""
+        sent = compressed(reply, request.headers.get("Accept-Encoding", ""))
+        return await self._begin(request, sent, len(sent.body or b""), _first_half(sent))
+
+    async def _begin(self, request: web.BaseRequest, reply: Reply, length: int, beginning: bytes) -> web.StreamResponse:
         """Send the head of an answer of that length, and the beginning of its body."""
-        headers = _headers(request, reply) if compress else dict(reply.headers) | {"Content-Type": reply.content_type}
-        response = web.StreamResponse(status=reply.status, headers=headers)
+        response = web.StreamResponse(status=reply.status, headers=_headers(reply))
         response.content_length = length
-        await response.prepare(request)
         with contextlib.suppress(ConnectionError):
+            await response.prepare(request)
             await response.write(beginning)
         return response
 
@@ -191,27 +188,10 @@ def _instead(action: faults.Status) -> Reply:
     return Reply(action.status, body, action.headers, content_type=action.content_type)
 
 
-def _replaced(reply: Reply, body: bytes) -> Reply:
-    return Reply(reply.status, body, reply.headers, reply.content_type, reply.gzip_label)
+def _first_half(reply: Reply) -> bytes:
+    body = reply.body or b""
+    return body[: len(body) // 2]
 
 
-def _wants_gzip(request: web.BaseRequest) -> bool:
-    for item in request.headers.get("Accept-Encoding", "").split(","):
-        coding, _, quality = item.partition(";")
-        if coding.strip().lower() == "gzip":
-            return quality.strip().replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
-    return False
-
-
-def _body(request: web.BaseRequest, reply: Reply) -> bytes | None:
-    """The bytes of the body as they travel."""
-    if reply.body and _wants_gzip(request):
-        return zlib.compress(reply.body, GZIP_LEVEL, GZIP_WINDOW)
-    return reply.body
-
-
-def _headers(request: web.BaseRequest, reply: Reply) -> dict[str, str]:
-    headers = {"Content-Type": reply.content_type, **reply.headers}
-    if reply.body and _wants_gzip(request):
-        headers["Content-Encoding"] = reply.gzip_label
-    return headers
+def _headers(reply: Reply) -> dict[str, str]:
+    return {"Content-Type": reply.content_type, **reply.headers}

@@ -40,6 +40,12 @@ class Status(_Action, frozen=True, kw_only=True, tag="status"):
     headers: dict[str, str] = {}
     when: Moment = "before"
 
+    def __post_init__(self) -> None:
+        """Refuse headers that would break out of their line."""
+        for text in (self.content_type, *self.headers, *self.headers.values()):
+            if any(character in text for character in "\r\n\0"):
+                raise ValueError("a header may hold no line break and no NUL")
+
 
 class Drop(_Action, frozen=True, kw_only=True, tag="drop"):
     """The connection dies: before the effect, after it, or after it and during the answer's body."""

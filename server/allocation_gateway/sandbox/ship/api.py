@@ -15,6 +15,7 @@ from allocation_gateway.sandbox.ship.dialect import spoken
 from allocation_gateway.sandbox.ship.engine import Engine, Job
 from allocation_gateway.sandbox.ship.errors import Detail, ShipError
 from allocation_gateway.sandbox.ship.presenter import Presenter, new_correlation_id
+from allocation_gateway.sandbox.ship.quoting import Quoter
 from allocation_gateway.sandbox.ship.seed import LINKS_BASE_URL, seed
 from allocation_gateway.sandbox.ship.selection import DefaultRules, WithGroup, WithQuote, WithService, WithVirtual
 from allocation_gateway.sandbox.ship.single import Answer, SingleEndpoints
@@ -61,7 +62,8 @@ class ShipApi:
         self._worker: Worker[Job] = Worker("ship-worker", bulk_delay)
         self.engine = Engine(self.world, journal, clock, self.switches, self._worker.enqueue)
         self._presenter = Presenter(self.world, self.switches, LINKS_BASE_URL)
-        self._single = SingleEndpoints(self.world, self.engine, self._presenter, self.switches, clock)
+        quoter = Quoter(self.world, clock, self.switches)
+        self._single = SingleEndpoints(self.world, self.engine, quoter, self._presenter, self.switches, clock)
         self._bulk = BulkEndpoints(self.world, self.engine, self._presenter, self.switches)
         self._router = self._routes()
 

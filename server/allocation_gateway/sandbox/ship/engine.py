@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from allocation_gateway.sandbox import journal as effects
@@ -12,7 +12,7 @@ from allocation_gateway.sandbox.ship import errors, states
 from allocation_gateway.sandbox.ship.eligibility import Exclusion, Offer, assess, best, passed_over, takes_type
 from allocation_gateway.sandbox.ship.errors import Detail, ShipError
 from allocation_gateway.sandbox.ship.selection import Scope, check_quote, resolve
-from allocation_gateway.sandbox.ship.shipments import Allocation, CarrierDetails, Quote
+from allocation_gateway.sandbox.ship.shipments import Allocation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,12 +22,10 @@ if TYPE_CHECKING:
     from allocation_gateway.sandbox.ship.catalogue import Service
     from allocation_gateway.sandbox.ship.eligibility import ProofOfDelivery
     from allocation_gateway.sandbox.ship.selection import Selection
-    from allocation_gateway.sandbox.ship.shipments import Shipment
+    from allocation_gateway.sandbox.ship.shipments import Quote, Shipment
     from allocation_gateway.sandbox.ship.switches import ShipSwitches
     from allocation_gateway.sandbox.ship.world import World
     from allocation_gateway.sandbox.switches import SwitchBoard
-
-SHORT_QUOTE_LIFE = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +39,8 @@ class Job:
     arrival: Arrival
 
 
-@dataclass(frozen=True, slots=True)
-class Quotation:
-    """Quotes of a shipment, and the services that gave none."""
-
-    quotes: tuple[Quote, ...]
-    exclusions: tuple[Exclusion, ...]
-
-
 class Engine:
-    """Allocates, deallocates, quotes, and changes states, by the rules of the world and the switches of the moment."""
+    """Allocates, deallocates, and changes states, by the rules of the world and the switches of the moment."""
 
     def __init__(
         self,
@@ -130,10 +120,14 @@ class Engine:
         if shipment.state != states.ALLOCATING:
             self._enter_allocating(shipment, job.arrival)
         try:
-            self._attempt(shipment, self.scope(job.selection), job.proof, job.arrival)
+            scope = self.scope(job.selection)
         except ShipError:
-            # Nobody waits for this answer: the failure is the shipment's new state and the journal's event.
-            self._move(shipment, states.ALLOCATION_FAILED)
+            # The selection has lost its meaning since it was queued.
+            self._fail(shipment, job.arrival)
+            return
+        # Nobody waits for this answer: a failure is the shipment's new state and the journal's event.
+        with contextlib.suppress(ShipError):
+            self._attempt(shipment, scope, job.proof, job.arrival)
 
     def deallocate(self, shipment: Shipment, arrival: Arrival) -> None:
         """Undo a booking.
@@ -143,8 +137,7 @@ class Engine:
         """
         booked = shipment.allocation
         if shipment.state != states.ALLOCATED or booked is None:
-            self._refuse_state(f"Shipment {shipment.reference} cannot be deallocated in state {shipment.state}")
-            return
+            raise self._wrong_state(f"Shipment {shipment.reference} cannot be deallocated in state {shipment.state}")
         shipment.allocation = None
         self._move(shipment, states.UNALLOCATED)
         self._journal.write(
@@ -179,29 +172,14 @@ class Engine:
         before = shipment.state
         if state == before:
             return False
-        # Bookings are made and undone by their own operations alone, and a cancelled shipment is done with.
-        if before == states.CANCELLED or state in {states.ALLOCATED, states.UNALLOCATED}:
-            self._refuse_state(f"Shipment {shipment.reference} cannot change from {before} to {state}")
+        # Bookings are made and undone by their own operations alone, the system's states are locked, and a cancelled
+        # shipment is done with.
+        locked = before == states.CANCELLED or before in states.SYSTEM
+        if locked or state in {states.ALLOCATED, states.UNALLOCATED}:
+            raise self._wrong_state(f"Shipment {shipment.reference} cannot change from {before} to {state}")
         self._move(shipment, state)
         self._journal.write(shipment.reference, "state_changed", arrival, before=before, after=state)
         return True
-
-    def quote(self, shipment: Shipment, services: Sequence[Service], *, keep: bool) -> Quotation:
-        """Quote a shipment with every eligible service, cheapest first. Quotes that are not kept can never be used.
-
-        Raises:
-            ShipError: 531, no service can take it.
-        """
-        now = self._clock()
-        offers, exclusions = assess(shipment.details, services, None, now)
-        if not offers:
-            raise errors.no_quotes(shipment, exclusions)
-        offers.sort(key=lambda offer: (offer.price.net, offer.delivered_by, offer.service.reference))
-        expires = self._expiry(now)
-        quotes = tuple(self._quote(shipment, offer, now, expires) for offer in offers)
-        if keep:
-            self._world.add_quotes(shipment, quotes, now)
-        return Quotation(quotes, tuple(exclusions))
 
     def _may_allocate(self, shipment: Shipment) -> bool:
         switches, state = self._switches.current, shipment.state
@@ -217,7 +195,8 @@ class Engine:
         now = self._clock()
         offers, exclusions = assess(shipment.details, scope.services, proof, now)
         if not offers:
-            raise self._failed(shipment, scope, exclusions, arrival)
+            self._fail(shipment, arrival)
+            raise self._failure(shipment, scope, exclusions)
         selected = best(offers, proof)
         booked = self._book(shipment, selected, scope.quote, now, arrival)
         losers = [passed_over(offer, selected) for offer in offers if offer is not selected]
@@ -231,7 +210,7 @@ class Engine:
     ) -> Allocation:
         price = offer.price if quote is None else quote.price
         booked = Allocation(
-            carrier=self._carrier_details(offer.service),
+            carrier=self._world.describe(offer.service),
             price=price,
             tracking_reference=_tracking_reference(shipment, offer.service),
             shipping=offer.shipping,
@@ -251,9 +230,11 @@ class Engine:
         )
         return booked
 
-    def _failed(self, shipment: Shipment, scope: Scope, exclusions: Sequence[Exclusion], arrival: Arrival) -> ShipError:
+    def _fail(self, shipment: Shipment, arrival: Arrival) -> None:
         self._move(shipment, states.ALLOCATION_FAILED)
         self._journal.write(shipment.reference, "allocation_failed", arrival)
+
+    def _failure(self, shipment: Shipment, scope: Scope, exclusions: Sequence[Exclusion]) -> ShipError:
         switches = self._switches.current
         if scope.named is not None and not takes_type(shipment.details, scope.named):
             message = f"Carrier service {scope.named.reference} does not take shipment {shipment.reference}"
@@ -269,31 +250,8 @@ class Engine:
         shipment.state = state
         shipment.updated = self._clock()
 
-    def _refuse_state(self, message: str) -> None:
-        raise errors.invalid(self._switches.current, [Detail("invalid_state_for_operation", message)])
-
-    def _expiry(self, now: datetime) -> datetime:
-        if self._switches.current.quote_expiry == "seconds":
-            return now + SHORT_QUOTE_LIFE
-        end_of_day = now.replace(hour=23, minute=59, second=0, microsecond=0)
-        return end_of_day if end_of_day > now else end_of_day + timedelta(days=1)
-
-    def _quote(self, shipment: Shipment, offer: Offer, now: datetime, expires: datetime) -> Quote:
-        return Quote(
-            reference=self._world.make_reference("qu"),
-            shipment_reference=shipment.reference,
-            service_reference=offer.service.reference,
-            carrier=self._carrier_details(offer.service),
-            price=offer.price,
-            shipping=offer.shipping,
-            delivery=offer.delivery,
-            created=now,
-            expires=expires,
-        )
-
-    def _carrier_details(self, service: Service) -> CarrierDetails:
-        carrier = self._world.carriers[service.carrier]
-        return CarrierDetails(carrier.reference, carrier.name, service.reference, service.name, service.tags)
+    def _wrong_state(self, message: str) -> ShipError:
+        return errors.invalid(self._switches.current, [Detail("invalid_state_for_operation", message)])
 
 
 def _tracking_reference(shipment: Shipment, service: Service) -> str:

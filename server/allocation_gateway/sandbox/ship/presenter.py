@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from allocation_gateway.sandbox.ship.documents import Document
     from allocation_gateway.sandbox.ship.eligibility import Exclusion
-    from allocation_gateway.sandbox.ship.engine import Quotation
     from allocation_gateway.sandbox.ship.errors import ShipError
+    from allocation_gateway.sandbox.ship.quoting import Quotation
     from allocation_gateway.sandbox.ship.shipments import Allocation, Shipment
     from allocation_gateway.sandbox.ship.switches import ShipSwitches
     from allocation_gateway.sandbox.ship.world import World

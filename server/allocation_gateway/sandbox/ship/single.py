@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from allocation_gateway.sandbox.ship.documents import Document
     from allocation_gateway.sandbox.ship.engine import Engine
     from allocation_gateway.sandbox.ship.presenter import Presenter
+    from allocation_gateway.sandbox.ship.quoting import Quoter
     from allocation_gateway.sandbox.ship.selection import Selection
     from allocation_gateway.sandbox.ship.switches import ShipSwitches
     from allocation_gateway.sandbox.ship.world import World
@@ -37,12 +38,14 @@ class SingleEndpoints:
         self,
         world: World,
         engine: Engine,
+        quoter: Quoter,
         presenter: Presenter,
         switches: SwitchBoard[ShipSwitches],
         clock: Callable[[], datetime],
     ) -> None:
         self._world = world
         self._engine = engine
+        self._quoter = quoter
         self._presenter = presenter
         self._switches = switches
         self._clock = clock
@@ -105,7 +108,7 @@ class SingleEndpoints:
             raise errors.method_not_supported(call.method)
         shipment = self._shipment(call)
         services = self._engine.scope(DefaultRules()).services
-        quotation = self._engine.quote(shipment, services, keep=True)
+        quotation = self._quoter.quote(shipment, services, keep=True)
         return 201 if call.method == "POST" else 200, self._presenter.quotes(shipment, quotation)
 
     def quote_new(self, call: Call, _: str) -> Answer:
@@ -113,7 +116,7 @@ class SingleEndpoints:
         code = call.parameters.get("group_ref")
         scope = self._engine.scope(DefaultRules() if code is None else WithGroup(code))
         shipment = self._read(call)
-        quotation = self._engine.quote(shipment, scope.services, keep=False)
+        quotation = self._quoter.quote(shipment, scope.services, keep=False)
         return 201, self._presenter.quotes(shipment, quotation)
 
     def _allocate(self, call: Call, selection: Selection, correlation_id: str) -> Answer:

@@ -9,6 +9,7 @@ import msgspec
 
 from allocation_gateway.sandbox.merging import merged
 from allocation_gateway.sandbox.ship.catalogue import Carrier, Group, Service
+from allocation_gateway.sandbox.ship.shipments import CarrierDetails
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -100,6 +101,11 @@ class World:
     def members(self, group: Group) -> tuple[Service, ...]:
         """The services of a group, in its order."""
         return tuple(self.services[reference] for reference in group.services)
+
+    def describe(self, service: Service) -> CarrierDetails:
+        """A service and its carrier by their names of now."""
+        carrier = self.carriers[service.carrier]
+        return CarrierDetails(carrier.reference, carrier.name, service.reference, service.name, service.tags)
 
     def add_shipment(self, shipment: Shipment) -> None:
         """Add a shipment."""
