@@ -35,6 +35,8 @@ _EXPENDABLE: Final = (
     "tracking_details",
     "carrier",
     "state_text",
+    "paperless_documents",
+    "price",
 )
 _REASON_PREFIX: Final = "ERROR_REASON_"
 
@@ -96,8 +98,12 @@ class GatewayError(Exception):
 
 
 def clip(text: str, limit: int) -> str:
-    """Cuts a text that is longer than a limit, and says so."""
-    return text if len(text) <= limit else f"{text[:limit]}... ({len(text) - limit} more characters)"
+    """Cuts a text that takes more bytes than a limit, and says how many characters are missing."""
+    encoded = text.encode()
+    if len(encoded) <= limit:
+        return text
+    kept = encoded[:limit].decode(errors="ignore")
+    return f"{kept}... ({len(text) - len(kept)} more characters)"
 
 
 def bad_request(violations: Iterable[tuple[str, str]]) -> error_details_pb2.BadRequest:
@@ -146,11 +152,13 @@ def _attach(status: status_pb2.Status, detail: Message) -> bool:
 
 
 def _attach_violations(status: status_pb2.Status, detail: error_details_pb2.BadRequest) -> None:
-    kept, total = list(detail.field_violations), len(detail.field_violations)
-    while not _attach(status, error_details_pb2.BadRequest(field_violations=kept)):
-        kept = kept[: len(kept) * 3 // 4]
-        left_out = error_details_pb2.BadRequest.FieldViolation(description=f"{total - len(kept)} more are left out")
-        if _attach(status, error_details_pb2.BadRequest(field_violations=[*kept, left_out])):
+    if _attach(status, detail):
+        return
+    count = total = len(detail.field_violations)
+    while count:
+        count = count * 3 // 4
+        left_out = error_details_pb2.BadRequest.FieldViolation(description=f"{total - count} more are left out")
+        if _attach(status, error_details_pb2.BadRequest(field_violations=[*detail.field_violations[:count], left_out])):
             return
 
 
@@ -171,25 +179,33 @@ def _attach_excluded(status: status_pb2.Status, excluded: Sequence[core_pb2.Excl
 def _clipped(service: core_pb2.ExcludedService) -> core_pb2.ExcludedService:
     kept = core_pb2.ExcludedService()
     kept.CopyFrom(service)
-    kept.exclusion.reason = clip(kept.exclusion.reason, _MAX_TEXT)
-    del kept.carrier.tags[:]
-    for field in ("reference", "name", "service_reference", "service_name"):
-        setattr(kept.carrier, field, clip(getattr(kept.carrier, field), _MAX_TEXT))
+    if kept.HasField("exclusion"):
+        _clip_fields(kept.exclusion, "reason", "code_text")
+    if kept.HasField("carrier"):
+        del kept.carrier.tags[:]
+        _clip_fields(kept.carrier, "reference", "name", "service_reference", "service_name")
     return kept
+
+
+def _clip_fields(message: Message, *fields: str) -> None:
+    for field in fields:
+        setattr(message, field, clip(getattr(message, field), _MAX_TEXT))
 
 
 def _attach_allocation(status: status_pb2.Status, allocation: core_pb2.Allocation) -> None:
     """Adds an allocation. Excluded services become a count; other long parts are left out one by one, and named."""
     kept = core_pb2.Allocation()
     kept.CopyFrom(allocation)
-    omitted = len(kept.excluded_services)
-    del kept.excluded_services[:]
+    if kept.excluded_services:
+        _attach(status, error_reason_pb2.ExcludedServices(omitted_count=len(kept.excluded_services)))
+        del kept.excluded_services[:]
+    present = {field.name for field, _ in kept.ListFields()}
     left_out: list[str] = []
-    for field in (*_EXPENDABLE, None):
-        if _attach(status, kept) or field is None:
-            break
-        kept.ClearField(field)
-        left_out.append(field)
-        kept.message = f"Left out, since it is too long: {', '.join(left_out)}."
-    if omitted:
-        _attach(status, error_reason_pb2.ExcludedServices(omitted_count=omitted))
+    for field in _EXPENDABLE:
+        if _attach(status, kept):
+            return
+        if field in present:
+            kept.ClearField(field)
+            left_out.append(field)
+            kept.message = f"Left out, since it is too long: {', '.join(left_out)}."
+    _attach(status, kept)

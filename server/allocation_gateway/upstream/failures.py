@@ -426,7 +426,7 @@ def retry_seconds(headers: Mapping[str, str]) -> float:
         return min(float(text), LONGEST_RETRY_SECONDS)
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # not a date, or one beyond the calendar
         return DEFAULT_RETRY_SECONDS
     wait = (moment - datetime.now(UTC)).total_seconds() if moment.tzinfo else DEFAULT_RETRY_SECONDS
     return min(max(wait, DEFAULT_RETRY_SECONDS), LONGEST_RETRY_SECONDS)
