@@ -9,7 +9,7 @@ import pytest
 from allocation_gateway.sandbox.journal import Arrival
 from allocation_gateway.sandbox.ship.engine import Job
 from allocation_gateway.sandbox.ship.seed import BULK_SHIPMENTS, DEFAULT_RULES_SHIPMENT, own
-from allocation_gateway.sandbox.ship.selection import DefaultRules
+from allocation_gateway.sandbox.ship.selection import DefaultRules, WithGroup
 from sandbox.calling import (
     CANCELLED,
     FLAMMABLE,
@@ -165,7 +165,7 @@ async def test_prevented_proof_of_delivery_excludes_a_service_that_requires_it(c
         ({"shipments": [FIRST], "service_group": ""}, "value_too_short", "service_group"),
         ({"shipments": [FIRST], "service_group": 7}, "invalid_format", "service_group"),
         (in_group(FIRST, capabilities="proof"), "invalid_format", "capabilities"),
-        (in_group(FIRST, capabilities=["proof"]), "invalid_format", "capabilities"),
+        (in_group(FIRST, capabilities=["proof"]), "invalid_format", "capabilities[0]"),
         (in_group(FIRST, capabilities={"value": "require"}), "required_property_missing", "capabilities.type"),
         (
             in_group(FIRST, capabilities=[{"type": "speed", "value": "require"}]),
@@ -243,6 +243,23 @@ async def test_a_shipment_that_was_reset_is_not_allocated_by_what_was_queued_bef
     assert shipment.state == "unallocated"
     ship.engine.process(replace(job, life=shipment.life))
     assert shipment.state == "allocated"
+
+
+async def test_a_queued_job_whose_selection_has_lost_its_meaning_fails_the_shipment(lazy: Caller) -> None:
+    ship = lazy.sandbox.ship
+    shipment = ship.world.shipments[FIRST]
+    arrival = Arrival(1, NOW, "PUT /shipments/allocate/service_group")
+    ship.engine.process(Job(shipment, shipment.life, WithGroup("NoSuch"), None, arrival))
+    assert [event["effect"] for event in (await lazy.journal(FIRST))["events"]] == ["allocating", "allocation_failed"]
+
+
+async def test_a_defect_in_one_job_does_not_end_the_processing_of_others(
+    caller: Caller, caplog: pytest.LogCaptureFixture
+) -> None:
+    caller.sandbox.ship.world.shipments[FIRST].details = None  # type: ignore[assignment] # that is the defect
+    await caller.put(GROUP, in_group(FIRST, SECOND))
+    assert await caller.settled(SECOND) == "allocated"
+    assert "the sandbox failed on a queued job" in caplog.text
 
 
 async def test_a_reset_forgets_what_is_queued(lazy: Caller) -> None:

@@ -105,6 +105,17 @@ async def test_the_class_raises_on_a_taken_port_and_leaves_nothing_running(start
 
 
 @pytest.mark.asyncio
+async def test_the_added_shipments_are_numbered_and_any_ordinary_service_takes_them(start: Start) -> None:
+    async with start(shipments=3) as caller:
+        references = [numbered(number) for number in (1, 2, 3)]
+        assert references[0] == "sp_00000000000000000000000000000001"
+        for reference, group in zip(references, ("valuableGoods", "exampleSG123", "BAW_PREM_01"), strict=True):
+            response = await caller.put(f"/shipments/{reference}/allocate/service_group/{group}")
+            assert response.status_code == 200
+        assert (await caller.put(f"/shipments/{numbered(4)}/allocate")).status_code == 404
+
+
+@pytest.mark.asyncio
 async def test_it_listens_on_loopback_only(start: Start) -> None:
     async with start() as caller:
         assert caller.sandbox.ship_base_url == f"http://127.0.0.1:{caller.sandbox.port}/pro"

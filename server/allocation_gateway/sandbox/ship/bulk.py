@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from allocation_gateway.sandbox.ship import documents, errors, reading
 from allocation_gateway.sandbox.ship.errors import ShipError
-from allocation_gateway.sandbox.ship.reading import Violations
 from allocation_gateway.sandbox.ship.selection import DefaultRules, WithFilters, WithGroup, WithService
+from allocation_gateway.sandbox.ship.violations import Violations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -17,7 +17,7 @@ from allocation_gateway.sandbox.ship.shipments import Details, Window
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from allocation_gateway.sandbox.ship.reading import Violations
+    from allocation_gateway.sandbox.ship.violations import Violations
 
 LONGEST_NAME = 50
 LONGEST_DESCRIPTION = 100

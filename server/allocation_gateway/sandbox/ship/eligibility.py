@@ -20,7 +20,6 @@ LATER = "Service delivery is later than selected service"
 DEARER = "Service price is higher than selected service"
 NO_DATES = "Carrier does not have availability for this shipment for the given date(s)"
 
-# Far enough to meet any weekday a service collects or delivers on.
 _WEEK = 7
 
 ProofOfDelivery = Literal["require", "prefer", "prevent"]
@@ -218,10 +217,7 @@ def _by_day(
 
 
 def _next_day(moment: datetime, weekdays: tuple[int, ...]) -> datetime:
-    for days in range(_WEEK):
-        if (moment.weekday() + days) % _WEEK in weekdays:
-            return moment + timedelta(days=days)
-    raise ValueError("a service must collect and deliver on at least one weekday")
+    return moment + timedelta(days=min((weekday - moment.weekday()) % _WEEK for weekday in weekdays))
 
 
 def _at(day: datetime, clock_time: str) -> datetime:

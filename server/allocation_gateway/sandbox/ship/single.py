@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from allocation_gateway.sandbox.ship import errors, reading, states
 from allocation_gateway.sandbox.ship.creation import read_shipment
 from allocation_gateway.sandbox.ship.errors import Detail
-from allocation_gateway.sandbox.ship.reading import SHIPMENT_REFERENCE, Violations
+from allocation_gateway.sandbox.ship.reading import SHIPMENT_REFERENCE
 from allocation_gateway.sandbox.ship.selection import DefaultRules, WithGroup, WithQuote
 from allocation_gateway.sandbox.ship.shipments import Shipment
+from allocation_gateway.sandbox.ship.violations import Violations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
