@@ -94,7 +94,8 @@ async def serve(
         )
         listener = Listener(settings, gateway)
         await listener.start()
-        _log.info("listening", address=listener.address, **({"sandbox": sandbox_url} if sandbox_url else {}))
+        addresses = {"address": listener.address, "health": listener.health_address, "sandbox": sandbox_url}
+        _log.info("listening", **{name: address for name, address in addresses.items() if address})
         on_ready(listener.address, sandbox_url)
         await stop.wait()
         await _drain(settings, listener, gateway, delay=0.0 if stop.by_hand else settings.shutdown_delay)

@@ -67,6 +67,11 @@ class Gateway:
             raise AssertionError(f"the gateway ended with {self.process.poll()} before {event!r}: {self.lines[-5:]}")
         return line
 
+    def forget(self) -> None:
+        """Drops the log lines so far."""
+        with self._changed:
+            self.lines.clear()
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Signals the process, waits for its end and returns its exit code."""
         if self.process.poll() is None:
@@ -82,17 +87,20 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 @contextmanager
-def running_gateway(settings: Mapping[str, str], *arguments: str) -> Iterator[Gateway]:
+def running_gateway(
+    settings: Mapping[str, str], *arguments: str, extra: Mapping[str, str] | None = None
+) -> Iterator[Gateway]:
     """Runs `allocation-gateway serve` on free ports, and ends it however the block ends.
 
     Args:
         settings: Environment variables; the prefix may be left out.
         arguments: Further arguments, such as `--sandbox`.
+        extra: Environment variables that are no settings of the gateway.
     """
     defaults = {"PORT": "0", "SANDBOX_PORT": "0", "SHUTDOWN_DELAY": "0"}
     process = subprocess.Popen(
         [COMMAND, "serve", *arguments],
-        env=environment({**defaults, **settings}),
+        env={**environment({**defaults, **settings}), **(extra or {})},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator, Mapping
 
 TIMEOUT: Final = 20.0
@@ -63,14 +64,16 @@ class Upstream:
         self.default: Callable[[Received], Reply] = lambda _: Reply(500, {"code": "nothing_scripted"})
         self.script: queue.Queue[Reply] = queue.Queue()
         self.open_connections = 0
+        self.most_connections = 0
         self.gone = threading.Event()
-        self.lock = threading.Lock()
+        self.changed = threading.Condition()
         self.port = 0
+        self.tls: ssl.SSLContext | None = None
 
     @property
     def url(self) -> str:
         """The base URL."""
-        return f"http://127.0.0.1:{self.port}/pro"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}/pro"
 
     def answer(self, status: int = 200, body: object = b"", **more: Any) -> None:
         """Scripts the answer to the next request."""
@@ -79,6 +82,24 @@ class Upstream:
     def next_request(self) -> Received:
         """Returns the oldest request that was not looked at, and waits for one."""
         return self.received.get(timeout=TIMEOUT)
+
+    def hold(self, status: int = 200, body: object = b"", **more: Any) -> threading.Event:
+        """Scripts an answer to the next request that is not given before the event that this returns is set."""
+        release = threading.Event()
+        self.answer(status, body, wait=release, **more)
+        return release
+
+    def connected(self, change: int) -> None:
+        """Counts a connection that came or went."""
+        with self.changed:
+            self.open_connections += change
+            self.most_connections = max(self.most_connections, self.open_connections)
+            self.changed.notify_all()
+
+    def wait_for_connections(self, most: int) -> None:
+        """Waits until no more connections than so many are open."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: self.open_connections <= most, TIMEOUT), self.open_connections
 
     def forget(self) -> None:
         """Drops what is scripted and what was received."""
@@ -89,18 +110,27 @@ class Upstream:
 
 
 class _Connection(socketserver.StreamRequestHandler):
+    def setup(self) -> None:
+        tls = self.server.upstream.tls  # type: ignore[attr-defined]
+        if tls is not None:
+            self.request = tls.wrap_socket(self.request, server_side=True)
+        super().setup()
+
     def handle(self) -> None:
         upstream: Upstream = self.server.upstream  # type: ignore[attr-defined]
-        with upstream.lock:
-            upstream.open_connections += 1
+        upstream.connected(1)
         try:
             while self._exchange(upstream):
                 pass
         except OSError:
             pass
         finally:
-            with upstream.lock:
-                upstream.open_connections -= 1
+            upstream.connected(-1)
+
+    def finish(self) -> None:
+        super().finish()
+        if self.server.upstream.tls is not None:  # type: ignore[attr-defined]
+            self.request.close()
 
     def _exchange(self, upstream: Upstream) -> bool:
         line = self.rfile.readline().decode("latin-1").strip()
@@ -140,11 +170,26 @@ class _Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     request_queue_size = 512
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Takes a handshake that failed: which one should is for the test to say."""
+
+
+def shipped(received: Received) -> Reply:
+    """Answers as a Ship API that knows every shipment and can always do what it is asked."""
+    method, path, _ = received.line.split(" ")
+    parts = path.partition("/shipments/")[2].split("/")
+    if method == "GET":
+        return Reply(200, {"reference": parts[0], "state": "unallocated"})
+    if method == "DELETE":
+        return Reply(200, {"reference": parts[0], "message": "done"})
+    return Reply(200, {"shipment_reference": parts[0], "state": "allocated"})
+
 
 @contextmanager
-def running_upstream() -> Iterator[Upstream]:
+def running_upstream(tls: ssl.SSLContext | None = None) -> Iterator[Upstream]:
     """Runs an upstream on a free port of the loopback."""
     upstream = Upstream()
+    upstream.tls = tls
     with _Server(("127.0.0.1", 0), _Connection) as server:
         server.upstream = upstream  # type: ignore[attr-defined]
         upstream.port = server.server_address[1]

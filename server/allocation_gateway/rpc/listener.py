@@ -50,7 +50,12 @@ class _Health(health_aio.HealthServicer):
 
 
 class Listener:
-    """A server that is bound but does not answer yet."""
+    """A server that is bound but does not answer yet.
+
+    Attributes:
+        address: Where it listens, as host:port.
+        health_address: Where it serves nothing but health; empty if nowhere.
+    """
 
     def __init__(self, settings: Settings, gateway: Gateway) -> None:
         self._settings = settings
@@ -62,6 +67,7 @@ class Listener:
             names = (*self._services, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._server)
         self._probes: grpc.aio.Server | None = None
+        self.health_address = ""
         self.address = self._bind()
 
     def _bind(self) -> str:
@@ -71,7 +77,7 @@ class Listener:
         if settings.health_port is not None:
             self._probes = grpc.aio.server(options=_options(settings))
             health_pb2_grpc.add_HealthServicer_to_server(self._health, self._probes)
-            _bind(self._probes, "health_port", settings.host, settings.health_port, None)
+            self.health_address = _bind(self._probes, "health_port", settings.host, settings.health_port, None)
         return address
 
     async def start(self) -> None:

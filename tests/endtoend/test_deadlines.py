@@ -1,0 +1,289 @@
+"""How long callers wait, and what becomes of the work when they no longer do."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from support.front import LONG, READ, SERVICE, SHIPMENT, WRITE, running_front
+from support.status import failure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.front import Front
+
+# A default that is shorter than what tests ask for, and a margin that a busy machine does not eat up.
+DEFAULT = 1.0
+MARGIN = 0.4
+SHIP_TIMEOUT = 2.2
+
+
+@pytest.fixture(scope="module")
+def shared_front() -> Iterator[Front]:
+    with running_front(
+        DEFAULT_DEADLINE=str(DEFAULT), DEADLINE_MARGIN=str(MARGIN), SHIP_TIMEOUT=str(SHIP_TIMEOUT)
+    ) as front:
+        yield front
+
+
+@pytest.fixture
+def front(shared_front: Front) -> Front:
+    shared_front.upstream.forget()
+    shared_front.gateway.forget()
+    return shared_front
+
+
+@pytest.fixture(scope="module")
+def shared_narrow() -> Iterator[Front]:
+    with running_front(SHIP_MAX_CONNECTIONS="1") as front:
+        yield front
+
+
+@pytest.fixture
+def narrow(shared_narrow: Front) -> Front:
+    """A gateway with a single connection to upstream."""
+    shared_narrow.upstream.forget()
+    shared_narrow.gateway.forget()
+    return shared_narrow
+
+
+def test_expired_read_is_told_before_its_deadline_and_why(front: Front) -> None:
+    """The details come from the gateway: what a client makes up at its own deadline has none."""
+    front.upstream.hold()
+    begun = time.monotonic()
+    told = failure(lambda: front.stub.GetShipmentAllocation(READ, timeout=2.0))
+    waited = time.monotonic() - begun
+    assert (told.code, told.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
+    assert 2.0 - MARGIN - 0.1 < waited < 2.0
+
+
+def test_expired_read_cancels_its_upstream_request(front: Front) -> None:
+    front.upstream.hold()
+    failure(lambda: front.stub.GetShipmentAllocation(READ, timeout=0.5))
+    assert front.upstream.gone.wait(LONG)
+
+
+def test_read_without_deadline_gets_the_default_one(front: Front) -> None:
+    front.upstream.hold()
+    begun = time.monotonic()
+    told = failure(lambda: front.stub.GetShipmentAllocation(READ))
+    assert (told.code, told.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
+    assert time.monotonic() - begun > DEFAULT - MARGIN - 0.1
+
+
+def test_deadline_longer_than_the_default_is_honoured(front: Front) -> None:
+    release = front.upstream.hold(body={"reference": SHIPMENT, "state": "unallocated"})
+    call = front.stub.GetShipmentAllocation.future(READ, timeout=LONG)
+    assert not front.upstream.gone.wait(DEFAULT + 0.3)
+    release.set()
+    assert call.result(LONG).allocation.shipment_reference == SHIPMENT
+
+
+def test_margin_never_eats_up_a_short_deadline(front: Front) -> None:
+    """Of a deadline that is shorter than the margin, most is left to work with."""
+    release = front.upstream.hold(body={"reference": SHIPMENT, "state": "unallocated"})
+    call = front.stub.GetShipmentAllocation.future(READ, timeout=MARGIN * 0.9)
+    front.upstream.next_request()
+    release.set()
+    assert call.result(LONG).allocation.shipment_reference == SHIPMENT
+
+
+def test_cancelled_read_cancels_its_upstream_request(front: Front) -> None:
+    front.upstream.hold()
+    call = front.stub.GetShipmentAllocation.future(READ, timeout=LONG)
+    front.upstream.next_request()
+    call.cancel()
+    assert front.upstream.gone.wait(LONG)
+    assert front.gateway.wait_for("call")["code"] == "CANCELLED"
+
+
+def test_expired_write_is_of_unknown_outcome_and_goes_on(front: Front) -> None:
+    """It is not cut, its caller is told that it may yet be carried out, and the log has its end."""
+    release = front.upstream.hold(body={"shipment_reference": SHIPMENT, "state": "allocated"})
+    begun = time.monotonic()
+    told = failure(lambda: front.stub.AllocateShipment(WRITE, timeout=1.5))
+    assert time.monotonic() - begun < 1.5
+    assert (told.code, told.reason) == (grpc.StatusCode.UNKNOWN, "OUTCOME_UNKNOWN")
+    assert told.metadata["effect"] == "unknown"
+    assert told.detail(error_details_pb2.RetryInfo) is not None
+    detached = front.gateway.wait_for("write_detached", rpc="AllocateShipment", shipment=SHIPMENT)
+    assert not front.upstream.gone.wait(0.2)
+    release.set()
+    done = front.gateway.wait_for("detached_write_done")
+    assert done["request_id"] == detached["request_id"]
+    assert not front.upstream.gone.is_set()
+
+
+def test_cancelled_write_that_was_sent_goes_on(front: Front) -> None:
+    release = front.upstream.hold(body={"shipment_reference": SHIPMENT, "state": "allocated"})
+    call = front.stub.AllocateShipment.future(WRITE, timeout=LONG)
+    front.upstream.next_request()
+    call.cancel()
+    front.gateway.wait_for("write_detached")
+    assert front.gateway.wait_for("call")["code"] == "CANCELLED"
+    assert not front.upstream.gone.wait(0.2)
+    release.set()
+    front.gateway.wait_for("detached_write_done")
+    assert not front.upstream.gone.is_set()
+
+
+def test_detached_write_that_fails_is_logged_with_its_reason(front: Front) -> None:
+    release = front.upstream.hold(500, {"code": "internal_server_error", "message": ""})
+    call = front.stub.AllocateShipment.future(WRITE, timeout=LONG)
+    front.upstream.next_request()
+    call.cancel()
+    front.gateway.wait_for("write_detached")
+    release.set()
+    front.gateway.wait_for("detached_write_failed", reason="UPSTREAM_FAILED")
+
+
+def test_detached_write_has_a_bound_of_its_own(front: Front) -> None:
+    """Upstream never answers: at SHIP_TIMEOUT the connection is given up."""
+    front.upstream.hold()
+    begun = time.monotonic()
+    call = front.stub.AllocateShipment.future(WRITE, timeout=LONG)
+    front.upstream.next_request()
+    call.cancel()
+    front.gateway.wait_for("detached_write_failed", reason="OUTCOME_UNKNOWN")
+    assert front.upstream.gone.wait(LONG)
+    assert SHIP_TIMEOUT - 0.2 < time.monotonic() - begun < SHIP_TIMEOUT + 3
+
+
+def test_write_that_upstream_never_answers_is_of_unknown_outcome(front: Front) -> None:
+    front.upstream.hold()
+    told = failure(lambda: front.stub.AllocateShipment(WRITE, timeout=LONG))
+    assert (told.code, told.reason) == (grpc.StatusCode.UNKNOWN, "OUTCOME_UNKNOWN")
+    assert told.metadata == {"effect": "unknown"}
+
+
+def test_read_that_upstream_never_answers_is_unavailable(front: Front) -> None:
+    front.upstream.hold()
+    told = failure(lambda: front.stub.GetShipmentAllocation(READ, timeout=LONG))
+    assert (told.code, told.reason) == (grpc.StatusCode.UNAVAILABLE, "UPSTREAM_UNAVAILABLE")
+    assert front.upstream.gone.wait(LONG)
+
+
+def cancel_in_hand(channel: grpc.Channel) -> None:
+    """Makes a write, and cancels it once the gateway has it in hand."""
+    # On the wire it is the same call. Python shows the headers of a call at once only if the answer is a stream.
+    method: Any = channel.unary_stream(f"/{SERVICE}/AllocateShipment", type(WRITE).SerializeToString)
+    call = method(WRITE, timeout=LONG)
+    assert dict(call.initial_metadata())["allocation-request-id"]
+    call.cancel()
+
+
+@pytest.mark.parametrize("end", ["deadline", "cancellation"])
+def test_write_that_waits_for_a_connection_is_dropped(narrow: Front, end: str) -> None:
+    """The one connection is taken; by the time it is free, nobody wants the write any more, and it is never sent."""
+    release = narrow.upstream.hold(body={"reference": SHIPMENT, "state": "unallocated"})
+    taken = narrow.stub.GetShipmentAllocation.future(READ, timeout=LONG)
+    narrow.upstream.next_request()
+    if end == "deadline":
+        told = failure(lambda: narrow.stub.AllocateShipment(WRITE, timeout=0.5))
+        assert (told.code, told.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
+        assert told.metadata == {"effect": "none"}
+    else:
+        cancel_in_hand(narrow.channel)
+        narrow.gateway.wait_for("call", rpc="AllocateShipment", code="CANCELLED")
+    release.set()
+    taken.result(LONG)
+    narrow.stub.GetShipmentAllocation(READ, timeout=LONG)
+    assert narrow.upstream.next_request().line.startswith("GET ")
+    assert narrow.upstream.received.empty()
+
+
+def test_write_that_was_dropped_is_not_called_detached(narrow: Front) -> None:
+    release = narrow.upstream.hold(body={"reference": SHIPMENT, "state": "unallocated"})
+    taken = narrow.stub.GetShipmentAllocation.future(READ, timeout=LONG)
+    narrow.upstream.next_request()
+    failure(lambda: narrow.stub.AllocateShipment(WRITE, timeout=0.5))
+    release.set()
+    taken.result(LONG)
+    narrow.stub.GetShipmentAllocation(READ, timeout=LONG)
+    narrow.gateway.wait_for("call", code="OK")
+    assert not [line for line in narrow.gateway.lines if line["event"].startswith(("write_", "detached_"))]
+
+
+def test_refused_connection_is_unavailable_and_without_effect() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        with running_front(SHIP_BASE_URL=url) as front:
+            read = failure(lambda: front.stub.GetShipmentAllocation(READ, timeout=LONG))
+            write = failure(lambda: front.stub.AllocateShipment(WRITE, timeout=LONG))
+    for told in (read, write):
+        assert (told.code, told.reason) == (grpc.StatusCode.UNAVAILABLE, "UPSTREAM_UNAVAILABLE")
+        assert told.detail(error_details_pb2.RetryInfo) is not None
+    assert read.metadata == {}
+    assert write.metadata == {"effect": "none"}
+
+
+@pytest.mark.parametrize("raw", [b"", b"HTTP/1.1 200 OK\r\ncontent-le"], ids=["nothing", "half a head"])
+def test_connection_that_is_lost_after_sending(front: Front, raw: bytes) -> None:
+    """A read can simply be made again; of a write nobody knows what became."""
+    front.upstream.answer(raw=raw, close=True)
+    read = failure(lambda: front.stub.GetShipmentAllocation(READ, timeout=LONG))
+    assert (read.code, read.reason) == (grpc.StatusCode.UNAVAILABLE, "UPSTREAM_UNAVAILABLE")
+    front.upstream.answer(raw=raw, close=True)
+    write = failure(lambda: front.stub.AllocateShipment(WRITE, timeout=LONG))
+    assert (write.code, write.reason) == (grpc.StatusCode.UNKNOWN, "OUTCOME_UNKNOWN")
+    assert write.metadata == {"effect": "unknown"}
+
+
+def test_write_is_sent_once_even_if_its_connection_is_lost(front: Front) -> None:
+    """No layer below tries again on its own: that could book twice."""
+    front.stub.GetShipmentAllocation(READ, timeout=LONG)  # so that the write goes over a connection used before
+    front.upstream.next_request()
+    front.upstream.answer(raw=b"", close=True)
+    failure(lambda: front.stub.AllocateShipment(WRITE, timeout=LONG))
+    front.stub.GetShipmentAllocation(READ, timeout=LONG)
+    assert [front.upstream.next_request().line.split()[0] for _ in range(2)] == ["PUT", "GET"]
+    assert front.upstream.received.empty()
+
+
+@pytest.fixture
+def silent() -> Iterator[socket.socket]:
+    """An upstream that takes connections and says nothing, so that a TLS handshake never ends."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(LONG)
+        yield server
+
+
+def test_write_that_is_still_connecting_is_dropped(silent: socket.socket) -> None:
+    """It has no effect, and its connection does not outlive the time to connect."""
+    url = f"https://127.0.0.1:{silent.getsockname()[1]}"
+    with running_front(SHIP_BASE_URL=url, SHIP_CONNECT_TIMEOUT="2") as front:
+        call = front.stub.AllocateShipment.future(WRITE, timeout=1.0)
+        connection, _ = silent.accept()
+        with connection:
+            connection.settimeout(LONG)
+            told = failure(lambda: call.result(LONG))
+            assert (told.code, told.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
+            assert told.metadata == {"effect": "none"}
+            while connection.recv(65536):
+                pass
+
+
+def test_connecting_has_a_bound_of_its_own(silent: socket.socket) -> None:
+    url = f"https://127.0.0.1:{silent.getsockname()[1]}"
+    with running_front(SHIP_BASE_URL=url, SHIP_CONNECT_TIMEOUT="0.5") as front:
+        told = failure(lambda: front.stub.AllocateShipment(WRITE, timeout=LONG))
+    assert (told.code, told.reason) == (grpc.StatusCode.UNAVAILABLE, "UPSTREAM_UNAVAILABLE")
+    assert told.metadata == {"effect": "none"}
+
+
+def test_callers_do_not_wait_for_each_other(front: Front) -> None:
+    """One slow answer holds up nobody else."""
+    release = front.upstream.hold(body={"reference": SHIPMENT, "state": "unallocated"})
+    slow = front.stub.GetShipmentAllocation.future(READ, timeout=LONG)
+    front.upstream.next_request()
+    for _ in range(20):
+        front.stub.GetShipmentAllocation(READ, timeout=LONG)
+    assert not slow.done()
+    release.set()
+    slow.result(LONG)

@@ -1,0 +1,61 @@
+"""A gateway in front of a scripted upstream, with a stub to call it."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import grpc
+from allocation.v1 import shipment_allocation_service_pb2 as pb
+from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
+
+from support.gateway import running_gateway
+from support.upstream import running_upstream, shipped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from support.gateway import Gateway
+    from support.upstream import Upstream
+
+KEY = "a-key-that-nobody-may-see"
+SHIPMENT = "sp_00794403010635468411384028069888"
+# Longer than anything takes here: whoever waits so long is stuck.
+LONG = 20.0
+SERVICE = "allocation.v1.ShipmentAllocationService"
+
+READ = pb.GetShipmentAllocationRequest(shipment_reference=SHIPMENT)
+WRITE = pb.AllocateShipmentRequest(shipment_reference=SHIPMENT)
+
+
+@dataclass(frozen=True)
+class Front:
+    """What a test of the running gateway needs."""
+
+    gateway: Gateway
+    upstream: Upstream
+    channel: grpc.Channel
+    stub: ShipmentAllocationServiceStub
+
+
+@contextmanager
+def running_front(
+    upstream: Upstream | None = None, *, extra: Mapping[str, str] | None = None, **settings: str
+) -> Iterator[Front]:
+    """Runs a gateway in front of a scripted upstream: the given one, or one of its own.
+
+    Args:
+        upstream: The upstream.
+        extra: Environment variables that are no settings of the gateway.
+        settings: Settings of the gateway, and variables of OpenTelemetry.
+    """
+    if upstream is None:
+        with running_upstream() as own:
+            own.default = shipped
+            with running_front(own, extra=extra, **settings) as front:
+                yield front
+        return
+    given = {"ALLOW_PLAINTEXT": "true", "SHIP_BASE_URL": upstream.url, "SHIP_API_KEY": KEY, **settings}
+    with running_gateway(given, extra=extra) as gateway, grpc.insecure_channel(gateway.address) as channel:
+        yield Front(gateway, upstream, channel, ShipmentAllocationServiceStub(channel))
