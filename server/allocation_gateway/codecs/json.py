@@ -100,11 +100,14 @@ def string(source: Object, key: str, path: str, defects: Defects) -> str:
 
 
 def required(source: Object, key: str, path: str, defects: Defects) -> str:
-    """Reads a string that the documentation promises; its absence is a defect."""
+    """Reads a string that the documentation promises; its absence is a defect, and so is one without a character."""
     value = source.get(key)
-    if value.__class__ is str:
+    if value.__class__ is str and value:
         return value
-    defects.note(f"{path}{key}", "a string", value)
+    if value == "":
+        defects.append(f"{path}{key}: is empty")
+    else:
+        defects.note(f"{path}{key}", "a string", value)
     return ""
 
 
