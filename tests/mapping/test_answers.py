@@ -6,6 +6,7 @@ import gzip
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+import grpc
 import pytest
 from allocation.v1 import core_pb2
 from allocation.v1 import shipment_allocation_service_pb2 as pb
@@ -19,6 +20,7 @@ from mapping.table import (
     answer,
     call,
     expected,
+    refused,
     response,
     same,
 )
@@ -321,7 +323,7 @@ def test_the_documented_states_are_46() -> None:
     assert len(STATES) == 46
 
 
-@pytest.mark.parametrize("text", ["teleporting", "", "unspecified", "allocated ", "ALLOCATED!", "allocé", "0"])
+@pytest.mark.parametrize("text", ["teleporting", "unspecified", "allocated ", "ALLOCATED!", "allocé", "0"])
 def test_a_state_that_is_not_known_keeps_its_text(
     stub: ShipmentAllocationServiceStub, upstream: Upstream, text: str
 ) -> None:
@@ -329,6 +331,37 @@ def test_a_state_that_is_not_known_keeps_its_text(
     got = read(stub, upstream, {"reference": SHIPMENT, "state": text})
 
     same(got, core_pb2.Allocation(shipment_reference=SHIPMENT, state_text=text))
+
+
+REQUIRED: Final = {
+    **dict.fromkeys(SINGLES, ("shipment_reference", "state")),
+    "AllocateShipmentsWithFilters": ("reference",),
+    "DeallocateShipment": ("reference",),
+    "GetShipmentAllocation": ("reference", "state"),
+    "CreateShipmentQuotes": ("reference",),
+}
+
+
+@pytest.mark.parametrize(("rpc", "key"), [(rpc, key) for rpc, keys in REQUIRED.items() for key in keys])
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [
+        (None, "expected a string, got nothing"),
+        ("", "is empty"),
+        (17, "expected a string, got a number"),
+        (["allocated"], "expected a string, got an array"),
+    ],
+)
+def test_what_an_answer_is_about_must_be_told(
+    stub: ShipmentAllocationServiceStub, upstream: Upstream, rpc: str, key: str, value: object, what: str
+) -> None:
+    """An answer without its reference, or without a state, is not passed off as one."""
+    upstream.answer(200, {**SMALLEST[rpc], key: value})
+
+    found = refused(stub, REQUESTS[rpc])
+
+    assert (found.code, found.reason) == (grpc.StatusCode.INTERNAL, "UPSTREAM_CONTRACT_BROKEN")
+    assert found.message.startswith(f"Upstream's answer is not as documented: {key}: {what}.")
 
 
 EXCLUSIONS: Final = {

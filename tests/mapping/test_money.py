@@ -161,6 +161,7 @@ def test_a_price_that_is_not_exact_fails_the_call_and_says_that_the_allocation_w
             GOLDEN.replace('"currency": "GBP"', '"currency": null').encode(),
             "price.currency: expected a string, got nothing",
         ),
+        (GOLDEN.replace('"currency": "GBP"', '"currency": ""').encode(), "price.currency: is empty"),
         (GOLDEN.replace('"currency"', '"currencies"').encode(), "price.currency: expected a string, got nothing"),
         (
             GOLDEN.replace('"value": 0.0000', '"value": "0"').encode(),
@@ -171,7 +172,7 @@ def test_a_price_that_is_not_exact_fails_the_call_and_says_that_the_allocation_w
             "price: expected an object, got a string",
         ),
     ],
-    ids=["gross", "tax", "all", "null currency", "no currency", "tax rate", "no object"],
+    ids=["gross", "tax", "all", "null currency", "empty currency", "no currency", "tax rate", "no object"],
 )
 def test_a_price_is_never_partly_right(
     stub: ShipmentAllocationServiceStub, upstream: Upstream, status: int, body: bytes, what: str

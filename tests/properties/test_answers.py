@@ -1,0 +1,386 @@
+"""Whatever upstream answers, a caller gets a typed response or a typed error, and never the text of an exception."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+import httpx
+import pytest
+from allocation.v1 import core_pb2, error_reason_pb2
+from allocation.v1 import shipment_allocation_service_pb2 as pb
+from allocation_gateway import errors
+from allocation_gateway.errors import GatewayError
+from allocation_gateway.operations.table import OPERATIONS
+from allocation_gateway.upstream import reply
+from allocation_gateway.upstream.http import Answer
+from google.rpc import error_details_pb2
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from mapping.table import BULKS, GOLDEN, REQUESTS, SHIPMENTS, SINGLES, WRITES, answer, expected, response, same
+from support.status import Failure, failure_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
+    from allocation_gateway.operations.model import Operation
+    from google.protobuf.message import Message
+    from support.upstream import Upstream
+
+BY_NAME: Final = {operation.name: operation for operation in OPERATIONS}
+REASONS: Final = frozenset(name.removeprefix("ERROR_REASON_") for name, _ in error_reason_pb2.ErrorReason.items()) - {
+    "UNSPECIFIED",
+    "GATEWAY_DEFECT",
+}
+EFFECTS: Final = frozenset({"none", "made", "unknown"})
+SUCCESSES: Final = (200, 201, 202, 207)
+STATUSES: Final = (
+    *SUCCESSES,
+    *(204, 205, 206, 301, 304, 400, 401, 402, 403, 404, 405, 406, 407, 409, 410, 418, 422, 429),
+    *(500, 501, 502, 503, 504, 505, 520, 521, 522, 530, 531, 599, 600, 999),
+)
+# What exceptions of the libraries in use say, and what tracebacks hold.
+_TELLTALES: Final = (
+    "Traceback",
+    "Error:",
+    "Exception",
+    "malformed",
+    "codec can't",
+    "Input data",
+    "invalid literal",
+    "object has no attribute",
+    "NoneType",
+    "recursion",
+    ".py",
+    "msgspec",
+    "httpx",
+    "0x",
+)
+
+
+def outcome(operation: Operation, request: Message, received: Answer) -> Message | GatewayError:
+    """Reads an answer, and checks what holds whatever it is."""
+    try:
+        got = reply.read(operation, request, received)
+    except GatewayError as error:
+        _check_error(operation, received, error)
+        return error
+    assert type(got) is getattr(pb, f"{operation.name}Response")
+    assert type(got).FromString(got.SerializeToString()) == got
+    _check_response(operation, request, got)
+    return got
+
+
+def _check_error(operation: Operation, received: Answer, error: GatewayError) -> None:
+    status = error.status()
+    assert error.code is not grpc.StatusCode.OK
+    assert error.reason_name in REASONS
+    assert errors.wire_size(status) <= errors.TRAILER_BUDGET < 6_000
+    info = error_details_pb2.ErrorInfo()
+    assert status.details[0].Unpack(info), "the reason comes first"
+    assert info.reason == error.reason_name
+    assert info.metadata["upstream_status"] == str(received.status)
+    assert ("effect" in info.metadata) == operation.effect.writes
+    effect = info.metadata.get("effect", "none")
+    assert effect in EFFECTS
+    if effect == "made":
+        assert received.status in reply.SUCCESSES
+        assert "The operation was carried out." in status.message
+    # Of the message nothing is upstream's, whatever is in the details.
+    assert not any(telltale in status.message for telltale in _TELLTALES), status.message
+
+
+def _check_response(operation: Operation, request: Message, got: Any) -> None:
+    if operation.name in BULKS:
+        told = {*got.queued, *(item.shipment_reference for item in got.allocations), *got.unaccounted}
+        told |= {reference for item in got.rejected for reference in item.references}
+        assert set(request.shipments) <= told, "a shipment was dropped"  # type: ignore[attr-defined]
+    elif operation.name in (*SINGLES, "GetShipmentAllocation"):
+        assert got.allocation.shipment_reference == request.shipment_reference  # type: ignore[attr-defined]
+        if operation.name in SINGLES:
+            assert got.allocation.state != core_pb2.SHIPMENT_STATE_ALLOCATION_FAILED
+
+
+# Documents
+
+
+KEYS: Final = (
+    *("reference", "shipment_reference", "state", "price", "net", "gross", "currency", "taxes", "rate", "amount"),
+    *("value", "carrier", "tags", "tracking_details", "shipment", "contents", "tracking_references", "_links", "href"),
+    *("code", "details", "message", "property", "correlation_id", "excluded_services", "exclusion", "reason"),
+    *("queued", "rejected", "references", "shipments", "quotes", "surcharges", "allocation", "allocation_date"),
+    *("shipping_date", "start", "end", "has_value", "paperless_documents", "usage_type", "base_application", "base"),
+)
+TEXTS: Final = st.one_of(
+    st.text(max_size=8),
+    st.sampled_from(["allocated", "Allocated", "allocation_failed", "unallocated", "GBP", "2020-01-01T00:00:00Z"]),
+    st.sampled_from(["validation_error", "shipment_not_found", "processing", "rule_conflict", "not_found", "gone"]),
+    st.sampled_from([*SHIPMENTS, "sp_00794403010635468411384028069888", "shipments", "$.shipments[0]", "\udcff"]),
+)
+DOCUMENTS: Final = st.recursive(
+    st.none() | st.booleans() | TEXTS | st.integers() | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: (
+        st.lists(inner, max_size=5) | st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=5), inner, max_size=8)
+    ),
+    max_leaves=30,
+)
+HEADERS: Final = st.one_of(
+    st.just(""),
+    st.text(st.characters(codec="latin-1")),
+    st.sampled_from(["0", "120", "9" * 5_000, "-1", "1e9", "Wed, 21 Oct 2099 07:28:00 GMT"]),
+    st.sampled_from(["Wed, 21 Oct 0000 07:28:00 GMT", "Wed, 21 Oct 2099 07:28:00", "21 Oct 99999999999 7:28:00 GMT"]),
+    st.sampled_from(["Wed, 21 Oct 2099 07:28:00 +9999999999999999", "Wed, 21 Oct 9999 23:59:59 -2359"]),
+)
+OPERATION: Final = st.sampled_from(OPERATIONS)
+STATUS: Final = st.sampled_from(STATUSES) | st.integers(100, 999)
+
+
+@given(operation=OPERATION, status=STATUS, body=DOCUMENTS, retry_after=HEADERS)
+@settings(max_examples=1_500)
+def test_any_json_becomes_a_response_or_an_error(
+    operation: Operation, status: int, body: object, retry_after: str
+) -> None:
+    """Under any status, for any operation."""
+    headers = httpx.Headers([(b"Retry-After", retry_after.encode("latin-1"))])
+
+    outcome(operation, REQUESTS[operation.name], Answer(status, headers, json.dumps(body).encode()))
+
+
+@given(
+    operation=OPERATION,
+    status=STATUS,
+    body=st.binary(max_size=200)
+    | st.text().map(str.encode)
+    | st.sampled_from([b"", b"null", b"[" * 100_000, b"1" * 9_999]),
+    problem=st.sampled_from(["", "the body ended early"]),
+)
+@settings(max_examples=1_000)
+def test_any_bytes_become_a_response_or_an_error(operation: Operation, status: int, body: bytes, problem: str) -> None:
+    """Whether or not they are JSON, text, or there at all."""
+    outcome(operation, REQUESTS[operation.name], Answer(status, {}, b"" if problem else body, problem))
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+def test_every_operation_answers_every_status(operation: Operation) -> None:
+    """With no body, with its golden one, and with an error that nobody knows."""
+    for status in range(100, 1_000):
+        for body in (b"", b"{}", b'{"code":"new_code"}', answer(GOLDEN[operation.name]), b"<html>"):
+            outcome(operation, REQUESTS[operation.name], Answer(status, {}, body))
+
+
+# Mutations of the golden answers
+
+
+DROPPED: Final = object()
+REPLACEMENTS: Final[tuple[Any, ...]] = (
+    DROPPED,
+    *(None, True, False, 0, -1, 2**63, 10**40, 0.5, 1e-10, "", "text", "0", "2020-01-01T00:00:00Z", "é" * 3_000),
+    *([], {}, [None], [[]], [{}], [0], ["a"], {"a": {}}, {"has_value": False}, {"reference": 0}),
+)
+
+
+def places(node: object, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yields the path of every node below a document."""
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in items:
+        yield (*path, key)
+        yield from places(value, (*path, key))
+
+
+def mutated(document: Any, path: tuple[Any, ...], replacement: object) -> Any:
+    """Returns a document with one node replaced, or without it."""
+    changed = copy.deepcopy(document)
+    parent = changed
+    for key in path[:-1]:
+        parent = parent[key]
+    if replacement is DROPPED:
+        del parent[path[-1]]
+    else:
+        parent[path[-1]] = replacement
+    return changed
+
+
+def load(name: str) -> Any:
+    return json.loads(answer(name))
+
+
+FIXTURES: Final = {rpc: [name] for rpc, name in GOLDEN.items()}
+FIXTURES["GetShipmentAllocation"] = ["shipment_allocated", "shipment_unallocated"]
+
+
+@pytest.mark.parametrize("rpc", REQUESTS)
+def test_no_single_change_of_a_golden_answer_breaks_anything(rpc: str) -> None:
+    """Each node is dropped and replaced by each other kind of value, and nothing is read that is not there."""
+    operation, request = BY_NAME[rpc], REQUESTS[rpc]
+    if rpc == "AllocateShipments":
+        documents = [load("bulk_default_rules"), [load("service_group"), load("service_group")]]
+    else:
+        documents = [load(GOLDEN[rpc])]
+    outcomes = set()
+    for document in documents:
+        for path in places(document):
+            for replacement in REPLACEMENTS:
+                body = json.dumps(mutated(document, path, replacement)).encode()
+                got = outcome(operation, request, Answer(200, {}, body))
+                outcomes.add(type(got))
+                if rpc in (*SINGLES, "DeallocateShipment") and isinstance(got, GatewayError):
+                    _check_effect(rpc, path, got)
+
+    # One bad item of a bulk answer does not cost the others. Elsewhere some changes are borne, and others are told.
+    kind = type(response(rpc, ""))
+    assert outcomes == ({kind} if rpc in BULKS else {kind, GatewayError})
+
+
+def _check_effect(rpc: str, path: tuple[Any, ...], error: GatewayError) -> None:
+    """Checks that a write which upstream says was made is told as made, whatever else is wrong with the answer."""
+    decisive = {"shipment_reference", "reference", "state"} if len(path) == 1 else set()
+    if path[0] in decisive:
+        return
+    assert error.metadata["effect"] == "made", path
+    assert (error.allocation is not None) == (rpc in SINGLES)
+    if error.allocation is not None and path[0] != "price":
+        assert error.allocation.HasField("price"), "a price that is right is kept"
+
+
+@given(data=st.data(), rpc=st.sampled_from(sorted(REQUESTS)), status=STATUS)
+@settings(max_examples=500)
+def test_no_number_of_changes_of_a_golden_answer_breaks_anything(data: st.DataObject, rpc: str, status: int) -> None:
+    """Several nodes at once, under any status."""
+    document = load(data.draw(st.sampled_from(FIXTURES[rpc])))
+    for _ in range(data.draw(st.integers(1, 6))):
+        paths = list(places(document))
+        if not paths:
+            break
+        document = mutated(
+            document, data.draw(st.sampled_from(paths)), data.draw(st.sampled_from(REPLACEMENTS) | DOCUMENTS)
+        )
+
+    outcome(BY_NAME[rpc], REQUESTS[rpc], Answer(status, {}, json.dumps(document).encode()))
+
+
+@given(data=st.data(), rpc=st.sampled_from(sorted(REQUESTS)))
+@settings(max_examples=300)
+def test_a_golden_answer_that_is_cut_anywhere_is_no_answer(data: st.DataObject, rpc: str) -> None:
+    """A part of an answer is never taken for the whole."""
+    body = answer(GOLDEN[rpc]).rstrip()
+    cut = body[: data.draw(st.integers(0, len(body) - 1))]
+
+    got = outcome(BY_NAME[rpc], REQUESTS[rpc], Answer(200, {}, cut))
+
+    assert isinstance(got, GatewayError)
+    assert got.reason_name == "UPSTREAM_CONTRACT_BROKEN"
+    assert got.metadata.get("effect") == ("unknown" if rpc in WRITES else None)
+
+
+def test_a_golden_answer_without_a_change_is_the_golden_response() -> None:
+    """What the mutations start from is right."""
+    for rpc, name in GOLDEN.items():
+        got = outcome(BY_NAME[rpc], REQUESTS[rpc], Answer(200, {}, answer(name)))
+
+        assert not isinstance(got, GatewayError)
+        same(got, response(rpc, expected(name)))
+
+
+# Over the wire
+
+
+def trailers(error: Any) -> int:
+    """Returns the size of a failed call's trailers as HTTP/2 counts a list of headers, before base64 is undone."""
+    total = 0
+    for key, value in error.trailing_metadata():
+        size = -(-len(value) // 3) * 4 if key.endswith("-bin") else len(value)
+        total += len(key) + size + 32
+    return total + len("grpc-message") + 32 + 3 * len(error.details().encode())
+
+
+def over_the_wire(stub: ShipmentAllocationServiceStub, rpc: str) -> Message | Failure:
+    """Makes a call, and checks that it ends in one of the two ways."""
+    try:
+        got: Message = getattr(stub, rpc)(REQUESTS[rpc], timeout=20)
+    except grpc.RpcError as error:
+        failed = error
+    else:
+        return got
+    found = failure_of(failed)
+    assert found.reason in REASONS, found
+    assert trailers(failed) < 6_000
+    assert not any(telltale in found.message for telltale in _TELLTALES), found.message
+    assert (found.metadata.get("effect") in EFFECTS) == (rpc in WRITES)
+    return found
+
+
+@given(rpc=st.sampled_from(sorted(REQUESTS)), status=st.sampled_from(STATUSES), body=DOCUMENTS, retry_after=HEADERS)
+@settings(max_examples=150)
+def test_any_json_over_the_wire_becomes_a_response_or_an_error(
+    stub: ShipmentAllocationServiceStub, upstream: Upstream, rpc: str, status: int, body: object, retry_after: str
+) -> None:
+    """The same through the whole gateway."""
+    upstream.forget()
+    clean = "".join(letter for letter in retry_after if letter.isprintable() and letter.isascii())
+    bodiless = status in {204, 205, 304}
+    upstream.answer(status, b"" if bodiless else body, headers={"Retry-After": clean.strip()})
+
+    over_the_wire(stub, rpc)
+
+
+@given(
+    rpc=st.sampled_from(sorted(REQUESTS)),
+    status=st.sampled_from(STATUSES),
+    body=st.binary(max_size=300),
+    headers=st.fixed_dictionaries(
+        {},
+        optional={
+            "content-encoding": st.sampled_from(["gzip", "gzipped", "br", "deflate", "identity", "", "gzip, gzip"]),
+            "content-type": st.sampled_from(["text/html", "application/json; charset=utf-16", ""]),
+            "content-length": st.sampled_from(["0", "1", "1000000"]),
+            "set-cookie": st.just("a=b"),
+            "location": st.just("http://127.0.0.1:1/elsewhere"),
+            "retry-after": st.sampled_from(["21 Oct 99999999999 7:28:00 GMT", "soon"]),
+        },
+    ),
+)
+@settings(max_examples=150)
+def test_any_body_over_the_wire_becomes_a_response_or_an_error(
+    stub: ShipmentAllocationServiceStub,
+    upstream: Upstream,
+    rpc: str,
+    status: int,
+    body: bytes,
+    headers: dict[str, str],
+) -> None:
+    """With a length, an encoding or a type that is not true, and with a connection that ends in between."""
+    upstream.forget()
+    upstream.answer(status, body, headers=headers, close=True)
+
+    over_the_wire(stub, rpc)
+
+
+@given(
+    rpc=st.sampled_from(sorted(REQUESTS)),
+    raw=st.one_of(
+        st.binary(max_size=200),
+        st.binary(max_size=100).map(lambda tail: b"HTTP/1.1 200 OK\r\n" + tail),
+        st.binary(max_size=100).map(lambda tail: b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + tail),
+    ),
+)
+@settings(max_examples=150)
+@example("AllocateShipment", b"")
+@example("AllocateShipment", b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n")
+@example("AllocateShipment", b"HTTP/1.1 200 OK\r\nx: " + b"y" * 200_000 + b"\r\n\r\n{}")
+@example("AllocateShipment", b"HTTP/2 200\r\n\r\n{}")
+@example("AllocateShipments", b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n")
+@example("GetShipmentAllocation", b"\x00\x00\x12\x04\x00\x00\x00\x00\x00")
+def test_anything_that_is_no_http_becomes_an_error(
+    stub: ShipmentAllocationServiceStub, upstream: Upstream, rpc: str, raw: bytes
+) -> None:
+    """Bytes of any kind, then the end of the connection. Of a write nobody knows what became of it."""
+    upstream.forget()
+    upstream.answer(raw=raw, close=True)
+
+    found = over_the_wire(stub, rpc)
+
+    if isinstance(found, Failure) and rpc in WRITES:
+        assert found.metadata["effect"] == "unknown"
