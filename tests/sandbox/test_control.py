@@ -15,7 +15,7 @@ GROUP = f"/shipments/{GOLDEN_SHIPMENT}/allocate/service_group/valuableGoods"
 
 @pytest.mark.asyncio
 async def test_control_paths_need_no_key_and_their_mistakes_are_json(caller: Caller) -> None:
-    assert (await caller.control("GET", "health")) == {"status": "ok", "apis": ["ship"]}
+    assert (await caller.control("GET", "health")) == {"status": "ok", "apis": ["consignments", "ship"]}
     assert (await caller.control_response("GET", "nothing")).status_code == 404
     assert (await caller.control_response("POST", "health")).status_code == 405
     response = await caller.http.put(f"{caller.sandbox.control_url}/switches", content=b"{")

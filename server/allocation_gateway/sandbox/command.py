@@ -29,19 +29,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="port to listen on, 0 for any (default: %(default)s)",
     )
     parser.add_argument(
-        "--api-key", default=defaults.api_key, help="the x-api-key that is accepted (default: %(default)s)"
+        "--api-key", default=defaults.api_key, help="the API key that is accepted (default: %(default)s)"
     )
     parser.add_argument(
         "--shipments",
         type=_number(int, MOST_SHIPMENTS),
         default=defaults.shipments,
-        help="how many shipments to add to the examples (default: %(default)s)",
+        help="how many shipments, and how many consignments, to add to the examples (default: %(default)s)",
     )
     parser.add_argument(
         "--bulk-delay",
         type=_number(float, LONGEST_DELAY),
         default=defaults.bulk_delay,
-        help="seconds before a queued shipment is allocated (default: %(default)s)",
+        help="seconds before what was only queued is allocated (default: %(default)s)",
     )
 
 
@@ -78,7 +78,8 @@ async def _serve(options: SandboxOptions) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, _on_first_signal, stop)
     async with Sandbox(options) as sandbox:
-        sys.stdout.write(f"Sandbox listening on {sandbox.base_url} (Ship at {sandbox.ship_base_url})\n")
+        places = f"Ship at {sandbox.ship_base_url}, Consignments at {sandbox.consignments_base_url}"
+        sys.stdout.write(f"Sandbox listening on {sandbox.base_url} ({places})\n")
         sys.stdout.flush()
         await stop.wait()
 

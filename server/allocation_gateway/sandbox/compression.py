@@ -18,7 +18,7 @@ GZIP_WINDOW = 31
 
 def compressed(reply: Reply, accept_encoding: str) -> Reply:
     """The reply as it travels to a client with that Accept-Encoding: gzipped if it allows that."""
-    if not reply.body or not _allows_gzip(accept_encoding):
+    if not reply.body or reply.gzip_label is None or not _allows_gzip(accept_encoding):
         return reply
     body = zlib.compress(reply.body, LEVEL, GZIP_WINDOW)
     return replace(reply, body=body, headers={**reply.headers, "Content-Encoding": reply.gzip_label})

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 from aiohttp import web
 
 from allocation_gateway.sandbox.clock import Clock
+from allocation_gateway.sandbox.consignments.api import ConsignmentsApi
 from allocation_gateway.sandbox.control import Control
 from allocation_gateway.sandbox.delivery import Delivery
 from allocation_gateway.sandbox.faults import FaultBook
@@ -40,8 +41,8 @@ class SandboxOptions:
 class Sandbox:
     """The sandbox, listening from entering the context until leaving it.
 
-    `ship` is Ship's API object, whose `world` and `switches` a test may change directly; the control paths do the same
-    over HTTP.
+    `ship` and `consignments` are the API objects, whose `world` and `switches` a test may change directly; the control
+    paths do the same over HTTP.
 
     Raises:
         OSError: on entering, if the port cannot be had.
@@ -55,6 +56,13 @@ class Sandbox:
             api_key=self.options.api_key,
             extra_shipments=self.options.shipments,
             bulk_delay=self.options.bulk_delay,
+            journal=self.journal,
+            clock=self.clock,
+        )
+        self.consignments = ConsignmentsApi(
+            api_key=self.options.api_key,
+            extra_consignments=self.options.shipments,
+            delay=self.options.bulk_delay,
             journal=self.journal,
             clock=self.clock,
         )
@@ -78,6 +86,11 @@ class Sandbox:
         return f"{self.base_url}/{self.ship.prefix}"
 
     @property
+    def consignments_base_url(self) -> str:
+        """Where the paths of the Consignments API begin."""
+        return self.base_url
+
+    @property
     def control_url(self) -> str:
         """Where the control paths begin."""
         return f"{self.base_url}/_sandbox"
@@ -95,10 +108,12 @@ class Sandbox:
 
     async def _start(self, stack: AsyncExitStack) -> None:
         traffic, faults, delivery = Traffic(self.clock), FaultBook(), Delivery()
-        control = Control([self.ship], self.journal, traffic, faults, delivery, self.clock)
-        front = Front([self.ship], control, traffic, faults, delivery)
-        self.ship.start()
-        stack.push_async_callback(self.ship.stop)
+        apis = (self.ship, self.consignments)
+        control = Control(apis, self.journal, traffic, faults, delivery, self.clock)
+        front = Front(apis, control, traffic, faults, delivery)
+        for api in apis:
+            api.start()
+            stack.push_async_callback(api.stop)
         # Compressed request bodies are nowhere documented, so they are what they look like: not JSON.
         server = web.Server(front.handle, access_log=None, auto_decompress=False)
         runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_SECONDS)

@@ -60,14 +60,15 @@ class Call:
 class Reply:
     """One HTTP answer. `body` None means an answer that has none, such as 304.
 
-    `gzip_label` is what `Content-Encoding` says when the front compresses the body because the client asked.
+    `gzip_label` is what `Content-Encoding` says when the front compresses the body because the client asked; None
+    forbids compressing it.
     """
 
     status: int
     body: bytes | None
     headers: Mapping[str, str] = field(default_factory=dict)
     content_type: str = JSON_TYPE
-    gzip_label: str = "gzip"
+    gzip_label: str | None = "gzip"
 
 
 def json_reply(status: int, document: object) -> Reply:

@@ -11,20 +11,13 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from allocation_gateway.sandbox.kinds import EVERY_DAY, ClockTime, Name, Reference, Weekday, check_exact
 from allocation_gateway.sandbox.ship.shipments import Price, Tax
 
 CENT = Decimal("0.01")
-MOST = 10**12
-MOST_DECIMALS = 12
 
-Name = Annotated[str, msgspec.Meta(min_length=1)]
-Reference = Annotated[str, msgspec.Meta(min_length=1, max_length=50)]
-Weekday = Annotated[int, msgspec.Meta(ge=0, le=6)]
-ClockTime = Annotated[str, msgspec.Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 Direction = Literal["inbound", "outbound"]
 ShipmentType = Literal["scheduled", "on_demand"]
-
-EVERY_DAY = (0, 1, 2, 3, 4, 5, 6)
 
 
 class Carrier(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,10 +56,7 @@ class PriceOption(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def __post_init__(self) -> None:
         """Refuse what could not be calculated with exactly."""
-        for value in (self.net, self.tax_rate):
-            exponent = value.as_tuple().exponent
-            if not isinstance(exponent, int) or exponent < -MOST_DECIMALS or abs(value) >= MOST:
-                raise ValueError(f"{value} is not a number below {MOST} with at most {MOST_DECIMALS} decimals")
+        check_exact(self.net, self.tax_rate)
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
