@@ -123,7 +123,7 @@ class Handler:
         """Tells the caller the id of the request before anything is sent, so that it knows it whatever comes."""
         if not request.request_id:
             request.request_id = str(uuid.uuid4())
-        elif not request.request_id.isascii():
+        elif not (request.request_id.isascii() and request.request_id.isprintable()):
             return  # not a UUID, and not to be had in metadata: the check that follows refuses it
         fields["request_id"] = errors.clip(request.request_id, 64)
         await context.send_initial_metadata(((REQUEST_ID_KEY, fields["request_id"]),))
