@@ -49,6 +49,7 @@ class Gateway:
                 except json.JSONDecodeError:
                     self.lines.append({"event": "text", "text": text.rstrip()})
                 self._changed.notify_all()
+        self.process.wait(STOP_TIMEOUT)
         with self._changed:
             self._changed.notify_all()
 

@@ -1,0 +1,249 @@
+"""The end of the process: first nobody new is sent here, then nobody new is let in, then everyone is seen off."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import subprocess
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+import pytest
+from allocation.v1 import shipment_allocation_service_pb2 as pb
+from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from support.front import LONG, READ, SERVICE, SHIPMENT, WRITE, running_front
+from support.status import failure
+from support.upstream import running_upstream, shipped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.front import Front
+    from support.upstream import Received, Reply
+
+NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
+SERVING: Final = health_pb2.HealthCheckResponse.SERVING
+ALLOCATED: Final = {"shipment_reference": SHIPMENT, "state": "allocated"}
+READ_ANSWER: Final = {"reference": SHIPMENT, "state": "unallocated"}
+# What a stop takes at most on a busy machine, beside what it waits for.
+BRISK: Final = 4.0
+
+
+def health(front: Front) -> Any:
+    return health_pb2_grpc.HealthStub(front.channel)
+
+
+def test_health_turns_first_and_calls_are_still_accepted_for_a_while() -> None:
+    with running_front(SHUTDOWN_DELAY="1.5") as front:
+        watch = health(front).Watch(health_pb2.HealthCheckRequest(service=SERVICE), timeout=LONG)
+        assert next(watch).status == SERVING
+        begun = time.monotonic()
+        front.gateway.process.send_signal(signal.SIGTERM)
+        assert next(watch).status == NOT_SERVING
+        for service in ("", SERVICE):
+            asked = health_pb2.HealthCheckRequest(service=service)
+            assert health(front).Check(asked, timeout=LONG).status == NOT_SERVING
+        with grpc.insecure_channel(front.gateway.address) as newcomer:
+            ShipmentAllocationServiceStub(newcomer).GetShipmentAllocation(READ, timeout=LONG)
+        assert time.monotonic() - begun < 1.5, "too slow to show anything"
+        assert front.gateway.process.wait(LONG) == 0
+        assert time.monotonic() - begun > 1.5
+        told = failure(lambda: front.stub.GetShipmentAllocation(READ, timeout=LONG))
+        assert told.code is grpc.StatusCode.UNAVAILABLE
+    assert [line["event"] for line in front.gateway.lines if line["event"] != "call"] == [
+        "listening",
+        "draining",
+        "stopped",
+    ]
+
+
+def test_calls_in_flight_and_running_writes_finish() -> None:
+    """Nobody new is let in meanwhile."""
+    with running_front() as front:
+        holds = [front.upstream.hold(body=READ_ANSWER), front.upstream.hold(body=ALLOCATED)]
+        read = front.stub.GetShipmentAllocation.future(READ, timeout=LONG)
+        front.upstream.next_request()
+        write = front.stub.AllocateShipment.future(WRITE, timeout=LONG)
+        front.upstream.next_request()
+        left_alone = front.upstream.hold(body=ALLOCATED)
+        cancelled = front.stub.AllocateShipment.future(WRITE, timeout=LONG)
+        front.upstream.next_request()
+        cancelled.cancel()
+        front.gateway.wait_for("write_detached")
+        front.gateway.process.send_signal(signal.SIGTERM)
+        assert front.gateway.wait_for("draining")["in_hand"] == 2
+        wait_until_refused(front.gateway.address)
+        for hold in holds:
+            hold.set()
+        assert read.result(LONG).allocation.shipment_reference == SHIPMENT
+        assert write.result(LONG).allocation.shipment_reference == SHIPMENT
+        assert front.gateway.process.poll() is None, "it did not wait for the write that nobody waits for"
+        left_alone.set()
+        assert front.gateway.process.wait(LONG) == 0
+        front.upstream.wait_for_connections(0)
+    events = [line["event"] for line in front.gateway.lines]
+    assert "detached_write_done" in events
+    assert events[-1] == "stopped"
+
+
+def wait_until_refused(address: str) -> None:
+    """Waits until nobody listens any more."""
+    host, port = address.split(":")
+    end = time.monotonic() + LONG
+    while time.monotonic() < end:
+        try:
+            socket.create_connection((host, int(port)), timeout=1).close()
+        except ConnectionRefusedError:
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError("connections are still accepted")
+
+
+def test_end_is_bounded_when_upstream_never_answers() -> None:
+    """What had to be given up is said, and the callers are told what they can be told."""
+    with running_front(SHUTDOWN_GRACE="1") as front:
+        front.upstream.hold()
+        front.upstream.hold()
+        read = front.stub.GetShipmentAllocation.future(READ, timeout=LONG)
+        write = front.stub.AllocateShipment.future(WRITE, timeout=LONG)
+        front.upstream.next_request()
+        front.upstream.next_request()
+        begun = time.monotonic()
+        assert front.gateway.stop() == 0
+        assert 1 <= time.monotonic() - begun < 1 + BRISK
+        for call in (read, write):
+            assert call.exception(LONG) is not None
+        front.gateway.wait_for("detached_write_given_up")
+        assert front.gateway.wait_for("writes_given_up")["count"] == 1
+
+
+def test_nobody_in_hand_means_nothing_to_wait_for() -> None:
+    with running_front() as front:
+        front.stub.GetShipmentAllocation(READ, timeout=LONG)
+        begun = time.monotonic()
+        assert front.gateway.stop() == 0
+        assert time.monotonic() - begun < BRISK
+
+
+def test_health_watcher_does_not_hold_up_the_end() -> None:
+    with running_front() as front:
+        watch = health(front).Watch(health_pb2.HealthCheckRequest(), timeout=LONG)
+        assert next(watch).status == SERVING
+        begun = time.monotonic()
+        assert front.gateway.stop() == 0
+        assert time.monotonic() - begun < BRISK
+        assert failure(lambda: list(watch)).code is grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+def test_second_signal_ends_at_once(second: signal.Signals) -> None:
+    with running_front() as front:
+        front.upstream.hold()
+        call = front.stub.GetShipmentAllocation.future(READ, timeout=LONG)
+        front.upstream.next_request()
+        front.gateway.process.send_signal(signal.SIGTERM)
+        front.gateway.wait_for("draining")
+        begun = time.monotonic()
+        assert front.gateway.stop(second) == 128 + second
+        assert time.monotonic() - begun < BRISK
+        assert failure(lambda: call.result(LONG)).code is grpc.StatusCode.UNAVAILABLE
+
+
+def test_interrupt_by_hand_drains_without_the_delay() -> None:
+    """Whoever presses Ctrl-C has nobody routing calls here."""
+    with running_front(SHUTDOWN_DELAY="60") as front:
+        release = front.upstream.hold(body=READ_ANSWER)
+        call = front.stub.GetShipmentAllocation.future(READ, timeout=LONG)
+        front.upstream.next_request()
+        begun = time.monotonic()
+        front.gateway.process.send_signal(signal.SIGINT)
+        front.gateway.wait_for("draining")
+        release.set()
+        call.result(LONG)
+        assert front.gateway.process.wait(LONG) == 0
+        assert time.monotonic() - begun < BRISK
+
+
+@pytest.fixture(params=["refusing", "silent"])
+def no_collector(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of a collector that is not there, or takes connections and says nothing."""
+    with socket.socket() as place:
+        place.bind(("127.0.0.1", 0))
+        if request.param == "silent":
+            place.listen()
+        yield f"http://127.0.0.1:{place.getsockname()[1]}"
+
+
+def test_unreachable_collector_holds_up_the_end_no_longer_than_allowed(no_collector: str) -> None:
+    with running_front(OTEL_EXPORTER_OTLP_ENDPOINT=no_collector, TELEMETRY_FLUSH_TIMEOUT="1") as front:
+        front.stub.GetShipmentAllocation(READ, timeout=LONG)
+        begun = time.monotonic()
+        assert front.gateway.stop() == 0
+        assert time.monotonic() - begun < 1 + BRISK
+    assert not [line for line in front.gateway.lines if line["event"] == "text"], "not every log line is JSON"
+
+
+def test_second_signal_is_heard_while_telemetry_is_sent_off() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with running_front(OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, TELEMETRY_FLUSH_TIMEOUT="60") as front:
+            front.stub.GetShipmentAllocation(READ, timeout=LONG)
+            front.gateway.process.send_signal(signal.SIGTERM)
+            front.gateway.wait_for("draining")
+            with pytest.raises(subprocess.TimeoutExpired):  # it is well into the last step
+                front.gateway.process.wait(1.0)
+            assert front.gateway.stop(signal.SIGTERM) == 128 + signal.SIGTERM
+
+
+CALLERS: Final = 8
+CALLS_EACH: Final = 400
+
+
+def test_drain_under_load_loses_no_call() -> None:
+    """Each call either ends well, or was refused before it was accepted: upstream saw just those that ended well."""
+    seen: list[str] = []
+    enough = threading.Event()
+
+    def answer(received: Received) -> Reply:
+        seen.append(received.line.split("/shipments/")[1].split("/")[0])
+        if len(seen) == 200:
+            enough.set()
+        return shipped(received)
+
+    async def call(address: str) -> list[tuple[str, grpc.StatusCode]]:
+        async def caller(number: int) -> list[tuple[str, grpc.StatusCode]]:
+            ended = []
+            async with grpc.aio.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+                stub = ShipmentAllocationServiceStub(channel)
+                for index in range(CALLS_EACH):
+                    name = f"sp_{number}_{index}"
+                    call = stub.AllocateShipment(pb.AllocateShipmentRequest(shipment_reference=name), timeout=LONG)
+                    ended.append((name, await call.code()))
+                    if ended[-1][1] is not grpc.StatusCode.OK:
+                        break
+            return ended
+
+        return [end for ends in await asyncio.gather(*map(caller, range(CALLERS))) for end in ends]
+
+    with running_upstream() as upstream:
+        upstream.default = answer
+        with running_front(upstream, SHUTDOWN_DELAY="0.3") as front, ThreadPoolExecutor(1) as pool:
+            load = pool.submit(lambda: asyncio.run(call(front.gateway.address)))
+            assert enough.wait(LONG)
+            assert front.gateway.stop() == 0
+            ended = load.result(LONG)
+    ok = grpc.StatusCode.OK
+    # gRPC itself says CANCELLED to a call that arrives in the moment in which the server stops (grpc issue 41785).
+    assert {code for _, code in ended} - {grpc.StatusCode.CANCELLED} == {ok, grpc.StatusCode.UNAVAILABLE}
+    assert sorted(name for name, code in ended if code is ok) == sorted(seen)
+
+
+def test_process_that_is_told_to_stop_while_it_starts_stops() -> None:
+    """A signal that comes as soon as calls are accepted is not lost."""
+    with running_front() as front:
+        assert front.gateway.stop() == 0
