@@ -240,17 +240,9 @@ class ConsignmentsApi:
             key = parse_qs(call.query, keep_blank_values=True).get(KEY_PARAMETER, [None])[0]
         switches = self.switches.current
         if key is None:
-            message = (
-                "Access denied due to missing subscription key. "
-                "Make sure to include subscription key when making requests to an API."
-            )
-            raise errors.access(401, "MissingApiKey", message, switches)
+            raise errors.missing_key(switches)
         if not compare_digest(key.encode(errors="surrogateescape"), self._api_key):
-            message = (
-                "Access denied due to invalid subscription key. "
-                "Make sure to provide a valid key for an active subscription."
-            )
-            raise errors.access(401, "InvalidApiKey", message, switches)
+            raise errors.invalid_key(_readable(key), switches)
 
     def _check_limit(self, operation: str) -> None:
         switches = self.switches.current
@@ -265,7 +257,7 @@ class ConsignmentsApi:
             return missing
         version = VERSIONS.get(given.strip())
         if version is None:
-            raise errors.invalid(f"The API version '{given}' is not supported.", VERSION_HEADER)
+            raise errors.invalid(f"The API version '{_readable(given)}' is not supported.", VERSION_HEADER)
         return version
 
     def _reply(
@@ -275,6 +267,11 @@ class ConsignmentsApi:
         body = None if document is None else encode(spoken(document, switches, version))
         label = None if switches.gzip == "never" else switches.gzip
         return Reply(status, body, headers or {}, gzip_label=label)
+
+
+def _readable(header: str) -> str:
+    """A header's value as text that JSON can hold: bytes that are not UTF-8 are replaced."""
+    return header.encode(errors="replace").decode()
 
 
 def _check_media_types(call: Call) -> None:

@@ -7,6 +7,7 @@ its user interface, so the shape is the sandbox's own.
 from __future__ import annotations
 
 from decimal import ROUND_HALF_UP, Decimal
+from functools import lru_cache
 from typing import Annotated, Literal
 
 import msgspec
@@ -16,7 +17,7 @@ from allocation_gateway.sandbox.kinds import EVERY_DAY, ClockTime, Name, Referen
 
 Direction = Literal["Outbound", "Inbound"]
 
-# The fewest decimals a price has.
+# The exponent of the fewest decimals a price has.
 CENTS = -2
 
 
@@ -80,13 +81,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         check_exact(self.net or Decimal(), self.tax_rate)
 
     def price(self) -> Rate | None:
-        """What the service costs, or None without rates. Tax is rounded to the net price's decimals, two at least."""
-        if self.net is None:
-            return None
-        exponent = self.net.as_tuple().exponent
-        unit = Decimal(1).scaleb(min(CENTS, int(exponent)))
-        tax = (self.net * self.tax_rate).quantize(unit, ROUND_HALF_UP)
-        return Rate(self.net, self.net + tax, tax, self.tax_rate, self.tax_country, self.currency)
+        """What the service costs, or None without rates."""
+        return None if self.net is None else _rate(str(self.net), str(self.tax_rate), self.tax_country, self.currency)
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -96,3 +92,15 @@ class Group(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     name: Name
     services: tuple[Name, ...]
     enabled: bool = True
+
+
+@lru_cache(maxsize=4096)
+def _rate(net_text: str, tax_rate_text: str, country: str, currency: str) -> Rate:
+    """A price with its tax, which is rounded to the net price's decimals, two at least.
+
+    Texts, because equal decimals of different scales must not share a place in the cache.
+    """
+    net, tax_rate = Decimal(net_text), Decimal(tax_rate_text)
+    unit = Decimal(1).scaleb(min(CENTS, int(net.as_tuple().exponent)))
+    tax = (net * tax_rate).quantize(unit, ROUND_HALF_UP)
+    return Rate(net, net + tax, tax, tax_rate, country, currency)

@@ -6,6 +6,7 @@ weighing and measuring nothing.
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +17,19 @@ from allocation_gateway.sandbox.consignments.requests import CreateConsignment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import date, datetime
+    from datetime import date
 
     from allocation_gateway.sandbox.consignments import requests
 
 # The scales with which decimals are shown.
 MEASURE, MONEY = Decimal("0.00001"), Decimal("0.0001")
+
+# The numbers of a package.
+SCALES = (
+    ("Weight", {"Value"}, MEASURE),
+    ("Dimensions", {"Width", "Length", "Height"}, MEASURE),
+    ("Value", {"Amount"}, MONEY),
+)
 
 # Beyond these, days cannot be calculated with.
 FIRST_YEAR, LAST_YEAR = 1900, 2999
@@ -106,11 +114,11 @@ def _country(address: Mapping[str, Any]) -> str:
 
 def _shown_package(package: Mapping[str, Any]) -> dict[str, Any]:
     shown = dict(package)
-    for name, scale in (("Weight", MEASURE), ("Dimensions", MEASURE), ("Value", MONEY)):
+    for name, numbers, scale in SCALES:
         members = package.get(name)
         if members is not None:
             shown[name] = {
-                member: Decimal(value).quantize(scale) if isinstance(value, int | Decimal) else value
+                member: Decimal(value).quantize(scale) if member in numbers else value
                 for member, value in members.items()
             }
     return shown
@@ -121,8 +129,14 @@ def _measured(dimensions: requests.Dimensions) -> Package:
     return Package(longest, 2 * (shortest + middle))
 
 
-def _day(moment: datetime | None, target: str) -> date | None:
-    """The day of a date-time as it is written; offsets do not shift it."""
-    if moment is not None and not FIRST_YEAR <= moment.year <= LAST_YEAR:
+def _day(text: str | None, target: str) -> date | None:
+    """The day of a date or date-time as it is written; offsets do not shift it."""
+    if text is None:
+        return None
+    try:
+        day = datetime.fromisoformat(text).date()
+    except ValueError:
+        raise errors.invalid(f"'{text}' is not an ISO 8601 date-time.", target) from None
+    if not FIRST_YEAR <= day.year <= LAST_YEAR:
         raise errors.invalid(f"{target} must lie between the years {FIRST_YEAR} and {LAST_YEAR}.", target)
-    return None if moment is None else moment.date()
+    return day

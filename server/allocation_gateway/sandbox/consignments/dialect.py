@@ -11,10 +11,13 @@ if TYPE_CHECKING:
 
 Version = Literal["1", "1.1"]
 
-UNKNOWN_STATE = "Teleported"
+UNKNOWN_ENUMS = {
+    "ConsignmentState": "Teleported",
+    "Status": "Teleported",
+    "Result": "ConsignmentTeleported",
+    "ServiceDirection": "Sideways",
+}
 EXTRA = {"XUnheardOf": {"Nested": [1, "two", None, {"Deep": True}]}}
-
-STATES = frozenset({"ConsignmentState", "Status"})
 
 
 def spoken(document: Any, switches: ConsignmentsSwitches, version: Version) -> Any:
@@ -33,8 +36,8 @@ def _object(document: Mapping[str, Any], switches: ConsignmentsSwitches, version
         # Most members are plain values, and most time is saved by not calling anything for them.
         if isinstance(value, dict | list | tuple):
             members[_name(name, switches)] = spoken(value, switches, version)
-        elif name in STATES and switches.unknown_enums:
-            members[name] = UNKNOWN_STATE
+        elif switches.unknown_enums and name in UNKNOWN_ENUMS:
+            members[name] = UNKNOWN_ENUMS[name]
         elif value is not None or nulls:
             members[_name(name, switches)] = value
     return {**members, **EXTRA} if switches.extra_fields else members

@@ -31,7 +31,7 @@ FIRST_DELIVERY, LAST_DELIVERY = time(8, tzinfo=UTC), time(18, tzinfo=UTC)
 # Without a shipping date, how many days a consignment may wait to be delivered on exactly the required one.
 LONGEST_WAIT = 28
 
-_WEEK = 7
+ONE_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,8 @@ def _days(details: Details, service: Service, now: datetime) -> tuple[date, date
     required = details.required_date
     first = details.shipping_date or _first_collection(service, now)
     waits = range(LONGEST_WAIT if details.exact and details.shipping_date is None else 1)
-    for collected in (first + timedelta(days=wait) for wait in waits):
+    for wait in waits:
+        collected = first + wait * ONE_DAY
         if collected.weekday() not in service.collects_on:
             continue
         delivered = _next_day(collected + timedelta(days=service.transit_days), service.delivers_on)
@@ -152,8 +153,11 @@ def _days(details: Details, service: Service, now: datetime) -> tuple[date, date
 
 def _first_collection(service: Service, now: datetime) -> date:
     missed = now.time() >= time.fromisoformat(service.cutoff)
-    return _next_day(now.date() + timedelta(days=missed), service.collects_on)
+    return _next_day(now.date() + missed * ONE_DAY, service.collects_on)
 
 
 def _next_day(day: date, weekdays: tuple[int, ...]) -> date:
-    return next(later for later in (day + timedelta(days=days) for days in range(_WEEK)) if later.weekday() in weekdays)
+    # A service has at least one weekday.
+    while day.weekday() not in weekdays:
+        day += ONE_DAY
+    return day

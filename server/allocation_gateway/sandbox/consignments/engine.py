@@ -111,7 +111,8 @@ class Engine:
     def process(self, job: Job) -> None:
         """Do a queued allocation, unless the consignment was restored or taken by another request meanwhile."""
         consignment = job.consignment
-        if consignment.life != job.life or consignment.state != states.ALLOCATING:
+        waiting = consignment.state == states.ALLOCATING or self._may_allocate(consignment)
+        if consignment.life != job.life or not waiting:
             return
         try:
             self._attempt(consignment, self.scope(job.selection), job.arrival)

@@ -61,6 +61,25 @@ def code(name: str, switches: ConsignmentsSwitches) -> str:
     return f"{name}Exception" if switches.error_codes == "exception" else name
 
 
+def missing_key(switches: ConsignmentsSwitches) -> ConsignmentsError:
+    """There is no subscription key."""
+    message = (
+        "Access denied due to missing subscription key. "
+        "Make sure to include subscription key when making requests to an API."
+    )
+    return access(401, "MissingApiKey", message, switches)
+
+
+def invalid_key(key: str, switches: ConsignmentsSwitches) -> ConsignmentsError:
+    """The subscription key is wrong. The service's own text for this repeats it."""
+    if switches.access_error == "api_error":
+        return access(401, "InvalidApiKey", f"API key '{key}' is not valid", switches)
+    message = (
+        "Access denied due to invalid subscription key. Make sure to provide a valid key for an active subscription."
+    )
+    return access(401, "InvalidApiKey", message, switches)
+
+
 def access(status: int, name: str, message: str, switches: ConsignmentsSwitches) -> ConsignmentsError:
     """The caller may not do this at all."""
     return ConsignmentsError(status, name, message, policy=switches.access_error == "apim")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003 -- msgspec reads the annotations at run time
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -102,7 +101,7 @@ class IsoCode(_Body, frozen=True, kw_only=True):
 class Country(_Body, frozen=True, kw_only=True):
     """A country."""
 
-    iso_code: IsoCode = IsoCode()
+    iso_code: IsoCode | None = None
 
 
 class Address(_Body, frozen=True, kw_only=True):
@@ -122,7 +121,7 @@ class Address(_Body, frozen=True, kw_only=True):
 class RequiredDate(_Body, frozen=True, kw_only=True):
     """The day that delivery is promised for, at the latest or exactly."""
 
-    date: datetime
+    date: str
     is_to_be_exactly_on_the_date_specified: bool = False
 
 
@@ -133,7 +132,7 @@ class CreateConsignment(_Body, frozen=True, kw_only=True):
     addresses: tuple[Address, ...]
     consignment_reference_provided_by_customer: str | None = None
     source: Literal["Api", "Web"] = "Api"
-    shipping_date: datetime | None = None
+    shipping_date: str | None = None
     required_delivery_date: RequiredDate | None = None
     requested_delivery_date: RequiredDate | None = None
     direction: Literal["Outbound", "Inbound"] = "Outbound"
