@@ -7,7 +7,6 @@ stands here. The environment wins over the file. Everything is read once and che
 
 from __future__ import annotations
 
-import math
 import tomllib
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -261,13 +260,10 @@ def _convert(name: str, value: object, where: str) -> Any:
     if value is None:
         return getattr(Settings(), name)
     try:
-        found = msgspec.convert(value, TYPES[name], strict=False, dec_hook=_from_text)
+        return msgspec.convert(value, TYPES[name], strict=False, dec_hook=_from_text)
     except msgspec.ValidationError as error:
         # The value itself may be a secret that went into the wrong variable: only the rule is told.
         raise ConfigurationError(f"{where}: {_rule(error)}") from None
-    if isinstance(found, float) and math.isnan(found):  # which no bound excludes
-        raise ConfigurationError(f"{where}: expected a number")
-    return found
 
 
 def _from_text(kind: type, value: object) -> object:
