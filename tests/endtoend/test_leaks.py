@@ -75,7 +75,7 @@ def test_no_place_and_no_connection_is_lost_under_cancellation(encrypted: bool, 
     with running_upstream(authority.server_context() if encrypted else None) as upstream:
         upstream.default = slowly
         settings = {"SHIP_MAX_CONNECTIONS": str(PLACES), "DEADLINE_MARGIN": "0"}
-        with running_front(upstream, **settings, extra={"SSL_CERT_FILE": str(authority.file)}) as front:
+        with running_front(upstream, settings=settings, extra={"SSL_CERT_FILE": str(authority.file)}) as front:
             for _ in range(2):
                 asyncio.run(give_up_on_calls(front.gateway.address))
                 check_that_all_is_well(front)

@@ -41,21 +41,26 @@ class Front:
 
 @contextmanager
 def running_front(
-    upstream: Upstream | None = None, *, extra: Mapping[str, str] | None = None, **settings: str
+    upstream: Upstream | None = None,
+    *,
+    settings: Mapping[str, str] | None = None,
+    extra: Mapping[str, str] | None = None,
+    **more: str,
 ) -> Iterator[Front]:
     """Runs a gateway in front of a scripted upstream: the given one, or one of its own.
 
     Args:
         upstream: The upstream.
-        extra: Environment variables that are no settings of the gateway.
         settings: Settings of the gateway, and variables of OpenTelemetry.
+        extra: Environment variables that are neither.
+        more: Further settings.
     """
     if upstream is None:
         with running_upstream() as own:
             own.default = shipped
-            with running_front(own, extra=extra, **settings) as front:
+            with running_front(own, settings=settings, extra=extra, **more) as front:
                 yield front
         return
-    given = {"ALLOW_PLAINTEXT": "true", "SHIP_BASE_URL": upstream.url, "SHIP_API_KEY": KEY, **settings}
+    given = {"ALLOW_PLAINTEXT": "true", "SHIP_BASE_URL": upstream.url, "SHIP_API_KEY": KEY, **(settings or {}), **more}
     with running_gateway(given, extra=extra) as gateway, grpc.insecure_channel(gateway.address) as channel:
         yield Front(gateway, upstream, channel, ShipmentAllocationServiceStub(channel))

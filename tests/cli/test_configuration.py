@@ -1,0 +1,257 @@
+"""The configuration: what is wrong stops the process with one line that names the setting, before the port opens."""
+
+from __future__ import annotations
+
+import subprocess
+import traceback
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+import pytest
+from allocation_gateway import cli
+from allocation_gateway import settings as configuration
+from allocation_gateway.settings import ConfigurationError, Secret
+from support.front import KEY, LONG, READ, running_front
+from support.gateway import COMMAND, PREFIX, environment
+from support.status import failure
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GOOD: Final = {"ALLOW_PLAINTEXT": "true", "SHIP_API_KEY": KEY}
+UNKNOWN: Final = "there is no such setting"
+
+
+def load(**given: str) -> configuration.Settings:
+    named = {PREFIX + name: value for name, value in {**GOOD, **given}.items()}
+    return configuration.load({"PATH": "/bin", "ALLOCATION": "no setting", **named})
+
+
+def toml(folder: Path, text: str) -> str:
+    file = folder / "gateway.toml"
+    file.write_text(text)
+    return str(file)
+
+
+# What is set wrongly, which setting the line names, and what it says.
+WRONG: Final = [
+    ({"COLOUR": "red"}, "COLOUR", UNKNOWN),
+    ({"SHIP_KEY": "x"}, "SHIP_KEY", UNKNOWN),
+    ({"SHIP_API_KEY": ""}, "SHIP_API_KEY", "is required"),
+    ({"SHIP_API_KEY": "a key\nwith a line"}, "SHIP_API_KEY", "cannot be sent"),
+    ({"SHIP_API_KEY": "schlüssel"}, "SHIP_API_KEY", "cannot be sent"),
+    ({"SHIP_API_VERSION": "1.1\r\nx-evil: 1"}, "SHIP_API_VERSION", "cannot be sent"),
+    ({"SHIP_BASE_URL": "not a url"}, "SHIP_BASE_URL", "have to be encoded"),
+    ({"SHIP_BASE_URL": "api.sorted.com/pro"}, "SHIP_BASE_URL", "must be an http:// or https:// URL"),
+    ({"SHIP_BASE_URL": "ftp://api.sorted.com"}, "SHIP_BASE_URL", "must be an http:// or https:// URL"),
+    ({"SHIP_BASE_URL": "https://"}, "SHIP_BASE_URL", "must be an http:// or https:// URL"),
+    ({"SHIP_BASE_URL": "https://api.sorted.com:99999"}, "SHIP_BASE_URL", "is not a URL"),
+    ({"SHIP_BASE_URL": "https://[::1/pro"}, "SHIP_BASE_URL", "is not a URL"),
+    ({"SHIP_BASE_URL": "https://999.1.1.1/pro"}, "SHIP_BASE_URL", "is not a URL"),
+    ({"SHIP_BASE_URL": "https://api.sorted.com\n.evil.com"}, "SHIP_BASE_URL", "have to be encoded"),
+    ({"SHIP_BASE_URL": "https://me:word@api.sorted.com"}, "SHIP_BASE_URL", "no credentials"),
+    ({"SHIP_BASE_URL": "https://api.sorted.com?a=b"}, "SHIP_BASE_URL", "no credentials, query"),
+    ({"PORT": "many"}, "PORT", "expected `int`"),
+    ({"PORT": "65536"}, "PORT", "expected `int` <= 65535"),
+    ({"PORT": "-1"}, "PORT", "expected `int` >= 0"),
+    ({"PORT": "1.5"}, "PORT", "expected `int`"),
+    ({"MAX_CONCURRENT_CALLS": "0"}, "MAX_CONCURRENT_CALLS", "expected `int` >= 1"),
+    ({"DEFAULT_DEADLINE": "0"}, "DEFAULT_DEADLINE", "expected `float` > 0"),
+    ({"DEFAULT_DEADLINE": "nan"}, "DEFAULT_DEADLINE", "expected `float` > 0"),
+    ({"SHUTDOWN_GRACE": "nan"}, "SHUTDOWN_GRACE", "expected `float` >= 0"),
+    ({"SHUTDOWN_GRACE": "inf"}, "SHUTDOWN_GRACE", "expected `float` <= 86400"),
+    ({"REFLECTION": "perhaps"}, "REFLECTION", "expected `bool`"),
+    ({"LOG_LEVEL": "loud"}, "LOG_LEVEL", "invalid value"),
+    ({"SHIP_CAPABILITIES_SHAPE": "list"}, "SHIP_CAPABILITIES_SHAPE", "invalid value"),
+    ({"SHIP_ROUTES": "CreateShipmentQuotes"}, "SHIP_ROUTES", "Operation=variant"),
+    ({"SHIP_ROUTES": "NoSuchOperation=get"}, "SHIP_ROUTES", "'NoSuchOperation'"),
+    ({"SHIP_ROUTES": "CreateShipmentQuotes=fax"}, "SHIP_ROUTES", "'fax', only post, get"),
+    ({"SHIP_DISABLED_OPERATIONS": "NoSuchOperation"}, "SHIP_DISABLED_OPERATIONS", "'NoSuchOperation'"),
+    ({"CONFIG_FILE": "/no/such/file"}, "CONFIG_FILE", "cannot be read"),
+    ({"SHIP_API_KEY": "", "SHIP_API_KEY_FILE": "/no/such/file"}, "SHIP_API_KEY_FILE", "cannot be read"),
+    ({"SHIP_API_KEY_FILE": "/dev/null"}, "SHIP_API_KEY", "is set together with"),
+    ({"SHIP_API_KEY": "", "SHIP_API_KEY_FILE": "/dev/null"}, "SHIP_API_KEY_FILE", "the file is empty"),
+]
+
+
+def refused(settings: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+    """Runs `check` with settings that it has to refuse. Returns its one line."""
+    for name, value in {**GOOD, **settings}.items():
+        monkeypatch.setenv(PREFIX + name, value)
+    assert cli.main(["check"]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.count("\n") == 1
+    assert told.err.startswith("allocation-gateway: ")
+    return told.err
+
+
+@pytest.mark.parametrize(("settings", "name", "text"), WRONG)
+def test_wrong_setting_is_one_line_that_names_it(
+    settings: dict[str, str],
+    name: str,
+    text: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told = refused(settings, monkeypatch, capsys)
+    assert told.startswith(f"allocation-gateway: {PREFIX}{name}: ")
+    assert text in told
+    assert KEY not in told
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ('colour = "red"', "colour in {file}: there is no such setting"),
+        ("PORT = 1", "PORT in {file}: there is no such setting"),
+        ('port = "many"', "port in {file}: expected `int`"),
+        ("default_deadline = nan", "default_deadline in {file}: expected `float` > 0"),
+        ("port =", "CONFIG_FILE: {file} is not valid TOML"),
+        ("[ship]\nbase_url = 'https://x'", "ship in {file}: there is no such setting"),
+        ("config_file = '/etc/other.toml'", "config_file in {file}: there is no such setting"),
+        ("service_groups = 'one, two'", "service_groups in {file}: expected `array`"),
+    ],
+)
+def test_wrong_file_is_one_line_that_names_it_and_the_key(
+    content: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = toml(tmp_path, content)
+    assert text.format(file=file) in refused({"CONFIG_FILE": file}, monkeypatch, capsys)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"COLOUR": "red"}, {"SHIP_BASE_URL": "api.sorted.com"}, {"SHIP_API_KEY": ""}],
+    ids=["unknown", "bad URL", "no key"],
+)
+def test_process_ends_before_its_port_opens(settings: dict[str, str]) -> None:
+    done = subprocess.run(
+        [COMMAND, "serve"],
+        env=environment({**GOOD, "PORT": "0", **settings}),
+        capture_output=True,
+        text=True,
+        timeout=LONG,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert f"{PREFIX}{next(iter(settings))}: " in done.stderr
+
+
+@pytest.mark.parametrize("variable", ["OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER", "OTEL_EXPORTER_OTLP_PROTOCOL"])
+def test_telemetry_that_cannot_be_had_stops_the_process_and_is_named(variable: str) -> None:
+    settings = {**GOOD, "PORT": "0", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", variable: "carrier-pigeon"}
+    done = subprocess.run(
+        [COMMAND, "serve"], env=environment(settings), capture_output=True, text=True, timeout=LONG, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"allocation-gateway: {variable}: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_environment_wins_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) -> None:
+    file = toml(tmp_path, 'port = 1\nmax_concurrent_calls = 2\nservice_groups = ["a", "b"]\nreflection = false')
+    loaded = load(CONFIG_FILE=file, PORT="3")
+    assert (loaded.port, loaded.max_concurrent_calls, loaded.shutdown_grace) == (3, 2, 25.0)
+    assert loaded.service_groups == ("a", "b")
+    assert not loaded.reflection
+
+
+def test_lists_and_tables_are_separated_by_commas() -> None:
+    loaded = load(
+        SERVICE_GROUPS=" one group , two,", SHIP_ROUTES="CreateShipmentQuotes = get, AllocateShipments=allocation"
+    )
+    assert loaded.service_groups == ("one group", "two")
+    assert loaded.ship_routes == {"CreateShipmentQuotes": "get", "AllocateShipments": "allocation"}
+
+
+# Without these nothing can be loaded; test_wrong_setting_is_one_line_that_names_it has them.
+NEEDED: Final = {"ship_api_key", "allow_plaintext"}
+
+
+@pytest.mark.parametrize("name", sorted(set(configuration.TYPES) - NEEDED))
+def test_empty_variable_is_as_good_as_none(name: str) -> None:
+    """Charts and shells leave behind variables that are set to nothing."""
+    assert getattr(load(**{name.upper(): ""}), name) == getattr(configuration.Settings(), name)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("true", True), ("TRUE", True), ("1", True), ("false", False), ("0", False)]
+)
+def test_switches_are_read_as_people_write_them(text: str, value: bool) -> None:
+    assert load(REFLECTION=text).reflection is value
+
+
+def test_key_file_is_read_without_its_line_break(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text(KEY + "\n")
+    with running_front(SHIP_API_KEY="", SHIP_API_KEY_FILE=str(file)) as front:
+        front.stub.GetShipmentAllocation(READ, timeout=LONG)
+        assert front.upstream.next_request().headers["x-api-key"] == KEY
+
+
+def test_http_to_another_host_has_to_be_asked_for() -> None:
+    named = {PREFIX + "SHIP_API_KEY": KEY, PREFIX + "TLS_CERT_FILE": "c", PREFIX + "TLS_KEY_FILE": "k"}
+    with pytest.raises(ConfigurationError, match="SHIP_BASE_URL: would send the key unencrypted"):
+        configuration.load({**named, PREFIX + "SHIP_BASE_URL": "http://api.sorted.com"})
+    configuration.load({**named, PREFIX + "SHIP_BASE_URL": "http://127.0.0.1:8080"})
+    configuration.load({**named, PREFIX + "SHIP_BASE_URL": "http://api.sorted.com", PREFIX + "ALLOW_PLAINTEXT": "true"})
+
+
+def test_secret_never_shows_itself() -> None:
+    loaded = load()
+    secret = loaded.ship_api_key
+    for shown in (repr(loaded), str(loaded), repr(secret), str(secret), f"{secret}", "%s" % secret, repr([secret])):  # noqa: UP031
+        assert KEY not in shown
+    assert KEY not in "".join(traceback.format_exception(ValueError(loaded)))
+    assert secret.reveal() == KEY
+    assert not Secret("")
+
+
+def test_secret_in_the_wrong_variable_is_not_echoed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("PORT", "DEFAULT_DEADLINE", "REFLECTION", "LOG_LEVEL", "SHIP_BASE_URL"):
+        with monkeypatch.context() as context:
+            assert KEY not in refused({name: KEY}, context, capsys)
+
+
+def test_secret_in_the_file_is_not_echoed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for text in (f'port = "{KEY}"', f"ship_api_key = {KEY}", f'ship_api_key = ["{KEY}"]', f'ship_api_key = "{KEY}'):
+        assert KEY not in refused({"CONFIG_FILE": toml(tmp_path, text)}, monkeypatch, capsys)
+
+
+def test_key_is_in_no_log_line_and_no_answer_at_the_most_talkative_level() -> None:
+    """Also if upstream quotes it, and if the call fails."""
+    with running_front(LOG_LEVEL="debug") as front:
+        front.stub.GetShipmentAllocation(READ, timeout=LONG)
+        assert front.upstream.next_request().headers["x-api-key"] == KEY
+        quoting: dict[str, Any] = {
+            "code": "validation_error",
+            "message": KEY,
+            "correlation_id": KEY,
+            "details": [{"property": KEY, "code": KEY, "message": f"the key {KEY} is wrong"}],
+        }
+        for status in (400, 401, 500):
+            front.upstream.answer(status, quoting)
+            told = failure(lambda: front.stub.GetShipmentAllocation(READ, timeout=LONG))
+            assert KEY not in f"{told}"
+            assert not [detail for detail in told.details if KEY.encode() in detail.value]
+        front.upstream.answer(raw=b"", close=True)
+        assert failure(lambda: front.stub.GetShipmentAllocation(READ, timeout=LONG)).code is grpc.StatusCode.UNAVAILABLE
+        assert front.gateway.stop() == 0
+        front.gateway.wait_for("stopped")
+    assert KEY not in f"{front.gateway.lines}"
+
+
+def test_metadata_of_callers_is_not_logged() -> None:
+    """Whatever a caller sends along, such as a token, is its own."""
+    with running_front(LOG_LEVEL="debug") as front:
+        front.stub.GetShipmentAllocation(READ, timeout=LONG, metadata=(("authorization", "Bearer a-callers-token"),))
+        assert "authorization" not in front.upstream.next_request().headers
+        front.gateway.stop()
+    assert "a-callers-token" not in f"{front.gateway.lines}"
