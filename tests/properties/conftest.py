@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 
 settings.register_profile(
     "bounded",
-    max_examples=200,
+    max_examples=150,
     deadline=None,
     derandomize=bool(os.environ.get("CI")),
     print_blob=True,
