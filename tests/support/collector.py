@@ -1,0 +1,180 @@
+"""An OTLP collector over a real socket, that tests ask what it received."""
+
+from __future__ import annotations
+
+import gzip
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
+from opentelemetry.proto.trace.v1.trace_pb2 import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+
+
+def _value(value: AnyValue) -> Any:
+    return getattr(value, value.WhichOneof("value") or "string_value")
+
+
+def _attributes(pairs: Iterable[KeyValue]) -> dict[str, Any]:
+    return {pair.key: _value(pair.value) for pair in pairs}
+
+
+@dataclass(frozen=True)
+class Span:
+    """A span that arrived."""
+
+    name: str
+    kind: str
+    trace_id: str
+    span_id: str
+    parent_id: str
+    attributes: dict[str, Any]
+    failed: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Point:
+    """A data point of a metric that arrived."""
+
+    name: str
+    unit: str
+    attributes: dict[str, Any]
+    count: int
+    total: float = 0.0
+    bounds: tuple[float, ...] = ()
+
+
+@dataclass
+class Collector:
+    """What arrived so far."""
+
+    endpoint: str = ""
+    spans: list[Span] = field(default_factory=list)
+    points: list[Point] = field(default_factory=list)
+    resources: list[dict[str, Any]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def take_traces(self, request: trace_service_pb2.ExportTraceServiceRequest) -> None:
+        """Keeps spans."""
+        with self._lock:
+            for group in request.resource_spans:
+                self.resources.append(_attributes(group.resource.attributes))
+                self.spans += [_span(span) for scope in group.scope_spans for span in scope.spans]
+
+    def take_metrics(self, request: metrics_service_pb2.ExportMetricsServiceRequest) -> None:
+        """Keeps data points."""
+        with self._lock:
+            for group in request.resource_metrics:
+                self.resources.append(_attributes(group.resource.attributes))
+                for scope in group.scope_metrics:
+                    for metric in scope.metrics:
+                        self.points += _points(metric)
+
+    def span(self, kind: str) -> Span:
+        """Returns the only span of a kind."""
+        (found,) = [span for span in self.spans if span.kind == kind]
+        return found
+
+    def of(self, name: str) -> list[Point]:
+        """Returns the data points of a metric."""
+        return [point for point in self.points if point.name == name]
+
+
+def _span(span: SpanMessage) -> Span:
+    return Span(
+        span.name,
+        SpanMessage.SpanKind.Name(span.kind).removeprefix("SPAN_KIND_"),
+        span.trace_id.hex(),
+        span.span_id.hex(),
+        span.parent_span_id.hex(),
+        _attributes(span.attributes),
+        span.status.code == Status.STATUS_CODE_ERROR,
+        (span.end_time_unix_nano - span.start_time_unix_nano) / 1e9,
+    )
+
+
+def _points(metric: Any) -> Iterator[Point]:
+    for point in metric.histogram.data_points:
+        bounds = tuple(point.explicit_bounds)
+        yield Point(metric.name, metric.unit, _attributes(point.attributes), point.count, point.sum, bounds)
+    for point in metric.sum.data_points:
+        yield Point(metric.name, metric.unit, _attributes(point.attributes), point.as_int)
+
+
+class _Traces(trace_service_pb2_grpc.TraceServiceServicer):
+    def __init__(self, collector: Collector) -> None:
+        self._collector = collector
+
+    def Export(self, request: Any, _: Any) -> Any:  # noqa: N802 - the service's name for it
+        self._collector.take_traces(request)
+        return trace_service_pb2.ExportTraceServiceResponse()
+
+
+class _Metrics(metrics_service_pb2_grpc.MetricsServiceServicer):
+    def __init__(self, collector: Collector) -> None:
+        self._collector = collector
+
+    def Export(self, request: Any, _: Any) -> Any:  # noqa: N802 - the service's name for it
+        self._collector.take_metrics(request)
+        return metrics_service_pb2.ExportMetricsServiceResponse()
+
+
+@contextmanager
+def running_collector() -> Iterator[Collector]:
+    """Runs a collector that takes OTLP over gRPC."""
+    collector = Collector()
+    server = grpc.server(ThreadPoolExecutor(2))
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(_Traces(collector), server)  # type: ignore[no-untyped-call]
+    metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(_Metrics(collector), server)  # type: ignore[no-untyped-call]
+    collector.endpoint = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    try:
+        yield collector
+    finally:
+        server.stop(None).wait()
+
+
+@contextmanager
+def running_http_collector() -> Iterator[Collector]:
+    """Runs a collector that takes OTLP over HTTP with protobuf."""
+    collector = Collector()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            if self.headers.get("content-encoding") == "gzip":
+                body = gzip.decompress(body)
+            collector.paths.append(self.path)
+            if self.path == "/v1/traces":
+                collector.take_traces(trace_service_pb2.ExportTraceServiceRequest.FromString(body))
+            else:
+                collector.take_metrics(metrics_service_pb2.ExportMetricsServiceRequest.FromString(body))
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        collector.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield collector
+        finally:
+            server.shutdown()
+            thread.join()

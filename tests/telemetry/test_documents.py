@@ -1,0 +1,57 @@
+"""docs/telemetry.md has everything that is told, and nothing else."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Final
+
+from allocation_gateway.telemetry.telemetry import Telemetry
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+ROOT: Final = Path(__file__).parents[2]
+PACKAGE: Final = ROOT / "server" / "allocation_gateway"
+DOCUMENT: Final = (ROOT / "docs" / "telemetry.md").read_text()
+
+
+def rows(heading: str) -> dict[str, list[str]]:
+    """Returns the rows of the table below a heading by their first cell."""
+    section = DOCUMENT.split(f"## {heading}\n")[1].split("\n## ")[0]
+    lines = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("| `")]
+    return {cells[0].strip(" `"): [cell.strip() for cell in cells[1:]] for cells in lines}
+
+
+def test_every_metric_is_documented_with_its_kind_unit_and_attributes() -> None:
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader])
+    telemetry = Telemetry(meter_provider=provider)
+    for error in (False, True):
+        call = telemetry.call("a/b", [])
+        request = call.request("GET", "/x", "http://127.0.0.1", "/x")
+        request.answered(500 if error else 200)
+        call.finish("INTERNAL" if error else "OK")
+    telemetry.group_lookup(True)
+    telemetry.write_detached("a/b")
+    data: Any = reader.get_metrics_data()
+    provider.shutdown()
+    told: dict[str, tuple[str, str, set[str]]] = {}
+    for metric in data.resource_metrics[0].scope_metrics[0].metrics:
+        kind = "histogram" if hasattr(metric.data.data_points[0], "bucket_counts") else "counter"
+        told[metric.name] = (
+            kind,
+            metric.unit,
+            {name for point in metric.data.data_points for name in point.attributes},
+        )
+    documented = {
+        name: (cells[0], cells[1].strip("`"), set(re.findall(r"`([a-z._]+)`", cells[2].split(":")[0])))
+        for name, cells in rows("Metrics").items()
+    }
+    assert documented == told
+
+
+def test_every_event_of_the_log_is_documented() -> None:
+    logger = r"(?:_log\.\w+|getattr\(_log, level\)|structlog\.get_logger\(\)\.log)"
+    logged = re.compile(logger + r'\(\s*(?:record\.levelno,\s*)?"(\w+)"')
+    sources = [path.read_text() for path in PACKAGE.rglob("*.py") if "sandbox" not in path.parts]
+    assert set(rows("Log lines")) == {event for source in sources for event in logged.findall(source)}

@@ -1,0 +1,374 @@
+"""What the gateway tells about itself, read by an OTLP collector over a real socket."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+import pytest
+from allocation.v1 import shipment_allocation_service_pb2 as pb
+from allocation_gateway.telemetry import telemetry
+from support.collector import Collector, running_collector, running_http_collector
+from support.front import LONG, READ, SERVICE, SHIPMENT, WRITE, running_front
+from support.status import failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from support.front import Front
+
+READ_RPC: Final = f"{SERVICE}/GetShipmentAllocation"
+WRITE_RPC: Final = f"{SERVICE}/AllocateShipment"
+TRACE: Final = "4bf92f3577b34da6a3ce929d0e0e4736"
+PARENT: Final = "00f067aa0ba902b7"
+SAMPLED: Final = (("traceparent", f"00-{TRACE}-{PARENT}-01"), ("tracestate", "vendor=value"))
+NOT_SAMPLED: Final = (("traceparent", f"00-{TRACE}-{PARENT}-00"),)
+BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    with running_collector() as running:
+        yield running
+
+
+def observed(collector: Collector, work: Callable[[Front], None], **settings: str) -> Front:
+    """Runs a gateway that exports to a collector, does some work with it, and stops it: which sends everything off."""
+    with running_front(settings={"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, **settings}) as front:
+        work(front)
+        assert front.gateway.stop() == 0
+    return front
+
+
+def read(front: Front, metadata: tuple[tuple[str, str], ...] = ()) -> None:
+    front.stub.GetShipmentAllocation(READ, timeout=LONG, metadata=metadata)
+
+
+def test_one_trace_leads_from_the_caller_to_upstream(collector: Collector) -> None:
+    """Caller, server span, client span, upstream: each is the parent of the next, and all are of one trace."""
+    front = observed(collector, lambda front: read(front, SAMPLED))
+    server, client = collector.span("SERVER"), collector.span("CLIENT")
+    assert server.trace_id == client.trace_id == TRACE
+    assert server.parent_id == PARENT
+    assert client.parent_id == server.span_id
+    received = front.upstream.next_request().headers
+    assert received["traceparent"] == f"00-{TRACE}-{client.span_id}-01"
+    assert received["tracestate"] == "vendor=value"
+
+
+def test_call_without_a_trace_begins_one(collector: Collector) -> None:
+    front = observed(collector, read)
+    server, client = collector.span("SERVER"), collector.span("CLIENT")
+    assert server.parent_id == ""
+    assert client.parent_id == server.span_id
+    _, trace, parent, flags = front.upstream.next_request().headers["traceparent"].split("-")
+    assert (trace, parent) == (server.trace_id, client.span_id)
+    assert int(flags, 16) & 1, "it is not sampled"
+
+
+def test_traceparent_that_is_nonsense_is_ignored(collector: Collector) -> None:
+    observed(collector, lambda front: read(front, (("traceparent", "00-nonsense"),)))
+    assert collector.span("SERVER").parent_id == ""
+
+
+def test_baggage_of_callers_stays_here(collector: Collector) -> None:
+    """It is of the caller's organisation, and upstream is another one."""
+    front = observed(collector, lambda front: read(front, (("baggage", "customer=7"),)))
+    assert "baggage" not in front.upstream.next_request().headers
+
+
+def test_spans_have_the_names_and_attributes_of_the_conventions(collector: Collector) -> None:
+    front = observed(collector, read)
+    server, client = collector.span("SERVER"), collector.span("CLIENT")
+    assert server.name == READ_RPC
+    assert server.attributes == {
+        "rpc.system.name": "grpc",
+        "rpc.method": READ_RPC,
+        "rpc.response.status_code": "OK",
+    }
+    assert client.name == "GET /shipments/{shipment_reference}"
+    assert client.attributes == {
+        "http.request.method": "GET",
+        "url.template": "/shipments/{shipment_reference}",
+        "url.full": f"{front.upstream.url}/shipments/{SHIPMENT}",
+        "server.address": "127.0.0.1",
+        "server.port": front.upstream.port,
+        "http.response.status_code": 200,
+    }
+    assert not server.failed
+    assert not client.failed
+    assert 0 < client.seconds <= server.seconds < LONG
+
+
+# What upstream answers, the status of the call, whether that is the gateway's failure, the error type of the request.
+ENDS: Final = [
+    ((404, {"code": "not_found"}), "NOT_FOUND", False, "404"),
+    ((429, {"code": "too_many_requests"}), "RESOURCE_EXHAUSTED", False, "429"),
+    ((409, {"code": "conflict"}), "FAILED_PRECONDITION", False, "409"),
+    ((500, {"code": "internal_server_error"}), "INTERNAL", True, "500"),
+    ((503, b""), "UNAVAILABLE", True, "503"),
+    ((200, b"not JSON"), "INTERNAL", True, None),
+]
+
+
+def test_status_of_spans_follows_the_conventions(collector: Collector) -> None:
+    """The server span is an error only if the fault is the server's; the client span for every status from 400 on."""
+
+    def work(front: Front) -> None:
+        for (status, body), _, _, _ in ENDS:
+            front.upstream.answer(status, body)
+            failure(lambda: read(front))
+
+    observed(collector, work)
+    servers = [span for span in collector.spans if span.kind == "SERVER"]
+    clients = {span.parent_id: span for span in collector.spans if span.kind == "CLIENT"}
+    assert len(servers) == len(clients) == len(ENDS)
+    for server, ((status, _), code, failed, error_type) in zip(servers, ENDS, strict=True):
+        client = clients[server.span_id]
+        assert server.attributes["rpc.response.status_code"] == code
+        assert server.failed is failed
+        assert server.attributes.get("error.type") == (code if failed else None)
+        assert client.attributes["http.response.status_code"] == status
+        assert client.failed is (error_type is not None)
+        assert client.attributes.get("error.type") == error_type
+
+
+def test_requests_without_an_answer_say_why(collector: Collector) -> None:
+    def work(front: Front) -> None:
+        front.upstream.answer(raw=b"", close=True)
+        failure(lambda: read(front))
+        front.upstream.hold()
+        failure(lambda: front.stub.GetShipmentAllocation(READ, timeout=0.5))
+        front.upstream.hold()
+        failure(lambda: read(front))
+
+    observed(collector, work, SHIP_TIMEOUT="1")
+    clients = [span for span in collector.spans if span.kind == "CLIENT"]
+    assert [span.attributes["error.type"] for span in clients] == ["RemoteProtocolError", "cancelled", "timeout"]
+    assert all(span.failed and "http.response.status_code" not in span.attributes for span in clients)
+    servers = [span.attributes["rpc.response.status_code"] for span in collector.spans if span.kind == "SERVER"]
+    assert servers == ["UNAVAILABLE", "DEADLINE_EXCEEDED", "UNAVAILABLE"]
+
+
+def test_call_that_never_reaches_upstream_has_a_span_of_its_own_only(collector: Collector) -> None:
+    def work(front: Front) -> None:
+        failure(lambda: front.stub.GetShipmentAllocation(pb.GetShipmentAllocationRequest(), timeout=LONG))
+
+    observed(collector, work)
+    assert [span.kind for span in collector.spans] == ["SERVER"]
+    assert collector.span("SERVER").attributes["rpc.response.status_code"] == "INVALID_ARGUMENT"
+
+
+def test_cancelled_call_ends_its_spans(collector: Collector) -> None:
+    def work(front: Front) -> None:
+        front.upstream.hold()
+        call = front.stub.GetShipmentAllocation.future(READ, timeout=LONG)
+        front.upstream.next_request()
+        call.cancel()
+        front.gateway.wait_for("call", code="CANCELLED")
+
+    observed(collector, work)
+    assert collector.span("SERVER").attributes["rpc.response.status_code"] == "CANCELLED"
+    assert not collector.span("SERVER").failed
+    assert collector.span("CLIENT").attributes["error.type"] == "cancelled"
+
+
+def test_detached_write_is_counted_and_keeps_its_place_in_the_trace(collector: Collector) -> None:
+    """Its request ends after its call."""
+
+    def work(front: Front) -> None:
+        release = front.upstream.hold(body={"shipment_reference": SHIPMENT, "state": "allocated"})
+        call = front.stub.AllocateShipment.future(WRITE, timeout=LONG, metadata=SAMPLED)
+        front.upstream.next_request()
+        call.cancel()
+        front.gateway.wait_for("write_detached", trace_id=TRACE)
+        release.set()
+        front.gateway.wait_for("detached_write_done", trace_id=TRACE)
+
+    observed(collector, work)
+    server, client = collector.span("SERVER"), collector.span("CLIENT")
+    assert (client.trace_id, client.parent_id) == (TRACE, server.span_id)
+    assert client.attributes["http.response.status_code"] == 200
+    (point,) = collector.of("allocation_gateway.detached_writes")
+    assert (point.count, point.unit, point.attributes) == (1, "{write}", {"rpc.method": WRITE_RPC})
+
+
+def test_durations_are_measured_in_the_buckets_of_the_conventions(collector: Collector) -> None:
+    def work(front: Front) -> None:
+        for _ in range(3):
+            read(front)
+        front.upstream.answer(503)
+        failure(lambda: read(front))
+
+    front = observed(collector, work)
+    calls = {point.attributes["rpc.response.status_code"]: point for point in collector.of("rpc.server.call.duration")}
+    requests = {
+        point.attributes["http.response.status_code"]: point for point in collector.of("http.client.request.duration")
+    }
+    call = {"rpc.system.name": "grpc", "rpc.method": READ_RPC}
+    request = {
+        "http.request.method": "GET",
+        "url.template": "/shipments/{shipment_reference}",
+        "server.address": "127.0.0.1",
+        "server.port": front.upstream.port,
+    }
+    assert {code: point.attributes for code, point in calls.items()} == {
+        "OK": {**call, "rpc.response.status_code": "OK"},
+        "UNAVAILABLE": {**call, "rpc.response.status_code": "UNAVAILABLE", "error.type": "UNAVAILABLE"},
+    }
+    assert {status: point.attributes for status, point in requests.items()} == {
+        200: {**request, "http.response.status_code": 200},
+        503: {**request, "http.response.status_code": 503, "error.type": "503"},
+    }
+    for point in (*calls.values(), *requests.values()):
+        assert point.unit == "s"
+        assert point.bounds == BUCKETS
+        assert 0 < point.total < LONG
+    assert (calls["OK"].count, calls["UNAVAILABLE"].count) == (requests[200].count, requests[503].count) == (3, 1)
+
+
+def test_no_attribute_of_a_metric_comes_from_a_caller(collector: Collector) -> None:
+    """References and the like would make a time series each."""
+
+    def work(front: Front) -> None:
+        for name in ("one", "two", "three"):
+            front.upstream.answer(200, {"reference": name, "state": "unallocated"})
+            asked = pb.GetShipmentAllocationRequest(shipment_reference=name)
+            front.stub.GetShipmentAllocation(asked, timeout=LONG, metadata=(("x-caller", name),))
+
+    observed(collector, work)
+    assert len(collector.of("rpc.server.call.duration")) == 1
+    assert len(collector.of("http.client.request.duration")) == 1
+
+
+def test_lookups_of_service_groups_are_counted_by_their_result(collector: Collector) -> None:
+    """A code from the configuration hits, a new one misses, and hits once an allocation with it has worked."""
+
+    def work(front: Front) -> None:
+        for group in ("configured", "new", "new"):
+            asked = pb.AllocateShipmentWithServiceGroupRequest(shipment_reference=SHIPMENT, service_group=group)
+            front.stub.AllocateShipmentWithServiceGroup(asked, timeout=LONG)
+
+    observed(collector, work, SERVICE_GROUPS="configured")
+    lookups = collector.of("allocation_gateway.service_group.lookups")
+    assert {point.attributes["result"]: point.count for point in lookups} == {"hit": 2, "miss": 1}
+    assert {point.unit for point in lookups} == {"{lookup}"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "name", "more"),
+    [
+        ({}, "allocation-gateway", {}),
+        ({"OTEL_SERVICE_NAME": "shipping"}, "shipping", {}),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "service.name=other,team=blue"}, "other", {"team": "blue"}),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "my.service.name=mine"}, "allocation-gateway", {"my.service.name": "mine"}),
+    ],
+    ids=["default", "service name", "attributes", "similar name"],
+)
+def test_resource_can_be_named_by_the_standard_variables(
+    variables: dict[str, str], name: str, more: dict[str, str], collector: Collector
+) -> None:
+    observed(collector, read, **variables)
+    assert len(collector.resources) >= 2
+    for resource in collector.resources:
+        assert resource["service.name"] == name
+        assert more.items() <= resource.items()
+
+
+def test_log_line_of_a_call_names_its_trace(collector: Collector) -> None:
+    front = observed(collector, lambda front: read(front, SAMPLED))
+    line = front.gateway.wait_for("call")
+    assert (line["trace_id"], line["span_id"]) == (TRACE, collector.span("SERVER").span_id)
+
+
+def test_parent_that_is_not_sampled_exports_nothing_and_says_so_upstream(collector: Collector) -> None:
+    front = observed(collector, lambda front: read(front, NOT_SAMPLED))
+    assert collector.spans == []
+    flags = front.upstream.next_request().headers["traceparent"].split("-")
+    assert (flags[1], flags[3]) == (TRACE, "00")
+    assert collector.of("rpc.server.call.duration")[0].count == 1
+
+
+@pytest.mark.parametrize(
+    ("sampler", "argument", "spans"),
+    [("always_off", "", 0), ("traceidratio", "0", 0), ("traceidratio", "1", 2), ("parentbased_always_off", "", 0)],
+)
+def test_sampler_of_the_standard_variables_is_respected(
+    sampler: str, argument: str, spans: int, collector: Collector
+) -> None:
+    observed(collector, read, OTEL_TRACES_SAMPLER=sampler, OTEL_TRACES_SAMPLER_ARG=argument)
+    assert len(collector.spans) == spans
+
+
+def test_signals_can_be_switched_off_one_by_one(collector: Collector) -> None:
+    front = observed(collector, read, OTEL_TRACES_EXPORTER="none")
+    assert not collector.spans
+    assert collector.points
+    assert "traceparent" not in front.upstream.next_request().headers
+    collector.points.clear()
+    observed(collector, read, OTEL_METRICS_EXPORTER="none")
+    assert collector.spans
+    assert not collector.points
+
+
+def test_otlp_over_http_is_spoken_too() -> None:
+    with running_http_collector() as collector:
+        observed(collector, read, OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf")
+        assert set(collector.paths) == {"/v1/traces", "/v1/metrics"}
+        assert collector.span("CLIENT").parent_id == collector.span("SERVER").span_id
+        assert collector.of("rpc.server.call.duration")[0].count == 1
+
+
+def threads(front: Front) -> int:
+    return len(list(Path(f"/proc/{front.gateway.process.pid}/task").iterdir()))
+
+
+def test_off_means_no_thread_no_span_and_no_header(collector: Collector) -> None:
+    """Without variables, and with OTEL_SDK_DISABLED, nothing is left of telemetry."""
+    counts: dict[str, int] = {}
+    on = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint}
+    for name, variables in {"none": {}, "disabled": {**on, "OTEL_SDK_DISABLED": "true"}, "on": on}.items():
+        with running_front(settings=variables) as front:
+            read(front)
+            counts[name] = threads(front)
+            assert ("traceparent" in front.upstream.next_request().headers) is (name == "on")
+            assert ("trace_id" in front.gateway.wait_for("call")) is (name == "on")
+            assert front.gateway.stop() == 0
+        if name != "on":
+            assert (collector.spans, collector.points) == ([], [])
+    assert counts["none"] == counts["disabled"] < counts["on"]
+
+
+@pytest.mark.parametrize(
+    "environ", [{}, {"OTEL_SDK_DISABLED": "TRUE", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}]
+)
+def test_off_makes_no_provider_and_no_thread(environ: dict[str, str]) -> None:
+    before = {thread.name for thread in threading.enumerate()}
+    off: Any = telemetry.from_environment(environ)
+    assert {thread.name for thread in threading.enumerate()} == before
+    assert (off.tracer, off.call_duration, off.request_duration) == (None, None, None)
+    call = off.call("a/b", [("traceparent", f"00-{TRACE}-{PARENT}-01")])
+    request = call.request("GET", "/x", "http://127.0.0.1", "/x")
+    assert request.headers() == []
+    assert call.log_fields() == {}
+    request.answered(200)
+    call.finish("OK")
+    off.group_lookup(True)
+    off.write_detached("a/b")
+
+
+def test_collector_that_goes_away_disturbs_no_call() -> None:
+    with running_collector() as collector:
+        endpoint = collector.endpoint
+    with running_front(
+        OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, OTEL_BSP_SCHEDULE_DELAY="50", TELEMETRY_FLUSH_TIMEOUT="0.5"
+    ) as front:
+        for _ in range(20):
+            read(front)
+        front.gateway.wait_for("library")
+        read(front)
+        assert front.gateway.stop() == 0
+    assert not [line for line in front.gateway.lines if line["event"] == "text"], "a log line that is not JSON"
+    assert grpc.StatusCode.OK.name in {line.get("code") for line in front.gateway.lines}
