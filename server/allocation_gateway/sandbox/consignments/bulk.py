@@ -114,7 +114,7 @@ class BulkEndpoints:
 
     def _change(self, call: Call, references: tuple[str, ...], change: Change, message: str, rel: str | None) -> Answer:
         items = []
-        for reference in references:
+        for reference in reading.references(references, self._switches.current):
             try:
                 change(reference, call.arrival)
             except ConsignmentsError as problem:
