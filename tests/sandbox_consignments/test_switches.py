@@ -6,7 +6,10 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 from allocation_gateway.sandbox.consignments.seed import EXPIRED_QUOTE, EXPIRED_QUOTED, QUOTE, WITH_RETURN, in_state
+from allocation_gateway.sandbox.consignments.selection import WithGroup
 from allocation_gateway.sandbox.consignments.switches import ConsignmentsSwitches
+from allocation_gateway.sandbox.journal import Arrival
+from sandbox.calling import NOW
 from sandbox_consignments.calling import (
     PLAIN,
     UNKNOWN,
@@ -89,6 +92,14 @@ async def test_until_the_worker_comes_a_deferred_consignment_is_allocating_and_l
     assert (await lazy.put(cheapest(PLAIN[0]))).json()["Code"] == "ConsignmentInvalidStateException"
     bulk = await lazy.put(BULK, many(PLAIN[1]))
     assert (bulk.status_code, bulk.content) == (202, b"")
+
+
+async def test_deferred_work_whose_group_is_gone_meanwhile_fails(caller: Caller) -> None:
+    caller.sandbox.consignments.engine.queue(PLAIN[0], WithGroup("SGREF01"), Arrival(1, NOW, "test"))
+    caller.sandbox.consignments.change_catalogue({"groups": {"SGREF01": None}})
+    assert await caller.settled(PLAIN[0]) == "AllocationFailed"
+    message = (await caller.consignment(PLAIN[0]))["FailedAllocation"]["Message"]
+    assert message.startswith("Specified carrier service group (SGREF01) is not among Customer")
 
 
 async def test_deferred_work_is_forgotten_by_a_reset_of_the_consignment(caller: Caller) -> None:
@@ -177,6 +188,7 @@ async def test_one_bad_reference_may_end_the_call(caller: Caller, kind: str, boo
     response = await caller.put(BULK, many(PLAIN[0], UNKNOWN, PLAIN[1]))
     assert (response.status_code, response.json()["Code"]) == (400, "ConsignmentNotFoundException")
     assert [await caller.bookings(reference) for reference in PLAIN[:2]] == booked
+    assert (await caller.put(BULK, many(PLAIN[1], PLAIN[2]))).status_code == 200
 
 
 async def test_a_call_that_failed_for_all_may_be_an_error(caller: Caller) -> None:

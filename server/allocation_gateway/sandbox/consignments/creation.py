@@ -1,7 +1,7 @@
 """CreateConsignmentRequest: its documented rules, and what of it decides which services can take the consignment.
 
 Customs documentation, package sizes and items are not looked into; a package given by a size's reference counts as
-weighing and measuring nothing.
+weighing and measuring nothing, and amounts are added up whatever their currency.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -100,13 +101,12 @@ class Engine:
         consignment, scope = self.admit(reference, selection)
         return consignment, self._attempt(consignment, scope, arrival)
 
-    def queue(self, reference: str, selection: Selection, arrival: Arrival) -> Consignment:
+    def queue(self, reference: str, selection: Selection, arrival: Arrival) -> None:
         """Leave an allocation to the background worker; raises as `admit` does."""
         consignment, _ = self.admit(reference, selection)
         consignment.state = states.ALLOCATING
         self._journal.write(reference, "allocating", arrival)
         self._enqueue(Job(consignment, consignment.life, selection, arrival))
-        return consignment
 
     def process(self, job: Job) -> None:
         """Do a queued allocation, unless the consignment was restored or taken by another request meanwhile."""
@@ -114,11 +114,14 @@ class Engine:
         waiting = consignment.state == states.ALLOCATING or self._may_allocate(consignment)
         if consignment.life != job.life or not waiting:
             return
+        # Nobody waits for an error: the failure is on the consignment and in the journal.
         try:
-            self._attempt(consignment, self.scope(job.selection), job.arrival)
-        except ConsignmentsError:
-            # Nobody waits for this answer: the failure is the consignment's new state and the journal's event.
-            consignment.state = states.ALLOCATION_FAILED
+            scope = self.scope(job.selection)
+        except ConsignmentsError as problem:
+            self._failed(consignment, Scope(()), None, problem.message, job.arrival)
+            return
+        with suppress(ConsignmentsError):
+            self._attempt(consignment, scope, job.arrival)
 
     def deallocate(self, reference: str, arrival: Arrival) -> None:
         """Undo a booking.

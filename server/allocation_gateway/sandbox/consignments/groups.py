@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from allocation_gateway.sandbox.consignments import documents, errors
+from allocation_gateway.sandbox.consignments import errors, offers
 from allocation_gateway.sandbox.consignments.presenter import OK
 from allocation_gateway.sandbox.consignments.world import CUSTOMER
 
@@ -58,11 +58,11 @@ class GroupEndpoints:
 
     def whole(self, group: Group) -> Document:
         """A group with its services."""
-        return documents.group(group, self._world.members(group), self._world.carriers)
+        return offers.group(group, self._world.members(group), self._world.carriers)
 
     def summary(self, group: Group) -> Document:
         """A group without its services."""
-        return documents.group(group, (), self._world.carriers)
+        return offers.group(group, (), self._world.carriers)
 
     def _check_permission(self) -> None:
         switches = self._switches.current

@@ -6,7 +6,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from allocation_gateway.sandbox.consignments import documents, errors
+from allocation_gateway.sandbox.consignments import documents, errors, offers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,10 +56,8 @@ class Presenter:
 
     def links(self, reference: str) -> list[Document]:
         """The links of an allocated consignment."""
-        label = documents.link("label", reference, "labels")
-        return (
-            [label] if self._switches.current.detail_links == "absent" else [documents.link("detail", reference), label]
-        )
+        detail, label = documents.link("detail", reference), documents.link("label", reference, "labels")
+        return [label] if self._switches.current.detail_links == "absent" else [detail, label]
 
     def success_text(self, reference: str, booked: Allocation) -> str:
         """The documented description of a booking."""
@@ -77,7 +75,7 @@ class Presenter:
     def quotes(self, quotation: Quotation) -> Document:
         """A QuoteResult or ServiceGroupQuoteResult."""
         source = EXTERNAL[self._switches.current.quote_source]
-        return documents.quote_result(quotation, self._world.services, source)
+        return offers.quote_result(quotation, self._world.services, source)
 
     def problem(self, problem: ConsignmentsError) -> Document:
         """The body of an error answer."""

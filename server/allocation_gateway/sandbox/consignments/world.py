@@ -22,7 +22,7 @@ T = TypeVar("T", Carrier, Service, Group)
 CUSTOMER = "7253e421-9117-41b5-ae3c-a61a30fd75c9"
 
 # Asking for quotes changes nothing else, so it may happen often; only the newest results stay usable.
-MOST_QUOTATIONS = 20_000
+MOST_QUOTATIONS = 5_000
 
 
 class Changes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
