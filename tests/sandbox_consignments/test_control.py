@@ -67,15 +67,22 @@ async def test_an_effect_may_come_after_the_connection_is_gone(caller: Caller) -
 
 
 async def test_one_consignment_can_be_put_back(caller: Caller) -> None:
+    before = await caller.consignment(PLAIN[0])
     await caller.put("/allocation/allocate", many(*PLAIN))
     await caller.call("GET", f"/labels/{PLAIN[0]}")
     await caller.control("POST", f"reset?reference={PLAIN[0]}")
-    document = await caller.consignment(PLAIN[0])
-    assert (document["ConsignmentState"], document["Allocation"], document["LabelCount"]) == ("Unallocated", None, 0)
+    assert await caller.consignment(PLAIN[0]) == before
     assert await caller.state(PLAIN[1]) == "Allocated"
     assert await caller.bookings(PLAIN[0]) == 1
     unknown = await caller.control_response("POST", "reset?reference=EC-NO-SUCH")
     assert unknown.status_code == 404
+
+
+async def test_a_failed_consignment_can_be_put_back(caller: Caller) -> None:
+    before = await caller.consignment("EC-SBX-BAD-001")
+    await caller.put(cheapest("EC-SBX-BAD-001"))
+    await caller.control("POST", "reset?reference=EC-SBX-BAD-001")
+    assert await caller.consignment("EC-SBX-BAD-001") == before
 
 
 async def test_a_seeded_booking_comes_back_with_a_reset_of_the_consignment(caller: Caller) -> None:

@@ -116,6 +116,7 @@ NOWHERE = {**address("Origin"), "ShippingLocationReference": "Nowhere"}
         ({"Packages": [package(-1)]}, "Packages[0].Weight"),
         ({"Packages": [package(10**10)]}, "Packages[0].Weight"),
         ({"Packages": [{**package(), "Weight": "heavy"}]}, "Packages[0].Weight"),
+        ({"Packages": [{**package(), "Weight": {"Value": "NaN"}}]}, "Packages[0].Weight"),
         ({"Addresses": [address("Origin")]}, "Addresses"),
         ({"Addresses": [address("Origin"), address("Destination")]}, "Addresses"),
         ({"Addresses": [NOWHERE, address("Destination")]}, "Addresses"),

@@ -100,8 +100,8 @@ async def test_old_results_are_forgotten(caller: Caller, monkeypatch: pytest.Mon
     monkeypatch.setattr("allocation_gateway.sandbox.consignments.world.MOST_QUOTATIONS", 3)
     first = await quotes(caller, PLAIN[0])
     await quotes(caller, PLAIN[0])
-    await caller.read(f"/quotes/{first['QuoteRequestReference']}")
     await quotes(caller, PLAIN[0])
+    await caller.read(f"/quotes/{first['QuoteRequestReference']}")
     await quotes(caller, PLAIN[0])
     assert (await caller.call("GET", f"/quotes/{first['QuoteRequestReference']}")).status_code == 404
     response = await caller.put(with_quote(PLAIN[0], first["Quotes"][0]["QuoteReference"]))

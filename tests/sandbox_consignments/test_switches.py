@@ -94,6 +94,18 @@ async def test_until_the_worker_comes_a_deferred_consignment_is_allocating_and_l
     assert (bulk.status_code, bulk.content) == (202, b"")
 
 
+@pytest.mark.parametrize(("guard", "bookings"), [(True, 1), (False, 2)])
+async def test_deferred_work_that_another_request_did_meanwhile(lazy: Caller, guard: bool, bookings: int) -> None:
+    await lazy.switch(allocate_answer="deferred")
+    await lazy.put(cheapest(PLAIN[0]))
+    await lazy.switch(allocate_answer=200, guard=False)
+    await lazy.put(cheapest(PLAIN[0]))
+    await lazy.switch(guard=guard)
+    api = lazy.sandbox.consignments
+    api.engine.process(api._worker._jobs[0][1])
+    assert await lazy.bookings(PLAIN[0]) == bookings
+
+
 async def test_deferred_work_whose_group_is_gone_meanwhile_fails(caller: Caller) -> None:
     caller.sandbox.consignments.engine.queue(PLAIN[0], WithGroup("SGREF01"), Arrival(1, NOW, "test"))
     caller.sandbox.consignments.change_catalogue({"groups": {"SGREF01": None}})
