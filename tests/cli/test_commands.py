@@ -9,7 +9,6 @@ import subprocess
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from allocation_gateway import cli
 from allocation_gateway import settings as configuration
 from allocation_gateway.version import __version__
 from support.certificates import Authority
@@ -21,14 +20,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from support.command import Command
     from support.upstream import Upstream
 
 BASE_URL: Final = "SHIP_BASE_URL"
 
 
-def run(*arguments: str, trusted: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
-    env = {**environment(settings), **({"SSL_CERT_FILE": trusted} if trusted else {})}
-    return subprocess.run([COMMAND, *arguments], env=env, capture_output=True, text=True, timeout=LONG, check=False)
+def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, *arguments], env=environment(settings), capture_output=True, text=True, timeout=LONG, check=False
+    )
 
 
 def test_version() -> None:
@@ -37,16 +38,17 @@ def test_version() -> None:
 
 
 @pytest.mark.parametrize("arguments", [[], ["fly"], ["serve", "--fast"]])
-def test_wrong_usage_exits_with_two_and_says_what_there_is(arguments: list[str]) -> None:
-    done = run(*arguments)
-    assert done.returncode == 2
-    assert "usage: allocation-gateway" in done.stderr
+def test_wrong_usage_exits_with_two_and_says_what_there_is(arguments: list[str], command: Command) -> None:
+    done = command(*arguments)
+    assert done.code == 2
+    assert "usage: allocation-gateway" in done.err
 
 
-def test_settings_lists_each_setting_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["settings"]) == 0
-    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+def test_settings_lists_each_setting_with_its_default(command: Command) -> None:
+    done = command("settings")
+    rows = [line.split(" | ") for line in done.out.splitlines()[2:]]
     names = [re.sub(r"[|` ]", "", row[0]) for row in rows]
+    assert done.code == 0
     assert names == [*(name.upper() for name in configuration.TYPES), "CONFIG_FILE"]
     assert all(len(row) == 3 and len(row[2]) > 10 for row in rows)
 
@@ -83,37 +85,25 @@ ANSWERS: Final = [
 ]
 
 
+PLAIN: Final = {"ALLOW_PLAINTEXT": "true", "SHIP_API_KEY": KEY}
+
+
 @pytest.mark.parametrize(("status", "body", "fault"), ANSWERS)
 def test_check_upstream_says_which_setting_is_wrong(
-    status: int,
-    body: object,
-    fault: str,
-    upstream: Upstream,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    status: int, body: object, fault: str, upstream: Upstream, command: Command
 ) -> None:
     upstream.answer(status, body)
-    settings = {
-        "ALLOW_PLAINTEXT": "true",
-        "SHIP_API_KEY": KEY,
-        "SHIP_BASE_URL": upstream.url,
-        "SHIP_API_VERSION": "1.1",
-    }
-    for name, value in settings.items():
-        monkeypatch.setenv(PREFIX + name, value)
-    code = cli.main(["check", "--upstream"])
-    told = capsys.readouterr()
+    done = command("check", "--upstream", SHIP_BASE_URL=upstream.url, **PLAIN)
     asked = upstream.next_request()
     assert asked.line == "GET /pro/shipments/sp_00000000000000000000000000000000 HTTP/1.1"
     assert (asked.headers["x-api-key"], asked.headers["x-api-version"]) == (KEY, "1.1")
     assert upstream.received.empty()
     if fault:
-        assert (code, told.out) == (1, "")
-        assert told.err.startswith(f"allocation-gateway: {PREFIX}{fault}: ")
-        assert told.err.count("\n") == 1
+        assert (done.code, done.out) == (1, "")
+        assert done.err.startswith(f"allocation-gateway: {PREFIX}{fault}: ")
+        assert done.err.count("\n") == 1
     else:
-        assert (code, told.err) == (0, "")
-        assert told.out == "The configuration is valid, and upstream accepts it.\n"
+        assert done == (0, "The configuration is valid, and upstream accepts it.\n", "")
 
 
 @pytest.fixture
@@ -124,62 +114,59 @@ def nobody() -> Iterator[str]:
         yield f"127.0.0.1:{place.getsockname()[1]}"
 
 
-def test_check_upstream_says_that_nobody_is_there(nobody: str) -> None:
-    done = run("check", "--upstream", ALLOW_PLAINTEXT="true", SHIP_API_KEY=KEY, SHIP_BASE_URL=f"http://{nobody}")
-    assert done.returncode == 1
-    assert done.stderr == f"allocation-gateway: {PREFIX}SHIP_BASE_URL: no connection could be made\n"
+def wrong_address(what: str) -> tuple[int, str, str]:
+    """Returns how a check ends that finds something wrong with the address."""
+    return 1, "", f"allocation-gateway: {PREFIX}SHIP_BASE_URL: {what}\n"
 
 
-def test_check_upstream_says_that_there_is_no_answer(upstream: Upstream) -> None:
-    settings = {"ALLOW_PLAINTEXT": "true", "SHIP_API_KEY": KEY, "SHIP_BASE_URL": upstream.url, "SHIP_TIMEOUT": "0.5"}
+def test_check_upstream_says_that_nobody_is_there(nobody: str, command: Command) -> None:
+    done = command("check", "--upstream", SHIP_BASE_URL=f"http://{nobody}", **PLAIN)
+    assert done == wrong_address("no connection could be made")
+
+
+def test_check_upstream_says_that_there_is_no_answer(upstream: Upstream, command: Command) -> None:
     upstream.hold()
-    done = run("check", "--upstream", **settings)
-    assert done.returncode == 1
-    assert done.stderr == f"allocation-gateway: {PREFIX}SHIP_BASE_URL: there was no answer in time\n"
+    done = command("check", "--upstream", SHIP_BASE_URL=upstream.url, SHIP_TIMEOUT="0.5", **PLAIN)
+    assert done == wrong_address("there was no answer in time")
     upstream.answer(raw=b"", close=True)
-    done = run("check", "--upstream", **settings)
-    assert done.stderr == f"allocation-gateway: {PREFIX}SHIP_BASE_URL: the connection was lost\n"
+    done = command("check", "--upstream", SHIP_BASE_URL=upstream.url, **PLAIN)
+    assert done == wrong_address("the connection was lost")
 
 
-def test_check_upstream_tells_tls_from_the_rest(tmp_path: Path, upstream: Upstream) -> None:
+def test_check_upstream_tells_tls_from_the_rest(tmp_path: Path, command: Command) -> None:
     authority, other = Authority(tmp_path), Authority(tmp_path, "other")
-    settings = {"ALLOW_PLAINTEXT": "true", "SHIP_API_KEY": KEY}
     with running_upstream(authority.server_context()) as encrypted:
         encrypted.answer(404, error("not_found"))
-        done = run("check", "--upstream", trusted=str(authority.file), SHIP_BASE_URL=encrypted.url, **settings)
-        assert done.returncode == 0
-        done = run("check", "--upstream", trusted=str(other.file), SHIP_BASE_URL=encrypted.url, **settings)
-        assert done.returncode == 1
-        assert done.stderr == f"allocation-gateway: {PREFIX}SHIP_BASE_URL: TLS failed: CERTIFICATE_VERIFY_FAILED\n"
-    encrypted_url = upstream.url.replace("http:", "https:")
-    done = run("check", "--upstream", SHIP_BASE_URL=encrypted_url, SHIP_CONNECT_TIMEOUT="2", **settings)
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"allocation-gateway: {PREFIX}SHIP_BASE_URL: ")
-    assert done.stderr.count("\n") == 1
+        good = command("check", "--upstream", trusted=str(authority.file), SHIP_BASE_URL=encrypted.url, **PLAIN)
+        assert good.code == 0
+        done = command("check", "--upstream", trusted=str(other.file), SHIP_BASE_URL=encrypted.url, **PLAIN)
+        assert done == wrong_address("TLS failed: CERTIFICATE_VERIFY_FAILED")
 
 
-def test_health_tells_whether_a_gateway_serves(nobody: str) -> None:
-    with running_front() as front:
-        done = run("health", "--address", front.gateway.address)
-        assert (done.returncode, done.stdout) == (0, "SERVING\n")
-    done = run("health", "--address", nobody)
-    assert (done.returncode, done.stdout) == (1, "UNAVAILABLE\n")
+def test_check_upstream_notices_that_plaintext_answers(upstream: Upstream, command: Command) -> None:
+    url = upstream.url.replace("http:", "https:")
+    done = command("check", "--upstream", SHIP_BASE_URL=url, SHIP_CONNECT_TIMEOUT="1", **PLAIN)
+    assert done.code == 1
+    assert done.err.startswith(f"allocation-gateway: {PREFIX}SHIP_BASE_URL: ")
+    assert done.err.count("\n") == 1
 
 
-def test_health_tells_that_a_gateway_is_on_its_way_out() -> None:
+def test_health_tells_how_a_gateway_is(nobody: str, command: Command) -> None:
     with running_front(SHUTDOWN_DELAY="20") as front:
+        address = front.gateway.address
+        assert command("health", "--address", address) == (0, "SERVING\n", "")
         front.gateway.process.send_signal(signal.SIGTERM)
         front.gateway.wait_for("draining")
-        done = run("health", "--address", front.gateway.address)
-        assert (done.returncode, done.stdout) == (1, "NOT_SERVING\n")
+        assert command("health", "--address", address) == (1, "NOT_SERVING\n", "")
         front.gateway.stop()
+    assert command("health", "--address", nobody) == (1, "UNAVAILABLE\n", "")
 
 
-def test_health_with_a_file_that_cannot_be_read_is_one_line() -> None:
-    done = run("health", "--ca-file", "/no/such/file")
-    assert done.returncode == 2
-    assert done.stderr.startswith("allocation-gateway: --ca-file: cannot be read")
-    assert done.stderr.count("\n") == 1
+def test_health_with_a_file_that_cannot_be_read_is_one_line(command: Command) -> None:
+    done = command("health", "--ca-file", "/no/such/file")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("allocation-gateway: --ca-file: cannot be read")
+    assert done.err.count("\n") == 1
 
 
 def test_interrupted_command_shows_no_traceback(upstream: Upstream) -> None:

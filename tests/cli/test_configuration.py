@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 import pytest
-from allocation_gateway import cli
 from allocation_gateway import settings as configuration
 from allocation_gateway.settings import ConfigurationError, Secret
+from allocation_gateway.telemetry import telemetry
 from support.front import KEY, LONG, READ, running_front
 from support.gateway import COMMAND, PREFIX, environment
 from support.status import failure
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from support.command import Command
 
 GOOD: Final = {"ALLOW_PLAINTEXT": "true", "SHIP_API_KEY": KEY}
 UNKNOWN: Final = "there is no such setting"
@@ -74,27 +76,20 @@ WRONG: Final = [
 ]
 
 
-def refused(settings: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+def refused(settings: dict[str, str], command: Command) -> str:
     """Runs `check` with settings that it has to refuse. Returns its one line."""
-    for name, value in {**GOOD, **settings}.items():
-        monkeypatch.setenv(PREFIX + name, value)
-    assert cli.main(["check"]) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err.count("\n") == 1
-    assert told.err.startswith("allocation-gateway: ")
-    return told.err
+    done = command("check", **{**GOOD, **settings})
+    assert (done.code, done.out) == (2, "")
+    assert done.err.count("\n") == 1
+    assert done.err.startswith("allocation-gateway: ")
+    return done.err
 
 
 @pytest.mark.parametrize(("settings", "name", "text"), WRONG)
 def test_wrong_setting_is_one_line_that_names_it(
-    settings: dict[str, str],
-    name: str,
-    text: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    settings: dict[str, str], name: str, text: str, command: Command
 ) -> None:
-    told = refused(settings, monkeypatch, capsys)
+    told = refused(settings, command)
     assert told.startswith(f"allocation-gateway: {PREFIX}{name}: ")
     assert text in told
     assert KEY not in told
@@ -114,41 +109,37 @@ def test_wrong_setting_is_one_line_that_names_it(
     ],
 )
 def test_wrong_file_is_one_line_that_names_it_and_the_key(
-    content: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    content: str, text: str, tmp_path: Path, command: Command
 ) -> None:
     file = toml(tmp_path, content)
-    assert text.format(file=file) in refused({"CONFIG_FILE": file}, monkeypatch, capsys)
+    assert text.format(file=file) in refused({"CONFIG_FILE": file}, command)
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [{"COLOUR": "red"}, {"SHIP_BASE_URL": "api.sorted.com"}, {"SHIP_API_KEY": ""}],
-    ids=["unknown", "bad URL", "no key"],
-)
-def test_process_ends_before_its_port_opens(settings: dict[str, str]) -> None:
-    done = subprocess.run(
-        [COMMAND, "serve"],
-        env=environment({**GOOD, "PORT": "0", **settings}),
-        capture_output=True,
-        text=True,
-        timeout=LONG,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert done.stdout == ""
+def ended(settings: dict[str, str]) -> str:
+    """Runs `serve`, which has to end before its port opens. Returns its one line."""
+    given = environment({**GOOD, "PORT": "0", **settings})
+    done = subprocess.run([COMMAND, "serve"], env=given, capture_output=True, text=True, timeout=LONG, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1
-    assert f"{PREFIX}{next(iter(settings))}: " in done.stderr
+    return done.stderr
+
+
+def test_process_ends_before_its_port_opens() -> None:
+    assert ended({"COLOUR": "red"}) == f"allocation-gateway: {PREFIX}COLOUR: {UNKNOWN}\n"
+
+
+ENDPOINT: Final = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
 
 
 @pytest.mark.parametrize("variable", ["OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER", "OTEL_EXPORTER_OTLP_PROTOCOL"])
-def test_telemetry_that_cannot_be_had_stops_the_process_and_is_named(variable: str) -> None:
-    settings = {**GOOD, "PORT": "0", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", variable: "carrier-pigeon"}
-    done = subprocess.run(
-        [COMMAND, "serve"], env=environment(settings), capture_output=True, text=True, timeout=LONG, check=False
-    )
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"allocation-gateway: {variable}: ")
-    assert done.stderr.count("\n") == 1
+def test_telemetry_that_cannot_be_had_is_named(variable: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{variable}: "):
+        telemetry.from_environment({**ENDPOINT, variable: "carrier-pigeon"})
+
+
+def test_telemetry_that_cannot_be_had_stops_the_process() -> None:
+    line = ended({**ENDPOINT, "OTEL_TRACES_EXPORTER": "carrier-pigeon"})
+    assert line.startswith("allocation-gateway: OTEL_TRACES_EXPORTER: ")
 
 
 def test_environment_wins_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) -> None:
@@ -210,19 +201,14 @@ def test_secret_never_shows_itself() -> None:
     assert not Secret("")
 
 
-def test_secret_in_the_wrong_variable_is_not_echoed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_secret_in_the_wrong_variable_is_not_echoed(command: Command) -> None:
     for name in ("PORT", "DEFAULT_DEADLINE", "REFLECTION", "LOG_LEVEL", "SHIP_BASE_URL"):
-        with monkeypatch.context() as context:
-            assert KEY not in refused({name: KEY}, context, capsys)
+        assert KEY not in refused({name: KEY}, command)
 
 
-def test_secret_in_the_file_is_not_echoed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_secret_in_the_file_is_not_echoed(tmp_path: Path, command: Command) -> None:
     for text in (f'port = "{KEY}"', f"ship_api_key = {KEY}", f'ship_api_key = ["{KEY}"]', f'ship_api_key = "{KEY}'):
-        assert KEY not in refused({"CONFIG_FILE": toml(tmp_path, text)}, monkeypatch, capsys)
+        assert KEY not in refused({"CONFIG_FILE": toml(tmp_path, text)}, command)
 
 
 def test_key_is_in_no_log_line_and_no_answer_at_the_most_talkative_level() -> None:

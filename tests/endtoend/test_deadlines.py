@@ -63,9 +63,9 @@ def test_expired_read_is_told_before_its_deadline_and_why(front: Front) -> None:
 
 
 def test_expired_read_cancels_its_upstream_request(front: Front) -> None:
-    front.upstream.hold()
+    release = front.upstream.hold()
     failure(lambda: front.stub.GetShipmentAllocation(READ, timeout=0.5))
-    assert front.upstream.gone.wait(LONG)
+    assert release.gone.wait(LONG)
 
 
 def test_read_without_deadline_gets_the_default_one(front: Front) -> None:
@@ -79,7 +79,7 @@ def test_read_without_deadline_gets_the_default_one(front: Front) -> None:
 def test_deadline_longer_than_the_default_is_honoured(front: Front) -> None:
     release = front.upstream.hold(body={"reference": SHIPMENT, "state": "unallocated"})
     call = front.stub.GetShipmentAllocation.future(READ, timeout=LONG)
-    assert not front.upstream.gone.wait(DEFAULT + 0.3)
+    assert not release.gone.wait(DEFAULT + 0.3)
     release.set()
     assert call.result(LONG).allocation.shipment_reference == SHIPMENT
 
@@ -94,11 +94,11 @@ def test_margin_never_eats_up_a_short_deadline(front: Front) -> None:
 
 
 def test_cancelled_read_cancels_its_upstream_request(front: Front) -> None:
-    front.upstream.hold()
+    release = front.upstream.hold()
     call = front.stub.GetShipmentAllocation.future(READ, timeout=LONG)
     front.upstream.next_request()
     call.cancel()
-    assert front.upstream.gone.wait(LONG)
+    assert release.gone.wait(LONG)
     assert front.gateway.wait_for("call")["code"] == "CANCELLED"
 
 
@@ -112,11 +112,11 @@ def test_expired_write_is_of_unknown_outcome_and_goes_on(front: Front) -> None:
     assert told.metadata["effect"] == "unknown"
     assert told.detail(error_details_pb2.RetryInfo) is not None
     detached = front.gateway.wait_for("write_detached", rpc="AllocateShipment", shipment=SHIPMENT)
-    assert not front.upstream.gone.wait(0.2)
+    assert not release.gone.wait(0.2)
     release.set()
     done = front.gateway.wait_for("detached_write_done")
     assert done["request_id"] == detached["request_id"]
-    assert not front.upstream.gone.is_set()
+    assert not release.gone.is_set()
 
 
 def test_cancelled_write_that_was_sent_goes_on(front: Front) -> None:
@@ -126,10 +126,10 @@ def test_cancelled_write_that_was_sent_goes_on(front: Front) -> None:
     call.cancel()
     front.gateway.wait_for("write_detached")
     assert front.gateway.wait_for("call")["code"] == "CANCELLED"
-    assert not front.upstream.gone.wait(0.2)
+    assert not release.gone.wait(0.2)
     release.set()
     front.gateway.wait_for("detached_write_done")
-    assert not front.upstream.gone.is_set()
+    assert not release.gone.is_set()
 
 
 def test_detached_write_that_fails_is_logged_with_its_reason(front: Front) -> None:
@@ -144,13 +144,13 @@ def test_detached_write_that_fails_is_logged_with_its_reason(front: Front) -> No
 
 def test_detached_write_has_a_bound_of_its_own(front: Front) -> None:
     """Upstream never answers: at SHIP_TIMEOUT the connection is given up."""
-    front.upstream.hold()
+    release = front.upstream.hold()
     begun = time.monotonic()
     call = front.stub.AllocateShipment.future(WRITE, timeout=LONG)
     front.upstream.next_request()
     call.cancel()
     front.gateway.wait_for("detached_write_failed", reason="OUTCOME_UNKNOWN")
-    assert front.upstream.gone.wait(LONG)
+    assert release.gone.wait(LONG)
     assert SHIP_TIMEOUT - 0.2 < time.monotonic() - begun < SHIP_TIMEOUT + 3
 
 
@@ -162,10 +162,10 @@ def test_write_that_upstream_never_answers_is_of_unknown_outcome(front: Front) -
 
 
 def test_read_that_upstream_never_answers_is_unavailable(front: Front) -> None:
-    front.upstream.hold()
+    release = front.upstream.hold()
     told = failure(lambda: front.stub.GetShipmentAllocation(READ, timeout=LONG))
     assert (told.code, told.reason) == (grpc.StatusCode.UNAVAILABLE, "UPSTREAM_UNAVAILABLE")
-    assert front.upstream.gone.wait(LONG)
+    assert release.gone.wait(LONG)
 
 
 def cancel_in_hand(channel: grpc.Channel) -> None:

@@ -100,6 +100,8 @@ def wait_until_refused(address: str) -> None:
             socket.create_connection((host, int(port)), timeout=1).close()
         except ConnectionRefusedError:
             return
+        except OSError:
+            continue
         threading.Event().wait(0.01)
     raise AssertionError("connections are still accepted")
 

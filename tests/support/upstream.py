@@ -56,6 +56,18 @@ class Reply:
         return f"HTTP/1.1 {self.status} Whatever\r\n{head}\r\n".encode() + body
 
 
+class Hold(threading.Event):
+    """What a request waits for until it is set.
+
+    Attributes:
+        gone: Is set if the other side goes away meanwhile.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gone = threading.Event()
+
+
 class Upstream:
     """The server. What is scripted is answered in order; then the default is."""
 
@@ -65,7 +77,6 @@ class Upstream:
         self.script: queue.Queue[Reply] = queue.Queue()
         self.open_connections = 0
         self.most_connections = 0
-        self.gone = threading.Event()
         self.changed = threading.Condition()
         self.port = 0
         self.tls: ssl.SSLContext | None = None
@@ -83,9 +94,9 @@ class Upstream:
         """Returns the oldest request that was not looked at, and waits for one."""
         return self.received.get(timeout=TIMEOUT)
 
-    def hold(self, status: int = 200, body: object = b"", **more: Any) -> threading.Event:
-        """Scripts an answer to the next request that is not given before the event that this returns is set."""
-        release = threading.Event()
+    def hold(self, status: int = 200, body: object = b"", **more: Any) -> Hold:
+        """Scripts an answer to the next request that is not given before what this returns is set."""
+        release = Hold()
         self.answer(status, body, wait=release, **more)
         return release
 
@@ -106,7 +117,6 @@ class Upstream:
         for pending in (self.received, self.script):
             while not pending.empty():
                 pending.get_nowait()
-        self.gone.clear()
 
 
 class _Connection(socketserver.StreamRequestHandler):
@@ -147,18 +157,19 @@ class _Connection(socketserver.StreamRequestHandler):
             reply = upstream.default(received)
         upstream.received.put(received)
         if reply.wait is not None:
-            self._wait(upstream, reply.wait)
+            self._wait(reply.wait)
         self.wfile.write(reply.encoded())
         self.wfile.flush()
         return not reply.close
 
-    def _wait(self, upstream: Upstream, event: threading.Event) -> None:
+    def _wait(self, event: threading.Event) -> None:
         """Waits for an event, and notices when the other side goes away meanwhile."""
         self.connection.settimeout(0.05)
         while not event.wait(0.0):
             try:
                 if not self.connection.recv(1):
-                    upstream.gone.set()
+                    if isinstance(event, Hold):
+                        event.gone.set()
                     raise ConnectionError
             except TimeoutError:
                 continue

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 import pytest
 from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
-from allocation_gateway import cli
 from support.certificates import Authority
 from support.front import KEY, LONG, READ, SHIPMENT, running_front
 from support.gateway import COMMAND, environment
@@ -17,6 +16,7 @@ from support.status import failure
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from support.command import Command
     from support.front import Front
 
 UNAVAILABLE: Final = grpc.StatusCode.UNAVAILABLE
@@ -101,26 +101,16 @@ def test_certificate_that_is_half_renewed_does_not_count_yet(
         assert call(front, stranger) == SHIPMENT
 
 
-def test_health_port_takes_probes_that_know_no_tls(authority: Authority) -> None:
+def test_health_command_speaks_tls_and_health_port_takes_probes_that_know_none(
+    authority: Authority, stranger: Authority, command: Command
+) -> None:
     with running_front(settings=tls(authority.issue("gateway"), HEALTH_PORT="0")) as front:
-        address = front.gateway.wait_for("listening")["health"]
-        assert health("--address", address).returncode == 0
-
-
-def health(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [COMMAND, "health", *arguments], capture_output=True, text=True, timeout=LONG, check=False, env=environment({})
-    )
-
-
-def test_health_command_speaks_tls(authority: Authority, stranger: Authority) -> None:
-    with running_front(settings=tls(authority.issue("gateway"))) as front:
         address = front.gateway.address
-        good = health("--address", address, "--ca-file", str(authority.file))
-        assert (good.returncode, good.stdout) == (0, "SERVING\n")
+        assert command("health", "--address", address, "--ca-file", str(authority.file)) == (0, "SERVING\n", "")
         for wrong in ([], ["--ca-file", str(stranger.file)]):
-            bad = health("--address", address, *wrong)
-            assert (bad.returncode, bad.stdout) == (1, "UNAVAILABLE\n")
+            assert command("health", "--address", address, *wrong) == (1, "UNAVAILABLE\n", "")
+        plain = front.gateway.wait_for("listening")["health"]
+        assert command("health", "--address", plain) == (0, "SERVING\n", "")
 
 
 def refused(command: str, settings: dict[str, str]) -> str:
@@ -184,20 +174,13 @@ def broken_files(case: str, authority: Authority, stranger: Authority, folder: P
     ],
 )
 def test_files_that_cannot_be_used_are_named(
-    case: str,
-    authority: Authority,
-    stranger: Authority,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    case: str, authority: Authority, stranger: Authority, tmp_path: Path, command: Command
 ) -> None:
     setting, settings = broken_files(case, authority, stranger, tmp_path)
-    for name, value in {"SHIP_API_KEY": KEY, **settings}.items():
-        monkeypatch.setenv(f"ALLOCATION_GATEWAY_{name}", value)
-    assert cli.main(["check"]) == 2
-    told = capsys.readouterr().err
-    assert f"ALLOCATION_GATEWAY_{setting}: " in told
-    assert told.count("\n") == 1
+    done = command("check", SHIP_API_KEY=KEY, **settings)
+    assert (done.code, done.out) == (2, "")
+    assert f"ALLOCATION_GATEWAY_{setting}: " in done.err
+    assert done.err.count("\n") == 1
 
 
 def test_files_that_cannot_be_used_stop_the_process(authority: Authority, stranger: Authority, tmp_path: Path) -> None:
