@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+
+TIMEOUT: Final = 20.0
 
 
 def _value(value: AnyValue) -> Any:
@@ -65,18 +67,29 @@ class Collector:
     points: list[Point] = field(default_factory=list)
     resources: list[dict[str, Any]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def take_traces(self, request: trace_service_pb2.ExportTraceServiceRequest) -> None:
         """Keeps spans."""
-        with self._lock:
+        with self._changed:
             for group in request.resource_spans:
                 self.resources.append(_attributes(group.resource.attributes))
                 self.spans += [_span(span) for scope in group.scope_spans for span in scope.spans]
+            self._changed.notify_all()
+
+    def wait_for_spans(self, count: int) -> None:
+        """Waits until so many spans have come."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.spans) >= count, TIMEOUT), self.spans
+
+    def forget(self) -> None:
+        """Drops the spans so far."""
+        with self._changed:
+            self.spans.clear()
 
     def take_metrics(self, request: metrics_service_pb2.ExportMetricsServiceRequest) -> None:
         """Keeps data points."""
-        with self._lock:
+        with self._changed:
             for group in request.resource_metrics:
                 self.resources.append(_attributes(group.resource.attributes))
                 for scope in group.scope_metrics:
