@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import grpc
 import pytest
+import structlog
+from allocation.v1.consignment_allocation_service_pb2_grpc import ConsignmentAllocationServiceStub
 from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
 from support.gateway import Gateway, running_gateway
 from support.upstream import Upstream, running_upstream
@@ -14,6 +17,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 KEY = "a-key-that-nobody-may-see"
+CONSIGNMENTS_KEY = "NzI1M2U0-another-key-that-nobody-may-see"
+
+
+def pytest_configure() -> None:
+    """Lets the processes that tests start be interrupted, also where the suite itself runs in the background.
+
+    A shell has its background jobs ignore SIGINT, and whoever they start inherits that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def default_logging() -> Iterator[None]:
+    """Takes back the logging that a command sets up when a test runs it in this process."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +46,13 @@ def shared_upstream() -> Iterator[Upstream]:
 @pytest.fixture(scope="session")
 def scripted_gateway(shared_upstream: Upstream) -> Iterator[Gateway]:
     """A gateway in front of the scripted upstream, for the whole session."""
-    settings = {"ALLOW_PLAINTEXT": "true", "SHIP_BASE_URL": shared_upstream.url, "SHIP_API_KEY": KEY}
+    settings = {
+        "ALLOW_PLAINTEXT": "true",
+        "SHIP_BASE_URL": shared_upstream.url,
+        "SHIP_API_KEY": KEY,
+        "CONSIGNMENTS_BASE_URL": f"http://127.0.0.1:{shared_upstream.port}",
+        "CONSIGNMENTS_API_KEY": CONSIGNMENTS_KEY,
+    }
     with running_gateway(settings) as gateway:
         yield gateway
 
@@ -49,3 +75,9 @@ def upstream(shared_upstream: Upstream) -> Upstream:
 def stub(scripted_channel: grpc.Channel) -> ShipmentAllocationServiceStub:
     """A stub of the gateway in front of the scripted upstream."""
     return ShipmentAllocationServiceStub(scripted_channel)
+
+
+@pytest.fixture
+def consignments_stub(scripted_channel: grpc.Channel) -> ConsignmentAllocationServiceStub:
+    """A stub of the same gateway for the Consignments API."""
+    return ConsignmentAllocationServiceStub(scripted_channel)
