@@ -69,7 +69,8 @@ lint: $(DEV) ## ruff, mypy, buf, import rules, shell, YAML and Dockerfile lint
 	@cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf format --diff --exit-code
 	@if [ -f protos/released.binpb ]; then cd protos && ../$(BIN)/buf breaking --against released.binpb --path allocation; fi
 	@$(BIN)/shellcheck .ci/run
-	@$(BIN)/yamllint --strict protos helm/allocation-gateway/values.yaml helm/allocation-gateway/Chart.yaml
+	@$(BIN)/yamllint --strict --config-file helm/yamllint.yaml protos/buf.yaml helm/allocation-gateway/values.yaml \
+		helm/allocation-gateway/Chart.yaml helm/allocation-gateway/ci
 	@$(BIN)/hadolint Dockerfile
 
 .PHONY: generate
@@ -82,17 +83,29 @@ check-generated: generate ## fail if what is generated and committed is not what
 	@git status --porcelain -- clients helm
 	@test -z "$$(git status --porcelain -- clients helm)" || { echo "Stale: run make generate and commit" >&2; exit 1; }
 
+.PHONY: docs
+docs: $(DEV) .cache/docs/.installed ## build the API reference, build/api-reference/index.html
+	@mkdir -p build/api-reference
+	@$(BIN)/python protos/generate.py deps descriptors
+	@cd build/api-reference && ../../.cache/docs/bin/sabledocs
+	@$(BIN)/python protos/generate.py check-docs
+
+.cache/docs/.installed: requirements-docs.lock
+	@$(PYTHON) -m venv .cache/docs
+	@.cache/docs/bin/pip --disable-pip-version-check --quiet install --require-hashes -r requirements-docs.lock
+	@touch $@
+
 .PHONY: format
 format: $(DEV) ## format the Python and .proto files
 	@$(BIN)/ruff check --fix --quiet && $(BIN)/ruff format --quiet && cd protos && ../$(BIN)/buf format --write
 
 .PHONY: lock
 lock: $(DEV) ## choose the newest allowed version of every dependency
-	@for suffix in "" -dev; do \
-		$(BIN)/uv pip compile pyproject.toml --upgrade --group build $$([ -z "$$suffix" ] || echo --group dev) \
-			--python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet \
-			--no-emit-package allocation-gateway-client --output-file requirements$$suffix.lock; \
-	done
+	@compile="$(BIN)/uv pip compile --upgrade --python-version 3.11 --universal --generate-hashes --no-emit-index-url \
+		--no-annotate --no-header --quiet --no-emit-package allocation-gateway-client"; \
+	$$compile pyproject.toml --group build --output-file requirements.lock; \
+	$$compile pyproject.toml --group build --group dev --output-file requirements-dev.lock; \
+	$$compile --group docs --output-file requirements-docs.lock
 
 .PHONY: clean
 clean: ## remove everything that the other targets made

@@ -1,14 +1,16 @@
 """Generates the committed Python and Go code from the .proto files beside this one.
 
-Usage: python protos/generate.py [python] [go] [deps]
+Usage: python protos/generate.py [deps] [python] [go] [descriptors] [check-docs]
 
-`deps` only lays out .deps, the google.type files that buf needs. The Go plugins are built from the versions that
-clients/go/go.mod pins, so that a fresh machine generates the same text as the last one.
+`deps` only lays out .deps, the google.type files that buf needs. `descriptors` writes what the API reference is made
+from, and `check-docs` makes sure that it covers everything. None of these three is committed. The Go plugins are built
+from the versions that clients/go/go.mod pins, so that a fresh machine generates the same text as the last one.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
 PYTHON_OUT = ROOT / "clients" / "python" / "src"
 GO_OUT = ROOT / "clients" / "go"
+REFERENCE = ROOT / "build" / "api-reference"
 GO_MODULE = "github.com/allocation-gateway/allocation-gateway/clients/go"
 GOOGLE_TYPES = ("google/type/decimal.proto", "google/type/money.proto")
 
@@ -92,10 +95,35 @@ def go() -> None:
         )
 
 
+def descriptors() -> None:
+    """Writes the descriptors with their comments, and the configuration of the generator, to where it is run."""
+    REFERENCE.mkdir(parents=True, exist_ok=True)
+    protoc("--include_source_info", "--include_imports", f"--descriptor_set_out={REFERENCE / 'descriptor.pb'}")
+    (REFERENCE / "sabledocs.toml").write_text(
+        'module-title = "Allocation Gateway"\n'
+        'input-descriptor-file = "descriptor.pb"\n'
+        'output-dir = "."\n'
+        'main-page-content-file = ""\n'
+    )
+
+
+def check_docs() -> None:
+    """Makes sure that the API reference has every rpc and every message of ours."""
+    page = (REFERENCE / "allocation.v1.html").read_text()
+    names = re.findall(r"^(?:message|enum|service|  rpc) (\w+)", "".join(map(_text, sources())), re.MULTILINE)
+    missing = [name for name in names if name not in page]
+    if missing or not names:
+        sys.exit(f"The API reference lacks {', '.join(missing) or 'everything'}")
+
+
+def _text(name: str) -> str:
+    return (PROTOS / name).read_text()
+
+
 def main() -> None:
-    """Runs the steps that the command line names; all of them if it names none."""
-    steps = {"deps": deps, "python": python, "go": go}
-    for name in sys.argv[1:] or steps:
+    """Runs the steps that the command line names; those that make committed code if it names none."""
+    steps = {"deps": deps, "python": python, "go": go, "descriptors": descriptors, "check-docs": check_docs}
+    for name in sys.argv[1:] or ("deps", "python", "go"):
         steps[name]()
 
 

@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from allocation_gateway.groups import ServiceGroups
+from allocation_gateway.operations.model import Api
 from allocation_gateway.policy.admission import Admission
 from allocation_gateway.policy.patience import Writes
 from allocation_gateway.rpc.handler import Gateway
@@ -23,7 +24,7 @@ from allocation_gateway.upstream.client import Upstream
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from allocation_gateway.sandbox.server import SandboxOptions
+    from allocation_gateway.sandbox.options import SandboxOptions
     from allocation_gateway.settings import Settings
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -77,8 +78,9 @@ async def serve(
         sandbox_url = ""
         if sandbox is not None:
             settings, sandbox_url = await _start_sandbox(settings, sandbox, stack)
-        upstream = Upstream(settings, settings.ship_key())
-        stack.push_async_callback(upstream.close)
+        upstreams = configured_upstreams(settings)
+        for upstream in upstreams.values():
+            stack.push_async_callback(upstream.close)
         gateway = Gateway(
             settings=settings,
             telemetry=observed,
@@ -90,7 +92,7 @@ async def serve(
             ),
             admission=Admission(settings.max_concurrent_calls),
             writes=Writes(),
-            upstream=upstream,
+            upstreams=upstreams,
         )
         listener = Listener(settings, gateway)
         await listener.start()
@@ -110,7 +112,18 @@ async def _start_sandbox(settings: Settings, options: SandboxOptions, stack: Asy
         sandbox = await stack.enter_async_context(Sandbox(options))
     except OSError as error:
         raise ConfigurationError(f"{variable('sandbox_port')}: {error.strerror}") from error
-    return msgspec.structs.replace(settings, ship_base_url=sandbox.ship_base_url), sandbox.base_url
+    pointed = msgspec.structs.replace(
+        settings,
+        ship_base_url=sandbox.ship_base_url,
+        consignments_base_url=sandbox.consignments_base_url,
+    )
+    return pointed, sandbox.base_url
+
+
+def configured_upstreams(settings: Settings) -> Mapping[Api, Upstream]:
+    """Returns the APIs that are configured, which those with a key are."""
+    keys = {api: settings.key(api.value) for api in Api}
+    return {api: Upstream(settings, api, key) for api, key in keys.items() if key}
 
 
 async def _drain(settings: Settings, listener: Listener, gateway: Gateway, delay: float) -> None:

@@ -17,11 +17,10 @@ from allocation_gateway import app, demo, settings
 from allocation_gateway.operations import table
 from allocation_gateway.rpc.listener import check_files
 from allocation_gateway.sandbox import command as sandbox_command
-from allocation_gateway.sandbox.server import SandboxOptions
+from allocation_gateway.sandbox.options import SandboxOptions
 from allocation_gateway.settings import ConfigurationError, Secret
 from allocation_gateway.telemetry import logs
 from allocation_gateway.upstream.check import problem
-from allocation_gateway.upstream.client import Upstream
 from allocation_gateway.version import __version__
 
 if TYPE_CHECKING:
@@ -92,15 +91,12 @@ def _serve(options: argparse.Namespace) -> int:
     if not options.sandbox:
         uvloop.run(app.serve(_load(), os.environ, sandbox=None, on_ready=lambda *_: None))
         return 0
-    defaults = SandboxOptions()
-    loaded = _load(
-        {
-            "allow_plaintext": True,
-            "ship_base_url": "http://127.0.0.1",
-            "ship_api_key": Secret(defaults.api_key),
-            "ship_api_key_file": None,
-        }
-    )
+    overrides: dict[str, Any] = {"allow_plaintext": True}
+    for api in settings.API_NAMES:
+        overrides[f"{api}_base_url"] = "http://127.0.0.1"
+        overrides[f"{api}_api_key"] = Secret(SandboxOptions().api_key)
+        overrides[f"{api}_api_key_file"] = None
+    loaded = _load(overrides)
     sandbox = SandboxOptions(port=loaded.sandbox_port)
     uvloop.run(app.serve(loaded, os.environ, sandbox=sandbox, on_ready=_invite))
     return 0
@@ -127,11 +123,14 @@ def _check(options: argparse.Namespace) -> int:
 
 
 async def _check_upstream(loaded: settings.Settings) -> str:
-    upstream = Upstream(loaded, loaded.ship_key())
-    try:
-        return await problem(upstream)
-    finally:
-        await upstream.close()
+    for upstream in app.configured_upstreams(loaded).values():
+        try:
+            found = await problem(upstream)
+        finally:
+            await upstream.close()
+        if found:
+            return found
+    return ""
 
 
 def _sandbox(options: argparse.Namespace) -> int:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 from urllib.parse import quote
 
 from allocation.v1 import core_pb2, error_reason_pb2
 from allocation.v1.error_reason_pb2 import ErrorReason
-from google.protobuf.any_pb2 import Any
+from google.protobuf.any_pb2 import Any as Packed
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2
 
@@ -15,25 +15,36 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     import grpc
+    from allocation.v1.consignment_allocation_service_pb2 import ConsignmentAllocation
     from google.protobuf.message import Message
+
+    AnyAllocation: TypeAlias = core_pb2.Allocation | ConsignmentAllocation
+
+M = TypeVar("M", bound="Message")
 
 DOMAIN: Final = "allocation.v1"
 DETAILS_KEY: Final = "grpc-status-details-bin"
 # All trailers of a call together, as encoded on the wire. Peers refuse trailers from 8 kB on and turn the call into
 # RESOURCE_EXHAUSTED; the rest is room for what proxies add.
 TRAILER_BUDGET: Final = 5_800
+# No item of a list takes less than two bytes, so that more need not be tried.
+_MOST_ITEMS: Final = TRAILER_BUDGET // 2
 _FIXED_TRAILERS: Final = 120
 _MAX_MESSAGE: Final = 400
 _MAX_TEXT: Final = 200
 # What an allocation can do without in an error detail, the least missed first.
 _EXPENDABLE: Final = (
     "message",
+    "description",
     "details",
     "links",
     "applicable_documents",
     "correlation_id",
     "tracking_details",
+    "legs",
     "carrier",
+    "carrier_name",
+    "carrier_service_name",
     "state_text",
     "paperless_documents",
     "price",
@@ -63,7 +74,7 @@ class GatewayError(Exception):
         metadata: Mapping[str, str] | None = None,
         details: Sequence[Message] = (),
         excluded: Sequence[core_pb2.ExcludedService] = (),
-        allocation: core_pb2.Allocation | None = None,
+        allocation: AnyAllocation | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -106,6 +117,16 @@ def clip(text: str, limit: int) -> str:
     return f"{kept}... ({len(text) - len(kept)} more characters)"
 
 
+def clipped(detail: M) -> M:
+    """Returns a copy of a detail whose texts are short enough for all of them to fit."""
+    kept = type(detail)()
+    kept.CopyFrom(detail)
+    for field, value in detail.ListFields():
+        if isinstance(value, str):
+            setattr(kept, field.name, clip(value, _MAX_MESSAGE))
+    return kept
+
+
 def bad_request(violations: Iterable[tuple[str, str]]) -> error_details_pb2.BadRequest:
     """Makes a BadRequest from pairs of field path and description."""
     return error_details_pb2.BadRequest(
@@ -142,7 +163,7 @@ def wire_size(status: status_pb2.Status) -> int:
 
 def _attach(status: status_pb2.Status, detail: Message) -> bool:
     """Adds a detail if it fits."""
-    packed = Any()
+    packed = Packed()
     packed.Pack(detail)
     status.details.append(packed)
     if wire_size(status) <= TRAILER_BUDGET:
@@ -163,7 +184,7 @@ def _attach_violations(status: status_pb2.Status, detail: error_details_pb2.BadR
 
 
 def _attach_excluded(status: status_pb2.Status, excluded: Sequence[core_pb2.ExcludedService]) -> None:
-    count = len(excluded)
+    count = min(len(excluded), _MOST_ITEMS)
     while not _attach(
         status,
         error_reason_pb2.ExcludedServices(
@@ -192,13 +213,14 @@ def _clip_fields(message: Message, *fields: str) -> None:
         setattr(message, field, clip(getattr(message, field), _MAX_TEXT))
 
 
-def _attach_allocation(status: status_pb2.Status, allocation: core_pb2.Allocation) -> None:
+def _attach_allocation(status: status_pb2.Status, allocation: AnyAllocation) -> None:
     """Adds an allocation. Excluded services become a count; other long parts are left out one by one, and named."""
-    kept = core_pb2.Allocation()
+    kept: Any = type(allocation)()
     kept.CopyFrom(allocation)
-    if kept.excluded_services:
+    if isinstance(kept, core_pb2.Allocation) and kept.excluded_services:
         _attach(status, error_reason_pb2.ExcludedServices(omitted_count=len(kept.excluded_services)))
         del kept.excluded_services[:]
+    text = "message" if isinstance(kept, core_pb2.Allocation) else "description"
     present = {field.name for field, _ in kept.ListFields()}
     left_out: list[str] = []
     for field in _EXPENDABLE:
@@ -207,5 +229,5 @@ def _attach_allocation(status: status_pb2.Status, allocation: core_pb2.Allocatio
         if field in present:
             kept.ClearField(field)
             left_out.append(field)
-            kept.message = f"Left out, since it is too long: {', '.join(left_out)}."
+            setattr(kept, text, f"Left out, since it is too long: {', '.join(left_out)}.")
     _attach(status, kept)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PREFIX = "ALLOCATION_GATEWAY_"
 CONFIG_FILE = "config_file"
+API_NAMES = ("ship", "consignments")
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -56,6 +57,21 @@ PositiveSeconds = Annotated[float, Meta(gt=0, le=86400)]
 def described(text: str) -> Meta:
     """Attaches the documentation of a setting to its type."""
     return Meta(description=text)
+
+
+class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings that every API has, under the names that they have in Settings after the API's prefix."""
+
+    base_url: str
+    api_key: Secret
+    api_key_file: Path | None
+    api_version: str
+    timeout: float
+    connect_timeout: float
+    max_connections: int
+    max_answer_bytes: int
+    routes: dict[str, str]
+    disabled_operations: tuple[str, ...]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,22 +189,63 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Literal["array", "object"],
         described("Whether `capabilities` is sent as a JSON array or as one object."),
     ] = "array"
+    consignments_base_url: Annotated[str, described("Where the Consignments API is.")] = "https://api.electioapp.com"
+    consignments_api_key: Annotated[Secret, described("The key of the Consignments API.")] = Secret("")
+    consignments_api_key_file: Annotated[
+        Path | None,
+        described("A file that holds the key of the Consignments API, instead of `CONSIGNMENTS_API_KEY`."),
+    ] = None
+    consignments_api_version: Annotated[str, described("The value of the header `electio-api-version`.")] = "1.1"
+    consignments_timeout: Annotated[
+        PositiveSeconds,
+        described("Seconds that one request to the Consignments API may take, even if its caller has gone."),
+    ] = 30.0
+    consignments_connect_timeout: Annotated[
+        PositiveSeconds, described("Seconds that connecting to the Consignments API may take.")
+    ] = 5.0
+    consignments_max_connections: Annotated[
+        Count,
+        described("Connections to the Consignments API at once. Further requests wait for one, within their deadline."),
+    ] = 512
+    consignments_max_answer_bytes: Annotated[
+        Count, described("The largest answer of the Consignments API that is read, in bytes after decompression.")
+    ] = 16_777_216
+    consignments_routes: Annotated[
+        dict[str, str],
+        described("As `SHIP_ROUTES`. No operation of the Consignments API has several spellings so far."),
+    ] = {}
+    consignments_disabled_operations: Annotated[
+        tuple[str, ...],
+        described(
+            "Operations that are switched off, by the name of their rpc. In the environment: separated by commas."
+        ),
+    ] = ()
+    consignments_max_references: Annotated[
+        Count, described("How many consignments a bulk call may name. Upstream documents no limit of its own.")
+    ] = 100
     sandbox_port: Annotated[Port, described("The port of the sandbox that `serve --sandbox` starts.")] = 8080
 
-    def ship_key(self) -> Secret:
-        """Returns the key of the Ship API, empty if none is configured.
+    def api(self, name: str) -> ApiSettings:
+        """Returns what is configured for one API: `ship` or `consignments`."""
+        fields = ApiSettings.__struct_fields__
+        return ApiSettings(**{field: getattr(self, f"{name}_{field}") for field in fields})
+
+    def key(self, name: str) -> Secret:
+        """Returns the key of an API, empty if it is not configured.
 
         Raises:
             ConfigurationError: The key file cannot be read, or is empty.
         """
-        if self.ship_api_key_file is None:
-            return self.ship_api_key
+        api = self.api(name)
+        if api.api_key_file is None:
+            return api.api_key
+        where = variable(f"{name}_api_key_file")
         try:
-            text = self.ship_api_key_file.read_text().strip()
+            text = api.api_key_file.read_text().strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"{variable('ship_api_key_file')}: cannot be read: {error}") from error
+            raise ConfigurationError(f"{where}: cannot be read: {error}") from error
         if not text:
-            raise ConfigurationError(f"{variable('ship_api_key_file')}: the file is empty")
+            raise ConfigurationError(f"{where}: the file is empty")
         return Secret(text)
 
 
@@ -279,7 +336,7 @@ def _rule(error: msgspec.ValidationError) -> str:
 
 def _check(settings: Settings) -> None:
     _check_tls(settings)
-    _check_ship(settings)
+    _check_apis(settings)
 
 
 def _check_tls(settings: Settings) -> None:
@@ -296,17 +353,28 @@ def _check_tls(settings: Settings) -> None:
         )
 
 
-def _check_ship(settings: Settings) -> None:
-    if settings.ship_api_key and settings.ship_api_key_file is not None:
-        raise ConfigurationError(f"{variable('ship_api_key')}: is set together with {variable('ship_api_key_file')}")
-    key = settings.ship_key()
-    if not key:
-        raise ConfigurationError(f"{variable('ship_api_key')}: is required (or {variable('ship_api_key_file')})")
-    if not key.reveal().isascii() or not key.reveal().isprintable():
-        raise ConfigurationError(f"{variable('ship_api_key')}: holds characters that cannot be sent in a header")
-    if not settings.ship_api_version.isascii() or not settings.ship_api_version.isprintable():
-        raise ConfigurationError(f"{variable('ship_api_version')}: holds characters that cannot be sent in a header")
-    check_base_url(variable("ship_base_url"), settings.ship_base_url, allow_plaintext=settings.allow_plaintext)
+def _check_apis(settings: Settings) -> None:
+    configured = [_check_api(settings, name) for name in API_NAMES]
+    if not any(configured):
+        raise ConfigurationError(
+            f"{variable('ship_api_key')}: is required (or {variable('ship_api_key_file')}), "
+            f"unless {variable('consignments_api_key')} is set"
+        )
+
+
+def _check_api(settings: Settings, name: str) -> bool:
+    """Checks the settings of an API. Returns whether it is configured, which it is if its key is."""
+    api = settings.api(name)
+    where = variable(f"{name}_api_key")
+    if api.api_key and api.api_key_file is not None:
+        raise ConfigurationError(f"{where}: is set together with {variable(f'{name}_api_key_file')}")
+    key = settings.key(name)
+    if not key.reveal().isascii() or (key and not key.reveal().isprintable()):
+        raise ConfigurationError(f"{where}: holds characters that cannot be sent in a header")
+    if not api.api_version.isascii() or not api.api_version.isprintable():
+        raise ConfigurationError(f"{variable(f'{name}_api_version')}: holds characters that cannot be sent in a header")
+    check_base_url(variable(f"{name}_base_url"), api.base_url, allow_plaintext=settings.allow_plaintext)
+    return bool(key)
 
 
 def check_base_url(where: str, url: str, *, allow_plaintext: bool) -> None:

@@ -316,3 +316,13 @@ def test_the_notes_warn_of_the_sandbox_and_of_plaintext(helm: Helm) -> None:
     dry_run = ("install", NAME, str(CHART), "--dry-run=client")
     assert helm(*dry_run, SANDBOX).stdout.count("WARNING") == 2
     assert helm(*dry_run, *SHIP).stdout.count("WARNING") == 0
+
+
+def test_the_consignments_api_is_served_with_a_key_of_its_own(helm: Helm) -> None:
+    rendered = helm.render("--set=settings.allow_plaintext=true,consignments.apiKeySecret.name=other")
+    assert rendered.environment["ALLOCATION_GATEWAY_CONSIGNMENTS_API_KEY_FILE"] == (
+        "/etc/allocation-gateway/consignments/api-key"
+    )
+    assert "ALLOCATION_GATEWAY_SHIP_API_KEY_FILE" not in rendered.environment
+    both = helm.render(*SHIP, "--set=consignments.apiKeySecret.name=other")
+    assert {"ship", "consignments"} <= {mount["name"] for mount in both.container["volumeMounts"]}

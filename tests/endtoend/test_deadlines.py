@@ -111,7 +111,7 @@ def test_expired_write_is_of_unknown_outcome_and_goes_on(front: Front) -> None:
     assert (told.code, told.reason) == (grpc.StatusCode.UNKNOWN, "OUTCOME_UNKNOWN")
     assert told.metadata["effect"] == "unknown"
     assert told.detail(error_details_pb2.RetryInfo) is not None
-    detached = front.gateway.wait_for("write_detached", rpc="AllocateShipment", shipment=SHIPMENT)
+    detached = front.gateway.wait_for("write_detached", rpc="AllocateShipment", reference=SHIPMENT)
     assert not release.gone.wait(0.2)
     release.set()
     done = front.gateway.wait_for("detached_write_done")

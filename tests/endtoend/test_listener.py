@@ -14,6 +14,7 @@ from allocation.v1 import shipment_allocation_service_pb2 as pb
 from allocation_gateway import settings as configuration
 from allocation_gateway.groups import ServiceGroups
 from allocation_gateway.operations import table
+from allocation_gateway.operations.model import Api
 from allocation_gateway.policy.admission import Admission
 from allocation_gateway.policy.patience import Writes
 from allocation_gateway.rpc.handler import Gateway, Handler
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from support.front import Front
 
 SERVING: Final = health_pb2.HealthCheckResponse.SERVING
+SERVICES: Final = {row.service for row in table.OPERATIONS}
 STANDARD: Final = {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
 
 
@@ -123,20 +125,20 @@ def test_metadata_that_is_too_large_is_refused(front: Front) -> None:
 
 
 def raw(front: Front, method: str, data: bytes) -> Any:
-    call: Any = front.channel.unary_unary(f"/{SERVICE}/{method}")
+    call: Any = front.channel.unary_unary(f"/{method}")
     return call(data, timeout=LONG)
 
 
 @pytest.mark.parametrize("operation", table.OPERATIONS, ids=lambda operation: operation.name)
 def test_bytes_that_are_no_message_are_an_invalid_request(front: Front, operation: Any) -> None:
     front.upstream.forget()
-    told = failure(lambda: raw(front, operation.name, b"\xff\xff\xff"))
+    told = failure(lambda: raw(front, operation.full_name, b"\xff\xff\xff"))
     assert (told.code, told.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
     assert front.upstream.received.empty()
 
 
 def test_text_that_is_not_utf8_is_an_invalid_request(front: Front) -> None:
-    told = failure(lambda: raw(front, "GetShipmentAllocation", b"\x0a\x02\xc3\x28"))
+    told = failure(lambda: raw(front, f"{SERVICE}/GetShipmentAllocation", b"\x0a\x02\xc3\x28"))
     assert (told.code, told.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
 
 
@@ -158,9 +160,11 @@ def test_unknown_method_is_unimplemented(front: Front, method: str) -> None:
 
 def test_reflection_lists_the_services_and_describes_them(front: Front) -> None:
     reflection = ProtoReflectionDescriptorDatabase(front.channel)
-    assert set(reflection.get_services()) == {SERVICE, *STANDARD}
-    described = reflection.FindFileContainingSymbol(SERVICE)
-    assert {method.name for method in described.service[0].method} == {row.name for row in table.OPERATIONS}
+    assert set(reflection.get_services()) == {*SERVICES, *STANDARD}
+    for service in SERVICES:
+        described = reflection.FindFileContainingSymbol(service)
+        rows = {row.name for row in table.OPERATIONS if row.service == service}
+        assert {method.name for method in described.service[0].method} == rows
 
 
 def test_reflection_can_be_switched_off() -> None:
@@ -170,7 +174,7 @@ def test_reflection_can_be_switched_off() -> None:
         front.stub.GetShipmentAllocation(READ, timeout=LONG)
 
 
-@pytest.mark.parametrize("service", ["", SERVICE])
+@pytest.mark.parametrize("service", ["", *sorted(SERVICES)])
 def test_health_is_known_for_each_service(front: Front, service: str) -> None:
     assert check(front.channel, service) == SERVING
 
@@ -214,8 +218,10 @@ def test_text_of_a_defect_reaches_the_log_and_never_a_caller(capsys: pytest.Capt
     async def call(url: str) -> grpc.aio.AioRpcError:
         given = {"ALLOW_PLAINTEXT": "true", "SHIP_BASE_URL": url, "SHIP_API_KEY": KEY}
         settings = configuration.load({configuration.variable(name): value for name, value in given.items()})
-        upstream = Upstream(settings, settings.ship_key())
-        gateway = Gateway(settings, Telemetry(), ServiceGroups((), ttl=1.0, size=1), Admission(1), Writes(), upstream)
+        upstream = Upstream(settings, Api.SHIP, settings.key("ship"))
+        gateway = Gateway(
+            settings, Telemetry(), ServiceGroups((), ttl=1.0, size=1), Admission(1), Writes(), {Api.SHIP: upstream}
+        )
         handler = Handler(gateway, broken, next(iter(broken.routes.values())), enabled=True)
         server = grpc.aio.server()
         methods: dict[str, Any] = {row.name: grpc.unary_unary_rpc_method_handler(handler.handle)}

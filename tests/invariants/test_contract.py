@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from allocation.v1 import shipment_allocation_service_pb2 as pb
+from allocation.v1 import consignment_allocation_service_pb2, shipment_allocation_service_pb2
 from allocation.v1.error_reason_pb2 import ErrorReason
 from allocation_gateway.operations.table import OPERATIONS
 from allocation_gateway.operations.validation import RULES, rules_of
 from allocation_gateway.settings import markdown
-from allocation_gateway.upstream.failures import BY_CODE, BY_STATUS
+from allocation_gateway.upstream.failures import DIALECTS
+from allocation_gateway.upstream.verdicts import BY_STATUS
 from allocation_gateway.version import __version__
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from grpc import StatusCode
@@ -25,11 +26,15 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVER = ROOT / "server" / "allocation_gateway"
-SERVICES: tuple[ServiceDescriptor, ...] = tuple(pb.DESCRIPTOR.services_by_name.values())
+SERVICES: tuple[ServiceDescriptor, ...] = tuple(
+    service
+    for file in (shipment_allocation_service_pb2, consignment_allocation_service_pb2)
+    for service in file.DESCRIPTOR.services_by_name.values()
+)
 METHODS: tuple[MethodDescriptor, ...] = tuple(method for service in SERVICES for method in service.methods)
 REASONS = {name.removeprefix("ERROR_REASON_") for name, number in ErrorReason.items() if number}
 _REASON_ROW = re.compile(r"^\| ([A-Z_]+) \| `([A-Z_]+)` \|", re.MULTILINE)
-_JSON_ROW = re.compile(r"^\| (`[a-z_`, ]+) \| ([A-Z_]+) \| `([A-Z_]+)` \|$", re.MULTILINE)
+_JSON_ROW = re.compile(r"^\| (`[A-Za-z_`, ]+) \| ([A-Z_]+) \| `([A-Z_]+)` \|$", re.MULTILINE)
 _STATUS_ROW = re.compile(r"^\| (\d{3}[^|]*) \| ([A-Z_]+) \| `([A-Z_]+)` \|$", re.MULTILINE)
 _METHOD_FIELD, _SERVICE_FIELD = 2, 6
 
@@ -82,7 +87,7 @@ def test_every_row_takes_the_request_and_gives_the_response_of_its_rpc() -> None
 
 
 def test_every_field_of_every_request_has_a_rule_and_every_rule_a_field() -> None:
-    used = {field for operation in OPERATIONS for field, _ in rules_of(operation.request)}
+    used = {rule.field for operation in OPERATIONS for rule in rules_of(operation.request)}
     assert used == set(RULES)
 
 
@@ -127,10 +132,11 @@ def test_every_documented_code_is_a_grpc_code() -> None:
 def test_the_error_document_has_the_row_of_every_json_code() -> None:
     rows: dict[str, tuple[str, str]] = {}
     for codes, status, reason in _JSON_ROW.findall(errors_document()):
-        rows.update(dict.fromkeys(re.findall(r"`([a-z_]+)`", codes), (status, reason)))
+        rows.update(dict.fromkeys(re.findall(r"`([A-Za-z_]+)`", codes), (status, reason)))
     table = {
         code: (verdict.code.name, ErrorReason.Name(verdict.reason).removeprefix("ERROR_REASON_"))
-        for code, verdict in BY_CODE.items()
+        for dialect in DIALECTS.values()
+        for code, verdict in dialect.by_code.items()
     }
     assert rows == table
 

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
+from allocation.v1.consignment_allocation_service_pb2_grpc import ConsignmentAllocationServiceStub
 from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
-from conftest import KEY
+from conftest import CONSIGNMENTS_KEY, KEY
 from support.gateway import running_gateway
 
 if TYPE_CHECKING:
     from support.upstream import Upstream
 
 Configured = Callable[..., ShipmentAllocationServiceStub]
+ConfiguredConsignments = Callable[..., ConsignmentAllocationServiceStub]
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +33,28 @@ def configured(shared_upstream: Upstream) -> Iterator[Configured]:
                 gateway = stack.enter_context(running_gateway({**base, **settings}))
                 channel = stack.enter_context(grpc.insecure_channel(gateway.address))
                 stubs[wanted] = ShipmentAllocationServiceStub(channel)
+            return stubs[wanted]
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def configured_consignments(shared_upstream: Upstream) -> Iterator[ConfiguredConsignments]:
+    """The same with the Consignments API alone."""
+    stubs: dict[frozenset[tuple[str, str]], ConsignmentAllocationServiceStub] = {}
+    with ExitStack() as stack:
+
+        def start(**settings: str) -> ConsignmentAllocationServiceStub:
+            wanted = frozenset(settings.items())
+            if wanted not in stubs:
+                base = {
+                    "ALLOW_PLAINTEXT": "true",
+                    "CONSIGNMENTS_BASE_URL": f"http://127.0.0.1:{shared_upstream.port}",
+                    "CONSIGNMENTS_API_KEY": CONSIGNMENTS_KEY,
+                }
+                gateway = stack.enter_context(running_gateway({**base, **settings}))
+                channel = stack.enter_context(grpc.insecure_channel(gateway.address))
+                stubs[wanted] = ConsignmentAllocationServiceStub(channel)
             return stubs[wanted]
 
         yield start

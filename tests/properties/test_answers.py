@@ -2,63 +2,44 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 import httpx
 import pytest
-from allocation.v1 import core_pb2, error_reason_pb2
+from allocation.v1 import core_pb2
 from allocation.v1 import shipment_allocation_service_pb2 as pb
-from allocation_gateway import errors
 from allocation_gateway.errors import GatewayError
-from allocation_gateway.operations.table import OPERATIONS
+from allocation_gateway.operations import ship
 from allocation_gateway.upstream import reply
 from allocation_gateway.upstream.http import Answer
-from google.rpc import error_details_pb2
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from mapping.table import BULKS, GOLDEN, REQUESTS, SHIPMENTS, SINGLES, WRITES, answer, expected, response, same
+from properties.answers import (
+    EFFECTS,
+    HEADERS,
+    REASONS,
+    REPLACEMENTS,
+    STATUS,
+    STATUSES,
+    TELLTALES,
+    check_error,
+    mutated,
+    places,
+    trailers,
+)
 from support.status import Failure, failure_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
     from allocation_gateway.operations.model import Operation
     from google.protobuf.message import Message
     from support.upstream import Upstream
 
-BY_NAME: Final = {operation.name: operation for operation in OPERATIONS}
-REASONS: Final = frozenset(name.removeprefix("ERROR_REASON_") for name, _ in error_reason_pb2.ErrorReason.items()) - {
-    "UNSPECIFIED",
-    "GATEWAY_DEFECT",
-}
-EFFECTS: Final = frozenset({"none", "made", "unknown"})
-SUCCESSES: Final = (200, 201, 202, 207)
-STATUSES: Final = (
-    *SUCCESSES,
-    *(204, 205, 206, 301, 304, 400, 401, 402, 403, 404, 405, 406, 407, 409, 410, 418, 422, 429),
-    *(500, 501, 502, 503, 504, 505, 520, 521, 522, 530, 531, 599, 600, 999),
-)
-# What exceptions of the libraries in use say, and what tracebacks hold.
-_TELLTALES: Final = (
-    "Traceback",
-    "Error:",
-    "Exception",
-    "malformed",
-    "codec can't",
-    "Input data",
-    "invalid literal",
-    "object has no attribute",
-    "NoneType",
-    "recursion",
-    ".py",
-    "msgspec",
-    "httpx",
-    "0x",
-)
+SHIP: Final = ship.ROWS
+BY_NAME: Final = {operation.name: operation for operation in SHIP}
 
 
 def outcome(operation: Operation, request: Message, received: Answer) -> Message | GatewayError:
@@ -66,31 +47,12 @@ def outcome(operation: Operation, request: Message, received: Answer) -> Message
     try:
         got = reply.read(operation, request, received)
     except GatewayError as error:
-        _check_error(operation, received, error)
+        check_error(operation, received, error)
         return error
     assert type(got) is getattr(pb, f"{operation.name}Response")
     assert type(got).FromString(got.SerializeToString()) == got
     _check_response(operation, request, got)
     return got
-
-
-def _check_error(operation: Operation, received: Answer, error: GatewayError) -> None:
-    status = error.status()
-    assert error.code is not grpc.StatusCode.OK
-    assert error.reason_name in REASONS
-    assert errors.wire_size(status) <= errors.TRAILER_BUDGET < 6_000
-    info = error_details_pb2.ErrorInfo()
-    assert status.details[0].Unpack(info), "the reason comes first"
-    assert info.reason == error.reason_name
-    assert info.metadata["upstream_status"] == str(received.status)
-    assert ("effect" in info.metadata) == operation.effect.writes
-    effect = info.metadata.get("effect", "none")
-    assert effect in EFFECTS
-    if effect == "made":
-        assert received.status in reply.SUCCESSES
-        assert "The operation was carried out." in status.message
-    # Of the message nothing is upstream's, whatever is in the details.
-    assert not any(telltale in status.message for telltale in _TELLTALES), status.message
 
 
 def _check_response(operation: Operation, request: Message, got: Any) -> None:
@@ -127,15 +89,7 @@ DOCUMENTS: Final = st.recursive(
     ),
     max_leaves=30,
 )
-HEADERS: Final = st.one_of(
-    st.just(""),
-    st.text(st.characters(codec="latin-1")),
-    st.sampled_from(["0", "120", "9" * 5_000, "-1", "1e9", "Wed, 21 Oct 2099 07:28:00 GMT"]),
-    st.sampled_from(["Wed, 21 Oct 0000 07:28:00 GMT", "Wed, 21 Oct 2099 07:28:00", "21 Oct 99999999999 7:28:00 GMT"]),
-    st.sampled_from(["Wed, 21 Oct 2099 07:28:00 +9999999999999999", "Wed, 21 Oct 9999 23:59:59 -2359"]),
-)
-OPERATION: Final = st.sampled_from(OPERATIONS)
-STATUS: Final = st.sampled_from(STATUSES) | st.integers(100, 999)
+OPERATION: Final = st.sampled_from(SHIP)
 
 
 @given(operation=OPERATION, status=STATUS, body=DOCUMENTS, retry_after=HEADERS)
@@ -163,7 +117,7 @@ def test_any_bytes_become_a_response_or_an_error(operation: Operation, status: i
     outcome(operation, REQUESTS[operation.name], Answer(status, {}, b"" if problem else body, problem))
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+@pytest.mark.parametrize("operation", SHIP, ids=lambda operation: operation.name)
 def test_every_operation_answers_every_status(operation: Operation) -> None:
     """With no body, with its golden one, and with an error that nobody knows."""
     for status in range(100, 1_000):
@@ -172,35 +126,6 @@ def test_every_operation_answers_every_status(operation: Operation) -> None:
 
 
 # Mutations of the golden answers
-
-
-DROPPED: Final = object()
-REPLACEMENTS: Final[tuple[Any, ...]] = (
-    DROPPED,
-    *(None, True, False, 0, -1, 2**63, 10**40, 0.5, 1e-10, "", "text", "0", "2020-01-01T00:00:00Z", "é" * 3_000),
-    *([], {}, [None], [[]], [{}], [0], ["a"], {"a": {}}, {"has_value": False}, {"reference": 0}),
-)
-
-
-def places(node: object, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Yields the path of every node below a document."""
-    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-    for key, value in items:
-        yield (*path, key)
-        yield from places(value, (*path, key))
-
-
-def mutated(document: Any, path: tuple[Any, ...], replacement: object) -> Any:
-    """Returns a document with one node replaced, or without it."""
-    changed = copy.deepcopy(document)
-    parent = changed
-    for key in path[:-1]:
-        parent = parent[key]
-    if replacement is DROPPED:
-        del parent[path[-1]]
-    else:
-        parent[path[-1]] = replacement
-    return changed
 
 
 def load(name: str) -> Any:
@@ -287,15 +212,6 @@ def test_a_golden_answer_without_a_change_is_the_golden_response() -> None:
 # Over the wire
 
 
-def trailers(error: Any) -> int:
-    """Returns the size of a failed call's trailers as HTTP/2 counts a list of headers, before base64 is undone."""
-    total = 0
-    for key, value in error.trailing_metadata():
-        size = -(-len(value) // 3) * 4 if key.endswith("-bin") else len(value)
-        total += len(key) + size + 32
-    return total + len("grpc-message") + 32 + 3 * len(error.details().encode())
-
-
 def over_the_wire(stub: ShipmentAllocationServiceStub, rpc: str) -> Message | Failure:
     """Makes a call, and checks that it ends in one of the two ways."""
     try:
@@ -307,7 +223,7 @@ def over_the_wire(stub: ShipmentAllocationServiceStub, rpc: str) -> Message | Fa
     found = failure_of(failed)
     assert found.reason in REASONS, found
     assert trailers(failed) < 6_000
-    assert not any(telltale in found.message for telltale in _TELLTALES), found.message
+    assert not any(telltale in found.message for telltale in TELLTALES), found.message
     assert (found.metadata.get("effect") in EFFECTS) == (rpc in WRITES)
     return found
 

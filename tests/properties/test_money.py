@@ -19,9 +19,9 @@ NUMBERS: Final = st.from_regex(r"-?(0|[1-9][0-9]{0,25})(\.[0-9]{1,25})?([eE][+-]
 LONGEST: Final = 1_000
 
 
-def read(text: str) -> tuple[money_pb2.Money | None, json.Defects]:
+def read(text: str) -> tuple[money_pb2.Money | None, json.Findings]:
     """Reads an amount as it stands in a body."""
-    defects = json.Defects()
+    defects = json.Findings()
     fields = money(json.decode(b'{"net":%s}' % text.encode()), "net", "price.", defects, "GBP")
     return (None if fields is None else money_pb2.Money(**fields)), defects
 
@@ -124,7 +124,7 @@ ANY_JSON: Final = st.recursive(
 @given(ANY_JSON)
 def test_what_is_no_number_is_no_money(value: Any) -> None:
     """A string with a number in it is not one either."""
-    defects = json.Defects()
+    defects = json.Findings()
     source = json.decode(json.encode({"net": value}))
 
     assert money(source, "net", "", defects, "GBP") is None
@@ -140,7 +140,7 @@ def test_what_is_no_number_is_no_money(value: Any) -> None:
 def test_a_decimal_has_the_value_and_the_digits_that_upstream_wrote(text: str) -> None:
     """A proportion such as 0.2000 keeps its scale."""
     assume(text != "-0")  # an integer, whose sign says nothing
-    defects = json.Defects()
+    defects = json.Findings()
 
     fields = decimal(json.decode(b'{"value":%s}' % text.encode()), "value", "", defects)
 
@@ -154,7 +154,7 @@ def test_a_decimal_has_the_value_and_the_digits_that_upstream_wrote(text: str) -
 @given(net=NUMBERS, gross=NUMBERS, tax=NUMBERS)
 def test_a_price_is_whole_or_absent(net: str, gross: str, tax: str) -> None:
     """If one of its amounts cannot be told, none is."""
-    defects = json.Defects()
+    defects = json.Findings()
     text = f'{{"net":{net},"gross":{gross},"taxes":[{{"amount":{tax}}}],"currency":"EUR"}}'
 
     price = nouns.price(json.decode(text.encode()), "price.", defects)

@@ -22,13 +22,21 @@ def test_the_demo_prints_the_line_that_the_readme_shows_and_can_be_repeated() ->
     assert GIST in (ROOT / "README.md").read_text()
 
 
-def test_the_first_call_in_the_readme_runs() -> None:
-    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert code is not None
+def test_the_calls_in_the_readme_run() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     with running_gateway({}, "--sandbox") as gateway:
-        text = code[1].replace("127.0.0.1:50051", gateway.address)
-        result = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
-    assert result.stdout.startswith('Lineten currency_code: "GBP"\nunits: 2')
+        printed = [
+            subprocess.run(
+                [sys.executable, "-c", block.replace("127.0.0.1:50051", gateway.address)],
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+            for block in blocks
+        ]
+    shipment, consignment = printed
+    assert shipment.startswith('Lineten currency_code: "GBP"\nunits: 2')
+    assert consignment.startswith("Consignment EC-000-05B-MMA has been successfully allocated with ")
 
 
 def test_the_demo_says_in_one_line_what_is_missing() -> None:

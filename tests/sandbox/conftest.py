@@ -11,7 +11,8 @@ import httpx
 import pytest
 import pytest_asyncio
 from allocation_gateway.sandbox.clock import Clock
-from allocation_gateway.sandbox.server import Sandbox, SandboxOptions
+from allocation_gateway.sandbox.options import SandboxOptions
+from allocation_gateway.sandbox.server import Sandbox
 from sandbox.calling import NOW, Caller
 
 # Nothing here speaks TLS, and loading the certificates of the world takes longer than a test does.

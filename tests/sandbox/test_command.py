@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 from allocation_gateway.sandbox.command import add_arguments, options_from
-from allocation_gateway.sandbox.server import Sandbox, SandboxOptions
+from allocation_gateway.sandbox.options import SandboxOptions
+from allocation_gateway.sandbox.server import Sandbox
 from allocation_gateway.sandbox.ship.seed import numbered
 from sandbox.calling import HEADERS
 

@@ -10,7 +10,8 @@ import httpx
 import pytest
 import pytest_asyncio
 from allocation_gateway.sandbox.clock import Clock
-from allocation_gateway.sandbox.server import Sandbox, SandboxOptions
+from allocation_gateway.sandbox.options import SandboxOptions
+from allocation_gateway.sandbox.server import Sandbox
 from sandbox.calling import NOW
 from sandbox.conftest import NO_TLS
 from sandbox_consignments.calling import Caller

@@ -6,7 +6,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import grpc
-import httpx
 import pytest
 from allocation.v1 import core_pb2
 from allocation.v1 import shipment_allocation_service_pb2 as pb
@@ -14,11 +13,13 @@ from allocation.v1.error_reason_pb2 import ExcludedServices
 from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
 from allocation_gateway.demo import amount, summary
 from google.rpc import error_details_pb2
-from support.gateway import Gateway, running_gateway
 from support.status import failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from support.gateway import Gateway
+    from support.sandbox import Sandbox
 
 GOLDEN = "sp_00794403010635468411384028069888"
 BULK = [
@@ -31,38 +32,6 @@ SCHEDULED = "sp_01017652898121961272041674506240"
 DANGEROUS = f"sp_9{4:031d}"
 TOO_DANGEROUS = f"sp_9{5:031d}"
 TIMEOUT = 10.0
-
-
-class Sandbox:
-    """The sandbox's control paths."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-
-    def call(self, method: str, path: str, body: object = None) -> Any:
-        """Calls a control path and returns its JSON."""
-        answer = httpx.request(method, f"{self._url}/_sandbox/{path}", json=body, timeout=TIMEOUT, trust_env=False)
-        answer.raise_for_status()
-        return answer.json() if answer.content else None
-
-    def bookings(self, reference: str) -> tuple[int, int]:
-        """Returns how often a shipment was allocated and de-allocated, as the sandbox's journal has it."""
-        journal = self.call("GET", f"journal?reference={reference}")
-        return journal["allocations"], journal["deallocations"]
-
-
-@pytest.fixture(scope="module")
-def gateway() -> Iterator[Gateway]:
-    with running_gateway({}, "--sandbox") as running:
-        yield running
-
-
-@pytest.fixture
-def sandbox(gateway: Gateway) -> Sandbox:
-    """The sandbox as it was seeded."""
-    control = Sandbox(gateway.sandbox_url)
-    control.call("POST", "reset")
-    return control
 
 
 @pytest.fixture

@@ -75,8 +75,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{/* What a schema cannot say: values that need or exclude each other. */}}
 {{- define "allocation-gateway.validate" -}}
-{{- if and (not .Values.sandbox.enabled) (not .Values.ship.apiKeySecret.name) -}}
-{{- fail "ship.apiKeySecret.name: is required: name an existing Secret with the key of the Ship API, or set sandbox.enabled" -}}
+{{- if not (or .Values.sandbox.enabled .Values.ship.apiKeySecret.name .Values.consignments.apiKeySecret.name) -}}
+{{- fail "ship.apiKeySecret.name: is required: name an existing Secret with the key of the Ship API, or one in consignments.apiKeySecret.name, or set sandbox.enabled" -}}
 {{- end -}}
 {{- if not (or .Values.tls.secretName .Values.sandbox.enabled .Values.settings.allow_plaintext) -}}
 {{- fail "tls.secretName: is required: name an existing Secret, or accept plaintext with settings.allow_plaintext=true" -}}

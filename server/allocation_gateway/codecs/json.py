@@ -27,12 +27,16 @@ class NotJsonError(Exception):
     """The bytes are not JSON. The text says why, without quoting them."""
 
 
-class Defects(list[str]):
-    """What of an answer is not as documented, one line each, with the path of the field.
+class Findings(list[str]):
+    """What a codec finds in an answer beside the message that it makes of it.
+
+    The items are what is not as documented, one line each, with the path of the field.
 
     Attributes:
-        fatal: False if the answer can be used without what is defective.
-        foreign: True if the answer speaks of another shipment than the one asked for.
+        fatal: False if the answer can be used without what is not as documented.
+        foreign: True if the answer speaks of something else than what was asked for.
+        made: True if the answer says that the operation was carried out.
+        refused: True if the answer says that the operation was not carried out, under a status that says nothing of it.
     """
 
     LIMIT: Final = 5
@@ -41,6 +45,8 @@ class Defects(list[str]):
         super().__init__()
         self.fatal = True
         self.foreign = False
+        self.made = False
+        self.refused = False
 
     def note(self, path: str, expected: str, value: object) -> None:
         """Notes that the value at a path is not what the documentation promises. The value itself is not quoted."""
@@ -89,80 +95,80 @@ def encode(value: object) -> bytes:
     return _encoder.encode(value)
 
 
-def string(source: Object, key: str, path: str, defects: Defects) -> str:
+def string(source: Object, key: str, path: str, findings: Findings) -> str:
     """Reads a string; empty if there is none."""
     value = source.get(key)
     if value.__class__ is str:
         return value
     if value is not None:
-        defects.note(f"{path}{key}", "a string", value)
+        findings.note(f"{path}{key}", "a string", value)
     return ""
 
 
-def required(source: Object, key: str, path: str, defects: Defects) -> str:
+def required(source: Object, key: str, path: str, findings: Findings) -> str:
     """Reads a string that the documentation promises; its absence is a defect, and so is one without a character."""
     value = source.get(key)
     if value.__class__ is str and value:
         return value
     if value == "":
-        defects.append(f"{path}{key}: is empty")
+        findings.append(f"{path}{key}: is empty")
     else:
-        defects.note(f"{path}{key}", "a string", value)
+        findings.note(f"{path}{key}", "a string", value)
     return ""
 
 
-def boolean(source: Object, key: str, path: str, defects: Defects) -> bool:
+def boolean(source: Object, key: str, path: str, findings: Findings) -> bool:
     """Reads a boolean; false if there is none."""
     value = source.get(key)
     if value is None or value.__class__ is bool:
         return bool(value)
-    defects.note(f"{path}{key}", "a boolean", value)
+    findings.note(f"{path}{key}", "a boolean", value)
     return False
 
 
-def strings(source: Object, key: str, path: str, defects: Defects) -> list[str]:
+def strings(source: Object, key: str, path: str, findings: Findings) -> list[str]:
     """Reads a list of strings; empty if there is none."""
     found = []
-    for item in array(source, key, path, defects):
+    for item in array(source, key, path, findings):
         if item.__class__ is str:
             found.append(item)
         else:
-            defects.note(f"{path}{key}[]", "a string", item)
+            findings.note(f"{path}{key}[]", "a string", item)
     return found
 
 
-def array(source: Object, key: str, path: str, defects: Defects) -> list[Any]:
+def array(source: Object, key: str, path: str, findings: Findings) -> list[Any]:
     """Reads an array; empty if there is none."""
     value = source.get(key)
     if value.__class__ is list:
         return value
     if value is not None:
-        defects.note(f"{path}{key}", "an array", value)
+        findings.note(f"{path}{key}", "an array", value)
     return []
 
 
 def child(
-    source: Object, key: str, path: str, defects: Defects, read: Callable[[Object, str, Defects], Object]
+    source: Object, key: str, path: str, findings: Findings, read: Callable[[Object, str, Findings], Object]
 ) -> Object | None:
     """Reads an object with a reader of its own; None if there is none."""
     value = source.get(key)
     if value.__class__ is dict:
-        return read(value, f"{path}{key}.", defects)
+        return read(value, f"{path}{key}.", findings)
     if value is not None:
-        defects.note(f"{path}{key}", "an object", value)
+        findings.note(f"{path}{key}", "an object", value)
     return None
 
 
 def children(
-    source: Object, key: str, path: str, defects: Defects, read: Callable[[Object, str, Defects], Object]
+    source: Object, key: str, path: str, findings: Findings, read: Callable[[Object, str, Findings], Object]
 ) -> list[Object]:
     """Reads an array of objects with a reader of its own; empty if there is none."""
     found = []
-    for item in array(source, key, path, defects):
+    for item in array(source, key, path, findings):
         if item.__class__ is dict:
-            found.append(read(item, f"{path}{key}[].", defects))
+            found.append(read(item, f"{path}{key}[].", findings))
         else:
-            defects.note(f"{path}{key}[]", "an object", item)
+            findings.note(f"{path}{key}[]", "an object", item)
     return found
 
 

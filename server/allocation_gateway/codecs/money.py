@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from allocation_gateway.codecs.json import Number, Object
 
 if TYPE_CHECKING:
-    from allocation_gateway.codecs.json import Defects
+    from allocation_gateway.codecs.json import Findings
 
 NANOS: Final = 1_000_000_000
 NANO_DIGITS: Final = 9
@@ -19,7 +19,7 @@ _UNIT_DIGITS: Final = 19
 _LONGEST: Final = 1000
 
 
-def money(source: Object, key: str, path: str, defects: Defects, currency: str) -> Object | None:
+def money(source: Object, key: str, path: str, findings: Findings, currency: str) -> Object | None:
     """Reads an amount as the fields of google.type.Money, or notes why it cannot be one exactly.
 
     An amount must be a JSON number with at most nine significant decimals, whose whole part fits an int64.
@@ -30,25 +30,25 @@ def money(source: Object, key: str, path: str, defects: Defects, currency: str) 
     elif value.__class__ is Number:
         exact = _split(value)
         if exact is None:
-            defects.append(f"{path}{key}: the number has more than nine decimals or is out of range")
+            findings.append(f"{path}{key}: the number has more than nine decimals or is out of range")
             return None
         units, nanos = exact
     else:
-        defects.note(f"{path}{key}", "a number", value)
+        findings.note(f"{path}{key}", "a number", value)
         return None
     if not MIN_UNITS <= units <= MAX_UNITS:
-        defects.append(f"{path}{key}: the number is out of range")
+        findings.append(f"{path}{key}: the number is out of range")
         return None
     return {"currency_code": currency, "units": units, "nanos": nanos}
 
 
-def decimal(source: Object, key: str, path: str, defects: Defects) -> Object | None:
+def decimal(source: Object, key: str, path: str, findings: Findings) -> Object | None:
     """Reads a number as the fields of google.type.Decimal, in the scale that upstream wrote; None if there is none."""
     value = source.get(key)
     if value.__class__ is Number or value.__class__ is int:
         return {"value": str(value)}
     if value is not None:
-        defects.note(f"{path}{key}", "a number", value)
+        findings.note(f"{path}{key}", "a number", value)
     return None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from allocation.v1 import core_pb2
 from allocation.v1 import shipment_allocation_service_pb2 as pb
@@ -16,7 +16,19 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from allocation_gateway.codecs.json import Defects, Object
+    from allocation_gateway.codecs.json import Findings, Object
+
+
+_NOT_MADE: Final = frozenset(
+    {
+        core_pb2.SHIPMENT_STATE_UNSPECIFIED,
+        core_pb2.SHIPMENT_STATE_UNALLOCATED,
+        core_pb2.SHIPMENT_STATE_ALLOCATING,
+        core_pb2.SHIPMENT_STATE_ALLOCATION_FAILED,
+        core_pb2.SHIPMENT_STATE_CANCELLED,
+        core_pb2.SHIPMENT_STATE_CANCELLING,
+    }
+)
 
 
 class NamesShipment(Protocol):
@@ -25,58 +37,62 @@ class NamesShipment(Protocol):
     shipment_reference: str
 
 
-def allocate_result(source: Object, path: str, defects: Defects) -> Object:
+def allocate_result(source: Object, path: str, findings: Findings) -> Object:
     """Reads an Allocation from an AllocateResult."""
-    state = required(source, "state", path, defects)
+    state = required(source, "state", path, findings)
     return {
-        "shipment_reference": required(source, "shipment_reference", path, defects),
+        "shipment_reference": required(source, "shipment_reference", path, findings),
         "state": nouns.STATES.get(state.lower(), 0),
         "state_text": state,
-        "price": nouns.price_below(source, "price", path, defects),
-        "carrier": json.child(source, "carrier", path, defects, nouns.carrier),
-        "tracking_details": json.child(source, "tracking_details", path, defects, nouns.tracking_details),
-        "excluded_services": json.children(source, "excluded_services", path, defects, nouns.excluded_service),
-        "shipping_date": dates(source, "shipping_date", path, defects),
-        "expected_delivery_date": dates(source, "expected_delivery_date", path, defects),
-        "links": nouns.links(source, path, defects),
-        "correlation_id": string(source, "correlation_id", path, defects),
-        "message": string(source, "message", path, defects),
-        "details": json.children(source, "details", path, defects, nouns.upstream_error),
-        "paperless_documents": nouns.paperless_documents(source, "paperless_documents", path, defects),
-        "applicable_documents": json.children(source, "applicable_documents", path, defects, nouns.applicable_document),
+        "price": nouns.price_below(source, "price", path, findings),
+        "carrier": json.child(source, "carrier", path, findings, nouns.carrier),
+        "tracking_details": json.child(source, "tracking_details", path, findings, nouns.tracking_details),
+        "excluded_services": json.children(source, "excluded_services", path, findings, nouns.excluded_service),
+        "shipping_date": dates(source, "shipping_date", path, findings),
+        "expected_delivery_date": dates(source, "expected_delivery_date", path, findings),
+        "links": nouns.links(source, path, findings),
+        "correlation_id": string(source, "correlation_id", path, findings),
+        "message": string(source, "message", path, findings),
+        "details": json.children(source, "details", path, findings, nouns.upstream_error),
+        "paperless_documents": nouns.paperless_documents(source, "paperless_documents", path, findings),
+        "applicable_documents": json.children(
+            source, "applicable_documents", path, findings, nouns.applicable_document
+        ),
     }
 
 
-def allocation(response: Callable[..., Message]) -> Callable[[NamesShipment, Any, Defects], Message]:
+def allocation(response: Callable[..., Message]) -> Callable[[NamesShipment, Any, Findings], Message]:
     """Makes the decoder of an rpc whose response holds the `allocation` of an AllocateResult."""
 
-    def decode(request: NamesShipment, body: object, defects: Defects) -> Message:
-        source = _object(body, defects)
-        fields = allocate_result(source, "", defects)
-        _check_reference(request, fields["shipment_reference"], "shipment_reference", defects)
+    def decode(request: NamesShipment, body: object, findings: Findings) -> Message:
+        source = _object(body, findings)
+        fields = allocate_result(source, "", findings)
+        _check_reference(request, fields["shipment_reference"], "shipment_reference", findings)
+        findings.made = fields["state"] not in _NOT_MADE
+        findings.refused = fields["state"] == core_pb2.SHIPMENT_STATE_ALLOCATION_FAILED
         return response(allocation=fields)
 
     return decode
 
 
 def shipment(
-    request: pb.GetShipmentAllocationRequest, body: object, defects: Defects
+    request: pb.GetShipmentAllocationRequest, body: object, findings: Findings
 ) -> pb.GetShipmentAllocationResponse:
     """Reads how a shipment stands, and its allocation if it has one, from a Shipment."""
-    source = _object(body, defects)
-    state = required(source, "state", "", defects)
-    reference = required(source, "reference", "", defects)
-    _check_reference(request, reference, "reference", defects)
+    source = _object(body, findings)
+    state = required(source, "state", "", findings)
+    reference = required(source, "reference", "", findings)
+    _check_reference(request, reference, "reference", findings)
     fields: Object = {
         "shipment_reference": reference,
         "state": nouns.STATES.get(state.lower(), 0),
         "state_text": state,
-        "shipping_date": dates(source, "shipping_date", "", defects),
-        "expected_delivery_date": dates(source, "expected_delivery_date", "", defects),
-        "links": nouns.links(source, "", defects),
-        "paperless_documents": nouns.paperless_documents(source, "paperless_documents", "", defects),
+        "shipping_date": dates(source, "shipping_date", "", findings),
+        "expected_delivery_date": dates(source, "expected_delivery_date", "", findings),
+        "links": nouns.links(source, "", findings),
+        "paperless_documents": nouns.paperless_documents(source, "paperless_documents", "", findings),
     }
-    made = json.child(source, "allocation", "", defects, _allocation_of_shipment)
+    made = json.child(source, "allocation", "", findings, _allocation_of_shipment)
     if made is not None:
         fields["links"] += made.pop("links")
         tracking = made.pop("tracking_references")
@@ -86,41 +102,42 @@ def shipment(
     return pb.GetShipmentAllocationResponse(allocation=core_pb2.Allocation(**fields))
 
 
-def _allocation_of_shipment(source: Object, path: str, defects: Defects) -> Object:
+def _allocation_of_shipment(source: Object, path: str, findings: Findings) -> Object:
     return {
-        "carrier": json.child(source, "carrier", path, defects, nouns.carrier),
-        "allocation_date": timestamp(source, "allocation_date", path, defects),
-        "price": nouns.price_below(source, "price", path, defects),
-        "tracking_details": json.child(source, "tracking_details", path, defects, nouns.tracking_details),
+        "carrier": json.child(source, "carrier", path, findings, nouns.carrier),
+        "allocation_date": timestamp(source, "allocation_date", path, findings),
+        "price": nouns.price_below(source, "price", path, findings),
+        "tracking_details": json.child(source, "tracking_details", path, findings, nouns.tracking_details),
         # The data contract of 2020 has a plain list where later ones have tracking_details.
-        "tracking_references": json.strings(source, "tracking_references", path, defects),
-        "links": nouns.links(source, path, defects),
+        "tracking_references": json.strings(source, "tracking_references", path, findings),
+        "links": nouns.links(source, path, findings),
     }
 
 
 def deallocation(
-    request: pb.DeallocateShipmentRequest, body: object, defects: Defects
+    request: pb.DeallocateShipmentRequest, body: object, findings: Findings
 ) -> pb.DeallocateShipmentResponse:
     """Reads a ResourceResult."""
-    source = _object(body, defects)
-    reference = required(source, "reference", "", defects)
-    _check_reference(request, reference, "reference", defects)
+    source = _object(body, findings)
+    reference = required(source, "reference", "", findings)
+    _check_reference(request, reference, "reference", findings)
+    findings.made = bool(reference)
     fields: Object = {
         "shipment_reference": reference,
-        "message": string(source, "message", "", defects),
-        "links": nouns.links(source, "", defects),
+        "message": string(source, "message", "", findings),
+        "links": nouns.links(source, "", findings),
     }
     return pb.DeallocateShipmentResponse(**fields)
 
 
-def _object(body: object, defects: Defects) -> Object:
+def _object(body: object, findings: Findings) -> Object:
     if isinstance(body, dict):
         return body
-    defects.note("body", "an object", body)
+    findings.note("body", "an object", body)
     return {}
 
 
-def _check_reference(request: NamesShipment, reference: str, path: str, defects: Defects) -> None:
+def _check_reference(request: NamesShipment, reference: str, path: str, findings: Findings) -> None:
     if reference and reference != request.shipment_reference:
-        defects.append(f"{path}: is not the shipment that was asked for")
-        defects.foreign = True
+        findings.append(f"{path}: is not the shipment that was asked for")
+        findings.foreign = True

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from allocation_gateway.codecs.json import Defects, Object
+    from allocation_gateway.codecs.json import Findings, Object
 
 
 class NamesShipments(Protocol):
@@ -31,22 +31,22 @@ def is_bulk_result(body: object) -> bool:
     return isinstance(body, dict) and any(isinstance(body.get(key), list) for key in ("queued", "rejected"))
 
 
-def bulk(response: Callable[..., Message]) -> Callable[[NamesShipments, Any, Defects], Message]:
+def bulk(response: Callable[..., Message]) -> Callable[[NamesShipments, Any, Findings], Message]:
     """Makes the decoder of a bulk rpc. The guides show an object, the OpenAPI documents an array: both are read."""
 
-    def decode(request: NamesShipments, body: object, defects: Defects) -> Message:
+    def decode(request: NamesShipments, body: object, findings: Findings) -> Message:
         if isinstance(body, list):
-            fields = _from_array(body, defects)
+            fields = _from_array(body, findings)
             mentioned: Iterable[str] = [item["shipment_reference"] for item in fields["allocations"]]
         elif is_bulk_result(body):
-            fields = _from_object(body, defects)  # type: ignore[arg-type]
+            fields = _from_object(body, findings)  # type: ignore[arg-type]
             rejected = [reference for item in fields["rejected"] for reference in item["references"]]
             mentioned = [*fields["queued"], *rejected]
         else:
-            defects.note("body", "an object with `queued` or `rejected`, or an array", body)
+            findings.note("body", "an object with `queued` or `rejected`, or an array", body)
             return response()
         # One bad item must not cost the others: what it does not say is unaccounted for.
-        defects.fatal = False
+        findings.fatal = False
         known = set(mentioned)
         fields["unaccounted"] = [reference for reference in request.shipments if reference not in known]
         return response(**fields)
@@ -54,37 +54,37 @@ def bulk(response: Callable[..., Message]) -> Callable[[NamesShipments, Any, Def
     return decode
 
 
-def _from_array(body: list[Any], defects: Defects) -> Object:
-    return {"allocations": json.children({"body": body}, "body", "", defects, allocate_result)}
+def _from_array(body: list[Any], findings: Findings) -> Object:
+    return {"allocations": json.children({"body": body}, "body", "", findings, allocate_result)}
 
 
-def _from_object(source: Object, defects: Defects) -> Object:
+def _from_object(source: Object, findings: Findings) -> Object:
     return {
-        "queued": json.strings(source, "queued", "", defects),
-        "rejected": json.children(source, "rejected", "", defects, _rejection),
-        "message": string(source, "message", "", defects),
-        "links": nouns.links(source, "", defects),
+        "queued": json.strings(source, "queued", "", findings),
+        "rejected": json.children(source, "rejected", "", findings, _rejection),
+        "message": string(source, "message", "", findings),
+        "links": nouns.links(source, "", findings),
     }
 
 
-def _rejection(source: Object, path: str, defects: Defects) -> Object:
+def _rejection(source: Object, path: str, findings: Findings) -> Object:
     return {
-        "code": string(source, "code", path, defects),
-        "message": string(source, "message", path, defects),
-        "references": json.strings(source, "references", path, defects),
+        "code": string(source, "code", path, findings),
+        "message": string(source, "message", path, findings),
+        "references": json.strings(source, "references", path, findings),
     }
 
 
 def filtered(
-    _: pb.AllocateShipmentsWithFiltersRequest, body: object, defects: Defects
+    _: pb.AllocateShipmentsWithFiltersRequest, body: object, findings: Findings
 ) -> pb.AllocateShipmentsWithFiltersResponse:
     """Reads an AllocateWithFiltersResult."""
     if not isinstance(body, dict):
-        defects.note("body", "an object", body)
+        findings.note("body", "an object", body)
         body = {}
     fields: Object = {
-        "reference": required(body, "reference", "", defects),
-        "shipments": json.children(body, "shipments", "", defects, nouns.link),
-        "message": string(body, "message", "", defects),
+        "reference": required(body, "reference", "", findings),
+        "shipments": json.children(body, "shipments", "", findings, nouns.link),
+        "message": string(body, "message", "", findings),
     }
     return pb.AllocateShipmentsWithFiltersResponse(**fields)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from allocation_gateway.codecs import json
 
 if TYPE_CHECKING:
-    from allocation_gateway.codecs.json import Defects, Object
+    from allocation_gateway.codecs.json import Findings, Object
 
 _DATE_TIME: Final = re.compile(
     r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d)(?:[.,](\d{1,20}))?([Zz]|[+-]\d\d(?::?\d\d)?)?", re.ASCII
@@ -22,31 +22,31 @@ _FIRST_SECOND: Final = -62_135_596_800  # 0001-01-01T00:00:00Z, the earliest Tim
 _LAST_SECOND: Final = 253_402_300_799  # 9999-12-31T23:59:59Z, the latest
 
 
-def timestamp(source: Object, key: str, path: str, defects: Defects) -> Object | None:
+def timestamp(source: Object, key: str, path: str, findings: Findings) -> Object | None:
     """Reads a date-time as the fields of a Timestamp, exact to the nanosecond; None if there is none."""
     text = source.get(key)
     if text is None:
         return None
     fields = _parse(text) if text.__class__ is str else None
     if fields is None:
-        defects.append(f"{path}{key}: expected a date-time in ISO 8601")
+        findings.append(f"{path}{key}: expected a date-time in ISO 8601")
     return fields
 
 
-def date_range(source: Object, path: str, defects: Defects) -> Object:
+def date_range(source: Object, path: str, findings: Findings) -> Object:
     """Reads a DateRange. One with `"has_value": false` has neither end."""
     return {
-        "start": timestamp(source, "start", path, defects),
-        "end": timestamp(source, "end", path, defects),
+        "start": timestamp(source, "start", path, findings),
+        "end": timestamp(source, "end", path, findings),
     }
 
 
-def dates(source: Object, key: str, path: str, defects: Defects) -> Object | None:
+def dates(source: Object, key: str, path: str, findings: Findings) -> Object | None:
     """Reads a DateRange below a key; None if there is none, or it says that it has no value."""
     value = source.get(key)
     if value.__class__ is dict and value.get("has_value") is False:
         return None
-    return json.child(source, key, path, defects, date_range)
+    return json.child(source, key, path, findings, date_range)
 
 
 def _parse(text: str) -> Object | None:

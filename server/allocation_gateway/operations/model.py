@@ -13,19 +13,21 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from allocation_gateway.codecs.json import Defects, Object
+    from allocation_gateway.codecs.json import Findings, Object
     from allocation_gateway.settings import Settings
 
     Encode: TypeAlias = Callable[[Any, Settings], Object]
-    Decode: TypeAlias = Callable[[Any, Any, Defects], Message]
+    Decode: TypeAlias = Callable[[Any, Any, Findings], Message]
 
 _PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
+_CAPITAL: Final = re.compile(r"(?<!^)(?=[A-Z])")
 
 
 class Api(enum.Enum):
     """A REST API that the gateway stands in front of."""
 
     SHIP = "ship"
+    CONSIGNMENTS = "consignments"
 
 
 class Effect(enum.Enum):
@@ -39,18 +41,36 @@ class Effect(enum.Enum):
     """Shipments are queued to be booked: once sent, the call is never cut."""
     DEALLOCATE = "deallocate"
     """A booking is taken back: once sent, the call is never cut."""
+    DEALLOCATE_BULK = "deallocate_bulk"
+    """Bookings are taken back: once sent, the call is never cut."""
 
     @property
     def writes(self) -> bool:
         """True if the call changes something upstream."""
         return self is not Effect.READ
 
+    @property
+    def allocates(self) -> bool:
+        """True if the call books something."""
+        return self in {Effect.ALLOCATE, Effect.ALLOCATE_BULK}
+
+
+class FollowUp(enum.Enum):
+    """What is read after an answer that does not say enough by itself."""
+
+    CONSIGNMENT = "consignment"
+    """The consignment: where it stands after an answer without a body, or why it was refused."""
+    CONSIGNMENTS = "consignments"
+    """Every consignment that was refused: why."""
+    LABELS = "labels"
+    """The consignment, and its label if it was allocated before."""
+
 
 class Route:
     """A method and a path below the base URL, such as `PUT /shipments/{shipment_reference}/allocate`.
 
     The placeholders are fields of the request. Each becomes one path segment: every character that is not unreserved in
-    RFC 3986 is percent-encoded, a slash and a percent sign too.
+    RFC 3986 is percent-encoded, a slash and a percent sign too. An enum becomes its name without the prefix.
     """
 
     __slots__ = ("_fields", "_format", "method", "template")
@@ -61,9 +81,39 @@ class Route:
         self._fields = tuple(_PLACEHOLDER.findall(template))
         self._format = _PLACEHOLDER.sub("%s", template)
 
+    def of(self, request: Message) -> Route:
+        """Returns the route of a request: this one, whatever the request."""
+        del request
+        return self
+
     def path(self, request: Message) -> str:
         """Returns the path for a request, percent-encoded."""
-        return self._format % tuple(quote(getattr(request, field), safe="") for field in self._fields)
+        return self._format % tuple(_segment(request, field) for field in self._fields)
+
+
+class RouteByOneof(Route):
+    """Several routes, of which a oneof of the request chooses one by the name of its field; this one if it is unset."""
+
+    __slots__ = ("_oneof", "_others")
+
+    def __init__(self, method: str, template: str, oneof: str, **others: str) -> None:
+        super().__init__(method, template)
+        self._oneof = oneof
+        self._others = {field: Route(method, path) for field, path in others.items()}
+
+    def of(self, request: Message) -> Route:
+        """Returns the route that the request chooses."""
+        field = request.WhichOneof(self._oneof)
+        return self if field is None else self._others[field]
+
+
+def _segment(request: Message, field: str) -> str:
+    value = getattr(request, field)
+    kind = request.DESCRIPTOR.fields_by_name[field].enum_type
+    if kind is None:
+        return quote(value, safe="")
+    prefix = _CAPITAL.sub("_", kind.name).upper()
+    return str(kind.values_by_number[value].name.removeprefix(f"{prefix}_"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +128,12 @@ class Operation:
         effect: What it does there.
         routes: Its documented spellings by name. The first one is used unless the configuration names another.
         encode: Makes the JSON body; None if there is none.
-        decode: Makes the response from the request and the JSON of a successful answer, and notes defects.
+        decode: Makes the response from the request and the JSON of a successful answer, and tells what it finds.
+        bodiless: The successful statuses that may come without a body. Decoded is None then.
+        listing: The further statuses under which the body can still say what was queued and what was rejected.
+        sole_resource: The field of the request that names the only thing which upstream could not find; empty if
+            there are several.
+        follow_up: What is read after the answer, to complete it or to tell why it is a refusal.
     """
 
     name: str
@@ -89,6 +144,10 @@ class Operation:
     routes: Mapping[str, Route]
     encode: Encode | None
     decode: Decode
+    bodiless: frozenset[int] = frozenset()
+    listing: frozenset[int] = frozenset()
+    sole_resource: str = ""
+    follow_up: FollowUp | None = None
 
     @property
     def full_name(self) -> str:

@@ -24,8 +24,17 @@ if TYPE_CHECKING:
 _SERVICE: Final = pb.DESCRIPTOR.services_by_name["ShipmentAllocationService"].full_name
 
 
+# Sources disagree on the status of a bulk call of which shipments were rejected, up to all of them.
+_LISTING: Final = frozenset({404, 407, 521})
+
+
 def _row(
-    request: type[Message], effect: Effect, decode: Decode, encode: Encode | None = None, **routes: str
+    request: type[Message],
+    effect: Effect,
+    decode: Decode,
+    encode: Encode | None = None,
+    listing: frozenset[int] = frozenset(),
+    **routes: str,
 ) -> Operation:
     return Operation(
         name=request.DESCRIPTOR.name.removesuffix("Request"),
@@ -36,6 +45,7 @@ def _row(
         routes={name: Route(*line.split(" ", 1)) for name, line in routes.items()},
         encode=encode,
         decode=decode,
+        listing=listing,
     )
 
 
@@ -76,6 +86,7 @@ ROWS: Final = (
         Effect.ALLOCATE_BULK,
         bulk(pb.AllocateShipmentsResponse),
         ship_requests.shipments(),
+        _LISTING,
         allocate="PUT /shipments/allocate",
         allocation="PUT /shipments/allocation",
     ),
@@ -84,6 +95,7 @@ ROWS: Final = (
         Effect.ALLOCATE_BULK,
         bulk(pb.AllocateShipmentsWithServiceGroupResponse),
         ship_requests.shipments("service_group"),
+        _LISTING,
         allocate="PUT /shipments/allocate/service_group",
         allocation="PUT /shipments/allocation/service_group",
     ),
@@ -92,6 +104,7 @@ ROWS: Final = (
         Effect.ALLOCATE_BULK,
         bulk(pb.AllocateShipmentsWithCarrierServiceResponse),
         ship_requests.shipments("carrier_service_reference"),
+        _LISTING,
         allocate="PUT /shipments/allocate/service",
         allocation="PUT /shipments/allocation/service",
     ),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from allocation_gateway.operations import ship
+from allocation_gateway.operations import consignments, ship
+from allocation_gateway.operations.model import Api
 from allocation_gateway.settings import ConfigurationError, variable
 
 if TYPE_CHECKING:
@@ -13,39 +14,42 @@ if TYPE_CHECKING:
     from allocation_gateway.operations.model import Operation, Route
     from allocation_gateway.settings import Settings
 
-OPERATIONS: Final[tuple[Operation, ...]] = (*ship.ROWS,)
+OPERATIONS: Final[tuple[Operation, ...]] = (*ship.ROWS, *consignments.ROWS)
 
 
 def routes(settings: Settings) -> Mapping[str, Route]:
     """Returns the route of each operation by the operation's full name.
 
     Raises:
-        ConfigurationError: SHIP_ROUTES names an operation or a spelling that does not exist.
+        ConfigurationError: A setting names an operation or a spelling that does not exist.
     """
-    by_name = {operation.name: operation for operation in OPERATIONS}
-    for name, chosen in settings.ship_routes.items():
-        operation = by_name.get(name)
-        if operation is None:
-            raise ConfigurationError(f"{variable('ship_routes')}: there is no operation {name!r}")
-        if chosen not in operation.routes:
-            known = ", ".join(operation.routes)
-            raise ConfigurationError(f"{variable('ship_routes')}: {name} has no spelling {chosen!r}, only {known}")
-    return {operation.full_name: _route(operation, settings) for operation in OPERATIONS}
-
-
-def _route(operation: Operation, settings: Settings) -> Route:
-    chosen = settings.ship_routes.get(operation.name)
-    return operation.routes[chosen] if chosen is not None else next(iter(operation.routes.values()))
+    chosen = {operation.full_name: next(iter(operation.routes.values())) for operation in OPERATIONS}
+    for api in Api:
+        where = variable(f"{api.value}_routes")
+        for name, spelling in settings.api(api.value).routes.items():
+            operation = _named(name, api, where)
+            if spelling not in operation.routes:
+                known = ", ".join(operation.routes)
+                raise ConfigurationError(f"{where}: {name} has no spelling {spelling!r}, only {known}")
+            chosen[operation.full_name] = operation.routes[spelling]
+    return chosen
 
 
 def disabled(settings: Settings) -> frozenset[str]:
-    """Returns the names of the operations that are switched off.
+    """Returns the full names of the operations that are switched off.
 
     Raises:
-        ConfigurationError: SHIP_DISABLED_OPERATIONS names an operation that does not exist.
+        ConfigurationError: A setting names an operation that does not exist.
     """
-    names = {operation.name for operation in OPERATIONS}
-    for name in settings.ship_disabled_operations:
-        if name not in names:
-            raise ConfigurationError(f"{variable('ship_disabled_operations')}: there is no operation {name!r}")
-    return frozenset(settings.ship_disabled_operations)
+    return frozenset(
+        _named(name, api, variable(f"{api.value}_disabled_operations")).full_name
+        for api in Api
+        for name in settings.api(api.value).disabled_operations
+    )
+
+
+def _named(name: str, api: Api, where: str) -> Operation:
+    for operation in OPERATIONS:
+        if operation.name == name and operation.api is api:
+            return operation
+    raise ConfigurationError(f"{where}: there is no operation {name!r}")

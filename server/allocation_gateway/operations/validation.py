@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
+from allocation.v1 import consignment_allocation_service_pb2 as pb
 from allocation.v1 import core_pb2
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from allocation_gateway.settings import Settings
 
+_LABEL_FORMATS: Final = frozenset(pb.LabelFormat.values()) - {pb.LABEL_FORMAT_UNSPECIFIED}
 MAX_REFERENCE: Final = 255
 MAX_SHIPMENTS: Final = 100
 MAX_CAPABILITIES: Final = 10
@@ -32,6 +34,20 @@ class Violation(NamedTuple):
 Rule: TypeAlias = "Callable[[str, Any, Settings], Iterable[Violation]]"
 
 
+class FieldRule(NamedTuple):
+    """The rule of one field.
+
+    Attributes:
+        field: The name of the field.
+        rule: What it must be.
+        is_choice: True if it is a member of a oneof: unset, it is another member's turn.
+    """
+
+    field: str
+    rule: Rule
+    is_choice: bool
+
+
 def _text(field: str, value: str, limit: int) -> Iterator[Violation]:
     if not value:
         yield Violation(field, "must not be empty")
@@ -47,8 +63,9 @@ def _reference(field: str, value: str, _: Settings) -> Iterator[Violation]:
 
 
 def _references(field: str, values: Sequence[str], settings: Settings) -> Iterator[Violation]:
-    if not 1 <= len(values) <= MAX_SHIPMENTS:
-        yield Violation(field, f"must have 1 to {MAX_SHIPMENTS} references, not {len(values)}")
+    limit = settings.consignments_max_references if field == "consignments" else MAX_SHIPMENTS
+    if not 1 <= len(values) <= limit:
+        yield Violation(field, f"must have 1 to {limit} references, not {len(values)}")
     seen: set[str] = set()
     for index, value in enumerate(values):
         yield from _reference(f"{field}[{index}]", value, settings)
@@ -57,8 +74,13 @@ def _references(field: str, values: Sequence[str], settings: Settings) -> Iterat
         seen.add(value)
 
 
+def is_uuid(value: str) -> bool:
+    """Tells whether a text is a UUID in its usual form."""
+    return _UUID.fullmatch(value) is not None
+
+
 def _request_id(field: str, value: str, _: Settings) -> Iterator[Violation]:
-    if value and not _UUID.fullmatch(value):
+    if value and not is_uuid(value):
         yield Violation(field, "must be a UUID, such as 123e4567-e89b-42d3-a456-426614174000")
 
 
@@ -71,18 +93,30 @@ def _capabilities(field: str, values: Sequence[core_pb2.ServiceCapability], sett
         yield from _text(f"{field}[{index}].value", value.value, MAX_REFERENCE)
 
 
-def _filters(field: str, value: core_pb2.AllocationFilters, _: Settings) -> Iterator[Violation]:
+def _filters(field: str, value: core_pb2.AllocationFilters | pb.ConsignmentFilters, _: Settings) -> Iterator[Violation]:
     if value.direction not in {core_pb2.DIRECTION_INBOUND, core_pb2.DIRECTION_OUTBOUND}:
         yield Violation(f"{field}.direction", "must be DIRECTION_INBOUND or DIRECTION_OUTBOUND")
-    if len(value.tags) > MAX_TAGS:
-        yield Violation(f"{field}.tags", f"must have at most {MAX_TAGS}, not {len(value.tags)}")
-    for index, tag in enumerate(value.tags):
-        yield from _text(f"{field}.tags[{index}]", tag, MAX_TAG)
+    if isinstance(value, core_pb2.AllocationFilters):
+        yield from _tags(f"{field}.tags", value.tags)
+
+
+def _tags(field: str, values: Sequence[str]) -> Iterator[Violation]:
+    if len(values) > MAX_TAGS:
+        yield Violation(field, f"must have at most {MAX_TAGS}, not {len(values)}")
+    for index, tag in enumerate(values):
+        yield from _text(f"{field}[{index}]", tag, MAX_TAG)
+
+
+def _label_format(field: str, value: pb.LabelFormat.ValueType, _: Settings) -> Iterator[Violation]:
+    if value not in _LABEL_FORMATS:
+        yield Violation(field, "must be a LabelFormat")
 
 
 RULES: Final[Mapping[str, Rule]] = {
     "shipment_reference": _reference,
     "shipments": _references,
+    "consignment_reference": _reference,
+    "consignments": _references,
     "request_id": _request_id,
     "service_group": _reference,
     "carrier_service_reference": _reference,
@@ -90,14 +124,23 @@ RULES: Final[Mapping[str, Rule]] = {
     "quote_reference": _reference,
     "capabilities": _capabilities,
     "filters": _filters,
+    "label_format": _label_format,
 }
 
 
-def rules_of(request: type[Message]) -> tuple[tuple[str, Rule], ...]:
+def rules_of(request: type[Message]) -> tuple[FieldRule, ...]:
     """Returns the rules of a request message, in the order of its fields. A field without a rule is a KeyError."""
-    return tuple((field.name, RULES[field.name]) for field in request.DESCRIPTOR.fields)
+    return tuple(
+        FieldRule(field.name, RULES[field.name], field.containing_oneof is not None and field.has_presence)
+        for field in request.DESCRIPTOR.fields
+    )
 
 
-def violations(request: Message, rules: Iterable[tuple[str, Rule]], settings: Settings) -> list[Violation]:
+def violations(request: Message, rules: Iterable[FieldRule], settings: Settings) -> list[Violation]:
     """Returns everything that is wrong with a request."""
-    return [violation for field, rule in rules for violation in rule(field, getattr(request, field), settings)]
+    return [
+        violation
+        for field, rule, is_choice in rules
+        if not is_choice or request.HasField(field)
+        for violation in rule(field, getattr(request, field), settings)
+    ]

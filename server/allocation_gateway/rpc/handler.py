@@ -15,17 +15,20 @@ from grpc import StatusCode
 from allocation_gateway import errors
 from allocation_gateway.errors import DETAILS_KEY, GatewayError
 from allocation_gateway.operations.model import Effect
-from allocation_gateway.operations.validation import rules_of, violations
+from allocation_gateway.operations.validation import is_uuid, rules_of, violations
 from allocation_gateway.policy import patience
 from allocation_gateway.telemetry.observation import is_server_error
+from allocation_gateway.upstream.client import Exchange
 from allocation_gateway.upstream.http import Attempt
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import grpc
     from google.protobuf.message import Message
 
     from allocation_gateway.groups import ServiceGroups
-    from allocation_gateway.operations.model import Operation, Route
+    from allocation_gateway.operations.model import Api, Operation, Route
     from allocation_gateway.policy.admission import Admission
     from allocation_gateway.policy.patience import Writes
     from allocation_gateway.settings import Settings
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 
     Context: TypeAlias = grpc.aio.ServicerContext[bytes, bytes]
 
+_REFERENCES: Final = ("shipment_reference", "consignment_reference")
 REQUEST_ID_KEY: Final = "allocation-request-id"
 _log = structlog.get_logger()
 
@@ -48,7 +52,7 @@ class Gateway:
     groups: ServiceGroups
     admission: Admission
     writes: Writes
-    upstream: Upstream
+    upstreams: Mapping[Api, Upstream]
 
 
 class Handler:
@@ -62,7 +66,8 @@ class Handler:
         self._rules = rules_of(operation.request)
         fields = operation.request.DESCRIPTOR.fields_by_name
         self._names_group = "service_group" in fields
-        self._reference = next((name for name in ("shipment_reference",) if name in fields), None)
+        self._reference = next((name for name in _REFERENCES if name in fields), None)
+        self._upstream = gateway.upstreams.get(operation.api)
 
     async def handle(self, data: bytes, context: Context) -> bytes:
         """Answers a call.
@@ -100,15 +105,17 @@ class Handler:
             await self._name(request, context, fields)
         self._check(request)
         if self._reference is not None:
-            fields["shipment"] = getattr(request, self._reference)
-        if self._names_group:
-            request.service_group = self._gateway.groups.resolve(request.service_group)
+            fields["reference"] = getattr(request, self._reference)
+        upstream = self._configured()
+        if self._names_group and request.service_group:
+            request.service_group = self._gateway.groups.resolve(self._operation.api, request.service_group)
         settings = self._gateway.settings
         seconds = patience.seconds_to_wait(
             context.time_remaining(), settings.default_deadline, settings.deadline_margin
         )
         attempt = Attempt()
-        work = self._work(request, attempt, observation)
+        deadline = asyncio.get_running_loop().time() + seconds
+        work = self._work(upstream, request, Exchange(attempt, observation, deadline))
         if not self._operation.effect.writes:
             return await patience.read(work, seconds)
         return await self._gateway.writes.carry_out(work, attempt, seconds, lambda task: self._detach(task, fields))
@@ -123,9 +130,9 @@ class Handler:
         """Tells the caller the id of the request before anything is sent, so that it knows it whatever comes."""
         if not request.request_id:
             request.request_id = str(uuid.uuid4())
-        elif not (request.request_id.isascii() and request.request_id.isprintable()):
-            return  # not a UUID, and not to be had in metadata: the check that follows refuses it
-        fields["request_id"] = errors.clip(request.request_id, 64)
+        elif not is_uuid(request.request_id):
+            return  # the check that follows refuses it, and it need not even be text that metadata can hold
+        fields["request_id"] = request.request_id
         await context.send_initial_metadata(((REQUEST_ID_KEY, fields["request_id"]),))
 
     def _check(self, request: Message) -> None:
@@ -142,12 +149,22 @@ class Handler:
     def _no_effect(self) -> dict[str, str]:
         return {"effect": "none"} if self._operation.effect.writes else {}
 
-    async def _work(self, request: Any, attempt: Attempt, observation: CallObservation) -> Message:
+    def _configured(self) -> Upstream:
+        if self._upstream is None:
+            raise GatewayError(
+                StatusCode.FAILED_PRECONDITION,
+                ErrorReason.ERROR_REASON_API_NOT_CONFIGURED,
+                f"The API that this rpc needs, {self._operation.api.value}, is not configured in this gateway.",
+                metadata=self._no_effect(),
+            )
+        return self._upstream
+
+    async def _work(self, upstream: Upstream, request: Any, exchange: Exchange) -> Message:
         """Calls upstream, and learns from what worked. It goes on to its end even if its caller has gone."""
-        response = await self._gateway.upstream.call(self._operation, self._route, request, attempt, observation)
-        # That shipments were queued with a group proves nothing: upstream may yet find that it does not exist.
-        if self._names_group and self._operation.effect is Effect.ALLOCATE:
-            self._gateway.groups.observe(request.service_group)
+        response = await upstream.call(self._operation, self._route, request, exchange)
+        # What a bulk call says of a group proves nothing: Ship may yet find, when it allocates, that it does not exist.
+        if self._names_group and self._operation.effect is Effect.ALLOCATE and request.service_group:
+            self._gateway.groups.observe(self._operation.api, request.service_group)
         return response
 
     def _detach(self, task: asyncio.Task[Message], fields: dict[str, Any]) -> None:

@@ -105,7 +105,7 @@ def _add_operations(server: grpc.aio.Server, gateway: Gateway) -> tuple[str, ...
     routes, disabled = table.routes(gateway.settings), table.disabled(gateway.settings)
     services: dict[str, dict[str, Any]] = {}
     for operation in table.OPERATIONS:
-        handler = Handler(gateway, operation, routes[operation.full_name], enabled=operation.name not in disabled)
+        handler = Handler(gateway, operation, routes[operation.full_name], enabled=operation.full_name not in disabled)
         # Bytes in and out: the handler parses for itself, so that bytes that do not parse get an answer with details.
         services.setdefault(operation.service, {})[operation.name] = grpc.unary_unary_rpc_method_handler(handler.handle)
     server.add_generic_rpc_handlers(

@@ -8,7 +8,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from allocation_gateway.sandbox.server import Sandbox, SandboxOptions
+from allocation_gateway.sandbox.options import SandboxOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -74,6 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _serve(options: SandboxOptions) -> None:
+    # On demand: the gateway's own command line offers these options, and seldom runs what they are for.
+    from allocation_gateway.sandbox.server import Sandbox
+
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, _on_first_signal, stop)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from aiohttp import web
@@ -16,6 +15,7 @@ from allocation_gateway.sandbox.delivery import Delivery
 from allocation_gateway.sandbox.faults import FaultBook
 from allocation_gateway.sandbox.front import Front
 from allocation_gateway.sandbox.journal import Journal
+from allocation_gateway.sandbox.options import SandboxOptions
 from allocation_gateway.sandbox.ship.api import ShipApi
 from allocation_gateway.sandbox.traffic import Traffic
 
@@ -24,18 +24,6 @@ if TYPE_CHECKING:
 
 # Waits of faults end at once when the server stops; this is for answers that are being written.
 SHUTDOWN_SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class SandboxOptions:
-    """How to start. Port 0 takes any free port. `bulk_delay` is in seconds; `journal_events` bounds memory."""
-
-    host: str = "127.0.0.1"
-    port: int = 8080
-    api_key: str = "sandbox-key"
-    shipments: int = 0
-    bulk_delay: float = 0.05
-    journal_events: int = 200_000
 
 
 class Sandbox:

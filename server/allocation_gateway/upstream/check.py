@@ -7,32 +7,36 @@ from typing import TYPE_CHECKING, Final
 
 from allocation_gateway.codecs import json
 from allocation_gateway.settings import variable
-from allocation_gateway.upstream.failures import BY_CODE, BY_STATUS, codes_of
-from allocation_gateway.upstream.http import Attempt, NoAnswerError
+from allocation_gateway.upstream import verdicts
+from allocation_gateway.upstream.dialect import ErrorBody
+from allocation_gateway.upstream.failures import DIALECTS
+from allocation_gateway.upstream.http import NoAnswerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from allocation_gateway.operations.model import Api
     from allocation_gateway.upstream.client import Upstream
     from allocation_gateway.upstream.http import Answer
 
-# Well formed, and nobody's: reading it changes nothing, whatever comes back.
-_PATH: Final = "/shipments/sp_00000000000000000000000000000000"
-_VERSION: Final = frozenset({"version_header_error", "version_header_missing"})
+_OK: Final = 200
+_NOT_FOUND: Final = 404
+_CREDENTIALS: Final = frozenset({401, 403})
 
 
 async def problem(upstream: Upstream) -> str:
-    """Reads a shipment that does not exist. Returns what is wrong, naming the setting; empty if nothing is."""
+    """Reads something that does not exist. Returns what is wrong, naming the setting; empty if nothing is."""
+    name = upstream.api.value
     try:
-        answer = await upstream.get(_PATH, Attempt())
+        answer = await upstream.probe()
     except NoAnswerError as error:
         for cause in _causes(error):
             if isinstance(cause, ssl.SSLError):
-                return f"{variable('ship_base_url')}: TLS failed: {cause.reason or cause}"
-        return f"{variable('ship_base_url')}: {error}"
+                return f"{variable(f'{name}_base_url')}: TLS failed: {cause.reason or cause}"
+        return f"{variable(f'{name}_base_url')}: {error}"
     except TimeoutError:
-        return f"{variable('ship_base_url')}: there was no answer in time"
-    return _problem_of(answer)
+        return f"{variable(f'{name}_base_url')}: there was no answer in time"
+    return _problem_of(upstream.api, answer)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -42,17 +46,20 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__ or cause.__context__
 
 
-def _problem_of(answer: Answer) -> str:
+def _problem_of(api: Api, answer: Answer) -> str:
     try:
         body = json.decode(answer.body)
     except json.NotJsonError:
         body = None
-    codes = codes_of(body) if isinstance(body, dict) else []
-    if _VERSION.intersection(codes):
-        return f"{variable('ship_api_version')}: upstream does not accept the version"
-    verdicts = [BY_CODE[code] for code in codes if code in BY_CODE]
-    if BY_STATUS[401] in verdicts or answer.status in {401, 403}:
-        return f"{variable('ship_api_key')}: upstream does not accept the key (HTTP status {answer.status})"
-    if verdicts or (answer.status == 200 and isinstance(body, dict)):
+    dialect = DIALECTS[api]
+    error = dialect.error_body(body) if isinstance(body, dict) else ErrorBody()
+    codes = [*(complaint.code for complaint in error.complaints), error.code]
+    known = [dialect.by_code[code] for code in codes if code in dialect.by_code]
+    status = f"(HTTP status {answer.status})"
+    if verdicts.MISCONFIGURED in known:
+        return f"{variable(f'{api.value}_api_version')}: upstream does not accept the version {status}"
+    if verdicts.CREDENTIALS in known or answer.status in _CREDENTIALS:
+        return f"{variable(f'{api.value}_api_key')}: upstream does not accept the key {status}"
+    if known or (error.is_own and answer.status == _NOT_FOUND) or (answer.status == _OK and isinstance(body, dict)):
         return ""
-    return f"{variable('ship_base_url')}: what answers there is not the Ship API (HTTP status {answer.status})"
+    return f"{variable(f'{api.value}_base_url')}: what answers there is not the API {status}"

@@ -5,31 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from allocation.v1 import core_pb2
 
 from allocation_gateway.codecs import json
 from allocation_gateway.codecs.ship_bulk import is_bulk_result
-from allocation_gateway.operations.model import Effect
 from allocation_gateway.upstream import failures
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-    from allocation_gateway.errors import GatewayError
     from allocation_gateway.operations.model import Operation
     from allocation_gateway.upstream.http import Answer
 
 SUCCESSES: Final = frozenset({200, 201, 202, 207})
-# Statuses under which a bulk call can still answer with what it queued and rejected.
-BULK_SUCCESSES: Final = frozenset({404, 407, 521})
-_NOT_MADE: Final = frozenset(
-    {
-        core_pb2.SHIPMENT_STATE_UNSPECIFIED,
-        core_pb2.SHIPMENT_STATE_UNALLOCATED,
-        core_pb2.SHIPMENT_STATE_ALLOCATING,
-        core_pb2.SHIPMENT_STATE_ALLOCATION_FAILED,
-    }
-)
+# What stands for nothing in JSON is as good as nothing.
+_NO_BODY: Final = frozenset({b"", b"null"})
 _log = structlog.get_logger()
 
 
@@ -42,17 +31,24 @@ def read(operation: Operation, request: Message, answer: Answer) -> Message:
     body = _parse(answer)
     if not _succeeded(operation, answer.status, body):
         raise failures.failure(operation, request, answer, body)
-    if body is None:
+    if body is None and not _may_be_empty(operation, answer):
         problem = answer.problem or ("the body is empty" if not answer.body else "the body is not JSON")
         raise failures.broken(operation, answer, problem)
-    defects = json.Defects()
-    response = operation.decode(request, body, defects)
-    if operation.effect is Effect.ALLOCATE and _reports_failure(response):
-        raise failures.allocation_failed(operation, request, answer, body)
-    if defects:
-        if defects.fatal:
-            raise _defective(operation, answer, response, defects)
-        _log.warning("upstream_contract_broken", rpc=operation.name, defects=defects.summary())
+    findings = json.Findings()
+    response = operation.decode(request, body, findings)
+    if findings.refused:
+        raise failures.refused(operation, request, answer, body)
+    if findings and findings.fatal:
+        made = findings.made and not findings.foreign
+        raise failures.broken(
+            operation,
+            answer,
+            findings.summary(),
+            effect=failures.MADE if made else failures.UNKNOWN,
+            allocation=getattr(response, "allocation", None) if made else None,
+        )
+    if findings:
+        _log.warning("upstream_contract_broken", rpc=operation.name, findings=findings.summary())
     return response
 
 
@@ -66,27 +62,9 @@ def _parse(answer: Answer) -> Any:
         return None
 
 
+def _may_be_empty(operation: Operation, answer: Answer) -> bool:
+    return answer.status in operation.bodiless and not answer.problem and answer.body.strip() in _NO_BODY
+
+
 def _succeeded(operation: Operation, status: int, body: object) -> bool:
-    if status in SUCCESSES:
-        return True
-    return operation.effect is Effect.ALLOCATE_BULK and status in BULK_SUCCESSES and is_bulk_result(body)
-
-
-def _reports_failure(response: Any) -> bool:
-    return bool(response.allocation.state == core_pb2.SHIPMENT_STATE_ALLOCATION_FAILED)
-
-
-def _defective(
-    operation: Operation,
-    answer: Answer,
-    response: Any,
-    defects: json.Defects,
-) -> GatewayError:
-    """Returns the error for an answer with defects. It carries what could be read of an allocation that was made."""
-    if operation.effect is Effect.ALLOCATE and response.allocation.state not in _NOT_MADE and not defects.foreign:
-        return failures.broken(
-            operation, answer, defects.summary(), effect=failures.MADE, allocation=response.allocation
-        )
-    if operation.effect is Effect.DEALLOCATE and response.shipment_reference and not defects.foreign:
-        return failures.broken(operation, answer, defects.summary(), effect=failures.MADE)
-    return failures.broken(operation, answer, defects.summary())
+    return status in SUCCESSES or (status in operation.listing and is_bulk_result(body))

@@ -164,6 +164,9 @@ const (
 	//
 	// Sample: `{"reason": "GATEWAY_DEFECT", "domain": "allocation.v1"}`
 	ErrorReason_ERROR_REASON_GATEWAY_DEFECT ErrorReason = 24
+	// A consignment is allocated, and its label is not to be had. Not the reason of a status: it stands in a LabelError,
+	// beside the allocation.
+	ErrorReason_ERROR_REASON_LABEL_NOT_AVAILABLE ErrorReason = 25
 )
 
 // Enum value maps for ErrorReason.
@@ -194,6 +197,7 @@ var (
 		22: "ERROR_REASON_DEADLINE_EXCEEDED",
 		23: "ERROR_REASON_OUTCOME_UNKNOWN",
 		24: "ERROR_REASON_GATEWAY_DEFECT",
+		25: "ERROR_REASON_LABEL_NOT_AVAILABLE",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                   0,
@@ -221,6 +225,7 @@ var (
 		"ERROR_REASON_DEADLINE_EXCEEDED":             22,
 		"ERROR_REASON_OUTCOME_UNKNOWN":               23,
 		"ERROR_REASON_GATEWAY_DEFECT":                24,
+		"ERROR_REASON_LABEL_NOT_AVAILABLE":           25,
 	}
 )
 
@@ -313,7 +318,7 @@ const file_allocation_v1_error_reason_proto_rawDesc = "" +
 	" allocation/v1/error_reason.proto\x12\rallocation.v1\x1a\x18allocation/v1/core.proto\"\x84\x01\n" +
 	"\x10ExcludedServices\x12K\n" +
 	"\x11excluded_services\x18\x01 \x03(\v2\x1e.allocation.v1.ExcludedServiceR\x10excludedServices\x12#\n" +
-	"\romitted_count\x18\x02 \x01(\x05R\fomittedCount*\xbc\a\n" +
+	"\romitted_count\x18\x02 \x01(\x05R\fomittedCount*\xe2\a\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x12#\n" +
@@ -340,7 +345,8 @@ const file_allocation_v1_error_reason_proto_rawDesc = "" +
 	"\x1fERROR_REASON_GATEWAY_OVERLOADED\x10\x15\x12\"\n" +
 	"\x1eERROR_REASON_DEADLINE_EXCEEDED\x10\x16\x12 \n" +
 	"\x1cERROR_REASON_OUTCOME_UNKNOWN\x10\x17\x12\x1f\n" +
-	"\x1bERROR_REASON_GATEWAY_DEFECT\x10\x18B\x91\x01\n" +
+	"\x1bERROR_REASON_GATEWAY_DEFECT\x10\x18\x12$\n" +
+	" ERROR_REASON_LABEL_NOT_AVAILABLE\x10\x19B\x91\x01\n" +
 	"#com.allocationgateway.allocation.v1B\x10ErrorReasonProtoP\x01ZVgithub.com/allocation-gateway/allocation-gateway/clients/go/allocation/v1;allocationv1b\x06proto3"
 
 var (

@@ -182,6 +182,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     Sample: `{"reason": "GATEWAY_DEFECT", "domain": "allocation.v1"}`
     """
+    ERROR_REASON_LABEL_NOT_AVAILABLE: _ErrorReason.ValueType  # 25
+    """A consignment is allocated, and its label is not to be had. Not the reason of a status: it stands in a LabelError,
+    beside the allocation.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is why a call failed. The metadata of the ErrorInfo holds, as far as they are known:
@@ -345,6 +349,10 @@ ERROR_REASON_GATEWAY_DEFECT: ErrorReason.ValueType  # 24
 """The gateway has a defect. Comes with INTERNAL; its log has the cause.
 
 Sample: `{"reason": "GATEWAY_DEFECT", "domain": "allocation.v1"}`
+"""
+ERROR_REASON_LABEL_NOT_AVAILABLE: ErrorReason.ValueType  # 25
+"""A consignment is allocated, and its label is not to be had. Not the reason of a status: it stands in a LabelError,
+beside the allocation.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 

@@ -1,0 +1,92 @@
+"""Single consignments: the summary of an allocation, the consignment itself, a de-allocation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from allocation.v1 import consignment_allocation_service_pb2 as pb
+
+from allocation_gateway.codecs import consignment_nouns as nouns
+from allocation_gateway.codecs import json
+from allocation_gateway.codecs.consignment_summaries import summaries
+from allocation_gateway.codecs.json import string
+from allocation_gateway.codecs.time import timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from google.protobuf.message import Message
+
+    from allocation_gateway.codecs.json import Findings, Object
+
+
+class NamesConsignment(Protocol):
+    """A request for one consignment."""
+
+    consignment_reference: str
+
+
+def allocation(response: Callable[..., Message]) -> Callable[[NamesConsignment, Any, Findings], Message]:
+    """Makes the decoder of an rpc whose response holds the `allocation` of a summary.
+
+    An answer without a body gives an empty allocation, and so does one that says no more than the empty one: upstream
+    took the request in hand and says nothing of it.
+    """
+
+    def decode(request: NamesConsignment, body: object, findings: Findings) -> Message:
+        reference = request.consignment_reference
+        summary = None if body is None else summaries(body, [reference], findings).get(reference)
+        if body is None or (summary is not None and summary.is_accepted):
+            return response(allocation={"consignment_reference": reference})
+        if summary is None or summary.done is None:
+            findings.append("body: does not say what became of the consignment")
+            return response()
+        findings.made = summary.done
+        findings.refused = not summary.done
+        return response(allocation={**(summary.allocation or {}), "consignment_reference": reference})
+
+    return decode
+
+
+def consignment(
+    request: pb.GetConsignmentAllocationRequest, body: object, findings: Findings
+) -> pb.GetConsignmentAllocationResponse:
+    """Reads how a consignment stands, and its allocation if it has one, from a Consignment."""
+    if not isinstance(body, dict):
+        findings.note("body", "an object", body)
+        return pb.GetConsignmentAllocationResponse()
+    reference = json.required(body, "Reference", "", findings)
+    if reference and reference.casefold() != request.consignment_reference.casefold():
+        findings.append("Reference: is not the consignment that was asked for")
+    fields: Object = {
+        "consignment_reference": reference,
+        "legs": nouns.legs(body, "", findings),
+        "links": nouns.links(body, "", findings),
+        "failed_allocation": json.child(body, "FailedAllocation", "", findings, nouns.failed_allocation),
+        **nouns.state(body, findings),
+        **(json.child(body, "Allocation", "", findings, _allocation) or {}),
+    }
+    return pb.GetConsignmentAllocationResponse(allocation=pb.ConsignmentAllocation(**fields))
+
+
+def _allocation(source: Object, path: str, findings: Findings) -> Object:
+    # One client in production calls the date AllocateDate; the SDK says AllocationDate.
+    date = "AllocationDate" if source.get("AllocationDate") is not None else "AllocateDate"
+    return {
+        "service_group": string(source, "CarrierServiceGroupReference", path, findings),
+        "carrier_service_reference": string(source, "MpdCarrierServiceReference", path, findings),
+        "carrier_service_name": string(source, "MpdCarrierServiceName", path, findings),
+        "allocation_date": timestamp(source, date, path, findings),
+        "price": nouns.rate_below(source, "Price", path, findings),
+    }
+
+
+def deallocation(
+    request: pb.DeallocateConsignmentRequest, body: object, findings: Findings
+) -> pb.DeallocateConsignmentResponse:
+    """Upstream says nothing but its status. If there is a body all the same, it must not say the contrary."""
+    reference = request.consignment_reference
+    summary = summaries(body, [reference], json.Findings()).get(reference)
+    findings.refused = summary is not None and summary.done is False
+    findings.made = not findings.refused
+    return pb.DeallocateConsignmentResponse(consignment_reference=reference)

@@ -1,0 +1,66 @@
+"""Quotes of the Consignments API: QuoteResult."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from allocation.v1 import consignment_allocation_service_pb2 as pb
+
+from allocation_gateway.codecs import consignment_nouns as nouns
+from allocation_gateway.codecs import json
+from allocation_gateway.codecs.json import required, string
+from allocation_gateway.codecs.time import timestamp
+
+if TYPE_CHECKING:
+    from allocation_gateway.codecs.json import Findings, Object
+
+
+def quote_result(
+    request: pb.GetConsignmentQuotesRequest, body: object, findings: Findings
+) -> pb.GetConsignmentQuotesResponse:
+    """Reads a QuoteResult. A quote for another consignment than the one asked for is a defect."""
+    if not isinstance(body, dict):
+        findings.note("body", "an object", body)
+        body = {}
+    quotes = json.children(body, "Quotes", "", findings, _quote)
+    if any(item["consignment_reference"] not in {"", request.consignment_reference} for item in quotes):
+        findings.append("Quotes[].ConsignmentReference: is not the consignment that was asked for")
+    fields: Object = {
+        "reference": required(body, "QuoteRequestReference", "", findings),
+        "message": string(body, "Message", "", findings),
+        "quotes": quotes,
+        "unqualified_services": json.children(body, "UnqualifiedServices", "", findings, _unqualified),
+    }
+    return pb.GetConsignmentQuotesResponse(**fields)
+
+
+def _quote(source: Object, path: str, findings: Findings) -> Object:
+    origin = nouns.name_or_number(source, "MpdCarrierServiceSource", path, findings)
+    return {
+        "reference": required(source, "QuoteReference", path, findings),
+        "consignment_reference": string(source, "ConsignmentReference", path, findings),
+        "carrier_reference": string(source, "CarrierReference", path, findings),
+        "carrier_service_reference": string(source, "MpdCarrierServiceReference", path, findings),
+        "carrier_service_name": string(source, "MpdCarrierService", path, findings),
+        "source": nouns.SOURCES.get(origin.lower()) or nouns.SOURCE_NUMBERS.get(origin, 0),
+        "source_text": origin,
+        "collection_date": timestamp(source, "CollectionDate", path, findings),
+        "earliest_delivery_date": timestamp(source, "EarliestDeliveryDate", path, findings),
+        "latest_delivery_date": timestamp(source, "LatestDeliveryDate", path, findings),
+        "base_price": nouns.rate_below(source, "BasePrice", path, findings),
+        "price": nouns.rate_below(source, "Price", path, findings),
+        "surcharges": json.children(source, "Surcharges", path, findings, nouns.surcharge),
+        "created": timestamp(source, "CreationDate", path, findings),
+        "expires": timestamp(source, "ExpiryDate", path, findings),
+    }
+
+
+def _unqualified(source: Object, path: str, findings: Findings) -> Object:
+    return {
+        "carrier_reference": string(source, "CarrierReference", path, findings),
+        "carrier_service_reference": string(source, "MpdCarrierServiceReference", path, findings),
+        "carrier_service_name": string(source, "MpdCarrierService", path, findings),
+        "available": json.boolean(source, "Available", path, findings),
+        "rates": json.boolean(source, "Rates", path, findings),
+        "exclusion_reason": string(source, "ExclusionReason", path, findings),
+    }

@@ -1,0 +1,205 @@
+"""What upstream says of each consignment of a call, and which consignment it says it of.
+
+An answer is an array or a bare object, of AllocationSummary or of the older WithMessage. An AllocationSummary names its
+consignment in no field of its own: the detail link does, as WithMessage's data does, else another link, else the
+description. Only where nothing does, and there are as many answers as there were consignments, does the order tell.
+What names another consignment, or two, is never taken for the one at its place.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote, unquote_plus, urlsplit
+
+from allocation_gateway.codecs import consignment_nouns as nouns
+from allocation_gateway.codecs.json import Findings, string
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from allocation_gateway.codecs.json import Object
+
+_ACCEPTED: Final = 202
+_PATHS: Final = frozenset({"consignments", "labels"})
+# What stands where the reference would in the address of a label that is not a consignment's but a package's.
+_PACKAGE: Final = "package"
+_SENTENCE: Final = re.compile(r"\s*Consignment\s+(?!has been\b)(\S.*?)\s+has been\b", re.IGNORECASE | re.DOTALL)
+_REFERENCE: Final = re.compile(r"EC(?:-[A-Z0-9]{3}){3}", re.ASCII | re.IGNORECASE)
+_PUNCTUATION: Final = ".,;:!?()[]<>{}'\"`"
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What upstream says of one consignment.
+
+    Attributes:
+        done: Whether the operation was carried out; None if the answer does not say.
+        status_code: Upstream's status for it; zero if there is none.
+        description: What happened, in upstream's words.
+        allocation: The fields of a ConsignmentAllocation, without its reference.
+        data: The consignment as WithMessage names it; empty if it does not.
+    """
+
+    done: bool | None
+    status_code: int = 0
+    description: str = ""
+    allocation: Object | None = None
+    data: str = ""
+
+    @property
+    def is_accepted(self) -> bool:
+        """True if upstream says that it took the request in hand, and no more."""
+        return self.done is None and self.status_code == _ACCEPTED
+
+    @property
+    def carrier_service(self) -> str:
+        """The carrier service that was allocated; empty if the answer names none."""
+        return str((self.allocation or {}).get("carrier_service_reference", ""))
+
+
+_NOTHING: Final = Summary(None)
+
+
+class _Requested:
+    """The references that were asked for. Upstream's differ in case, so that another case is the same consignment."""
+
+    def __init__(self, references: Sequence[str]) -> None:
+        self.references = references
+        self._exact = frozenset(references)
+        self._by_folded: dict[str, str | None] = {}
+        for reference in references:
+            folded = reference.casefold()
+            self._by_folded[folded] = None if folded in self._by_folded else reference
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._exact
+
+    def find(self, name: str) -> str | None:
+        """Returns the reference that a name stands for; None if it is none of them, or may be two."""
+        return name if name in self._exact else self._by_folded.get(name.casefold())
+
+
+def summaries(body: object, requested: Sequence[str], findings: Findings) -> Mapping[str, Summary]:
+    """Returns what the answer says of each requested consignment. One that it does not speak of is not there.
+
+    Two answers about one consignment that disagree say nothing.
+    """
+    items = body if isinstance(body, list) else [body]
+    references = _Requested(requested)
+    read = [_summary(item) if isinstance(item, dict) else (_NOTHING, Findings()) for item in items]
+    whose = [_whose(summary, references) for summary, _ in read]
+    if len(items) == len(requested) and all(
+        name in {"", reference} for name, reference in zip(whose, requested, strict=True)
+    ):
+        whose = list(requested)
+    found: dict[str, Summary] = {}
+    contradicted: set[str] = set()
+    for item, name, (summary, defects) in zip(items, whose, read, strict=True):
+        if not name or not isinstance(item, dict):
+            continue
+        # The defects of an answer about another consignment are no reason to doubt this one.
+        findings.extend(defects)
+        earlier = found.get(name)
+        if earlier is not None and not _agree(earlier, summary):
+            contradicted.add(name)
+        if earlier is None or not earlier.carrier_service:
+            found[name] = summary
+    return {name: _NOTHING if name in contradicted else summary for name, summary in found.items()}
+
+
+def _agree(one: Summary, other: Summary) -> bool:
+    services = {one.carrier_service, other.carrier_service} - {""}
+    return one.done is other.done and len(services) <= 1
+
+
+def _summary(source: Object) -> tuple[Summary, Findings]:
+    """Reads either shape: they have no field in common but the links, and nobody promises that they are not mixed."""
+    findings = Findings()
+    path = "[]."
+    status_code = nouns.integer(source, "StatusCode", path, findings)
+    carrier_service = string(source, "CarrierServiceReference", path, findings)
+    description = string(source, "Description", path, findings) or string(source, "Message", path, findings)
+    success = source.get("IsSuccess")
+    if success is not None and success.__class__ is not bool:
+        findings.note(f"{path}IsSuccess", "a boolean", success)
+    allocation: Object = {
+        "description": description,
+        "carrier_reference": string(source, "CarrierReference", path, findings),
+        "carrier_name": string(source, "CarrierName", path, findings),
+        "carrier_service_reference": carrier_service,
+        "carrier_service_name": string(source, "CarrierServiceName", path, findings),
+        "legs": nouns.legs(source, path, findings),
+        "links": nouns.links(source, path, findings),
+    }
+    done = _by_status(status_code, carrier_service)
+    if isinstance(success, bool):
+        done = success if not status_code or done is success else None
+    summary = Summary(
+        done=done,
+        status_code=status_code,
+        description=description,
+        allocation=allocation,
+        data=string(source, "Data", path, findings),
+    )
+    return summary, findings
+
+
+def _by_status(status_code: int, carrier_service: str) -> bool | None:
+    """Reads the status of one item as what it is: a copy of HTTP's. Without one, a carrier service is proof enough."""
+    if not status_code or status_code == _ACCEPTED:
+        return True if carrier_service else None
+    if 200 <= status_code < 300:
+        return True
+    return False if 400 <= status_code < 500 else None
+
+
+def _whose(summary: Summary, requested: _Requested) -> str | None:
+    """Returns the requested consignment that an answer names: empty if it names none, None if another, or several."""
+    links: Sequence[Object] = (summary.allocation or {}).get("links", ())
+    details = {name for link in links if link["rel"].lower() == "detail" for name in _linked(link, requested)}
+    others = {name for link in links if link["rel"].lower() != "detail" for name in _linked(link, requested)}
+    data = {requested.find(summary.data) or summary.data} if summary.data else set()
+    for names in (details | data, others, _described(summary.description, requested)):
+        if names:
+            return requested.find(names.pop()) if len(names) == 1 else None
+    return ""
+
+
+def _linked(link: Object, requested: _Requested) -> Iterator[str]:
+    """Yields the consignment that a link leads to, `{base}/consignments/{ref}` or `{base}/labels/{ref}`, on any host.
+
+    Upstream's own SDK writes a space as a plus sign.
+    """
+    try:
+        segments = [part for part in urlsplit(link["href"]).path.split("/") if part]
+    except ValueError:
+        return
+    for place in range(len(segments) - 2, -1, -1):
+        following = segments[place + 1]
+        if segments[place].lower() == "labels" and following.lower() == _PACKAGE:
+            return
+        if segments[place].lower() in _PATHS:
+            name = unquote(following)
+            yield requested.find(name) or requested.find(unquote_plus(following)) or name
+            return
+
+
+def _described(description: str, requested: _Requested) -> set[str]:
+    """Returns the consignments that a description speaks of, by its documented beginning or anywhere in it."""
+    sentence = _SENTENCE.match(description)
+    if sentence is not None:
+        # Its own punctuation may be what tells it from another one; the documented form has none.
+        bare = sentence[1].strip(_PUNCTUATION)
+        name = bare if _REFERENCE.fullmatch(bare) else sentence[1]
+        if requested.find(name) or not re.search(r"\s", name):
+            return {requested.find(name) or name}
+    found: set[str] = set()
+    for word in description.split():
+        bare = word.strip(_PUNCTUATION)
+        if word in requested or bare in requested:
+            found.add(word if word in requested else bare)
+        elif _REFERENCE.fullmatch(bare):
+            found.add(requested.find(bare) or bare)
+    return found

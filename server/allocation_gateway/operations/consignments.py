@@ -1,0 +1,162 @@
+"""The rows of the Consignments API. Its paths are spelt in several cases by the sources, and mean the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from allocation.v1 import consignment_allocation_service_pb2 as pb
+
+from allocation_gateway.codecs import consignment_requests
+from allocation_gateway.codecs.consignment_allocation import allocation, consignment, deallocation
+from allocation_gateway.codecs.consignment_bulk import allocations, deallocations
+from allocation_gateway.codecs.consignment_labels import label, with_labels
+from allocation_gateway.codecs.consignment_quotes import quote_result
+from allocation_gateway.operations.model import Api, Effect, FollowUp, Operation, Route, RouteByOneof
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from allocation_gateway.operations.model import Decode
+
+_SERVICE: Final = pb.DESCRIPTOR.services_by_name["ConsignmentAllocationService"].full_name
+# Upstream's documentation lists 202 for every allocation and for a de-allocation, and no body for it.
+_ACCEPTED: Final = frozenset({202})
+_EMPTY: Final = frozenset({200, 202})
+
+
+def _row(request: type[Message], effect: Effect, route: Route, decode: Decode, **more: Any) -> Operation:
+    return Operation(
+        name=request.DESCRIPTOR.name.removesuffix("Request"),
+        service=_SERVICE,
+        request=request,
+        api=Api.CONSIGNMENTS,
+        effect=effect,
+        routes={"default": route},
+        decode=decode,
+        **{"encode": None, **more},
+    )
+
+
+ROWS: Final = (
+    _row(
+        pb.AllocateConsignmentRequest,
+        Effect.ALLOCATE,
+        Route("PUT", "/allocation/{consignment_reference}/allocatewithcheapestquote"),
+        allocation(pb.AllocateConsignmentResponse),
+        bodiless=_ACCEPTED,
+        follow_up=FollowUp.CONSIGNMENT,
+    ),
+    _row(
+        pb.AllocateConsignmentWithServiceGroupRequest,
+        Effect.ALLOCATE,
+        Route("PUT", "/allocation/{consignment_reference}/allocatewithservicegroup/{service_group}"),
+        allocation(pb.AllocateConsignmentWithServiceGroupResponse),
+        bodiless=_ACCEPTED,
+        follow_up=FollowUp.CONSIGNMENT,
+    ),
+    _row(
+        pb.AllocateConsignmentWithQuoteRequest,
+        Effect.ALLOCATE,
+        Route("PUT", "/allocation/{consignment_reference}/allocatewithquote/{quote_reference}"),
+        allocation(pb.AllocateConsignmentWithQuoteResponse),
+        bodiless=_ACCEPTED,
+        follow_up=FollowUp.CONSIGNMENT,
+    ),
+    _row(
+        pb.AllocateConsignmentsRequest,
+        Effect.ALLOCATE_BULK,
+        Route("PUT", "/allocation/allocate"),
+        allocations(pb.AllocateConsignmentsResponse),
+        encode=consignment_requests.consignments(),
+        bodiless=_ACCEPTED,
+        follow_up=FollowUp.CONSIGNMENTS,
+    ),
+    _row(
+        pb.AllocateConsignmentsWithServiceGroupRequest,
+        Effect.ALLOCATE_BULK,
+        Route("PUT", "/allocation/allocatewithservicegroup"),
+        allocations(pb.AllocateConsignmentsWithServiceGroupResponse),
+        encode=consignment_requests.consignments(MpdCarrierServiceGroupReference="service_group"),
+        bodiless=_ACCEPTED,
+        follow_up=FollowUp.CONSIGNMENTS,
+    ),
+    _row(
+        pb.AllocateConsignmentsWithCarrierServiceRequest,
+        Effect.ALLOCATE_BULK,
+        Route("PUT", "/allocation/allocatewithcarrierservice"),
+        allocations(pb.AllocateConsignmentsWithCarrierServiceResponse),
+        encode=consignment_requests.consignments(MpdCarrierServiceReference="carrier_service_reference"),
+        bodiless=_ACCEPTED,
+        follow_up=FollowUp.CONSIGNMENTS,
+    ),
+    _row(
+        pb.AllocateConsignmentsWithServiceFiltersRequest,
+        Effect.ALLOCATE_BULK,
+        Route("PUT", "/allocation/allocateConsignmentsWithServiceFilters"),
+        allocations(pb.AllocateConsignmentsWithServiceFiltersResponse),
+        encode=consignment_requests.with_filters,
+        bodiless=_ACCEPTED,
+        follow_up=FollowUp.CONSIGNMENTS,
+    ),
+    _row(
+        pb.AllocateConsignmentWithLabelsRequest,
+        Effect.ALLOCATE,
+        RouteByOneof(
+            "PUT",
+            "/allocation/{consignment_reference}/labels/{label_format}",
+            "selector",
+            carrier_service_reference=(
+                "/allocation/{consignment_reference}/carrierservice/{carrier_service_reference}/labels/{label_format}"
+            ),
+            service_group="/allocation/{consignment_reference}/servicegroup/{service_group}/labels/{label_format}",
+            quote_reference="/allocation/{consignment_reference}/quote/{quote_reference}/labels/{label_format}",
+        ),
+        with_labels,
+        follow_up=FollowUp.LABELS,
+    ),
+    _row(
+        pb.DeallocateConsignmentRequest,
+        Effect.DEALLOCATE,
+        Route("PUT", "/consignments/{consignment_reference}/deallocate"),
+        deallocation,
+        bodiless=_EMPTY,
+        sole_resource="consignment_reference",
+        follow_up=FollowUp.CONSIGNMENT,
+    ),
+    _row(
+        pb.DeallocateConsignmentsRequest,
+        Effect.DEALLOCATE_BULK,
+        Route("PUT", "/consignments/deallocatelist"),
+        deallocations(pb.DeallocateConsignmentsResponse),
+        encode=consignment_requests.references,
+        bodiless=_ACCEPTED,
+        follow_up=FollowUp.CONSIGNMENTS,
+    ),
+    _row(
+        pb.GetConsignmentAllocationRequest,
+        Effect.READ,
+        Route("GET", "/consignments/{consignment_reference}"),
+        consignment,
+        sole_resource="consignment_reference",
+    ),
+    _row(
+        pb.GetConsignmentQuotesRequest,
+        Effect.READ,
+        Route("GET", "/quotes/consignment/{consignment_reference}"),
+        quote_result,
+        sole_resource="consignment_reference",
+    ),
+)
+
+READ: Final = next(row for row in ROWS if row.request is pb.GetConsignmentAllocationRequest)
+# No rpc of its own: it completes an allocation whose label did not come with it.
+LABEL: Final = Operation(
+    name="GetConsignmentLabel",
+    service=_SERVICE,
+    request=pb.AllocateConsignmentWithLabelsRequest,
+    api=Api.CONSIGNMENTS,
+    effect=Effect.READ,
+    routes={"default": Route("GET", "/labels/{consignment_reference}/{label_format}")},
+    encode=None,
+    decode=label,
+)

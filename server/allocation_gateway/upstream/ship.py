@@ -1,0 +1,104 @@
+"""How the Ship API is spoken to, and how it says that something is wrong.
+
+Codes are those of its error pages. The body of a failed allocation is an ApiError in one source and an AllocateResult
+in another: both are read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from allocation.v1 import core_pb2
+
+from allocation_gateway.codecs import json, nouns
+from allocation_gateway.upstream import verdicts
+from allocation_gateway.upstream.dialect import Complaint, Dialect, ErrorBody, objects, text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from allocation_gateway.settings import ApiSettings
+    from allocation_gateway.upstream.verdicts import Verdict
+
+BY_CODE: Final[Mapping[str, Verdict]] = {
+    "validation_error": verdicts.INVALID,
+    "invalid_request": verdicts.INVALID,
+    "invalid_state_for_operation": verdicts.STATE,
+    "invalid_shipment_state": verdicts.STATE,
+    "virtual_service_not_found": verdicts.NO_VIRTUAL,
+    "version_header_error": verdicts.MISCONFIGURED,
+    "version_header_missing": verdicts.MISCONFIGURED,
+    "unauthorised": verdicts.CREDENTIALS,
+    "invalid_api_key": verdicts.CREDENTIALS,
+    "missing_api_key_header": verdicts.CREDENTIALS,
+    "not_found": verdicts.NOT_FOUND,
+    "shipment_not_found": verdicts.NO_SHIPMENT,
+    "service_group_not_found": verdicts.NO_GROUP,
+    "processing": verdicts.PROCESSING,
+    "method_not_supported": verdicts.MISCONFIGURED,
+    "gone": verdicts.GONE,
+    "resource_quarantined": verdicts.GONE,
+    "resource_removed": verdicts.GONE,
+    "rule_conflict": verdicts.CONFLICT,
+    "allocation_failed": verdicts.FAILED,
+    "carrier_service_not_found": verdicts.NO_SERVICE,
+    "carrier_service_shipment_mismatch": verdicts.MISMATCH,
+    "shipment_invalid_state": verdicts.STATE,
+    "no_quotes_available": verdicts.NO_QUOTES,
+}
+
+
+# Our field for what upstream complains about, where its own name or none is given.
+FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "duplicate_references": ("shipments",),
+    "too_few_elements": ("shipments",),
+    "too_many_elements": ("shipments",),
+    "invalid_carrier_service": ("carrier_service_reference", "virtual_service_reference"),
+    "non_unique_reference": ("virtual_service_reference",),
+    "invalid_reference_format": ("shipment_reference",),
+}
+
+
+def headers(api: ApiSettings, key: str) -> list[tuple[str, str]]:
+    """Returns the headers that every request needs."""
+    return [
+        ("x-api-key", key),
+        ("x-api-version", api.api_version),
+        # The OpenAPI document requires it of every request, also of those that have no body.
+        ("content-type", "application/json"),
+    ]
+
+
+def error_body(source: json.Object) -> ErrorBody:
+    """Reads an ApiError, or the ApiErrors in an AllocateResult."""
+    complaints: list[Complaint] = []
+    for item in objects(source.get("details")):
+        complaints += [_complaint(inner) for inner in objects(item.get("details"))]
+        complaints.append(_complaint(item))
+    return ErrorBody(
+        code=text(source, "code"),
+        complaints=complaints,
+        correlation_id=text(source, "correlation_id"),
+        excluded=_excluded(source),
+        is_own=bool(text(source, "code") or any(complaint.code for complaint in complaints))
+        or isinstance(source.get("excluded_services"), list)
+        or "shipment_reference" in source,
+    )
+
+
+def _complaint(source: json.Object) -> Complaint:
+    return Complaint(text(source, "code"), text(source, "property"), text(source, "message"))
+
+
+def _excluded(source: json.Object) -> list[core_pb2.ExcludedService]:
+    fields = json.children(source, "excluded_services", "", json.Findings(), nouns.excluded_service)
+    return [core_pb2.ExcludedService(**item) for item in fields]
+
+
+DIALECT: Final = Dialect(
+    headers=headers,
+    error_body=error_body,
+    by_code=BY_CODE,
+    fields=FIELDS,
+    probe="/shipments/sp_00000000000000000000000000000000",
+)

@@ -1,0 +1,156 @@
+"""The rows of the error table: the gRPC status and the reason of everything that can go wrong upstream."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from allocation.v1.error_reason_pb2 import ErrorReason
+from grpc import StatusCode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Verdict(NamedTuple):
+    """A row of the table.
+
+    Attributes:
+        code: The gRPC status code.
+        reason: The reason in the ErrorInfo.
+        message: What callers read.
+        missing: The fields that may name what was not found, the first that a request has; none if that is unknown.
+        kind: The noun for what was not found.
+    """
+
+    code: StatusCode
+    reason: ErrorReason.ValueType
+    message: str
+    missing: tuple[str, ...] = ()
+    kind: str = ""
+
+
+INVALID = Verdict(
+    StatusCode.INVALID_ARGUMENT,
+    ErrorReason.ERROR_REASON_INVALID_REQUEST,
+    "Upstream finds the request invalid.",
+)
+STATE = Verdict(
+    StatusCode.FAILED_PRECONDITION,
+    ErrorReason.ERROR_REASON_INVALID_STATE,
+    "The state of the shipment or consignment does not allow this.",
+)
+FAILED = Verdict(
+    StatusCode.FAILED_PRECONDITION,
+    ErrorReason.ERROR_REASON_ALLOCATION_FAILED,
+    "No carrier service in scope could take the shipment or consignment.",
+)
+MISMATCH = FAILED._replace(message="The carrier service does not take shipments of this type.")
+NO_QUOTES = Verdict(
+    StatusCode.FAILED_PRECONDITION,
+    ErrorReason.ERROR_REASON_NO_QUOTES_AVAILABLE,
+    "There is no quote for the shipment.",
+)
+CONFLICT = Verdict(
+    StatusCode.FAILED_PRECONDITION,
+    ErrorReason.ERROR_REASON_UPSTREAM_CONFLICT,
+    "The request conflicts with how things stand upstream.",
+)
+GONE = CONFLICT._replace(message="What the request needs is gone for good.")
+NO_SHIPMENT = Verdict(
+    StatusCode.NOT_FOUND,
+    ErrorReason.ERROR_REASON_SHIPMENT_NOT_FOUND,
+    "Upstream does not know the shipment.",
+    ("shipment_reference", "shipments"),
+    "Shipment",
+)
+NO_CONSIGNMENT = Verdict(
+    StatusCode.NOT_FOUND,
+    ErrorReason.ERROR_REASON_CONSIGNMENT_NOT_FOUND,
+    "Upstream does not know the consignment.",
+    ("consignment_reference", "consignments"),
+    "Consignment",
+)
+NO_SERVICE = Verdict(
+    StatusCode.NOT_FOUND,
+    ErrorReason.ERROR_REASON_CARRIER_SERVICE_NOT_FOUND,
+    "Upstream does not know the carrier service.",
+    ("carrier_service_reference", "virtual_service_reference"),
+    "CarrierService",
+)
+NO_GROUP = Verdict(
+    StatusCode.NOT_FOUND,
+    ErrorReason.ERROR_REASON_SERVICE_GROUP_NOT_FOUND,
+    "Upstream does not know the service group.",
+    ("service_group", "virtual_service_reference"),
+    "ServiceGroup",
+)
+NO_VIRTUAL = Verdict(
+    StatusCode.NOT_FOUND,
+    ErrorReason.ERROR_REASON_VIRTUAL_SERVICE_NOT_FOUND,
+    "Upstream knows neither a carrier service nor a service group of this reference.",
+    ("virtual_service_reference",),
+    "VirtualService",
+)
+NOT_FOUND = Verdict(
+    StatusCode.NOT_FOUND,
+    ErrorReason.ERROR_REASON_RESOURCE_NOT_FOUND,
+    "Upstream does not know something that the request names, and does not say what.",
+)
+PROCESSING = Verdict(
+    StatusCode.UNAVAILABLE,
+    ErrorReason.ERROR_REASON_RESOURCE_PROCESSING,
+    "Upstream is still working on the resource.",
+)
+CREDENTIALS = Verdict(
+    StatusCode.INTERNAL,
+    ErrorReason.ERROR_REASON_UPSTREAM_CREDENTIALS_REJECTED,
+    "Upstream does not accept the gateway's key.",
+)
+MISCONFIGURED = Verdict(
+    StatusCode.INTERNAL,
+    ErrorReason.ERROR_REASON_GATEWAY_MISCONFIGURED,
+    "Upstream refuses how the gateway calls it.",
+)
+THROTTLED = Verdict(
+    StatusCode.RESOURCE_EXHAUSTED,
+    ErrorReason.ERROR_REASON_UPSTREAM_THROTTLED,
+    "Upstream limits the rate of calls.",
+)
+UPSTREAM_FAILED = Verdict(
+    StatusCode.INTERNAL,
+    ErrorReason.ERROR_REASON_UPSTREAM_FAILED,
+    "Upstream failed on its own account.",
+)
+UNAVAILABLE = Verdict(
+    StatusCode.UNAVAILABLE,
+    ErrorReason.ERROR_REASON_UPSTREAM_UNAVAILABLE,
+    "Upstream is not available.",
+)
+BROKEN = Verdict(
+    StatusCode.INTERNAL,
+    ErrorReason.ERROR_REASON_UPSTREAM_CONTRACT_BROKEN,
+    "Upstream's answer is not as documented",
+)
+
+BY_STATUS: Final[Mapping[int, Verdict]] = {
+    400: INVALID,
+    401: CREDENTIALS,
+    403: CREDENTIALS,
+    404: NOT_FOUND,
+    405: MISCONFIGURED,
+    407: MISCONFIGURED,
+    409: CONFLICT,
+    410: GONE,
+    429: THROTTLED,
+    500: UPSTREAM_FAILED,
+    502: UNAVAILABLE,
+    503: UNAVAILABLE,
+    504: UNAVAILABLE,
+    521: FAILED,
+    531: NO_QUOTES,
+}
+
+# What is missing if the one thing that a request names is not found.
+BY_RESOURCE: Final[Mapping[str, Verdict]] = {
+    "consignment_reference": NO_CONSIGNMENT,
+}
