@@ -763,13 +763,13 @@ type ConsignmentAllocation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Output only. The consignment.
 	ConsignmentReference string `protobuf:"bytes,1,opt,name=consignment_reference,json=consignmentReference,proto3" json:"consignment_reference,omitempty"`
-	// Output only. What happened, in upstream's words. Not set when an allocation is read back.
+	// Output only. What happened, in upstream's words. Not set where upstream's answer had none.
 	Description string `protobuf:"bytes,2,opt,name=description,proto3" json:"description,omitempty"`
 	// Output only. The carrier. Not set when an allocation is read back.
 	CarrierReference string `protobuf:"bytes,3,opt,name=carrier_reference,json=carrierReference,proto3" json:"carrier_reference,omitempty"`
 	// Output only. The name of the carrier. Not set when an allocation is read back.
 	CarrierName string `protobuf:"bytes,4,opt,name=carrier_name,json=carrierName,proto3" json:"carrier_name,omitempty"`
-	// Output only. The carrier service. Empty if the consignment is not allocated.
+	// Output only. The carrier service. Empty if the consignment is not allocated, or if upstream has not said which it is.
 	CarrierServiceReference string `protobuf:"bytes,5,opt,name=carrier_service_reference,json=carrierServiceReference,proto3" json:"carrier_service_reference,omitempty"`
 	// Output only. The name of the carrier service.
 	CarrierServiceName string `protobuf:"bytes,6,opt,name=carrier_service_name,json=carrierServiceName,proto3" json:"carrier_service_name,omitempty"`
@@ -2462,7 +2462,7 @@ type AllocateConsignmentWithLabelsResponse struct {
 	Allocation *ConsignmentAllocation `protobuf:"bytes,1,opt,name=allocation,proto3" json:"allocation,omitempty"`
 	// Output only. The labels: one, or two if the consignment has a return consignment.
 	Labels []*ConsignmentLabel `protobuf:"bytes,2,rep,name=labels,proto3" json:"labels,omitempty"`
-	// Output only. Why there is no label. Unset if there is one.
+	// Output only. Why there is no label for the way out. Unset if there is one.
 	LabelError    *LabelError `protobuf:"bytes,3,opt,name=label_error,json=labelError,proto3" json:"label_error,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -492,13 +492,13 @@ class ConsignmentAllocation(_message.Message):
     consignment_reference: _builtins.str
     """Output only. The consignment."""
     description: _builtins.str
-    """Output only. What happened, in upstream's words. Not set when an allocation is read back."""
+    """Output only. What happened, in upstream's words. Not set where upstream's answer had none."""
     carrier_reference: _builtins.str
     """Output only. The carrier. Not set when an allocation is read back."""
     carrier_name: _builtins.str
     """Output only. The name of the carrier. Not set when an allocation is read back."""
     carrier_service_reference: _builtins.str
-    """Output only. The carrier service. Empty if the consignment is not allocated."""
+    """Output only. The carrier service. Empty if the consignment is not allocated, or if upstream has not said which it is."""
     carrier_service_name: _builtins.str
     """Output only. The name of the carrier service."""
     reconciled: _builtins.bool
@@ -1333,7 +1333,7 @@ class AllocateConsignmentWithLabelsResponse(_message.Message):
 
     @_builtins.property
     def label_error(self) -> Global___LabelError:
-        """Output only. Why there is no label. Unset if there is one."""
+        """Output only. Why there is no label for the way out. Unset if there is one."""
 
     def __init__(
         self,
