@@ -42,7 +42,7 @@ call: $(RUNTIME) ## make the documented allocation through a running `make run`
 
 .PHONY: test
 test: $(DEV) ## run the tests that need nothing but Python
-	@$(BIN)/pytest -m "not clients and not image and not chart"
+	@$(BIN)/pytest -m "not clients and not image and not chart and not cache"
 
 .PHONY: test-clients
 test-clients: $(DEV) ## call a running gateway through the Go and Python stubs (needs go)
@@ -58,6 +58,14 @@ test-image: $(DEV) ## build the container image on a base from distribution pack
 test-chart: $(DEV) ## lint, render and validate the Helm chart (needs go)
 	@command -v go >/dev/null || { echo "go is missing: test-chart builds helm with it" >&2; exit 1; }
 	@$(BIN)/pytest -m chart tests/chart
+
+.PHONY: test-cache
+test-cache: $(DEV) ## share service groups between gateways by a real cache server (needs valkey-server or redis-server)
+	@command -v valkey-server redis-server >/dev/null \
+		|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
+			&& apt-get install -y -qq --no-install-recommends redis-server >/dev/null; } \
+		|| { echo "valkey-server or redis-server is missing: test-cache runs one of them" >&2; exit 1; }
+	@$(BIN)/pytest -m cache tests/groups
 
 .PHONY: lint
 lint: $(DEV) ## ruff, mypy, buf, import rules, shell, YAML and Dockerfile lint

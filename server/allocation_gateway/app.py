@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import structlog
 
-from allocation_gateway.groups import ServiceGroups
+from allocation_gateway.groups.directory import open_groups
+from allocation_gateway.groups.listing import Listings
 from allocation_gateway.operations.model import Api
 from allocation_gateway.policy.admission import Admission
 from allocation_gateway.policy.patience import Writes
-from allocation_gateway.rpc.handler import Gateway
+from allocation_gateway.rpc.answering import Gateway
 from allocation_gateway.rpc.listener import Listener
 from allocation_gateway.settings import ConfigurationError, variable
 from allocation_gateway.telemetry import telemetry
@@ -81,15 +82,14 @@ async def serve(
         upstreams = configured_upstreams(settings)
         for upstream in upstreams.values():
             stack.push_async_callback(upstream.close)
+        groups = open_groups(
+            settings, Listings(upstreams if settings.service_group_listing else {}, observed), observed
+        )
+        stack.push_async_callback(groups.close)
         gateway = Gateway(
             settings=settings,
             telemetry=observed,
-            groups=ServiceGroups(
-                settings.service_groups,
-                ttl=settings.service_group_ttl,
-                size=settings.service_group_cache_size,
-                on_lookup=observed.group_lookup,
-            ),
+            groups=groups,
             admission=Admission(settings.max_concurrent_calls),
             writes=Writes(),
             upstreams=upstreams,

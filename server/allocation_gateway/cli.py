@@ -6,14 +6,17 @@ import argparse
 import asyncio
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
+import msgspec
 import uvloop
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from allocation_gateway import app, demo, settings
+from allocation_gateway.groups.directory import read_catalogue
 from allocation_gateway.operations import table
 from allocation_gateway.rpc.listener import check_files
 from allocation_gateway.sandbox import command as sandbox_command
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 _USAGE_ERROR = 2
 _INTERRUPTED = 130
 _HEALTH_TIMEOUT = 3.0
+# The groups of the sandbox by the names that people give them.
+_SANDBOX_CATALOGUE = Path(__file__).parent / "groups" / "sandbox.toml"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -97,6 +102,8 @@ def _serve(options: argparse.Namespace) -> int:
         overrides[f"{api}_api_key"] = Secret(SandboxOptions().api_key)
         overrides[f"{api}_api_key_file"] = None
     loaded = _load(overrides)
+    if loaded.service_group_catalogue_file is None:
+        loaded = msgspec.structs.replace(loaded, service_group_catalogue_file=_SANDBOX_CATALOGUE)
     sandbox = SandboxOptions(port=loaded.sandbox_port)
     uvloop.run(app.serve(loaded, os.environ, sandbox=sandbox, on_ready=_invite))
     return 0
@@ -114,6 +121,7 @@ def _invite(address: str, sandbox_url: str) -> None:
 def _check(options: argparse.Namespace) -> int:
     loaded = _load()
     check_files(loaded)
+    read_catalogue(loaded, time.time())
     found = asyncio.run(_check_upstream(loaded)) if options.upstream else ""
     if found:
         print(f"allocation-gateway: {found}", file=sys.stderr)

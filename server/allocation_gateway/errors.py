@@ -139,12 +139,12 @@ def bad_request(violations: Iterable[tuple[str, str]]) -> error_details_pb2.BadR
     )
 
 
-def resource(kind: str, name: str) -> error_details_pb2.ResourceInfo:
+def resource(kind: str, name: str, description: str = "Upstream does not know it.") -> error_details_pb2.ResourceInfo:
     """Makes a ResourceInfo of one of our nouns, such as `Shipment`."""
     return error_details_pb2.ResourceInfo(
         resource_type=f"{DOMAIN}.{kind}",
         resource_name=clip(name, _MAX_TEXT),
-        description="Upstream does not know it.",
+        description=clip(description, _MAX_TEXT),
     )
 
 

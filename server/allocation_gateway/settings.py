@@ -144,14 +144,48 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     )
     service_groups: Annotated[
         tuple[str, ...],
-        described("Codes of service groups that are known to exist. In the environment: separated by commas."),
+        described(
+            "Codes of service groups that are known to exist with every API, besides the catalogue file. "
+            "In the environment: separated by commas."
+        ),
     ] = ()
-    service_group_ttl: Annotated[
-        PositiveSeconds, described("Seconds that a service-group code which was seen to work is remembered.")
-    ] = 3600.0
-    service_group_cache_size: Annotated[Count, described("How many service-group codes are remembered at most.")] = (
-        10_000
+    service_group_catalogue_file: Annotated[
+        Path | None,
+        described("The catalogue of service groups, TOML or YAML. It is read again whenever it changes."),
+    ] = None
+    service_group_policy: Annotated[
+        Literal["learn", "strict"],
+        described(
+            "What becomes of a service group that is not known: `learn` passes it on and remembers it once it works, "
+            "`strict` refuses it where a catalogue or a list from upstream is complete."
+        ),
+    ] = "learn"
+    service_group_listing: Annotated[
+        bool, described("Read the Consignments API's own list of service groups, where the account may.")
+    ] = True
+    service_group_refresh: Annotated[bool, described("Offer the rpc that forgets what is known and reads it anew.")] = (
+        False
     )
+    service_group_ttl: Annotated[
+        PositiveSeconds, described("Seconds that a service group which was listed, or seen to work, is trusted.")
+    ] = 3600.0
+    service_group_stale: Annotated[
+        Seconds, described("Seconds after that in which upstream's list is still used if it cannot be read.")
+    ] = 86400.0
+    service_group_cache_size: Annotated[
+        Count, described("How many service groups that were seen to work are remembered at most.")
+    ] = 10_000
+    cache_url: Annotated[
+        Secret,
+        described(
+            "A Valkey or Redis server by which replicas share what they know of service groups, as "
+            "`rediss://user:password@host:6379/0`; `redis://` is without TLS."
+        ),
+    ] = Secret("")
+    cache_namespace: Annotated[
+        str, described("What the names of all keys there begin with. Different accounts need different ones.")
+    ] = "allocation-gateway"
+    cache_timeout: Annotated[PositiveSeconds, described("Seconds that a call may wait for that server.")] = 0.1
     ship_base_url: Annotated[str, described("Where the Ship API is.")] = "https://api.sorted.com/pro"
     ship_api_key: Annotated[Secret, described("The key of the Ship API.")] = Secret("")
     ship_api_key_file: Annotated[
@@ -337,6 +371,7 @@ def _rule(error: msgspec.ValidationError) -> str:
 def _check(settings: Settings) -> None:
     _check_tls(settings)
     _check_apis(settings)
+    _check_cache(settings.cache_url.reveal())
 
 
 def _check_tls(settings: Settings) -> None:
@@ -351,6 +386,17 @@ def _check_tls(settings: Settings) -> None:
             f"{variable('tls_cert_file')}: is required, unless {variable('allow_plaintext')}=true "
             "accepts a listener without TLS"
         )
+
+
+def _check_cache(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        usable = not url or (parts.scheme in {"redis", "rediss"} and parts.hostname and parts.port != 0)
+    except ValueError:
+        usable = False
+    if not usable:
+        # The text can hold a password: it is not told.
+        raise ConfigurationError(f"{variable('cache_url')}: must be a redis:// or rediss:// URL")
 
 
 def _check_apis(settings: Settings) -> None:

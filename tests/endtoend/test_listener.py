@@ -12,12 +12,15 @@ import grpc
 import pytest
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 from allocation_gateway import settings as configuration
-from allocation_gateway.groups import ServiceGroups
+from allocation_gateway.groups.directory import Options, ServiceGroups
+from allocation_gateway.groups.listing import Listings
 from allocation_gateway.operations import table
-from allocation_gateway.operations.model import Api
+from allocation_gateway.operations.model import Api, Operation
 from allocation_gateway.policy.admission import Admission
 from allocation_gateway.policy.patience import Writes
-from allocation_gateway.rpc.handler import Gateway, Handler
+from allocation_gateway.rpc.answering import Gateway
+from allocation_gateway.rpc.handler import Handler
+from allocation_gateway.rpc.local import LOCAL_RPCS, LocalRpc
 from allocation_gateway.telemetry.telemetry import Telemetry
 from allocation_gateway.upstream.client import Upstream
 from google.rpc import error_details_pb2
@@ -35,7 +38,8 @@ if TYPE_CHECKING:
     from support.front import Front
 
 SERVING: Final = health_pb2.HealthCheckResponse.SERVING
-SERVICES: Final = {row.service for row in table.OPERATIONS}
+RPCS: Final[tuple[Operation | LocalRpc, ...]] = (*table.OPERATIONS, *LOCAL_RPCS)
+SERVICES: Final = {rpc.service for rpc in RPCS}
 STANDARD: Final = {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
 
 
@@ -163,7 +167,7 @@ def test_reflection_lists_the_services_and_describes_them(front: Front) -> None:
     assert set(reflection.get_services()) == {*SERVICES, *STANDARD}
     for service in SERVICES:
         described = reflection.FindFileContainingSymbol(service)
-        rows = {row.name for row in table.OPERATIONS if row.service == service}
+        rows = {rpc.name for rpc in RPCS if rpc.service == service}
         assert {method.name for method in described.service[0].method} == rows
 
 
@@ -219,9 +223,8 @@ def test_text_of_a_defect_reaches_the_log_and_never_a_caller(capsys: pytest.Capt
         given = {"ALLOW_PLAINTEXT": "true", "SHIP_BASE_URL": url, "SHIP_API_KEY": KEY}
         settings = configuration.load({configuration.variable(name): value for name, value in given.items()})
         upstream = Upstream(settings, Api.SHIP, settings.key("ship"))
-        gateway = Gateway(
-            settings, Telemetry(), ServiceGroups((), ttl=1.0, size=1), Admission(1), Writes(), {Api.SHIP: upstream}
-        )
+        groups = ServiceGroups(Options(), listings=Listings({}, Telemetry()), telemetry=Telemetry())
+        gateway = Gateway(settings, Telemetry(), groups, Admission(1), Writes(), {Api.SHIP: upstream})
         handler = Handler(gateway, broken, next(iter(broken.routes.values())), enabled=True)
         server = grpc.aio.server()
         methods: dict[str, Any] = {row.name: grpc.unary_unary_rpc_method_handler(handler.handle)}

@@ -10,10 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from allocation.v1 import consignment_allocation_service_pb2, shipment_allocation_service_pb2
+from allocation.v1 import (
+    consignment_allocation_service_pb2,
+    service_group_service_pb2,
+    shipment_allocation_service_pb2,
+)
 from allocation.v1.error_reason_pb2 import ErrorReason
 from allocation_gateway.operations.table import OPERATIONS
 from allocation_gateway.operations.validation import RULES, rules_of
+from allocation_gateway.rpc.local import LOCAL_RPCS
 from allocation_gateway.settings import markdown
 from allocation_gateway.upstream.failures import DIALECTS
 from allocation_gateway.upstream.verdicts import BY_STATUS
@@ -22,16 +27,19 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSe
 from grpc import StatusCode
 
 if TYPE_CHECKING:
+    from allocation_gateway.operations.model import Operation
+    from allocation_gateway.rpc.local import LocalRpc
     from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVER = ROOT / "server" / "allocation_gateway"
 SERVICES: tuple[ServiceDescriptor, ...] = tuple(
     service
-    for file in (shipment_allocation_service_pb2, consignment_allocation_service_pb2)
+    for file in (shipment_allocation_service_pb2, consignment_allocation_service_pb2, service_group_service_pb2)
     for service in file.DESCRIPTOR.services_by_name.values()
 )
 METHODS: tuple[MethodDescriptor, ...] = tuple(method for service in SERVICES for method in service.methods)
+RPCS: tuple[Operation | LocalRpc, ...] = (*OPERATIONS, *LOCAL_RPCS)
 REASONS = {name.removeprefix("ERROR_REASON_") for name, number in ErrorReason.items() if number}
 _REASON_ROW = re.compile(r"^\| ([A-Z_]+) \| `([A-Z_]+)` \|", re.MULTILINE)
 _JSON_ROW = re.compile(r"^\| (`[A-Za-z_`, ]+) \| ([A-Z_]+) \| `([A-Z_]+)` \|$", re.MULTILINE)
@@ -73,21 +81,22 @@ def _comments_of(file: FileDescriptorProto) -> dict[str, str]:
     return found
 
 
-def test_every_rpc_has_exactly_one_row() -> None:
-    rows = [(operation.service, operation.name) for operation in OPERATIONS]
+def test_every_rpc_has_exactly_one_row_or_is_answered_from_what_the_gateway_knows() -> None:
+    rows = [(rpc.service, rpc.name) for rpc in RPCS]
     rpcs = [(method.containing_service.full_name, method.name) for method in METHODS]
     assert sorted(rows) == sorted(rpcs)
 
 
 def test_every_row_takes_the_request_and_gives_the_response_of_its_rpc() -> None:
-    for operation in OPERATIONS:
-        assert operation.request.DESCRIPTOR.name == f"{operation.name}Request"
-        method = next(method for method in METHODS if method.name == operation.name)
-        assert method.output_type.name == f"{operation.name}Response"
+    for rpc in RPCS:
+        assert rpc.request.DESCRIPTOR.name == f"{rpc.name}Request"
+        method = next(method for method in METHODS if method.full_name == rpc.full_name.replace("/", "."))
+        assert method.input_type is rpc.request.DESCRIPTOR
+        assert method.output_type.name == f"{rpc.name}Response"
 
 
 def test_every_field_of_every_request_has_a_rule_and_every_rule_a_field() -> None:
-    used = {rule.field for operation in OPERATIONS for rule in rules_of(operation.request)}
+    used = {rule.field for rpc in RPCS for rule in rules_of(rpc.request)}
     assert used == set(RULES)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from allocation_gateway.telemetry.telemetry import Telemetry
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.metrics.export import Gauge, Histogram, InMemoryMetricReader, Sum
 
 ROOT: Final = Path(__file__).parents[2]
 PACKAGE: Final = ROOT / "server" / "allocation_gateway"
@@ -31,13 +31,15 @@ def test_every_metric_is_documented_with_its_kind_unit_and_attributes() -> None:
         request = call.request("GET", "/x", "http://127.0.0.1", "/x")
         request.answered(500 if error else 200)
         call.finish("INTERNAL" if error else "OK")
-    telemetry.group_lookup(True)
+    telemetry.group_lookup(known=True)
+    telemetry.group_event("listing_read")
+    telemetry.group_part("cache", usable=True)
     telemetry.write_detached("a/b")
     data: Any = reader.get_metrics_data()
     provider.shutdown()
     told: dict[str, tuple[str, str, set[str]]] = {}
     for metric in data.resource_metrics[0].scope_metrics[0].metrics:
-        kind = "histogram" if hasattr(metric.data.data_points[0], "bucket_counts") else "counter"
+        kind = {Histogram: "histogram", Sum: "counter", Gauge: "gauge"}[type(metric.data)]
         told[metric.name] = (
             kind,
             metric.unit,

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from allocation.v1 import consignment_allocation_service_pb2 as pb
+from allocation.v1 import service_group_service_pb2
 
 from allocation_gateway.codecs import consignment_requests
 from allocation_gateway.codecs.consignment_allocation import allocation, consignment, deallocation
 from allocation_gateway.codecs.consignment_bulk import allocations, deallocations
+from allocation_gateway.codecs.consignment_groups import groups
 from allocation_gateway.codecs.consignment_labels import label, with_labels
 from allocation_gateway.codecs.consignment_quotes import quote_result
 from allocation_gateway.operations.model import Api, Effect, FollowUp, Operation, Route, RouteByOneof
@@ -159,4 +161,15 @@ LABEL: Final = Operation(
     routes={"default": Route("GET", "/labels/{consignment_reference}/{label_format}")},
     encode=None,
     decode=label,
+)
+# No rpc of its own either: what it lists is kept, and told together with what is known otherwise.
+GROUPS: Final = Operation(
+    name="ReadConsignmentServiceGroups",
+    service=_SERVICE,
+    request=service_group_service_pb2.ListServiceGroupsRequest,
+    api=Api.CONSIGNMENTS,
+    effect=Effect.READ,
+    routes={"default": Route("GET", "/servicegroups")},
+    encode=None,
+    decode=groups,
 )

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from allocation.v1 import consignment_allocation_service_pb2 as pb
-from allocation.v1 import core_pb2
+from allocation.v1 import core_pb2, service_group_service_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,6 +21,9 @@ MAX_SHIPMENTS: Final = 100
 MAX_CAPABILITIES: Final = 10
 MAX_TAGS: Final = 10
 MAX_TAG: Final = 50
+MAX_PAGE: Final = 1_000
+MAX_TOKEN: Final = 4_096
+ACCOUNTS: Final = frozenset({"", "default"})
 _UUID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
 
@@ -112,6 +115,27 @@ def _label_format(field: str, value: pb.LabelFormat.ValueType, _: Settings) -> I
         yield Violation(field, "must be a LabelFormat")
 
 
+def _api(field: str, value: service_group_service_pb2.Api.ValueType, _: Settings) -> Iterator[Violation]:
+    if value not in service_group_service_pb2.Api.values():
+        yield Violation(field, "must be an Api")
+
+
+def _account(field: str, value: str, _: Settings) -> Iterator[Violation]:
+    if value not in ACCOUNTS:
+        yield Violation(field, "must be empty or `default`: there is no other account")
+
+
+def _page_size(field: str, value: int, _: Settings) -> Iterator[Violation]:
+    if not 0 <= value <= MAX_PAGE:
+        yield Violation(field, f"must be 0 to {MAX_PAGE}, not {value}")
+
+
+def _page_token(field: str, value: str, _: Settings) -> Iterator[Violation]:
+    # Whether it is one, whoever reads it sees.
+    if len(value) > MAX_TOKEN:
+        yield Violation(field, "is not a page token")
+
+
 RULES: Final[Mapping[str, Rule]] = {
     "shipment_reference": _reference,
     "shipments": _references,
@@ -125,6 +149,10 @@ RULES: Final[Mapping[str, Rule]] = {
     "capabilities": _capabilities,
     "filters": _filters,
     "label_format": _label_format,
+    "api": _api,
+    "account": _account,
+    "page_size": _page_size,
+    "page_token": _page_token,
 }
 
 

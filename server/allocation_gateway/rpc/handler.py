@@ -1,132 +1,74 @@
-"""One rpc of the operation table, from the bytes of a request to the bytes of its response or to a status."""
+"""One rpc of the operation table: a call of the REST API."""
 
 from __future__ import annotations
 
 import asyncio
 import uuid
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from allocation.v1.error_reason_pb2 import ErrorReason
-from google.protobuf.message import DecodeError
 from grpc import StatusCode
 
-from allocation_gateway import errors
-from allocation_gateway.errors import DETAILS_KEY, GatewayError
-from allocation_gateway.operations.model import Effect
-from allocation_gateway.operations.validation import is_uuid, rules_of, violations
+from allocation_gateway.errors import GatewayError
+from allocation_gateway.groups.evidence import is_evidence
+from allocation_gateway.operations.validation import is_uuid
 from allocation_gateway.policy import patience
-from allocation_gateway.telemetry.observation import is_server_error
+from allocation_gateway.rpc.answering import Answering
 from allocation_gateway.upstream.client import Exchange
 from allocation_gateway.upstream.http import Attempt
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import grpc
     from google.protobuf.message import Message
 
-    from allocation_gateway.groups import ServiceGroups
-    from allocation_gateway.operations.model import Api, Operation, Route
-    from allocation_gateway.policy.admission import Admission
-    from allocation_gateway.policy.patience import Writes
-    from allocation_gateway.settings import Settings
+    from allocation_gateway.operations.model import Operation, Route
+    from allocation_gateway.rpc.answering import Context, Gateway
     from allocation_gateway.telemetry.observation import CallObservation
-    from allocation_gateway.telemetry.telemetry import Telemetry
     from allocation_gateway.upstream.client import Upstream
-
-    Context: TypeAlias = grpc.aio.ServicerContext[bytes, bytes]
 
 _REFERENCES: Final = ("shipment_reference", "consignment_reference")
 REQUEST_ID_KEY: Final = "allocation-request-id"
 _log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Gateway:
-    """Everything that the rpcs share."""
-
-    settings: Settings
-    telemetry: Telemetry
-    groups: ServiceGroups
-    admission: Admission
-    writes: Writes
-    upstreams: Mapping[Api, Upstream]
-
-
-class Handler:
+class Handler(Answering):
     """Answers one rpc. Its policies stand in the order in which they are asked."""
 
     def __init__(self, gateway: Gateway, operation: Operation, route: Route, *, enabled: bool) -> None:
-        self._gateway = gateway
+        super().__init__(gateway, operation.full_name, operation.request)
         self._operation = operation
         self._route = route
         self._enabled = enabled
-        self._rules = rules_of(operation.request)
         fields = operation.request.DESCRIPTOR.fields_by_name
         self._names_group = "service_group" in fields
         self._reference = next((name for name in _REFERENCES if name in fields), None)
         self._upstream = gateway.upstreams.get(operation.api)
-
-    async def handle(self, data: bytes, context: Context) -> bytes:
-        """Answers a call.
-
-        Raises:
-            grpc.aio.AbortError: The call failed; its status is set.
-        """
-        observation = self._gateway.telemetry.call(self._operation.full_name, context.invocation_metadata() or ())
-        fields: dict[str, Any] = {"rpc": self._operation.name, **observation.log_fields()}
-        code = StatusCode.CANCELLED
-        try:
-            with self._gateway.admission.admitted():
-                response = await self._answer(data, context, observation, fields)
-            code = StatusCode.OK
-            return response.SerializeToString()
-        except GatewayError as error:
-            code = error.code
-            fields.update(reason=error.reason_name, message=error.message, **error.metadata)
-            await _abort(context, error)
-        except asyncio.CancelledError:
-            raise
-        except Exception:  # noqa: BLE001 - no text of an exception may reach a caller, whatever it is
-            code = StatusCode.INTERNAL
-            _log.exception("defect", **fields)
-            await _abort(context, _DEFECT)
-        finally:
-            observation.finish(code.name)
-            _log_call(code.name, observation, fields)
+        # The metadata of an error before anything is sent.
+        self._no_effect = {"effect": "none"} if operation.effect.writes else {}
 
     async def _answer(
         self, data: bytes, context: Context, observation: CallObservation, fields: dict[str, Any]
     ) -> Message:
         request: Any = self._parse(data)
         if self._operation.effect.writes:
-            await self._name(request, context, fields)
-        self._check(request)
+            await self._name_request(request, context, fields)
+        self._check_enabled()
+        self._check(request, self._no_effect)
         if self._reference is not None:
             fields["reference"] = getattr(request, self._reference)
         upstream = self._configured()
-        if self._names_group and request.service_group:
-            request.service_group = self._gateway.groups.resolve(self._operation.api, request.service_group)
-        settings = self._gateway.settings
-        seconds = patience.seconds_to_wait(
-            context.time_remaining(), settings.default_deadline, settings.deadline_margin
-        )
-        attempt = Attempt()
+        seconds = self._seconds(context)
         deadline = asyncio.get_running_loop().time() + seconds
+        if self._names_group and request.service_group:
+            request.service_group = await self._code(request.service_group, seconds)
+            seconds = deadline - asyncio.get_running_loop().time()
+        attempt = Attempt()
         work = self._work(upstream, request, Exchange(attempt, observation, deadline))
         if not self._operation.effect.writes:
             return await patience.read(work, seconds)
         return await self._gateway.writes.carry_out(work, attempt, seconds, lambda task: self._detach(task, fields))
 
-    def _parse(self, data: bytes) -> Message:
-        try:
-            return self._operation.request.FromString(data)
-        except DecodeError:
-            raise _invalid("The request is not a message of the type that the rpc takes.", []) from None
-
-    async def _name(self, request: Any, context: Context, fields: dict[str, Any]) -> None:
+    async def _name_request(self, request: Any, context: Context, fields: dict[str, Any]) -> None:
         """Tells the caller the id of the request before anything is sent, so that it knows it whatever comes."""
         if not request.request_id:
             request.request_id = str(uuid.uuid4())
@@ -135,19 +77,14 @@ class Handler:
         fields["request_id"] = request.request_id
         await context.send_initial_metadata(((REQUEST_ID_KEY, fields["request_id"]),))
 
-    def _check(self, request: Message) -> None:
+    def _check_enabled(self) -> None:
         if not self._enabled:
             raise GatewayError(
                 StatusCode.UNIMPLEMENTED,
                 ErrorReason.ERROR_REASON_OPERATION_DISABLED,
                 "The operation is switched off in this gateway.",
-                metadata=self._no_effect(),
+                metadata=self._no_effect,
             )
-        if found := violations(request, self._rules, self._gateway.settings):
-            raise _invalid("The request is not valid.", found, self._no_effect())
-
-    def _no_effect(self) -> dict[str, str]:
-        return {"effect": "none"} if self._operation.effect.writes else {}
 
     def _configured(self) -> Upstream:
         if self._upstream is None:
@@ -155,15 +92,20 @@ class Handler:
                 StatusCode.FAILED_PRECONDITION,
                 ErrorReason.ERROR_REASON_API_NOT_CONFIGURED,
                 f"The API that this rpc needs, {self._operation.api.value}, is not configured in this gateway.",
-                metadata=self._no_effect(),
+                metadata=self._no_effect,
             )
         return self._upstream
+
+    async def _code(self, text: str, seconds: float) -> str:
+        """Returns the code of the service group that the caller means: nearly always at once, from memory."""
+        groups, api = self._gateway.groups, self._operation.api
+        code = groups.lookup(api, text, self._no_effect)
+        return await groups.resolve(api, text, self._no_effect, seconds) if code is None else code
 
     async def _work(self, upstream: Upstream, request: Any, exchange: Exchange) -> Message:
         """Calls upstream, and learns from what worked. It goes on to its end even if its caller has gone."""
         response = await upstream.call(self._operation, self._route, request, exchange)
-        # What a bulk call says of a group proves nothing: Ship may yet find, when it allocates, that it does not exist.
-        if self._names_group and self._operation.effect is Effect.ALLOCATE and request.service_group:
+        if self._names_group and request.service_group and is_evidence(self._operation, response):
             self._gateway.groups.observe(self._operation.api, request.service_group)
         return response
 
@@ -182,31 +124,3 @@ class Handler:
                 _log.warning("detached_write_failed", **{**fields, "reason": reason})
 
         task.add_done_callback(log)
-
-
-_DEFECT: Final = GatewayError(
-    StatusCode.INTERNAL,
-    ErrorReason.ERROR_REASON_GATEWAY_DEFECT,
-    "The gateway has a defect. Its log has the cause.",
-)
-
-
-def _invalid(message: str, found: list[Any], metadata: dict[str, str] | None = None) -> GatewayError:
-    return GatewayError(
-        StatusCode.INVALID_ARGUMENT,
-        ErrorReason.ERROR_REASON_INVALID_REQUEST,
-        message,
-        metadata=metadata,
-        details=[errors.bad_request(found)] if found else (),
-    )
-
-
-async def _abort(context: Context, error: GatewayError) -> NoReturn:
-    status = error.status()
-    await context.abort(error.code, status.message, ((DETAILS_KEY, status.SerializeToString()),))
-
-
-def _log_call(code: str, observation: CallObservation, fields: dict[str, Any]) -> None:
-    level = "error" if is_server_error(code) else "info"
-    milliseconds = round(observation.seconds() * 1000, 3)
-    getattr(_log, level)("call", code=code, duration_ms=milliseconds, **fields)

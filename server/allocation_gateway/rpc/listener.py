@@ -14,15 +14,18 @@ from grpc_reflection.v1alpha import reflection
 
 from allocation_gateway.operations import table
 from allocation_gateway.rpc.handler import Handler
+from allocation_gateway.rpc.local import LOCAL_RPCS, LocalHandler
+from allocation_gateway.rpc.service_groups import SERVICE as GROUPS_SERVICE
 from allocation_gateway.settings import ConfigurationError, variable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from allocation_gateway.rpc.handler import Gateway
+    from allocation_gateway.rpc.answering import Answering, Gateway
     from allocation_gateway.settings import Settings
 
 _SERVING: Final = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 _NO_PING_LIMIT: Final = 0
 
 
@@ -59,6 +62,8 @@ class Listener:
 
     def __init__(self, settings: Settings, gateway: Gateway) -> None:
         self._settings = settings
+        self._groups = gateway.groups
+        self._reports: set[asyncio.Task[None]] = set()
         self._health = _Health()
         self._server = grpc.aio.server(options=_options(settings))
         self._services = _add_operations(self._server, gateway)
@@ -87,6 +92,14 @@ class Listener:
             await self._probes.start()
         for service in ("", *self._services):
             await self._health.set(service, _SERVING)
+        self._groups.on_state(self._report)
+
+    def _report(self, part: str, usable: bool) -> None:
+        """Tells the health of a part as that of a service of its own: the gateway itself serves without it."""
+        health = self._health.set(f"{GROUPS_SERVICE}/{part}", _SERVING if usable else _NOT_SERVING)
+        task = asyncio.create_task(health)
+        self._reports.add(task)
+        task.add_done_callback(self._reports.discard)
 
     async def stop_serving(self) -> None:
         """Turns health to NOT_SERVING for good. Calls are still accepted."""
@@ -101,17 +114,23 @@ class Listener:
 
 
 def _add_operations(server: grpc.aio.Server, gateway: Gateway) -> tuple[str, ...]:
-    """Registers a handler for each row of the operation table. Returns the full names of the services."""
+    """Registers a handler for each row of the operation table, and for the rest. Returns the services' full names."""
     routes, disabled = table.routes(gateway.settings), table.disabled(gateway.settings)
     services: dict[str, dict[str, Any]] = {}
     for operation in table.OPERATIONS:
         handler = Handler(gateway, operation, routes[operation.full_name], enabled=operation.full_name not in disabled)
-        # Bytes in and out: the handler parses for itself, so that bytes that do not parse get an answer with details.
-        services.setdefault(operation.service, {})[operation.name] = grpc.unary_unary_rpc_method_handler(handler.handle)
+        services.setdefault(operation.service, {})[operation.name] = _method(handler)
+    for rpc in LOCAL_RPCS:
+        services.setdefault(rpc.service, {})[rpc.name] = _method(LocalHandler(gateway, rpc))
     server.add_generic_rpc_handlers(
         tuple(grpc.method_handlers_generic_handler(service, methods) for service, methods in services.items())
     )
     return tuple(services)
+
+
+def _method(handler: Answering) -> grpc.RpcMethodHandler[bytes, bytes]:
+    # Bytes in and out: the handler parses for itself, so that bytes that do not parse get an answer with details.
+    return grpc.unary_unary_rpc_method_handler(handler.handle)
 
 
 def _options(settings: Settings) -> list[tuple[str, int]]:

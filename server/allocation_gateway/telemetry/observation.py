@@ -38,16 +38,29 @@ def is_server_error(code: str) -> bool:
     return code in _SERVER_ERRORS
 
 
-class CallObservation:
+class Observation:
+    """Something that makes upstream requests and is nobody's rpc: work that the gateway does of its own accord."""
+
+    __slots__ = ("_span", "_telemetry")
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+        self._span: Span | None = None
+
+    def request(self, method: str, template: str, base_url: str, path: str) -> RequestObservation:
+        """Starts observing an upstream request."""
+        return RequestObservation(self._telemetry, self._span, (method, template), base_url, path)
+
+
+class CallObservation(Observation):
     """One rpc, from its arrival to its status."""
 
-    __slots__ = ("_attributes", "_span", "_telemetry", "started")
+    __slots__ = ("_attributes", "started")
 
     def __init__(self, telemetry: Telemetry, method: str, metadata: Iterable[tuple[str, str | bytes]]) -> None:
-        self._telemetry = telemetry
+        super().__init__(telemetry)
         self._attributes: dict[str, str | int] = {RPC_SYSTEM: "grpc", RPC_METHOD: method}
         self.started = time.perf_counter()
-        self._span: Span | None = None
         if telemetry.tracer is not None:
             carrier = {key: value for key, value in metadata if isinstance(value, str)}
             self._span = telemetry.tracer.start_span(
@@ -64,10 +77,6 @@ class CallObservation:
             return {}
         context = self._span.get_span_context()
         return {"trace_id": format(context.trace_id, "032x"), "span_id": format(context.span_id, "016x")}
-
-    def request(self, method: str, template: str, base_url: str, path: str) -> RequestObservation:
-        """Starts observing an upstream request of this rpc."""
-        return RequestObservation(self._telemetry, self._span, (method, template), base_url, path)
 
     def finish(self, code: str) -> None:
         """Ends the rpc with a gRPC status code."""

@@ -16,13 +16,14 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from allocation_gateway.settings import ConfigurationError
-from allocation_gateway.telemetry.observation import CallObservation
+from allocation_gateway.telemetry.observation import CallObservation, Observation
 from allocation_gateway.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from opentelemetry.metrics import Counter, Histogram, Meter
+    from opentelemetry.metrics import _Gauge as Gauge
     from opentelemetry.sdk.metrics.export import MetricExporter
     from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.trace import Tracer
@@ -50,6 +51,8 @@ class Telemetry:
         self.call_duration: Histogram | None = None
         self.request_duration: Histogram | None = None
         self._lookups: Counter | None = None
+        self._events: Counter | None = None
+        self._usable: Gauge | None = None
         self._detached: Counter | None = None
         if tracer_provider is not None:
             self.tracer = tracer_provider.get_tracer(SCOPE, __version__)
@@ -74,6 +77,16 @@ class Telemetry:
             unit="{lookup}",
             description="Service-group codes looked up, by whether they were known.",
         )
+        self._events = meter.create_counter(
+            "allocation_gateway.service_group.events",
+            unit="{event}",
+            description="What happened to the sources of service groups and to the cache that replicas share.",
+        )
+        self._usable = meter.create_gauge(
+            "allocation_gateway.service_group.usable",
+            unit="1",
+            description="1 while the catalogue file as it is is in use, or the shared cache answers; else 0.",
+        )
         self._detached = meter.create_counter(
             "allocation_gateway.detached_writes",
             unit="{write}",
@@ -88,6 +101,20 @@ class Telemetry:
         """Counts a lookup of a service-group code."""
         if self._lookups is not None:
             self._lookups.add(1, {"result": "hit" if known else "miss"})
+
+    def group_event(self, event: str) -> None:
+        """Counts something that happened to the sources of service groups or to the cache that replicas share."""
+        if self._events is not None:
+            self._events.add(1, {"event": event})
+
+    def group_part(self, part: str, *, usable: bool) -> None:
+        """Records whether a part that service groups come from can be used: `catalogue` or `cache`."""
+        if self._usable is not None:
+            self._usable.set(int(usable), {"part": part})
+
+    def background(self) -> Observation:
+        """Starts observing what the gateway does of its own accord."""
+        return Observation(self)
 
     def write_detached(self, method: str) -> None:
         """Counts a write that goes on although nobody waits for it."""

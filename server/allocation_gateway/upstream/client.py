@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from allocation_gateway.operations.model import Api, Operation, Route
     from allocation_gateway.settings import Secret, Settings
-    from allocation_gateway.telemetry.observation import CallObservation, RequestObservation
+    from allocation_gateway.telemetry.observation import Observation, RequestObservation
     from allocation_gateway.upstream.http import Answer
 
 _REDACTED: Final = b"********"
@@ -40,7 +40,7 @@ class Exchange:
     __slots__ = ("attempt", "deadline", "is_further", "observation")
 
     def __init__(
-        self, attempt: Attempt, observation: CallObservation, deadline: float, *, is_further: bool = False
+        self, attempt: Attempt, observation: Observation, deadline: float, *, is_further: bool = False
     ) -> None:
         self.attempt = attempt
         self.observation = observation

@@ -1667,7 +1667,8 @@ type AllocateConsignmentWithServiceGroupRequest struct {
 	// Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
 	// gateway makes one.
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	// Required. The code of the service group, exactly as configured upstream: 1 to 255 characters, sent as they are.
+	// Required. The code of the service group, exactly as configured upstream, or a name that the gateway knows it by: 1
+	// to 255 characters. A code is sent as it is.
 	ServiceGroup  string `protobuf:"bytes,3,opt,name=service_group,json=serviceGroup,proto3" json:"service_group,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1993,7 +1994,8 @@ type AllocateConsignmentsWithServiceGroupRequest struct {
 	// Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
 	// gateway makes one.
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	// Required. The code of the service group, exactly as configured upstream: 1 to 255 characters, sent as they are.
+	// Required. The code of the service group, exactly as configured upstream, or a name that the gateway knows it by: 1
+	// to 255 characters. A code is sent as it is.
 	ServiceGroup  string `protobuf:"bytes,3,opt,name=service_group,json=serviceGroup,proto3" json:"service_group,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2437,7 +2439,8 @@ type AllocateConsignmentWithLabelsRequest_CarrierServiceReference struct {
 }
 
 type AllocateConsignmentWithLabelsRequest_ServiceGroup struct {
-	// Optional. The code of the service group, exactly as configured upstream: 1 to 255 characters, sent as they are.
+	// Optional. The code of the service group, exactly as configured upstream, or a name that the gateway knows it by:
+	// 1 to 255 characters. A code is sent as it is.
 	ServiceGroup string `protobuf:"bytes,5,opt,name=service_group,json=serviceGroup,proto3,oneof"`
 }
 

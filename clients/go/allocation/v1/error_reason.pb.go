@@ -51,8 +51,9 @@ const (
 	//
 	// Sample: `{"reason": "CONSIGNMENT_NOT_FOUND", "domain": "allocation.v1", "metadata": {"upstream_status": "404"}}`
 	ErrorReason_ERROR_REASON_CONSIGNMENT_NOT_FOUND ErrorReason = 3
-	// Upstream does not know the service group. Comes with NOT_FOUND and a google.rpc.ResourceInfo. The Ship API has no
-	// code of its own for this: there, an unknown group is usually RESOURCE_NOT_FOUND.
+	// Upstream does not know the service group; or the gateway does not, and its list is complete, so that it did not ask
+	// upstream. Comes with NOT_FOUND and a google.rpc.ResourceInfo; the gateway's own answer suggests what is spelt alike.
+	// The Ship API has no code of its own for this: there, an unknown group is usually RESOURCE_NOT_FOUND.
 	//
 	// Sample: `{"reason": "SERVICE_GROUP_NOT_FOUND", "domain": "allocation.v1", "metadata": {"upstream_status": "404",
 	// "upstream_code": "service_group_not_found", "effect": "none"}}`
@@ -167,6 +168,15 @@ const (
 	// A consignment is allocated, and its label is not to be had. Not the reason of a status: it stands in a LabelError,
 	// beside the allocation.
 	ErrorReason_ERROR_REASON_LABEL_NOT_AVAILABLE ErrorReason = 25
+	// The name stands for several service groups. Comes with INVALID_ARGUMENT and a google.rpc.BadRequest with a violation
+	// for each of them, which gives its code: use that. Nothing was sent upstream.
+	//
+	// Sample: `{"reason": "SERVICE_GROUP_AMBIGUOUS", "domain": "allocation.v1", "metadata": {"effect": "none"}}`
+	ErrorReason_ERROR_REASON_SERVICE_GROUP_AMBIGUOUS ErrorReason = 26
+	// RefreshServiceGroups is not switched on in this gateway. Comes with PERMISSION_DENIED.
+	//
+	// Sample: `{"reason": "REFRESH_NOT_ALLOWED", "domain": "allocation.v1"}`
+	ErrorReason_ERROR_REASON_REFRESH_NOT_ALLOWED ErrorReason = 27
 )
 
 // Enum value maps for ErrorReason.
@@ -198,6 +208,8 @@ var (
 		23: "ERROR_REASON_OUTCOME_UNKNOWN",
 		24: "ERROR_REASON_GATEWAY_DEFECT",
 		25: "ERROR_REASON_LABEL_NOT_AVAILABLE",
+		26: "ERROR_REASON_SERVICE_GROUP_AMBIGUOUS",
+		27: "ERROR_REASON_REFRESH_NOT_ALLOWED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                   0,
@@ -226,6 +238,8 @@ var (
 		"ERROR_REASON_OUTCOME_UNKNOWN":               23,
 		"ERROR_REASON_GATEWAY_DEFECT":                24,
 		"ERROR_REASON_LABEL_NOT_AVAILABLE":           25,
+		"ERROR_REASON_SERVICE_GROUP_AMBIGUOUS":       26,
+		"ERROR_REASON_REFRESH_NOT_ALLOWED":           27,
 	}
 )
 
@@ -318,7 +332,7 @@ const file_allocation_v1_error_reason_proto_rawDesc = "" +
 	" allocation/v1/error_reason.proto\x12\rallocation.v1\x1a\x18allocation/v1/core.proto\"\x84\x01\n" +
 	"\x10ExcludedServices\x12K\n" +
 	"\x11excluded_services\x18\x01 \x03(\v2\x1e.allocation.v1.ExcludedServiceR\x10excludedServices\x12#\n" +
-	"\romitted_count\x18\x02 \x01(\x05R\fomittedCount*\xe2\a\n" +
+	"\romitted_count\x18\x02 \x01(\x05R\fomittedCount*\xb2\b\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x12#\n" +
@@ -346,7 +360,9 @@ const file_allocation_v1_error_reason_proto_rawDesc = "" +
 	"\x1eERROR_REASON_DEADLINE_EXCEEDED\x10\x16\x12 \n" +
 	"\x1cERROR_REASON_OUTCOME_UNKNOWN\x10\x17\x12\x1f\n" +
 	"\x1bERROR_REASON_GATEWAY_DEFECT\x10\x18\x12$\n" +
-	" ERROR_REASON_LABEL_NOT_AVAILABLE\x10\x19B\x91\x01\n" +
+	" ERROR_REASON_LABEL_NOT_AVAILABLE\x10\x19\x12(\n" +
+	"$ERROR_REASON_SERVICE_GROUP_AMBIGUOUS\x10\x1a\x12$\n" +
+	" ERROR_REASON_REFRESH_NOT_ALLOWED\x10\x1bB\x91\x01\n" +
 	"#com.allocationgateway.allocation.v1B\x10ErrorReasonProtoP\x01ZVgithub.com/allocation-gateway/allocation-gateway/clients/go/allocation/v1;allocationv1b\x06proto3"
 
 var (

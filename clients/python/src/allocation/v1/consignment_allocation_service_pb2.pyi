@@ -934,7 +934,9 @@ class AllocateConsignmentWithServiceGroupRequest(_message.Message):
     gateway makes one.
     """
     service_group: _builtins.str
-    """Required. The code of the service group, exactly as configured upstream: 1 to 255 characters, sent as they are."""
+    """Required. The code of the service group, exactly as configured upstream, or a name that the gateway knows it by: 1
+    to 255 characters. A code is sent as it is.
+    """
     def __init__(
         self,
         *,
@@ -1100,7 +1102,9 @@ class AllocateConsignmentsWithServiceGroupRequest(_message.Message):
     gateway makes one.
     """
     service_group: _builtins.str
-    """Required. The code of the service group, exactly as configured upstream: 1 to 255 characters, sent as they are."""
+    """Required. The code of the service group, exactly as configured upstream, or a name that the gateway knows it by: 1
+    to 255 characters. A code is sent as it is.
+    """
     @_builtins.property
     def consignments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Required. The references of consignments, none of them twice: at least 1, and as many as the setting
@@ -1291,7 +1295,9 @@ class AllocateConsignmentWithLabelsRequest(_message.Message):
     carrier_service_reference: _builtins.str
     """Optional. The reference of the carrier service: 1 to 255 characters."""
     service_group: _builtins.str
-    """Optional. The code of the service group, exactly as configured upstream: 1 to 255 characters, sent as they are."""
+    """Optional. The code of the service group, exactly as configured upstream, or a name that the gateway knows it by:
+    1 to 255 characters. A code is sent as it is.
+    """
     quote_reference: _builtins.str
     """Optional. The reference of the quote, such as `112236d5-4460-492f-a6bd-aa3f00f62dfb`: 1 to 255 characters."""
     def __init__(

@@ -49,8 +49,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Sample: `{"reason": "CONSIGNMENT_NOT_FOUND", "domain": "allocation.v1", "metadata": {"upstream_status": "404"}}`
     """
     ERROR_REASON_SERVICE_GROUP_NOT_FOUND: _ErrorReason.ValueType  # 4
-    """Upstream does not know the service group. Comes with NOT_FOUND and a google.rpc.ResourceInfo. The Ship API has no
-    code of its own for this: there, an unknown group is usually RESOURCE_NOT_FOUND.
+    """Upstream does not know the service group; or the gateway does not, and its list is complete, so that it did not ask
+    upstream. Comes with NOT_FOUND and a google.rpc.ResourceInfo; the gateway's own answer suggests what is spelt alike.
+    The Ship API has no code of its own for this: there, an unknown group is usually RESOURCE_NOT_FOUND.
 
     Sample: `{"reason": "SERVICE_GROUP_NOT_FOUND", "domain": "allocation.v1", "metadata": {"upstream_status": "404",
     "upstream_code": "service_group_not_found", "effect": "none"}}`
@@ -186,6 +187,17 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """A consignment is allocated, and its label is not to be had. Not the reason of a status: it stands in a LabelError,
     beside the allocation.
     """
+    ERROR_REASON_SERVICE_GROUP_AMBIGUOUS: _ErrorReason.ValueType  # 26
+    """The name stands for several service groups. Comes with INVALID_ARGUMENT and a google.rpc.BadRequest with a violation
+    for each of them, which gives its code: use that. Nothing was sent upstream.
+
+    Sample: `{"reason": "SERVICE_GROUP_AMBIGUOUS", "domain": "allocation.v1", "metadata": {"effect": "none"}}`
+    """
+    ERROR_REASON_REFRESH_NOT_ALLOWED: _ErrorReason.ValueType  # 27
+    """RefreshServiceGroups is not switched on in this gateway. Comes with PERMISSION_DENIED.
+
+    Sample: `{"reason": "REFRESH_NOT_ALLOWED", "domain": "allocation.v1"}`
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is why a call failed. The metadata of the ErrorInfo holds, as far as they are known:
@@ -217,8 +229,9 @@ ERROR_REASON_CONSIGNMENT_NOT_FOUND: ErrorReason.ValueType  # 3
 Sample: `{"reason": "CONSIGNMENT_NOT_FOUND", "domain": "allocation.v1", "metadata": {"upstream_status": "404"}}`
 """
 ERROR_REASON_SERVICE_GROUP_NOT_FOUND: ErrorReason.ValueType  # 4
-"""Upstream does not know the service group. Comes with NOT_FOUND and a google.rpc.ResourceInfo. The Ship API has no
-code of its own for this: there, an unknown group is usually RESOURCE_NOT_FOUND.
+"""Upstream does not know the service group; or the gateway does not, and its list is complete, so that it did not ask
+upstream. Comes with NOT_FOUND and a google.rpc.ResourceInfo; the gateway's own answer suggests what is spelt alike.
+The Ship API has no code of its own for this: there, an unknown group is usually RESOURCE_NOT_FOUND.
 
 Sample: `{"reason": "SERVICE_GROUP_NOT_FOUND", "domain": "allocation.v1", "metadata": {"upstream_status": "404",
 "upstream_code": "service_group_not_found", "effect": "none"}}`
@@ -353,6 +366,17 @@ Sample: `{"reason": "GATEWAY_DEFECT", "domain": "allocation.v1"}`
 ERROR_REASON_LABEL_NOT_AVAILABLE: ErrorReason.ValueType  # 25
 """A consignment is allocated, and its label is not to be had. Not the reason of a status: it stands in a LabelError,
 beside the allocation.
+"""
+ERROR_REASON_SERVICE_GROUP_AMBIGUOUS: ErrorReason.ValueType  # 26
+"""The name stands for several service groups. Comes with INVALID_ARGUMENT and a google.rpc.BadRequest with a violation
+for each of them, which gives its code: use that. Nothing was sent upstream.
+
+Sample: `{"reason": "SERVICE_GROUP_AMBIGUOUS", "domain": "allocation.v1", "metadata": {"effect": "none"}}`
+"""
+ERROR_REASON_REFRESH_NOT_ALLOWED: ErrorReason.ValueType  # 27
+"""RefreshServiceGroups is not switched on in this gateway. Comes with PERMISSION_DENIED.
+
+Sample: `{"reason": "REFRESH_NOT_ALLOWED", "domain": "allocation.v1"}`
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 

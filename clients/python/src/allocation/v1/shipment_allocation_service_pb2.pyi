@@ -87,7 +87,9 @@ class AllocateShipmentWithServiceGroupRequest(_message.Message):
     gateway makes one.
     """
     service_group: _builtins.str
-    """Required. The code of the service group, exactly as configured upstream: 1 to 255 characters, sent as they are."""
+    """Required. The code of the service group, exactly as configured upstream, or a name that the gateway knows it by: 1
+    to 255 characters. A code is sent as it is.
+    """
     def __init__(
         self,
         *,
@@ -404,7 +406,9 @@ class AllocateShipmentsWithServiceGroupRequest(_message.Message):
     gateway makes one.
     """
     service_group: _builtins.str
-    """Required. The code of the service group, exactly as configured upstream: 1 to 255 characters, sent as they are."""
+    """Required. The code of the service group, exactly as configured upstream, or a name that the gateway knows it by: 1
+    to 255 characters. A code is sent as it is.
+    """
     @_builtins.property
     def shipments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Required. The references of 1 to 100 shipments, none of them twice."""

@@ -1,0 +1,222 @@
+"""The catalogue file: which service groups there are, written by people.
+
+It is taken as a whole or not at all: a file with one mistake changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from allocation_gateway.groups.documents import (
+    TOML_ENDINGS,
+    YAML_ENDINGS,
+    NotADocumentError,
+    Problem,
+    dotted,
+    read_toml,
+    read_yaml,
+)
+from allocation_gateway.groups.model import ACCOUNT, Group, Source
+from allocation_gateway.operations.model import Api
+from allocation_gateway.operations.validation import MAX_REFERENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from allocation_gateway.groups.documents import Document
+    from allocation_gateway.groups.documents import Path as Key
+
+# What a ConfigMap can hold.
+MAX_BYTES: Final = 1_048_576
+MAX_GROUPS: Final = 10_000
+MAX_ALIASES: Final = 100
+_GROUPS: Final = "service_groups"
+_COMPLETE: Final = "complete"
+_FIELDS: Final = frozenset({"code", "display_name", "aliases", "api", "account"})
+_APIS: Final = {api.value: api for api in Api}
+
+
+class CatalogueError(Exception):
+    """The catalogue cannot be used.
+
+    Attributes:
+        problems: Everything that is wrong with it, the first one first.
+    """
+
+    LIMIT: Final = 5
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        more = f"; and {len(problems) - self.LIMIT} more" if len(problems) > self.LIMIT else ""
+        super().__init__("; ".join(str(problem) for problem in problems[: self.LIMIT]) + more)
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """What a catalogue says.
+
+    Attributes:
+        groups: The service groups, in its order.
+        complete: The APIs of which it has every group.
+    """
+
+    groups: tuple[Group, ...] = ()
+    complete: frozenset[Api] = frozenset()
+
+
+def parse(file: Path, content: bytes, *, now: float) -> Catalogue:
+    """Reads a catalogue.
+
+    Args:
+        file: Where it is from; the ending tells whether it is TOML or YAML.
+        content: Its bytes.
+        now: When it was read, in seconds of the epoch.
+
+    Raises:
+        CatalogueError: There is something wrong with it.
+    """
+    if len(content) > MAX_BYTES:
+        raise CatalogueError([Problem(0, "", f"is larger than {MAX_BYTES} bytes")])
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise CatalogueError([Problem(line, "", "is not UTF-8")]) from None
+    ending = file.suffix.lower()
+    try:
+        if ending in TOML_ENDINGS:
+            document = read_toml(text)
+        elif ending in YAML_ENDINGS:
+            document = read_yaml(text)
+        else:
+            raise CatalogueError([Problem(0, "", "must end in .toml, .yaml or .yml")])
+    except NotADocumentError as error:
+        raise CatalogueError([error.problem]) from None
+    check = _Check(document, now)
+    if check.problems:
+        raise CatalogueError(sorted(check.problems))
+    return Catalogue(tuple(check.groups), check.complete)
+
+
+class _Check:
+    """Goes through a document, and collects groups and problems.
+
+    Attributes:
+        problems: What is wrong.
+        groups: The service groups.
+        complete: The APIs of which it has every group.
+    """
+
+    def __init__(self, document: Document, now: float) -> None:
+        self.problems: list[Problem] = []
+        self.groups: list[Group] = []
+        self.complete: frozenset[Api] = frozenset()
+        self._line_of = document.line_of
+        self._now = now
+        self._seen: dict[tuple[Api, str], int] = {}
+        root = document.content
+        if not isinstance(root, dict):
+            self._note((), "the file must hold `service_groups`")
+            return
+        for key in root.keys() - {_GROUPS, _COMPLETE}:
+            self._note((key,), "there is no such key")
+        self.complete = frozenset(self._complete(root.get(_COMPLETE, [])))
+        if _GROUPS not in root:
+            self._note((_GROUPS,), "is missing")
+            return
+        self._groups(root[_GROUPS])
+
+    def _note(self, path: Key, text: str) -> None:
+        self.problems.append(Problem(self._line_of(path), dotted(path), text))
+
+    def _complete(self, value: object) -> Iterator[Api]:
+        if not isinstance(value, list):
+            self._note((_COMPLETE,), "must be a list of APIs")
+            return
+        for index, item in enumerate(value):
+            if isinstance(item, str) and item in _APIS:
+                yield _APIS[item]
+            else:
+                self._note((_COMPLETE, index), f"must be {_one_of(_APIS)}")
+
+    def _groups(self, value: object) -> None:
+        if not isinstance(value, list):
+            self._note((_GROUPS,), "must be a list of service groups")
+            return
+        if len(value) > MAX_GROUPS:
+            self._note((_GROUPS,), f"must have at most {MAX_GROUPS} service groups, not {len(value)}")
+            return
+        for index, item in enumerate(value):
+            path: Key = (_GROUPS, index)
+            if isinstance(item, dict):
+                self._group(path, item)
+            else:
+                self._note(path, "must be a service group with `code` and `api`")
+
+    def _group(self, path: Key, item: dict[str, Any]) -> None:
+        found = len(self.problems)
+        for key in item.keys() - _FIELDS:
+            self._note((*path, key), "there is no such key")
+        self._text((*path, "code"), item.get("code"))
+        if item.get("code") in (".", ".."):
+            self._note((*path, "code"), "must not be a dot segment")
+        if item.get("api") not in tuple(_APIS):
+            self._note((*path, "api"), f"must be {_one_of(_APIS)}")
+        if item.get("account", ACCOUNT) != ACCOUNT:
+            self._note((*path, "account"), f"must be {ACCOUNT}: there is no other account yet")
+        if "display_name" in item:
+            self._text((*path, "display_name"), item["display_name"])
+        self._aliases((*path, "aliases"), item.get("aliases", []))
+        if len(self.problems) == found:
+            self._add(path, item)
+
+    def _aliases(self, path: Key, value: object) -> None:
+        if not isinstance(value, list):
+            self._note(path, "must be a list of names")
+            return
+        if len(value) > MAX_ALIASES:
+            self._note(path, f"must have at most {MAX_ALIASES} names, not {len(value)}")
+        for index, alias in enumerate(value):
+            self._text((*path, index), alias)
+
+    def _text(self, path: Key, value: object) -> None:
+        if value is None:
+            self._note(path, "is missing")
+        elif not isinstance(value, str):
+            self._note(path, "must be a text: put it into quotes")
+        elif not 1 <= len(value) <= MAX_REFERENCE:
+            self._note(path, f"must have 1 to {MAX_REFERENCE} characters, not {len(value)}")
+        elif not _is_unicode(value):
+            self._note(path, "must not hold half a character")
+
+    def _add(self, path: Key, item: dict[str, Any]) -> None:
+        api, code = _APIS[item["api"]], item["code"]
+        if (api, code) in self._seen:
+            self._note((*path, "code"), f"is there twice for {api.value}; first in line {self._seen[api, code]}")
+            return
+        self._seen[api, code] = self._line_of((*path, "code"))
+        self.groups.append(
+            Group(
+                api=api,
+                code=code,
+                source=Source.CATALOGUE,
+                learned_at=self._now,
+                display_name=item.get("display_name", ""),
+                aliases=tuple(item.get("aliases", [])),
+            )
+        )
+
+
+def _is_unicode(text: str) -> bool:
+    """Tells whether a text can be sent: escapes in YAML can make one that cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _one_of(names: Iterable[str]) -> str:
+    return " or ".join(names)

@@ -1,0 +1,139 @@
+"""What every rpc has in common: admission, one way out for errors, observation, and a log line."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
+
+import structlog
+from allocation.v1.error_reason_pb2 import ErrorReason
+from google.protobuf.message import DecodeError
+from grpc import StatusCode
+
+from allocation_gateway import errors
+from allocation_gateway.errors import DETAILS_KEY, GatewayError
+from allocation_gateway.operations.validation import rules_of, violations
+from allocation_gateway.policy import patience
+from allocation_gateway.telemetry.observation import is_server_error
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import grpc
+    from google.protobuf.message import Message
+
+    from allocation_gateway.groups.directory import ServiceGroups
+    from allocation_gateway.operations.model import Api
+    from allocation_gateway.policy.admission import Admission
+    from allocation_gateway.policy.patience import Writes
+    from allocation_gateway.settings import Settings
+    from allocation_gateway.telemetry.observation import CallObservation
+    from allocation_gateway.telemetry.telemetry import Telemetry
+    from allocation_gateway.upstream.client import Upstream
+
+    Context: TypeAlias = grpc.aio.ServicerContext[bytes, bytes]
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """Everything that the rpcs share."""
+
+    settings: Settings
+    telemetry: Telemetry
+    groups: ServiceGroups
+    admission: Admission
+    writes: Writes
+    upstreams: Mapping[Api, Upstream]
+
+
+class Answering(ABC):
+    """Answers one rpc, from the bytes of a request to the bytes of its response or to a status."""
+
+    def __init__(self, gateway: Gateway, full_name: str, request: type[Message]) -> None:
+        self._gateway = gateway
+        self._full_name = full_name
+        self._name = full_name.rpartition("/")[2]
+        self._request = request
+        self._rules = rules_of(request)
+
+    async def handle(self, data: bytes, context: Context) -> bytes:
+        """Answers a call.
+
+        Raises:
+            grpc.aio.AbortError: The call failed; its status is set.
+        """
+        observation = self._gateway.telemetry.call(self._full_name, context.invocation_metadata() or ())
+        fields: dict[str, Any] = {"rpc": self._name, **observation.log_fields()}
+        code = StatusCode.CANCELLED
+        try:
+            with self._gateway.admission.admitted():
+                response = await self._answer(data, context, observation, fields)
+            code = StatusCode.OK
+            return response.SerializeToString()
+        except GatewayError as error:
+            code = error.code
+            fields.update(reason=error.reason_name, message=error.message, **error.metadata)
+            await _abort(context, error)
+        except asyncio.CancelledError:
+            raise
+        except Exception:  # noqa: BLE001 - no text of an exception may reach a caller, whatever it is
+            code = StatusCode.INTERNAL
+            _log.exception("defect", **fields)
+            await _abort(context, _DEFECT)
+        finally:
+            observation.finish(code.name)
+            _log_call(code.name, observation, fields)
+
+    @abstractmethod
+    async def _answer(
+        self, data: bytes, context: Context, observation: CallObservation, fields: dict[str, Any]
+    ) -> Message:
+        """Returns the response. A GatewayError becomes the call's status; fields are for its log line."""
+
+    def _parse(self, data: bytes) -> Message:
+        try:
+            return self._request.FromString(data)
+        except DecodeError:
+            raise invalid("The request is not a message of the type that the rpc takes.", []) from None
+
+    def _check(self, request: Message, metadata: Mapping[str, str]) -> None:
+        if found := violations(request, self._rules, self._gateway.settings):
+            raise invalid("The request is not valid.", found, metadata)
+
+    def _seconds(self, context: Context) -> float:
+        """Returns how long the caller can be kept waiting."""
+        settings = self._gateway.settings
+        return patience.seconds_to_wait(context.time_remaining(), settings.default_deadline, settings.deadline_margin)
+
+
+_DEFECT: Final = GatewayError(
+    StatusCode.INTERNAL,
+    ErrorReason.ERROR_REASON_GATEWAY_DEFECT,
+    "The gateway has a defect. Its log has the cause.",
+)
+
+
+def invalid(message: str, found: list[Any], metadata: Mapping[str, str] | None = None) -> GatewayError:
+    """Returns the error for a request that is not valid, with what is wrong with which field."""
+    return GatewayError(
+        StatusCode.INVALID_ARGUMENT,
+        ErrorReason.ERROR_REASON_INVALID_REQUEST,
+        message,
+        metadata=metadata,
+        details=[errors.bad_request(found)] if found else (),
+    )
+
+
+async def _abort(context: Context, error: GatewayError) -> NoReturn:
+    status = error.status()
+    await context.abort(error.code, status.message, ((DETAILS_KEY, status.SerializeToString()),))
+
+
+def _log_call(code: str, observation: CallObservation, fields: dict[str, Any]) -> None:
+    level = "error" if is_server_error(code) else "info"
+    milliseconds = round(observation.seconds() * 1000, 3)
+    getattr(_log, level)("call", code=code, duration_ms=milliseconds, **fields)
