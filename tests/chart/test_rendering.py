@@ -102,6 +102,8 @@ def test_it_is_refused_without_tls_unless_plaintext_is_accepted(helm: Helm) -> N
         (["--set=podDisruptionBudget.minAvailable=half"], "/podDisruptionBudget/minAvailable"),
         (["--set=podDisruptionBudget.minAvailable=1,podDisruptionBudget.maxUnavailable=1"], "is set together with"),
         (["--set=service.headless=true,service.type=NodePort"], "service.headless: needs service.type ClusterIP"),
+        (["--set=serviceGroups.catalogue.key=groups.json"], "/serviceGroups/catalogue/key"),
+        (["--set=settings.cache_url=redis://host"], "'cache_url' not allowed"),
         (["--set=terminationGracePeriodSeconds=33"], "must be more than the 33 seconds"),
     ],
     ids=lambda value: value[0].partition("=")[2] if isinstance(value, list) else "",
@@ -326,3 +328,26 @@ def test_the_consignments_api_is_served_with_a_key_of_its_own(helm: Helm) -> Non
     assert "ALLOCATION_GATEWAY_SHIP_API_KEY_FILE" not in rendered.environment
     both = helm.render(*SHIP, "--set=consignments.apiKeySecret.name=other")
     assert {"ship", "consignments"} <= {mount["name"] for mount in both.container["volumeMounts"]}
+
+
+def test_the_catalogue_is_a_folder_that_follows_its_config_map(helm: Helm, tmp_path: Path) -> None:
+    rendered = render_feature(helm, "service-groups")
+    loaded = load(rendered, tmp_path)
+    file = loaded.service_group_catalogue_file
+    assert file is not None
+    assert str(file.relative_to(tmp_path)) == "etc/allocation-gateway/service-groups/groups.toml"
+    (mount,) = [m for m in rendered.container["volumeMounts"] if m["name"] == "service-groups"]
+    assert "subPath" not in mount, "Kubernetes does not update those"
+    (volume,) = [v for v in rendered.pod["volumes"] if v["name"] == "service-groups"]
+    assert volume["configMap"]["name"] == "groups"
+    assert loaded.service_group_policy == "strict"
+    assert "service-groups" not in {volume["name"] for volume in helm.render(*SHIP).pod["volumes"]}
+
+
+def test_the_cache_is_at_the_url_of_a_secret_and_may_be_reached(helm: Helm) -> None:
+    rendered = render_feature(helm, "service-groups")
+    reference = {"secretKeyRef": {"name": "cache", "key": "address"}}
+    assert {"name": "ALLOCATION_GATEWAY_CACHE_URL", "valueFrom": reference} in rendered.container["env"]
+    ports = [port["port"] for rule in rendered.one("NetworkPolicy")["spec"]["egress"] for port in rule["ports"]]
+    assert ports == [53, 53, 443, 6380]
+    assert not any(entry["name"].endswith("CACHE_URL") for entry in helm.render(*SHIP).container["env"])
