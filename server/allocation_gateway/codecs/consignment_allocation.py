@@ -77,7 +77,7 @@ def _allocation(source: Object, path: str, findings: Findings) -> Object:
         "carrier_service_reference": string(source, "MpdCarrierServiceReference", path, findings),
         "carrier_service_name": string(source, "MpdCarrierServiceName", path, findings),
         "allocation_date": timestamp(source, date, path, findings),
-        "price": nouns.rate_below(source, "Price", path, findings),
+        "price": json.child(source, "Price", path, findings, nouns.rate),
     }
 
 

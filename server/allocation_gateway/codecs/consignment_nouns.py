@@ -96,16 +96,6 @@ def _tax_rate(source: Object, path: str, findings: Findings) -> Object:
     }
 
 
-def rate_below(source: Object, key: str, path: str, findings: Findings) -> Object | None:
-    """Reads the Rate below a key; None if there is none."""
-    value = source.get(key)
-    if value.__class__ is dict:
-        return rate(value, f"{path}{key}.", findings)
-    if value is not None:
-        findings.note(f"{path}{key}", "an object", value)
-    return None
-
-
 def link(source: Object, path: str, findings: Findings) -> Object:
     """Reads a Link from an ApiLink."""
     return {"href": string(source, "Href", path, findings), "rel": string(source, "Rel", path, findings)}

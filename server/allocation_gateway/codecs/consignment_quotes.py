@@ -19,17 +19,15 @@ def quote_result(
     request: pb.GetConsignmentQuotesRequest, body: object, findings: Findings
 ) -> pb.GetConsignmentQuotesResponse:
     """Reads a QuoteResult. A quote for another consignment than the one asked for is a defect."""
-    if not isinstance(body, dict):
-        findings.note("body", "an object", body)
-        body = {}
-    quotes = json.children(body, "Quotes", "", findings, _quote)
+    source = json.whole(body, findings)
+    quotes = json.children(source, "Quotes", "", findings, _quote)
     if any(item["consignment_reference"] not in {"", request.consignment_reference} for item in quotes):
         findings.append("Quotes[].ConsignmentReference: is not the consignment that was asked for")
     fields: Object = {
-        "reference": required(body, "QuoteRequestReference", "", findings),
-        "message": string(body, "Message", "", findings),
+        "reference": required(source, "QuoteRequestReference", "", findings),
+        "message": string(source, "Message", "", findings),
         "quotes": quotes,
-        "unqualified_services": json.children(body, "UnqualifiedServices", "", findings, _unqualified),
+        "unqualified_services": json.children(source, "UnqualifiedServices", "", findings, _unqualified),
     }
     return pb.GetConsignmentQuotesResponse(**fields)
 
@@ -47,8 +45,8 @@ def _quote(source: Object, path: str, findings: Findings) -> Object:
         "collection_date": timestamp(source, "CollectionDate", path, findings),
         "earliest_delivery_date": timestamp(source, "EarliestDeliveryDate", path, findings),
         "latest_delivery_date": timestamp(source, "LatestDeliveryDate", path, findings),
-        "base_price": nouns.rate_below(source, "BasePrice", path, findings),
-        "price": nouns.rate_below(source, "Price", path, findings),
+        "base_price": json.child(source, "BasePrice", path, findings, nouns.rate),
+        "price": json.child(source, "Price", path, findings, nouns.rate),
         "surcharges": json.children(source, "Surcharges", path, findings, nouns.surcharge),
         "created": timestamp(source, "CreationDate", path, findings),
         "expires": timestamp(source, "ExpiryDate", path, findings),

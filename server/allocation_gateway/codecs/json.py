@@ -147,10 +147,18 @@ def array(source: Object, key: str, path: str, findings: Findings) -> list[Any]:
     return []
 
 
+def whole(body: object, findings: Findings) -> Object:
+    """Returns a body that is to be an object; an empty one if it is something else."""
+    if isinstance(body, dict):
+        return body
+    findings.note("body", "an object", body)
+    return {}
+
+
 def child(
-    source: Object, key: str, path: str, findings: Findings, read: Callable[[Object, str, Findings], Object]
+    source: Object, key: str, path: str, findings: Findings, read: Callable[[Object, str, Findings], Object | None]
 ) -> Object | None:
-    """Reads an object with a reader of its own; None if there is none."""
+    """Reads an object with a reader of its own; None if there is none, or its reader says so."""
     value = source.get(key)
     if value.__class__ is dict:
         return read(value, f"{path}{key}.", findings)

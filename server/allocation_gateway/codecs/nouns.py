@@ -43,16 +43,6 @@ def price(source: Object, path: str, findings: Findings) -> Object | None:
     return fields if len(findings) == before else None
 
 
-def price_below(source: Object, key: str, path: str, findings: Findings) -> Object | None:
-    """Reads the Price below a key; None if there is none."""
-    value = source.get(key)
-    if value.__class__ is dict:
-        return price(value, f"{path}{key}.", findings)
-    if value is not None:
-        findings.note(f"{path}{key}", "an object", value)
-    return None
-
-
 def _tax_rate(source: Object, path: str, findings: Findings) -> Object:
     return {
         "reference": string(source, "reference", path, findings),

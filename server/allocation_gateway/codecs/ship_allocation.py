@@ -44,7 +44,7 @@ def allocate_result(source: Object, path: str, findings: Findings) -> Object:
         "shipment_reference": required(source, "shipment_reference", path, findings),
         "state": nouns.STATES.get(state.lower(), 0),
         "state_text": state,
-        "price": nouns.price_below(source, "price", path, findings),
+        "price": json.child(source, "price", path, findings, nouns.price),
         "carrier": json.child(source, "carrier", path, findings, nouns.carrier),
         "tracking_details": json.child(source, "tracking_details", path, findings, nouns.tracking_details),
         "excluded_services": json.children(source, "excluded_services", path, findings, nouns.excluded_service),
@@ -65,7 +65,7 @@ def allocation(response: Callable[..., Message]) -> Callable[[NamesShipment, Any
     """Makes the decoder of an rpc whose response holds the `allocation` of an AllocateResult."""
 
     def decode(request: NamesShipment, body: object, findings: Findings) -> Message:
-        source = _object(body, findings)
+        source = json.whole(body, findings)
         fields = allocate_result(source, "", findings)
         _check_reference(request, fields["shipment_reference"], "shipment_reference", findings)
         findings.made = fields["state"] not in _NOT_MADE
@@ -79,7 +79,7 @@ def shipment(
     request: pb.GetShipmentAllocationRequest, body: object, findings: Findings
 ) -> pb.GetShipmentAllocationResponse:
     """Reads how a shipment stands, and its allocation if it has one, from a Shipment."""
-    source = _object(body, findings)
+    source = json.whole(body, findings)
     state = required(source, "state", "", findings)
     reference = required(source, "reference", "", findings)
     _check_reference(request, reference, "reference", findings)
@@ -106,7 +106,7 @@ def _allocation_of_shipment(source: Object, path: str, findings: Findings) -> Ob
     return {
         "carrier": json.child(source, "carrier", path, findings, nouns.carrier),
         "allocation_date": timestamp(source, "allocation_date", path, findings),
-        "price": nouns.price_below(source, "price", path, findings),
+        "price": json.child(source, "price", path, findings, nouns.price),
         "tracking_details": json.child(source, "tracking_details", path, findings, nouns.tracking_details),
         # The data contract of 2020 has a plain list where later ones have tracking_details.
         "tracking_references": json.strings(source, "tracking_references", path, findings),
@@ -118,7 +118,7 @@ def deallocation(
     request: pb.DeallocateShipmentRequest, body: object, findings: Findings
 ) -> pb.DeallocateShipmentResponse:
     """Reads a ResourceResult."""
-    source = _object(body, findings)
+    source = json.whole(body, findings)
     reference = required(source, "reference", "", findings)
     _check_reference(request, reference, "reference", findings)
     findings.made = bool(reference)
@@ -128,13 +128,6 @@ def deallocation(
         "links": nouns.links(source, "", findings),
     }
     return pb.DeallocateShipmentResponse(**fields)
-
-
-def _object(body: object, findings: Findings) -> Object:
-    if isinstance(body, dict):
-        return body
-    findings.note("body", "an object", body)
-    return {}
 
 
 def _check_reference(request: NamesShipment, reference: str, path: str, findings: Findings) -> None:

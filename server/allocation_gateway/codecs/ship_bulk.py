@@ -79,12 +79,10 @@ def filtered(
     _: pb.AllocateShipmentsWithFiltersRequest, body: object, findings: Findings
 ) -> pb.AllocateShipmentsWithFiltersResponse:
     """Reads an AllocateWithFiltersResult."""
-    if not isinstance(body, dict):
-        findings.note("body", "an object", body)
-        body = {}
+    source = json.whole(body, findings)
     fields: Object = {
-        "reference": required(body, "reference", "", findings),
-        "shipments": json.children(body, "shipments", "", findings, nouns.link),
-        "message": string(body, "message", "", findings),
+        "reference": required(source, "reference", "", findings),
+        "shipments": json.children(source, "shipments", "", findings, nouns.link),
+        "message": string(source, "message", "", findings),
     }
     return pb.AllocateShipmentsWithFiltersResponse(**fields)

@@ -28,17 +28,15 @@ def quote_result(
     request: pb.CreateShipmentQuotesRequest, body: object, findings: Findings
 ) -> pb.CreateShipmentQuotesResponse:
     """Reads a QuoteResult. A quote for another shipment than the one asked for is a defect."""
-    if not isinstance(body, dict):
-        findings.note("body", "an object", body)
-        body = {}
-    quotes = json.children(body, "quotes", "", findings, _quote)
+    source = json.whole(body, findings)
+    quotes = json.children(source, "quotes", "", findings, _quote)
     if any(item["shipment_reference"] not in {"", request.shipment_reference} for item in quotes):
         findings.append("quotes[].shipment_reference: is not the shipment that was asked for")
     fields: Object = {
-        "reference": required(body, "reference", "", findings),
-        "message": string(body, "message", "", findings),
+        "reference": required(source, "reference", "", findings),
+        "message": string(source, "message", "", findings),
         "quotes": quotes,
-        "excluded_services": json.children(body, "excluded_services", "", findings, nouns.excluded_service),
+        "excluded_services": json.children(source, "excluded_services", "", findings, nouns.excluded_service),
     }
     return pb.CreateShipmentQuotesResponse(**fields)
 
@@ -50,7 +48,7 @@ def _quote(source: Object, path: str, findings: Findings) -> Object:
         "carrier": json.child(source, "carrier", path, findings, nouns.carrier),
         "collection_date": dates(source, "collection_date", path, findings),
         "delivery_date": dates(source, "delivery_date", path, findings),
-        "price": nouns.price_below(source, "price", path, findings),
+        "price": json.child(source, "price", path, findings, nouns.price),
         "created": timestamp(source, "created", path, findings),
         "expires": timestamp(source, "expires", path, findings),
         "surcharges": json.children(source, "surcharges", path, findings, _surcharge),
