@@ -1,0 +1,303 @@
+"""The claims of exactly one process, in its memory.
+
+It costs little: every step looks up what it needs by name. What has run out is found at the front of what is kept in
+the order in which it runs out, which is that in which it was put there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from allocation_gateway.claims.model import Begun, Busy, Claim, Held, State, StoreFullError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from allocation_gateway.claims.model import NewClaim
+
+_NO_OWNERS: Final[Mapping[str, str]] = MappingProxyType({})
+# What is forgotten at each step, at most: more than a step can add, so that nothing is left over for long.
+_SWEEP: Final = 4
+
+
+class _Record(msgspec.Struct, gc=False):
+    """A claim as it is kept: with moments of the store's clock instead of seconds from now."""
+
+    request_id: str
+    operation: str
+    fingerprint: str
+    request: bytes
+    note: bytes
+    references: tuple[str, ...]
+    state: State
+    holder: str
+    attempts: int
+    begun_at: float
+    lease_until: float
+    quiet_at: float
+    answer: bytes
+    owners: Mapping[str, str]
+    locks_until: float = 0.0
+    forgotten_at: float = 0.0
+
+    def shown(self, now: float) -> Claim:
+        return Claim(
+            self.request_id,
+            self.operation,
+            self.fingerprint,
+            self.request,
+            self.note,
+            self.references,
+            self.state,
+            self.holder,
+            self.attempts,
+            now - self.begun_at,
+            self.lease_until - now,
+            self.quiet_at - now,
+            self.answer,
+            self.owners,
+        )
+
+
+class MemoryClaims:
+    """A store in the memory of one process, bounded by count. See ClaimStore for its steps.
+
+    When it is full, the claim that was done or settled first makes room. One in doubt never does. The last allocations
+    known are bounded by the same count.
+    """
+
+    def __init__(self, *, size: int, retention: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """Starts empty.
+
+        Args:
+            size: How many claims there may be.
+            retention: Seconds for which claims that are done or settled, and the last allocations, are kept.
+            clock: Tells the time in seconds.
+        """
+        self._size = size
+        self._retention = retention
+        self._clock = clock
+        self._claims: dict[str, _Record] = {}
+        # Those of the claims that may be forgotten, in the order in which they will be. A dict would search for its
+        # first entry past all that were deleted before it.
+        self._resolved: OrderedDict[str, _Record] = OrderedDict()
+        self._locks: dict[str, _Record] = {}
+        self._owners: OrderedDict[str, tuple[str, float]] = OrderedDict()
+
+    async def begin(self, new: NewClaim) -> Begun | Held | Busy:
+        """Makes a claim and takes all its locks, or none."""
+        now = self._clock()
+        self._sweep(now)
+        record = self._find(new.request_id, now)
+        if record is not None and (record.state is not State.SETTLED or record.fingerprint != new.fingerprint):
+            return Held(record.shown(now))
+        references = _once(new.references)
+        for reference in references:
+            lock = self._lock(reference, now)
+            if lock is not None:
+                return Busy(lock.shown(now))
+        begun_at, attempts = now, 1
+        if record is None:
+            self._make_room()
+        else:
+            begun_at, attempts = record.begun_at, record.attempts + 1
+            self._forget(record)
+        record = self._record(new, references, now, begun_at=begun_at, attempts=attempts)
+        self._claims[record.request_id] = record
+        for reference in references:
+            self._locks[reference] = record
+        return Begun(record.shown(now))
+
+    async def take_over(self, request_id: str, holder: str, lease: float) -> Claim | None:
+        """Makes a claim the caller's if it is in doubt and its lease has run out, or it is the caller's already."""
+        now = self._clock()
+        record = self._claims.get(request_id)
+        if record is None or record.state is not State.IN_DOUBT:
+            return None
+        if record.holder != holder and record.lease_until > now:
+            return None
+        record.holder = holder
+        record.lease_until = now + lease
+        return record.shown(now)
+
+    async def renew(
+        self, request_id: str, holder: str, lease: float, *, quiet: float | None = None, attempt: bool = False
+    ) -> bool:
+        """Extends the lease of a claim that is in doubt and the caller's."""
+        record = self._mine(request_id, holder)
+        if record is None:
+            return False
+        now = self._clock()
+        record.lease_until = now + lease
+        if quiet is not None:
+            record.quiet_at = now + quiet
+        if attempt:
+            record.attempts += 1
+        return True
+
+    async def finish(
+        self,
+        request_id: str,
+        holder: str,
+        answer: bytes,
+        *,
+        fallback: NewClaim,
+        allocated: Sequence[str],
+        deallocated: Sequence[str],
+        keep_locks: float = 0.0,
+    ) -> None:
+        """Records that a write has taken effect, whoever holds its claim by now, and also if it is settled or gone."""
+        now = self._clock()
+        record = self._find(request_id, now)
+        if record is None:
+            record = self._record(fallback, _once(fallback.references), now, begun_at=now, attempts=1)
+            self._claims[request_id] = record
+        elif record.state is State.DONE:
+            return
+        elif record.holder != holder and record.fingerprint != fallback.fingerprint:
+            self._own(request_id, allocated, deallocated, now)
+            return
+        record.answer = answer
+        self._resolve(record, State.DONE, now, keep_locks)
+        self._own(request_id, allocated, deallocated, now)
+
+    async def release(self, request_id: str, holder: str) -> None:
+        """Forgets a claim that is in doubt and the caller's, with its locks."""
+        record = self._mine(request_id, holder)
+        if record is not None:
+            self._forget(record)
+
+    async def settle(self, request_id: str, holder: str) -> bool:
+        """Settles a claim that is in doubt, the caller's and quiet, and frees its locks."""
+        now = self._clock()
+        record = self._mine(request_id, holder)
+        if record is None or record.quiet_at > now:
+            return False
+        self._resolve(record, State.SETTLED, now)
+        return True
+
+    async def lay_down(self, request_id: str, holder: str, *, quiet: float) -> None:
+        """Ends the caller's lease of a claim that is in doubt."""
+        record = self._mine(request_id, holder)
+        if record is not None:
+            now = self._clock()
+            record.lease_until = now
+            record.quiet_at = now + quiet
+
+    async def read(self, request_id: str) -> Claim | None:
+        """Returns a claim; None if there is none."""
+        now = self._clock()
+        record = self._find(request_id, now)
+        return None if record is None else record.shown(now)
+
+    async def close(self) -> None:
+        """Does nothing: the claims end with the process."""
+
+    def _record(
+        self, new: NewClaim, references: tuple[str, ...], now: float, *, begun_at: float, attempts: int
+    ) -> _Record:
+        return _Record(
+            new.request_id,
+            new.operation,
+            new.fingerprint,
+            new.request,
+            new.note,
+            references,
+            State.IN_DOUBT,
+            new.holder,
+            attempts,
+            begun_at,
+            now + new.lease,
+            now + new.quiet,
+            b"",
+            self._known_owners(references, now),
+        )
+
+    def _find(self, request_id: str, now: float) -> _Record | None:
+        record = self._claims.get(request_id)
+        if record is not None and record.state is not State.IN_DOUBT and record.forgotten_at <= now:
+            self._forget(record)
+            return None
+        return record
+
+    def _mine(self, request_id: str, holder: str) -> _Record | None:
+        record = self._claims.get(request_id)
+        return record if record is not None and record.state is State.IN_DOUBT and record.holder == holder else None
+
+    def _lock(self, reference: str, now: float) -> _Record | None:
+        """Returns the claim that locks a reference."""
+        record = self._locks.get(reference)
+        if record is None or record.state is State.IN_DOUBT or record.locks_until > now:
+            return record
+        return None
+
+    def _known_owners(self, references: tuple[str, ...], now: float) -> Mapping[str, str]:
+        known = self._owners
+        found = {}
+        for reference in references:
+            owner = known.get(reference)
+            if owner is not None and owner[1] > now:
+                found[reference] = owner[0]
+        return found or _NO_OWNERS
+
+    def _own(self, request_id: str, allocated: Sequence[str], deallocated: Sequence[str], now: float) -> None:
+        owners = self._owners
+        for reference in allocated:
+            owners.pop(reference, None)  # so that it goes to the end
+            owners[reference] = (request_id, now + self._retention)
+        for reference in deallocated:
+            owners.pop(reference, None)
+        while len(owners) > self._size:
+            owners.popitem(last=False)
+
+    def _resolve(self, record: _Record, state: State, now: float, keep_locks: float = 0.0) -> None:
+        if keep_locks > 0:
+            for reference in record.references:
+                if self._lock(reference, now) is None:
+                    self._locks[reference] = record
+        else:
+            self._unlock(record)
+        # Settled before, it has a place among the resolved ones: it goes to the end.
+        self._resolved.pop(record.request_id, None)
+        record.state = state
+        record.locks_until = now + min(keep_locks, self._retention)
+        record.forgotten_at = now + self._retention
+        self._resolved[record.request_id] = record
+
+    def _unlock(self, record: _Record) -> None:
+        for reference in record.references:
+            if self._locks.get(reference) is record:
+                del self._locks[reference]
+
+    def _forget(self, record: _Record) -> None:
+        del self._claims[record.request_id]
+        self._resolved.pop(record.request_id, None)
+        self._unlock(record)
+
+    def _make_room(self) -> None:
+        if len(self._claims) - len(self._resolved) >= self._size:
+            raise StoreFullError(f"all of {self._size} claims are in doubt")
+        while len(self._claims) >= self._size:
+            self._forget(next(iter(self._resolved.values())))
+
+    def _sweep(self, now: float) -> None:
+        """Forgets what has run out, a little at a time."""
+        for _ in range(_SWEEP):
+            oldest = next(iter(self._resolved.values()), None)
+            if oldest is None or oldest.forgotten_at > now:
+                break
+            self._forget(oldest)
+        for _ in range(_SWEEP):
+            reference, owner = next(iter(self._owners.items()), ("", None))
+            if owner is None or owner[1] > now:
+                break
+            del self._owners[reference]
+
+
+def _once(references: tuple[str, ...]) -> tuple[str, ...]:
+    return references if len(references) == 1 else tuple(dict.fromkeys(references))

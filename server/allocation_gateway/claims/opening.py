@@ -1,0 +1,58 @@
+"""Opens the stores of claims that the settings ask for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from allocation_gateway.claims.memory import MemoryClaims
+from allocation_gateway.settings import ConfigurationError, variable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from allocation_gateway.claims.model import ClaimStore
+    from allocation_gateway.settings import Settings
+    from allocation_gateway.telemetry.telemetry import Telemetry
+
+
+async def open_claims(settings: Settings, names: Iterable[str], telemetry: Telemetry) -> Mapping[str, ClaimStore]:
+    """Opens a store for each of several APIs, by their names.
+
+    A server that cannot be reached is no reason not to start: each step is refused until it can be.
+
+    Raises:
+        ConfigurationError: The server cannot be used for claims.
+    """
+    if not settings.store_url:
+        return keep_in_memory(settings, names)
+    # On demand: whoever needs no server pays neither the memory nor the start-up time of its client.
+    from allocation_gateway.claims.server import ClaimServer, UnsafeServerError
+    from allocation_gateway.claims.shared import SharedClaims
+
+    where = variable("store_url")
+    try:
+        server = ClaimServer(
+            settings.store_url,
+            timeout=settings.store_timeout,
+            connections=settings.store_connections,
+            checks=settings.store_checks,
+            telemetry=telemetry,
+        )
+    except ValueError:
+        # The text of the error can hold the password.
+        raise ConfigurationError(f"{where}: is no URL of a server") from None
+    try:
+        await server.open()
+    except UnsafeServerError as error:
+        await server.close()
+        raise ConfigurationError(f"{where}: {error}; {variable('store_checks')} decides whether that matters") from None
+    return {
+        name: SharedClaims(server, namespace=settings.store_namespace, name=name, retention=settings.claim_retention)
+        for name in names
+    }
+
+
+def keep_in_memory(settings: Settings, names: Iterable[str]) -> Mapping[str, ClaimStore]:
+    """Makes a store in the memory of this process for each of several APIs, by their names."""
+    retention = settings.claim_retention_in_memory
+    return {name: MemoryClaims(size=settings.claims_in_memory, retention=retention) for name in names}

@@ -1,0 +1,201 @@
+-- The steps of the shared store: this script carries out one of them, as a whole, on one claim.
+--
+-- KEYS[1] is the claim, a hash of three fields: "h", what changes or decides, packed here; "b", what the client wants to
+-- have kept, packed there; and the answer, "a" as it is or "z" compressed. The other keys have the same hash tag, so that they are on the same server,
+-- and are made from the prefix: those of its references, and the claims that lock them.
+--
+-- ARGV: step, prefix, id, and what the step takes. Seconds come as whole microseconds, lists as MessagePack. Of each
+-- claim that is returned there are its id, "h", "b", "a", "z" and the time here.
+
+-- The places in "h". What a later release adds comes after them, and is kept when an earlier one packs it again.
+-- The first is the format's version, which changes only with what it could not tell.
+local STATE, HOLDER, ATTEMPTS, BEGUN_AT, LEASE_UNTIL, QUIET_AT = 2, 3, 4, 5, 6, 7
+local FINGERPRINT, REFERENCES, OWNERS = 8, 9, 10
+local FORMAT = 1
+local IN_DOUBT, DONE, SETTLED = 0, 1, 2
+
+local key, prefix, id = KEYS[1], ARGV[2], ARGV[3]
+
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+
+local function milliseconds(microseconds)
+  return string.format('%.0f', math.ceil(microseconds / 1000))
+end
+
+local function load_head()
+  local packed = redis.call('HGET', key, 'h')
+  if not packed and redis.call('EXISTS', key) == 0 then
+    return nil
+  end
+  -- What cannot be read may be in doubt: it must not be taken for nothing.
+  local head = packed and cmsgpack.unpack(packed)
+  if type(head) ~= 'table' or #head < OWNERS then
+    error('this is no claim')
+  end
+  return head
+end
+
+local function save_head(head)
+  redis.call('HSET', key, 'h', cmsgpack.pack(head))
+end
+
+local function shown(of)
+  local fields = redis.call('HMGET', prefix .. 'claim:' .. of, 'h', 'b', 'a', 'z')
+  return {of, fields[1], fields[2], fields[3], fields[4], now}
+end
+
+local function mine(holder)
+  local head = load_head()
+  if head and head[STATE] == IN_DOUBT and head[HOLDER] == holder then
+    return head
+  end
+  return nil
+end
+
+-- The id of the claim that locks a reference, if it is another one. A lock without its claim is none.
+local function locked_by_other(reference)
+  local other = redis.call('GET', prefix .. 'lock:' .. reference)
+  if other and other ~= id and redis.call('EXISTS', prefix .. 'claim:' .. other) == 1 then
+    return other
+  end
+  return nil
+end
+
+local function unlock(references)
+  for _, reference in ipairs(references) do
+    local lock = prefix .. 'lock:' .. reference
+    if redis.call('GET', lock) == id then
+      redis.call('DEL', lock)
+    end
+  end
+end
+
+local function new_head(holder, fingerprint, references, lease, quiet)
+  local owners = {}
+  for _, reference in ipairs(references) do
+    local owner = redis.call('GET', prefix .. 'owner:' .. reference)
+    if owner then
+      owners[#owners + 1] = reference
+      owners[#owners + 1] = owner
+    end
+  end
+  return {FORMAT, IN_DOUBT, holder, 1, now, now + lease, now + quiet, fingerprint, references, owners}
+end
+
+local steps = {}
+
+function steps.begin(holder, fingerprint, references, lease, quiet, body)
+  local old = load_head()
+  if old and not (old[STATE] == SETTLED and old[FINGERPRINT] == fingerprint) then
+    return {'held', shown(id)}
+  end
+  references = cmsgpack.unpack(references)
+  for _, reference in ipairs(references) do
+    local other = locked_by_other(reference)
+    if other then
+      return {'busy', shown(other)}
+    end
+  end
+  local head = new_head(holder, fingerprint, references, lease, quiet)
+  if old then
+    head[BEGUN_AT], head[ATTEMPTS] = old[BEGUN_AT], old[ATTEMPTS] + 1
+    redis.call('PERSIST', key)
+  end
+  redis.call('HSET', key, 'h', cmsgpack.pack(head), 'b', body)
+  for _, reference in ipairs(references) do
+    redis.call('SET', prefix .. 'lock:' .. reference, id)
+  end
+  return {'begun', shown(id)}
+end
+
+function steps.take_over(holder, lease)
+  local head = load_head()
+  if not head or head[STATE] ~= IN_DOUBT or (head[HOLDER] ~= holder and head[LEASE_UNTIL] > now) then
+    return false
+  end
+  head[HOLDER], head[LEASE_UNTIL] = holder, now + lease
+  save_head(head)
+  return shown(id)
+end
+
+function steps.renew(holder, lease, quiet, attempts)
+  local head = mine(holder)
+  if not head then
+    return 0
+  end
+  head[LEASE_UNTIL] = now + lease
+  if quiet ~= '' then
+    head[QUIET_AT] = now + quiet
+  end
+  head[ATTEMPTS] = head[ATTEMPTS] + attempts
+  save_head(head)
+  return 1
+end
+
+function steps.finish(holder, fingerprint, references, lease, quiet, body, first_holder, form, answer, retention,
+                      keep, allocated, deallocated)
+  local head = load_head()
+  if head and head[STATE] == DONE then
+    return
+  end
+  local taken = head and head[HOLDER] ~= holder and head[FINGERPRINT] ~= fingerprint
+  if not head then
+    head = new_head(first_holder, fingerprint, cmsgpack.unpack(references), lease, quiet)
+    redis.call('HSET', key, 'b', body)
+  end
+  if not taken then
+    head[STATE] = DONE
+    redis.call('HSET', key, 'h', cmsgpack.pack(head), form, answer)
+    redis.call('PEXPIRE', key, milliseconds(retention))
+    if tonumber(keep) > 0 then
+      for _, reference in ipairs(head[REFERENCES]) do
+        if not locked_by_other(reference) then
+          redis.call('SET', prefix .. 'lock:' .. reference, id, 'PX', milliseconds(keep))
+        end
+      end
+    else
+      unlock(head[REFERENCES])
+    end
+  end
+  for _, reference in ipairs(cmsgpack.unpack(allocated)) do
+    redis.call('SET', prefix .. 'owner:' .. reference, id, 'PX', milliseconds(retention))
+  end
+  for _, reference in ipairs(cmsgpack.unpack(deallocated)) do
+    redis.call('DEL', prefix .. 'owner:' .. reference)
+  end
+end
+
+function steps.release(holder)
+  local head = mine(holder)
+  if head then
+    redis.call('DEL', key)
+    unlock(head[REFERENCES])
+  end
+end
+
+function steps.settle(holder, retention)
+  local head = mine(holder)
+  if not head or head[QUIET_AT] > now then
+    return 0
+  end
+  head[STATE] = SETTLED
+  save_head(head)
+  redis.call('PEXPIRE', key, milliseconds(retention))
+  unlock(head[REFERENCES])
+  return 1
+end
+
+function steps.lay_down(holder, quiet)
+  local head = mine(holder)
+  if head then
+    head[LEASE_UNTIL], head[QUIET_AT] = now, now + quiet
+    save_head(head)
+  end
+end
+
+function steps.read()
+  return redis.call('EXISTS', key) == 1 and shown(id)
+end
+
+return steps[ARGV[1]](unpack(ARGV, 4))

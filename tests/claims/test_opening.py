@@ -1,0 +1,190 @@
+"""Which store the settings ask for, and whether a server is fit to keep claims."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+import redis
+import structlog
+from allocation_gateway.claims.memory import MemoryClaims
+from allocation_gateway.claims.model import Begun, Busy, StoreUnavailableError
+from allocation_gateway.claims.opening import open_claims
+from allocation_gateway.settings import ConfigurationError, Secret, Settings
+from allocation_gateway.telemetry.telemetry import Telemetry
+from support.cache import CacheServer, free_port, running_cache
+from support.claims import new_claim
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from allocation_gateway.claims.model import ClaimStore
+
+NAMES: Final = ("ship", "consignments")
+SAFE: Final = ("--appendonly", "yes")
+PASSWORD: Final = "a-password-that-nobody-may-see"  # noqa: S105 - of a server that lives for one test
+
+
+async def opened(port: int, *, user: str = "", **more: Any) -> Mapping[str, ClaimStore]:
+    """Opens the stores on a server."""
+    settings = Settings(store_url=Secret(f"redis://{user}127.0.0.1:{port}/0"), store_timeout=5.0, **more)
+    return await open_claims(settings, NAMES, Telemetry())
+
+
+async def close(stores: Mapping[str, ClaimStore]) -> None:
+    for store in stores.values():
+        await store.close()
+
+
+def told(lines: list[Any]) -> list[str]:
+    """Returns the events of log lines."""
+    return [line["event"] for line in lines]
+
+
+@pytest.mark.asyncio
+async def test_without_a_server_each_api_has_a_store_in_memory_with_the_settings_for_it() -> None:
+    stores = await open_claims(Settings(claims_in_memory=1, claim_retention_in_memory=60.0), NAMES, Telemetry())
+    assert [type(store) for store in stores.values()] == [MemoryClaims, MemoryClaims]
+    for store in stores.values():
+        assert isinstance(await store.begin(new_claim()), Begun)
+    await close(stores)
+
+
+@pytest.mark.cache
+@pytest.mark.asyncio
+async def test_the_stores_of_apis_and_of_namespaces_are_apart_on_one_server(tmp_path: Path) -> None:
+    with running_cache(*SAFE, "--dir", str(tmp_path)) as server, redis.Redis(port=server.port) as client:
+        with structlog.testing.capture_logs() as lines:
+            ours, theirs = await opened(server.port), await opened(server.port, store_namespace="theirs")
+            for store in (*ours.values(), *theirs.values()):
+                assert isinstance(await store.begin(new_claim()), Begun)
+            again = await opened(server.port)
+            assert isinstance(await again["ship"].begin(new_claim("other")), Busy)
+        assert told(lines) == ["claim_store_usable"] * 3
+        assert {*client.keys("*:claim:*")} == {
+            f"{namespace}:{{{name}}}:claim:id".encode()
+            for namespace in ("allocation-gateway-claims", "theirs")
+            for name in NAMES
+        }
+        for stores in (ours, theirs, again):
+            await close(stores)
+
+
+UNSAFE: Final = {
+    "evicts": ((*SAFE, "--maxmemory-policy", "volatile-lru"), "volatile-lru, which must be noeviction"),
+    "forgets": ((), "keeps no append-only file"),
+}
+
+
+@pytest.mark.cache
+@pytest.mark.asyncio
+@pytest.mark.parametrize("why", UNSAFE)
+async def test_a_server_that_may_lose_claims_is_refused_unless_that_is_accepted(why: str, tmp_path: Path) -> None:
+    options, text = UNSAFE[why]
+    with running_cache(*options, "--dir", str(tmp_path)) as server:
+        with pytest.raises(ConfigurationError, match=f"_STORE_URL: .*{text}.*_STORE_CHECKS"):
+            await opened(server.port)
+        for checks, events in (
+            ("warn", ["claim_store_unsafe", "claim_store_usable"]),
+            ("off", ["claim_store_usable"]),
+        ):
+            with structlog.testing.capture_logs() as lines:
+                stores = await opened(server.port, store_checks=checks)
+                for store in stores.values():
+                    assert isinstance(await store.begin(new_claim(checks, references=(checks,))), Begun)
+            assert told(lines) == events
+            await close(stores)
+
+
+def documented_rights() -> list[str]:
+    """Returns what docs/claims.md says that the user on the server needs."""
+    text = (Path(__file__).parents[2] / "docs" / "claims.md").read_text()
+    (commands,) = re.findall(r"The user needs `([^`]+)`", text)
+    (keys,) = re.findall(r"the keys `([^`]+)`", text)
+    return [*commands.split(), keys.replace("<namespace>", Settings().store_namespace)]
+
+
+@pytest.mark.cache
+@pytest.mark.asyncio
+@pytest.mark.parametrize("may_ask", [True, False])
+async def test_a_user_with_the_documented_rights_can_take_every_step(may_ask: bool, tmp_path: Path) -> None:
+    """But for INFO: without it nobody can tell that the server is safe."""
+    rights = [right for right in documented_rights() if may_ask or right != "+info"]
+    with running_cache(*SAFE, "--dir", str(tmp_path)) as server:
+        with redis.Redis(port=server.port) as client:
+            client.execute_command("ACL", "SETUSER", "gateway", "on", ">right", *rights)
+        user = "gateway:right@"
+        if not may_ask:
+            with pytest.raises(ConfigurationError, match="INFO"):
+                await opened(server.port, user=user)
+        stores = await opened(server.port, user=user, store_checks="require" if may_ask else "warn")
+        store, claim = stores["ship"], new_claim(quiet=0.0)
+        for _ in range(2):
+            assert isinstance(await store.begin(claim), Begun)
+            assert await store.renew("id", "holder", 1.0)
+            assert await store.take_over("id", "holder", 1.0) is not None
+            await store.lay_down("id", "holder", quiet=0.0)
+            assert await store.settle("id", "holder")
+        assert isinstance(await store.begin(claim), Begun)
+        await store.finish("id", "holder", b"", fallback=claim, allocated=("a",), deallocated=("b",), keep_locks=1.0)
+        assert isinstance(await store.begin(new_claim("other")), Busy)
+        assert isinstance(await store.begin(new_claim("third", references=("c",))), Begun)
+        await store.release("third", "holder")
+        await close(stores)
+
+
+@pytest.mark.cache
+@pytest.mark.asyncio
+@pytest.mark.parametrize("checks", ["require", "warn"])
+async def test_a_server_that_refuses_the_password_is_refused_without_telling_it(checks: str) -> None:
+    with running_cache(*SAFE, "--requirepass", "right") as server:
+        for user in (f":{PASSWORD}@", ""):
+            with pytest.raises(ConfigurationError, match="refuses the credentials") as raised:
+                await opened(server.port, user=user, store_checks=checks)
+            assert PASSWORD not in f"{raised.value}"
+
+
+@pytest.mark.asyncio
+async def test_an_unusable_url_is_refused_without_telling_the_password() -> None:
+    settings = Settings(store_url=Secret(f"redis://:{PASSWORD}@host:6379/0?socket_timeout=soon"))
+    with pytest.raises(ConfigurationError, match="STORE_URL") as raised:
+        await open_claims(settings, NAMES, Telemetry())
+    assert PASSWORD not in f"{raised.value}"
+
+
+@pytest.mark.cache
+@pytest.mark.asyncio
+async def test_a_server_that_comes_later_is_used_then_if_it_is_safe(tmp_path: Path) -> None:
+    """It is asked again whenever its connections were lost: another one may have taken its place."""
+    port = free_port()
+    with structlog.testing.capture_logs() as lines:
+        stores = await opened(port)
+        with pytest.raises(StoreUnavailableError):
+            await stores["ship"].begin(new_claim())
+        for options, safe in (((), False), (SAFE, True), ((), False)):
+            server = CacheServer((*options, "--dir", str(tmp_path)), port=port)
+            server.start()
+            try:
+                if safe:
+                    assert isinstance(await begun_when_loaded(stores["ship"]), Begun)
+                else:
+                    with pytest.raises(StoreUnavailableError):
+                        await stores["ship"].begin(new_claim())
+            finally:
+                server.kill()
+            with pytest.raises(StoreUnavailableError):
+                await stores["ship"].begin(new_claim())
+    assert told(lines) == ["claim_store_not_usable", "claim_store_usable", "claim_store_not_usable"]
+    await close(stores)
+
+
+async def begun_when_loaded(store: ClaimStore) -> object:
+    """Begins a claim as soon as the server has read what it keeps."""
+    for _ in range(1000):
+        try:
+            return await store.begin(new_claim())
+        except StoreUnavailableError:
+            continue
+    return None
