@@ -1,0 +1,204 @@
+"""The policies that stand between a call and one account at upstream, in the order in which a request meets them.
+
+Breaker, then gate with its rate limit, then the breaker once more: it may have opened while the request waited, and a
+probe counts from the moment before it is sent.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from allocation_gateway.policy.protection.breaker import REFUSED, Breaker, BreakerOptions, State
+from allocation_gateway.policy.protection.budget import Budget
+from allocation_gateway.policy.protection.gate import Gate
+from allocation_gateway.policy.protection.model import Kind, RefusedError
+from allocation_gateway.policy.protection.rate import Bucket
+from allocation_gateway.policy.protection.refusals import refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from allocation_gateway.errors import GatewayError
+    from allocation_gateway.policy.protection.gate import Lane
+    from allocation_gateway.policy.protection.model import Verdict
+    from allocation_gateway.settings import ApiSettings
+    from allocation_gateway.telemetry.telemetry import Telemetry
+
+# A read changes nothing and each one answers a question of a caller's, so that there may be more of them than of
+# repeated writes. The bound is for what would otherwise be without one: many doubts, each read again and again.
+_READINGS_RATIO: Final = 2.0
+_READINGS_BURST: Final = 200
+_READINGS_PER_SECOND: Final = 20.0
+_CLOSED: Final = State.CLOSED
+_WRITE: Final = Kind.WRITE
+_log = structlog.get_logger()
+
+
+class Permit:
+    """The right to send one request. It has to be given back, whatever becomes of the request."""
+
+    __slots__ = ("_lane", "_protection", "_since", "_ticket")
+
+    def __init__(self, protection: Protection, lane: Lane, ticket: int, since: float) -> None:
+        self._protection: Protection | None = protection
+        self._lane = lane
+        self._ticket = ticket
+        self._since = since
+
+    def leave(self, verdict: Verdict) -> None:
+        """Gives the permit back and tells what the request says about upstream. A second time changes nothing."""
+        protection = self._protection
+        if protection is not None:
+            self._protection = None
+            protection.left(self._lane, self._ticket, self._since, verdict)
+
+
+class Protection:
+    """Everything that protects one account at upstream.
+
+    Attributes:
+        retries: The budget of writes that are sent once more. Whoever asks for a write deposits.
+        readings: The budget of read-backs. Whoever asks for a write deposits.
+    """
+
+    def __init__(
+        self,
+        api: str,
+        settings: ApiSettings,
+        *,
+        clock: Callable[[], float],
+        telemetry: Telemetry,
+        uniform: Callable[[], float] = random.random,
+    ) -> None:
+        """Makes the protection of an account that nothing is known of yet.
+
+        Args:
+            api: What metrics and log lines call it.
+            settings: The settings of its API.
+            clock: The event loop's clock.
+            telemetry: Where metrics go.
+            uniform: A number from 0 to 1, at random.
+        """
+        self._api = api
+        self._clock = clock
+        self._telemetry = telemetry
+        self._breaker = Breaker(
+            BreakerOptions(
+                window=settings.breaker_window,
+                min_calls=settings.breaker_min_calls,
+                failure_ratio=settings.breaker_failure_ratio,
+                open_time=settings.breaker_open_time,
+                probes=settings.breaker_probes,
+            ),
+            clock=clock,
+            random=uniform,
+            on_change=self._breaker_changed,
+        )
+        self._bucket = Bucket(settings.rate_limit, settings.rate_burst, clock=clock)
+        self._gate = Gate(
+            *settings.places,
+            settings.max_queue,
+            settings.queue_time,
+            bucket=self._bucket,
+            clock=clock,
+            on_line=self._line_changed,
+        )
+        self.retries = Budget(
+            settings.retry_budget_ratio,
+            settings.retry_budget_burst,
+            clock=clock,
+            on_withdrawal=lambda granted: telemetry.budget_asked(api, "retries", granted=granted),
+        )
+        self.readings = Budget(
+            _READINGS_RATIO,
+            _READINGS_BURST,
+            clock=clock,
+            on_withdrawal=lambda granted: telemetry.budget_asked(api, "readings", granted=granted),
+            per_second=_READINGS_PER_SECOND,
+        )
+        telemetry.breaker_state(api, _CLOSED.value)
+
+    @property
+    def readings_paused(self) -> bool:
+        """Whether the breaker keeps everything from upstream, read-backs too."""
+        return self._breaker.wait() > 0
+
+    def refuse_early(self, kind: Kind, deadline: float = float("inf")) -> None:
+        """Refuses what enter() would refuse at once, before any work is done for it. Takes nothing.
+
+        Args:
+            kind: What the request is for.
+            deadline: Until when somebody waits, by the event loop's clock.
+
+        Raises:
+            GatewayError: UNAVAILABLE, the breaker is open; RESOURCE_EXHAUSTED, it could not be sent in time.
+        """
+        try:
+            self._check_breaker()
+            self._gate.check(self._lane(kind), deadline)
+        except RefusedError as refused:
+            raise self._refused(kind, refused) from None
+
+    async def enter(self, kind: Kind, deadline: float) -> Permit:
+        """Waits until a request may be sent. Each permit has to be given back.
+
+        Args:
+            kind: What the request is for.
+            deadline: Until when somebody waits, by the event loop's clock.
+
+        Raises:
+            GatewayError: UNAVAILABLE, the breaker is open; RESOURCE_EXHAUSTED, it cannot be sent in time.
+        """
+        lane = self._lane(kind)
+        try:
+            self._check_breaker()
+            if not self._gate.try_enter(lane):
+                await self._wait(lane, deadline)
+            ticket = self._breaker.begin()
+            if ticket == REFUSED:
+                self._gate.forgo(lane)
+                raise RefusedError("breaker", self._breaker.wait())
+        except RefusedError as refused:
+            raise self._refused(kind, refused) from None
+        return Permit(self, lane, ticket, self._clock())
+
+    def left(self, lane: Lane, ticket: int, since: float, verdict: Verdict) -> None:
+        """Takes a permit back: called by the permit, once."""
+        # The breaker first: whoever gets the place then already meets its new state.
+        self._breaker.end(ticket, verdict)
+        self._gate.leave(lane, self._clock() - since)
+
+    def throttled(self, seconds: float) -> None:
+        """Holds all requests back for some time, as upstream has asked for by `Retry-After`, within a minute."""
+        self._bucket.pause(seconds)
+
+    def _lane(self, kind: Kind) -> Lane:
+        return self._gate.writes if kind is _WRITE else self._gate.reads
+
+    def _check_breaker(self) -> None:
+        if self._breaker.state is not _CLOSED and (seconds := self._breaker.wait()) > 0:
+            raise RefusedError("breaker", seconds)
+
+    async def _wait(self, lane: Lane, deadline: float) -> None:
+        started = self._clock()
+        await self._gate.enter(lane, deadline)
+        self._telemetry.queue_waited(self._api, lane.name, self._clock() - started)
+
+    def _refused(self, kind: Kind, refused: RefusedError) -> GatewayError:
+        self._telemetry.upstream_refused(self._api, refused.policy)
+        return refusal(kind, refused)
+
+    def _line_changed(self, lane: Lane) -> None:
+        self._telemetry.queue_length(self._api, lane.name, len(lane.waiting))
+
+    def _breaker_changed(self, state: State, seconds: float) -> None:
+        self._telemetry.breaker_state(self._api, state.value)
+        if state is State.OPEN:
+            _log.warning("breaker_opened", api=self._api, seconds=round(seconds, 3))
+        elif state is State.HALF_OPEN:
+            _log.info("breaker_half_open", api=self._api)
+        else:
+            _log.info("breaker_closed", api=self._api)

@@ -1,0 +1,54 @@
+"""How callers are told that a policy lets a request not pass."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from allocation.v1.error_reason_pb2 import ErrorReason
+from grpc import StatusCode
+
+from allocation_gateway import errors
+from allocation_gateway.errors import GatewayError
+from allocation_gateway.policy.protection.model import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from allocation_gateway.policy.protection.model import RefusedError
+
+# Shorter waits would bring a client back before anything can have changed.
+_LEAST_SECONDS: Final = 0.1
+_ROWS: Final[Mapping[str, tuple[StatusCode, ErrorReason.ValueType, str]]] = {
+    "breaker": (
+        StatusCode.UNAVAILABLE,
+        ErrorReason.ERROR_REASON_UPSTREAM_UNAVAILABLE,
+        "Upstream has failed too often just now, and is left alone for a while. Nothing was sent.",
+    ),
+    "queue": (
+        StatusCode.RESOURCE_EXHAUSTED,
+        ErrorReason.ERROR_REASON_GATEWAY_OVERLOADED,
+        "As many requests to upstream are under way as may be, and this one could not be sent in time.",
+    ),
+    "rate": (
+        StatusCode.RESOURCE_EXHAUSTED,
+        ErrorReason.ERROR_REASON_GATEWAY_OVERLOADED,
+        "As many requests in a second are sent to upstream as may be, and this one could not be sent in time.",
+    ),
+    "throttle": (
+        StatusCode.RESOURCE_EXHAUSTED,
+        ErrorReason.ERROR_REASON_UPSTREAM_THROTTLED,
+        "Upstream has asked to wait before the next request. Nothing was sent.",
+    ),
+}
+
+
+def refusal(kind: Kind, refused: RefusedError) -> GatewayError:
+    """Returns the error for a request that a policy has refused."""
+    code, reason, message = _ROWS[refused.policy]
+    return GatewayError(
+        code,
+        reason,
+        message,
+        metadata={"effect": "none"} if kind is Kind.WRITE else {},
+        details=[errors.retry_after(max(refused.seconds, _LEAST_SECONDS))],
+    )
