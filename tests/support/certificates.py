@@ -47,8 +47,10 @@ class Authority:
         )
         self.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-        now = dt.datetime.now(dt.UTC)
+    def _builder(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, age: dt.timedelta = dt.timedelta()
+    ) -> x509.CertificateBuilder:
+        now = dt.datetime.now(dt.UTC) - age
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -59,20 +61,25 @@ class Authority:
             .not_valid_after(now + _LIFE)
         )
 
-    def issue(self, name: str) -> tuple[Path, Path]:
-        """Makes a certificate with a key. Returns their files; the ones of the same name are replaced."""
+    def issue(self, name: str, *, address: str = "", host: str = "", expired: bool = False) -> tuple[Path, Path]:
+        """Makes a certificate with a key, for another address, another host or the past if asked to.
+
+        Returns their files; the ones of the same name are replaced.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
-        hosts = x509.SubjectAlternativeName(
-            [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")]
+        ip = x509.IPAddress(ipaddress.ip_address(address or "127.0.0.1"))
+        here: list[x509.GeneralName] = [ip, x509.DNSName("localhost")]
+        hosts = x509.SubjectAlternativeName([x509.DNSName(host)] if host else here)
+        certificate = self._builder(_name(name), key, _LIFE * 2 if expired else dt.timedelta()).add_extension(
+            hosts, critical=False
         )
-        certificate = self._builder(_name(name), key).add_extension(hosts, critical=False)
         files = self._folder / f"{name}.crt", self._folder / f"{name}.key"
         files[0].write_bytes(certificate.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
         files[1].write_bytes(_pem(key))
         return files
 
-    def server_context(self) -> ssl.SSLContext:
-        """Returns the TLS of a server that it vouches for."""
+    def server_context(self, *, address: str = "", host: str = "", expired: bool = False) -> ssl.SSLContext:
+        """Returns the TLS of a server that it vouches for, or vouched for if that is expired."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*self.issue("upstream"))
+        context.load_cert_chain(*self.issue("upstream", address=address, host=host, expired=expired))
         return context

@@ -1,0 +1,126 @@
+"""One connection to an upstream: one request at a time, and never another one before the last answer is complete."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from typing import TYPE_CHECKING, cast
+
+from allocation_gateway.upstream.engines.reader import AnswerReader, NotHttpError
+from allocation_gateway.upstream.http import NoAnswerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from allocation_gateway.upstream.http import Answer
+
+
+class Connection(asyncio.Protocol):
+    """A connection that is made.
+
+    Attributes:
+        idle_since: When its last answer was complete, by the event loop's clock.
+        is_open: Whether it may serve another request, as far as the event loop has noticed.
+    """
+
+    __slots__ = ("_answer", "_input", "_loop", "_lost", "_on_lost", "_reader", "_transport", "idle_since", "is_open")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, on_lost: Callable[[Connection], None]) -> None:
+        self._loop = loop
+        self._on_lost = on_lost
+        self._lost = loop.create_future()
+        self._input = select.poll()
+        self._reader: AnswerReader | None = None
+        self._answer: asyncio.Future[Answer] | None = None
+        self.idle_since = 0.0
+        self.is_open = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio.Protocol."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._input.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        self.is_open = True
+
+    def is_fit(self) -> bool:
+        """Tells whether a request can be sent on it: nothing has come since the last answer, not even its end.
+
+        The system is asked, since the event loop may have been too busy to notice.
+        """
+        return self.is_open and not self._transport.is_closing() and not self._input.poll(0)
+
+    async def exchange(self, request: bytes, reader: AnswerReader) -> Answer:
+        """Sends the bytes of a request, all at once, and lets a reader have what comes back.
+
+        Raises:
+            NoAnswerError: There was no answer, or none of HTTP.
+        """
+        self._reader = reader
+        self._answer = self._loop.create_future()
+        self._transport.write(request)
+        try:
+            return await self._answer
+        finally:
+            self._answer = None
+            if self._reader is not None:
+                # Cancelled: whatever comes now would be taken for the answer to the next request.
+                self.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        reader = self._reader
+        if reader is None:
+            self.abort()
+            return
+        try:
+            reader.feed(data)
+        except NotHttpError as error:
+            self._fail("the answer is not HTTP", error)
+            return
+        if reader.answer is not None:
+            # A part of the request that was not sent yet would run into the next one.
+            self._finish(reader, keep=reader.keeps_alive and not self._transport.get_write_buffer_size())
+
+    def eof_received(self) -> None:
+        """See asyncio.Protocol. The transport closes itself afterwards."""
+        self._ended(None, is_orderly=True)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self._ended(exc, is_orderly=False)
+        self._on_lost(self)
+        if not self._lost.done():
+            self._lost.set_result(None)
+
+    def _ended(self, exc: Exception | None, *, is_orderly: bool) -> None:
+        self.is_open = False
+        reader = self._reader
+        if reader is None:
+            return
+        if reader.end(is_orderly=is_orderly):
+            self._finish(reader, keep=False)
+        else:
+            self._fail("the connection was lost", exc or ConnectionResetError("closed before the answer was complete"))
+
+    def _finish(self, reader: AnswerReader, *, keep: bool) -> None:
+        self._reader = None
+        if not keep:
+            self.abort()
+        if self._answer is not None and not self._answer.done() and reader.answer is not None:
+            self._answer.set_result(reader.answer)
+
+    def _fail(self, how: str, cause: Exception) -> None:
+        self._reader = None
+        self.abort()
+        if self._answer is not None and not self._answer.done():
+            error = NoAnswerError(how)
+            error.__cause__ = cause
+            self._answer.set_exception(error)
+
+    def abort(self) -> None:
+        """Closes it at once. An exchange under way ends without an answer."""
+        self.is_open = False
+        self._transport.abort()
+
+    async def lost(self) -> None:
+        """Waits until nothing is left of it."""
+        await self._lost

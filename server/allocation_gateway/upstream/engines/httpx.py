@@ -1,0 +1,157 @@
+"""The engine over httpx: not the fastest, but it goes through every kind of proxy."""
+
+from __future__ import annotations
+
+import asyncio
+from http.cookiejar import DefaultCookiePolicy
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import httpx
+
+from allocation_gateway.settings import LOOPBACK
+from allocation_gateway.upstream.engines.body import Body
+from allocation_gateway.upstream.engines.trust import client_context
+from allocation_gateway.upstream.http import Answer, NoAnswerError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from allocation_gateway.upstream.http import Attempt, Target
+
+# Shorter than the idle time-out of common load balancers, so that a write seldom meets a connection being closed.
+_KEEPALIVE_EXPIRY: Final = 15.0
+
+
+class _Progress:
+    """How far an exchange has come, as httpx's transport tells it.
+
+    Attributes:
+        is_closing: True from just before its connection is handed back or closed.
+    """
+
+    __slots__ = ("_attempt", "is_closing")
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+        self.is_closing = False
+
+    async def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """Takes an event of the transport.
+
+        Raises:
+            CalledOffError, TooLateError: The request may not be sent any more.
+        """
+        # What is sent to a proxy so that it connects is not the request yet.
+        if event.endswith(".send_request_headers.started") and info["request"].method != b"CONNECT":
+            self._attempt.begin()
+        elif event.endswith(".response_closed.started"):
+            self.is_closing = True
+
+
+class HttpxEngine:
+    """Connections to one upstream, made by httpx."""
+
+    def __init__(self, target: Target) -> None:
+        self._base = httpx.URL(target.base_url)
+        self._prefix = self._base.raw_path.rstrip(b"/")
+        self._headers = [(name.encode(), value.encode()) for name, value in target.headers]
+        self._max_answer_bytes = target.max_answer_bytes
+        self._timeout = {"connect": target.connect_timeout, "read": None, "write": None, "pool": None}
+        # httpcore leaks a place in its pool if a request is cancelled while it waits for one (its issue 1093), while it
+        # connects, or while it hands a connection back. So the waiting is done here, and the rest is not cancelled.
+        self._places = asyncio.Semaphore(target.max_connections)
+        self._exchanges: set[asyncio.Task[Answer]] = set()
+        self._is_closed = False
+        self._client = httpx.AsyncClient(
+            # Also of an upstream on this host, for which httpx would not look at SSL_CERT_FILE below.
+            verify=client_context(),
+            limits=httpx.Limits(
+                max_connections=target.max_connections,
+                max_keepalive_connections=target.max_connections,
+                keepalive_expiry=_KEEPALIVE_EXPIRY,
+            ),
+            follow_redirects=False,
+            trust_env=urlsplit(target.base_url).hostname not in LOOPBACK,
+        )
+        # Callers of different services share this client: a cookie would carry state from one call into another.
+        self._client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+
+    async def exchange(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None,
+        headers: Sequence[tuple[bytes, bytes]],
+        attempt: Attempt,
+    ) -> Answer:
+        """See Engine."""
+        progress = _Progress(attempt)
+        request = httpx.Request(
+            method,
+            self._base.copy_with(raw_path=self._prefix + path.encode("ascii")),
+            headers=[*self._headers, *headers],
+            content=body,
+            extensions={"timeout": self._timeout, "trace": progress.trace},
+        )
+        await self._places.acquire()
+        if self._is_closed:
+            self._places.release()
+            raise NoAnswerError("the connections were closed") from ConnectionAbortedError("closed by this side")
+        task = asyncio.create_task(self._carry_out(request))
+        self._exchanges.add(task)
+        task.add_done_callback(self._ended)
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            # Not sent yet, it goes on to the point where it would be, and ends there.
+            if not attempt.call_off() and not progress.is_closing:
+                task.cancel()
+            raise
+        if task.cancelled():
+            raise NoAnswerError("the connections were closed") from ConnectionAbortedError("closed by this side")
+        return task.result()
+
+    async def _carry_out(self, request: httpx.Request) -> Answer:
+        try:
+            response = await self._client.send(request, stream=True)
+        except httpx.TransportError as error:
+            raise NoAnswerError(_how(error)) from error
+        try:
+            content, problem = await self._read(response)
+        finally:
+            await response.aclose()
+        return Answer(response.status_code, response.headers, content, problem)
+
+    async def _read(self, response: httpx.Response) -> tuple[bytes, str]:
+        body = Body(self._max_answer_bytes, response.headers.get("content-encoding", "identity"))
+        try:
+            async for part in response.aiter_raw():
+                if not body.add(part):
+                    break
+        except httpx.TransportError:
+            body.cut_short()
+        return body.whole()
+
+    def _ended(self, task: asyncio.Task[Answer]) -> None:
+        self._exchanges.discard(task)
+        self._places.release()
+        if not task.cancelled():
+            task.exception()  # seen: whoever has gone has no use for it
+
+    async def close(self) -> None:
+        """See Engine."""
+        self._is_closed = True
+        for task in self._exchanges:
+            task.cancel()
+        await asyncio.gather(*self._exchanges, return_exceptions=True)
+        await self._client.aclose()
+
+
+def _how(error: httpx.TransportError) -> str:
+    if isinstance(error, httpx.ConnectTimeout):
+        return "connecting took too long"
+    if isinstance(error, httpx.ConnectError | httpx.ProxyError):
+        return "no connection could be made"
+    return "the connection was lost"

@@ -1,0 +1,17 @@
+"""Whether the environment puts a proxy between the gateway and an upstream."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from allocation_gateway.settings import LOOPBACK
+
+
+def is_proxied(base_url: str) -> bool:
+    """Tells whether HTTPS_PROXY, HTTP_PROXY or ALL_PROXY applies to a URL, and NO_PROXY does not exempt it."""
+    parts = urlsplit(base_url)
+    if parts.hostname in LOOPBACK:
+        return False
+    proxies = getproxies()
+    return bool(proxies.get(parts.scheme) or proxies.get("all")) and not proxy_bypass(parts.netloc)
