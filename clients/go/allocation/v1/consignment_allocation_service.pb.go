@@ -777,7 +777,10 @@ type ConsignmentAllocation struct {
 	Legs []*ConsignmentLeg `protobuf:"bytes,7,rep,name=legs,proto3" json:"legs,omitempty"`
 	// Output only. Links to the consignment and its labels. Their `reference` and `type` are empty.
 	Links []*Link `protobuf:"bytes,8,rep,name=links,proto3" json:"links,omitempty"`
-	// Output only. True if this was read from the consignment after the answer to the allocation itself had been lost.
+	// Output only. True if this was read from the consignment, because upstream's answer to the allocation itself was lost
+	// or did not say how it ended. It then lacks what only that answer has: `description`, `carrier_reference` and
+	// `carrier_name`. Under the default rules it says no more than that the consignment has been allocated since the
+	// request was sent; a service group and a carrier service are compared.
 	Reconciled bool `protobuf:"varint,9,opt,name=reconciled,proto3" json:"reconciled,omitempty"`
 	// Output only. Where the consignment stands. Set only when it was read.
 	State ConsignmentState `protobuf:"varint,10,opt,name=state,proto3,enum=allocation.v1.ConsignmentState" json:"state,omitempty"`
@@ -1562,8 +1565,9 @@ type AllocateConsignmentRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The consignment, such as `EC-000-05B-MMA`: 1 to 255 characters.
 	ConsignmentReference string `protobuf:"bytes,1,opt,name=consignment_reference,json=consignmentReference,proto3" json:"consignment_reference,omitempty"`
-	// Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-	// gateway makes one.
+	// Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+	// request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+	// the gateway makes one.
 	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1664,8 +1668,9 @@ type AllocateConsignmentWithServiceGroupRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The consignment, such as `EC-000-05B-MMA`: 1 to 255 characters.
 	ConsignmentReference string `protobuf:"bytes,1,opt,name=consignment_reference,json=consignmentReference,proto3" json:"consignment_reference,omitempty"`
-	// Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-	// gateway makes one.
+	// Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+	// request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+	// the gateway makes one.
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Required. The code of the service group, exactly as configured upstream, or a name that the gateway knows it by: 1
 	// to 255 characters. A code is sent as it is.
@@ -1776,8 +1781,9 @@ type AllocateConsignmentWithQuoteRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The consignment, such as `EC-000-05B-MMA`: 1 to 255 characters.
 	ConsignmentReference string `protobuf:"bytes,1,opt,name=consignment_reference,json=consignmentReference,proto3" json:"consignment_reference,omitempty"`
-	// Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-	// gateway makes one.
+	// Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+	// request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+	// the gateway makes one.
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Required. The reference of the quote, such as `112236d5-4460-492f-a6bd-aa3f00f62dfb`: 1 to 255 characters.
 	QuoteReference string `protobuf:"bytes,3,opt,name=quote_reference,json=quoteReference,proto3" json:"quote_reference,omitempty"`
@@ -1888,8 +1894,9 @@ type AllocateConsignmentsRequest struct {
 	// Required. The references of consignments, none of them twice: at least 1, and as many as the setting
 	// `CONSIGNMENTS_MAX_REFERENCES` allows, which is 100 unless it says otherwise.
 	Consignments []string `protobuf:"bytes,1,rep,name=consignments,proto3" json:"consignments,omitempty"`
-	// Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-	// gateway makes one.
+	// Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+	// request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+	// the gateway makes one.
 	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1991,8 +1998,9 @@ type AllocateConsignmentsWithServiceGroupRequest struct {
 	// Required. The references of consignments, none of them twice: at least 1, and as many as the setting
 	// `CONSIGNMENTS_MAX_REFERENCES` allows, which is 100 unless it says otherwise.
 	Consignments []string `protobuf:"bytes,1,rep,name=consignments,proto3" json:"consignments,omitempty"`
-	// Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-	// gateway makes one.
+	// Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+	// request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+	// the gateway makes one.
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Required. The code of the service group, exactly as configured upstream, or a name that the gateway knows it by: 1
 	// to 255 characters. A code is sent as it is.
@@ -2104,8 +2112,9 @@ type AllocateConsignmentsWithCarrierServiceRequest struct {
 	// Required. The references of consignments, none of them twice: at least 1, and as many as the setting
 	// `CONSIGNMENTS_MAX_REFERENCES` allows, which is 100 unless it says otherwise.
 	Consignments []string `protobuf:"bytes,1,rep,name=consignments,proto3" json:"consignments,omitempty"`
-	// Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-	// gateway makes one.
+	// Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+	// request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+	// the gateway makes one.
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Required. The reference of the carrier service: 1 to 255 characters.
 	CarrierServiceReference string `protobuf:"bytes,3,opt,name=carrier_service_reference,json=carrierServiceReference,proto3" json:"carrier_service_reference,omitempty"`
@@ -2216,8 +2225,9 @@ type AllocateConsignmentsWithServiceFiltersRequest struct {
 	// Required. The references of consignments, none of them twice: at least 1, and as many as the setting
 	// `CONSIGNMENTS_MAX_REFERENCES` allows, which is 100 unless it says otherwise.
 	Consignments []string `protobuf:"bytes,1,rep,name=consignments,proto3" json:"consignments,omitempty"`
-	// Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-	// gateway makes one.
+	// Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+	// request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+	// the gateway makes one.
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Required. What a carrier service must match.
 	Filters       *ConsignmentFilters `protobuf:"bytes,3,opt,name=filters,proto3" json:"filters,omitempty"`
@@ -2327,8 +2337,9 @@ type AllocateConsignmentWithLabelsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The consignment, such as `EC-000-05B-MMA`: 1 to 255 characters.
 	ConsignmentReference string `protobuf:"bytes,1,opt,name=consignment_reference,json=consignmentReference,proto3" json:"consignment_reference,omitempty"`
-	// Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-	// gateway makes one.
+	// Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+	// request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+	// the gateway makes one.
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Required. The format of the labels.
 	LabelFormat LabelFormat `protobuf:"varint,3,opt,name=label_format,json=labelFormat,proto3,enum=allocation.v1.LabelFormat" json:"label_format,omitempty"`
@@ -2527,8 +2538,9 @@ type DeallocateConsignmentRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The consignment, such as `EC-000-05B-MMA`: 1 to 255 characters.
 	ConsignmentReference string `protobuf:"bytes,1,opt,name=consignment_reference,json=consignmentReference,proto3" json:"consignment_reference,omitempty"`
-	// Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-	// gateway makes one.
+	// Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+	// request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+	// the gateway makes one.
 	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2630,8 +2642,9 @@ type DeallocateConsignmentsRequest struct {
 	// Required. The references of consignments, none of them twice: at least 1, and as many as the setting
 	// `CONSIGNMENTS_MAX_REFERENCES` allows, which is 100 unless it says otherwise.
 	Consignments []string `protobuf:"bytes,1,rep,name=consignments,proto3" json:"consignments,omitempty"`
-	// Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-	// gateway makes one.
+	// Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+	// request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+	// the gateway makes one.
 	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

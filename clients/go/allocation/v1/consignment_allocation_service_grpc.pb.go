@@ -42,66 +42,70 @@ const (
 // ConsignmentAllocationService allocates consignments through the Consignments API, takes allocations back, and reads
 // them. Its names follow ShipmentAllocationService; where the two APIs differ in meaning, the comments say so.
 //
-// The initial metadata of every call that allocates or de-allocates holds `allocation-request-id`: the `request_id` of
-// the request, or the one that the gateway made for it.
+// Every call that allocates or de-allocates tells its `request_id` as metadata `allocation-request-id`: one that the
+// gateway made in the initial metadata, before anything is sent; one of the caller's own in the trailing metadata.
 //
 // Every status that the gateway makes carries a google.rpc.ErrorInfo: ErrorReason lists the reasons. A status without
 // one comes from elsewhere, such as the caller's own deadline or a lost connection, and says nothing about whether an
 // allocation was made.
+//
+// Under one `request_id` nothing is ever sent upstream a second time while the first may still take effect. OK means
+// what the rpc says; UNKNOWN with reason OUTCOME_UNKNOWN means that it is not known yet; everything else that has an
+// `effect` of `none` means that nothing was done. Repeating a call with the same `request_id` is always safe.
 type ConsignmentAllocationServiceClient interface {
 	// AllocateConsignment allocates a consignment to the cheapest eligible carrier service under the customer's default
 	// rules. Upstream answers at once with a summary, which has no price and no state: read those with
-	// GetConsignmentAllocation. Where upstream only says that it took the request in hand, the allocation is read back
-	// and `state` is set.
+	// GetConsignmentAllocation. Where upstream only says that it took the request in hand, the consignment is read until
+	// it is allocated, and `state` is set.
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST)
-	//   - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
-	//   - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
-	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
-	//   - UNKNOWN (OUTCOME_UNKNOWN)
-	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
+	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
+	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+	// - ABORTED (WRITE_IN_PROGRESS)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - UNKNOWN (OUTCOME_UNKNOWN)
+	// - UNIMPLEMENTED (OPERATION_DISABLED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	AllocateConsignment(ctx context.Context, in *AllocateConsignmentRequest, opts ...grpc.CallOption) (*AllocateConsignmentResponse, error)
 	// AllocateConsignmentWithServiceGroup allocates a consignment to the cheapest eligible carrier service of one service
 	// group. Upstream answers at once with a summary, which has no price and no state: read those with
-	// GetConsignmentAllocation. Where upstream only says that it took the request in hand, the allocation is read back
-	// and `state` is set.
+	// GetConsignmentAllocation. Where upstream only says that it took the request in hand, the consignment is read until
+	// it is allocated, and `state` is set.
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST, SERVICE_GROUP_AMBIGUOUS)
-	//   - NOT_FOUND (CONSIGNMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
-	//   - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
-	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
-	//   - UNKNOWN (OUTCOME_UNKNOWN)
-	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
+	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
+	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+	// - ABORTED (WRITE_IN_PROGRESS)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - UNKNOWN (OUTCOME_UNKNOWN)
+	// - UNIMPLEMENTED (OPERATION_DISABLED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	AllocateConsignmentWithServiceGroup(ctx context.Context, in *AllocateConsignmentWithServiceGroupRequest, opts ...grpc.CallOption) (*AllocateConsignmentWithServiceGroupResponse, error)
 	// AllocateConsignmentWithQuote allocates a consignment to the carrier service of a quote that was made for it and has
 	// not expired. Upstream answers at once with a summary, which has no price and no state: read those with
-	// GetConsignmentAllocation. Where upstream only says that it took the request in hand, the allocation is read back
-	// and `state` is set.
+	// GetConsignmentAllocation. Where upstream only says that it took the request in hand, the consignment is read until
+	// it is allocated, and `state` is set.
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST)
-	//   - NOT_FOUND (CONSIGNMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
-	//   - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
-	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
-	//   - UNKNOWN (OUTCOME_UNKNOWN)
-	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
+	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
+	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+	// - ABORTED (WRITE_IN_PROGRESS)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - UNKNOWN (OUTCOME_UNKNOWN)
+	// - UNIMPLEMENTED (OPERATION_DISABLED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	AllocateConsignmentWithQuote(ctx context.Context, in *AllocateConsignmentWithQuoteRequest, opts ...grpc.CallOption) (*AllocateConsignmentWithQuoteResponse, error)
 	// AllocateConsignments allocates consignments under the customer's default rules, each to its own cheapest service.
 	// Upstream answers at once and for each consignment: OK means that the call was carried out, and `results` says what
@@ -109,16 +113,16 @@ type ConsignmentAllocationServiceClient interface {
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST)
-	//   - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
-	//   - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
-	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
-	//   - UNKNOWN (OUTCOME_UNKNOWN)
-	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
+	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
+	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+	// - ABORTED (WRITE_IN_PROGRESS)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - UNKNOWN (OUTCOME_UNKNOWN)
+	// - UNIMPLEMENTED (OPERATION_DISABLED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	AllocateConsignments(ctx context.Context, in *AllocateConsignmentsRequest, opts ...grpc.CallOption) (*AllocateConsignmentsResponse, error)
 	// AllocateConsignmentsWithServiceGroup allocates consignments within one service group. Upstream answers at once and
 	// for each consignment: OK means that the call was carried out, and `results` says what became of each. No guide of
@@ -126,16 +130,16 @@ type ConsignmentAllocationServiceClient interface {
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST, SERVICE_GROUP_AMBIGUOUS)
-	//   - NOT_FOUND (CONSIGNMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
-	//   - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
-	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
-	//   - UNKNOWN (OUTCOME_UNKNOWN)
-	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
+	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
+	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+	// - ABORTED (WRITE_IN_PROGRESS)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - UNKNOWN (OUTCOME_UNKNOWN)
+	// - UNIMPLEMENTED (OPERATION_DISABLED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	AllocateConsignmentsWithServiceGroup(ctx context.Context, in *AllocateConsignmentsWithServiceGroupRequest, opts ...grpc.CallOption) (*AllocateConsignmentsWithServiceGroupResponse, error)
 	// AllocateConsignmentsWithCarrierService allocates consignments to one carrier service. One that the service cannot
 	// take becomes ALLOCATION_FAILED. Upstream answers at once and for each consignment: OK means that the call was
@@ -144,16 +148,16 @@ type ConsignmentAllocationServiceClient interface {
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST)
-	//   - NOT_FOUND (CONSIGNMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
-	//   - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
-	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
-	//   - UNKNOWN (OUTCOME_UNKNOWN)
-	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
+	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
+	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+	// - ABORTED (WRITE_IN_PROGRESS)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - UNKNOWN (OUTCOME_UNKNOWN)
+	// - UNIMPLEMENTED (OPERATION_DISABLED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	AllocateConsignmentsWithCarrierService(ctx context.Context, in *AllocateConsignmentsWithCarrierServiceRequest, opts ...grpc.CallOption) (*AllocateConsignmentsWithCarrierServiceResponse, error)
 	// AllocateConsignmentsWithServiceFilters allocates consignments to services that pass filters. The customer's rules
 	// still apply. Upstream answers at once and for each consignment: OK means that the call was carried out, and
@@ -162,16 +166,16 @@ type ConsignmentAllocationServiceClient interface {
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST)
-	//   - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
-	//   - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
-	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
-	//   - UNKNOWN (OUTCOME_UNKNOWN)
-	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
+	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
+	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+	// - ABORTED (WRITE_IN_PROGRESS)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - UNKNOWN (OUTCOME_UNKNOWN)
+	// - UNIMPLEMENTED (OPERATION_DISABLED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	AllocateConsignmentsWithServiceFilters(ctx context.Context, in *AllocateConsignmentsWithServiceFiltersRequest, opts ...grpc.CallOption) (*AllocateConsignmentsWithServiceFiltersResponse, error)
 	// AllocateConsignmentWithLabels allocates a consignment and gets its labels in one call. A consignment that is
 	// allocated but whose label is not to be had is OK, with the allocation and a `label_error`. If the consignment is
@@ -181,48 +185,48 @@ type ConsignmentAllocationServiceClient interface {
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST, SERVICE_GROUP_AMBIGUOUS)
-	//   - NOT_FOUND (CONSIGNMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
-	//   - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
-	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
-	//   - UNKNOWN (OUTCOME_UNKNOWN)
-	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
+	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
+	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+	// - ABORTED (WRITE_IN_PROGRESS)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - UNKNOWN (OUTCOME_UNKNOWN)
+	// - UNIMPLEMENTED (OPERATION_DISABLED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	AllocateConsignmentWithLabels(ctx context.Context, in *AllocateConsignmentWithLabelsRequest, opts ...grpc.CallOption) (*AllocateConsignmentWithLabelsResponse, error)
 	// DeallocateConsignment takes back the allocation of a consignment that is allocated, manifested, or whose manifest
 	// failed.
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST)
-	//   - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
-	//   - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
-	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
-	//   - UNKNOWN (OUTCOME_UNKNOWN)
-	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
+	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
+	// - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+	// - ABORTED (WRITE_IN_PROGRESS)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - UNKNOWN (OUTCOME_UNKNOWN)
+	// - UNIMPLEMENTED (OPERATION_DISABLED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	DeallocateConsignment(ctx context.Context, in *DeallocateConsignmentRequest, opts ...grpc.CallOption) (*DeallocateConsignmentResponse, error)
 	// DeallocateConsignments takes back the allocations of consignments, one by one. Upstream answers at once and for
 	// each consignment: OK means that the call was carried out, and `results` says what became of each.
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST)
-	//   - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
-	//   - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
-	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
-	//   - UNKNOWN (OUTCOME_UNKNOWN)
-	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
+	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
+	// - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+	// - ABORTED (WRITE_IN_PROGRESS)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - UNKNOWN (OUTCOME_UNKNOWN)
+	// - UNIMPLEMENTED (OPERATION_DISABLED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	DeallocateConsignments(ctx context.Context, in *DeallocateConsignmentsRequest, opts ...grpc.CallOption) (*DeallocateConsignmentsResponse, error)
 	// GetConsignmentAllocation reads how a consignment stands and, if it is allocated, its allocation. A consignment that
 	// is not allocated is OK, with its state and no carrier service.
@@ -390,66 +394,70 @@ func (c *consignmentAllocationServiceClient) GetConsignmentQuotes(ctx context.Co
 // ConsignmentAllocationService allocates consignments through the Consignments API, takes allocations back, and reads
 // them. Its names follow ShipmentAllocationService; where the two APIs differ in meaning, the comments say so.
 //
-// The initial metadata of every call that allocates or de-allocates holds `allocation-request-id`: the `request_id` of
-// the request, or the one that the gateway made for it.
+// Every call that allocates or de-allocates tells its `request_id` as metadata `allocation-request-id`: one that the
+// gateway made in the initial metadata, before anything is sent; one of the caller's own in the trailing metadata.
 //
 // Every status that the gateway makes carries a google.rpc.ErrorInfo: ErrorReason lists the reasons. A status without
 // one comes from elsewhere, such as the caller's own deadline or a lost connection, and says nothing about whether an
 // allocation was made.
+//
+// Under one `request_id` nothing is ever sent upstream a second time while the first may still take effect. OK means
+// what the rpc says; UNKNOWN with reason OUTCOME_UNKNOWN means that it is not known yet; everything else that has an
+// `effect` of `none` means that nothing was done. Repeating a call with the same `request_id` is always safe.
 type ConsignmentAllocationServiceServer interface {
 	// AllocateConsignment allocates a consignment to the cheapest eligible carrier service under the customer's default
 	// rules. Upstream answers at once with a summary, which has no price and no state: read those with
-	// GetConsignmentAllocation. Where upstream only says that it took the request in hand, the allocation is read back
-	// and `state` is set.
+	// GetConsignmentAllocation. Where upstream only says that it took the request in hand, the consignment is read until
+	// it is allocated, and `state` is set.
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST)
-	//   - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
-	//   - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
-	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
-	//   - UNKNOWN (OUTCOME_UNKNOWN)
-	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
+	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
+	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+	// - ABORTED (WRITE_IN_PROGRESS)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - UNKNOWN (OUTCOME_UNKNOWN)
+	// - UNIMPLEMENTED (OPERATION_DISABLED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	AllocateConsignment(context.Context, *AllocateConsignmentRequest) (*AllocateConsignmentResponse, error)
 	// AllocateConsignmentWithServiceGroup allocates a consignment to the cheapest eligible carrier service of one service
 	// group. Upstream answers at once with a summary, which has no price and no state: read those with
-	// GetConsignmentAllocation. Where upstream only says that it took the request in hand, the allocation is read back
-	// and `state` is set.
+	// GetConsignmentAllocation. Where upstream only says that it took the request in hand, the consignment is read until
+	// it is allocated, and `state` is set.
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST, SERVICE_GROUP_AMBIGUOUS)
-	//   - NOT_FOUND (CONSIGNMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
-	//   - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
-	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
-	//   - UNKNOWN (OUTCOME_UNKNOWN)
-	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
+	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
+	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+	// - ABORTED (WRITE_IN_PROGRESS)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - UNKNOWN (OUTCOME_UNKNOWN)
+	// - UNIMPLEMENTED (OPERATION_DISABLED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	AllocateConsignmentWithServiceGroup(context.Context, *AllocateConsignmentWithServiceGroupRequest) (*AllocateConsignmentWithServiceGroupResponse, error)
 	// AllocateConsignmentWithQuote allocates a consignment to the carrier service of a quote that was made for it and has
 	// not expired. Upstream answers at once with a summary, which has no price and no state: read those with
-	// GetConsignmentAllocation. Where upstream only says that it took the request in hand, the allocation is read back
-	// and `state` is set.
+	// GetConsignmentAllocation. Where upstream only says that it took the request in hand, the consignment is read until
+	// it is allocated, and `state` is set.
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST)
-	//   - NOT_FOUND (CONSIGNMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
-	//   - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
-	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
-	//   - UNKNOWN (OUTCOME_UNKNOWN)
-	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
+	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
+	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+	// - ABORTED (WRITE_IN_PROGRESS)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - UNKNOWN (OUTCOME_UNKNOWN)
+	// - UNIMPLEMENTED (OPERATION_DISABLED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	AllocateConsignmentWithQuote(context.Context, *AllocateConsignmentWithQuoteRequest) (*AllocateConsignmentWithQuoteResponse, error)
 	// AllocateConsignments allocates consignments under the customer's default rules, each to its own cheapest service.
 	// Upstream answers at once and for each consignment: OK means that the call was carried out, and `results` says what
@@ -457,16 +465,16 @@ type ConsignmentAllocationServiceServer interface {
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST)
-	//   - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
-	//   - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
-	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
-	//   - UNKNOWN (OUTCOME_UNKNOWN)
-	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
+	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
+	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+	// - ABORTED (WRITE_IN_PROGRESS)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - UNKNOWN (OUTCOME_UNKNOWN)
+	// - UNIMPLEMENTED (OPERATION_DISABLED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	AllocateConsignments(context.Context, *AllocateConsignmentsRequest) (*AllocateConsignmentsResponse, error)
 	// AllocateConsignmentsWithServiceGroup allocates consignments within one service group. Upstream answers at once and
 	// for each consignment: OK means that the call was carried out, and `results` says what became of each. No guide of
@@ -474,16 +482,16 @@ type ConsignmentAllocationServiceServer interface {
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST, SERVICE_GROUP_AMBIGUOUS)
-	//   - NOT_FOUND (CONSIGNMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
-	//   - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
-	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
-	//   - UNKNOWN (OUTCOME_UNKNOWN)
-	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
+	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
+	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+	// - ABORTED (WRITE_IN_PROGRESS)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - UNKNOWN (OUTCOME_UNKNOWN)
+	// - UNIMPLEMENTED (OPERATION_DISABLED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	AllocateConsignmentsWithServiceGroup(context.Context, *AllocateConsignmentsWithServiceGroupRequest) (*AllocateConsignmentsWithServiceGroupResponse, error)
 	// AllocateConsignmentsWithCarrierService allocates consignments to one carrier service. One that the service cannot
 	// take becomes ALLOCATION_FAILED. Upstream answers at once and for each consignment: OK means that the call was
@@ -492,16 +500,16 @@ type ConsignmentAllocationServiceServer interface {
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST)
-	//   - NOT_FOUND (CONSIGNMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
-	//   - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
-	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
-	//   - UNKNOWN (OUTCOME_UNKNOWN)
-	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
+	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
+	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+	// - ABORTED (WRITE_IN_PROGRESS)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - UNKNOWN (OUTCOME_UNKNOWN)
+	// - UNIMPLEMENTED (OPERATION_DISABLED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	AllocateConsignmentsWithCarrierService(context.Context, *AllocateConsignmentsWithCarrierServiceRequest) (*AllocateConsignmentsWithCarrierServiceResponse, error)
 	// AllocateConsignmentsWithServiceFilters allocates consignments to services that pass filters. The customer's rules
 	// still apply. Upstream answers at once and for each consignment: OK means that the call was carried out, and
@@ -510,16 +518,16 @@ type ConsignmentAllocationServiceServer interface {
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST)
-	//   - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
-	//   - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
-	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
-	//   - UNKNOWN (OUTCOME_UNKNOWN)
-	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
+	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
+	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+	// - ABORTED (WRITE_IN_PROGRESS)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - UNKNOWN (OUTCOME_UNKNOWN)
+	// - UNIMPLEMENTED (OPERATION_DISABLED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	AllocateConsignmentsWithServiceFilters(context.Context, *AllocateConsignmentsWithServiceFiltersRequest) (*AllocateConsignmentsWithServiceFiltersResponse, error)
 	// AllocateConsignmentWithLabels allocates a consignment and gets its labels in one call. A consignment that is
 	// allocated but whose label is not to be had is OK, with the allocation and a `label_error`. If the consignment is
@@ -529,48 +537,48 @@ type ConsignmentAllocationServiceServer interface {
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST, SERVICE_GROUP_AMBIGUOUS)
-	//   - NOT_FOUND (CONSIGNMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
-	//   - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
-	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
-	//   - UNKNOWN (OUTCOME_UNKNOWN)
-	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
+	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
+	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+	// - ABORTED (WRITE_IN_PROGRESS)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - UNKNOWN (OUTCOME_UNKNOWN)
+	// - UNIMPLEMENTED (OPERATION_DISABLED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	AllocateConsignmentWithLabels(context.Context, *AllocateConsignmentWithLabelsRequest) (*AllocateConsignmentWithLabelsResponse, error)
 	// DeallocateConsignment takes back the allocation of a consignment that is allocated, manifested, or whose manifest
 	// failed.
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST)
-	//   - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
-	//   - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
-	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
-	//   - UNKNOWN (OUTCOME_UNKNOWN)
-	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
+	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
+	// - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+	// - ABORTED (WRITE_IN_PROGRESS)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - UNKNOWN (OUTCOME_UNKNOWN)
+	// - UNIMPLEMENTED (OPERATION_DISABLED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	DeallocateConsignment(context.Context, *DeallocateConsignmentRequest) (*DeallocateConsignmentResponse, error)
 	// DeallocateConsignments takes back the allocations of consignments, one by one. Upstream answers at once and for
 	// each consignment: OK means that the call was carried out, and `results` says what became of each.
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST)
-	//   - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
-	//   - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
-	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
-	//   - UNKNOWN (OUTCOME_UNKNOWN)
-	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
+	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
+	// - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+	// - ABORTED (WRITE_IN_PROGRESS)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - UNKNOWN (OUTCOME_UNKNOWN)
+	// - UNIMPLEMENTED (OPERATION_DISABLED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	DeallocateConsignments(context.Context, *DeallocateConsignmentsRequest) (*DeallocateConsignmentsResponse, error)
 	// GetConsignmentAllocation reads how a consignment stands and, if it is allocated, its allocation. A consignment that
 	// is not allocated is OK, with its state and no carrier service.

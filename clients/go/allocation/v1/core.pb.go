@@ -1778,7 +1778,10 @@ type Allocation struct {
 	PaperlessDocuments *PaperlessDocuments `protobuf:"bytes,15,opt,name=paperless_documents,json=paperlessDocuments,proto3" json:"paperless_documents,omitempty"`
 	// Output only. Which customs documents apply.
 	ApplicableDocuments []*ApplicableDocument `protobuf:"bytes,16,rep,name=applicable_documents,json=applicableDocuments,proto3" json:"applicable_documents,omitempty"`
-	// Output only. True if this was read from the shipment after the answer to the allocation itself had been lost.
+	// Output only. True if this was read from the shipment, because upstream's answer to the allocation itself was lost or
+	// did not say how it ended. It then lacks what only that answer has: `excluded_services`, `correlation_id`, `message`
+	// and `details`. Under the default rules, and of a service group, it says no more than that the shipment has been
+	// allocated since the request was sent: Ship does not tell by which rules or group.
 	Reconciled    bool `protobuf:"varint,17,opt,name=reconciled,proto3" json:"reconciled,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

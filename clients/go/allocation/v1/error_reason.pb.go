@@ -30,8 +30,10 @@ const (
 //   - `upstream_status`: the HTTP status of upstream's answer,
 //   - `upstream_code`: the code in upstream's answer that decided,
 //   - `upstream_correlation_id`: upstream's correlation id, to be quoted to its support,
-//   - `effect`: for an allocation or a de-allocation, `none` if nothing was changed, `made` if it was carried out although
-//     the call failed, `unknown` if neither can be said.
+//   - `cause`: the reason with which OUTCOME_UNKNOWN began, such as `UPSTREAM_FAILED`,
+//   - `effect`: for an allocation or a de-allocation, `none` if nothing was changed under this `request_id`, `made` if it was
+//     carried out although the call failed, `unknown` if neither can be said. Without it nothing was sent for this call, and
+//     of earlier calls with the same `request_id` nothing was looked up.
 type ErrorReason int32
 
 const (
@@ -80,7 +82,7 @@ const (
 	// "upstream_code": "processing", "effect": "none"}}`
 	ErrorReason_ERROR_REASON_RESOURCE_PROCESSING ErrorReason = 8
 	// The state that the shipment is in does not allow the operation, as when it is allocated already. Comes with
-	// FAILED_PRECONDITION.
+	// FAILED_PRECONDITION and, if it is allocated and could be read, the existing Allocation or ConsignmentAllocation.
 	//
 	// Sample: `{"reason": "INVALID_STATE", "domain": "allocation.v1", "metadata": {"upstream_status": "521",
 	// "upstream_code": "shipment_invalid_state", "effect": "none"}}`
@@ -114,11 +116,10 @@ const (
 	// Sample: `{"reason": "UPSTREAM_CREDENTIALS_REJECTED", "domain": "allocation.v1", "metadata": {"upstream_status": "401",
 	// "upstream_code": "invalid_api_key", "effect": "none"}}`
 	ErrorReason_ERROR_REASON_UPSTREAM_CREDENTIALS_REJECTED ErrorReason = 14
-	// Upstream could not be reached, or a proxy in front of it answered in its place. Comes with UNAVAILABLE and a
-	// google.rpc.RetryInfo. For an allocation or a de-allocation look at `effect`: a proxy's answer leaves it `unknown`.
+	// Upstream could not be reached, or is not asked for a while because it has been failing; of a read also: a proxy in
+	// front of it answered in its place. Comes with UNAVAILABLE and a google.rpc.RetryInfo.
 	//
-	// Sample: `{"reason": "UPSTREAM_UNAVAILABLE", "domain": "allocation.v1", "metadata": {"upstream_status": "503",
-	// "effect": "unknown"}}`
+	// Sample: `{"reason": "UPSTREAM_UNAVAILABLE", "domain": "allocation.v1", "metadata": {"effect": "none"}}`
 	ErrorReason_ERROR_REASON_UPSTREAM_UNAVAILABLE ErrorReason = 15
 	// Upstream's answer is not what its documentation promises, and the message says in which way. Comes with INTERNAL. If
 	// `effect` is `made`, the allocation stands, and an Allocation detail carries all of it that could be read: a price
@@ -127,10 +128,11 @@ const (
 	// Sample: `{"reason": "UPSTREAM_CONTRACT_BROKEN", "domain": "allocation.v1", "metadata": {"upstream_status": "200",
 	// "effect": "made"}}`
 	ErrorReason_ERROR_REASON_UPSTREAM_CONTRACT_BROKEN ErrorReason = 16
-	// Upstream failed on its own account. Comes with INTERNAL.
+	// Upstream failed on its own account. Comes with INTERNAL, of a read; of an allocation or a de-allocation it is the
+	// `cause` of OUTCOME_UNKNOWN.
 	//
 	// Sample: `{"reason": "UPSTREAM_FAILED", "domain": "allocation.v1", "metadata": {"upstream_status": "500",
-	// "upstream_code": "internal_server_error", "effect": "unknown"}}`
+	// "upstream_code": "internal_server_error"}}`
 	ErrorReason_ERROR_REASON_UPSTREAM_FAILED ErrorReason = 17
 	// The API that the call needs is not configured in this gateway. Comes with FAILED_PRECONDITION.
 	//
@@ -146,8 +148,8 @@ const (
 	// Sample: `{"reason": "GATEWAY_MISCONFIGURED", "domain": "allocation.v1", "metadata": {"upstream_status": "405",
 	// "upstream_code": "method_not_supported", "effect": "none"}}`
 	ErrorReason_ERROR_REASON_GATEWAY_MISCONFIGURED ErrorReason = 20
-	// The gateway has as many calls in hand as it is allowed to. Comes with RESOURCE_EXHAUSTED and a
-	// google.rpc.RetryInfo; nothing was sent upstream.
+	// The gateway has as many calls in hand as it is allowed to, or could not send this one in time. Comes with
+	// RESOURCE_EXHAUSTED and a google.rpc.RetryInfo; nothing was sent upstream.
 	//
 	// Sample: `{"reason": "GATEWAY_OVERLOADED", "domain": "allocation.v1", "metadata": {"effect": "none"}}`
 	ErrorReason_ERROR_REASON_GATEWAY_OVERLOADED ErrorReason = 21
@@ -156,10 +158,13 @@ const (
 	//
 	// Sample: `{"reason": "DEADLINE_EXCEEDED", "domain": "allocation.v1", "metadata": {"effect": "none"}}`
 	ErrorReason_ERROR_REASON_DEADLINE_EXCEEDED ErrorReason = 22
-	// An allocation or a de-allocation was sent, and no answer to it has come: it may or may not have been carried out.
-	// Comes with UNKNOWN and a google.rpc.RetryInfo. Read the shipment before asking again.
+	// An allocation or a de-allocation may or may not have been carried out: it was sent, upstream did not answer it in its
+	// own words, and reading the shipment has not settled it in the time there was. Comes with UNKNOWN, a
+	// google.rpc.RetryInfo and, of a bulk call, WriteProgress. Repeating the same call with the same `request_id` is safe,
+	// and is how to ask.
 	//
-	// Sample: `{"reason": "OUTCOME_UNKNOWN", "domain": "allocation.v1", "metadata": {"effect": "unknown"}}`
+	// Sample: `{"reason": "OUTCOME_UNKNOWN", "domain": "allocation.v1", "metadata": {"cause": "UPSTREAM_FAILED",
+	// "upstream_status": "500", "effect": "unknown"}}`
 	ErrorReason_ERROR_REASON_OUTCOME_UNKNOWN ErrorReason = 23
 	// The gateway has a defect. Comes with INTERNAL; its log has the cause.
 	//
@@ -177,6 +182,21 @@ const (
 	//
 	// Sample: `{"reason": "REFRESH_NOT_ALLOWED", "domain": "allocation.v1"}`
 	ErrorReason_ERROR_REASON_REFRESH_NOT_ALLOWED ErrorReason = 27
+	// The `request_id` names another request already. Comes with INVALID_ARGUMENT; nothing was done for this one.
+	//
+	// Sample: `{"reason": "REQUEST_ID_REUSED", "domain": "allocation.v1", "metadata": {"effect": "none"}}`
+	ErrorReason_ERROR_REASON_REQUEST_ID_REUSED ErrorReason = 28
+	// Another allocation or de-allocation of the same shipment or consignment is under way, or what became of it is not
+	// known yet. Comes with ABORTED and a google.rpc.RetryInfo; nothing was done for this request.
+	//
+	// Sample: `{"reason": "WRITE_IN_PROGRESS", "domain": "allocation.v1", "metadata": {"effect": "none"}}`
+	ErrorReason_ERROR_REASON_WRITE_IN_PROGRESS ErrorReason = 29
+	// The store in which the gateway keeps what it has sent cannot be reached, so that nothing was sent. Comes with
+	// UNAVAILABLE and a google.rpc.RetryInfo. It has no `effect`: of an earlier call with the same `request_id` nothing is
+	// known meanwhile.
+	//
+	// Sample: `{"reason": "CLAIM_STORE_UNAVAILABLE", "domain": "allocation.v1"}`
+	ErrorReason_ERROR_REASON_CLAIM_STORE_UNAVAILABLE ErrorReason = 30
 )
 
 // Enum value maps for ErrorReason.
@@ -210,6 +230,9 @@ var (
 		25: "ERROR_REASON_LABEL_NOT_AVAILABLE",
 		26: "ERROR_REASON_SERVICE_GROUP_AMBIGUOUS",
 		27: "ERROR_REASON_REFRESH_NOT_ALLOWED",
+		28: "ERROR_REASON_REQUEST_ID_REUSED",
+		29: "ERROR_REASON_WRITE_IN_PROGRESS",
+		30: "ERROR_REASON_CLAIM_STORE_UNAVAILABLE",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                   0,
@@ -240,6 +263,9 @@ var (
 		"ERROR_REASON_LABEL_NOT_AVAILABLE":           25,
 		"ERROR_REASON_SERVICE_GROUP_AMBIGUOUS":       26,
 		"ERROR_REASON_REFRESH_NOT_ALLOWED":           27,
+		"ERROR_REASON_REQUEST_ID_REUSED":             28,
+		"ERROR_REASON_WRITE_IN_PROGRESS":             29,
+		"ERROR_REASON_CLAIM_STORE_UNAVAILABLE":       30,
 	}
 )
 
@@ -325,6 +351,79 @@ func (x *ExcludedServices) GetOmittedCount() int32 {
 	return 0
 }
 
+// WriteProgress is the error detail of a bulk call with reason OUTCOME_UNKNOWN: what is known of each reference.
+type WriteProgress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Output only. The references of which it was read that the operation has been carried out.
+	Done []string `protobuf:"bytes,1,rep,name=done,proto3" json:"done,omitempty"`
+	// Output only. The references of which it is certain that the operation has not been carried out.
+	Rejected []string `protobuf:"bytes,2,rep,name=rejected,proto3" json:"rejected,omitempty"`
+	// Output only. The references of which neither is known, as many as fit into the trailers of a call.
+	Unknown []string `protobuf:"bytes,3,rep,name=unknown,proto3" json:"unknown,omitempty"`
+	// Output only. How many more references are unknown that did not fit.
+	OmittedCount  int32 `protobuf:"varint,4,opt,name=omitted_count,json=omittedCount,proto3" json:"omitted_count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WriteProgress) Reset() {
+	*x = WriteProgress{}
+	mi := &file_allocation_v1_error_reason_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WriteProgress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WriteProgress) ProtoMessage() {}
+
+func (x *WriteProgress) ProtoReflect() protoreflect.Message {
+	mi := &file_allocation_v1_error_reason_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WriteProgress.ProtoReflect.Descriptor instead.
+func (*WriteProgress) Descriptor() ([]byte, []int) {
+	return file_allocation_v1_error_reason_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *WriteProgress) GetDone() []string {
+	if x != nil {
+		return x.Done
+	}
+	return nil
+}
+
+func (x *WriteProgress) GetRejected() []string {
+	if x != nil {
+		return x.Rejected
+	}
+	return nil
+}
+
+func (x *WriteProgress) GetUnknown() []string {
+	if x != nil {
+		return x.Unknown
+	}
+	return nil
+}
+
+func (x *WriteProgress) GetOmittedCount() int32 {
+	if x != nil {
+		return x.OmittedCount
+	}
+	return 0
+}
+
 var File_allocation_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_allocation_v1_error_reason_proto_rawDesc = "" +
@@ -332,7 +431,12 @@ const file_allocation_v1_error_reason_proto_rawDesc = "" +
 	" allocation/v1/error_reason.proto\x12\rallocation.v1\x1a\x18allocation/v1/core.proto\"\x84\x01\n" +
 	"\x10ExcludedServices\x12K\n" +
 	"\x11excluded_services\x18\x01 \x03(\v2\x1e.allocation.v1.ExcludedServiceR\x10excludedServices\x12#\n" +
-	"\romitted_count\x18\x02 \x01(\x05R\fomittedCount*\xb2\b\n" +
+	"\romitted_count\x18\x02 \x01(\x05R\fomittedCount\"~\n" +
+	"\rWriteProgress\x12\x12\n" +
+	"\x04done\x18\x01 \x03(\tR\x04done\x12\x1a\n" +
+	"\brejected\x18\x02 \x03(\tR\brejected\x12\x18\n" +
+	"\aunknown\x18\x03 \x03(\tR\aunknown\x12#\n" +
+	"\romitted_count\x18\x04 \x01(\x05R\fomittedCount*\xa4\t\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x12#\n" +
@@ -362,7 +466,10 @@ const file_allocation_v1_error_reason_proto_rawDesc = "" +
 	"\x1bERROR_REASON_GATEWAY_DEFECT\x10\x18\x12$\n" +
 	" ERROR_REASON_LABEL_NOT_AVAILABLE\x10\x19\x12(\n" +
 	"$ERROR_REASON_SERVICE_GROUP_AMBIGUOUS\x10\x1a\x12$\n" +
-	" ERROR_REASON_REFRESH_NOT_ALLOWED\x10\x1bB\x91\x01\n" +
+	" ERROR_REASON_REFRESH_NOT_ALLOWED\x10\x1b\x12\"\n" +
+	"\x1eERROR_REASON_REQUEST_ID_REUSED\x10\x1c\x12\"\n" +
+	"\x1eERROR_REASON_WRITE_IN_PROGRESS\x10\x1d\x12(\n" +
+	"$ERROR_REASON_CLAIM_STORE_UNAVAILABLE\x10\x1eB\x91\x01\n" +
 	"#com.allocationgateway.allocation.v1B\x10ErrorReasonProtoP\x01ZVgithub.com/allocation-gateway/allocation-gateway/clients/go/allocation/v1;allocationv1b\x06proto3"
 
 var (
@@ -378,14 +485,15 @@ func file_allocation_v1_error_reason_proto_rawDescGZIP() []byte {
 }
 
 var file_allocation_v1_error_reason_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_allocation_v1_error_reason_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_allocation_v1_error_reason_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_allocation_v1_error_reason_proto_goTypes = []any{
 	(ErrorReason)(0),         // 0: allocation.v1.ErrorReason
 	(*ExcludedServices)(nil), // 1: allocation.v1.ExcludedServices
-	(*ExcludedService)(nil),  // 2: allocation.v1.ExcludedService
+	(*WriteProgress)(nil),    // 2: allocation.v1.WriteProgress
+	(*ExcludedService)(nil),  // 3: allocation.v1.ExcludedService
 }
 var file_allocation_v1_error_reason_proto_depIdxs = []int32{
-	2, // 0: allocation.v1.ExcludedServices.excluded_services:type_name -> allocation.v1.ExcludedService
+	3, // 0: allocation.v1.ExcludedServices.excluded_services:type_name -> allocation.v1.ExcludedService
 	1, // [1:1] is the sub-list for method output_type
 	1, // [1:1] is the sub-list for method input_type
 	1, // [1:1] is the sub-list for extension type_name
@@ -405,7 +513,7 @@ func file_allocation_v1_error_reason_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_allocation_v1_error_reason_proto_rawDesc), len(file_allocation_v1_error_reason_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   1,
+			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -28,8 +28,9 @@ type AllocateShipmentRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The shipment, such as `sp_00794403010635468411384028069888`: 1 to 255 characters.
 	ShipmentReference string `protobuf:"bytes,1,opt,name=shipment_reference,json=shipmentReference,proto3" json:"shipment_reference,omitempty"`
-	// Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-	// gateway makes one.
+	// Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+	// request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+	// the gateway makes one.
 	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -130,8 +131,9 @@ type AllocateShipmentWithServiceGroupRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The shipment, such as `sp_00794403010635468411384028069888`: 1 to 255 characters.
 	ShipmentReference string `protobuf:"bytes,1,opt,name=shipment_reference,json=shipmentReference,proto3" json:"shipment_reference,omitempty"`
-	// Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-	// gateway makes one.
+	// Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+	// request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+	// the gateway makes one.
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Required. The code of the service group, exactly as configured upstream, or a name that the gateway knows it by: 1
 	// to 255 characters. A code is sent as it is.
@@ -242,8 +244,9 @@ type AllocateShipmentWithCarrierServiceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The shipment, such as `sp_00794403010635468411384028069888`: 1 to 255 characters.
 	ShipmentReference string `protobuf:"bytes,1,opt,name=shipment_reference,json=shipmentReference,proto3" json:"shipment_reference,omitempty"`
-	// Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-	// gateway makes one.
+	// Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+	// request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+	// the gateway makes one.
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Required. The reference of the carrier service: 1 to 255 characters.
 	CarrierServiceReference string `protobuf:"bytes,3,opt,name=carrier_service_reference,json=carrierServiceReference,proto3" json:"carrier_service_reference,omitempty"`
@@ -353,8 +356,9 @@ type AllocateShipmentWithVirtualServiceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The shipment, such as `sp_00794403010635468411384028069888`: 1 to 255 characters.
 	ShipmentReference string `protobuf:"bytes,1,opt,name=shipment_reference,json=shipmentReference,proto3" json:"shipment_reference,omitempty"`
-	// Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-	// gateway makes one.
+	// Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+	// request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+	// the gateway makes one.
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Required. The reference of a carrier service or the code of a service group: 1 to 255 characters.
 	VirtualServiceReference string `protobuf:"bytes,3,opt,name=virtual_service_reference,json=virtualServiceReference,proto3" json:"virtual_service_reference,omitempty"`
@@ -464,8 +468,9 @@ type AllocateShipmentWithQuoteRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The shipment, such as `sp_00794403010635468411384028069888`: 1 to 255 characters.
 	ShipmentReference string `protobuf:"bytes,1,opt,name=shipment_reference,json=shipmentReference,proto3" json:"shipment_reference,omitempty"`
-	// Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-	// gateway makes one.
+	// Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+	// request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+	// the gateway makes one.
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Required. The reference of the quote, such as `qu_00794403010635468411384028069888`: 1 to 255 characters.
 	QuoteReference string `protobuf:"bytes,3,opt,name=quote_reference,json=quoteReference,proto3" json:"quote_reference,omitempty"`
@@ -575,8 +580,9 @@ type AllocateShipmentsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The references of 1 to 100 shipments, none of them twice.
 	Shipments []string `protobuf:"bytes,1,rep,name=shipments,proto3" json:"shipments,omitempty"`
-	// Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-	// gateway makes one.
+	// Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+	// request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+	// the gateway makes one.
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Optional. What the carrier service must be able to do: at most 10. Where the gateway is set to send an object
 	// instead of a list, at most one.
@@ -734,8 +740,9 @@ type AllocateShipmentsWithServiceGroupRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The references of 1 to 100 shipments, none of them twice.
 	Shipments []string `protobuf:"bytes,1,rep,name=shipments,proto3" json:"shipments,omitempty"`
-	// Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-	// gateway makes one.
+	// Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+	// request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+	// the gateway makes one.
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Required. The code of the service group, exactly as configured upstream, or a name that the gateway knows it by: 1
 	// to 255 characters. A code is sent as it is.
@@ -903,8 +910,9 @@ type AllocateShipmentsWithCarrierServiceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The references of 1 to 100 shipments, none of them twice.
 	Shipments []string `protobuf:"bytes,1,rep,name=shipments,proto3" json:"shipments,omitempty"`
-	// Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-	// gateway makes one.
+	// Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+	// request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+	// the gateway makes one.
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Required. The reference of the carrier service: 1 to 255 characters.
 	CarrierServiceReference string `protobuf:"bytes,3,opt,name=carrier_service_reference,json=carrierServiceReference,proto3" json:"carrier_service_reference,omitempty"`
@@ -1071,8 +1079,9 @@ type AllocateShipmentsWithFiltersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The references of 1 to 100 shipments, none of them twice.
 	Shipments []string `protobuf:"bytes,1,rep,name=shipments,proto3" json:"shipments,omitempty"`
-	// Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-	// gateway makes one.
+	// Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+	// request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+	// the gateway makes one.
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Required. What a carrier service must match.
 	Filters       *AllocationFilters `protobuf:"bytes,3,opt,name=filters,proto3" json:"filters,omitempty"`
@@ -1200,8 +1209,9 @@ type DeallocateShipmentRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The shipment, such as `sp_00794403010635468411384028069888`: 1 to 255 characters.
 	ShipmentReference string `protobuf:"bytes,1,opt,name=shipment_reference,json=shipmentReference,proto3" json:"shipment_reference,omitempty"`
-	// Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-	// gateway makes one.
+	// Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+	// request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+	// the gateway makes one.
 	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

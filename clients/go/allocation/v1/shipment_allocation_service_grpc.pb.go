@@ -41,101 +41,105 @@ const (
 //
 // ShipmentAllocationService allocates shipments through the Ship API, takes allocations back, and reads them.
 //
-// The initial metadata of every call that allocates or de-allocates holds `allocation-request-id`: the `request_id` of
-// the request, or the one that the gateway made for it.
+// Every call that allocates or de-allocates tells its `request_id` as metadata `allocation-request-id`: one that the
+// gateway made in the initial metadata, before anything is sent; one of the caller's own in the trailing metadata.
 //
 // Every status that the gateway makes carries a google.rpc.ErrorInfo: ErrorReason lists the reasons. A status without
 // one comes from elsewhere, such as the caller's own deadline or a lost connection, and says nothing about whether an
 // allocation was made.
+//
+// Under one `request_id` nothing is ever sent upstream a second time while the first may still take effect. OK means
+// what the rpc says; UNKNOWN with reason OUTCOME_UNKNOWN means that it is not known yet; everything else that has an
+// `effect` of `none` means that nothing was done. Repeating a call with the same `request_id` is always safe.
 type ShipmentAllocationServiceClient interface {
 	// AllocateShipment allocates a shipment to the cheapest eligible carrier service under the customer's default rules.
-	// Upstream answers at once: the allocation is in the answer. A `state` other than ALLOCATED means that upstream took
-	// the request in hand and has not finished it.
+	// Upstream answers at once: the allocation is in the answer. Where upstream only takes the request in hand, the
+	// shipment is read until it is allocated.
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST)
-	//   - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
-	//   - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
-	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
-	//   - UNKNOWN (OUTCOME_UNKNOWN)
-	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
+	// - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
+	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+	// - ABORTED (WRITE_IN_PROGRESS)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - UNKNOWN (OUTCOME_UNKNOWN)
+	// - UNIMPLEMENTED (OPERATION_DISABLED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	AllocateShipment(ctx context.Context, in *AllocateShipmentRequest, opts ...grpc.CallOption) (*AllocateShipmentResponse, error)
 	// AllocateShipmentWithServiceGroup allocates a shipment to the cheapest eligible carrier service of one service
-	// group. Upstream answers at once: the allocation is in the answer. A `state` other than ALLOCATED means that
-	// upstream took the request in hand and has not finished it.
+	// group. Upstream answers at once: the allocation is in the answer. Where upstream only takes the request in hand,
+	// the shipment is read until it is allocated.
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST, SERVICE_GROUP_AMBIGUOUS)
-	//   - NOT_FOUND (SHIPMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
-	//   - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
-	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
-	//   - UNKNOWN (OUTCOME_UNKNOWN)
-	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
+	// - NOT_FOUND (SHIPMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
+	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+	// - ABORTED (WRITE_IN_PROGRESS)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - UNKNOWN (OUTCOME_UNKNOWN)
+	// - UNIMPLEMENTED (OPERATION_DISABLED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	AllocateShipmentWithServiceGroup(ctx context.Context, in *AllocateShipmentWithServiceGroupRequest, opts ...grpc.CallOption) (*AllocateShipmentWithServiceGroupResponse, error)
 	// AllocateShipmentWithCarrierService allocates a shipment to the cheapest option of one carrier service. The
-	// customer's rules still apply. Upstream answers at once: the allocation is in the answer. A `state` other than
-	// ALLOCATED means that upstream took the request in hand and has not finished it.
+	// customer's rules still apply. Upstream answers at once: the allocation is in the answer. Where upstream only takes
+	// the request in hand, the shipment is read until it is allocated.
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST)
-	//   - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
-	//   - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
-	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
-	//   - UNKNOWN (OUTCOME_UNKNOWN)
-	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
+	// - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
+	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+	// - ABORTED (WRITE_IN_PROGRESS)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - UNKNOWN (OUTCOME_UNKNOWN)
+	// - UNIMPLEMENTED (OPERATION_DISABLED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	AllocateShipmentWithCarrierService(ctx context.Context, in *AllocateShipmentWithCarrierServiceRequest, opts ...grpc.CallOption) (*AllocateShipmentWithCarrierServiceResponse, error)
 	// AllocateShipmentWithVirtualService allocates a shipment by a reference that is either that of a carrier service or
 	// that of a service group. One that is both is INVALID_ARGUMENT. Upstream answers at once: the allocation is in the
-	// answer. A `state` other than ALLOCATED means that upstream took the request in hand and has not finished it. The
-	// sources disagree on whether upstream still offers this operation, so the setting `SHIP_DISABLED_OPERATIONS` can
-	// switch it off.
+	// answer. Where upstream only takes the request in hand, the shipment is read until it is allocated. The sources
+	// disagree on whether upstream still offers this operation, so the setting `SHIP_DISABLED_OPERATIONS` can switch it
+	// off.
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST)
+	//   - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
 	//   - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, VIRTUAL_SERVICE_NOT_FOUND,
 	//     RESOURCE_NOT_FOUND)
 	//   - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
 	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+	//   - ABORTED (WRITE_IN_PROGRESS)
 	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
 	//   - UNKNOWN (OUTCOME_UNKNOWN)
 	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	AllocateShipmentWithVirtualService(ctx context.Context, in *AllocateShipmentWithVirtualServiceRequest, opts ...grpc.CallOption) (*AllocateShipmentWithVirtualServiceResponse, error)
 	// AllocateShipmentWithQuote allocates a shipment to the carrier service of a quote that was made for it and has not
-	// expired. Upstream answers at once: the allocation is in the answer. A `state` other than ALLOCATED means that
-	// upstream took the request in hand and has not finished it. The sources disagree on whether upstream still offers
-	// this operation, so the setting `SHIP_DISABLED_OPERATIONS` can switch it off.
+	// expired. Upstream answers at once: the allocation is in the answer. Where upstream only takes the request in hand,
+	// the shipment is read until it is allocated. The sources disagree on whether upstream still offers this operation,
+	// so the setting `SHIP_DISABLED_OPERATIONS` can switch it off.
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST)
-	//   - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
-	//   - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
-	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
-	//   - UNKNOWN (OUTCOME_UNKNOWN)
-	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
+	// - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
+	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+	// - ABORTED (WRITE_IN_PROGRESS)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - UNKNOWN (OUTCOME_UNKNOWN)
+	// - UNIMPLEMENTED (OPERATION_DISABLED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	AllocateShipmentWithQuote(ctx context.Context, in *AllocateShipmentWithQuoteRequest, opts ...grpc.CallOption) (*AllocateShipmentWithQuoteResponse, error)
 	// AllocateShipments queues shipments for allocation under the customer's default rules. Upstream only queues: OK
 	// means that upstream took the request in hand, not that any shipment is allocated: `queued`, `rejected` and
@@ -145,16 +149,16 @@ type ShipmentAllocationServiceClient interface {
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST)
-	//   - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
-	//   - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
-	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
-	//   - UNKNOWN (OUTCOME_UNKNOWN)
-	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
+	// - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
+	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+	// - ABORTED (WRITE_IN_PROGRESS)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - UNKNOWN (OUTCOME_UNKNOWN)
+	// - UNIMPLEMENTED (OPERATION_DISABLED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	AllocateShipments(ctx context.Context, in *AllocateShipmentsRequest, opts ...grpc.CallOption) (*AllocateShipmentsResponse, error)
 	// AllocateShipmentsWithServiceGroup queues shipments for allocation within one service group. Upstream only queues:
 	// OK means that upstream took the request in hand, not that any shipment is allocated: `queued`, `rejected` and
@@ -162,16 +166,16 @@ type ShipmentAllocationServiceClient interface {
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST, SERVICE_GROUP_AMBIGUOUS)
-	//   - NOT_FOUND (SHIPMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
-	//   - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
-	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
-	//   - UNKNOWN (OUTCOME_UNKNOWN)
-	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
+	// - NOT_FOUND (SHIPMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
+	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+	// - ABORTED (WRITE_IN_PROGRESS)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - UNKNOWN (OUTCOME_UNKNOWN)
+	// - UNIMPLEMENTED (OPERATION_DISABLED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	AllocateShipmentsWithServiceGroup(ctx context.Context, in *AllocateShipmentsWithServiceGroupRequest, opts ...grpc.CallOption) (*AllocateShipmentsWithServiceGroupResponse, error)
 	// AllocateShipmentsWithCarrierService queues shipments for allocation to one carrier service. Upstream only queues:
 	// OK means that upstream took the request in hand, not that any shipment is allocated: `queued`, `rejected` and
@@ -179,16 +183,16 @@ type ShipmentAllocationServiceClient interface {
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST)
-	//   - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
-	//   - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
-	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
-	//   - UNKNOWN (OUTCOME_UNKNOWN)
-	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
+	// - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
+	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+	// - ABORTED (WRITE_IN_PROGRESS)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - UNKNOWN (OUTCOME_UNKNOWN)
+	// - UNIMPLEMENTED (OPERATION_DISABLED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	AllocateShipmentsWithCarrierService(ctx context.Context, in *AllocateShipmentsWithCarrierServiceRequest, opts ...grpc.CallOption) (*AllocateShipmentsWithCarrierServiceResponse, error)
 	// AllocateShipmentsWithFilters queues shipments for allocation to services that pass filters. Upstream answers with
 	// links to shipments, and does not say which shipments it rejected. OK means that they were queued, not that any is
@@ -197,32 +201,32 @@ type ShipmentAllocationServiceClient interface {
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST)
-	//   - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
-	//   - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
-	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
-	//   - UNKNOWN (OUTCOME_UNKNOWN)
-	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
+	// - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
+	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+	// - ABORTED (WRITE_IN_PROGRESS)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - UNKNOWN (OUTCOME_UNKNOWN)
+	// - UNIMPLEMENTED (OPERATION_DISABLED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	AllocateShipmentsWithFilters(ctx context.Context, in *AllocateShipmentsWithFiltersRequest, opts ...grpc.CallOption) (*AllocateShipmentsWithFiltersResponse, error)
 	// DeallocateShipment takes back the allocation of a shipment. The sources disagree on whether upstream still offers
 	// this operation, so the setting `SHIP_DISABLED_OPERATIONS` can switch it off.
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST)
-	//   - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
-	//   - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
-	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
-	//   - UNKNOWN (OUTCOME_UNKNOWN)
-	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
+	// - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
+	// - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+	// - ABORTED (WRITE_IN_PROGRESS)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - UNKNOWN (OUTCOME_UNKNOWN)
+	// - UNIMPLEMENTED (OPERATION_DISABLED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	DeallocateShipment(ctx context.Context, in *DeallocateShipmentRequest, opts ...grpc.CallOption) (*DeallocateShipmentResponse, error)
 	// GetShipmentAllocation reads how a shipment stands and, if it is allocated, its allocation. A shipment that is not
 	// allocated is OK, with its state and no carrier.
@@ -389,101 +393,105 @@ func (c *shipmentAllocationServiceClient) CreateShipmentQuotes(ctx context.Conte
 //
 // ShipmentAllocationService allocates shipments through the Ship API, takes allocations back, and reads them.
 //
-// The initial metadata of every call that allocates or de-allocates holds `allocation-request-id`: the `request_id` of
-// the request, or the one that the gateway made for it.
+// Every call that allocates or de-allocates tells its `request_id` as metadata `allocation-request-id`: one that the
+// gateway made in the initial metadata, before anything is sent; one of the caller's own in the trailing metadata.
 //
 // Every status that the gateway makes carries a google.rpc.ErrorInfo: ErrorReason lists the reasons. A status without
 // one comes from elsewhere, such as the caller's own deadline or a lost connection, and says nothing about whether an
 // allocation was made.
+//
+// Under one `request_id` nothing is ever sent upstream a second time while the first may still take effect. OK means
+// what the rpc says; UNKNOWN with reason OUTCOME_UNKNOWN means that it is not known yet; everything else that has an
+// `effect` of `none` means that nothing was done. Repeating a call with the same `request_id` is always safe.
 type ShipmentAllocationServiceServer interface {
 	// AllocateShipment allocates a shipment to the cheapest eligible carrier service under the customer's default rules.
-	// Upstream answers at once: the allocation is in the answer. A `state` other than ALLOCATED means that upstream took
-	// the request in hand and has not finished it.
+	// Upstream answers at once: the allocation is in the answer. Where upstream only takes the request in hand, the
+	// shipment is read until it is allocated.
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST)
-	//   - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
-	//   - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
-	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
-	//   - UNKNOWN (OUTCOME_UNKNOWN)
-	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
+	// - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
+	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+	// - ABORTED (WRITE_IN_PROGRESS)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - UNKNOWN (OUTCOME_UNKNOWN)
+	// - UNIMPLEMENTED (OPERATION_DISABLED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	AllocateShipment(context.Context, *AllocateShipmentRequest) (*AllocateShipmentResponse, error)
 	// AllocateShipmentWithServiceGroup allocates a shipment to the cheapest eligible carrier service of one service
-	// group. Upstream answers at once: the allocation is in the answer. A `state` other than ALLOCATED means that
-	// upstream took the request in hand and has not finished it.
+	// group. Upstream answers at once: the allocation is in the answer. Where upstream only takes the request in hand,
+	// the shipment is read until it is allocated.
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST, SERVICE_GROUP_AMBIGUOUS)
-	//   - NOT_FOUND (SHIPMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
-	//   - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
-	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
-	//   - UNKNOWN (OUTCOME_UNKNOWN)
-	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
+	// - NOT_FOUND (SHIPMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
+	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+	// - ABORTED (WRITE_IN_PROGRESS)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - UNKNOWN (OUTCOME_UNKNOWN)
+	// - UNIMPLEMENTED (OPERATION_DISABLED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	AllocateShipmentWithServiceGroup(context.Context, *AllocateShipmentWithServiceGroupRequest) (*AllocateShipmentWithServiceGroupResponse, error)
 	// AllocateShipmentWithCarrierService allocates a shipment to the cheapest option of one carrier service. The
-	// customer's rules still apply. Upstream answers at once: the allocation is in the answer. A `state` other than
-	// ALLOCATED means that upstream took the request in hand and has not finished it.
+	// customer's rules still apply. Upstream answers at once: the allocation is in the answer. Where upstream only takes
+	// the request in hand, the shipment is read until it is allocated.
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST)
-	//   - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
-	//   - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
-	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
-	//   - UNKNOWN (OUTCOME_UNKNOWN)
-	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
+	// - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
+	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+	// - ABORTED (WRITE_IN_PROGRESS)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - UNKNOWN (OUTCOME_UNKNOWN)
+	// - UNIMPLEMENTED (OPERATION_DISABLED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	AllocateShipmentWithCarrierService(context.Context, *AllocateShipmentWithCarrierServiceRequest) (*AllocateShipmentWithCarrierServiceResponse, error)
 	// AllocateShipmentWithVirtualService allocates a shipment by a reference that is either that of a carrier service or
 	// that of a service group. One that is both is INVALID_ARGUMENT. Upstream answers at once: the allocation is in the
-	// answer. A `state` other than ALLOCATED means that upstream took the request in hand and has not finished it. The
-	// sources disagree on whether upstream still offers this operation, so the setting `SHIP_DISABLED_OPERATIONS` can
-	// switch it off.
+	// answer. Where upstream only takes the request in hand, the shipment is read until it is allocated. The sources
+	// disagree on whether upstream still offers this operation, so the setting `SHIP_DISABLED_OPERATIONS` can switch it
+	// off.
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST)
+	//   - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
 	//   - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, VIRTUAL_SERVICE_NOT_FOUND,
 	//     RESOURCE_NOT_FOUND)
 	//   - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
 	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+	//   - ABORTED (WRITE_IN_PROGRESS)
 	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
 	//   - UNKNOWN (OUTCOME_UNKNOWN)
 	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	AllocateShipmentWithVirtualService(context.Context, *AllocateShipmentWithVirtualServiceRequest) (*AllocateShipmentWithVirtualServiceResponse, error)
 	// AllocateShipmentWithQuote allocates a shipment to the carrier service of a quote that was made for it and has not
-	// expired. Upstream answers at once: the allocation is in the answer. A `state` other than ALLOCATED means that
-	// upstream took the request in hand and has not finished it. The sources disagree on whether upstream still offers
-	// this operation, so the setting `SHIP_DISABLED_OPERATIONS` can switch it off.
+	// expired. Upstream answers at once: the allocation is in the answer. Where upstream only takes the request in hand,
+	// the shipment is read until it is allocated. The sources disagree on whether upstream still offers this operation,
+	// so the setting `SHIP_DISABLED_OPERATIONS` can switch it off.
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST)
-	//   - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
-	//   - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
-	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
-	//   - UNKNOWN (OUTCOME_UNKNOWN)
-	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
+	// - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
+	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+	// - ABORTED (WRITE_IN_PROGRESS)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - UNKNOWN (OUTCOME_UNKNOWN)
+	// - UNIMPLEMENTED (OPERATION_DISABLED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	AllocateShipmentWithQuote(context.Context, *AllocateShipmentWithQuoteRequest) (*AllocateShipmentWithQuoteResponse, error)
 	// AllocateShipments queues shipments for allocation under the customer's default rules. Upstream only queues: OK
 	// means that upstream took the request in hand, not that any shipment is allocated: `queued`, `rejected` and
@@ -493,16 +501,16 @@ type ShipmentAllocationServiceServer interface {
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST)
-	//   - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
-	//   - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
-	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
-	//   - UNKNOWN (OUTCOME_UNKNOWN)
-	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
+	// - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
+	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+	// - ABORTED (WRITE_IN_PROGRESS)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - UNKNOWN (OUTCOME_UNKNOWN)
+	// - UNIMPLEMENTED (OPERATION_DISABLED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	AllocateShipments(context.Context, *AllocateShipmentsRequest) (*AllocateShipmentsResponse, error)
 	// AllocateShipmentsWithServiceGroup queues shipments for allocation within one service group. Upstream only queues:
 	// OK means that upstream took the request in hand, not that any shipment is allocated: `queued`, `rejected` and
@@ -510,16 +518,16 @@ type ShipmentAllocationServiceServer interface {
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST, SERVICE_GROUP_AMBIGUOUS)
-	//   - NOT_FOUND (SHIPMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
-	//   - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
-	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
-	//   - UNKNOWN (OUTCOME_UNKNOWN)
-	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
+	// - NOT_FOUND (SHIPMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
+	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+	// - ABORTED (WRITE_IN_PROGRESS)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - UNKNOWN (OUTCOME_UNKNOWN)
+	// - UNIMPLEMENTED (OPERATION_DISABLED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	AllocateShipmentsWithServiceGroup(context.Context, *AllocateShipmentsWithServiceGroupRequest) (*AllocateShipmentsWithServiceGroupResponse, error)
 	// AllocateShipmentsWithCarrierService queues shipments for allocation to one carrier service. Upstream only queues:
 	// OK means that upstream took the request in hand, not that any shipment is allocated: `queued`, `rejected` and
@@ -527,16 +535,16 @@ type ShipmentAllocationServiceServer interface {
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST)
-	//   - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
-	//   - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
-	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
-	//   - UNKNOWN (OUTCOME_UNKNOWN)
-	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
+	// - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
+	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+	// - ABORTED (WRITE_IN_PROGRESS)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - UNKNOWN (OUTCOME_UNKNOWN)
+	// - UNIMPLEMENTED (OPERATION_DISABLED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	AllocateShipmentsWithCarrierService(context.Context, *AllocateShipmentsWithCarrierServiceRequest) (*AllocateShipmentsWithCarrierServiceResponse, error)
 	// AllocateShipmentsWithFilters queues shipments for allocation to services that pass filters. Upstream answers with
 	// links to shipments, and does not say which shipments it rejected. OK means that they were queued, not that any is
@@ -545,32 +553,32 @@ type ShipmentAllocationServiceServer interface {
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST)
-	//   - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
-	//   - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
-	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
-	//   - UNKNOWN (OUTCOME_UNKNOWN)
-	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
+	// - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
+	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+	// - ABORTED (WRITE_IN_PROGRESS)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - UNKNOWN (OUTCOME_UNKNOWN)
+	// - UNIMPLEMENTED (OPERATION_DISABLED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	AllocateShipmentsWithFilters(context.Context, *AllocateShipmentsWithFiltersRequest) (*AllocateShipmentsWithFiltersResponse, error)
 	// DeallocateShipment takes back the allocation of a shipment. The sources disagree on whether upstream still offers
 	// this operation, so the setting `SHIP_DISABLED_OPERATIONS` can switch it off.
 	//
 	// Errors:
 	//
-	//   - INVALID_ARGUMENT (INVALID_REQUEST)
-	//   - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
-	//   - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
-	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
-	//   - UNKNOWN (OUTCOME_UNKNOWN)
-	//   - UNIMPLEMENTED (OPERATION_DISABLED)
-	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-	//     GATEWAY_DEFECT)
+	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
+	// - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
+	// - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+	// - ABORTED (WRITE_IN_PROGRESS)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - UNKNOWN (OUTCOME_UNKNOWN)
+	// - UNIMPLEMENTED (OPERATION_DISABLED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	DeallocateShipment(context.Context, *DeallocateShipmentRequest) (*DeallocateShipmentResponse, error)
 	// GetShipmentAllocation reads how a shipment stands and, if it is allocated, its allocation. A shipment that is not
 	// allocated is OK, with its state and no carrier.

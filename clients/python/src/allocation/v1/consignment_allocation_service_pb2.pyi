@@ -502,7 +502,11 @@ class ConsignmentAllocation(_message.Message):
     carrier_service_name: _builtins.str
     """Output only. The name of the carrier service."""
     reconciled: _builtins.bool
-    """Output only. True if this was read from the consignment after the answer to the allocation itself had been lost."""
+    """Output only. True if this was read from the consignment, because upstream's answer to the allocation itself was lost
+    or did not say how it ended. It then lacks what only that answer has: `description`, `carrier_reference` and
+    `carrier_name`. Under the default rules it says no more than that the consignment has been allocated since the
+    request was sent; a service group and a carrier service are compared.
+    """
     state: Global___ConsignmentState.ValueType
     """Output only. Where the consignment stands. Set only when it was read."""
     state_text: _builtins.str
@@ -877,8 +881,9 @@ class AllocateConsignmentRequest(_message.Message):
     consignment_reference: _builtins.str
     """Required. The consignment, such as `EC-000-05B-MMA`: 1 to 255 characters."""
     request_id: _builtins.str
-    """Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-    gateway makes one.
+    """Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+    request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+    the gateway makes one.
     """
     def __init__(
         self,
@@ -930,8 +935,9 @@ class AllocateConsignmentWithServiceGroupRequest(_message.Message):
     consignment_reference: _builtins.str
     """Required. The consignment, such as `EC-000-05B-MMA`: 1 to 255 characters."""
     request_id: _builtins.str
-    """Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-    gateway makes one.
+    """Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+    request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+    the gateway makes one.
     """
     service_group: _builtins.str
     """Required. The code of the service group, exactly as configured upstream, or a name that the gateway knows it by: 1
@@ -988,8 +994,9 @@ class AllocateConsignmentWithQuoteRequest(_message.Message):
     consignment_reference: _builtins.str
     """Required. The consignment, such as `EC-000-05B-MMA`: 1 to 255 characters."""
     request_id: _builtins.str
-    """Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-    gateway makes one.
+    """Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+    request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+    the gateway makes one.
     """
     quote_reference: _builtins.str
     """Required. The reference of the quote, such as `112236d5-4460-492f-a6bd-aa3f00f62dfb`: 1 to 255 characters."""
@@ -1041,8 +1048,9 @@ class AllocateConsignmentsRequest(_message.Message):
     CONSIGNMENTS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-    gateway makes one.
+    """Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+    request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+    the gateway makes one.
     """
     @_builtins.property
     def consignments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -1098,8 +1106,9 @@ class AllocateConsignmentsWithServiceGroupRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     SERVICE_GROUP_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-    gateway makes one.
+    """Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+    request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+    the gateway makes one.
     """
     service_group: _builtins.str
     """Required. The code of the service group, exactly as configured upstream, or a name that the gateway knows it by: 1
@@ -1160,8 +1169,9 @@ class AllocateConsignmentsWithCarrierServiceRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     CARRIER_SERVICE_REFERENCE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-    gateway makes one.
+    """Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+    request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+    the gateway makes one.
     """
     carrier_service_reference: _builtins.str
     """Required. The reference of the carrier service: 1 to 255 characters."""
@@ -1220,8 +1230,9 @@ class AllocateConsignmentsWithServiceFiltersRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     FILTERS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-    gateway makes one.
+    """Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+    request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+    the gateway makes one.
     """
     @_builtins.property
     def consignments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -1287,8 +1298,9 @@ class AllocateConsignmentWithLabelsRequest(_message.Message):
     consignment_reference: _builtins.str
     """Required. The consignment, such as `EC-000-05B-MMA`: 1 to 255 characters."""
     request_id: _builtins.str
-    """Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-    gateway makes one.
+    """Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+    request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+    the gateway makes one.
     """
     label_format: Global___LabelFormat.ValueType
     """Required. The format of the labels."""
@@ -1367,8 +1379,9 @@ class DeallocateConsignmentRequest(_message.Message):
     consignment_reference: _builtins.str
     """Required. The consignment, such as `EC-000-05B-MMA`: 1 to 255 characters."""
     request_id: _builtins.str
-    """Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-    gateway makes one.
+    """Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+    request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+    the gateway makes one.
     """
     def __init__(
         self,
@@ -1415,8 +1428,9 @@ class DeallocateConsignmentsRequest(_message.Message):
     CONSIGNMENTS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-    gateway makes one.
+    """Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+    request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+    the gateway makes one.
     """
     @_builtins.property
     def consignments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

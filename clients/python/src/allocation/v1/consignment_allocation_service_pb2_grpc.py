@@ -29,12 +29,16 @@ class ConsignmentAllocationServiceStub:
     """ConsignmentAllocationService allocates consignments through the Consignments API, takes allocations back, and reads
     them. Its names follow ShipmentAllocationService; where the two APIs differ in meaning, the comments say so.
 
-    The initial metadata of every call that allocates or de-allocates holds `allocation-request-id`: the `request_id` of
-    the request, or the one that the gateway made for it.
+    Every call that allocates or de-allocates tells its `request_id` as metadata `allocation-request-id`: one that the
+    gateway made in the initial metadata, before anything is sent; one of the caller's own in the trailing metadata.
 
     Every status that the gateway makes carries a google.rpc.ErrorInfo: ErrorReason lists the reasons. A status without
     one comes from elsewhere, such as the caller's own deadline or a lost connection, and says nothing about whether an
     allocation was made.
+
+    Under one `request_id` nothing is ever sent upstream a second time while the first may still take effect. OK means
+    what the rpc says; UNKNOWN with reason OUTCOME_UNKNOWN means that it is not known yet; everything else that has an
+    `effect` of `none` means that nothing was done. Repeating a call with the same `request_id` is always safe.
     """
 
     def __init__(self, channel):
@@ -109,32 +113,36 @@ class ConsignmentAllocationServiceServicer:
     """ConsignmentAllocationService allocates consignments through the Consignments API, takes allocations back, and reads
     them. Its names follow ShipmentAllocationService; where the two APIs differ in meaning, the comments say so.
 
-    The initial metadata of every call that allocates or de-allocates holds `allocation-request-id`: the `request_id` of
-    the request, or the one that the gateway made for it.
+    Every call that allocates or de-allocates tells its `request_id` as metadata `allocation-request-id`: one that the
+    gateway made in the initial metadata, before anything is sent; one of the caller's own in the trailing metadata.
 
     Every status that the gateway makes carries a google.rpc.ErrorInfo: ErrorReason lists the reasons. A status without
     one comes from elsewhere, such as the caller's own deadline or a lost connection, and says nothing about whether an
     allocation was made.
+
+    Under one `request_id` nothing is ever sent upstream a second time while the first may still take effect. OK means
+    what the rpc says; UNKNOWN with reason OUTCOME_UNKNOWN means that it is not known yet; everything else that has an
+    `effect` of `none` means that nothing was done. Repeating a call with the same `request_id` is always safe.
     """
 
     def AllocateConsignment(self, request, context):
         """AllocateConsignment allocates a consignment to the cheapest eligible carrier service under the customer's default
         rules. Upstream answers at once with a summary, which has no price and no state: read those with
-        GetConsignmentAllocation. Where upstream only says that it took the request in hand, the allocation is read back
-        and `state` is set.
+        GetConsignmentAllocation. Where upstream only says that it took the request in hand, the consignment is read until
+        it is allocated, and `state` is set.
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-        GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -143,21 +151,21 @@ class ConsignmentAllocationServiceServicer:
     def AllocateConsignmentWithServiceGroup(self, request, context):
         """AllocateConsignmentWithServiceGroup allocates a consignment to the cheapest eligible carrier service of one service
         group. Upstream answers at once with a summary, which has no price and no state: read those with
-        GetConsignmentAllocation. Where upstream only says that it took the request in hand, the allocation is read back
-        and `state` is set.
+        GetConsignmentAllocation. Where upstream only says that it took the request in hand, the consignment is read until
+        it is allocated, and `state` is set.
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST, SERVICE_GROUP_AMBIGUOUS)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
         - NOT_FOUND (CONSIGNMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-        GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -166,21 +174,21 @@ class ConsignmentAllocationServiceServicer:
     def AllocateConsignmentWithQuote(self, request, context):
         """AllocateConsignmentWithQuote allocates a consignment to the carrier service of a quote that was made for it and has
         not expired. Upstream answers at once with a summary, which has no price and no state: read those with
-        GetConsignmentAllocation. Where upstream only says that it took the request in hand, the allocation is read back
-        and `state` is set.
+        GetConsignmentAllocation. Where upstream only says that it took the request in hand, the consignment is read until
+        it is allocated, and `state` is set.
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (CONSIGNMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-        GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -193,16 +201,16 @@ class ConsignmentAllocationServiceServicer:
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-        GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -215,16 +223,16 @@ class ConsignmentAllocationServiceServicer:
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST, SERVICE_GROUP_AMBIGUOUS)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
         - NOT_FOUND (CONSIGNMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-        GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -238,16 +246,16 @@ class ConsignmentAllocationServiceServicer:
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (CONSIGNMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-        GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -261,16 +269,16 @@ class ConsignmentAllocationServiceServicer:
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-        GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -285,16 +293,16 @@ class ConsignmentAllocationServiceServicer:
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST, SERVICE_GROUP_AMBIGUOUS)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
         - NOT_FOUND (CONSIGNMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-        GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -306,16 +314,16 @@ class ConsignmentAllocationServiceServicer:
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-        GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -327,16 +335,16 @@ class ConsignmentAllocationServiceServicer:
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-        GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -456,12 +464,16 @@ class ConsignmentAllocationService:
     """ConsignmentAllocationService allocates consignments through the Consignments API, takes allocations back, and reads
     them. Its names follow ShipmentAllocationService; where the two APIs differ in meaning, the comments say so.
 
-    The initial metadata of every call that allocates or de-allocates holds `allocation-request-id`: the `request_id` of
-    the request, or the one that the gateway made for it.
+    Every call that allocates or de-allocates tells its `request_id` as metadata `allocation-request-id`: one that the
+    gateway made in the initial metadata, before anything is sent; one of the caller's own in the trailing metadata.
 
     Every status that the gateway makes carries a google.rpc.ErrorInfo: ErrorReason lists the reasons. A status without
     one comes from elsewhere, such as the caller's own deadline or a lost connection, and says nothing about whether an
     allocation was made.
+
+    Under one `request_id` nothing is ever sent upstream a second time while the first may still take effect. OK means
+    what the rpc says; UNKNOWN with reason OUTCOME_UNKNOWN means that it is not known yet; everything else that has an
+    `effect` of `none` means that nothing was done. Repeating a call with the same `request_id` is always safe.
     """
 
     @staticmethod

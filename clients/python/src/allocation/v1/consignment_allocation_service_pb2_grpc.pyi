@@ -30,12 +30,16 @@ class ConsignmentAllocationServiceStub:
     """ConsignmentAllocationService allocates consignments through the Consignments API, takes allocations back, and reads
     them. Its names follow ShipmentAllocationService; where the two APIs differ in meaning, the comments say so.
 
-    The initial metadata of every call that allocates or de-allocates holds `allocation-request-id`: the `request_id` of
-    the request, or the one that the gateway made for it.
+    Every call that allocates or de-allocates tells its `request_id` as metadata `allocation-request-id`: one that the
+    gateway made in the initial metadata, before anything is sent; one of the caller's own in the trailing metadata.
 
     Every status that the gateway makes carries a google.rpc.ErrorInfo: ErrorReason lists the reasons. A status without
     one comes from elsewhere, such as the caller's own deadline or a lost connection, and says nothing about whether an
     allocation was made.
+
+    Under one `request_id` nothing is ever sent upstream a second time while the first may still take effect. OK means
+    what the rpc says; UNKNOWN with reason OUTCOME_UNKNOWN means that it is not known yet; everything else that has an
+    `effect` of `none` means that nothing was done. Repeating a call with the same `request_id` is always safe.
     """
 
     @_typing.overload
@@ -45,59 +49,59 @@ class ConsignmentAllocationServiceStub:
     AllocateConsignment: _grpc.UnaryUnaryMultiCallable[_consignment_allocation_service_pb2.AllocateConsignmentRequest, _consignment_allocation_service_pb2.AllocateConsignmentResponse]
     """AllocateConsignment allocates a consignment to the cheapest eligible carrier service under the customer's default
     rules. Upstream answers at once with a summary, which has no price and no state: read those with
-    GetConsignmentAllocation. Where upstream only says that it took the request in hand, the allocation is read back
-    and `state` is set.
+    GetConsignmentAllocation. Where upstream only says that it took the request in hand, the consignment is read until
+    it is allocated, and `state` is set.
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
     - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     AllocateConsignmentWithServiceGroup: _grpc.UnaryUnaryMultiCallable[_consignment_allocation_service_pb2.AllocateConsignmentWithServiceGroupRequest, _consignment_allocation_service_pb2.AllocateConsignmentWithServiceGroupResponse]
     """AllocateConsignmentWithServiceGroup allocates a consignment to the cheapest eligible carrier service of one service
     group. Upstream answers at once with a summary, which has no price and no state: read those with
-    GetConsignmentAllocation. Where upstream only says that it took the request in hand, the allocation is read back
-    and `state` is set.
+    GetConsignmentAllocation. Where upstream only says that it took the request in hand, the consignment is read until
+    it is allocated, and `state` is set.
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST, SERVICE_GROUP_AMBIGUOUS)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
     - NOT_FOUND (CONSIGNMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     AllocateConsignmentWithQuote: _grpc.UnaryUnaryMultiCallable[_consignment_allocation_service_pb2.AllocateConsignmentWithQuoteRequest, _consignment_allocation_service_pb2.AllocateConsignmentWithQuoteResponse]
     """AllocateConsignmentWithQuote allocates a consignment to the carrier service of a quote that was made for it and has
     not expired. Upstream answers at once with a summary, which has no price and no state: read those with
-    GetConsignmentAllocation. Where upstream only says that it took the request in hand, the allocation is read back
-    and `state` is set.
+    GetConsignmentAllocation. Where upstream only says that it took the request in hand, the consignment is read until
+    it is allocated, and `state` is set.
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
     - NOT_FOUND (CONSIGNMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     AllocateConsignments: _grpc.UnaryUnaryMultiCallable[_consignment_allocation_service_pb2.AllocateConsignmentsRequest, _consignment_allocation_service_pb2.AllocateConsignmentsResponse]
     """AllocateConsignments allocates consignments under the customer's default rules, each to its own cheapest service.
@@ -106,16 +110,16 @@ class ConsignmentAllocationServiceStub:
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
     - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     AllocateConsignmentsWithServiceGroup: _grpc.UnaryUnaryMultiCallable[_consignment_allocation_service_pb2.AllocateConsignmentsWithServiceGroupRequest, _consignment_allocation_service_pb2.AllocateConsignmentsWithServiceGroupResponse]
     """AllocateConsignmentsWithServiceGroup allocates consignments within one service group. Upstream answers at once and
@@ -124,16 +128,16 @@ class ConsignmentAllocationServiceStub:
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST, SERVICE_GROUP_AMBIGUOUS)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
     - NOT_FOUND (CONSIGNMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     AllocateConsignmentsWithCarrierService: _grpc.UnaryUnaryMultiCallable[_consignment_allocation_service_pb2.AllocateConsignmentsWithCarrierServiceRequest, _consignment_allocation_service_pb2.AllocateConsignmentsWithCarrierServiceResponse]
     """AllocateConsignmentsWithCarrierService allocates consignments to one carrier service. One that the service cannot
@@ -143,16 +147,16 @@ class ConsignmentAllocationServiceStub:
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
     - NOT_FOUND (CONSIGNMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     AllocateConsignmentsWithServiceFilters: _grpc.UnaryUnaryMultiCallable[_consignment_allocation_service_pb2.AllocateConsignmentsWithServiceFiltersRequest, _consignment_allocation_service_pb2.AllocateConsignmentsWithServiceFiltersResponse]
     """AllocateConsignmentsWithServiceFilters allocates consignments to services that pass filters. The customer's rules
@@ -162,16 +166,16 @@ class ConsignmentAllocationServiceStub:
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
     - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     AllocateConsignmentWithLabels: _grpc.UnaryUnaryMultiCallable[_consignment_allocation_service_pb2.AllocateConsignmentWithLabelsRequest, _consignment_allocation_service_pb2.AllocateConsignmentWithLabelsResponse]
     """AllocateConsignmentWithLabels allocates a consignment and gets its labels in one call. A consignment that is
@@ -182,16 +186,16 @@ class ConsignmentAllocationServiceStub:
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST, SERVICE_GROUP_AMBIGUOUS)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
     - NOT_FOUND (CONSIGNMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     DeallocateConsignment: _grpc.UnaryUnaryMultiCallable[_consignment_allocation_service_pb2.DeallocateConsignmentRequest, _consignment_allocation_service_pb2.DeallocateConsignmentResponse]
     """DeallocateConsignment takes back the allocation of a consignment that is allocated, manifested, or whose manifest
@@ -199,16 +203,16 @@ class ConsignmentAllocationServiceStub:
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
     - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     DeallocateConsignments: _grpc.UnaryUnaryMultiCallable[_consignment_allocation_service_pb2.DeallocateConsignmentsRequest, _consignment_allocation_service_pb2.DeallocateConsignmentsResponse]
     """DeallocateConsignments takes back the allocations of consignments, one by one. Upstream answers at once and for
@@ -216,16 +220,16 @@ class ConsignmentAllocationServiceStub:
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
     - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     GetConsignmentAllocation: _grpc.UnaryUnaryMultiCallable[_consignment_allocation_service_pb2.GetConsignmentAllocationRequest, _consignment_allocation_service_pb2.GetConsignmentAllocationResponse]
     """GetConsignmentAllocation reads how a consignment stands and, if it is allocated, its allocation. A consignment that
@@ -264,71 +268,75 @@ class ConsignmentAllocationServiceAsyncStub(ConsignmentAllocationServiceStub):
     """ConsignmentAllocationService allocates consignments through the Consignments API, takes allocations back, and reads
     them. Its names follow ShipmentAllocationService; where the two APIs differ in meaning, the comments say so.
 
-    The initial metadata of every call that allocates or de-allocates holds `allocation-request-id`: the `request_id` of
-    the request, or the one that the gateway made for it.
+    Every call that allocates or de-allocates tells its `request_id` as metadata `allocation-request-id`: one that the
+    gateway made in the initial metadata, before anything is sent; one of the caller's own in the trailing metadata.
 
     Every status that the gateway makes carries a google.rpc.ErrorInfo: ErrorReason lists the reasons. A status without
     one comes from elsewhere, such as the caller's own deadline or a lost connection, and says nothing about whether an
     allocation was made.
+
+    Under one `request_id` nothing is ever sent upstream a second time while the first may still take effect. OK means
+    what the rpc says; UNKNOWN with reason OUTCOME_UNKNOWN means that it is not known yet; everything else that has an
+    `effect` of `none` means that nothing was done. Repeating a call with the same `request_id` is always safe.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     AllocateConsignment: _aio.UnaryUnaryMultiCallable[_consignment_allocation_service_pb2.AllocateConsignmentRequest, _consignment_allocation_service_pb2.AllocateConsignmentResponse]  # type: ignore[assignment]
     """AllocateConsignment allocates a consignment to the cheapest eligible carrier service under the customer's default
     rules. Upstream answers at once with a summary, which has no price and no state: read those with
-    GetConsignmentAllocation. Where upstream only says that it took the request in hand, the allocation is read back
-    and `state` is set.
+    GetConsignmentAllocation. Where upstream only says that it took the request in hand, the consignment is read until
+    it is allocated, and `state` is set.
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
     - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     AllocateConsignmentWithServiceGroup: _aio.UnaryUnaryMultiCallable[_consignment_allocation_service_pb2.AllocateConsignmentWithServiceGroupRequest, _consignment_allocation_service_pb2.AllocateConsignmentWithServiceGroupResponse]  # type: ignore[assignment]
     """AllocateConsignmentWithServiceGroup allocates a consignment to the cheapest eligible carrier service of one service
     group. Upstream answers at once with a summary, which has no price and no state: read those with
-    GetConsignmentAllocation. Where upstream only says that it took the request in hand, the allocation is read back
-    and `state` is set.
+    GetConsignmentAllocation. Where upstream only says that it took the request in hand, the consignment is read until
+    it is allocated, and `state` is set.
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST, SERVICE_GROUP_AMBIGUOUS)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
     - NOT_FOUND (CONSIGNMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     AllocateConsignmentWithQuote: _aio.UnaryUnaryMultiCallable[_consignment_allocation_service_pb2.AllocateConsignmentWithQuoteRequest, _consignment_allocation_service_pb2.AllocateConsignmentWithQuoteResponse]  # type: ignore[assignment]
     """AllocateConsignmentWithQuote allocates a consignment to the carrier service of a quote that was made for it and has
     not expired. Upstream answers at once with a summary, which has no price and no state: read those with
-    GetConsignmentAllocation. Where upstream only says that it took the request in hand, the allocation is read back
-    and `state` is set.
+    GetConsignmentAllocation. Where upstream only says that it took the request in hand, the consignment is read until
+    it is allocated, and `state` is set.
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
     - NOT_FOUND (CONSIGNMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     AllocateConsignments: _aio.UnaryUnaryMultiCallable[_consignment_allocation_service_pb2.AllocateConsignmentsRequest, _consignment_allocation_service_pb2.AllocateConsignmentsResponse]  # type: ignore[assignment]
     """AllocateConsignments allocates consignments under the customer's default rules, each to its own cheapest service.
@@ -337,16 +345,16 @@ class ConsignmentAllocationServiceAsyncStub(ConsignmentAllocationServiceStub):
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
     - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     AllocateConsignmentsWithServiceGroup: _aio.UnaryUnaryMultiCallable[_consignment_allocation_service_pb2.AllocateConsignmentsWithServiceGroupRequest, _consignment_allocation_service_pb2.AllocateConsignmentsWithServiceGroupResponse]  # type: ignore[assignment]
     """AllocateConsignmentsWithServiceGroup allocates consignments within one service group. Upstream answers at once and
@@ -355,16 +363,16 @@ class ConsignmentAllocationServiceAsyncStub(ConsignmentAllocationServiceStub):
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST, SERVICE_GROUP_AMBIGUOUS)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
     - NOT_FOUND (CONSIGNMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     AllocateConsignmentsWithCarrierService: _aio.UnaryUnaryMultiCallable[_consignment_allocation_service_pb2.AllocateConsignmentsWithCarrierServiceRequest, _consignment_allocation_service_pb2.AllocateConsignmentsWithCarrierServiceResponse]  # type: ignore[assignment]
     """AllocateConsignmentsWithCarrierService allocates consignments to one carrier service. One that the service cannot
@@ -374,16 +382,16 @@ class ConsignmentAllocationServiceAsyncStub(ConsignmentAllocationServiceStub):
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
     - NOT_FOUND (CONSIGNMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     AllocateConsignmentsWithServiceFilters: _aio.UnaryUnaryMultiCallable[_consignment_allocation_service_pb2.AllocateConsignmentsWithServiceFiltersRequest, _consignment_allocation_service_pb2.AllocateConsignmentsWithServiceFiltersResponse]  # type: ignore[assignment]
     """AllocateConsignmentsWithServiceFilters allocates consignments to services that pass filters. The customer's rules
@@ -393,16 +401,16 @@ class ConsignmentAllocationServiceAsyncStub(ConsignmentAllocationServiceStub):
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
     - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     AllocateConsignmentWithLabels: _aio.UnaryUnaryMultiCallable[_consignment_allocation_service_pb2.AllocateConsignmentWithLabelsRequest, _consignment_allocation_service_pb2.AllocateConsignmentWithLabelsResponse]  # type: ignore[assignment]
     """AllocateConsignmentWithLabels allocates a consignment and gets its labels in one call. A consignment that is
@@ -413,16 +421,16 @@ class ConsignmentAllocationServiceAsyncStub(ConsignmentAllocationServiceStub):
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST, SERVICE_GROUP_AMBIGUOUS)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
     - NOT_FOUND (CONSIGNMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     DeallocateConsignment: _aio.UnaryUnaryMultiCallable[_consignment_allocation_service_pb2.DeallocateConsignmentRequest, _consignment_allocation_service_pb2.DeallocateConsignmentResponse]  # type: ignore[assignment]
     """DeallocateConsignment takes back the allocation of a consignment that is allocated, manifested, or whose manifest
@@ -430,16 +438,16 @@ class ConsignmentAllocationServiceAsyncStub(ConsignmentAllocationServiceStub):
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
     - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     DeallocateConsignments: _aio.UnaryUnaryMultiCallable[_consignment_allocation_service_pb2.DeallocateConsignmentsRequest, _consignment_allocation_service_pb2.DeallocateConsignmentsResponse]  # type: ignore[assignment]
     """DeallocateConsignments takes back the allocations of consignments, one by one. Upstream answers at once and for
@@ -447,16 +455,16 @@ class ConsignmentAllocationServiceAsyncStub(ConsignmentAllocationServiceStub):
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
     - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     GetConsignmentAllocation: _aio.UnaryUnaryMultiCallable[_consignment_allocation_service_pb2.GetConsignmentAllocationRequest, _consignment_allocation_service_pb2.GetConsignmentAllocationResponse]  # type: ignore[assignment]
     """GetConsignmentAllocation reads how a consignment stands and, if it is allocated, its allocation. A consignment that
@@ -494,12 +502,16 @@ class ConsignmentAllocationServiceServicer(metaclass=_abc_1.ABCMeta):
     """ConsignmentAllocationService allocates consignments through the Consignments API, takes allocations back, and reads
     them. Its names follow ShipmentAllocationService; where the two APIs differ in meaning, the comments say so.
 
-    The initial metadata of every call that allocates or de-allocates holds `allocation-request-id`: the `request_id` of
-    the request, or the one that the gateway made for it.
+    Every call that allocates or de-allocates tells its `request_id` as metadata `allocation-request-id`: one that the
+    gateway made in the initial metadata, before anything is sent; one of the caller's own in the trailing metadata.
 
     Every status that the gateway makes carries a google.rpc.ErrorInfo: ErrorReason lists the reasons. A status without
     one comes from elsewhere, such as the caller's own deadline or a lost connection, and says nothing about whether an
     allocation was made.
+
+    Under one `request_id` nothing is ever sent upstream a second time while the first may still take effect. OK means
+    what the rpc says; UNKNOWN with reason OUTCOME_UNKNOWN means that it is not known yet; everything else that has an
+    `effect` of `none` means that nothing was done. Repeating a call with the same `request_id` is always safe.
     """
 
     @_abc_1.abstractmethod
@@ -510,21 +522,21 @@ class ConsignmentAllocationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_consignment_allocation_service_pb2.AllocateConsignmentResponse, _abc.Awaitable[_consignment_allocation_service_pb2.AllocateConsignmentResponse]]:
         """AllocateConsignment allocates a consignment to the cheapest eligible carrier service under the customer's default
         rules. Upstream answers at once with a summary, which has no price and no state: read those with
-        GetConsignmentAllocation. Where upstream only says that it took the request in hand, the allocation is read back
-        and `state` is set.
+        GetConsignmentAllocation. Where upstream only says that it took the request in hand, the consignment is read until
+        it is allocated, and `state` is set.
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-          GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
 
     @_abc_1.abstractmethod
@@ -535,21 +547,21 @@ class ConsignmentAllocationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_consignment_allocation_service_pb2.AllocateConsignmentWithServiceGroupResponse, _abc.Awaitable[_consignment_allocation_service_pb2.AllocateConsignmentWithServiceGroupResponse]]:
         """AllocateConsignmentWithServiceGroup allocates a consignment to the cheapest eligible carrier service of one service
         group. Upstream answers at once with a summary, which has no price and no state: read those with
-        GetConsignmentAllocation. Where upstream only says that it took the request in hand, the allocation is read back
-        and `state` is set.
+        GetConsignmentAllocation. Where upstream only says that it took the request in hand, the consignment is read until
+        it is allocated, and `state` is set.
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST, SERVICE_GROUP_AMBIGUOUS)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
         - NOT_FOUND (CONSIGNMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-          GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
 
     @_abc_1.abstractmethod
@@ -560,21 +572,21 @@ class ConsignmentAllocationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_consignment_allocation_service_pb2.AllocateConsignmentWithQuoteResponse, _abc.Awaitable[_consignment_allocation_service_pb2.AllocateConsignmentWithQuoteResponse]]:
         """AllocateConsignmentWithQuote allocates a consignment to the carrier service of a quote that was made for it and has
         not expired. Upstream answers at once with a summary, which has no price and no state: read those with
-        GetConsignmentAllocation. Where upstream only says that it took the request in hand, the allocation is read back
-        and `state` is set.
+        GetConsignmentAllocation. Where upstream only says that it took the request in hand, the consignment is read until
+        it is allocated, and `state` is set.
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (CONSIGNMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-          GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
 
     @_abc_1.abstractmethod
@@ -589,16 +601,16 @@ class ConsignmentAllocationServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-          GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
 
     @_abc_1.abstractmethod
@@ -613,16 +625,16 @@ class ConsignmentAllocationServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST, SERVICE_GROUP_AMBIGUOUS)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
         - NOT_FOUND (CONSIGNMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-          GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
 
     @_abc_1.abstractmethod
@@ -638,16 +650,16 @@ class ConsignmentAllocationServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (CONSIGNMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-          GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
 
     @_abc_1.abstractmethod
@@ -663,16 +675,16 @@ class ConsignmentAllocationServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-          GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
 
     @_abc_1.abstractmethod
@@ -689,16 +701,16 @@ class ConsignmentAllocationServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST, SERVICE_GROUP_AMBIGUOUS)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
         - NOT_FOUND (CONSIGNMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-          GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
 
     @_abc_1.abstractmethod
@@ -712,16 +724,16 @@ class ConsignmentAllocationServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-          GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
 
     @_abc_1.abstractmethod
@@ -735,16 +747,16 @@ class ConsignmentAllocationServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-          GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
 
     @_abc_1.abstractmethod

@@ -1031,7 +1031,11 @@ class Allocation(_message.Message):
     message: _builtins.str
     """Output only. What happened, in upstream's words. It may change at any time."""
     reconciled: _builtins.bool
-    """Output only. True if this was read from the shipment after the answer to the allocation itself had been lost."""
+    """Output only. True if this was read from the shipment, because upstream's answer to the allocation itself was lost or
+    did not say how it ended. It then lacks what only that answer has: `excluded_services`, `correlation_id`, `message`
+    and `details`. Under the default rules, and of a service group, it says no more than that the shipment has been
+    allocated since the request was sent: Ship does not tell by which rules or group.
+    """
     @_builtins.property
     def price(self) -> Global___Price:
         """Output only. The price of the allocation. Unset if the shipment is not allocated."""

@@ -83,7 +83,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_INVALID_STATE: _ErrorReason.ValueType  # 9
     """The state that the shipment is in does not allow the operation, as when it is allocated already. Comes with
-    FAILED_PRECONDITION.
+    FAILED_PRECONDITION and, if it is allocated and could be read, the existing Allocation or ConsignmentAllocation.
 
     Sample: `{"reason": "INVALID_STATE", "domain": "allocation.v1", "metadata": {"upstream_status": "521",
     "upstream_code": "shipment_invalid_state", "effect": "none"}}`
@@ -123,11 +123,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     "upstream_code": "invalid_api_key", "effect": "none"}}`
     """
     ERROR_REASON_UPSTREAM_UNAVAILABLE: _ErrorReason.ValueType  # 15
-    """Upstream could not be reached, or a proxy in front of it answered in its place. Comes with UNAVAILABLE and a
-    google.rpc.RetryInfo. For an allocation or a de-allocation look at `effect`: a proxy's answer leaves it `unknown`.
+    """Upstream could not be reached, or is not asked for a while because it has been failing; of a read also: a proxy in
+    front of it answered in its place. Comes with UNAVAILABLE and a google.rpc.RetryInfo.
 
-    Sample: `{"reason": "UPSTREAM_UNAVAILABLE", "domain": "allocation.v1", "metadata": {"upstream_status": "503",
-    "effect": "unknown"}}`
+    Sample: `{"reason": "UPSTREAM_UNAVAILABLE", "domain": "allocation.v1", "metadata": {"effect": "none"}}`
     """
     ERROR_REASON_UPSTREAM_CONTRACT_BROKEN: _ErrorReason.ValueType  # 16
     """Upstream's answer is not what its documentation promises, and the message says in which way. Comes with INTERNAL. If
@@ -138,10 +137,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     "effect": "made"}}`
     """
     ERROR_REASON_UPSTREAM_FAILED: _ErrorReason.ValueType  # 17
-    """Upstream failed on its own account. Comes with INTERNAL.
+    """Upstream failed on its own account. Comes with INTERNAL, of a read; of an allocation or a de-allocation it is the
+    `cause` of OUTCOME_UNKNOWN.
 
     Sample: `{"reason": "UPSTREAM_FAILED", "domain": "allocation.v1", "metadata": {"upstream_status": "500",
-    "upstream_code": "internal_server_error", "effect": "unknown"}}`
+    "upstream_code": "internal_server_error"}}`
     """
     ERROR_REASON_API_NOT_CONFIGURED: _ErrorReason.ValueType  # 18
     """The API that the call needs is not configured in this gateway. Comes with FAILED_PRECONDITION.
@@ -161,8 +161,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     "upstream_code": "method_not_supported", "effect": "none"}}`
     """
     ERROR_REASON_GATEWAY_OVERLOADED: _ErrorReason.ValueType  # 21
-    """The gateway has as many calls in hand as it is allowed to. Comes with RESOURCE_EXHAUSTED and a
-    google.rpc.RetryInfo; nothing was sent upstream.
+    """The gateway has as many calls in hand as it is allowed to, or could not send this one in time. Comes with
+    RESOURCE_EXHAUSTED and a google.rpc.RetryInfo; nothing was sent upstream.
 
     Sample: `{"reason": "GATEWAY_OVERLOADED", "domain": "allocation.v1", "metadata": {"effect": "none"}}`
     """
@@ -173,10 +173,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Sample: `{"reason": "DEADLINE_EXCEEDED", "domain": "allocation.v1", "metadata": {"effect": "none"}}`
     """
     ERROR_REASON_OUTCOME_UNKNOWN: _ErrorReason.ValueType  # 23
-    """An allocation or a de-allocation was sent, and no answer to it has come: it may or may not have been carried out.
-    Comes with UNKNOWN and a google.rpc.RetryInfo. Read the shipment before asking again.
+    """An allocation or a de-allocation may or may not have been carried out: it was sent, upstream did not answer it in its
+    own words, and reading the shipment has not settled it in the time there was. Comes with UNKNOWN, a
+    google.rpc.RetryInfo and, of a bulk call, WriteProgress. Repeating the same call with the same `request_id` is safe,
+    and is how to ask.
 
-    Sample: `{"reason": "OUTCOME_UNKNOWN", "domain": "allocation.v1", "metadata": {"effect": "unknown"}}`
+    Sample: `{"reason": "OUTCOME_UNKNOWN", "domain": "allocation.v1", "metadata": {"cause": "UPSTREAM_FAILED",
+    "upstream_status": "500", "effect": "unknown"}}`
     """
     ERROR_REASON_GATEWAY_DEFECT: _ErrorReason.ValueType  # 24
     """The gateway has a defect. Comes with INTERNAL; its log has the cause.
@@ -198,6 +201,24 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     Sample: `{"reason": "REFRESH_NOT_ALLOWED", "domain": "allocation.v1"}`
     """
+    ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 28
+    """The `request_id` names another request already. Comes with INVALID_ARGUMENT; nothing was done for this one.
+
+    Sample: `{"reason": "REQUEST_ID_REUSED", "domain": "allocation.v1", "metadata": {"effect": "none"}}`
+    """
+    ERROR_REASON_WRITE_IN_PROGRESS: _ErrorReason.ValueType  # 29
+    """Another allocation or de-allocation of the same shipment or consignment is under way, or what became of it is not
+    known yet. Comes with ABORTED and a google.rpc.RetryInfo; nothing was done for this request.
+
+    Sample: `{"reason": "WRITE_IN_PROGRESS", "domain": "allocation.v1", "metadata": {"effect": "none"}}`
+    """
+    ERROR_REASON_CLAIM_STORE_UNAVAILABLE: _ErrorReason.ValueType  # 30
+    """The store in which the gateway keeps what it has sent cannot be reached, so that nothing was sent. Comes with
+    UNAVAILABLE and a google.rpc.RetryInfo. It has no `effect`: of an earlier call with the same `request_id` nothing is
+    known meanwhile.
+
+    Sample: `{"reason": "CLAIM_STORE_UNAVAILABLE", "domain": "allocation.v1"}`
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is why a call failed. The metadata of the ErrorInfo holds, as far as they are known:
@@ -205,8 +226,10 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     - `upstream_status`: the HTTP status of upstream's answer,
     - `upstream_code`: the code in upstream's answer that decided,
     - `upstream_correlation_id`: upstream's correlation id, to be quoted to its support,
-    - `effect`: for an allocation or a de-allocation, `none` if nothing was changed, `made` if it was carried out although
-      the call failed, `unknown` if neither can be said.
+    - `cause`: the reason with which OUTCOME_UNKNOWN began, such as `UPSTREAM_FAILED`,
+    - `effect`: for an allocation or a de-allocation, `none` if nothing was changed under this `request_id`, `made` if it was
+      carried out although the call failed, `unknown` if neither can be said. Without it nothing was sent for this call, and
+      of earlier calls with the same `request_id` nothing was looked up.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
@@ -263,7 +286,7 @@ Sample: `{"reason": "RESOURCE_PROCESSING", "domain": "allocation.v1", "metadata"
 """
 ERROR_REASON_INVALID_STATE: ErrorReason.ValueType  # 9
 """The state that the shipment is in does not allow the operation, as when it is allocated already. Comes with
-FAILED_PRECONDITION.
+FAILED_PRECONDITION and, if it is allocated and could be read, the existing Allocation or ConsignmentAllocation.
 
 Sample: `{"reason": "INVALID_STATE", "domain": "allocation.v1", "metadata": {"upstream_status": "521",
 "upstream_code": "shipment_invalid_state", "effect": "none"}}`
@@ -303,11 +326,10 @@ Sample: `{"reason": "UPSTREAM_CREDENTIALS_REJECTED", "domain": "allocation.v1", 
 "upstream_code": "invalid_api_key", "effect": "none"}}`
 """
 ERROR_REASON_UPSTREAM_UNAVAILABLE: ErrorReason.ValueType  # 15
-"""Upstream could not be reached, or a proxy in front of it answered in its place. Comes with UNAVAILABLE and a
-google.rpc.RetryInfo. For an allocation or a de-allocation look at `effect`: a proxy's answer leaves it `unknown`.
+"""Upstream could not be reached, or is not asked for a while because it has been failing; of a read also: a proxy in
+front of it answered in its place. Comes with UNAVAILABLE and a google.rpc.RetryInfo.
 
-Sample: `{"reason": "UPSTREAM_UNAVAILABLE", "domain": "allocation.v1", "metadata": {"upstream_status": "503",
-"effect": "unknown"}}`
+Sample: `{"reason": "UPSTREAM_UNAVAILABLE", "domain": "allocation.v1", "metadata": {"effect": "none"}}`
 """
 ERROR_REASON_UPSTREAM_CONTRACT_BROKEN: ErrorReason.ValueType  # 16
 """Upstream's answer is not what its documentation promises, and the message says in which way. Comes with INTERNAL. If
@@ -318,10 +340,11 @@ Sample: `{"reason": "UPSTREAM_CONTRACT_BROKEN", "domain": "allocation.v1", "meta
 "effect": "made"}}`
 """
 ERROR_REASON_UPSTREAM_FAILED: ErrorReason.ValueType  # 17
-"""Upstream failed on its own account. Comes with INTERNAL.
+"""Upstream failed on its own account. Comes with INTERNAL, of a read; of an allocation or a de-allocation it is the
+`cause` of OUTCOME_UNKNOWN.
 
 Sample: `{"reason": "UPSTREAM_FAILED", "domain": "allocation.v1", "metadata": {"upstream_status": "500",
-"upstream_code": "internal_server_error", "effect": "unknown"}}`
+"upstream_code": "internal_server_error"}}`
 """
 ERROR_REASON_API_NOT_CONFIGURED: ErrorReason.ValueType  # 18
 """The API that the call needs is not configured in this gateway. Comes with FAILED_PRECONDITION.
@@ -341,8 +364,8 @@ Sample: `{"reason": "GATEWAY_MISCONFIGURED", "domain": "allocation.v1", "metadat
 "upstream_code": "method_not_supported", "effect": "none"}}`
 """
 ERROR_REASON_GATEWAY_OVERLOADED: ErrorReason.ValueType  # 21
-"""The gateway has as many calls in hand as it is allowed to. Comes with RESOURCE_EXHAUSTED and a
-google.rpc.RetryInfo; nothing was sent upstream.
+"""The gateway has as many calls in hand as it is allowed to, or could not send this one in time. Comes with
+RESOURCE_EXHAUSTED and a google.rpc.RetryInfo; nothing was sent upstream.
 
 Sample: `{"reason": "GATEWAY_OVERLOADED", "domain": "allocation.v1", "metadata": {"effect": "none"}}`
 """
@@ -353,10 +376,13 @@ Comes with DEADLINE_EXCEEDED; nothing was changed.
 Sample: `{"reason": "DEADLINE_EXCEEDED", "domain": "allocation.v1", "metadata": {"effect": "none"}}`
 """
 ERROR_REASON_OUTCOME_UNKNOWN: ErrorReason.ValueType  # 23
-"""An allocation or a de-allocation was sent, and no answer to it has come: it may or may not have been carried out.
-Comes with UNKNOWN and a google.rpc.RetryInfo. Read the shipment before asking again.
+"""An allocation or a de-allocation may or may not have been carried out: it was sent, upstream did not answer it in its
+own words, and reading the shipment has not settled it in the time there was. Comes with UNKNOWN, a
+google.rpc.RetryInfo and, of a bulk call, WriteProgress. Repeating the same call with the same `request_id` is safe,
+and is how to ask.
 
-Sample: `{"reason": "OUTCOME_UNKNOWN", "domain": "allocation.v1", "metadata": {"effect": "unknown"}}`
+Sample: `{"reason": "OUTCOME_UNKNOWN", "domain": "allocation.v1", "metadata": {"cause": "UPSTREAM_FAILED",
+"upstream_status": "500", "effect": "unknown"}}`
 """
 ERROR_REASON_GATEWAY_DEFECT: ErrorReason.ValueType  # 24
 """The gateway has a defect. Comes with INTERNAL; its log has the cause.
@@ -377,6 +403,24 @@ ERROR_REASON_REFRESH_NOT_ALLOWED: ErrorReason.ValueType  # 27
 """RefreshServiceGroups is not switched on in this gateway. Comes with PERMISSION_DENIED.
 
 Sample: `{"reason": "REFRESH_NOT_ALLOWED", "domain": "allocation.v1"}`
+"""
+ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 28
+"""The `request_id` names another request already. Comes with INVALID_ARGUMENT; nothing was done for this one.
+
+Sample: `{"reason": "REQUEST_ID_REUSED", "domain": "allocation.v1", "metadata": {"effect": "none"}}`
+"""
+ERROR_REASON_WRITE_IN_PROGRESS: ErrorReason.ValueType  # 29
+"""Another allocation or de-allocation of the same shipment or consignment is under way, or what became of it is not
+known yet. Comes with ABORTED and a google.rpc.RetryInfo; nothing was done for this request.
+
+Sample: `{"reason": "WRITE_IN_PROGRESS", "domain": "allocation.v1", "metadata": {"effect": "none"}}`
+"""
+ERROR_REASON_CLAIM_STORE_UNAVAILABLE: ErrorReason.ValueType  # 30
+"""The store in which the gateway keeps what it has sent cannot be reached, so that nothing was sent. Comes with
+UNAVAILABLE and a google.rpc.RetryInfo. It has no `effect`: of an earlier call with the same `request_id` nothing is
+known meanwhile.
+
+Sample: `{"reason": "CLAIM_STORE_UNAVAILABLE", "domain": "allocation.v1"}`
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
@@ -407,3 +451,43 @@ class ExcludedServices(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExcludedServices: _TypeAlias = ExcludedServices  # noqa: Y015
+
+@_typing.final
+class WriteProgress(_message.Message):
+    """WriteProgress is the error detail of a bulk call with reason OUTCOME_UNKNOWN: what is known of each reference."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DONE_FIELD_NUMBER: _builtins.int
+    REJECTED_FIELD_NUMBER: _builtins.int
+    UNKNOWN_FIELD_NUMBER: _builtins.int
+    OMITTED_COUNT_FIELD_NUMBER: _builtins.int
+    omitted_count: _builtins.int
+    """Output only. How many more references are unknown that did not fit."""
+    @_builtins.property
+    def done(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Output only. The references of which it was read that the operation has been carried out."""
+
+    @_builtins.property
+    def rejected(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Output only. The references of which it is certain that the operation has not been carried out."""
+
+    @_builtins.property
+    def unknown(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Output only. The references of which neither is known, as many as fit into the trailers of a call."""
+
+    def __init__(
+        self,
+        *,
+        done: _abc.Iterable[_builtins.str] | None = ...,
+        rejected: _abc.Iterable[_builtins.str] | None = ...,
+        unknown: _abc.Iterable[_builtins.str] | None = ...,
+        omitted_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "omitted_count", b"omitted_count", "rejected", b"rejected", "unknown", b"unknown"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WriteProgress: _TypeAlias = WriteProgress  # noqa: Y015

@@ -30,8 +30,9 @@ class AllocateShipmentRequest(_message.Message):
     shipment_reference: _builtins.str
     """Required. The shipment, such as `sp_00794403010635468411384028069888`: 1 to 255 characters."""
     request_id: _builtins.str
-    """Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-    gateway makes one.
+    """Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+    request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+    the gateway makes one.
     """
     def __init__(
         self,
@@ -83,8 +84,9 @@ class AllocateShipmentWithServiceGroupRequest(_message.Message):
     shipment_reference: _builtins.str
     """Required. The shipment, such as `sp_00794403010635468411384028069888`: 1 to 255 characters."""
     request_id: _builtins.str
-    """Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-    gateway makes one.
+    """Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+    request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+    the gateway makes one.
     """
     service_group: _builtins.str
     """Required. The code of the service group, exactly as configured upstream, or a name that the gateway knows it by: 1
@@ -141,8 +143,9 @@ class AllocateShipmentWithCarrierServiceRequest(_message.Message):
     shipment_reference: _builtins.str
     """Required. The shipment, such as `sp_00794403010635468411384028069888`: 1 to 255 characters."""
     request_id: _builtins.str
-    """Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-    gateway makes one.
+    """Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+    request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+    the gateway makes one.
     """
     carrier_service_reference: _builtins.str
     """Required. The reference of the carrier service: 1 to 255 characters."""
@@ -197,8 +200,9 @@ class AllocateShipmentWithVirtualServiceRequest(_message.Message):
     shipment_reference: _builtins.str
     """Required. The shipment, such as `sp_00794403010635468411384028069888`: 1 to 255 characters."""
     request_id: _builtins.str
-    """Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-    gateway makes one.
+    """Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+    request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+    the gateway makes one.
     """
     virtual_service_reference: _builtins.str
     """Required. The reference of a carrier service or the code of a service group: 1 to 255 characters."""
@@ -253,8 +257,9 @@ class AllocateShipmentWithQuoteRequest(_message.Message):
     shipment_reference: _builtins.str
     """Required. The shipment, such as `sp_00794403010635468411384028069888`: 1 to 255 characters."""
     request_id: _builtins.str
-    """Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-    gateway makes one.
+    """Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+    request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+    the gateway makes one.
     """
     quote_reference: _builtins.str
     """Required. The reference of the quote, such as `qu_00794403010635468411384028069888`: 1 to 255 characters."""
@@ -307,8 +312,9 @@ class AllocateShipmentsRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     CAPABILITIES_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-    gateway makes one.
+    """Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+    request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+    the gateway makes one.
     """
     @_builtins.property
     def shipments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -402,8 +408,9 @@ class AllocateShipmentsWithServiceGroupRequest(_message.Message):
     SERVICE_GROUP_FIELD_NUMBER: _builtins.int
     CAPABILITIES_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-    gateway makes one.
+    """Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+    request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+    the gateway makes one.
     """
     service_group: _builtins.str
     """Required. The code of the service group, exactly as configured upstream, or a name that the gateway knows it by: 1
@@ -502,8 +509,9 @@ class AllocateShipmentsWithCarrierServiceRequest(_message.Message):
     CARRIER_SERVICE_REFERENCE_FIELD_NUMBER: _builtins.int
     CAPABILITIES_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-    gateway makes one.
+    """Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+    request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+    the gateway makes one.
     """
     carrier_service_reference: _builtins.str
     """Required. The reference of the carrier service: 1 to 255 characters."""
@@ -599,8 +607,9 @@ class AllocateShipmentsWithFiltersRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     FILTERS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-    gateway makes one.
+    """Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+    request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+    the gateway makes one.
     """
     @_builtins.property
     def shipments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -668,8 +677,9 @@ class DeallocateShipmentRequest(_message.Message):
     shipment_reference: _builtins.str
     """Required. The shipment, such as `sp_00794403010635468411384028069888`: 1 to 255 characters."""
     request_id: _builtins.str
-    """Optional. A UUID chosen by the caller that names this request, so that it can be repeated. If it is empty, the
-    gateway makes one.
+    """Optional, unless the setting `REQUEST_ID_REQUIRED` says otherwise. A UUID chosen by the caller that names this
+    request: repeating the call with the same id and the same fields is safe, and gives the same answer. If it is empty,
+    the gateway makes one.
     """
     def __init__(
         self,

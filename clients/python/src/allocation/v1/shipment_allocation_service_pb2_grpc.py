@@ -28,12 +28,16 @@ if _version_not_supported:
 class ShipmentAllocationServiceStub:
     """ShipmentAllocationService allocates shipments through the Ship API, takes allocations back, and reads them.
 
-    The initial metadata of every call that allocates or de-allocates holds `allocation-request-id`: the `request_id` of
-    the request, or the one that the gateway made for it.
+    Every call that allocates or de-allocates tells its `request_id` as metadata `allocation-request-id`: one that the
+    gateway made in the initial metadata, before anything is sent; one of the caller's own in the trailing metadata.
 
     Every status that the gateway makes carries a google.rpc.ErrorInfo: ErrorReason lists the reasons. A status without
     one comes from elsewhere, such as the caller's own deadline or a lost connection, and says nothing about whether an
     allocation was made.
+
+    Under one `request_id` nothing is ever sent upstream a second time while the first may still take effect. OK means
+    what the rpc says; UNKNOWN with reason OUTCOME_UNKNOWN means that it is not known yet; everything else that has an
+    `effect` of `none` means that nothing was done. Repeating a call with the same `request_id` is always safe.
     """
 
     def __init__(self, channel):
@@ -107,31 +111,35 @@ class ShipmentAllocationServiceStub:
 class ShipmentAllocationServiceServicer:
     """ShipmentAllocationService allocates shipments through the Ship API, takes allocations back, and reads them.
 
-    The initial metadata of every call that allocates or de-allocates holds `allocation-request-id`: the `request_id` of
-    the request, or the one that the gateway made for it.
+    Every call that allocates or de-allocates tells its `request_id` as metadata `allocation-request-id`: one that the
+    gateway made in the initial metadata, before anything is sent; one of the caller's own in the trailing metadata.
 
     Every status that the gateway makes carries a google.rpc.ErrorInfo: ErrorReason lists the reasons. A status without
     one comes from elsewhere, such as the caller's own deadline or a lost connection, and says nothing about whether an
     allocation was made.
+
+    Under one `request_id` nothing is ever sent upstream a second time while the first may still take effect. OK means
+    what the rpc says; UNKNOWN with reason OUTCOME_UNKNOWN means that it is not known yet; everything else that has an
+    `effect` of `none` means that nothing was done. Repeating a call with the same `request_id` is always safe.
     """
 
     def AllocateShipment(self, request, context):
         """AllocateShipment allocates a shipment to the cheapest eligible carrier service under the customer's default rules.
-        Upstream answers at once: the allocation is in the answer. A `state` other than ALLOCATED means that upstream took
-        the request in hand and has not finished it.
+        Upstream answers at once: the allocation is in the answer. Where upstream only takes the request in hand, the
+        shipment is read until it is allocated.
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-        GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -139,21 +147,21 @@ class ShipmentAllocationServiceServicer:
 
     def AllocateShipmentWithServiceGroup(self, request, context):
         """AllocateShipmentWithServiceGroup allocates a shipment to the cheapest eligible carrier service of one service
-        group. Upstream answers at once: the allocation is in the answer. A `state` other than ALLOCATED means that
-        upstream took the request in hand and has not finished it.
+        group. Upstream answers at once: the allocation is in the answer. Where upstream only takes the request in hand,
+        the shipment is read until it is allocated.
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST, SERVICE_GROUP_AMBIGUOUS)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
         - NOT_FOUND (SHIPMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-        GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -161,21 +169,21 @@ class ShipmentAllocationServiceServicer:
 
     def AllocateShipmentWithCarrierService(self, request, context):
         """AllocateShipmentWithCarrierService allocates a shipment to the cheapest option of one carrier service. The
-        customer's rules still apply. Upstream answers at once: the allocation is in the answer. A `state` other than
-        ALLOCATED means that upstream took the request in hand and has not finished it.
+        customer's rules still apply. Upstream answers at once: the allocation is in the answer. Where upstream only takes
+        the request in hand, the shipment is read until it is allocated.
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-        GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -184,23 +192,23 @@ class ShipmentAllocationServiceServicer:
     def AllocateShipmentWithVirtualService(self, request, context):
         """AllocateShipmentWithVirtualService allocates a shipment by a reference that is either that of a carrier service or
         that of a service group. One that is both is INVALID_ARGUMENT. Upstream answers at once: the allocation is in the
-        answer. A `state` other than ALLOCATED means that upstream took the request in hand and has not finished it. The
-        sources disagree on whether upstream still offers this operation, so the setting `SHIP_DISABLED_OPERATIONS` can
-        switch it off.
+        answer. Where upstream only takes the request in hand, the shipment is read until it is allocated. The sources
+        disagree on whether upstream still offers this operation, so the setting `SHIP_DISABLED_OPERATIONS` can switch it
+        off.
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, VIRTUAL_SERVICE_NOT_FOUND,
         RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-        GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -208,22 +216,22 @@ class ShipmentAllocationServiceServicer:
 
     def AllocateShipmentWithQuote(self, request, context):
         """AllocateShipmentWithQuote allocates a shipment to the carrier service of a quote that was made for it and has not
-        expired. Upstream answers at once: the allocation is in the answer. A `state` other than ALLOCATED means that
-        upstream took the request in hand and has not finished it. The sources disagree on whether upstream still offers
-        this operation, so the setting `SHIP_DISABLED_OPERATIONS` can switch it off.
+        expired. Upstream answers at once: the allocation is in the answer. Where upstream only takes the request in hand,
+        the shipment is read until it is allocated. The sources disagree on whether upstream still offers this operation,
+        so the setting `SHIP_DISABLED_OPERATIONS` can switch it off.
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-        GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -238,16 +246,16 @@ class ShipmentAllocationServiceServicer:
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-        GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -260,16 +268,16 @@ class ShipmentAllocationServiceServicer:
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST, SERVICE_GROUP_AMBIGUOUS)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
         - NOT_FOUND (SHIPMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-        GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -282,16 +290,16 @@ class ShipmentAllocationServiceServicer:
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-        GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -305,16 +313,16 @@ class ShipmentAllocationServiceServicer:
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-        GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -326,16 +334,16 @@ class ShipmentAllocationServiceServicer:
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-        GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -454,12 +462,16 @@ def add_ShipmentAllocationServiceServicer_to_server(servicer, server):
 class ShipmentAllocationService:
     """ShipmentAllocationService allocates shipments through the Ship API, takes allocations back, and reads them.
 
-    The initial metadata of every call that allocates or de-allocates holds `allocation-request-id`: the `request_id` of
-    the request, or the one that the gateway made for it.
+    Every call that allocates or de-allocates tells its `request_id` as metadata `allocation-request-id`: one that the
+    gateway made in the initial metadata, before anything is sent; one of the caller's own in the trailing metadata.
 
     Every status that the gateway makes carries a google.rpc.ErrorInfo: ErrorReason lists the reasons. A status without
     one comes from elsewhere, such as the caller's own deadline or a lost connection, and says nothing about whether an
     allocation was made.
+
+    Under one `request_id` nothing is ever sent upstream a second time while the first may still take effect. OK means
+    what the rpc says; UNKNOWN with reason OUTCOME_UNKNOWN means that it is not known yet; everything else that has an
+    `effect` of `none` means that nothing was done. Repeating a call with the same `request_id` is always safe.
     """
 
     @staticmethod

@@ -29,12 +29,16 @@ GRPC_VERSION: str
 class ShipmentAllocationServiceStub:
     """ShipmentAllocationService allocates shipments through the Ship API, takes allocations back, and reads them.
 
-    The initial metadata of every call that allocates or de-allocates holds `allocation-request-id`: the `request_id` of
-    the request, or the one that the gateway made for it.
+    Every call that allocates or de-allocates tells its `request_id` as metadata `allocation-request-id`: one that the
+    gateway made in the initial metadata, before anything is sent; one of the caller's own in the trailing metadata.
 
     Every status that the gateway makes carries a google.rpc.ErrorInfo: ErrorReason lists the reasons. A status without
     one comes from elsewhere, such as the caller's own deadline or a lost connection, and says nothing about whether an
     allocation was made.
+
+    Under one `request_id` nothing is ever sent upstream a second time while the first may still take effect. OK means
+    what the rpc says; UNKNOWN with reason OUTCOME_UNKNOWN means that it is not known yet; everything else that has an
+    `effect` of `none` means that nothing was done. Repeating a call with the same `request_id` is always safe.
     """
 
     @_typing.overload
@@ -43,97 +47,97 @@ class ShipmentAllocationServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ShipmentAllocationServiceAsyncStub: ...
     AllocateShipment: _grpc.UnaryUnaryMultiCallable[_shipment_allocation_service_pb2.AllocateShipmentRequest, _shipment_allocation_service_pb2.AllocateShipmentResponse]
     """AllocateShipment allocates a shipment to the cheapest eligible carrier service under the customer's default rules.
-    Upstream answers at once: the allocation is in the answer. A `state` other than ALLOCATED means that upstream took
-    the request in hand and has not finished it.
+    Upstream answers at once: the allocation is in the answer. Where upstream only takes the request in hand, the
+    shipment is read until it is allocated.
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
     - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     AllocateShipmentWithServiceGroup: _grpc.UnaryUnaryMultiCallable[_shipment_allocation_service_pb2.AllocateShipmentWithServiceGroupRequest, _shipment_allocation_service_pb2.AllocateShipmentWithServiceGroupResponse]
     """AllocateShipmentWithServiceGroup allocates a shipment to the cheapest eligible carrier service of one service
-    group. Upstream answers at once: the allocation is in the answer. A `state` other than ALLOCATED means that
-    upstream took the request in hand and has not finished it.
+    group. Upstream answers at once: the allocation is in the answer. Where upstream only takes the request in hand,
+    the shipment is read until it is allocated.
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST, SERVICE_GROUP_AMBIGUOUS)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
     - NOT_FOUND (SHIPMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     AllocateShipmentWithCarrierService: _grpc.UnaryUnaryMultiCallable[_shipment_allocation_service_pb2.AllocateShipmentWithCarrierServiceRequest, _shipment_allocation_service_pb2.AllocateShipmentWithCarrierServiceResponse]
     """AllocateShipmentWithCarrierService allocates a shipment to the cheapest option of one carrier service. The
-    customer's rules still apply. Upstream answers at once: the allocation is in the answer. A `state` other than
-    ALLOCATED means that upstream took the request in hand and has not finished it.
+    customer's rules still apply. Upstream answers at once: the allocation is in the answer. Where upstream only takes
+    the request in hand, the shipment is read until it is allocated.
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
     - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     AllocateShipmentWithVirtualService: _grpc.UnaryUnaryMultiCallable[_shipment_allocation_service_pb2.AllocateShipmentWithVirtualServiceRequest, _shipment_allocation_service_pb2.AllocateShipmentWithVirtualServiceResponse]
     """AllocateShipmentWithVirtualService allocates a shipment by a reference that is either that of a carrier service or
     that of a service group. One that is both is INVALID_ARGUMENT. Upstream answers at once: the allocation is in the
-    answer. A `state` other than ALLOCATED means that upstream took the request in hand and has not finished it. The
-    sources disagree on whether upstream still offers this operation, so the setting `SHIP_DISABLED_OPERATIONS` can
-    switch it off.
+    answer. Where upstream only takes the request in hand, the shipment is read until it is allocated. The sources
+    disagree on whether upstream still offers this operation, so the setting `SHIP_DISABLED_OPERATIONS` can switch it
+    off.
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
     - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, VIRTUAL_SERVICE_NOT_FOUND,
       RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     AllocateShipmentWithQuote: _grpc.UnaryUnaryMultiCallable[_shipment_allocation_service_pb2.AllocateShipmentWithQuoteRequest, _shipment_allocation_service_pb2.AllocateShipmentWithQuoteResponse]
     """AllocateShipmentWithQuote allocates a shipment to the carrier service of a quote that was made for it and has not
-    expired. Upstream answers at once: the allocation is in the answer. A `state` other than ALLOCATED means that
-    upstream took the request in hand and has not finished it. The sources disagree on whether upstream still offers
-    this operation, so the setting `SHIP_DISABLED_OPERATIONS` can switch it off.
+    expired. Upstream answers at once: the allocation is in the answer. Where upstream only takes the request in hand,
+    the shipment is read until it is allocated. The sources disagree on whether upstream still offers this operation,
+    so the setting `SHIP_DISABLED_OPERATIONS` can switch it off.
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
     - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     AllocateShipments: _grpc.UnaryUnaryMultiCallable[_shipment_allocation_service_pb2.AllocateShipmentsRequest, _shipment_allocation_service_pb2.AllocateShipmentsResponse]
     """AllocateShipments queues shipments for allocation under the customer's default rules. Upstream only queues: OK
@@ -144,16 +148,16 @@ class ShipmentAllocationServiceStub:
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
     - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     AllocateShipmentsWithServiceGroup: _grpc.UnaryUnaryMultiCallable[_shipment_allocation_service_pb2.AllocateShipmentsWithServiceGroupRequest, _shipment_allocation_service_pb2.AllocateShipmentsWithServiceGroupResponse]
     """AllocateShipmentsWithServiceGroup queues shipments for allocation within one service group. Upstream only queues:
@@ -162,16 +166,16 @@ class ShipmentAllocationServiceStub:
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST, SERVICE_GROUP_AMBIGUOUS)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
     - NOT_FOUND (SHIPMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     AllocateShipmentsWithCarrierService: _grpc.UnaryUnaryMultiCallable[_shipment_allocation_service_pb2.AllocateShipmentsWithCarrierServiceRequest, _shipment_allocation_service_pb2.AllocateShipmentsWithCarrierServiceResponse]
     """AllocateShipmentsWithCarrierService queues shipments for allocation to one carrier service. Upstream only queues:
@@ -180,16 +184,16 @@ class ShipmentAllocationServiceStub:
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
     - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     AllocateShipmentsWithFilters: _grpc.UnaryUnaryMultiCallable[_shipment_allocation_service_pb2.AllocateShipmentsWithFiltersRequest, _shipment_allocation_service_pb2.AllocateShipmentsWithFiltersResponse]
     """AllocateShipmentsWithFilters queues shipments for allocation to services that pass filters. Upstream answers with
@@ -199,16 +203,16 @@ class ShipmentAllocationServiceStub:
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
     - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     DeallocateShipment: _grpc.UnaryUnaryMultiCallable[_shipment_allocation_service_pb2.DeallocateShipmentRequest, _shipment_allocation_service_pb2.DeallocateShipmentResponse]
     """DeallocateShipment takes back the allocation of a shipment. The sources disagree on whether upstream still offers
@@ -216,16 +220,16 @@ class ShipmentAllocationServiceStub:
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
     - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     GetShipmentAllocation: _grpc.UnaryUnaryMultiCallable[_shipment_allocation_service_pb2.GetShipmentAllocationRequest, _shipment_allocation_service_pb2.GetShipmentAllocationResponse]
     """GetShipmentAllocation reads how a shipment stands and, if it is allocated, its allocation. A shipment that is not
@@ -263,108 +267,112 @@ class ShipmentAllocationServiceStub:
 class ShipmentAllocationServiceAsyncStub(ShipmentAllocationServiceStub):
     """ShipmentAllocationService allocates shipments through the Ship API, takes allocations back, and reads them.
 
-    The initial metadata of every call that allocates or de-allocates holds `allocation-request-id`: the `request_id` of
-    the request, or the one that the gateway made for it.
+    Every call that allocates or de-allocates tells its `request_id` as metadata `allocation-request-id`: one that the
+    gateway made in the initial metadata, before anything is sent; one of the caller's own in the trailing metadata.
 
     Every status that the gateway makes carries a google.rpc.ErrorInfo: ErrorReason lists the reasons. A status without
     one comes from elsewhere, such as the caller's own deadline or a lost connection, and says nothing about whether an
     allocation was made.
+
+    Under one `request_id` nothing is ever sent upstream a second time while the first may still take effect. OK means
+    what the rpc says; UNKNOWN with reason OUTCOME_UNKNOWN means that it is not known yet; everything else that has an
+    `effect` of `none` means that nothing was done. Repeating a call with the same `request_id` is always safe.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     AllocateShipment: _aio.UnaryUnaryMultiCallable[_shipment_allocation_service_pb2.AllocateShipmentRequest, _shipment_allocation_service_pb2.AllocateShipmentResponse]  # type: ignore[assignment]
     """AllocateShipment allocates a shipment to the cheapest eligible carrier service under the customer's default rules.
-    Upstream answers at once: the allocation is in the answer. A `state` other than ALLOCATED means that upstream took
-    the request in hand and has not finished it.
+    Upstream answers at once: the allocation is in the answer. Where upstream only takes the request in hand, the
+    shipment is read until it is allocated.
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
     - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     AllocateShipmentWithServiceGroup: _aio.UnaryUnaryMultiCallable[_shipment_allocation_service_pb2.AllocateShipmentWithServiceGroupRequest, _shipment_allocation_service_pb2.AllocateShipmentWithServiceGroupResponse]  # type: ignore[assignment]
     """AllocateShipmentWithServiceGroup allocates a shipment to the cheapest eligible carrier service of one service
-    group. Upstream answers at once: the allocation is in the answer. A `state` other than ALLOCATED means that
-    upstream took the request in hand and has not finished it.
+    group. Upstream answers at once: the allocation is in the answer. Where upstream only takes the request in hand,
+    the shipment is read until it is allocated.
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST, SERVICE_GROUP_AMBIGUOUS)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
     - NOT_FOUND (SHIPMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     AllocateShipmentWithCarrierService: _aio.UnaryUnaryMultiCallable[_shipment_allocation_service_pb2.AllocateShipmentWithCarrierServiceRequest, _shipment_allocation_service_pb2.AllocateShipmentWithCarrierServiceResponse]  # type: ignore[assignment]
     """AllocateShipmentWithCarrierService allocates a shipment to the cheapest option of one carrier service. The
-    customer's rules still apply. Upstream answers at once: the allocation is in the answer. A `state` other than
-    ALLOCATED means that upstream took the request in hand and has not finished it.
+    customer's rules still apply. Upstream answers at once: the allocation is in the answer. Where upstream only takes
+    the request in hand, the shipment is read until it is allocated.
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
     - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     AllocateShipmentWithVirtualService: _aio.UnaryUnaryMultiCallable[_shipment_allocation_service_pb2.AllocateShipmentWithVirtualServiceRequest, _shipment_allocation_service_pb2.AllocateShipmentWithVirtualServiceResponse]  # type: ignore[assignment]
     """AllocateShipmentWithVirtualService allocates a shipment by a reference that is either that of a carrier service or
     that of a service group. One that is both is INVALID_ARGUMENT. Upstream answers at once: the allocation is in the
-    answer. A `state` other than ALLOCATED means that upstream took the request in hand and has not finished it. The
-    sources disagree on whether upstream still offers this operation, so the setting `SHIP_DISABLED_OPERATIONS` can
-    switch it off.
+    answer. Where upstream only takes the request in hand, the shipment is read until it is allocated. The sources
+    disagree on whether upstream still offers this operation, so the setting `SHIP_DISABLED_OPERATIONS` can switch it
+    off.
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
     - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, VIRTUAL_SERVICE_NOT_FOUND,
       RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     AllocateShipmentWithQuote: _aio.UnaryUnaryMultiCallable[_shipment_allocation_service_pb2.AllocateShipmentWithQuoteRequest, _shipment_allocation_service_pb2.AllocateShipmentWithQuoteResponse]  # type: ignore[assignment]
     """AllocateShipmentWithQuote allocates a shipment to the carrier service of a quote that was made for it and has not
-    expired. Upstream answers at once: the allocation is in the answer. A `state` other than ALLOCATED means that
-    upstream took the request in hand and has not finished it. The sources disagree on whether upstream still offers
-    this operation, so the setting `SHIP_DISABLED_OPERATIONS` can switch it off.
+    expired. Upstream answers at once: the allocation is in the answer. Where upstream only takes the request in hand,
+    the shipment is read until it is allocated. The sources disagree on whether upstream still offers this operation,
+    so the setting `SHIP_DISABLED_OPERATIONS` can switch it off.
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
     - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     AllocateShipments: _aio.UnaryUnaryMultiCallable[_shipment_allocation_service_pb2.AllocateShipmentsRequest, _shipment_allocation_service_pb2.AllocateShipmentsResponse]  # type: ignore[assignment]
     """AllocateShipments queues shipments for allocation under the customer's default rules. Upstream only queues: OK
@@ -375,16 +383,16 @@ class ShipmentAllocationServiceAsyncStub(ShipmentAllocationServiceStub):
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
     - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     AllocateShipmentsWithServiceGroup: _aio.UnaryUnaryMultiCallable[_shipment_allocation_service_pb2.AllocateShipmentsWithServiceGroupRequest, _shipment_allocation_service_pb2.AllocateShipmentsWithServiceGroupResponse]  # type: ignore[assignment]
     """AllocateShipmentsWithServiceGroup queues shipments for allocation within one service group. Upstream only queues:
@@ -393,16 +401,16 @@ class ShipmentAllocationServiceAsyncStub(ShipmentAllocationServiceStub):
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST, SERVICE_GROUP_AMBIGUOUS)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
     - NOT_FOUND (SHIPMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     AllocateShipmentsWithCarrierService: _aio.UnaryUnaryMultiCallable[_shipment_allocation_service_pb2.AllocateShipmentsWithCarrierServiceRequest, _shipment_allocation_service_pb2.AllocateShipmentsWithCarrierServiceResponse]  # type: ignore[assignment]
     """AllocateShipmentsWithCarrierService queues shipments for allocation to one carrier service. Upstream only queues:
@@ -411,16 +419,16 @@ class ShipmentAllocationServiceAsyncStub(ShipmentAllocationServiceStub):
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
     - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     AllocateShipmentsWithFilters: _aio.UnaryUnaryMultiCallable[_shipment_allocation_service_pb2.AllocateShipmentsWithFiltersRequest, _shipment_allocation_service_pb2.AllocateShipmentsWithFiltersResponse]  # type: ignore[assignment]
     """AllocateShipmentsWithFilters queues shipments for allocation to services that pass filters. Upstream answers with
@@ -430,16 +438,16 @@ class ShipmentAllocationServiceAsyncStub(ShipmentAllocationServiceStub):
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
     - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     DeallocateShipment: _aio.UnaryUnaryMultiCallable[_shipment_allocation_service_pb2.DeallocateShipmentRequest, _shipment_allocation_service_pb2.DeallocateShipmentResponse]  # type: ignore[assignment]
     """DeallocateShipment takes back the allocation of a shipment. The sources disagree on whether upstream still offers
@@ -447,16 +455,16 @@ class ShipmentAllocationServiceAsyncStub(ShipmentAllocationServiceStub):
 
     Errors:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
     - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
     - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
     - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+    - ABORTED (WRITE_IN_PROGRESS)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - UNKNOWN (OUTCOME_UNKNOWN)
     - UNIMPLEMENTED (OPERATION_DISABLED)
-    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-      GATEWAY_DEFECT)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
     GetShipmentAllocation: _aio.UnaryUnaryMultiCallable[_shipment_allocation_service_pb2.GetShipmentAllocationRequest, _shipment_allocation_service_pb2.GetShipmentAllocationResponse]  # type: ignore[assignment]
     """GetShipmentAllocation reads how a shipment stands and, if it is allocated, its allocation. A shipment that is not
@@ -493,12 +501,16 @@ class ShipmentAllocationServiceAsyncStub(ShipmentAllocationServiceStub):
 class ShipmentAllocationServiceServicer(metaclass=_abc_1.ABCMeta):
     """ShipmentAllocationService allocates shipments through the Ship API, takes allocations back, and reads them.
 
-    The initial metadata of every call that allocates or de-allocates holds `allocation-request-id`: the `request_id` of
-    the request, or the one that the gateway made for it.
+    Every call that allocates or de-allocates tells its `request_id` as metadata `allocation-request-id`: one that the
+    gateway made in the initial metadata, before anything is sent; one of the caller's own in the trailing metadata.
 
     Every status that the gateway makes carries a google.rpc.ErrorInfo: ErrorReason lists the reasons. A status without
     one comes from elsewhere, such as the caller's own deadline or a lost connection, and says nothing about whether an
     allocation was made.
+
+    Under one `request_id` nothing is ever sent upstream a second time while the first may still take effect. OK means
+    what the rpc says; UNKNOWN with reason OUTCOME_UNKNOWN means that it is not known yet; everything else that has an
+    `effect` of `none` means that nothing was done. Repeating a call with the same `request_id` is always safe.
     """
 
     @_abc_1.abstractmethod
@@ -508,21 +520,21 @@ class ShipmentAllocationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_shipment_allocation_service_pb2.AllocateShipmentResponse, _abc.Awaitable[_shipment_allocation_service_pb2.AllocateShipmentResponse]]:
         """AllocateShipment allocates a shipment to the cheapest eligible carrier service under the customer's default rules.
-        Upstream answers at once: the allocation is in the answer. A `state` other than ALLOCATED means that upstream took
-        the request in hand and has not finished it.
+        Upstream answers at once: the allocation is in the answer. Where upstream only takes the request in hand, the
+        shipment is read until it is allocated.
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-          GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
 
     @_abc_1.abstractmethod
@@ -532,21 +544,21 @@ class ShipmentAllocationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_shipment_allocation_service_pb2.AllocateShipmentWithServiceGroupResponse, _abc.Awaitable[_shipment_allocation_service_pb2.AllocateShipmentWithServiceGroupResponse]]:
         """AllocateShipmentWithServiceGroup allocates a shipment to the cheapest eligible carrier service of one service
-        group. Upstream answers at once: the allocation is in the answer. A `state` other than ALLOCATED means that
-        upstream took the request in hand and has not finished it.
+        group. Upstream answers at once: the allocation is in the answer. Where upstream only takes the request in hand,
+        the shipment is read until it is allocated.
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST, SERVICE_GROUP_AMBIGUOUS)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
         - NOT_FOUND (SHIPMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-          GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
 
     @_abc_1.abstractmethod
@@ -556,21 +568,21 @@ class ShipmentAllocationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_shipment_allocation_service_pb2.AllocateShipmentWithCarrierServiceResponse, _abc.Awaitable[_shipment_allocation_service_pb2.AllocateShipmentWithCarrierServiceResponse]]:
         """AllocateShipmentWithCarrierService allocates a shipment to the cheapest option of one carrier service. The
-        customer's rules still apply. Upstream answers at once: the allocation is in the answer. A `state` other than
-        ALLOCATED means that upstream took the request in hand and has not finished it.
+        customer's rules still apply. Upstream answers at once: the allocation is in the answer. Where upstream only takes
+        the request in hand, the shipment is read until it is allocated.
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-          GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
 
     @_abc_1.abstractmethod
@@ -581,23 +593,23 @@ class ShipmentAllocationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_shipment_allocation_service_pb2.AllocateShipmentWithVirtualServiceResponse, _abc.Awaitable[_shipment_allocation_service_pb2.AllocateShipmentWithVirtualServiceResponse]]:
         """AllocateShipmentWithVirtualService allocates a shipment by a reference that is either that of a carrier service or
         that of a service group. One that is both is INVALID_ARGUMENT. Upstream answers at once: the allocation is in the
-        answer. A `state` other than ALLOCATED means that upstream took the request in hand and has not finished it. The
-        sources disagree on whether upstream still offers this operation, so the setting `SHIP_DISABLED_OPERATIONS` can
-        switch it off.
+        answer. Where upstream only takes the request in hand, the shipment is read until it is allocated. The sources
+        disagree on whether upstream still offers this operation, so the setting `SHIP_DISABLED_OPERATIONS` can switch it
+        off.
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, VIRTUAL_SERVICE_NOT_FOUND,
           RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-          GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
 
     @_abc_1.abstractmethod
@@ -607,22 +619,22 @@ class ShipmentAllocationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_shipment_allocation_service_pb2.AllocateShipmentWithQuoteResponse, _abc.Awaitable[_shipment_allocation_service_pb2.AllocateShipmentWithQuoteResponse]]:
         """AllocateShipmentWithQuote allocates a shipment to the carrier service of a quote that was made for it and has not
-        expired. Upstream answers at once: the allocation is in the answer. A `state` other than ALLOCATED means that
-        upstream took the request in hand and has not finished it. The sources disagree on whether upstream still offers
-        this operation, so the setting `SHIP_DISABLED_OPERATIONS` can switch it off.
+        expired. Upstream answers at once: the allocation is in the answer. Where upstream only takes the request in hand,
+        the shipment is read until it is allocated. The sources disagree on whether upstream still offers this operation,
+        so the setting `SHIP_DISABLED_OPERATIONS` can switch it off.
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-          GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
 
     @_abc_1.abstractmethod
@@ -639,16 +651,16 @@ class ShipmentAllocationServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-          GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
 
     @_abc_1.abstractmethod
@@ -663,16 +675,16 @@ class ShipmentAllocationServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST, SERVICE_GROUP_AMBIGUOUS)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
         - NOT_FOUND (SHIPMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-          GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
 
     @_abc_1.abstractmethod
@@ -687,16 +699,16 @@ class ShipmentAllocationServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-          GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
 
     @_abc_1.abstractmethod
@@ -712,16 +724,16 @@ class ShipmentAllocationServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-          GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
 
     @_abc_1.abstractmethod
@@ -735,16 +747,16 @@ class ShipmentAllocationServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors:
 
-        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
         - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
-        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
+        - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNKNOWN (OUTCOME_UNKNOWN)
         - UNIMPLEMENTED (OPERATION_DISABLED)
-        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
-          GATEWAY_DEFECT)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
         """
 
     @_abc_1.abstractmethod
