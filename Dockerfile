@@ -46,6 +46,6 @@ EXPOSE 50051 50052
 # For `serve`, with or without TLS. Run another command with --no-healthcheck.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \
     CMD ["allocation-gateway", "health", "--address", "127.0.0.1:50052"]
-# The gateway handles signals itself, also as process 1.
+# The gateway handles signals itself, also as process 1. With several workers it reaps every child too.
 ENTRYPOINT ["allocation-gateway"]
 CMD ["serve"]

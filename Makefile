@@ -42,7 +42,15 @@ call: $(RUNTIME) ## make the documented allocation through a running `make run`
 
 .PHONY: test
 test: $(DEV) ## run the tests that need nothing but Python
-	@$(BIN)/pytest -m "not clients and not image and not chart and not cache"
+	@$(BIN)/pytest -m "not clients and not image and not chart and not cache and not bench and not workers and not rivals"
+
+.PHONY: test-workers
+test-workers: $(DEV) ## run several workers behind one port, end them and have them replaced
+	@$(BIN)/pytest -m workers tests/workers
+
+.PHONY: test-rivals
+test-rivals: $(DEV) ## hold the HTTP engines that were compared and not chosen to the same tests as ours
+	@$(BIN)/pytest -m rivals tests/engines
 
 .PHONY: test-clients
 test-clients: $(DEV) ## call a running gateway through the Go and Python stubs (needs go)
@@ -60,12 +68,42 @@ test-chart: $(DEV) ## lint, render and validate the Helm chart (needs go)
 	@$(BIN)/pytest -m chart tests/chart
 
 .PHONY: test-cache
-test-cache: $(DEV) ## share service groups between gateways by a real cache server (needs valkey-server or redis-server)
+test-cache: $(DEV) ## share service groups and claims by a real server (needs valkey-server or redis-server)
 	@command -v valkey-server redis-server >/dev/null \
 		|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
 			&& apt-get install -y -qq --no-install-recommends redis-server >/dev/null; } \
 		|| { echo "valkey-server or redis-server is missing: test-cache runs one of them" >&2; exit 1; }
-	@$(BIN)/pytest -m cache tests/groups
+	@$(BIN)/pytest -m cache tests/groups tests/claims tests/writes
+
+.PHONY: bench
+bench: $(DEV) ## measure the gateway beside its rivals, and write docs/performance.md (needs go; about 25 minutes)
+	@$(BIN)/python -m bench.run
+
+.PHONY: bench-guard
+bench-guard: $(DEV) ## fail if a call has become dearer than what is stored (needs go)
+	@$(BIN)/python -m bench.guard
+
+.PHONY: bench-guard-store
+bench-guard-store: $(DEV) ## store what a call costs now as what it may cost (needs go)
+	@$(BIN)/python -m bench.guard --store
+
+.PHONY: test-bench
+test-bench: $(DEV) ## test the benchmark's own instruments (needs go)
+	@go -C bench/instruments vet ./... && go -C bench/instruments test ./...
+	@$(BIN)/pytest -m bench tests/bench
+
+.PHONY: chaos
+chaos: $(DEV) ## prove under faults that nothing is done twice or lost (needs valkey-server or redis-server)
+	@command -v valkey-server redis-server >/dev/null \
+		|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
+			&& apt-get install -y -qq --no-install-recommends redis-server >/dev/null; } \
+		|| { echo "valkey-server or redis-server is missing: chaos runs one of them" >&2; exit 1; }
+	@GRPC_ENABLE_FORK_SUPPORT=0 PYTHONPATH=tests $(BIN)/python -m chaos.run
+	@PYTHONPATH=tests $(BIN)/python -m chaos.overload
+
+.PHONY: bench-engines
+bench-engines: $(DEV) ## compare what an HTTP exchange costs with each engine (takes long)
+	@PYTHONPATH=tests $(BIN)/python bench/engines.py
 
 .PHONY: lint
 lint: $(DEV) ## ruff, mypy, buf, import rules, shell, YAML and Dockerfile lint
@@ -113,11 +151,12 @@ lock: $(DEV) ## choose the newest allowed version of every dependency
 		--no-annotate --no-header --quiet --no-emit-package allocation-gateway-client"; \
 	$$compile pyproject.toml --group build --output-file requirements.lock; \
 	$$compile pyproject.toml --group build --group dev --output-file requirements-dev.lock; \
-	$$compile --group docs --output-file requirements-docs.lock
+	$$compile --group docs --output-file requirements-docs.lock; \
+	$$compile --group bench --output-file requirements-bench.lock
 
 .PHONY: clean
 clean: ## remove everything that the other targets made
-	@rm -rf .venv .cache build dist protos/.deps
+	@rm -rf .venv .cache build dist protos/.deps bench/rivals/transcoded
 
 .PHONY: release-image
 release-image: $(DEV) ## write the descriptor image that later contracts must not break

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 KEY = "a-key-that-nobody-may-see"
 CONSIGNMENTS_KEY = "NzI1M2U0-another-key-that-nobody-may-see"
+# What is scripted is answered in order, and most of it is failure: nothing is asked again, and no breaker opens.
+ONE_ATTEMPT = {
+    f"{api}_{name}": value
+    for api in ("SHIP", "CONSIGNMENTS")
+    for name, value in (("MAX_ATTEMPTS", "1"), ("BREAKER_MIN_CALLS", "1000000"))
+}
 
 
 def pytest_configure() -> None:
@@ -52,6 +58,9 @@ def scripted_gateway(shared_upstream: Upstream) -> Iterator[Gateway]:
         "SHIP_API_KEY": KEY,
         "CONSIGNMENTS_BASE_URL": f"http://127.0.0.1:{shared_upstream.port}",
         "CONSIGNMENTS_API_KEY": CONSIGNMENTS_KEY,
+        **ONE_ATTEMPT,
+        "LOCK_WAIT": "0",
+        "DEADLINE_MARGIN": "0.5",  # on a busy machine an answer takes its time to arrive
     }
     with running_gateway(settings) as gateway:
         yield gateway

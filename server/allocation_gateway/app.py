@@ -6,16 +6,20 @@ import asyncio
 import os
 import signal
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 import structlog
 
+from allocation_gateway.claims.opening import keep_in_memory, open_claims
 from allocation_gateway.groups.directory import open_groups
 from allocation_gateway.groups.listing import Listings
 from allocation_gateway.operations.model import Api
+from allocation_gateway.operations.table import OPERATIONS, check_settle_times
+from allocation_gateway.policy.account import Account
 from allocation_gateway.policy.admission import Admission
-from allocation_gateway.policy.patience import Writes
+from allocation_gateway.policy.quotes import Quotes
+from allocation_gateway.policy.writes import Writes
 from allocation_gateway.rpc.answering import Gateway
 from allocation_gateway.rpc.listener import Listener
 from allocation_gateway.settings import ConfigurationError, variable
@@ -25,8 +29,10 @@ from allocation_gateway.upstream.client import Upstream
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from allocation_gateway.claims.model import ClaimStore
     from allocation_gateway.sandbox.options import SandboxOptions
     from allocation_gateway.settings import Settings
+    from allocation_gateway.telemetry.telemetry import Telemetry
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _log = structlog.get_logger()
@@ -48,17 +54,38 @@ class Stop:
         self.by_hand = number is signal.SIGINT
         self._wished.set()
 
+    def wish(self) -> None:
+        """Wishes the end from within the process."""
+        self._wished.set()
+
     async def wait(self) -> None:
         """Waits for the first signal."""
         await self._wished.wait()
+
+
+class Supervision(Protocol):
+    """What surrounds a gateway that is one worker of several.
+
+    Attributes:
+        worker: Its number.
+    """
+
+    worker: int
+
+    def begin(self, stop: Stop) -> None:
+        """Follows the supervisor from now on, and wishes the end when the supervisor has gone."""
+
+    async def join(self, listener: Listener) -> None:
+        """Tells that calls are accepted, and waits until all workers accept them."""
 
 
 async def serve(
     settings: Settings,
     environ: Mapping[str, str],
     *,
-    sandbox: SandboxOptions | None,
-    on_ready: Callable[[str, str], None],
+    sandbox: SandboxOptions | None = None,
+    on_ready: Callable[[str, str], None] = lambda *_: None,
+    supervision: Supervision | None = None,
 ) -> None:
     """Runs a gateway until it is told to stop, and then drains it.
 
@@ -67,14 +94,17 @@ async def serve(
         environ: The process's environment, for the variables of OpenTelemetry.
         sandbox: If given, a sandbox is started too, and stands in for upstream.
         on_ready: Is told the gateway's address and the sandbox's URL (empty without one) once calls are accepted.
+        supervision: If given, this gateway is one of several behind one port, and their supervisor says what is ready.
 
     Raises:
         ConfigurationError: It cannot start: a port is taken, or a file cannot be used.
     """
     stop = Stop()
+    if supervision is not None:
+        supervision.begin(stop)
     async with AsyncExitStack() as stack:
         # Left last: whatever happens while the rest is taken down is still told.
-        observed = telemetry.from_environment(environ)
+        observed = telemetry.from_environment(environ, worker=None if supervision is None else supervision.worker)
         stack.push_async_callback(observed.close, settings.telemetry_flush_timeout)
         sandbox_url = ""
         if sandbox is not None:
@@ -86,22 +116,55 @@ async def serve(
             settings, Listings(upstreams if settings.service_group_listing else {}, observed), observed
         )
         stack.push_async_callback(groups.close)
+        check_settle_times(settings)
         gateway = Gateway(
             settings=settings,
             telemetry=observed,
             groups=groups,
             admission=Admission(settings.max_concurrent_calls),
-            writes=Writes(),
-            upstreams=upstreams,
+            writes=Writes(settings, {row.full_name: row for row in OPERATIONS}, observed),
+            quotes=Quotes(),
+            accounts=await _open_accounts(settings, upstreams, observed, stack),
         )
         listener = Listener(settings, gateway)
         await listener.start()
-        addresses = {"address": listener.address, "health": listener.health_address, "sandbox": sandbox_url}
-        _log.info("listening", **{name: address for name, address in addresses.items() if address})
-        on_ready(listener.address, sandbox_url)
+        if supervision is None:
+            await listener.start_serving()
+            addresses = {"address": listener.address, "health": listener.health_address, "sandbox": sandbox_url}
+            _log.info("listening", **{name: address for name, address in addresses.items() if address})
+            on_ready(listener.address, sandbox_url)
+        else:
+            await _join(supervision, listener, stop)
         await stop.wait()
         await _drain(settings, listener, gateway, delay=0.0 if stop.by_hand else settings.shutdown_delay)
     _log.info("stopped")
+
+
+async def _open_accounts(
+    settings: Settings, upstreams: Mapping[Api, Upstream], observed: Telemetry, stack: AsyncExitStack
+) -> Mapping[Api, Account]:
+    names = [api.value for api in upstreams]
+    stores = await open_claims(settings, names, observed)
+    for store in stores.values():
+        stack.push_async_callback(store.close)
+    spares: Mapping[str, ClaimStore] = {}
+    if settings.store_url and settings.store_unavailable == "proceed":
+        spares = keep_in_memory(settings, names)
+    return {
+        api: Account(settings, upstream, stores[api.value], spares.get(api.value), observed)
+        for api, upstream in upstreams.items()
+    }
+
+
+async def _join(supervision: Supervision, listener: Listener, stop: Stop) -> None:
+    """Turns health to SERVING once all workers accept calls, unless the end is wished before."""
+    tasks = [asyncio.create_task(supervision.join(listener)), asyncio.create_task(stop.wait())]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    joined = tasks[0].done()
+    for task in tasks:
+        task.cancel()
+    if joined:
+        await listener.start_serving()
 
 
 async def _start_sandbox(settings: Settings, options: SandboxOptions, stack: AsyncExitStack) -> tuple[Settings, str]:

@@ -10,21 +10,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import grpc
 import msgspec
-import uvloop
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from allocation_gateway import app, demo, settings
-from allocation_gateway.groups.directory import read_catalogue
-from allocation_gateway.operations import table
-from allocation_gateway.rpc.listener import check_files
+from allocation_gateway import settings
 from allocation_gateway.sandbox import command as sandbox_command
 from allocation_gateway.sandbox.options import SandboxOptions
 from allocation_gateway.settings import ConfigurationError, Secret
 from allocation_gateway.telemetry import logs
-from allocation_gateway.upstream.check import problem
 from allocation_gateway.version import __version__
+from allocation_gateway.workers import supervisor
+
+# Commands import gRPC and what builds on it on demand: a process that supervises workers must not have it.
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = commands.add_parser("serve", help="run the gateway")
     serve.add_argument("--sandbox", action="store_true", help="start the sandbox too, and use it as upstream")
+    serve.add_argument("--workers", type=_workers, metavar="N", help="processes that share the port (default: 1)")
     serve.set_defaults(run=_serve)
 
     check = commands.add_parser("check", help="validate the configuration")
@@ -76,36 +73,50 @@ def _parser() -> argparse.ArgumentParser:
     first = commands.add_parser("demo", help="make the documented allocation through a gateway with a sandbox")
     first.add_argument("--address", default="127.0.0.1:50051", help="host:port (default: %(default)s)")
     first.add_argument("--sandbox", default="http://127.0.0.1:8080", help="URL (default: %(default)s)")
-    first.set_defaults(run=lambda options: demo.run(options.address, options.sandbox))
+    first.set_defaults(run=_demo)
 
     listing = commands.add_parser("settings", help="print every setting as a Markdown table")
     listing.set_defaults(run=_settings)
     return parser
 
 
+def _workers(text: str) -> int:
+    """A parser of the option, by the rule of the setting."""
+    try:
+        return msgspec.convert(text, settings.Workers, strict=False)
+    except msgspec.ValidationError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def _load(overrides: dict[str, Any] | None = None) -> settings.Settings:
-    """Reads and checks all of the configuration, and sets up logging."""
+    """Reads the configuration, and sets up logging."""
     loaded = settings.load(os.environ, overrides=overrides)
-    table.routes(loaded)
-    table.disabled(loaded)
     logs.configure(loaded.log_level, loaded.log_format)
     return loaded
 
 
 def _serve(options: argparse.Namespace) -> int:
-    if not options.sandbox:
-        uvloop.run(app.serve(_load(), os.environ, sandbox=None, on_ready=lambda *_: None))
-        return 0
-    overrides: dict[str, Any] = {"allow_plaintext": True}
-    for api in settings.API_NAMES:
-        overrides[f"{api}_base_url"] = "http://127.0.0.1"
-        overrides[f"{api}_api_key"] = Secret(SandboxOptions().api_key)
-        overrides[f"{api}_api_key_file"] = None
+    overrides: dict[str, Any] = {} if options.workers is None else {"workers": options.workers}
+    sandbox = None
+    if options.sandbox:
+        overrides["allow_plaintext"] = True
+        for api in settings.API_NAMES:
+            overrides[f"{api}_base_url"] = "http://127.0.0.1"
+            overrides[f"{api}_api_key"] = Secret(SandboxOptions().api_key)
+            overrides[f"{api}_api_key_file"] = None
     loaded = _load(overrides)
-    if loaded.service_group_catalogue_file is None:
-        loaded = msgspec.structs.replace(loaded, service_group_catalogue_file=_SANDBOX_CATALOGUE)
-    sandbox = SandboxOptions(port=loaded.sandbox_port)
-    uvloop.run(app.serve(loaded, os.environ, sandbox=sandbox, on_ready=_invite))
+    if options.sandbox:
+        sandbox = SandboxOptions(port=loaded.sandbox_port)
+        if loaded.service_group_catalogue_file is None:
+            loaded = msgspec.structs.replace(loaded, service_group_catalogue_file=_SANDBOX_CATALOGUE)
+    on_ready = _invite if options.sandbox else lambda *_: None
+    if loaded.workers > 1:
+        return supervisor.run(loaded, sandbox, on_ready)
+    import uvloop
+
+    from allocation_gateway import app
+
+    uvloop.run(app.serve(loaded, os.environ, sandbox=sandbox, on_ready=on_ready))
     return 0
 
 
@@ -119,7 +130,14 @@ def _invite(address: str, sandbox_url: str) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
+    from allocation_gateway.groups.directory import read_catalogue
+    from allocation_gateway.operations import table
+    from allocation_gateway.rpc.listener import check_files
+
     loaded = _load()
+    table.routes(loaded)
+    table.disabled(loaded)
+    table.check_settle_times(loaded)
     check_files(loaded)
     read_catalogue(loaded, time.time())
     found = asyncio.run(_check_upstream(loaded)) if options.upstream else ""
@@ -131,6 +149,9 @@ def _check(options: argparse.Namespace) -> int:
 
 
 async def _check_upstream(loaded: settings.Settings) -> str:
+    from allocation_gateway import app
+    from allocation_gateway.upstream.check import problem
+
     for upstream in app.configured_upstreams(loaded).values():
         try:
             found = await problem(upstream)
@@ -145,7 +166,16 @@ def _sandbox(options: argparse.Namespace) -> int:
     return sandbox_command.run(sandbox_command.options_from(options))
 
 
+def _demo(options: argparse.Namespace) -> int:
+    from allocation_gateway import demo
+
+    return demo.run(options.address, options.sandbox)
+
+
 def _health(options: argparse.Namespace) -> int:
+    import grpc
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
     if options.ca_file is None:
         channel = grpc.insecure_channel(options.address)
     else:

@@ -24,6 +24,9 @@ M = TypeVar("M", bound="Message")
 
 DOMAIN: Final = "allocation.v1"
 DETAILS_KEY: Final = "grpc-status-details-bin"
+# Tells clients that retry by themselves when to do so (gRPC proposal A6).
+PUSHBACK_KEY: Final = "grpc-retry-pushback-ms"
+_NO_RETRY: Final = -1
 # All trailers of a call together, as encoded on the wire. Peers refuse trailers from 8 kB on and turn the call into
 # RESOURCE_EXHAUSTED; the rest is room for what proxies add.
 TRAILER_BUDGET: Final = 5_800
@@ -62,7 +65,9 @@ class GatewayError(Exception):
         metadata: The metadata of the ErrorInfo. Its keys are documented at ErrorReason.
         details: Further google.rpc details, the most important one first.
         excluded: The services that a failed allocation excluded.
-        allocation: The allocation that was made although the call fails, without what could not be read.
+        allocation: The allocation that was made although the call fails, without what could not be read; or the one
+            that stands in its way.
+        retry_after: Seconds for which upstream asks to be left alone; 0 if it does not.
     """
 
     def __init__(
@@ -84,11 +89,31 @@ class GatewayError(Exception):
         self.details = details
         self.excluded = excluded
         self.allocation = allocation
+        self.retry_after = 0.0
+
+    def without(self, key: str) -> GatewayError:
+        """Returns the same error without one key of its metadata."""
+        return GatewayError(
+            self.code,
+            self.reason,
+            self.message,
+            metadata={name: value for name, value in self.metadata.items() if name != key},
+            details=self.details,
+            excluded=self.excluded,
+            allocation=self.allocation,
+        )
 
     @property
     def reason_name(self) -> str:
         """The reason as callers see it."""
         return ErrorReason.Name(self.reason).removeprefix(_REASON_PREFIX)
+
+    def pushback_ms(self) -> int:
+        """Returns in how many milliseconds a client may repeat the call by itself; a negative number if it must not."""
+        for detail in self.details:
+            if isinstance(detail, error_details_pb2.RetryInfo):
+                return int(detail.retry_delay.ToMilliseconds())
+        return _NO_RETRY
 
     def status(self) -> status_pb2.Status:
         """Returns the status with as many details as the trailers hold. What is cut says how much."""
@@ -99,6 +124,8 @@ class GatewayError(Exception):
         for detail in self.details:
             if isinstance(detail, error_details_pb2.BadRequest):
                 _attach_violations(status, detail)
+            elif isinstance(detail, error_reason_pb2.WriteProgress):
+                _attach_progress(status, detail)
             else:
                 _attach(status, detail)
         if self.allocation is not None:
@@ -181,6 +208,16 @@ def _attach_violations(status: status_pb2.Status, detail: error_details_pb2.BadR
         left_out = error_details_pb2.BadRequest.FieldViolation(description=f"{total - count} more are left out")
         if _attach(status, error_details_pb2.BadRequest(field_violations=[*detail.field_violations[:count], left_out])):
             return
+
+
+def _attach_progress(status: status_pb2.Status, detail: error_reason_pb2.WriteProgress) -> None:
+    """Adds what is known of the references of a bulk call. The caller knows its own: those left out are unknown too."""
+    kept = error_reason_pb2.WriteProgress()
+    kept.CopyFrom(detail)
+    while not _attach(status, kept) and kept.unknown:
+        count = len(kept.unknown) * 3 // 4
+        kept.omitted_count += len(kept.unknown) - count
+        del kept.unknown[count:]
 
 
 def _attach_excluded(status: status_pb2.Status, excluded: Sequence[core_pb2.ExcludedService]) -> None:

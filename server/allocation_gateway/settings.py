@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 PREFIX = "ALLOCATION_GATEWAY_"
 CONFIG_FILE = "config_file"
 API_NAMES = ("ship", "consignments")
+# The part of the places that there are on top of what writes, or reads, may take alone.
+_RESERVE = 8
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -50,8 +52,13 @@ class Secret:
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1)]
+Limit = Annotated[int, Meta(ge=0)]
+Workers = Annotated[int, Meta(ge=1, le=256)]
+WorkerSeconds = Annotated[float, Meta(ge=1, le=86400)]
 Seconds = Annotated[float, Meta(ge=0, le=86400)]
 PositiveSeconds = Annotated[float, Meta(gt=0, le=86400)]
+PerSecond = Annotated[float, Meta(ge=0, le=1_000_000)]
+Ratio = Annotated[float, Meta(gt=0, le=1)]
 
 
 def described(text: str) -> Meta:
@@ -72,6 +79,31 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_answer_bytes: int
     routes: dict[str, str]
     disabled_operations: tuple[str, ...]
+    max_in_flight: int
+    max_queue: int
+    queue_time: float
+    rate_limit: float
+    rate_burst: int
+    breaker_window: float
+    breaker_min_calls: int
+    breaker_failure_ratio: float
+    breaker_open_time: float
+    breaker_probes: int
+    retry_budget_ratio: float
+    retry_budget_burst: int
+    max_attempts: int
+    settle_time: float
+    settle_times: dict[str, float]
+
+    @property
+    def places(self) -> tuple[int, int]:
+        """How many writes (and as many reads) may be under way at once, and how many of both together.
+
+        The difference keeps each of them from shutting the other out. Every one of them finds a free connection.
+        """
+        if self.max_in_flight:
+            return self.max_in_flight, self.max_in_flight + max(self.max_in_flight // _RESERVE, 1)
+        return self.max_connections - self.max_connections // (_RESERVE + 1), self.max_connections
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +111,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     host: Annotated[str, described("The address to listen on. `[::]` or `0.0.0.0` for all of them.")] = "127.0.0.1"
     port: Annotated[Port, described("The port to listen on. 0 lets the system choose one.")] = 50051
+    workers: Annotated[
+        Workers,
+        described(
+            "Processes that share the port, to use more than one core. What limits calls, requests and connections "
+            "counts in each of them."
+        ),
+    ] = 1
+    worker_timeout: Annotated[
+        WorkerSeconds,
+        described("Seconds of silence after which one of several workers is taken for stuck and replaced."),
+    ] = 30.0
     tls_cert_file: Annotated[
         Path | None,
         described("The certificate chain of the listener, PEM. A file that changes is read again for new connections."),
@@ -186,6 +229,81 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str, described("What the names of all keys there begin with. Different accounts need different ones.")
     ] = "allocation-gateway"
     cache_timeout: Annotated[PositiveSeconds, described("Seconds that a call may wait for that server.")] = 0.1
+    store_url: Annotated[
+        Secret,
+        described(
+            "A Valkey or Redis server that keeps the claims of writes for all processes, as "
+            "`rediss://user:password@host:6379/0`; `redis://` is without TLS. Without one each process keeps its own."
+        ),
+    ] = Secret("")
+    store_namespace: Annotated[
+        str, described("What the names of all keys there begin with. Different accounts need different ones.")
+    ] = "allocation-gateway-claims"
+    store_timeout: Annotated[PositiveSeconds, described("Seconds that one step of that server may take.")] = 0.5
+    store_connections: Annotated[
+        Count, described("Connections to that server at once. Further steps wait for one, within their time.")
+    ] = 32
+    store_checks: Annotated[
+        Literal["require", "warn", "off"],
+        described(
+            "Whether that server must never evict keys and must keep them over a restart: `require` refuses one that "
+            "does not, `warn` logs it, `off` does not ask."
+        ),
+    ] = "require"
+    store_unavailable: Annotated[
+        Literal["refuse", "proceed"],
+        described(
+            "What becomes of a write while that server cannot be reached: `refuse` sends nothing, `proceed` keeps its "
+            "claim in the process alone, so that only upstream's own rule keeps other processes from doing it again."
+        ),
+    ] = "refuse"
+    replicas: Annotated[
+        Count, described("How many processes serve the same account, at most. More than one need `STORE_URL`.")
+    ] = 1
+    allow_unshared_claims: Annotated[
+        bool,
+        described(
+            "Accept several processes without `STORE_URL`: a call that is repeated at another one is then protected by "
+            "upstream's own rule alone."
+        ),
+    ] = False
+    request_id_required: Annotated[
+        bool, described("Refuse allocations and de-allocations without a `request_id` of the caller's own.")
+    ] = False
+    claim_lease: Annotated[
+        PositiveSeconds,
+        described(
+            "Seconds for which a process holds a claim at a time. So long after a crash another one may take over; no "
+            "process sends anything under a claim that it has not renewed for so long."
+        ),
+    ] = 10.0
+    lock_wait: Annotated[
+        Seconds,
+        described(
+            "Seconds for which a write waits for another one of the same shipment or consignment, before it is "
+            "refused with ABORTED, WRITE_IN_PROGRESS."
+        ),
+    ] = 2.0
+    claim_retention: Annotated[
+        PositiveSeconds, described("Seconds for which a write's answer is remembered on that server.")
+    ] = 86400.0
+    claims_in_memory: Annotated[
+        Count,
+        described(
+            "How many claims a process without such a server keeps. The oldest answer makes room; when all are in "
+            "doubt, writes are refused."
+        ),
+    ] = 50_000
+    claim_retention_in_memory: Annotated[
+        PositiveSeconds, described("Seconds for which a write's answer is remembered without such a server.")
+    ] = 3600.0
+    http_engine: Annotated[
+        Literal["auto", "direct", "httpx"],
+        described(
+            "What makes the HTTP requests: `direct` is faster, `httpx` can go through proxies. `auto` takes `httpx` "
+            "for an API to which `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` prescribe a proxy."
+        ),
+    ] = "auto"
     ship_base_url: Annotated[str, described("Where the Ship API is.")] = "https://api.sorted.com/pro"
     ship_api_key: Annotated[Secret, described("The key of the Ship API.")] = Secret("")
     ship_api_key_file: Annotated[
@@ -223,6 +341,69 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Literal["array", "object"],
         described("Whether `capabilities` is sent as a JSON array or as one object."),
     ] = "array"
+    ship_max_in_flight: Annotated[
+        Limit,
+        described(
+            "Writes to the Ship API under way at once, and as many reads; both together an eighth more. "
+            "0: as many as `SHIP_MAX_CONNECTIONS` allows."
+        ),
+    ] = 0
+    ship_max_queue: Annotated[
+        Limit, described("Writes, and also reads, that may wait for their turn with the Ship API.")
+    ] = 256
+    ship_queue_time: Annotated[
+        Seconds, described("Seconds that one of them may wait. What would wait longer is refused at once.")
+    ] = 0.5
+    ship_rate_limit: Annotated[
+        PerSecond, described("Requests to the Ship API in a second. 0: as many as there are.")
+    ] = 0.0
+    ship_rate_burst: Annotated[
+        Count, described("Requests that may be sent at once within `SHIP_RATE_LIMIT`, after a pause.")
+    ] = 10
+    ship_breaker_window: Annotated[
+        PositiveSeconds, described("Seconds in which failures of the Ship API are counted, to leave it alone.")
+    ] = 10.0
+    ship_breaker_min_calls: Annotated[
+        Count, described("Requests that there must have been in that time before the breaker can open.")
+    ] = 20
+    ship_breaker_failure_ratio: Annotated[
+        Ratio, described("The part of them that must have failed for the breaker to open.")
+    ] = 0.5
+    ship_breaker_open_time: Annotated[
+        PositiveSeconds,
+        described(
+            "Seconds that the breaker stays open, and a little more at random. Each time that upstream still fails "
+            "doubles it, up to eight times."
+        ),
+    ] = 5.0
+    ship_breaker_probes: Annotated[
+        Count,
+        described("Requests at once that try the Ship API after that. As many answers close the breaker."),
+    ] = 3
+    ship_retry_budget_ratio: Annotated[
+        Ratio, described("Writes that may be sent once more, as a part of the writes that were asked for.")
+    ] = 0.1
+    ship_retry_budget_burst: Annotated[
+        Limit, described("Writes that may be sent once more besides, in a row. 0: none is ever.")
+    ] = 10
+    ship_max_attempts: Annotated[
+        Count,
+        described(
+            "How often a request to the Ship API is sent at most that certainly had no effect, such as one that was "
+            "throttled, within its deadline."
+        ),
+    ] = 3
+    ship_settle_time: Annotated[
+        PositiveSeconds,
+        described(
+            "Seconds after which a write that was sent to the Ship API and not answered can take effect no more. "
+            "Nothing is sent again before. At least `SHIP_TIMEOUT`."
+        ),
+    ] = 30.0
+    ship_settle_times: Annotated[
+        dict[str, PositiveSeconds],
+        described("The same for single operations, as `Operation=seconds`. In the environment: separated by commas."),
+    ] = {}
     consignments_base_url: Annotated[str, described("Where the Consignments API is.")] = "https://api.electioapp.com"
     consignments_api_key: Annotated[Secret, described("The key of the Consignments API.")] = Secret("")
     consignments_api_key_file: Annotated[
@@ -257,6 +438,69 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     consignments_max_references: Annotated[
         Count, described("How many consignments a bulk call may name. Upstream documents no limit of its own.")
     ] = 100
+    consignments_max_in_flight: Annotated[
+        Limit,
+        described(
+            "Writes to the Consignments API under way at once, and as many reads; both together an eighth more. "
+            "0: as many as `CONSIGNMENTS_MAX_CONNECTIONS` allows."
+        ),
+    ] = 0
+    consignments_max_queue: Annotated[
+        Limit, described("Writes, and also reads, that may wait for their turn with the Consignments API.")
+    ] = 256
+    consignments_queue_time: Annotated[
+        Seconds, described("Seconds that one of them may wait. What would wait longer is refused at once.")
+    ] = 0.5
+    consignments_rate_limit: Annotated[
+        PerSecond, described("Requests to the Consignments API in a second. 0: as many as there are.")
+    ] = 0.0
+    consignments_rate_burst: Annotated[
+        Count, described("Requests that may be sent at once within `CONSIGNMENTS_RATE_LIMIT`, after a pause.")
+    ] = 10
+    consignments_breaker_window: Annotated[
+        PositiveSeconds, described("Seconds in which failures of the Consignments API are counted, to leave it alone.")
+    ] = 10.0
+    consignments_breaker_min_calls: Annotated[
+        Count, described("Requests that there must have been in that time before the breaker can open.")
+    ] = 20
+    consignments_breaker_failure_ratio: Annotated[
+        Ratio, described("The part of them that must have failed for the breaker to open.")
+    ] = 0.5
+    consignments_breaker_open_time: Annotated[
+        PositiveSeconds,
+        described(
+            "Seconds that the breaker stays open, and a little more at random. Each time that upstream still fails "
+            "doubles it, up to eight times."
+        ),
+    ] = 5.0
+    consignments_breaker_probes: Annotated[
+        Count,
+        described("Requests at once that try the Consignments API after that. As many answers close the breaker."),
+    ] = 3
+    consignments_retry_budget_ratio: Annotated[
+        Ratio, described("Writes that may be sent once more, as a part of the writes that were asked for.")
+    ] = 0.1
+    consignments_retry_budget_burst: Annotated[
+        Limit, described("Writes that may be sent once more besides, in a row. 0: none is ever.")
+    ] = 10
+    consignments_max_attempts: Annotated[
+        Count,
+        described(
+            "How often a request to the Consignments API is sent at most that certainly had no effect, such as one "
+            "that was throttled, within its deadline."
+        ),
+    ] = 3
+    consignments_settle_time: Annotated[
+        PositiveSeconds,
+        described(
+            "Seconds after which a write that was sent to the Consignments API and not answered can take effect no "
+            "more. Nothing is sent again before. At least `CONSIGNMENTS_TIMEOUT`."
+        ),
+    ] = 30.0
+    consignments_settle_times: Annotated[
+        dict[str, PositiveSeconds],
+        described("The same for single operations, as `Operation=seconds`. In the environment: separated by commas."),
+    ] = {}
     sandbox_port: Annotated[Port, described("The port of the sandbox that `serve --sandbox` starts.")] = 8080
 
     def api(self, name: str) -> ApiSettings:
@@ -338,7 +582,7 @@ def _split(name: str, text: str) -> object:
     if isinstance(default, dict):
         pairs = [part.partition("=") for part in parts]
         if not all(separator for _, separator, _ in pairs):
-            raise ConfigurationError(f"{variable(name)}: expected Operation=variant, separated by commas")
+            raise ConfigurationError(f"{variable(name)}: expected Operation=value, separated by commas")
         return {key.strip(): value.strip() for key, _, value in pairs}
     if isinstance(default, bool):
         return text.strip().lower() or None
@@ -351,13 +595,14 @@ def _convert(name: str, value: object, where: str) -> Any:
     if value is None:
         return getattr(Settings(), name)
     try:
-        return msgspec.convert(value, TYPES[name], strict=False, dec_hook=_from_text)
+        return msgspec.convert(value, TYPES[name], strict=False, dec_hook=from_text)
     except msgspec.ValidationError as error:
         # The value itself may be a secret that went into the wrong variable: only the rule is told.
         raise ConfigurationError(f"{where}: {_rule(error)}") from None
 
 
-def _from_text(kind: type, value: object) -> object:
+def from_text(kind: type, value: object) -> object:
+    """Returns what a text stands for where the kind is none that msgspec knows: a path or a secret."""
     if not isinstance(value, str):
         raise TypeError("expected `str`")
     return kind(value)
@@ -371,7 +616,9 @@ def _rule(error: msgspec.ValidationError) -> str:
 def _check(settings: Settings) -> None:
     _check_tls(settings)
     _check_apis(settings)
-    _check_cache(settings.cache_url.reveal())
+    for name in ("cache_url", "store_url"):
+        _check_server(variable(name), getattr(settings, name).reveal())
+    _check_processes(settings)
 
 
 def _check_tls(settings: Settings) -> None:
@@ -388,7 +635,16 @@ def _check_tls(settings: Settings) -> None:
         )
 
 
-def _check_cache(url: str) -> None:
+def _check_processes(settings: Settings) -> None:
+    several = next((name for name in ("workers", "replicas") if getattr(settings, name) > 1), None)
+    if several and not settings.store_url and not settings.allow_unshared_claims:
+        raise ConfigurationError(
+            f"{variable('store_url')}: is required with {variable(several)} above 1, unless "
+            f"{variable('allow_unshared_claims')}=true accepts that processes do not know of each other's writes"
+        )
+
+
+def _check_server(where: str, url: str) -> None:
     try:
         parts = urlsplit(url)
         usable = not url or (parts.scheme in {"redis", "rediss"} and parts.hostname and parts.port != 0)
@@ -396,7 +652,7 @@ def _check_cache(url: str) -> None:
         usable = False
     if not usable:
         # The text can hold a password: it is not told.
-        raise ConfigurationError(f"{variable('cache_url')}: must be a redis:// or rediss:// URL")
+        raise ConfigurationError(f"{where}: must be a redis:// or rediss:// URL")
 
 
 def _check_apis(settings: Settings) -> None:
@@ -419,6 +675,19 @@ def _check_api(settings: Settings, name: str) -> bool:
         raise ConfigurationError(f"{where}: holds characters that cannot be sent in a header")
     if not api.api_version.isascii() or not api.api_version.isprintable():
         raise ConfigurationError(f"{variable(f'{name}_api_version')}: holds characters that cannot be sent in a header")
+    for field, seconds in (
+        ("settle_time", api.settle_time),
+        *(("settle_times", each) for each in api.settle_times.values()),
+    ):
+        if seconds < api.timeout:
+            raise ConfigurationError(
+                f"{variable(f'{name}_{field}')}: must be at least {variable(f'{name}_timeout')}, {api.timeout:g}"
+            )
+    if api.places[1] > api.max_connections:
+        raise ConfigurationError(
+            f"{variable(f'{name}_max_in_flight')}: needs {variable(f'{name}_max_connections')} "
+            f"to be {api.places[1]} or more"
+        )
     check_base_url(variable(f"{name}_base_url"), api.base_url, allow_plaintext=settings.allow_plaintext)
     return bool(key)
 

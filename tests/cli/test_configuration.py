@@ -65,13 +65,32 @@ WRONG: Final = [
     ({"REFLECTION": "perhaps"}, "REFLECTION", "expected `bool`"),
     ({"LOG_LEVEL": "loud"}, "LOG_LEVEL", "invalid value"),
     ({"SHIP_CAPABILITIES_SHAPE": "list"}, "SHIP_CAPABILITIES_SHAPE", "invalid value"),
-    ({"SHIP_ROUTES": "CreateShipmentQuotes"}, "SHIP_ROUTES", "Operation=variant"),
+    ({"SHIP_ROUTES": "CreateShipmentQuotes"}, "SHIP_ROUTES", "Operation=value"),
     ({"SHIP_ROUTES": "NoSuchOperation=get"}, "SHIP_ROUTES", "'NoSuchOperation'"),
     ({"SHIP_ROUTES": "CreateShipmentQuotes=fax"}, "SHIP_ROUTES", "'fax', only post, get"),
     ({"SHIP_DISABLED_OPERATIONS": "NoSuchOperation"}, "SHIP_DISABLED_OPERATIONS", "'NoSuchOperation'"),
+    ({"SHIP_MAX_CONNECTIONS": "8", "SHIP_MAX_IN_FLIGHT": "8"}, "SHIP_MAX_IN_FLIGHT", "CONNECTIONS to be 9 or more"),
+    ({"SHIP_BREAKER_FAILURE_RATIO": "1.5"}, "SHIP_BREAKER_FAILURE_RATIO", "expected `float` <= 1"),
+    ({"CONSIGNMENTS_RATE_LIMIT": "-1"}, "CONSIGNMENTS_RATE_LIMIT", "expected `float` >= 0"),
     ({"CACHE_URL": "http://127.0.0.1"}, "CACHE_URL", "must be a redis:// or rediss:// URL"),
     ({"CACHE_URL": "redis://"}, "CACHE_URL", "must be a redis:// or rediss:// URL"),
     ({"CACHE_URL": "redis://host:port"}, "CACHE_URL", "must be a redis:// or rediss:// URL"),
+    ({"STORE_URL": "http://127.0.0.1"}, "STORE_URL", "must be a redis:// or rediss:// URL"),
+    ({"STORE_TIMEOUT": "0"}, "STORE_TIMEOUT", "expected `float` > 0"),
+    (
+        {"REPLICAS": "2"},
+        "STORE_URL",
+        f"is required with {PREFIX}REPLICAS above 1, unless {PREFIX}ALLOW_UNSHARED_CLAIMS",
+    ),
+    ({"WORKERS": "2"}, "STORE_URL", f"is required with {PREFIX}WORKERS above 1, unless {PREFIX}ALLOW_UNSHARED_CLAIMS"),
+    ({"SHIP_TIMEOUT": "9", "SHIP_SETTLE_TIME": "8.9"}, "SHIP_SETTLE_TIME", f"at least {PREFIX}SHIP_TIMEOUT, 9"),
+    (
+        {"CONSIGNMENTS_TIMEOUT": "9", "CONSIGNMENTS_SETTLE_TIMES": "DeallocateConsignment=8"},
+        "CONSIGNMENTS_SETTLE_TIMES",
+        f"at least {PREFIX}CONSIGNMENTS_TIMEOUT, 9",
+    ),
+    ({"SHIP_SETTLE_TIMES": "NoSuchOperation=60"}, "SHIP_SETTLE_TIMES", "'NoSuchOperation'"),
+    ({"SHIP_SETTLE_TIMES": "AllocateConsignment=60"}, "SHIP_SETTLE_TIMES", "'AllocateConsignment'"),
     ({"CACHE_TIMEOUT": "0"}, "CACHE_TIMEOUT", "expected `float` > 0"),
     ({"SERVICE_GROUP_POLICY": "lax"}, "SERVICE_GROUP_POLICY", "invalid value"),
     ({"CONFIG_FILE": "/no/such/file"}, "CONFIG_FILE", "cannot be read"),
@@ -131,6 +150,26 @@ def ended(settings: dict[str, str]) -> str:
 
 def test_process_ends_before_its_port_opens() -> None:
     assert ended({"COLOUR": "red"}) == f"allocation-gateway: {PREFIX}COLOUR: {UNKNOWN}\n"
+
+
+@pytest.mark.parametrize("name", ["REPLICAS", "WORKERS"])
+def test_several_processes_need_a_store_for_their_claims_or_a_word_that_they_do_without(name: str) -> None:
+    """`serve` refuses it too; a single process needs neither."""
+    assert ended({name: "2"}).startswith(f"allocation-gateway: {PREFIX}STORE_URL: is required")
+    assert load(**{name: "2"}, ALLOW_UNSHARED_CLAIMS="true").allow_unshared_claims
+    assert load(**{name: "2"}, STORE_URL="redis://127.0.0.1:6379/0").store_url
+    assert not load(**{name: "1"}).store_url
+
+
+def test_a_settle_time_of_no_operation_stops_the_process() -> None:
+    assert ended({"SHIP_SETTLE_TIMES": "NoSuchOperation=60"}).startswith(
+        f"allocation-gateway: {PREFIX}SHIP_SETTLE_TIMES: "
+    )
+
+
+def test_a_settle_time_may_be_as_short_as_the_time_out() -> None:
+    loaded = load(SHIP_TIMEOUT="9", SHIP_SETTLE_TIME="9", SHIP_SETTLE_TIMES="DeallocateShipment=9")
+    assert (loaded.ship_settle_time, loaded.ship_settle_times) == (9.0, {"DeallocateShipment": 9.0})
 
 
 ENDPOINT: Final = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
@@ -218,7 +257,7 @@ def test_secret_in_the_file_is_not_echoed(tmp_path: Path, command: Command) -> N
 
 def test_key_is_in_no_log_line_and_no_answer_at_the_most_talkative_level() -> None:
     """Also if upstream quotes it, and if the call fails."""
-    with running_front(LOG_LEVEL="debug") as front:
+    with running_front(LOG_LEVEL="debug", SHIP_MAX_ATTEMPTS="1") as front:
         front.stub.GetShipmentAllocation(READ, timeout=LONG)
         assert front.upstream.next_request().headers["x-api-key"] == KEY
         quoting: dict[str, Any] = {

@@ -11,7 +11,7 @@ import grpc
 import pytest
 from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
 from support.certificates import Authority
-from support.front import LONG, READ, WRITE, running_front
+from support.front import LONG, READ, another_write, running_front
 from support.upstream import running_upstream, shipped
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ async def give_up_on_calls(address: str) -> None:
                 stay = chance.uniform(0.001, LONGEST_STAY)
                 bound = stay if number % 2 else LONG
                 call: Any = (
-                    stub.AllocateShipment(WRITE, timeout=bound)
+                    stub.AllocateShipment(another_write(), timeout=bound)
                     if number % 4 == 0
                     else stub.GetShipmentAllocation(READ, timeout=bound)
                 )
@@ -74,7 +74,7 @@ def test_no_place_and_no_connection_is_lost_under_cancellation(encrypted: bool, 
     authority = Authority(tmp_path)
     with running_upstream(authority.server_context() if encrypted else None) as upstream:
         upstream.default = slowly
-        settings = {"SHIP_MAX_CONNECTIONS": str(PLACES), "DEADLINE_MARGIN": "0"}
+        settings = {"SHIP_MAX_CONNECTIONS": str(PLACES), "DEADLINE_MARGIN": "0", "SHIP_QUEUE_TIME": str(LONG)}
         with running_front(upstream, settings=settings, extra={"SSL_CERT_FILE": str(authority.file)}) as front:
             for _ in range(2):
                 asyncio.run(give_up_on_calls(front.gateway.address))
@@ -84,7 +84,7 @@ def test_no_place_and_no_connection_is_lost_under_cancellation(encrypted: bool, 
 
 
 def test_all_places_can_be_used_at_once_and_no_more() -> None:
-    with running_front(SHIP_MAX_CONNECTIONS=str(PLACES)) as front:
+    with running_front(SHIP_MAX_CONNECTIONS=str(PLACES), SHIP_QUEUE_TIME=str(LONG)) as front:
         holds = [front.upstream.hold(body={"reference": READ.shipment_reference, "state": "x"}) for _ in range(PLACES)]
         calls = [front.stub.GetShipmentAllocation.future(READ, timeout=LONG) for _ in range(PLACES + 2)]
         for _ in range(PLACES):

@@ -12,12 +12,15 @@ import grpc
 import pytest
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 from allocation_gateway import settings as configuration
+from allocation_gateway.claims.memory import MemoryClaims
 from allocation_gateway.groups.directory import Options, ServiceGroups
 from allocation_gateway.groups.listing import Listings
 from allocation_gateway.operations import table
 from allocation_gateway.operations.model import Api, Operation
+from allocation_gateway.policy.account import Account
 from allocation_gateway.policy.admission import Admission
-from allocation_gateway.policy.patience import Writes
+from allocation_gateway.policy.quotes import Quotes
+from allocation_gateway.policy.writes import Writes
 from allocation_gateway.rpc.answering import Gateway
 from allocation_gateway.rpc.handler import Handler
 from allocation_gateway.rpc.local import LOCAL_RPCS, LocalRpc
@@ -224,7 +227,9 @@ def test_text_of_a_defect_reaches_the_log_and_never_a_caller(capsys: pytest.Capt
         settings = configuration.load({configuration.variable(name): value for name, value in given.items()})
         upstream = Upstream(settings, Api.SHIP, settings.key("ship"))
         groups = ServiceGroups(Options(), listings=Listings({}, Telemetry()), telemetry=Telemetry())
-        gateway = Gateway(settings, Telemetry(), groups, Admission(1), Writes(), {Api.SHIP: upstream})
+        account = Account(settings, upstream, MemoryClaims(size=1, retention=1.0), None, Telemetry())
+        writes = Writes(settings, {}, Telemetry())
+        gateway = Gateway(settings, Telemetry(), groups, Admission(1), writes, Quotes(), {Api.SHIP: account})
         handler = Handler(gateway, broken, next(iter(broken.routes.values())), enabled=True)
         server = grpc.aio.server()
         methods: dict[str, Any] = {row.name: grpc.unary_unary_rpc_method_handler(handler.handle)}

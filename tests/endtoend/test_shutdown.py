@@ -16,7 +16,7 @@ import pytest
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from support.front import LONG, READ, SERVICE, SHIPMENT, WRITE, running_front
+from support.front import LONG, READ, SERVICE, SHIPMENT, WRITE, another_write, running_front
 from support.status import failure
 from support.upstream import running_upstream, shipped
 
@@ -70,8 +70,9 @@ def test_calls_in_flight_and_running_writes_finish() -> None:
         front.upstream.next_request()
         write = front.stub.AllocateShipment.future(WRITE, timeout=LONG)
         front.upstream.next_request()
-        left_alone = front.upstream.hold(body=ALLOCATED)
-        cancelled = front.stub.AllocateShipment.future(WRITE, timeout=LONG)
+        another = another_write()
+        left_alone = front.upstream.hold(body={**ALLOCATED, "shipment_reference": another.shipment_reference})
+        cancelled = front.stub.AllocateShipment.future(another, timeout=LONG)
         front.upstream.next_request()
         cancelled.cancel()
         front.gateway.wait_for("write_detached")

@@ -15,6 +15,7 @@ import pytest
 from allocation.v1 import consignment_allocation_service_pb2 as pb
 from allocation.v1 import shipment_allocation_service_pb2 as ship_pb
 from allocation.v1.consignment_allocation_service_pb2_grpc import ConsignmentAllocationServiceStub
+from allocation.v1.error_reason_pb2 import WriteProgress
 from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
 from conftest import CONSIGNMENTS_KEY, KEY
 from google.rpc import error_details_pb2
@@ -32,14 +33,16 @@ from mapping.consignments import (
     lines,
     refused,
 )
+from support.doubt import in_doubt
 from support.gateway import COMMAND, environment, running_gateway
 from support.status import failure
-from support.upstream import running_upstream
+from support.upstream import Hold, Reply, running_upstream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from support.status import Failure
     from support.upstream import Upstream
 
 INVALID_ARGUMENT = StatusCode.INVALID_ARGUMENT
@@ -95,8 +98,10 @@ DOCUMENTED: Final = [
 ]
 
 
-@pytest.mark.parametrize(("status", "body", "code", "reason"), DOCUMENTED)
-@pytest.mark.parametrize("rpc", [READ, WRITE, BULK])
+@pytest.mark.parametrize(
+    ("rpc", "status", "body", "code", "reason"),
+    [(rpc, *row) for rpc in (READ, WRITE, BULK) for row in DOCUMENTED if rpc == READ or row[0] < 500],
+)
 def test_an_api_error_becomes_its_status(
     consignments_stub: ConsignmentAllocationServiceStub,
     upstream: Upstream,
@@ -115,7 +120,7 @@ def test_an_api_error_becomes_its_status(
     if rpc == READ and status == 404 and reason == "RESOURCE_NOT_FOUND":
         reason = "CONSIGNMENT_NOT_FOUND"
     assert (found.code, found.reason) == (code, reason)
-    effect = {"effect": "unknown" if status >= 500 else "none"} if rpc in WRITES else {}
+    effect = {"effect": "none"} if rpc in WRITES else {}
     assert found.metadata == {
         "upstream_status": str(status),
         "upstream_code": body["Code"],
@@ -131,7 +136,7 @@ UNDOCUMENTED: Final[list[tuple[int, Any, dict[str, str], StatusCode, str]]] = [
     (401, {"statusCode": 401, "message": MISSING_KEY}, {}, INTERNAL, "UPSTREAM_CREDENTIALS_REJECTED"),
     (403, {"statusCode": 403, "message": "Out of call volume quota."}, {}, INTERNAL, "UPSTREAM_CREDENTIALS_REJECTED"),
     (404, {"statusCode": 404, "message": "Resource not found"}, {}, NOT_FOUND, "RESOURCE_NOT_FOUND"),
-    (429, APIM, {"retry-after": "9"}, EXHAUSTED, "UPSTREAM_THROTTLED"),
+    (429, APIM, {}, EXHAUSTED, "UPSTREAM_THROTTLED"),
     (500, {"statusCode": 500, "message": "Internal server error"}, {}, INTERNAL, "UPSTREAM_FAILED"),
     (400, {}, {}, INVALID_ARGUMENT, "INVALID_REQUEST"),
     (404, {}, {}, NOT_FOUND, "RESOURCE_NOT_FOUND"),
@@ -173,8 +178,20 @@ UNDOCUMENTED: Final[list[tuple[int, Any, dict[str, str], StatusCode, str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("status", "body", "headers", "code", "reason"), UNDOCUMENTED)
-@pytest.mark.parametrize("rpc", [READ, WRITE, BULK])
+def is_refusal(status: int, body: Any, reason: str) -> bool:
+    """Tells whether an answer is upstream's own, and says that nothing was done."""
+    return isinstance(body, dict) and 400 <= status < 500 and reason != "UPSTREAM_CONTRACT_BROKEN"
+
+
+@pytest.mark.parametrize(
+    ("rpc", "status", "body", "headers", "code", "reason"),
+    [
+        (rpc, *row)
+        for rpc in (READ, WRITE, BULK)
+        for row in UNDOCUMENTED
+        if rpc == READ or is_refusal(row[0], row[1], row[4])
+    ],
+)
 def test_whatever_else_upstream_does_has_a_status_too(
     consignments_stub: ConsignmentAllocationServiceStub,
     upstream: Upstream,
@@ -185,16 +202,54 @@ def test_whatever_else_upstream_does_has_a_status_too(
     code: StatusCode,
     reason: str,
 ) -> None:
-    """A write admits that it may have worked, unless a refusal is upstream's own JSON."""
+    """A read is over with it, and so is a write that upstream refused in its own JSON."""
     upstream.answer(status, body, headers=headers, close=True)
     upstream.answer(503)
 
     found = refused(consignments_stub, REQUESTS[rpc])
 
     assert (found.code, found.reason) == (code, reason)
-    refusal = isinstance(body, dict) and status < 500 and reason != "UPSTREAM_CONTRACT_BROKEN"
-    effect = {"effect": "none" if refusal else "unknown"} if rpc in WRITES else {}
+    effect = {"effect": "none"} if rpc in WRITES else {}
     assert found.metadata == {"upstream_status": str(status), **effect}
+
+
+DOUBTFUL: Final = [
+    (rpc, status, body, headers, reason)
+    for rpc in (WRITE, BULK)
+    for status, body, headers, _, reason in [*((*row[:2], {}, *row[2:]) for row in DOCUMENTED), *UNDOCUMENTED]
+    if status >= 500 or not is_refusal(status, body, reason)
+]
+
+
+@pytest.fixture(scope="module")
+def doubts(scripted_channel: grpc.Channel, shared_upstream: Upstream) -> dict[int, Failure]:
+    """How writes end that get a doubtful answer, by its place in the table. They are made at once."""
+    cases = {
+        place: (REQUESTS[rpc], Reply(status, body, headers, close=True))
+        for place, (rpc, status, body, headers, _) in enumerate(DOUBTFUL)
+    }
+    return in_doubt(ConsignmentAllocationServiceStub(scripted_channel), shared_upstream, cases)
+
+
+@pytest.mark.parametrize(
+    ("place", "rpc", "status", "reason"), [(place, row[0], row[1], row[4]) for place, row in enumerate(DOUBTFUL)]
+)
+def test_a_write_without_upstreams_own_refusal_is_of_unknown_outcome(
+    doubts: dict[int, Failure], place: int, rpc: str, status: int, reason: str
+) -> None:
+    """If nothing can be read meanwhile. The caller is told why; of a bulk call also that nothing is known of any."""
+    found = doubts[place]
+    assert (found.code, found.reason) == (StatusCode.UNKNOWN, "OUTCOME_UNKNOWN")
+    known = {"upstream_status": str(status), "cause": reason, "effect": "unknown"}
+    assert found.metadata.items() >= known.items()
+    assert found.metadata.keys() - known.keys() <= {"upstream_code", "upstream_correlation_id"}
+    assert found.detail(error_details_pb2.RetryInfo) is not None
+    progress = found.detail(WriteProgress)
+    if rpc == BULK:
+        assert progress is not None
+        assert len(progress.unknown) == len(REQUESTS[BULK].consignments)  # type: ignore[attr-defined]
+    else:
+        assert progress is None
 
 
 @pytest.mark.parametrize("rpc", REQUESTS)
@@ -208,62 +263,88 @@ def test_every_rpc_tells_upstreams_refusals(
     assert (found.code, found.reason) == (INTERNAL, "UPSTREAM_CREDENTIALS_REJECTED")
     assert found.metadata == {"upstream_status": "401", **effect}
 
-    upstream.answer(429, APIM, headers={"retry-after": "9"})
+    upstream.answer(429, APIM)
     found = refused(consignments_stub, REQUESTS[rpc])
     assert (found.code, found.reason) == (EXHAUSTED, "UPSTREAM_THROTTLED")
     assert found.metadata == {"upstream_status": "429", **effect}
-    retry = found.detail(error_details_pb2.RetryInfo)
-    assert retry is not None
-    assert retry.retry_delay.seconds == 9
+    assert found.detail(error_details_pb2.RetryInfo) is not None
     assert len(lines(upstream)) == 2
 
 
-@pytest.mark.parametrize("rpc", REQUESTS)
-def test_a_connection_that_is_lost_leaves_the_outcome_of_a_write_unknown(
+def test_retry_info_is_what_upstream_asks_for(upstream: Upstream) -> None:
+    """Of a read and of a write. Whoever comes earlier is not passed on."""
+    for rpc in (READ, WRITE):
+        with stubs(**consignments_settings(upstream), CONSIGNMENTS_MAX_ATTEMPTS="1") as (_, consignments):
+            upstream.answer(429, APIM, headers={"retry-after": "9"})
+            retry = refused(consignments, REQUESTS[rpc]).detail(error_details_pb2.RetryInfo)
+            assert retry is not None
+            assert retry.retry_delay.seconds == 9
+            assert len(lines(upstream)) == 1
+            found = refused(consignments, REQUESTS[rpc])
+            assert (found.code, found.reason) == (EXHAUSTED, "UPSTREAM_THROTTLED")
+            assert not lines(upstream)
+
+
+READS: Final = sorted(set(REQUESTS) - set(WRITES))
+
+
+@pytest.mark.parametrize("rpc", READS)
+def test_a_connection_that_is_lost_leaves_a_read_unavailable(
     consignments_stub: ConsignmentAllocationServiceStub, upstream: Upstream, rpc: str
 ) -> None:
-    """And that of a read unavailable. Nothing is sent again."""
+    """Nothing is sent again where one attempt is all that there may be."""
     upstream.answer(raw=b"", close=True)
 
     found = refused(consignments_stub, REQUESTS[rpc])
 
-    if rpc in WRITES:
-        assert (found.code, found.reason) == (StatusCode.UNKNOWN, "OUTCOME_UNKNOWN")
-        assert found.metadata == {"effect": "unknown"}
-    else:
-        assert (found.code, found.reason, found.metadata) == (UNAVAILABLE, "UPSTREAM_UNAVAILABLE", {})
+    assert (found.code, found.reason, found.metadata) == (UNAVAILABLE, "UPSTREAM_UNAVAILABLE", {})
     assert len(lines(upstream)) == 1
 
 
-@pytest.mark.parametrize("rpc", REQUESTS)
-def test_a_body_that_ends_early_is_a_broken_contract_and_says_so(
-    consignments_stub: ConsignmentAllocationServiceStub, upstream: Upstream, rpc: str
+def test_a_connection_that_is_lost_leaves_the_outcome_of_a_write_unknown(
+    consignments_stub: ConsignmentAllocationServiceStub, upstream: Upstream
 ) -> None:
-    """Also of an answer that may have no body at all: a part of one is something else."""
-    upstream.answer(202, b'[{"StatusCode": 200', headers={"content-length": "4000"}, close=True)
+    """Of every write. Nothing is sent again."""
+    cases = {rpc: (REQUESTS[rpc], Reply(raw=b"", close=True)) for rpc in WRITES}
 
-    found = refused(consignments_stub, REQUESTS[rpc])
-
-    assert (found.code, found.reason) == (INTERNAL, "UPSTREAM_CONTRACT_BROKEN")
-    assert "ended early" in found.message
-    assert found.metadata.get("effect") == ("unknown" if rpc in WRITES else None)
-
-
-@pytest.mark.parametrize("rpc", REQUESTS)
-def test_the_deadline_of_a_write_leaves_its_outcome_unknown(
-    consignments_stub: ConsignmentAllocationServiceStub, upstream: Upstream, rpc: str
-) -> None:
-    """If it was sent; a read is over then."""
-    release = upstream.hold(200, answer(GOLDEN[rpc]))
-
-    found = refused(consignments_stub, REQUESTS[rpc], timeout=0.5)
-
-    release.set()
-    if rpc in WRITES:
+    for found in in_doubt(consignments_stub, upstream, cases).values():
         assert (found.code, found.reason) == (StatusCode.UNKNOWN, "OUTCOME_UNKNOWN")
         assert found.metadata == {"effect": "unknown"}
-    else:
+    assert len(lines(upstream)) == len(WRITES)
+
+
+def test_a_body_that_ends_early_is_a_broken_contract_and_says_so(
+    consignments_stub: ConsignmentAllocationServiceStub, upstream: Upstream
+) -> None:
+    """Also of an answer that may have no body at all: a part of one is something else."""
+    part = Reply(202, b'[{"StatusCode": 200', headers={"content-length": "4000"}, close=True)
+    for rpc in READS:
+        upstream.script.put(part)
+        found = refused(consignments_stub, REQUESTS[rpc])
+        assert (found.code, found.reason) == (INTERNAL, "UPSTREAM_CONTRACT_BROKEN")
+        assert "ended early" in found.message
+
+    for found in in_doubt(consignments_stub, upstream, {rpc: (REQUESTS[rpc], part) for rpc in WRITES}).values():
+        assert (found.reason, found.metadata["cause"]) == ("OUTCOME_UNKNOWN", "UPSTREAM_CONTRACT_BROKEN")
+        assert "ended early" in found.message
+
+
+def test_the_deadline_of_a_write_leaves_its_outcome_unknown(
+    consignments_stub: ConsignmentAllocationServiceStub, upstream: Upstream
+) -> None:
+    """If it was sent; a read is over then."""
+    for rpc in READS:
+        release = upstream.hold(200, answer(GOLDEN[rpc]))
+        found = refused(consignments_stub, REQUESTS[rpc], timeout=0.5)
+        release.set()
         assert (found.code, found.reason) == (StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
+
+    release = Hold()
+    cases = {rpc: (REQUESTS[rpc], Reply(500, wait=release)) for rpc in WRITES}
+    for found in in_doubt(consignments_stub, upstream, cases).values():
+        assert (found.code, found.reason) == (StatusCode.UNKNOWN, "OUTCOME_UNKNOWN")
+        assert found.metadata == {"effect": "unknown"}
+    release.set()
 
 
 @pytest.mark.parametrize(
@@ -471,18 +552,20 @@ def test_operations_can_be_switched_off_one_by_one(upstream: Upstream) -> None:
 
 def test_an_upstream_that_takes_too_long_is_given_up_after_its_own_timeout(upstream: Upstream) -> None:
     """CONSIGNMENTS_TIMEOUT bounds each request, however long the caller waits."""
-    with stubs(**consignments_settings(upstream), CONSIGNMENTS_TIMEOUT="0.3") as (_, consignments):
+    settings = {"CONSIGNMENTS_TIMEOUT": "0.3", "CONSIGNMENTS_MAX_ATTEMPTS": "1", "DEADLINE_MARGIN": "0.5"}
+    with stubs(**consignments_settings(upstream), **settings) as (_, consignments):
         release = upstream.hold(200)
-        found = refused(consignments, REQUESTS["AllocateConsignment"])
+        found = refused(consignments, REQUESTS[READ])
+        release.set()
+        assert (found.code, found.reason) == (UNAVAILABLE, "UPSTREAM_UNAVAILABLE")
+        assert "within 0.3 seconds" in found.message
+
+        write = REQUESTS["AllocateConsignment"]
+        release = Hold()
+        found = in_doubt(consignments, upstream, {"it": (write, Reply(wait=release))})["it"]
         release.set()
         assert (found.code, found.reason) == (StatusCode.UNKNOWN, "OUTCOME_UNKNOWN")
         assert "within 0.3 seconds" in found.message
-
-        upstream.answer(202)
-        release = upstream.hold(200, consignment(QUOTED, "Allocated"))
-        got = call(consignments, REQUESTS["AllocateConsignment"])
-        release.set()
-        assert got.allocation == pb.ConsignmentAllocation(consignment_reference=QUOTED)
 
 
 def test_an_answer_that_is_larger_than_the_setting_allows_is_not_read(upstream: Upstream) -> None:

@@ -10,14 +10,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 from allocation.v1.error_reason_pb2 import ExcludedServices
+from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
 from google.rpc import error_details_pb2
 from grpc import StatusCode
+from support.doubt import in_doubt
+from support.front import running_front
 from support.status import failure
+from support.upstream import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
+    import grpc
+    from support.status import Failure
     from support.upstream import Upstream
 
 INVALID_ARGUMENT = StatusCode.INVALID_ARGUMENT
@@ -108,18 +113,23 @@ def test_a_documented_error_becomes_its_status(
     told: str | None,
 ) -> None:
     """The codes in the JSON decide, children first; the caller is told the one that did."""
-    upstream.answer(status, api_error(parent, *children))
-    found = failure(allocate(stub))
-    assert (found.code, found.reason) == (code, reason)
-    effect = "unknown" if status == 500 else "none"
-    assert found.metadata == {
+    known = {
         "upstream_status": str(status),
         "upstream_code": told or children[0],
         "upstream_correlation_id": CORRELATION,
-        "effect": effect,
     }
+    upstream.answer(status, api_error(parent, *children))
+    found = failure(read(stub))
+    assert (found.code, found.reason, found.metadata) == (code, reason, known)
     retry = found.detail(error_details_pb2.RetryInfo)
     assert (retry is not None) == (code in {UNAVAILABLE, EXHAUSTED})
+
+    if status != 500:
+        upstream.answer(status, api_error(parent, *children))
+        found = failure(allocate(stub))
+        assert (found.code, found.reason, found.metadata) == (code, reason, {**known, "effect": "none"})
+        retry = found.detail(error_details_pb2.RetryInfo)
+        assert (retry is not None) == (code in {UNAVAILABLE, EXHAUSTED})
 
 
 # HTTP status, body, headers; gRPC status, reason.
@@ -166,6 +176,12 @@ UNDOCUMENTED = [
 ]
 
 
+def is_refusal(body: bytes, reason: str) -> bool:
+    """Tells whether an answer is upstream's own, and says that nothing was done."""
+    mine = {"INVALID_REQUEST", "RESOURCE_NOT_FOUND", "UPSTREAM_THROTTLED"}
+    return body.startswith(b"{") and reason in mine
+
+
 @pytest.mark.parametrize(("status", "body", "headers", "code", "reason"), UNDOCUMENTED)
 def test_whatever_else_upstream_does_has_a_status_too(
     stub: ShipmentAllocationServiceStub,
@@ -176,17 +192,59 @@ def test_whatever_else_upstream_does_has_a_status_too(
     code: StatusCode,
     reason: str,
 ) -> None:
-    """Without upstream's own JSON a write admits that it may have worked."""
+    """A read is over with it, and so is a write that upstream refused in its own JSON."""
     upstream.answer(status, body, headers=headers, close=True)
     found = failure(read(stub))
     assert (found.code, found.reason) == (code, reason)
     assert found.metadata == {"upstream_status": str(status)}
 
-    upstream.answer(status, body, headers=headers, close=True)
-    found = failure(allocate(stub))
-    assert (found.code, found.reason) == (code, reason)
-    refused = body.startswith(b"{") and body.endswith(b"}") and code not in {INTERNAL, UNAVAILABLE}
-    assert found.metadata["effect"] == ("none" if refused else "unknown")
+    if is_refusal(body, reason):
+        upstream.answer(status, body, headers=headers, close=True)
+        found = failure(allocate(stub))
+        assert (found.code, found.reason) == (code, reason)
+        assert found.metadata == {"upstream_status": str(status), "effect": "none"}
+
+
+ANOTHER = b'{"shipment_reference": "sp_another", "state": "allocated"}'
+DOUBTFUL = [row[:3] + row[4:] for row in UNDOCUMENTED if not is_refusal(row[1], row[4])]
+DOUBTFUL += [(200, ANOTHER, {}, "UPSTREAM_CONTRACT_BROKEN")]
+
+
+@pytest.fixture(scope="module")
+def doubts(scripted_channel: grpc.Channel, shared_upstream: Upstream) -> dict[int, Failure]:
+    """How writes end that get a doubtful answer, by its place in the table. They are made at once."""
+    request = pb.AllocateShipmentWithServiceGroupRequest(shipment_reference=REFERENCE, service_group="valuableGoods")
+    cases = {
+        place: (request, Reply(status, body, headers, close=True))
+        for place, (status, body, headers, _) in enumerate(DOUBTFUL)
+    }
+    return in_doubt(ShipmentAllocationServiceStub(scripted_channel), shared_upstream, cases)
+
+
+@pytest.mark.parametrize(("place", "status", "reason"), [(place, row[0], row[3]) for place, row in enumerate(DOUBTFUL)])
+def test_a_write_without_upstreams_own_refusal_is_of_unknown_outcome(
+    doubts: dict[int, Failure], place: int, status: int, reason: str
+) -> None:
+    """If its shipment cannot be read meanwhile. The caller is told the reason for which a read would have failed."""
+    found = doubts[place]
+    assert (found.code, found.reason) == (StatusCode.UNKNOWN, "OUTCOME_UNKNOWN")
+    assert found.metadata == {"upstream_status": str(status), "cause": reason, "effect": "unknown"}
+    assert found.detail(error_details_pb2.RetryInfo) is not None
+
+
+def test_a_doubt_keeps_what_upstream_told_of_it(stub: ShipmentAllocationServiceStub, upstream: Upstream) -> None:
+    """Its code, and the id by which its support finds the request."""
+    request = pb.AllocateShipmentRequest(shipment_reference=REFERENCE)
+    reply = Reply(500, api_error("internal_server_error", "internal_server_error"))
+    found = in_doubt(stub, upstream, {"it": (request, reply)})["it"]
+    assert found.reason == "OUTCOME_UNKNOWN"
+    assert found.metadata == {
+        "cause": "UPSTREAM_FAILED",
+        "upstream_status": "500",
+        "upstream_code": "internal_server_error",
+        "upstream_correlation_id": CORRELATION,
+        "effect": "unknown",
+    }
 
 
 def test_a_body_that_ends_early_is_a_broken_contract_and_says_so(
@@ -205,14 +263,6 @@ def test_a_broken_contract_names_what_is_wrong(stub: ShipmentAllocationServiceSt
         "Upstream's answer is not as documented: state: expected a string, got a number; "
         "allocation.carrier: expected an object, got an array."
     )
-
-
-def test_an_answer_about_another_shipment_is_not_taken_for_ours(
-    stub: ShipmentAllocationServiceStub, upstream: Upstream
-) -> None:
-    upstream.answer(200, {"shipment_reference": "sp_other", "state": "allocated"})
-    found = failure(allocate(stub))
-    assert (found.code, found.reason, found.metadata["effect"]) == (INTERNAL, "UPSTREAM_CONTRACT_BROKEN", "unknown")
 
 
 def test_an_unknown_shipment_is_named(stub: ShipmentAllocationServiceStub, upstream: Upstream) -> None:
@@ -271,17 +321,25 @@ def test_a_violation_names_a_field_of_our_request(
     assert [(item.field, item.description) for item in violations.field_violations] == [(field, "No good")]
 
 
-@pytest.mark.parametrize(
-    ("header", "seconds"),
-    [("7", 7.0), ("0", 0.0), ("99999999", 3600.0), ("soon", 1.0), ("Wed, 21 Oct 2015 07:28:00 GMT", 1.0), ("", 1.0)],
-)
-def test_retry_info_is_what_upstream_asks_for(
-    stub: ShipmentAllocationServiceStub, upstream: Upstream, header: str, seconds: float
-) -> None:
-    upstream.answer(429, b"", headers={"retry-after": header})
-    retry = failure(read(stub)).detail(error_details_pb2.RetryInfo)
-    assert retry is not None
-    assert retry.retry_delay.ToTimedelta().total_seconds() == seconds
+@pytest.mark.parametrize("header", ["7", "0", "99999999", "soon", "Wed, 21 Oct 2015 07:28:00 GMT", ""])
+def test_retry_info_is_what_upstream_asks_for(header: str) -> None:
+    """Whoever comes earlier is not passed on."""
+    seconds = {"7": 7.0, "0": 0.0, "99999999": 3600.0}.get(header, 1.0)
+    with running_front(SHIP_MAX_ATTEMPTS="1") as front:
+        front.upstream.answer(429, b"", headers={"retry-after": header})
+        told = failure(read(front.stub))
+        assert told.reason == "UPSTREAM_THROTTLED"
+        retry = told.detail(error_details_pb2.RetryInfo)
+        assert retry is not None
+        assert retry.retry_delay.ToTimedelta().total_seconds() == seconds
+        front.upstream.next_request()
+        if seconds > 1:
+            told = failure(read(front.stub))
+            assert told.reason == "UPSTREAM_THROTTLED"
+            retry = told.detail(error_details_pb2.RetryInfo)
+            assert retry is not None
+            assert retry.retry_delay.ToTimedelta().total_seconds() > min(seconds, 60.0) - 4
+            assert front.upstream.received.empty()
 
 
 EXCLUDED = {

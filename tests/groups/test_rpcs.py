@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import uuid
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -146,9 +147,9 @@ def test_an_unknown_one_is_not_found_with_what_is_spelt_alike(stub: ServiceGroup
     assert (found.resource_type, found.resource_name) == ("allocation.v1.ServiceGroup", "Frist")
 
 
-def allocate(front: Front, group: str) -> None:
-    request = ship_pb.AllocateShipmentWithServiceGroupRequest(shipment_reference=SHIPMENT, service_group=group)
-    front.stub.AllocateShipmentWithServiceGroup(request, timeout=LONG)
+def allocate(front: Front, group: str, shipment: str = SHIPMENT, timeout: float = LONG) -> None:
+    request = ship_pb.AllocateShipmentWithServiceGroupRequest(shipment_reference=shipment, service_group=group)
+    front.stub.AllocateShipmentWithServiceGroup(request, timeout=timeout)
 
 
 def test_an_allocation_that_succeeds_proves_a_group_until_it_is_refreshed(
@@ -167,16 +168,18 @@ BULK: Final = {"message": "1 shipment queued", "queued": [SHIPMENT], "rejected":
 # Answers of upstream that do not say that the group exists.
 NO_PROOF: Final = {
     "a failed allocation": Reply(521, {"code": "allocation_failed", "message": "no"}),
-    "an allocation under way": Reply(202, {"shipment_reference": SHIPMENT, "state": "allocating"}),
+    "an allocation under way": Reply(202, {"shipment_reference": "sp_1", "state": "allocating"}),
     "an answer that is broken": Reply(200, b"<html>"),
 }
 
 
 @pytest.mark.parametrize("reply", NO_PROOF.values(), ids=NO_PROOF.keys())
 def test_anything_else_proves_nothing(front: Front, stub: ServiceGroupServiceStub, reply: Reply) -> None:
-    front.upstream.script.put(reply)
+    shipment = f"sp_{uuid.uuid4()}"  # one that stays in doubt keeps its shipment
+    body = {**reply.body, "shipment_reference": shipment} if isinstance(reply.body, dict) else reply.body
+    front.upstream.answer(reply.status, body)
     with contextlib.suppress(grpc.RpcError):
-        allocate(front, "doubtful")
+        allocate(front, "doubtful", shipment, timeout=1.5)
     assert refused(stub, "doubtful").code is grpc.StatusCode.NOT_FOUND
 
 

@@ -10,7 +10,7 @@ import grpc
 import pytest
 from allocation.v1.consignment_allocation_service_pb2_grpc import ConsignmentAllocationServiceStub
 from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
-from conftest import CONSIGNMENTS_KEY, KEY
+from conftest import CONSIGNMENTS_KEY, KEY, ONE_ATTEMPT
 from support.gateway import running_gateway
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def configured(shared_upstream: Upstream) -> Iterator[Configured]:
             wanted = frozenset(settings.items())
             if wanted not in stubs:
                 base = {"ALLOW_PLAINTEXT": "true", "SHIP_BASE_URL": shared_upstream.url, "SHIP_API_KEY": KEY}
-                gateway = stack.enter_context(running_gateway({**base, **settings}))
+                gateway = stack.enter_context(running_gateway({**base, **ONE_ATTEMPT, "LOCK_WAIT": "0", **settings}))
                 channel = stack.enter_context(grpc.insecure_channel(gateway.address))
                 stubs[wanted] = ShipmentAllocationServiceStub(channel)
             return stubs[wanted]
@@ -52,7 +52,7 @@ def configured_consignments(shared_upstream: Upstream) -> Iterator[ConfiguredCon
                     "CONSIGNMENTS_BASE_URL": f"http://127.0.0.1:{shared_upstream.port}",
                     "CONSIGNMENTS_API_KEY": CONSIGNMENTS_KEY,
                 }
-                gateway = stack.enter_context(running_gateway({**base, **settings}))
+                gateway = stack.enter_context(running_gateway({**base, **ONE_ATTEMPT, "LOCK_WAIT": "0", **settings}))
                 channel = stack.enter_context(grpc.insecure_channel(gateway.address))
                 stubs[wanted] = ConsignmentAllocationServiceStub(channel)
             return stubs[wanted]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,15 +13,16 @@ from allocation.v1 import consignment_allocation_service_pb2 as pb
 from allocation.v1 import core_pb2
 from allocation_gateway.version import __version__
 from google.protobuf import text_format
-from mapping.table import TIMEOUT, same
+from mapping.table import TIMEOUT, changed, same
 from support.status import Failure, failure
+from support.upstream import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from allocation.v1.consignment_allocation_service_pb2_grpc import ConsignmentAllocationServiceStub as Stub
     from google.protobuf.message import Message
-    from support.upstream import Received, Reply, Upstream
+    from support.upstream import Received, Upstream
 
 FIXTURES: Final = Path(__file__).parent.parent / "fixtures" / "consignments"
 
@@ -83,6 +86,7 @@ GOLDEN: Final[Mapping[str, str]] = {
 }
 """The fixture with the answer that every valid request gets, and what becomes of it."""
 
+_OTHERS: Final = itertools.count(1)
 BODIES: Final[Mapping[str, bytes]] = {
     "AllocateConsignments": b'{"ConsignmentReferences":["EC-000-05B-MMA","EC-000-083-45D","EC-000-A04-0DV"]}',
     "AllocateConsignmentsWithServiceGroup": (
@@ -122,6 +126,21 @@ def response(rpc: str, text: str) -> Message:
 def call(stub: Stub, request: Message, timeout: float = TIMEOUT) -> Any:
     """Calls the rpc that a request is for."""
     return getattr(stub, request.DESCRIPTOR.name.removesuffix("Request"))(request, timeout=timeout)
+
+
+def call_for_others(stub: Stub, upstream: Upstream, rpc: str, status: int, body: object) -> Any:
+    """Makes the golden bulk call for consignments that no other names, and returns its response in the golden names.
+
+    What upstream leaves open keeps a consignment for a while: nobody else is to wait for it.
+    """
+    ours, others = "EC-000-", f"EC-{next(_OTHERS):03d}-"
+    request: Any = changed(REQUESTS[rpc])
+    request.consignments[:] = [reference.replace(ours, others) for reference in request.consignments]
+    text = body if isinstance(body, bytes) else json.dumps(body).encode()
+    upstream.answer(status, text.replace(ours.encode(), others.encode()))
+    with answering(upstream, lambda _: Reply(503)):
+        got = call(stub, request)
+    return type(got).FromString(got.SerializeToString().replace(others.encode(), ours.encode()))
 
 
 def refused(stub: Stub, request: Message, timeout: float = TIMEOUT) -> Failure:

@@ -171,4 +171,6 @@ class Row:
         assert received.body == self.body
         assert received.headers == headers(upstream, key, self.line.split(" ", 1)[0], self.body)
         same(got, response(self.request.DESCRIPTOR.name.removesuffix("Request"), self.response))
-        assert upstream.received.empty(), "a call is one request"
+        read = {upstream.received.get().line for _ in range(upstream.received.qsize())}
+        left_open = {f"GET /pro/shipments/{name} HTTP/1.1" for name in getattr(got, "unaccounted", ())}
+        assert read == left_open, "a call is one request, and one for each shipment that its answer leaves open"

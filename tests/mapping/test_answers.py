@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import uuid
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -17,13 +19,17 @@ from mapping.table import (
     SHIPMENT,
     SHIPMENTS,
     SINGLES,
+    WRITES,
     answer,
     call,
+    changed,
     expected,
     refused,
     response,
     same,
 )
+from support.doubt import in_doubt
+from support.upstream import UNREADABLE, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,17 +110,14 @@ def test_a_bulk_answer_that_rejected_everything_is_ok(
     [
         ("allocated", "ALLOCATED"),
         ("Allocated", "ALLOCATED"),
-        ("allocating", "ALLOCATING"),
-        ("unallocated", "UNALLOCATED"),
         ("collection_booking_pending", "COLLECTION_BOOKING_PENDING"),
         ("ready_to_ship", "READY_TO_SHIP"),
-        ("teleporting", "UNSPECIFIED"),
     ],
 )
-def test_a_single_call_that_is_deferred_is_ok_with_the_state_that_upstream_reports(
+def test_a_single_call_that_leaves_the_shipment_allocated_or_beyond_is_ok(
     stub: ShipmentAllocationServiceStub, upstream: Upstream, rpc: str, status: int, state: str, name: str
 ) -> None:
-    """No page shows what 202 looks like on a single call, so any state is told, not taken for an error."""
+    """No page shows what 202 looks like on a single call, so the state decides."""
     upstream.answer(status, {"shipment_reference": SHIPMENT, "state": state, "message": "Accepted."})
 
     check(
@@ -126,6 +129,39 @@ def test_a_single_call_that_is_deferred_is_ok_with_the_state_that_upstream_repor
         }}
         """,
     )
+
+
+DEFERRED: Final = ("allocating", "unallocated", "teleporting")
+
+
+@pytest.mark.parametrize("status", [200, 202])
+@pytest.mark.parametrize("state", DEFERRED)
+def test_a_single_call_that_is_deferred_is_read_until_the_shipment_is_allocated(
+    stub: ShipmentAllocationServiceStub, upstream: Upstream, status: int, state: str
+) -> None:
+    """What is told is what was read then, and it says so."""
+    upstream.answer(status, {"shipment_reference": SHIPMENT, "state": state, "message": "Accepted."})
+    upstream.answer(200, {"reference": SHIPMENT, "state": "allocating"})
+    now = datetime.now(UTC).isoformat()
+    upstream.answer(200, {"reference": SHIPMENT, "state": "allocated", "allocation": {"allocation_date": now}})
+
+    got = call(stub, REQUESTS["AllocateShipment"]).allocation
+
+    assert (got.state, got.reconciled, got.message) == (core_pb2.SHIPMENT_STATE_ALLOCATED, True, "")
+
+
+def test_a_single_call_that_is_deferred_for_too_long_is_of_unknown_outcome(
+    stub: ShipmentAllocationServiceStub, upstream: Upstream
+) -> None:
+    """Of every rpc. Upstream has taken it in hand, so that it may still be carried out."""
+    cases = {
+        (rpc, state): (REQUESTS[rpc], Reply(202, {"shipment_reference": SHIPMENT, "state": state}))
+        for rpc in SINGLES
+        for state in DEFERRED
+    }
+    for found in in_doubt(stub, upstream, cases).values():
+        assert (found.code, found.reason) == (grpc.StatusCode.UNKNOWN, "OUTCOME_UNKNOWN")
+        assert found.metadata == {"effect": "unknown"}
 
 
 # Absent, null and unknown
@@ -342,26 +378,57 @@ REQUIRED: Final = {
 }
 
 
-@pytest.mark.parametrize(("rpc", "key"), [(rpc, key) for rpc, keys in REQUIRED.items() for key in keys])
+NO_TEXTS: Final = {
+    "expected a string, got nothing": None,
+    "is empty": "",
+    "expected a string, got a number": 17,
+    "expected a string, got an array": ["allocated"],
+}
+
+
+def without(rpc: str, key: str, what: str) -> Reply:
+    """Returns an answer that does not tell what it is about."""
+    return Reply(200, {**SMALLEST[rpc], key: NO_TEXTS[what]})
+
+
+@pytest.mark.parametrize("what", NO_TEXTS)
 @pytest.mark.parametrize(
-    ("value", "what"),
-    [
-        (None, "expected a string, got nothing"),
-        ("", "is empty"),
-        (17, "expected a string, got a number"),
-        (["allocated"], "expected a string, got an array"),
-    ],
+    ("rpc", "key"), [(rpc, key) for rpc, keys in REQUIRED.items() if rpc not in WRITES for key in keys]
 )
 def test_what_an_answer_is_about_must_be_told(
-    stub: ShipmentAllocationServiceStub, upstream: Upstream, rpc: str, key: str, value: object, what: str
+    stub: ShipmentAllocationServiceStub, upstream: Upstream, rpc: str, key: str, what: str
 ) -> None:
     """An answer without its reference, or without a state, is not passed off as one."""
-    upstream.answer(200, {**SMALLEST[rpc], key: value})
+    upstream.script.put(without(rpc, key, what))
 
     found = refused(stub, REQUESTS[rpc])
 
     assert (found.code, found.reason) == (grpc.StatusCode.INTERNAL, "UPSTREAM_CONTRACT_BROKEN")
     assert found.message.startswith(f"Upstream's answer is not as documented: {key}: {what}.")
+
+
+def test_what_the_answer_to_a_write_is_about_must_be_told(
+    stub: ShipmentAllocationServiceStub, upstream: Upstream
+) -> None:
+    """Without that it leaves the outcome unknown, and the caller is told what is wrong with it.
+
+    Only an answer with the state alone shows that the allocation was made.
+    """
+    cases = {
+        (rpc, key, what): (REQUESTS[rpc], without(rpc, key, what))
+        for rpc, keys in REQUIRED.items()
+        for key in keys
+        for what in NO_TEXTS
+        if rpc in WRITES
+    }
+    assert len(cases) == 48
+    for (_, key, what), found in in_doubt(stub, upstream, cases).items():
+        told = f"Upstream's answer is not as documented: {key}: {what}."
+        if key == "shipment_reference":
+            assert (found.reason, found.metadata["effect"]) == ("UPSTREAM_CONTRACT_BROKEN", "made")
+        else:
+            assert (found.reason, found.metadata["cause"]) == ("OUTCOME_UNKNOWN", "UPSTREAM_CONTRACT_BROKEN")
+        assert told in found.message
 
 
 EXCLUSIONS: Final = {
@@ -683,19 +750,27 @@ UNACCOUNTED: Final[dict[str, tuple[object, str]]] = {
 
 
 @pytest.mark.parametrize("rpc", BULKS)
-@pytest.mark.parametrize(("body", "missing"), UNACCOUNTED.values(), ids=UNACCOUNTED.keys())
 def test_a_reference_that_a_bulk_answer_does_not_mention_is_never_dropped(
-    stub: ShipmentAllocationServiceStub, upstream: Upstream, rpc: str, body: object, missing: str
+    stub: ShipmentAllocationServiceStub, upstream: Upstream, rpc: str
 ) -> None:
-    """It comes back as unaccounted, in the order of the request, also if a part of the answer cannot be read."""
-    upstream.answer(202, body)
+    """It comes back as unaccounted, in the order of the request, also if a part of the answer cannot be read.
 
-    got = call(stub, REQUESTS[rpc])
+    That is what is left if reading does not tell either.
+    """
+    request = REQUESTS[rpc]
+    for body, missing in UNACCOUNTED.values():
+        names = [f"{UNREADABLE}-{uuid.uuid4()}" for _ in SHIPMENTS]
+        text = json.dumps(body)
+        for former, name in zip(SHIPMENTS, names, strict=True):
+            text = text.replace(former.upper(), name.upper()).replace(former, name)
+        upstream.answer(202, text.encode())
 
-    assert list(got.unaccounted) == [SHIPMENTS[int(digit)] for digit in missing]
-    told = {*got.queued, *(item.shipment_reference for item in got.allocations)}
-    told |= {reference for item in got.rejected for reference in item.references}
-    assert set(SHIPMENTS) - told == set(got.unaccounted)
+        got = call(stub, changed(request, shipments=names))
+
+        assert list(got.unaccounted) == [names[int(digit)] for digit in missing]
+        told = {*got.queued, *(item.shipment_reference for item in got.allocations)}
+        told |= {reference for item in got.rejected for reference in item.references}
+        assert set(names) - told == set(got.unaccounted)
 
 
 def test_a_reference_that_was_not_asked_for_is_told_too(

@@ -27,6 +27,8 @@ from mapping.consignments import (
     response,
 )
 from mapping.table import same
+from support.doubt import in_doubt
+from support.upstream import Reply
 
 if TYPE_CHECKING:
     from allocation.v1.consignment_allocation_service_pb2_grpc import ConsignmentAllocationServiceStub as Stub
@@ -559,9 +561,13 @@ OUTCOMES: Final[dict[str, tuple[list[dict[str, Any]], str]]] = {
 }
 
 
-@pytest.mark.parametrize(("items", "wanted"), OUTCOMES.values(), ids=OUTCOMES.keys())
-def test_what_was_not_allocated_or_may_not_have_been_is_an_error(
-    consignments_stub: Stub, upstream: Upstream, items: list[dict[str, Any]], wanted: str
+REFUSED: Final = {name: items for name, (items, wanted) in OUTCOMES.items() if wanted.endswith("none")}
+DOUBTFUL: Final = {name: items for name, (items, wanted) in OUTCOMES.items() if wanted.endswith("unknown")}
+
+
+@pytest.mark.parametrize("items", REFUSED.values(), ids=REFUSED.keys())
+def test_what_was_not_allocated_is_an_error(
+    consignments_stub: Stub, upstream: Upstream, items: list[dict[str, Any]]
 ) -> None:
     """What upstream calls the result decides; the service of the way back proves nothing of the way out."""
     upstream.answer(200, labelled(*items))
@@ -569,19 +575,20 @@ def test_what_was_not_allocated_or_may_not_have_been_is_an_error(
 
     failed = refused(consignments_stub, REQUESTS[LABELS])
 
-    assert f"{failed.reason} {failed.metadata['effect']}" == wanted
+    assert f"{failed.reason} {failed.metadata['effect']}" == "ALLOCATION_FAILED none"
 
 
-@pytest.mark.parametrize("body", [[], {}, {"Responses": None}, {"Responses": {}}, {"Responses": [17]}, "text"])
-def test_an_answer_with_labels_of_another_shape_is_no_answer(
-    consignments_stub: Stub, upstream: Upstream, body: object
-) -> None:
-    """Nobody knows what was allocated then."""
-    upstream.answer(200, body)
+NO_ANSWERS: Final[tuple[object, ...]] = ([], {}, {"Responses": None}, {"Responses": {}}, {"Responses": [17]}, "text")
 
-    failed = refused(consignments_stub, REQUESTS[LABELS])
 
-    assert (failed.reason, failed.metadata["effect"]) == ("UPSTREAM_CONTRACT_BROKEN", "unknown")
+def test_what_may_not_have_been_allocated_is_of_unknown_outcome(consignments_stub: Stub, upstream: Upstream) -> None:
+    """So is an answer with labels that has another shape: nobody knows what was allocated then."""
+    assert len(DOUBTFUL) == 5
+    bodies = [*(labelled(*items) for items in DOUBTFUL.values()), *NO_ANSWERS]
+    cases = {place: (REQUESTS[LABELS], Reply(200, body)) for place, body in enumerate(bodies)}
+
+    for failed in in_doubt(consignments_stub, upstream, cases).values():
+        assert (failed.reason, failed.metadata["cause"]) == ("OUTCOME_UNKNOWN", "UPSTREAM_CONTRACT_BROKEN")
 
 
 NUMBERED: Final = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -19,6 +20,7 @@ from mapping.consignments import (
     consignment,
     headers,
     lines,
+    message,
     summary,
 )
 from mapping.table import changed
@@ -135,7 +137,8 @@ def test_every_request_has_the_required_headers(consignments_stub: Stub, upstrea
 def test_a_further_reading_has_the_same_headers(consignments_stub: Stub, upstream: Upstream) -> None:
     """It is a request like any other."""
     upstream.answer(202)
-    upstream.answer(200, consignment(QUOTED, "Allocated"))
+    now = datetime.now(UTC).isoformat()
+    upstream.answer(200, consignment(QUOTED, "Allocated", Allocation={"AllocationDate": now}))
 
     call(consignments_stub, REQUESTS["AllocateConsignment"])
 
@@ -196,7 +199,7 @@ def test_filters_that_are_unset_stay_out_of_the_body(
     consignments_stub: Stub, upstream: Upstream, filters: dict[str, Any], sent: bytes
 ) -> None:
     """Unset, false and true are three different things."""
-    upstream.answer(200, [])
+    upstream.answer(200, [message("a")])
 
     call(
         consignments_stub,
@@ -209,11 +212,10 @@ def test_filters_that_are_unset_stay_out_of_the_body(
 @pytest.mark.parametrize("rpc", [*BULKS, "DeallocateConsignments"])
 def test_references_in_a_body_are_sent_as_they_are(consignments_stub: Stub, upstream: Upstream, rpc: str) -> None:
     """A body is JSON, not a path: nothing is percent-encoded, and only what JSON asks for is escaped."""
-    upstream.answer(200, [])
+    references = ["a/b c%2F?#", "größe", 'a"b\\c', "a\0\n\u2028b", "🚚"]
+    upstream.answer(200, [message(reference) for reference in references])
 
-    call(
-        consignments_stub, changed(REQUESTS[rpc], consignments=["a/b c%2F?#", "größe", 'a"b\\c', "a\0\n\u2028b", "🚚"])
-    )
+    call(consignments_stub, changed(REQUESTS[rpc], consignments=references))
 
     sent = '["a/b c%2F?#","größe","a\\"b\\\\c","a\\u0000\\n\u2028b","🚚"]'.encode()
     assert sent in upstream.next_request().body
@@ -227,7 +229,7 @@ def test_a_service_group_and_a_carrier_service_in_a_body_are_sent_as_they_are(
         ("AllocateConsignmentsWithServiceGroup", "service_group", "MpdCarrierServiceGroupReference"),
         ("AllocateConsignmentsWithCarrierService", "carrier_service_reference", "MpdCarrierServiceReference"),
     ):
-        upstream.answer(200, [])
+        upstream.answer(200, [message("a")])
 
         call(consignments_stub, changed(REQUESTS[rpc], consignments=["a"], **{field: 'a/"ü" '}))
 

@@ -22,6 +22,7 @@ from mapping.consignments import (
     WRITES,
     answer,
     call,
+    message,
     refused,
 )
 from mapping.table import TIMEOUT, changed
@@ -128,9 +129,9 @@ def test_how_many_consignments_a_bulk_call_may_name_is_a_setting(
     request = changed(REQUESTS[rpc], consignments=["a", "b", "c"])
     check(less, upstream, request, [("consignments", "must have 1 to 2 references, not 3")])
 
-    upstream.answer(200, [])
     more = configured_consignments(CONSIGNMENTS_MAX_REFERENCES="250")
     references = [f"EC-{n}" for n in range(250)]
+    upstream.answer(200, [message(reference) for reference in references])
     got = call(more, changed(REQUESTS[rpc], consignments=references))
     assert [item.consignment_reference for item in got.results] == references
 
@@ -203,7 +204,7 @@ def test_everything_that_is_wrong_is_told_at_once(consignments_stub: Stub, upstr
 )
 def test_a_request_at_its_limits_is_sent(consignments_stub: Stub, upstream: Upstream, request_message: Any) -> None:
     """The largest values that are allowed go through, and so do odd ones that break no rule."""
-    upstream.answer(200, [])
+    upstream.answer(200, [message(reference) for reference in request_message.consignments])
 
     got = call(consignments_stub, request_message)
 
@@ -214,7 +215,7 @@ def test_a_request_at_its_limits_is_sent(consignments_stub: Stub, upstream: Upst
 def test_a_field_that_the_gateway_does_not_know_is_passed_over(consignments_stub: Stub, upstream: Upstream) -> None:
     """A caller with a newer contract is served."""
     newer = pb.AllocateConsignmentsWithServiceFiltersRequest(consignments=["a"], filters=OUTBOUND).SerializeToString()
-    upstream.answer(200, [])
+    upstream.answer(200, [message("a")])
 
     call(
         consignments_stub,
@@ -242,14 +243,18 @@ def test_bytes_that_are_no_message_are_refused(scripted_channel: grpc.Channel, u
 
 
 def ids(stub: Stub, request: Message) -> list[str]:
-    """Makes a call, whether or not it fails, and returns the request ids in its initial metadata."""
+    """Makes a call, whether or not it fails, and returns the request ids in its metadata.
+
+    An id that the gateway made comes first of all; one of the caller's own comes with the status.
+    """
     multicallable = getattr(stub, request.DESCRIPTOR.name.removesuffix("Request"))
     made: Any
     try:
         _, made = multicallable.with_call(request, timeout=TIMEOUT)
     except grpc.RpcError as error:
         made = error
-    return [value for name, value in made.initial_metadata() if name == "allocation-request-id"]
+    told = made.trailing_metadata() if getattr(request, "request_id", "") else made.initial_metadata()
+    return [value for name, value in told if name == "allocation-request-id"]
 
 
 @pytest.mark.parametrize("rpc", WRITES)
@@ -257,11 +262,12 @@ def test_the_id_of_a_write_is_told_whether_it_was_given_or_made_and_does_not_go_
     consignments_stub: Stub, upstream: Upstream, rpc: str
 ) -> None:
     """Also of a call that fails: above all then may it have to be asked for."""
-    for status, body in ((200, answer(GOLDEN[rpc])), (503, b"out of order")):
+    for status, body in ((200, answer(GOLDEN[rpc])), (403, b'{"statusCode": 403, "message": "No."}')):
+        given = str(uuid.uuid4())
         upstream.answer(status, body)
-        assert ids(consignments_stub, changed(REQUESTS[rpc], request_id=ID.upper())) == [ID.upper()]
+        assert ids(consignments_stub, changed(REQUESTS[rpc], request_id=given.upper())) == [given.upper()]
         received = upstream.next_request()
-        assert ID not in f"{received.line} {received.headers} {received.body!r}".lower()
+        assert given not in f"{received.line} {received.headers} {received.body!r}".lower()
 
     made = []
     for _ in range(2):

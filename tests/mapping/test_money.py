@@ -9,6 +9,8 @@ import pytest
 from allocation.v1 import core_pb2, error_reason_pb2
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 from mapping.table import BULKS, REQUESTS, SHIPMENT, SHIPMENTS, SINGLES, answer, call, expected, refused, response, same
+from support.doubt import in_doubt
+from support.upstream import Reply
 
 if TYPE_CHECKING:
     from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
@@ -185,47 +187,44 @@ def test_a_price_is_never_partly_right(
     check_made(found, status, f"Upstream's answer is not as documented: {what}. The operation was carried out.")
 
 
-@pytest.mark.parametrize(
-    ("state", "effect"),
-    [
-        ("allocated", "made"),
-        ("Manifested", "made"),
-        ("allocating", "unknown"),
-        ("unallocated", "unknown"),
-        ("teleported", "unknown"),
-    ],
-)
-def test_the_error_says_that_an_allocation_was_made_only_if_the_state_does(
-    stub: ShipmentAllocationServiceStub, upstream: Upstream, state: str, effect: str
+def inexact(state: str) -> Reply:
+    """Returns an answer whose price is not exact."""
+    price = '"price":{"net":1e-10,"gross":1,"currency":"GBP"}'
+    return Reply(200, f'{{"shipment_reference":"{SHIPMENT}","state":"{state}",{price}}}'.encode())
+
+
+@pytest.mark.parametrize("state", ["allocated", "Manifested"])
+def test_the_error_says_that_an_allocation_was_made_if_the_state_does(
+    stub: ShipmentAllocationServiceStub, upstream: Upstream, state: str
 ) -> None:
-    """A state that does not show a booking leaves the effect open."""
-    upstream.answer(
-        200,
-        f'{{"shipment_reference":"{SHIPMENT}","state":"{state}","price":{{"net":1e-10,"gross":1,"currency":"GBP"}}}}'.encode(),
-    )
+    """It is over with that, and the allocation comes with it."""
+    upstream.script.put(inexact(state))
 
     found = refused(stub, REQUESTS["AllocateShipment"])
 
     assert found.reason == "UPSTREAM_CONTRACT_BROKEN"
-    assert found.metadata == {"upstream_status": "200", "effect": effect}
-    assert (found.detail(core_pb2.Allocation) is not None) == (effect == "made")
-    assert ("was carried out" in found.message) == (effect == "made")
+    assert found.metadata == {"upstream_status": "200", "effect": "made"}
+    assert found.detail(core_pb2.Allocation) is not None
+    assert "was carried out" in found.message
 
 
-def test_a_price_of_another_shipment_says_nothing_of_this_one(
+def test_a_price_that_is_not_exact_proves_no_allocation(
     stub: ShipmentAllocationServiceStub, upstream: Upstream
 ) -> None:
-    """An answer for another shipment than the one asked for proves no booking, and is not handed on."""
-    upstream.answer(200, GOLDEN.replace(SHIPMENT, "sp_another").encode())
+    """A state that does not show a booking leaves the effect open, and so does an answer for another shipment."""
+    request = REQUESTS["AllocateShipment"]
+    cases = {state: (request, inexact(state)) for state in ("allocating", "unallocated", "teleported")}
+    cases["another"] = (request, Reply(200, GOLDEN.replace(SHIPMENT, "sp_another").encode()))
 
-    found = refused(stub, REQUESTS["AllocateShipment"])
-
-    assert found.reason == "UPSTREAM_CONTRACT_BROKEN"
-    assert found.metadata == {"upstream_status": "200", "effect": "unknown"}
-    assert found.message == (
-        "Upstream's answer is not as documented: shipment_reference: is not the shipment that was asked for."
-    )
-    assert len(found.details) == 1
+    for case, found in in_doubt(stub, upstream, cases).items():
+        assert found.reason == "OUTCOME_UNKNOWN"
+        assert found.metadata == {
+            "upstream_status": "200",
+            "cause": "UPSTREAM_CONTRACT_BROKEN",
+            "effect": "unknown",
+        }
+        assert found.detail(core_pb2.Allocation) is None
+        assert ("shipment_reference: is not the shipment that was asked for" in found.message) == (case == "another")
 
 
 @pytest.mark.parametrize(("text", "why"), NOT_MONEY, ids=[text[:45] for text, _ in NOT_MONEY])

@@ -1,4 +1,4 @@
-"""The id of a request: chosen by the caller or made by the gateway, and told before anything else."""
+"""The id of a request: chosen by the caller, or made by the gateway and told before anything else."""
 
 from __future__ import annotations
 
@@ -11,22 +11,25 @@ from mapping.table import GOLDEN, REQUESTS, TIMEOUT, WRITES, answer, changed
 
 if TYPE_CHECKING:
     from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
-    from google.protobuf.message import Message
     from support.upstream import Upstream
 
 KEY: Final = "allocation-request-id"
 ID: Final = "123e4567-e89b-42d3-a456-426614174000"
 
 
-def ids(stub: ShipmentAllocationServiceStub, request: Message) -> list[str]:
-    """Makes a call, whether or not it fails, and returns the request ids in its initial metadata."""
+def ids(stub: ShipmentAllocationServiceStub, request: Any) -> list[str]:
+    """Makes a call, whether or not it fails, and returns the request ids in its metadata.
+
+    An id that the gateway made comes first of all; one of the caller's own comes with the status.
+    """
     multicallable = getattr(stub, request.DESCRIPTOR.name.removesuffix("Request"))
     made: Any
     try:
         _, made = multicallable.with_call(request, timeout=TIMEOUT)
     except grpc.RpcError as error:
         made = error
-    return [value for name, value in made.initial_metadata() if name == KEY]
+    told = made.trailing_metadata() if getattr(request, "request_id", "") else made.initial_metadata()
+    return [value for name, value in told if name == KEY]
 
 
 @pytest.mark.parametrize("rpc", WRITES)
@@ -59,9 +62,10 @@ def test_a_call_without_an_id_is_given_a_new_one(
 @pytest.mark.parametrize("rpc", WRITES)
 def test_the_id_is_told_of_a_call_that_fails(stub: ShipmentAllocationServiceStub, upstream: Upstream, rpc: str) -> None:
     """Above all then: what became of the write may have to be asked for."""
-    upstream.answer(503, b"out of order")
+    upstream.answer(400, {"code": "validation_error", "message": "out of order"})
+    given = str(uuid.uuid4())
 
-    assert ids(stub, changed(REQUESTS[rpc], request_id=ID)) == [ID]
+    assert ids(stub, changed(REQUESTS[rpc], request_id=given)) == [given]
 
 
 @pytest.mark.parametrize("rpc", sorted(set(REQUESTS) - set(WRITES)))
@@ -77,7 +81,9 @@ def test_the_id_does_not_go_upstream(stub: ShipmentAllocationServiceStub, upstre
     """Upstream documents no such thing."""
     upstream.answer(200, answer(GOLDEN[rpc]))
 
-    ids(stub, changed(REQUESTS[rpc], request_id=ID))
+    given = str(uuid.uuid4())
+
+    ids(stub, changed(REQUESTS[rpc], request_id=given))
 
     received = upstream.next_request()
-    assert ID not in f"{received.line} {received.headers} {received.body!r}"
+    assert given not in f"{received.line} {received.headers} {received.body!r}"

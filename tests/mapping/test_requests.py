@@ -90,7 +90,7 @@ def test_a_reference_is_one_path_segment_whatever_is_in_it(
 ) -> None:
     """Every character that is not unreserved is percent-encoded, and what looks encoded is encoded again."""
     shipment = reference if field == "shipment_reference" else SHIPMENT
-    upstream.answer(200, {"shipment_reference": shipment, "reference": shipment, "state": "allocating"})
+    upstream.answer(200, {"shipment_reference": shipment, "reference": shipment, "state": "allocated"})
 
     call(stub, changed(REQUESTS[rpc], **{field: reference}))
 

@@ -300,7 +300,8 @@ def test_a_request_at_its_limits_is_sent(
     rpc = request_message.DESCRIPTOR.name.removesuffix("Request")
     reference = getattr(request_message, "shipment_reference", "")
     body: object = {"shipment_reference": reference, "reference": reference, "state": "allocated"}
-    upstream.answer(200, body if reference else answer(GOLDEN[rpc]))
+    queued = {"message": "Queued.", "queued": list(getattr(request_message, "shipments", ()))}
+    upstream.answer(200, body if reference else queued if rpc in BULKS else answer(GOLDEN[rpc]))
 
     call(stub, request_message)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import uuid
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -11,6 +13,7 @@ from allocation_gateway import errors
 from allocation_gateway.upstream import reply
 from google.rpc import error_details_pb2
 from hypothesis import strategies as st
+from support.upstream import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from allocation_gateway.errors import GatewayError
     from allocation_gateway.operations.model import Operation
     from allocation_gateway.upstream.http import Answer
+    from google.protobuf.message import Message
+    from support.upstream import Received
 
 REASONS: Final = frozenset(name.removeprefix("ERROR_REASON_") for name, _ in error_reason_pb2.ErrorReason.items()) - {
     "UNSPECIFIED",
@@ -75,6 +80,35 @@ def check_error(operation: Operation, received: Answer, error: GatewayError) -> 
         assert "The operation was carried out." in status.message
     # Of the message nothing is upstream's, whatever is in the details.
     assert not any(telltale in status.message for telltale in TELLTALES), status.message
+
+
+def resolving(received: Received) -> Reply:
+    """Answers readings so that no write stays in doubt: each has just had its effect.
+
+    De-allocations are of shipments and consignments that have `freed` in their names.
+    """
+    reference = received.line.split(" ")[1].rpartition("/")[2]
+    now = datetime.now(UTC).isoformat()
+    if "/consignments/" in received.line:
+        state = "Unallocated" if "freed" in reference else "Allocated"
+        booked = {"AllocationDate": now, "CarrierServiceGroupReference": "valuableGoods"}
+        return Reply(200, {"Reference": reference, "ConsignmentState": state, "Allocation": booked})
+    state = "unallocated" if "freed" in reference else "allocated"
+    return Reply(200, {"reference": reference, "state": state, "allocation": {"allocation_date": now}})
+
+
+def named(rpc: str, request: Message) -> Any:
+    """Returns a request to be made: a de-allocation for what no other names, since one that is read keeps its lock."""
+    if not rpc.startswith("Deallocate"):
+        return request
+    copied: Any = type(request)()
+    copied.CopyFrom(request)
+    for field in ("shipment_reference", "consignment_reference"):
+        if field in copied.DESCRIPTOR.fields_by_name:
+            setattr(copied, field, f"freed-{uuid.uuid4()}")
+    if "consignments" in copied.DESCRIPTOR.fields_by_name:
+        copied.consignments[:] = [f"freed-{uuid.uuid4()}" for _ in copied.consignments]
+    return copied
 
 
 DROPPED: Final = object()

@@ -44,11 +44,12 @@ from properties.answers import (
     TELLTALES,
     check_error,
     mutated,
+    named,
     places,
+    resolving,
     trailers,
 )
 from support.status import failure_of
-from support.upstream import Reply
 
 if TYPE_CHECKING:
     from allocation.v1.consignment_allocation_service_pb2_grpc import ConsignmentAllocationServiceStub as Stub
@@ -335,11 +336,12 @@ def test_no_further_reading_turns_an_answer_into_anything_but_a_better_one(
 def over_the_wire(stub: Stub, rpc: str) -> None:
     """Makes a call, and checks that it ends in one of the two ways."""
     try:
-        got: Message = getattr(stub, rpc)(REQUESTS[rpc], timeout=20)
+        request = named(rpc, REQUESTS[rpc])
+        got: Message = getattr(stub, rpc)(request, timeout=20)
     except grpc.RpcError as error:
         failed = error
     else:
-        check_response(BY_NAME[rpc], REQUESTS[rpc], got)
+        check_response(BY_NAME[rpc], request, got)
         return
     found = failure_of(failed)
     assert found.reason in REASONS, found
@@ -362,7 +364,8 @@ def test_any_json_over_the_wire_becomes_a_response_or_an_error(
     upstream.forget()
     bodiless = {204, 205, 304}
     upstream.answer(status, b"" if status in bodiless else body)
-    with answering(upstream, lambda _: Reply(reading[0], b"" if reading[0] in bodiless else reading[1])):
+    upstream.answer(reading[0], b"" if reading[0] in bodiless else reading[1])
+    with answering(upstream, resolving):
         over_the_wire(consignments_stub, rpc)
 
 
@@ -382,5 +385,6 @@ def test_any_bytes_over_the_wire_become_a_response_or_an_error(
     """Bytes of any kind, then the end of the connection."""
     upstream.forget()
     upstream.answer(raw=raw, close=True)
-    with answering(upstream, lambda _: Reply(raw=b"", close=True)):
+    upstream.answer(raw=b"", close=True)
+    with answering(upstream, resolving):
         over_the_wire(consignments_stub, rpc)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,6 +28,11 @@ SERVICE = "allocation.v1.ShipmentAllocationService"
 
 READ = pb.GetShipmentAllocationRequest(shipment_reference=SHIPMENT)
 WRITE = pb.AllocateShipmentRequest(shipment_reference=SHIPMENT)
+
+
+def another_write() -> pb.AllocateShipmentRequest:
+    """Returns a write of a shipment that no other test has to do with: one in doubt keeps its shipment for a while."""
+    return pb.AllocateShipmentRequest(shipment_reference=f"sp_{uuid.uuid4()}")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 TIMEOUT: Final = 20.0
+UNREADABLE: Final = "unreadable"
+"""What has this in its reference cannot be read: a GET of it is refused out of turn, and not received."""
 
 
 @dataclass
@@ -35,7 +37,8 @@ class Reply:
         body: Bytes, or anything that becomes JSON.
         headers: Further headers; a `content-length` here replaces the true one.
         raw: If set, sent instead of all that.
-        close: Whether the connection is closed afterwards, or before anything was sent if `raw` is empty.
+        close: Whether the connection is closed afterwards, as the answer then says, or before anything was sent if
+            `raw` is empty.
         wait: If set, is waited for before anything is sent.
     """
 
@@ -52,6 +55,8 @@ class Reply:
             return self.raw
         body = self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
         headers = {"content-type": "application/json", "content-length": str(len(body)), **self.headers}
+        if self.close:
+            headers.setdefault("connection", "close")  # unsaid, it would meet the next request
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         return f"HTTP/1.1 {self.status} Whatever\r\n{head}\r\n".encode() + body
 
@@ -151,6 +156,9 @@ class _Connection(socketserver.StreamRequestHandler):
             name, _, value = text.partition(":")
             headers[name.lower()] = value.strip()
         received = Received(line, headers, self.rfile.read(int(headers.get("content-length", "0"))))
+        if line.startswith("GET ") and UNREADABLE in line:
+            self.wfile.write(Reply(503).encoded())
+            return True
         try:
             reply = upstream.script.get_nowait()
         except queue.Empty:

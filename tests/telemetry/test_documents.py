@@ -17,7 +17,7 @@ DOCUMENT: Final = (ROOT / "docs" / "telemetry.md").read_text()
 
 def rows(heading: str) -> dict[str, list[str]]:
     """Returns the rows of the table below a heading by their first cell."""
-    section = DOCUMENT.split(f"## {heading}\n")[1].split("\n## ")[0]
+    section = re.split("\n##+ ", DOCUMENT.split(f"## {heading}\n")[1])[0]
     lines = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("| `")]
     return {cells[0].strip(" `"): [cell.strip() for cell in cells[1:]] for cells in lines}
 
@@ -35,6 +35,14 @@ def test_every_metric_is_documented_with_its_kind_unit_and_attributes() -> None:
     telemetry.group_event("listing_read")
     telemetry.group_part("cache", usable=True)
     telemetry.write_detached("a/b")
+    telemetry.write_event("joined", "a/b")
+    telemetry.store_step("begin", 0.001)
+    telemetry.store_failure("begin", "timeout")
+    telemetry.breaker_state("ship", 2)
+    telemetry.upstream_refused("ship", "breaker")
+    telemetry.queue_length("ship", "write", 1)
+    telemetry.queue_waited("ship", "write", 0.1)
+    telemetry.budget_asked("ship", "retries", granted=True)
     data: Any = reader.get_metrics_data()
     provider.shutdown()
     told: dict[str, tuple[str, str, set[str]]] = {}
@@ -50,6 +58,16 @@ def test_every_metric_is_documented_with_its_kind_unit_and_attributes() -> None:
         for name, cells in rows("Metrics").items()
     }
     assert documented == told
+
+
+def test_every_event_of_writes_is_documented() -> None:
+    counted = re.compile(r'\b(?:self|_writes)\.count\(\s*"(\w+)"')
+    sources = [path.read_text() for path in (PACKAGE / "policy").glob("*.py")]
+    assert set(rows("Metrics")) >= {"allocation_gateway.write.events"}
+    documented = set(
+        re.findall(r"^\| `(\w+)` \|", DOCUMENT.split("### Events of writes\n")[1].split("\n## ")[0], re.MULTILINE)
+    )
+    assert documented == {event for source in sources for event in counted.findall(source)}
 
 
 def test_every_event_of_the_log_is_documented() -> None:

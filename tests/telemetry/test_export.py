@@ -44,6 +44,8 @@ def shared() -> Iterator[tuple[Front, Collector]]:
             "OTEL_RESOURCE_ATTRIBUTES": "my.service.name=mine",
             "OTEL_BSP_SCHEDULE_DELAY": "20",
             "SHIP_TIMEOUT": "1",
+            "SHIP_MAX_ATTEMPTS": "1",
+            "SHIP_BREAKER_MIN_CALLS": "1000000",
         }
         with running_front(settings=settings) as front:
             yield front, collector
@@ -167,7 +169,7 @@ def test_status_of_spans_follows_the_conventions(
 @pytest.mark.parametrize(
     ("deadline", "closed", "error_type", "code"),
     [
-        (LONG, True, "RemoteProtocolError", "UNAVAILABLE"),
+        (LONG, True, "ConnectionResetError", "UNAVAILABLE"),
         (0.5, False, "cancelled", "DEADLINE_EXCEEDED"),
         (LONG, False, "timeout", "UNAVAILABLE"),
     ],
@@ -249,7 +251,7 @@ def test_durations_are_measured_in_the_buckets_of_the_conventions(collector: Col
         front.upstream.answer(503)
         failure(lambda: read(front))
 
-    front = observed(collector, work)
+    front = observed(collector, work, SHIP_MAX_ATTEMPTS="1")
     calls = {point.attributes["rpc.response.status_code"]: point for point in collector.of("rpc.server.call.duration")}
     requests = {
         point.attributes["http.response.status_code"]: point for point in collector.of("http.client.request.duration")

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import quote
 
+from google.protobuf.message_factory import GetMessageClass
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     Decode: TypeAlias = Callable[[Any, Any, Findings], Message]
 
 _PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
+_ONE: Final = ("shipment_reference", "consignment_reference")
+_MANY: Final = ("shipments", "consignments")
 _CAPITAL: Final = re.compile(r"(?<!^)(?=[A-Z])")
 
 
@@ -53,6 +57,11 @@ class Effect(enum.Enum):
     def allocates(self) -> bool:
         """True if the call books something."""
         return self in {Effect.ALLOCATE, Effect.ALLOCATE_BULK}
+
+    @property
+    def is_bulk(self) -> bool:
+        """True if the call is for several shipments or consignments."""
+        return self in {Effect.ALLOCATE_BULK, Effect.DEALLOCATE_BULK}
 
 
 class FollowUp(enum.Enum):
@@ -153,3 +162,20 @@ class Operation:
     def full_name(self) -> str:
         """The rpc's name as telemetry and gRPC know it, without a leading slash."""
         return f"{self.service}/{self.name}"
+
+    @property
+    def response(self) -> type[Message]:
+        """The response message's class. A row without an rpc of its own has none: KeyError."""
+        service = self.request.DESCRIPTOR.file.pool.FindServiceByName(self.service)
+        output: Any = service.methods_by_name[self.name].output_type
+        return GetMessageClass(output)
+
+    def references(self, request: Any) -> tuple[str, ...]:
+        """Returns the shipments or consignments that a request is for."""
+        for field in _ONE:
+            if field in request.DESCRIPTOR.fields_by_name:
+                return (getattr(request, field),)
+        for field in _MANY:
+            if field in request.DESCRIPTOR.fields_by_name:
+                return tuple(getattr(request, field))
+        return ()

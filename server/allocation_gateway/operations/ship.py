@@ -136,3 +136,5 @@ ROWS: Final = (
         get="GET /shipments/{shipment_reference}/quote",
     ),
 )
+
+READ: Final = next(row for row in ROWS if row.request is pb.GetShipmentAllocationRequest)

@@ -35,6 +35,17 @@ def routes(settings: Settings) -> Mapping[str, Route]:
     return chosen
 
 
+def check_settle_times(settings: Settings) -> None:
+    """Checks that the settle times are of operations that there are.
+
+    Raises:
+        ConfigurationError: One is not.
+    """
+    for api in Api:
+        for name in settings.api(api.value).settle_times:
+            _named(name, api, variable(f"{api.value}_settle_times"))
+
+
 def disabled(settings: Settings) -> frozenset[str]:
     """Returns the full names of the operations that are switched off.
 

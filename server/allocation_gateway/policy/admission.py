@@ -43,7 +43,7 @@ class Admission:
                 StatusCode.RESOURCE_EXHAUSTED,
                 ErrorReason.ERROR_REASON_GATEWAY_OVERLOADED,
                 "The gateway has as many calls in hand as it may.",
-                metadata={"effect": "none"},
+                # Without an effect: nothing was looked up that an earlier call with the same id may have done.
                 details=[errors.retry_after(_RETRY_SECONDS)],
             )
         self.in_hand += 1

@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from grpc import StatusCode
 
 from allocation_gateway import errors
-from allocation_gateway.errors import DETAILS_KEY, GatewayError
+from allocation_gateway.errors import DETAILS_KEY, PUSHBACK_KEY, GatewayError
 from allocation_gateway.operations.validation import rules_of, violations
 from allocation_gateway.policy import patience
 from allocation_gateway.telemetry.observation import is_server_error
@@ -26,14 +26,16 @@ if TYPE_CHECKING:
 
     from allocation_gateway.groups.directory import ServiceGroups
     from allocation_gateway.operations.model import Api
+    from allocation_gateway.policy.account import Account
     from allocation_gateway.policy.admission import Admission
-    from allocation_gateway.policy.patience import Writes
+    from allocation_gateway.policy.quotes import Quotes
+    from allocation_gateway.policy.writes import Writes
     from allocation_gateway.settings import Settings
     from allocation_gateway.telemetry.observation import CallObservation
     from allocation_gateway.telemetry.telemetry import Telemetry
-    from allocation_gateway.upstream.client import Upstream
 
     Context: TypeAlias = grpc.aio.ServicerContext[bytes, bytes]
+    Metadata: TypeAlias = tuple[tuple[str, str | bytes], ...]
 
 _log = structlog.get_logger()
 
@@ -47,7 +49,8 @@ class Gateway:
     groups: ServiceGroups
     admission: Admission
     writes: Writes
-    upstreams: Mapping[Api, Upstream]
+    quotes: Quotes
+    accounts: Mapping[Api, Account]
 
 
 class Answering(ABC):
@@ -130,7 +133,12 @@ def invalid(message: str, found: list[Any], metadata: Mapping[str, str] | None =
 
 async def _abort(context: Context, error: GatewayError) -> NoReturn:
     status = error.status()
-    await context.abort(error.code, status.message, ((DETAILS_KEY, status.SerializeToString()),))
+    told: Metadata = (
+        *context.trailing_metadata(),
+        (DETAILS_KEY, status.SerializeToString()),
+        (PUSHBACK_KEY, str(error.pushback_ms())),
+    )
+    await context.abort(error.code, status.message, told)
 
 
 def _log_call(code: str, observation: CallObservation, fields: dict[str, Any]) -> None:

@@ -6,29 +6,31 @@ import asyncio
 import uuid
 from typing import TYPE_CHECKING, Any, Final
 
-import structlog
 from allocation.v1.error_reason_pb2 import ErrorReason
 from grpc import StatusCode
 
 from allocation_gateway.errors import GatewayError
 from allocation_gateway.groups.evidence import is_evidence
-from allocation_gateway.operations.validation import is_uuid
+from allocation_gateway.operations.validation import Violation, is_uuid
 from allocation_gateway.policy import patience
-from allocation_gateway.rpc.answering import Answering
+from allocation_gateway.policy.fingerprint import fingerprint
+from allocation_gateway.policy.writing import Order
+from allocation_gateway.rpc.answering import Answering, invalid
 from allocation_gateway.upstream.client import Exchange
 from allocation_gateway.upstream.http import Attempt
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from google.protobuf.message import Message
 
     from allocation_gateway.operations.model import Operation, Route
+    from allocation_gateway.policy.account import Account
     from allocation_gateway.rpc.answering import Context, Gateway
     from allocation_gateway.telemetry.observation import CallObservation
-    from allocation_gateway.upstream.client import Upstream
 
 _REFERENCES: Final = ("shipment_reference", "consignment_reference")
 REQUEST_ID_KEY: Final = "allocation-request-id"
-_log = structlog.get_logger()
 
 
 class Handler(Answering):
@@ -42,7 +44,8 @@ class Handler(Answering):
         fields = operation.request.DESCRIPTOR.fields_by_name
         self._names_group = "service_group" in fields
         self._reference = next((name for name in _REFERENCES if name in fields), None)
-        self._upstream = gateway.upstreams.get(operation.api)
+        self._gives_quotes = "quotes" in operation.response.DESCRIPTOR.fields_by_name
+        self._account = gateway.accounts.get(operation.api)
         # The metadata of an error before anything is sent.
         self._no_effect = {"effect": "none"} if operation.effect.writes else {}
 
@@ -50,32 +53,51 @@ class Handler(Answering):
         self, data: bytes, context: Context, observation: CallObservation, fields: dict[str, Any]
     ) -> Message:
         request: Any = self._parse(data)
+        is_named = True
         if self._operation.effect.writes:
-            await self._name_request(request, context, fields)
+            is_named = await self._name_request(request, context, fields)
         self._check_enabled()
         self._check(request, self._no_effect)
         if self._reference is not None:
             fields["reference"] = getattr(request, self._reference)
-        upstream = self._configured()
-        seconds = self._seconds(context)
-        deadline = asyncio.get_running_loop().time() + seconds
-        if self._names_group and request.service_group:
-            request.service_group = await self._code(request.service_group, seconds)
-            seconds = deadline - asyncio.get_running_loop().time()
-        attempt = Attempt()
-        work = self._work(upstream, request, Exchange(attempt, observation, deadline))
+        account = self._configured()
+        deadline = asyncio.get_running_loop().time() + self._seconds(context)
         if not self._operation.effect.writes:
-            return await patience.read(work, seconds)
-        return await self._gateway.writes.carry_out(work, attempt, seconds, lambda task: self._detach(task, fields))
+            return await self._read(account, request, observation, deadline)
+        order = self._order(request, is_named=is_named)
+        response = await self._gateway.writes.carry_out(order, account, observation, deadline, fields)
+        if self._names_group and request.service_group and is_evidence(self._operation, response):
+            self._gateway.groups.observe(self._operation.api, order.request.service_group)
+        return response
 
-    async def _name_request(self, request: Any, context: Context, fields: dict[str, Any]) -> None:
-        """Tells the caller the id of the request before anything is sent, so that it knows it whatever comes."""
-        if not request.request_id:
+    async def _name_request(self, request: Any, context: Context, fields: dict[str, Any]) -> bool:
+        """Tells the caller the id of the request.
+
+        One that the gateway makes is told before anything is sent, so that the caller knows it whatever comes. One of
+        the caller's own comes back with the status: a message of its own would cost an eighth of the whole call.
+
+        Returns:
+            Whether the id is the caller's own.
+
+        Raises:
+            GatewayError: INVALID_ARGUMENT, the caller has to give one, and has not.
+        """
+        is_named = bool(request.request_id)
+        if not is_named:
+            if self._gateway.settings.request_id_required:
+                raise invalid("The request is not valid.", [_ID_REQUIRED], self._no_effect)
             request.request_id = str(uuid.uuid4())
         elif not is_uuid(request.request_id):
-            return  # the check that follows refuses it, and it need not even be text that metadata can hold
+            return True  # the check that follows refuses it, and it need not even be text that metadata can hold
         fields["request_id"] = request.request_id
-        await context.send_initial_metadata(((REQUEST_ID_KEY, fields["request_id"]),))
+        told = ((REQUEST_ID_KEY, fields["request_id"]),)
+        if is_named:
+            context.set_trailing_metadata(told)
+        else:
+            await context.send_initial_metadata(told)
+        # It is the same UUID however it is written.
+        request.request_id = request.request_id.lower()
+        return is_named
 
     def _check_enabled(self) -> None:
         if not self._enabled:
@@ -86,41 +108,60 @@ class Handler(Answering):
                 metadata=self._no_effect,
             )
 
-    def _configured(self) -> Upstream:
-        if self._upstream is None:
+    def _configured(self) -> Account:
+        if self._account is None:
             raise GatewayError(
                 StatusCode.FAILED_PRECONDITION,
                 ErrorReason.ERROR_REASON_API_NOT_CONFIGURED,
                 f"The API that this rpc needs, {self._operation.api.value}, is not configured in this gateway.",
                 metadata=self._no_effect,
             )
-        return self._upstream
+        return self._account
 
-    async def _code(self, text: str, seconds: float) -> str:
-        """Returns the code of the service group that the caller means: nearly always at once, from memory."""
-        groups, api = self._gateway.groups, self._operation.api
-        code = groups.lookup(api, text, self._no_effect)
-        return await groups.resolve(api, text, self._no_effect, seconds) if code is None else code
-
-    async def _work(self, upstream: Upstream, request: Any, exchange: Exchange) -> Message:
-        """Calls upstream, and learns from what worked. It goes on to its end even if its caller has gone."""
-        response = await upstream.call(self._operation, self._route, request, exchange)
-        if self._names_group and request.service_group and is_evidence(self._operation, response):
-            self._gateway.groups.observe(self._operation.api, request.service_group)
+    async def _read(self, account: Account, request: Any, observation: CallObservation, deadline: float) -> Message:
+        work = account.call(self._operation, self._route, request, Exchange(Attempt(), observation, deadline))
+        response = await patience.read(work, deadline - asyncio.get_running_loop().time())
+        if self._gives_quotes:
+            self._gateway.quotes.remember(response)
         return response
 
-    def _detach(self, task: asyncio.Task[Message], fields: dict[str, Any]) -> None:
-        """Sees to it that the end of a write which nobody waits for is logged and counted."""
-        self._gateway.telemetry.write_detached(self._operation.full_name)
-        _log.warning("write_detached", **fields)
+    def _order(self, request: Any, *, is_named: bool) -> Order:
+        order = Order(
+            operation=self._operation,
+            route=self._route,
+            request=request,
+            is_named=is_named,
+            # Of what the caller wrote: what a group's name stands for may change between two calls.
+            fingerprint=fingerprint(self._operation.full_name, request),
+            terms=self._gateway.quotes.of(request),
+        )
+        if self._names_group and request.service_group:
+            order.prepare = self._name_group(request)
+        return order
 
-        def log(done: asyncio.Task[Message]) -> None:
-            if done.cancelled():
-                _log.error("detached_write_given_up", **fields)
-            elif (error := done.exception()) is None:
-                _log.info("detached_write_done", **fields)
-            else:
-                reason = error.reason_name if isinstance(error, GatewayError) else type(error).__name__
-                _log.warning("detached_write_failed", **{**fields, "reason": reason})
+    def _name_group(self, request: Any) -> Callable[[float], Awaitable[None]] | None:
+        """Puts the code of the service group that the caller means into a request: nearly always at once, from memory.
 
-        task.add_done_callback(log)
+        Returns:
+            What remains to be done if that is not possible, or fails: None if nothing does.
+        """
+        groups, api, text = self._gateway.groups, self._operation.api, request.service_group
+
+        async def resolve(seconds: float) -> None:
+            if failed is not None:
+                raise failed
+            request.service_group = await groups.resolve(api, text, self._no_effect, seconds)
+
+        failed: GatewayError | None = None
+        try:
+            code = groups.lookup(api, text, self._no_effect)
+        except GatewayError as error:
+            failed = error
+            return resolve
+        if code is None:
+            return resolve
+        request.service_group = code
+        return None
+
+
+_ID_REQUIRED: Final = Violation("request_id", "must not be empty: this gateway asks for one")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,6 +11,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
+from allocation_gateway import ports
 from allocation_gateway.operations import table
 from allocation_gateway.rpc.handler import Handler
 from allocation_gateway.rpc.local import LOCAL_RPCS, LocalHandler
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 _NO_PING_LIMIT: Final = 0
+# So many times the calls in hand may wait to be taken up, which takes no longer than a burst of them to arrive.
+_BACKLOG: Final = 10
 
 
 class _Health(health_aio.HealthServicer):
@@ -78,18 +80,23 @@ class Listener:
     def _bind(self) -> str:
         settings = self._settings
         credentials = None if settings.tls_cert_file is None else _credentials(settings, settings.tls_cert_file)
-        address = _bind(self._server, "port", settings.host, settings.port, credentials)
+        address = _bind(self._server, settings, "port", credentials)
         if settings.health_port is not None:
             self._probes = grpc.aio.server(options=_options(settings))
             health_pb2_grpc.add_HealthServicer_to_server(self._health, self._probes)
-            self.health_address = _bind(self._probes, "health_port", settings.host, settings.health_port, None)
+            self.health_address = _bind(self._probes, settings, "health_port", None)
         return address
 
     async def start(self) -> None:
-        """Begins to answer, and says so."""
+        """Begins to answer. Health is NOT_SERVING until start_serving()."""
+        for service in ("", *self._services):
+            await self._health.set(service, _NOT_SERVING)
         await self._server.start()
         if self._probes is not None:
             await self._probes.start()
+
+    async def start_serving(self) -> None:
+        """Turns health to SERVING."""
         for service in ("", *self._services):
             await self._health.set(service, _SERVING)
         self._groups.on_state(self._report)
@@ -139,22 +146,28 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
 
     return [
         # Two gateways on one port would each get a part of the calls, and neither would say so.
-        ("grpc.so_reuseport", 0),
+        # Workers get theirs from a supervisor that holds the port for them.
+        ("grpc.so_reuseport", int(settings.workers > 1)),
         ("grpc.max_receive_message_length", settings.max_request_bytes),
         ("grpc.max_metadata_size", settings.max_metadata_bytes),
         ("grpc.absolute_max_metadata_size", settings.max_metadata_bytes),
         ("grpc.keepalive_time_ms", milliseconds(settings.keepalive_time)),
         ("grpc.keepalive_timeout_ms", milliseconds(settings.keepalive_timeout)),
         ("grpc.http2.max_ping_strikes", _NO_PING_LIMIT),
+        # gRPC itself would refuse what waits to be taken up beyond a thousand, with a status that says nothing: the
+        # limit of calls in hand is ours to keep, and to tell.
+        ("grpc.server.max_pending_requests", _BACKLOG * settings.max_concurrent_calls),
+        ("grpc.server.max_pending_requests_hard_limit", _BACKLOG * settings.max_concurrent_calls),
         ("grpc.max_connection_age_ms", milliseconds(settings.max_connection_age)),
         ("grpc.max_connection_age_grace_ms", milliseconds(settings.max_connection_age_grace)),
     ]
 
 
-def _bind(server: grpc.aio.Server, name: str, host: str, port: int, credentials: grpc.ServerCredentials | None) -> str:
-    host = f"[{host}]" if ":" in host and not host.startswith("[") else host
+def _bind(server: grpc.aio.Server, settings: Settings, name: str, credentials: grpc.ServerCredentials | None) -> str:
+    host, port = ports.bracketed(settings.host), getattr(settings, name)
     target = f"{host}:{port}"
-    _probe(name, host, port)
+    if settings.workers == 1:
+        ports.probe(name, host, port)
     try:
         bound = server.add_insecure_port(target) if credentials is None else server.add_secure_port(target, credentials)
     except RuntimeError:
@@ -162,21 +175,6 @@ def _bind(server: grpc.aio.Server, name: str, host: str, port: int, credentials:
     if not bound:
         raise ConfigurationError(f"{variable(name)}: cannot listen on {target}: is the port taken?")
     return f"{host}:{bound}"
-
-
-def _probe(name: str, host: str, port: int) -> None:
-    """Finds out why a port cannot be had, which gRPC tells nobody but its own log."""
-    try:
-        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        for family, kind, protocol, _, address in found:
-            with socket.socket(family, kind, protocol) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if family is socket.AF_INET6:
-                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-                probe.bind(address)
-    except OSError as error:
-        about = "host" if isinstance(error, socket.gaierror) else name
-        raise ConfigurationError(f"{variable(about)}: cannot listen on {host}:{port}: {error.strerror}") from error
 
 
 def _credentials(settings: Settings, certificate: Path) -> grpc.ServerCredentials:

@@ -88,7 +88,7 @@ ANSWERS: Final[Mapping[type[Message], Callable[[Gateway, Any, float], Awaitable[
 
 def _apis(gateway: Gateway, api: pb.Api.ValueType) -> tuple[Api, ...]:
     """Returns the API that a request names; all that are configured if it names none."""
-    return (_APIS[api],) if api else tuple(gateway.upstreams)
+    return (_APIS[api],) if api else tuple(gateway.accounts)
 
 
 def _message(group: Group) -> pb.ServiceGroup:

@@ -12,7 +12,7 @@ import structlog
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from structlog.typing import Processor
+    from structlog.typing import EventDict, Processor
 
 
 class _Forward(logging.Handler):
@@ -32,8 +32,14 @@ class _Forward(logging.Handler):
             self.handleError(record)
 
 
-def configure(level: str, form: str) -> None:
-    """Sets the least severe level that is written, and whether lines are JSON or for the eye."""
+def configure(level: str, form: str, *, worker: int | None = None) -> None:
+    """Sets the least severe level that is written, and whether lines are JSON or for the eye.
+
+    Args:
+        level: The level.
+        form: `json` or `console`.
+        worker: The number that every line names, if this process is one of several.
+    """
     renderer: Processor
     factory: Callable[..., object]
     if form == "json":
@@ -46,6 +52,7 @@ def configure(level: str, form: str) -> None:
         factory = structlog.PrintLoggerFactory(sys.stderr)
     structlog.configure(
         processors=[
+            *([] if worker is None else [_of_worker(worker)]),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
@@ -57,3 +64,11 @@ def configure(level: str, form: str) -> None:
     )
     # Never more than warnings, at whatever level our own lines are: below that, libraries quote headers.
     logging.basicConfig(handlers=[_Forward()], level=logging.WARNING, force=True)
+
+
+def _of_worker(number: int) -> Processor:
+    def add(_: object, __: str, event: EventDict) -> EventDict:
+        event["worker"] = number
+        return event
+
+    return add

@@ -62,10 +62,11 @@ class CallObservation(Observation):
         self._attributes: dict[str, str | int] = {RPC_SYSTEM: "grpc", RPC_METHOD: method}
         self.started = time.perf_counter()
         if telemetry.tracer is not None:
-            carrier = {key: value for key, value in metadata if isinstance(value, str)}
-            self._span = telemetry.tracer.start_span(
-                method, context=extract(carrier), kind=SpanKind.SERVER, attributes=self._attributes
-            )
+            carrier = {key: value for key, value in metadata if key in telemetry.propagated and isinstance(value, str)}
+            if carrier or telemetry.begins_trace(method, self._attributes):
+                self._span = telemetry.tracer.start_span(
+                    method, context=extract(carrier), kind=SpanKind.SERVER, attributes=self._attributes
+                )
 
     def seconds(self) -> float:
         """Returns how long the rpc has taken so far."""
@@ -96,34 +97,32 @@ class CallObservation(Observation):
 class RequestObservation:
     """One upstream request, from before it is sent to its answer."""
 
-    __slots__ = ("_attributes", "_span", "_started", "_telemetry")
+    __slots__ = ("_attributes", "_parent", "_span", "_started", "_telemetry")
 
     def __init__(
         self, telemetry: Telemetry, parent: Span | None, route: tuple[str, str], base_url: str, path: str
     ) -> None:
         method, template = route
         self._telemetry = telemetry
-        self._attributes: dict[str, str | int] = {
-            "http.request.method": method,
-            "url.template": template,
-            **telemetry.server_of(base_url),
-        }
+        self._attributes = dict(telemetry.request_attributes(method, template, base_url))
+        self._parent = parent
         self._span: Span | None = None
-        if telemetry.tracer is not None:
+        if telemetry.tracer is not None and (parent is None or parent.is_recording()):
             self._span = telemetry.tracer.start_span(
                 f"{method} {template}",
-                context=_context(parent),
+                context=None if parent is None else trace.set_span_in_context(parent),
                 kind=SpanKind.CLIENT,
                 attributes={**self._attributes, "url.full": base_url + path},
             )
         self._started = time.perf_counter()
 
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """Returns the headers that carry the trace on to upstream."""
-        if self._span is None:
+        """Returns the headers that carry the trace on to upstream: also one that a caller has and nobody records."""
+        span = self._span or self._parent
+        if span is None:
             return []
         carrier: dict[str, str] = {}
-        inject(carrier, context=_context(self._span))
+        inject(carrier, context=trace.set_span_in_context(span))
         return [(name.encode(), value.encode()) for name, value in carrier.items()]
 
     def answered(self, status: int) -> None:
@@ -149,4 +148,5 @@ class RequestObservation:
 
 
 def _context(span: Span | None) -> Context | None:
-    return None if span is None else trace.set_span_in_context(span)
+    """Returns what joins a measurement with its trace; None if nobody records one."""
+    return None if span is None or not span.is_recording() else trace.set_span_in_context(span)

@@ -9,11 +9,16 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from opentelemetry.metrics import Observation as Measured
+from opentelemetry.propagate import get_global_textmap
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.trace import SpanKind
 
 from allocation_gateway.settings import ConfigurationError
 from allocation_gateway.telemetry.observation import CallObservation, Observation
@@ -22,15 +27,35 @@ from allocation_gateway.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from opentelemetry.metrics import Counter, Histogram, Meter
+    from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter
     from opentelemetry.metrics import _Gauge as Gauge
     from opentelemetry.sdk.metrics.export import MetricExporter
     from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.trace import Tracer
 
 SCOPE: Final = "allocation_gateway"
+# Random for each process, unless the variables say otherwise.
+_INSTANCE: Final = "service.instance.id"
 # The buckets that both conventions advise, in seconds.
 BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+# Those of a server nearby, which answers in less than the first of them, in seconds.
+STORE_BUCKETS: Final = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
+
+
+class TraceIds(RandomIdGenerator):
+    """Makes ids at random, and gives one trace the id for which it was decided that it is recorded.
+
+    Attributes:
+        drawn: That id; None if none is waiting for its trace.
+    """
+
+    def __init__(self) -> None:
+        self.drawn: int | None = None
+
+    def generate_trace_id(self) -> int:
+        """Returns the id that waits, or a new one."""
+        drawn, self.drawn = self.drawn, None
+        return super().generate_trace_id() if drawn is None else drawn
 
 
 class Telemetry:
@@ -40,6 +65,7 @@ class Telemetry:
         tracer: Makes spans; None if traces are off.
         call_duration: `rpc.server.call.duration`; None if metrics are off.
         request_duration: `http.client.request.duration`; None if metrics are off.
+        propagated: The keys of metadata by which callers hand their traces on.
     """
 
     def __init__(
@@ -50,12 +76,27 @@ class Telemetry:
         self.tracer: Tracer | None = None
         self.call_duration: Histogram | None = None
         self.request_duration: Histogram | None = None
-        self._lookups: Counter | None = None
+        # Counted here and fetched by the exporter: every call with a service group makes one.
+        self._lookups = {True: 0, False: 0}
         self._events: Counter | None = None
         self._usable: Gauge | None = None
         self._detached: Counter | None = None
+        self._store_steps: Histogram | None = None
+        self._store_failures: Counter | None = None
+        self._write_events: Counter | None = None
+        self._breaker: Gauge | None = None
+        self._refusals: Counter | None = None
+        self._queue_length: Gauge | None = None
+        self._queue_wait: Histogram | None = None
+        self._budgets: Counter | None = None
+        self.propagated: frozenset[str] = frozenset()
+        self._ids: TraceIds | None = None
         if tracer_provider is not None:
             self.tracer = tracer_provider.get_tracer(SCOPE, __version__)
+            self.propagated = frozenset(get_global_textmap().fields)
+            self._sampler = tracer_provider.sampler
+            if isinstance(tracer_provider.id_generator, TraceIds):
+                self._ids = tracer_provider.id_generator
         if meter_provider is not None:
             self._make_instruments(meter_provider.get_meter(SCOPE, __version__))
 
@@ -72,8 +113,9 @@ class Telemetry:
             description="How long requests to upstream take.",
             explicit_bucket_boundaries_advisory=BUCKETS,
         )
-        self._lookups = meter.create_counter(
+        meter.create_observable_counter(
             "allocation_gateway.service_group.lookups",
+            callbacks=[self._observe_lookups],
             unit="{lookup}",
             description="Service-group codes looked up, by whether they were known.",
         )
@@ -92,6 +134,51 @@ class Telemetry:
             unit="{write}",
             description="Writes that went on after their caller had gone or its deadline had passed.",
         )
+        self._write_events = meter.create_counter(
+            "allocation_gateway.write.events",
+            unit="{event}",
+            description="What happened to writes on their way, beside being answered at the first attempt.",
+        )
+        self._store_steps = meter.create_histogram(
+            "allocation_gateway.claim_store.duration",
+            unit="s",
+            description="How long the steps of the store of claims take that were carried out.",
+            explicit_bucket_boundaries_advisory=STORE_BUCKETS,
+        )
+        self._store_failures = meter.create_counter(
+            "allocation_gateway.claim_store.failures",
+            unit="{step}",
+            description="Steps of the store of claims that failed, or were not answered in time.",
+        )
+        self._make_protection_instruments(meter)
+
+    def _make_protection_instruments(self, meter: Meter) -> None:
+        self._breaker = meter.create_gauge(
+            "allocation_gateway.upstream.breaker",
+            unit="1",
+            description="2 while the breaker is open, 1 while probes try upstream, 0 while it is closed.",
+        )
+        self._refusals = meter.create_counter(
+            "allocation_gateway.upstream.refusals",
+            unit="{request}",
+            description="Requests to upstream that a policy did not let pass.",
+        )
+        self._queue_length = meter.create_gauge(
+            "allocation_gateway.upstream.queue.length",
+            unit="{request}",
+            description="Requests that wait for their turn with upstream.",
+        )
+        self._queue_wait = meter.create_histogram(
+            "allocation_gateway.upstream.queue.wait",
+            unit="s",
+            description="How long the requests waited that could not be sent at once, and were sent then.",
+            explicit_bucket_boundaries_advisory=BUCKETS,
+        )
+        self._budgets = meter.create_counter(
+            "allocation_gateway.upstream.budget",
+            unit="{request}",
+            description="Further writes and read-backs that a budget was asked for.",
+        )
 
     def call(self, method: str, metadata: Iterable[tuple[str, str | bytes]]) -> CallObservation:
         """Starts observing an rpc."""
@@ -99,8 +186,11 @@ class Telemetry:
 
     def group_lookup(self, known: bool) -> None:
         """Counts a lookup of a service-group code."""
-        if self._lookups is not None:
-            self._lookups.add(1, {"result": "hit" if known else "miss"})
+        self._lookups[known] += 1
+
+    def _observe_lookups(self, _: CallbackOptions) -> Iterable[Measured]:
+        names = {True: "hit", False: "miss"}
+        return [Measured(count, {"result": names[known]}) for known, count in self._lookups.items() if count]
 
     def group_event(self, event: str) -> None:
         """Counts something that happened to the sources of service groups or to the cache that replicas share."""
@@ -116,10 +206,60 @@ class Telemetry:
         """Starts observing what the gateway does of its own accord."""
         return Observation(self)
 
+    def write_event(self, event: str, method: str) -> None:
+        """Counts something that happened to a write on its way."""
+        if self._write_events is not None:
+            self._write_events.add(1, {"event": event, "rpc.method": method})
+
     def write_detached(self, method: str) -> None:
         """Counts a write that goes on although nobody waits for it."""
         if self._detached is not None:
             self._detached.add(1, {"rpc.method": method})
+
+    def breaker_state(self, api: str, state: int) -> None:
+        """Records the state of an API's breaker: 0 closed, 1 half-open, 2 open."""
+        if self._breaker is not None:
+            self._breaker.set(state, {"api": api})
+
+    def upstream_refused(self, api: str, policy: str) -> None:
+        """Counts a request that a policy did not let pass: `breaker`, `queue`, `rate` or `throttle`."""
+        if self._refusals is not None:
+            self._refusals.add(1, {"api": api, "policy": policy})
+
+    def queue_length(self, api: str, lane: str, length: int) -> None:
+        """Records how many writes or reads wait for their turn with an API."""
+        if self._queue_length is not None:
+            self._queue_length.set(length, {"api": api, "lane": lane})
+
+    def queue_waited(self, api: str, lane: str, seconds: float) -> None:
+        """Records how long a request has waited for its turn."""
+        if self._queue_wait is not None:
+            self._queue_wait.record(seconds, {"api": api, "lane": lane})
+
+    def budget_asked(self, api: str, budget: str, *, granted: bool) -> None:
+        """Counts a further write or read-back that a budget was asked for: `retries` or `readings`."""
+        if self._budgets is not None:
+            self._budgets.add(1, {"api": api, "budget": budget, "result": "granted" if granted else "refused"})
+
+    def begins_trace(self, name: str, attributes: Mapping[str, str | int]) -> bool:
+        """Decides whether a call that belongs to no trace begins one.
+
+        The sampler decides as it would when the span is made; a call that it lets pass unseen costs no span at all.
+        """
+        if self._ids is None:
+            return True
+        drawn = self._ids.generate_trace_id()
+        result = self._sampler.should_sample(None, drawn, name, SpanKind.SERVER, attributes)
+        if result.decision is Decision.DROP:
+            return False
+        self._ids.drawn = drawn
+        return True
+
+    @staticmethod
+    @lru_cache(maxsize=256)
+    def request_attributes(method: str, template: str, base_url: str) -> Mapping[str, str | int]:
+        """Returns the attributes that every upstream request of a route has."""
+        return {"http.request.method": method, "url.template": template, **Telemetry.server_of(base_url)}
 
     @staticmethod
     @lru_cache(maxsize=16)
@@ -128,6 +268,16 @@ class Telemetry:
         parts = urlsplit(base_url)
         default = 443 if parts.scheme == "https" else 80
         return {"server.address": parts.hostname or "", "server.port": parts.port or default}
+
+    def store_step(self, step: str, seconds: float) -> None:
+        """Records a step that the store of claims has carried out."""
+        if self._store_steps is not None:
+            self._store_steps.record(seconds, {"step": step})
+
+    def store_failure(self, step: str, error_type: str) -> None:
+        """Counts a step of the store of claims that failed."""
+        if self._store_failures is not None:
+            self._store_failures.add(1, {"step": step, "error.type": error_type})
 
     async def close(self, bound: float) -> None:
         """Sends off what is left, within a bound in seconds even if nobody takes it."""
@@ -156,8 +306,12 @@ def _shut_down(provider: TracerProvider | MeterProvider) -> asyncio.Future[None]
     return done
 
 
-def from_environment(environ: Mapping[str, str]) -> Telemetry:
+def from_environment(environ: Mapping[str, str], *, worker: int | None = None) -> Telemetry:
     """Makes what the standard variables ask for: a signal is exported over OTLP if its exporter or an endpoint is set.
+
+    Args:
+        environ: The variables.
+        worker: The number of this process, if it is one of several that have the same variables.
 
     Raises:
         ConfigurationError: A variable asks for an exporter or a protocol that the gateway does not have.
@@ -168,15 +322,23 @@ def from_environment(environ: Mapping[str, str]) -> Telemetry:
     if not traces and not metrics:
         return Telemetry()
     ours = Resource.create({"service.name": "allocation-gateway", "service.version": __version__})
-    resource = ours.merge(OTELResourceDetector().detect())
+    resource = ours.merge(_named(OTELResourceDetector().detect(), worker))
     tracer_provider = meter_provider = None
     if traces:
-        tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+        tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False, id_generator=TraceIds())
         tracer_provider.add_span_processor(BatchSpanProcessor(_span_exporter(environ)))
     if metrics:
         reader = PeriodicExportingMetricReader(_metric_exporter(environ))
         meter_provider = MeterProvider([reader], resource=resource, shutdown_on_exit=False)
     return Telemetry(tracer_provider, meter_provider)
+
+
+def _named(given: Resource, worker: int | None) -> Resource:
+    """Tells workers apart whom the variables give one name: their metrics would overwrite each other."""
+    instance = given.attributes.get(_INSTANCE)
+    if worker is None or instance is None:
+        return given
+    return given.merge(Resource({_INSTANCE: f"{instance}/{worker}"}))
 
 
 def _wanted(signal: str, environ: Mapping[str, str]) -> bool:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+from allocation.v1.consignment_allocation_service_pb2 import AllocateConsignmentWithLabelsResponse
+from allocation.v1.error_reason_pb2 import ErrorReason
 
 from allocation_gateway.codecs import json
 from allocation_gateway.errors import GatewayError
 from allocation_gateway.upstream import failures, follow_up, reply
-from allocation_gateway.upstream.http import Attempt, HttpEngine, NoAnswerError
+from allocation_gateway.upstream.engines import open_engine
+from allocation_gateway.upstream.http import Attempt, NoAnswerError, Target, TooLateError
 from allocation_gateway.version import __version__
 
 if TYPE_CHECKING:
@@ -24,6 +28,9 @@ _REDACTED: Final = b"********"
 _SHORTEST_REDACTED: Final = 8
 # Seconds before the deadline at which a further reading is given up, so that what it was to complete still arrives.
 _LAST_MOMENT: Final = 0.05
+_THROTTLED: Final = frozenset({429, 503})
+# Failures of upstream itself, or of what stands in front of it.
+_FAILURES: Final = frozenset({ErrorReason.ERROR_REASON_UPSTREAM_UNAVAILABLE, ErrorReason.ERROR_REASON_UPSTREAM_FAILED})
 
 
 class Exchange:
@@ -35,9 +42,12 @@ class Exchange:
         deadline: Until when somebody waits, by the event loop's clock. What is read after the answer keeps to it: the
             answer itself must not be lost over it.
         is_further: True of a request that only completes an earlier one.
+        is_alive: Whether upstream answered of itself; None until it has answered or failed to.
+        date: When upstream answered, as its answer says; empty if it does not.
+        retry_after: Seconds for which upstream asks to be left alone; 0 if it does not.
     """
 
-    __slots__ = ("attempt", "deadline", "is_further", "observation")
+    __slots__ = ("attempt", "date", "deadline", "is_alive", "is_further", "observation", "retry_after")
 
     def __init__(
         self, attempt: Attempt, observation: Observation, deadline: float, *, is_further: bool = False
@@ -46,10 +56,17 @@ class Exchange:
         self.observation = observation
         self.deadline = deadline
         self.is_further = is_further
+        self.is_alive: bool | None = None
+        self.date = ""
+        self.retry_after = 0.0
 
     def another(self) -> Exchange:
         """Returns the dealings of a further request."""
         return Exchange(Attempt(), self.observation, self.deadline, is_further=True)
+
+    def again(self) -> Exchange:
+        """Returns the dealings of the same request, made once more."""
+        return Exchange(Attempt(), self.observation, self.deadline)
 
     def until(self, timeout: float) -> float:
         """Returns until when to wait for an answer, by the event loop's clock."""
@@ -67,8 +84,8 @@ class Upstream:
         self._base_url = configured.base_url.rstrip("/")
         self._timeout = configured.timeout
         self._key = key
-        self._engine = HttpEngine(
-            self._base_url,
+        target = Target(
+            base_url=self._base_url,
             headers=[
                 *failures.DIALECTS[api].headers(configured, key.reveal()),
                 ("accept", "application/json"),
@@ -79,6 +96,7 @@ class Upstream:
             max_connections=configured.max_connections,
             max_answer_bytes=configured.max_answer_bytes,
         )
+        self._engine = open_engine(settings.http_engine, target)
 
     async def call(self, operation: Operation, route: Route, request: Message, exchange: Exchange) -> Message:
         """Carries out an operation once, and reads what its row says has to be read after it.
@@ -93,15 +111,23 @@ class Upstream:
             outcome = await self._once(operation, route, request, exchange)
         except GatewayError as error:
             outcome = error
+        return await follow_up.complete(operation, request, outcome, self._reader(exchange))
 
+    async def completed(self, request: Any, response: Message, exchange: Exchange) -> Message:
+        """Returns a response that was remembered or read, with the labels that it lacks, if it is one of labels."""
+        if not isinstance(response, AllocateConsignmentWithLabelsResponse) or response.labels:
+            return response
+        return await follow_up.labelled(request, response.allocation, self._reader(exchange))
+
+    def _reader(self, exchange: Exchange) -> follow_up.Read:
         async def read(row: Operation, wanted: Message) -> Message:
-            only = next(iter(row.routes.values()))
             further = exchange.another()
             if further.until(self._timeout) <= asyncio.get_running_loop().time():
                 raise failures.no_answer(row, "there was no time left to ask", sent=False)
-            return await self._once(row, only, wanted, further)
+            response: Message = await self.read(row, wanted, further)
+            return response
 
-        return await follow_up.complete(operation, request, outcome, read)
+        return read
 
     async def _once(self, operation: Operation, route: Route, request: Message, exchange: Exchange) -> Message:
         body = None if operation.encode is None else json.encode(operation.encode(request, self._settings))
@@ -113,9 +139,11 @@ class Upstream:
             async with asyncio.timeout_at(exchange.until(self._timeout)):
                 answer = await self._exchange(route.method, path, body, attempt, seen)
         except NoAnswerError as error:
+            exchange.is_alive = None if isinstance(error, TooLateError) else False
             raise failures.no_answer(operation, str(error), sent=attempt.sent) from error
         except TimeoutError as error:
             seen.failed("timeout")
+            exchange.is_alive = False
             how = f"there was no answer within {self._timeout:g} seconds"
             raise failures.no_answer(operation, how, sent=attempt.sent) from error
         except asyncio.CancelledError:
@@ -124,7 +152,23 @@ class Upstream:
         except Exception as error:
             seen.failed(type(error).__name__)
             raise
-        return reply.read(operation, request, answer)
+        exchange.date = answer.headers.get("date", "")
+        exchange.is_alive = True
+        if answer.status in _THROTTLED and "retry-after" in answer.headers:
+            exchange.retry_after = failures.retry_seconds(answer.headers)
+        try:
+            return reply.read(operation, request, answer)
+        except GatewayError as error:
+            exchange.is_alive = error.reason not in _FAILURES
+            raise
+
+    async def read(self, operation: Operation, request: Message, exchange: Exchange) -> Any:
+        """Carries out a row that changes nothing, by its first spelling.
+
+        Raises:
+            GatewayError: As for `call`.
+        """
+        return await self._once(operation, next(iter(operation.routes.values())), request, exchange)
 
     async def _exchange(
         self, method: str, path: str, body: bytes | None, attempt: Attempt, seen: RequestObservation
@@ -132,7 +176,7 @@ class Upstream:
         try:
             answer = await self._engine.exchange(method, path, body=body, headers=seen.headers(), attempt=attempt)
         except NoAnswerError as error:
-            seen.failed(type(error.__cause__).__name__)
+            seen.failed(type(error.__cause__ or error).__name__)
             raise
         seen.answered(answer.status)
         return self._redacted(answer)

@@ -77,21 +77,19 @@ async def complete(operation: Operation, request: Any, outcome: Message | Gatewa
 async def _consignment(operation: Operation, request: Any, outcome: Message | GatewayError, read: Read) -> Message:
     if isinstance(outcome, GatewayError):
         raise await _explained(operation, request.consignment_reference, outcome, read)
-    if operation.effect is not Effect.ALLOCATE or _names_service(outcome):
+    told: Any = outcome
+    if operation.effect is not Effect.ALLOCATE or told.allocation.carrier_service_reference:
         return outcome
-    told: pb.ConsignmentAllocation = outcome.allocation  # type: ignore[attr-defined] # every such response has one
+    if not (told.allocation.description or told.allocation.links):
+        return outcome  # it says nothing: what became of it is read until it is known
     found = await _read(request.consignment_reference, read)
-    if isinstance(found, GatewayError):
+    if isinstance(found, GatewayError) or found.state not in _ALLOCATED:
         return outcome
-    if found.state == pb.CONSIGNMENT_STATE_ALLOCATION_FAILED and not _says_something(told):
-        # It may be the failure of an earlier attempt, if this one has not begun yet.
-        raise _failed(failures.UNKNOWN, found)
-    found.consignment_reference = told.consignment_reference
-    found.description = told.description
-    if told.links:
+    found.description = told.allocation.description
+    if told.allocation.links:
         del found.links[:]
-        found.links.extend(told.links)
-    return type(outcome)(allocation=found)
+        found.links.extend(told.allocation.links)
+    return type(told)(allocation=found)  # type: ignore[no-any-return]
 
 
 async def _consignments(operation: Operation, _: Any, outcome: Message | GatewayError, read: Read) -> Message:
@@ -127,6 +125,12 @@ async def _labels(operation: Operation, request: Any, outcome: Message | Gateway
         raise _with_effect(outcome, failures.UNKNOWN)
     if isinstance(found, GatewayError) or found.state not in _ALLOCATED or not _agrees(request, found):
         raise _why(operation, outcome, found)
+    found.reconciled = True
+    return await labelled(request, found, read)
+
+
+async def labelled(request: Any, found: pb.ConsignmentAllocation, read: Read) -> Message:
+    """Returns the response for a consignment that is allocated, with its label or the reason why there is none."""
     try:
         return pb.AllocateConsignmentWithLabelsResponse(
             allocation=found, labels=[await read(consignments.LABEL, request)]
@@ -142,15 +146,6 @@ _COMPLETIONS: Final[Mapping[FollowUp, Complete]] = {
     FollowUp.CONSIGNMENTS: _consignments,
     FollowUp.LABELS: _labels,
 }
-
-
-def _names_service(response: Any) -> bool:
-    return bool(response.allocation.carrier_service_reference)
-
-
-def _says_something(allocation: pb.ConsignmentAllocation) -> bool:
-    """Tells whether an answer holds more than that upstream took the request in hand."""
-    return bool(allocation.description or allocation.links)
 
 
 async def _read(reference: str, read: Read) -> pb.ConsignmentAllocation | GatewayError:
@@ -199,13 +194,6 @@ def _with_effect(error: GatewayError, effect: str) -> GatewayError:
 
 def _failed_allocation(found: pb.ConsignmentAllocation) -> pb.FailedAllocation | None:
     return found.failed_allocation if found.HasField("failed_allocation") else None
-
-
-def _failed(effect: str, found: pb.ConsignmentAllocation) -> GatewayError:
-    verdict = verdicts.FAILED
-    failed = _failed_allocation(found)
-    details = [] if failed is None else [errors.clipped(failed)]
-    return GatewayError(verdict.code, verdict.reason, verdict.message, metadata={"effect": effect}, details=details)
 
 
 def _error(verdict: Verdict, error: GatewayError, found: pb.ConsignmentAllocation | GatewayError) -> GatewayError:

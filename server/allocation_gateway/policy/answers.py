@@ -1,0 +1,62 @@
+"""The answer of a write as its claim remembers it: the response, or the error of a write that was carried out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from allocation.v1 import consignment_allocation_service_pb2 as pb
+from allocation.v1 import core_pb2
+from allocation.v1.error_reason_pb2 import ErrorReason
+from google.rpc import error_details_pb2, status_pb2
+from grpc import StatusCode
+
+from allocation_gateway.errors import GatewayError
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from allocation_gateway.operations.model import Operation
+
+_RESPONSE: Final = b"\x01"
+_ERROR: Final = b"\x02"
+_CODES: Final = {code.value[0]: code for code in StatusCode}
+
+
+def pack(answer: Message | GatewayError) -> bytes:
+    """Returns an answer as bytes. Labels are left out: they can be had again, and are large."""
+    if isinstance(answer, GatewayError):
+        return _ERROR + bytes(answer.status().SerializeToString())
+    if isinstance(answer, pb.AllocateConsignmentWithLabelsResponse):
+        answer = pb.AllocateConsignmentWithLabelsResponse(allocation=answer.allocation)
+    return _RESPONSE + bytes(answer.SerializeToString())
+
+
+def unpack(operation: Operation, packed: bytes) -> Message:
+    """Returns the response.
+
+    Raises:
+        GatewayError: The answer was an error.
+    """
+    if packed[:1] == _RESPONSE:
+        return operation.response.FromString(packed[1:])
+    raise _error(status_pb2.Status.FromString(packed[1:]))
+
+
+def _error(status: status_pb2.Status) -> GatewayError:
+    info = error_details_pb2.ErrorInfo()
+    allocation: core_pb2.Allocation | pb.ConsignmentAllocation | None = None
+    details: list[Message] = []
+    for packed in status.details:
+        for found in (core_pb2.Allocation(), pb.ConsignmentAllocation()):
+            if packed.Unpack(found):
+                allocation = found
+        if packed.Is(info.DESCRIPTOR):
+            packed.Unpack(info)
+    return GatewayError(
+        _CODES[status.code],
+        ErrorReason.Value(f"ERROR_REASON_{info.reason}"),
+        status.message,
+        metadata=dict(info.metadata),
+        details=details,
+        allocation=allocation,
+    )

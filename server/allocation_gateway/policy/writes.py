@@ -1,0 +1,235 @@
+"""The writes under way, whether or not somebody waits for them.
+
+Calls with the same id share one. A write that was not sent is dropped when nobody waits for it any more; one that may
+have been sent goes on alone until it is known what became of it, or until it is for the next caller to find out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from allocation_gateway.claims.model import StoreUnavailableError
+from allocation_gateway.errors import GatewayError
+from allocation_gateway.policy.writing import Order, Write, reused
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
+
+    from google.protobuf.message import Message
+
+    from allocation_gateway.operations.model import Operation
+    from allocation_gateway.policy.account import Account
+    from allocation_gateway.settings import Settings
+    from allocation_gateway.telemetry.observation import Observation
+    from allocation_gateway.telemetry.telemetry import Telemetry
+
+# A lease is renewed so many times before it runs out.
+_RENEWALS: Final = 3
+# Pauses between attempts to record what could not be recorded at once.
+_RECORDING_PAUSES: Final = (0.1, 0.3, 1.0, 3.0, 10.0)
+# Seconds for what is still to be told to the store when everything else has ended.
+_LAST_WORDS: Final = 1.0
+_log = structlog.get_logger()
+
+
+class _Running:
+    """A write under way, and the task that it runs in."""
+
+    __slots__ = ("fields", "is_detached", "task", "write")
+
+    def __init__(self, write: Write, task: asyncio.Task[Message], fields: Mapping[str, Any]) -> None:
+        self.write = write
+        self.task = task
+        # As they are now: the call that began it adds how it ended for itself.
+        self.fields = dict(fields)
+        self.is_detached = False
+
+
+class Writes:
+    """All writes of one process.
+
+    Attributes:
+        lease: Seconds for which a claim is held at a time.
+        lock_wait: Seconds for which a write waits for another one of the same shipment or consignment.
+        is_draining: Whether the process is about to end, so that nothing is sent again.
+    """
+
+    def __init__(self, settings: Settings, operations: Mapping[str, Operation], telemetry: Telemetry) -> None:
+        """Starts without any.
+
+        Args:
+            settings: The configuration.
+            operations: The rows by their full names.
+            telemetry: Where metrics go.
+        """
+        self.lease = settings.claim_lease
+        self.lock_wait = settings.lock_wait
+        self.is_draining = False
+        self._operations = operations
+        self._telemetry = telemetry
+        self._running: dict[tuple[Account, str], _Running] = {}
+        self._afterwards: set[asyncio.Task[Any]] = set()
+        self._process = uuid.uuid4().hex
+        self._tokens = 0
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def carry_out(
+        self, order: Order, account: Account, observation: Observation, deadline: float, fields: Mapping[str, Any]
+    ) -> Message:
+        """Carries out a write, or waits for the one with the same id that is under way.
+
+        Args:
+            order: What is asked for.
+            account: Where.
+            observation: The call, as telemetry sees it.
+            deadline: Until when its caller waits, by the event loop's clock.
+            fields: What log lines say of it.
+
+        Raises:
+            GatewayError: INVALID_ARGUMENT, the id names another request; DEADLINE_EXCEEDED, the time is up and nothing
+                was sent; UNKNOWN, nobody knows yet what became of it. Or whatever else the write comes to.
+        """
+        key = (account, order.request.request_id)
+        running = self._running.get(key)
+        if running is None:
+            running = self._start(key, Write(self, account, order, observation, deadline), fields)
+        elif running.write.order.fingerprint != order.fingerprint:
+            self.count("reused", order.operation)
+            raise reused()
+        else:
+            self.count("joined", order.operation)
+            running.write.callers += 1
+            running.write.deadline = max(running.write.deadline, deadline)
+        write, task = running.write, running.task
+        try:
+            await asyncio.wait({task}, timeout=deadline - asyncio.get_running_loop().time())
+        finally:
+            write.callers -= 1
+            if not task.done():
+                self._let_go(running)
+        if task.done() and not task.cancelled():
+            return task.result()
+        raise write.too_late()
+
+    def _start(self, key: tuple[Account, str], write: Write, fields: Mapping[str, Any]) -> _Running:
+        key[0].protection.retries.deposit()
+        key[0].protection.readings.deposit()
+        task = asyncio.create_task(write.run())
+        running = self._running[key] = _Running(write, task, fields)
+        task.add_done_callback(lambda done: self._ended(key, done))
+        if self._keeper is None:
+            self._keeper = asyncio.create_task(self._keep())
+        return running
+
+    def _ended(self, key: tuple[Account, str], task: asyncio.Task[Message]) -> None:
+        del self._running[key]
+        if not task.cancelled():
+            task.exception()  # seen: whoever let go of the write has no use for it
+
+    def _let_go(self, running: _Running) -> None:
+        write = running.write
+        if write.callers:
+            return
+        if write.drop():
+            running.task.cancel()
+            return
+        if running.is_detached:
+            return
+        running.is_detached = True
+        method = write.order.operation.full_name
+        self._telemetry.write_detached(method)
+        _log.warning("write_detached", **running.fields)
+
+        def log(done: asyncio.Task[Message]) -> None:
+            if done.cancelled():
+                _log.warning("detached_write_given_up", **running.fields)
+            elif (error := done.exception()) is None:
+                _log.info("detached_write_done", **running.fields)
+            else:
+                reason = error.reason_name if isinstance(error, GatewayError) else type(error).__name__
+                _log.warning("detached_write_failed", **{**running.fields, "reason": reason})
+
+        running.task.add_done_callback(log)
+
+    # What a write needs.
+
+    def token(self) -> str:
+        """Returns a name for the one who holds a claim, as no other has it."""
+        self._tokens += 1
+        return f"{self._process}-{self._tokens}"
+
+    def operation(self, full_name: str) -> Operation | None:
+        """Returns a row by its full name; None if this release has none of that name."""
+        return self._operations.get(full_name)
+
+    def count(self, event: str, operation: Operation) -> None:
+        """Counts something that happened to a write on its way."""
+        self._telemetry.write_event(event, operation.full_name)
+
+    def later(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Tells the store something that nobody waits for. If it cannot be told, a lease runs out instead."""
+
+        async def tell() -> None:
+            try:
+                await work
+            except StoreUnavailableError:
+                _log.warning("claim_not_ended")
+
+        self._afterwards.add(task := asyncio.create_task(tell()))
+        task.add_done_callback(self._afterwards.discard)
+
+    def record_later(self, record: Callable[[], Awaitable[None]], operation: Operation) -> None:
+        """Goes on trying to record what is known of a write whose caller has its answer already."""
+        self.count("record_failed", operation)
+
+        async def retry() -> None:
+            for pause in _RECORDING_PAUSES:
+                await asyncio.sleep(pause)
+                try:
+                    await record()
+                except StoreUnavailableError:
+                    continue
+                return
+            _log.error("write_not_recorded", rpc=operation.name)
+
+        self._afterwards.add(task := asyncio.create_task(retry()))
+        task.add_done_callback(self._afterwards.discard)
+
+    async def _keep(self) -> None:
+        """Renews the claims of the writes under way: of those that last longer than a part of a lease."""
+        while True:
+            before = [running.write for running in self._running.values()]
+            await asyncio.sleep(self.lease / _RENEWALS)
+            still = {id(running.write) for running in self._running.values()}
+            await asyncio.gather(*(write.renew() for write in before if id(write) in still))
+
+    # The end.
+
+    async def drain(self, seconds: float) -> int:
+        """Waits for the writes under way, within a bound. Returns how many were given up that may have been sent.
+
+        One that is only being read, for nobody, is left at once to the next caller, wherever that is.
+        """
+        self.is_draining = True
+        for running in self._running.values():
+            if not running.write.callers and running.write.is_resolving:
+                running.task.cancel()
+        tasks = [running.task for running in self._running.values()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
+        left = [task for task in tasks if not task.done()]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        if self._keeper is not None:
+            self._keeper.cancel()
+        if self._afterwards:
+            await asyncio.wait(self._afterwards, timeout=_LAST_WORDS)
+        for task in self._afterwards:
+            task.cancel()
+        await asyncio.gather(*self._afterwards, return_exceptions=True)
+        return len(left)

@@ -1,0 +1,91 @@
+"""Finding out whether a port can be had, and keeping it.
+
+gRPC tells nobody but its own log why it cannot listen, and a port that it shares it takes without asking who has it.
+"""
+
+from __future__ import annotations
+
+import socket
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from allocation_gateway.settings import ConfigurationError, variable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def bracketed(host: str) -> str:
+    """Returns a host as it stands before a colon and a port."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+def probe(name: str, host: str, port: int) -> None:
+    """Checks that a port can be had, and leaves it.
+
+    Args:
+        name: The setting that holds the port.
+        host: The address, or a name of one.
+        port: The port.
+
+    Raises:
+        ConfigurationError: It is taken, or there is no such address.
+    """
+    with ExitStack() as stack:
+        for bound in _bound(name, host, port):
+            stack.enter_context(bound)
+
+
+class Reservation:
+    """A port that nobody else can have, and that processes of this user can share by SO_REUSEPORT.
+
+    It is bound and does not listen: connections only reach those who do.
+
+    Attributes:
+        port: The port, which the system has chosen if 0 was asked for.
+
+    Raises:
+        ConfigurationError: It is taken, or there is no such address.
+    """
+
+    def __init__(self, name: str, host: str, port: int) -> None:
+        self._sockets: list[socket.socket] = []
+        self.port = port
+        try:
+            for bound in _bound(name, host, port):
+                self._sockets.append(bound)
+                self.port = bound.getsockname()[1]
+                # Only now: bound at once with these, it would share a port that another gateway has.
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Lets go of the port."""
+        for bound in self._sockets:
+            bound.close()
+
+
+def _bound(name: str, host: str, port: int) -> Iterator[socket.socket]:
+    """Binds a socket to each address of a host, all of them to the same port."""
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in found:
+            bound = socket.socket(family, kind, protocol)
+            try:
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family is socket.AF_INET6:
+                    bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+                bound.bind((address[0], port, *address[2:]))
+                port = bound.getsockname()[1]
+            except OSError:
+                bound.close()
+                raise
+            yield bound
+    except OSError as error:
+        about = "host" if isinstance(error, socket.gaierror) else name
+        raise ConfigurationError(
+            f"{variable(about)}: cannot listen on {bracketed(host)}:{port}: {error.strerror}"
+        ) from error

@@ -1,0 +1,1 @@
+"""Several processes behind one port: a supervisor that has no gRPC, and what it runs."""

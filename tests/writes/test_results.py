@@ -1,0 +1,255 @@
+"""What is answered about writes whose outcome was read: which answers end one, and how readings complete the others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from allocation.v1 import consignment_allocation_service_pb2 as pb
+from allocation.v1 import core_pb2, error_reason_pb2
+from allocation.v1 import shipment_allocation_service_pb2 as ship_pb
+from allocation_gateway.errors import GatewayError
+from allocation_gateway.policy import results
+from allocation_gateway.policy.adoption import Standing
+from allocation_gateway.policy.survey import Found
+from grpc import StatusCode
+from hypothesis import given
+from hypothesis import strategies as st
+from writes.rows import ROWS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ALLOCATED: Final = core_pb2.SHIPMENT_STATE_ALLOCATED
+ALLOCATING: Final = core_pb2.SHIPMENT_STATE_ALLOCATING
+DONE: Final = pb.OUTCOME_DONE
+REJECTED: Final = pb.OUTCOME_REJECTED
+UNKNOWN: Final = pb.OUTCOME_UNKNOWN
+NAMES: Final = ("a", "b", "c")
+REFUSAL: Final = GatewayError(
+    StatusCode.FAILED_PRECONDITION,
+    error_reason_pb2.ERROR_REASON_INVALID_STATE,
+    "It cannot be allocated.",
+    metadata={"effect": "none", "upstream_code": "invalid_state"},
+)
+
+
+def shipment(state: core_pb2.ShipmentState.ValueType = ALLOCATED, name: str = "a") -> core_pb2.Allocation:
+    return core_pb2.Allocation(shipment_reference=name, state=state)
+
+
+def read(standing: Standing, name: str, state: core_pb2.ShipmentState.ValueType = ALLOCATED) -> Found:
+    return Found(standing, shipment(state, name))
+
+
+def read_consignment(standing: Standing, name: str) -> Found:
+    return Found(standing, pb.ConsignmentAllocation(consignment_reference=name, carrier_service_reference="FF_1"))
+
+
+def told(**outcomes: pb.Outcome.ValueType) -> pb.AllocateConsignmentsResponse:
+    items = [pb.ConsignmentResult(consignment_reference=name, outcome=outcome) for name, outcome in outcomes.items()]
+    return pb.AllocateConsignmentsResponse(results=items)
+
+
+def outcomes(response: Any) -> dict[str, int]:
+    return {item.consignment_reference: item.outcome for item in response.results}
+
+
+def consignment(**fields: Any) -> pb.AllocateConsignmentResponse:
+    return pb.AllocateConsignmentResponse(allocation=pb.ConsignmentAllocation(**fields))
+
+
+CONCLUSIVE: Final = [
+    ("AllocateShipment", ship_pb.AllocateShipmentResponse(allocation=shipment()), True),
+    (
+        "AllocateShipment",
+        ship_pb.AllocateShipmentResponse(allocation=shipment(core_pb2.SHIPMENT_STATE_IN_TRANSIT)),
+        True,
+    ),
+    ("AllocateShipment", ship_pb.AllocateShipmentResponse(allocation=shipment(ALLOCATING)), False),
+    ("AllocateShipment", ship_pb.AllocateShipmentResponse(), False),
+    (
+        "AllocateShipment",
+        ship_pb.AllocateShipmentResponse(allocation=shipment(core_pb2.SHIPMENT_STATE_UNALLOCATED)),
+        False,
+    ),
+    ("AllocateConsignment", consignment(carrier_service_reference="FF_1"), True),
+    ("AllocateConsignment", consignment(state=pb.CONSIGNMENT_STATE_ALLOCATED), True),
+    ("AllocateConsignment", consignment(state=pb.CONSIGNMENT_STATE_ALLOCATING), False),
+    ("AllocateConsignment", consignment(), False),
+    ("DeallocateShipment", ship_pb.DeallocateShipmentResponse(), True),
+    ("DeallocateConsignment", pb.DeallocateConsignmentResponse(), True),
+    ("AllocateShipments", ship_pb.AllocateShipmentsResponse(queued=NAMES), True),
+    ("AllocateShipments", ship_pb.AllocateShipmentsResponse(queued=["a"], unaccounted=["b"]), False),
+    ("AllocateShipmentsWithFilters", ship_pb.AllocateShipmentsWithFiltersResponse(), True),
+    ("AllocateConsignments", told(a=DONE, b=REJECTED), True),
+    ("AllocateConsignments", told(a=DONE, b=UNKNOWN), False),
+    ("DeallocateConsignments", pb.DeallocateConsignmentsResponse(results=told(a=UNKNOWN).results), False),
+    ("DeallocateConsignments", pb.DeallocateConsignmentsResponse(results=told(a=DONE).results), True),
+]
+
+
+@pytest.mark.parametrize(("rpc", "response", "expected"), CONCLUSIVE)
+def test_an_answer_ends_a_write_if_it_says_how_everything_ended(rpc: str, response: Any, expected: bool) -> None:
+    assert results.is_conclusive(ROWS[rpc], response) is expected
+
+
+def test_what_an_answer_leaves_open_is_named() -> None:
+    assert results.unsaid(told(a=UNKNOWN, b=DONE, c=UNKNOWN, d=REJECTED)) == ["a", "c"]
+    assert results.unsaid(ship_pb.AllocateShipmentsResponse(queued=["a"], unaccounted=["b", "c"])) == ["b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("rpc", "asked", "response", "expected"),
+    [
+        ("AllocateShipment", {"shipment_reference": "a"}, ship_pb.AllocateShipmentResponse(), (["a"], [])),
+        ("DeallocateShipment", {"shipment_reference": "a"}, ship_pb.DeallocateShipmentResponse(), ([], ["a"])),
+        ("AllocateConsignments", {"consignments": NAMES}, told(a=DONE, b=REJECTED, c=UNKNOWN), (["a"], [])),
+        (
+            "DeallocateConsignments",
+            {"consignments": NAMES},
+            pb.DeallocateConsignmentsResponse(results=told(a=DONE, b=REJECTED, c=DONE).results),
+            ([], ["a", "c"]),
+        ),
+        ("AllocateShipments", {"shipments": NAMES}, ship_pb.AllocateShipmentsResponse(queued=NAMES), ([], [])),
+        (
+            "AllocateShipments",
+            {"shipments": NAMES},
+            ship_pb.AllocateShipmentsResponse(
+                queued=["a", "b"], allocations=[shipment(name="a"), shipment(ALLOCATING, "b")]
+            ),
+            (["a"], []),
+        ),
+        (
+            "AllocateShipmentsWithFilters",
+            {"shipments": NAMES},
+            ship_pb.AllocateShipmentsWithFiltersResponse(),
+            ([], []),
+        ),
+    ],
+)
+def test_only_what_was_carried_out_changes_owners(
+    rpc: str, asked: Mapping[str, Any], response: Any, expected: tuple[list[str], list[str]]
+) -> None:
+    """Queued is not allocated, and neither is what was refused or is not known."""
+    row = ROWS[rpc]
+    assert results.affected(row, row.request(**asked), response) == expected
+
+
+def test_a_single_write_that_was_read_says_so() -> None:
+    """A de-allocation names what it was asked for: it has nothing else to tell."""
+    got = results.single(ROWS["AllocateShipment"], "a", shipment())
+    assert (got.allocation.reconciled, got.allocation.state) == (True, ALLOCATED)
+    gone = results.single(ROWS["DeallocateShipment"], "a", shipment(core_pb2.SHIPMENT_STATE_UNALLOCATED))
+    assert gone == ship_pb.DeallocateShipmentResponse(shipment_reference="a")
+
+
+def test_an_allocation_of_somebody_elses_is_a_detail_and_a_cancelled_shipment_is_none() -> None:
+    other = results.other(shipment())
+    assert (other.code, other.metadata) == (StatusCode.FAILED_PRECONDITION, {"effect": "none"})
+    assert other.allocation == shipment()
+    cancelled = results.other(shipment(core_pb2.SHIPMENT_STATE_CANCELLED))
+    assert (cancelled.code, cancelled.allocation) == (StatusCode.FAILED_PRECONDITION, None)
+
+
+def test_readings_complete_what_ship_left_open() -> None:
+    row = ROWS["AllocateShipments"]
+    response = ship_pb.AllocateShipmentsResponse(queued=["a"], unaccounted=["b", "c"])
+    known = {"b": read(Standing.DONE, "b", ALLOCATING), "c": read(Standing.OTHER, "c")}
+    got = results.bulk(row, row.request(shipments=NAMES), known, response)
+    assert list(got.queued) == ["a", "b"]
+    assert [(item.code, list(item.references)) for item in got.rejected] == [("shipment_invalid_state", ["c"])]
+    assert [(item.shipment_reference, item.reconciled) for item in got.allocations] == [("b", True)]
+    assert not got.unaccounted
+    assert results.is_conclusive(row, got)
+
+
+def test_what_could_not_be_read_stays_open() -> None:
+    row = ROWS["AllocateShipments"]
+    response = ship_pb.AllocateShipmentsResponse(queued=["a"], unaccounted=["b", "c"])
+    got = results.bulk(row, row.request(shipments=NAMES), {"b": read(Standing.DONE, "b")}, response)
+    assert list(got.unaccounted) == ["c"]
+    assert not results.is_conclusive(row, got)
+
+
+def test_a_rest_that_upstream_refused_is_rejected_and_what_was_done_before_is_not() -> None:
+    """The reason is upstream's own."""
+    ship, other = ROWS["AllocateShipments"], ROWS["AllocateConsignments"]
+    known = {"a": read(Standing.DONE, "a"), "b": read(Standing.OTHER, "b")}
+    got = results.bulk(ship, ship.request(shipments=NAMES), known, None, REFUSAL)
+    assert list(got.queued) == ["a"]
+    assert [(item.code, list(item.references)) for item in got.rejected] == [
+        ("invalid_state", ["c"]),
+        ("shipment_invalid_state", ["b"]),
+    ]
+    done = {"b": read_consignment(Standing.DONE, "b")}
+    answer = results.bulk(other, other.request(consignments=NAMES), done, None, REFUSAL)
+    assert outcomes(answer) == {"a": REJECTED, "b": DONE, "c": REJECTED}
+    assert [item.reason for item in answer.results] == [REFUSAL.reason, 0, REFUSAL.reason]
+    assert answer.results[1].allocation.reconciled
+
+
+def test_a_deallocation_that_was_read_carries_no_allocation() -> None:
+    row = ROWS["DeallocateConsignments"]
+    got = results.bulk(row, row.request(consignments=["a"]), {"a": read_consignment(Standing.DONE, "a")}, None)
+    assert outcomes(got) == {"a": DONE}
+    assert not got.results[0].HasField("allocation")
+
+
+def test_an_answer_of_filters_names_what_was_read() -> None:
+    row = ROWS["AllocateShipmentsWithFilters"]
+    got = results.bulk(row, row.request(shipments=["a"]), {"a": read(Standing.DONE, "a")}, None)
+    assert [item.reference for item in got.shipments] == ["a"]
+
+
+STANDINGS: Final = st.sampled_from([Standing.DONE, Standing.OTHER])
+
+
+@given(
+    known=st.dictionaries(st.sampled_from(NAMES), STANDINGS),
+    said=st.permutations(NAMES).flatmap(
+        lambda order: st.tuples(*(st.sampled_from([DONE, REJECTED, UNKNOWN]) for _ in order)).map(
+            lambda outcomes: dict(zip(order, outcomes, strict=True))
+        )
+    ),
+)
+def test_every_consignment_has_one_result_in_the_order_of_the_request(
+    known: dict[str, Standing], said: dict[str, pb.Outcome.ValueType]
+) -> None:
+    """What was read counts; of the others what upstream said."""
+    row = ROWS["AllocateConsignments"]
+    found = {name: read_consignment(standing, name) for name, standing in known.items()}
+    got = results.bulk(row, row.request(consignments=NAMES), found, told(**said))
+    read_as = {Standing.DONE: DONE, Standing.OTHER: REJECTED}
+    expected = [(name, read_as[known[name]] if name in known else said[name]) for name in NAMES]
+    assert [(item.consignment_reference, item.outcome) for item in got.results] == expected
+
+
+@given(known=st.dictionaries(st.sampled_from(NAMES), STANDINGS))
+def test_every_shipment_is_queued_or_rejected_or_open_and_only_one_of_these(known: dict[str, Standing]) -> None:
+    row = ROWS["AllocateShipments"]
+    found = {name: read(standing, name) for name, standing in known.items()}
+    response = ship_pb.AllocateShipmentsResponse(unaccounted=NAMES)
+    got = results.bulk(row, row.request(shipments=NAMES), found, response)
+    rejected = [name for item in got.rejected for name in item.references]
+    assert sorted([*got.queued, *rejected, *got.unaccounted]) == list(NAMES)
+    assert set(got.queued) == {name for name, standing in known.items() if standing is Standing.DONE}
+    assert set(rejected) == {name for name, standing in known.items() if standing is Standing.OTHER}
+
+
+def test_progress_tells_apart_what_is_done_and_what_is_not() -> None:
+    known = {"a": read(Standing.DONE, "a"), "b": read(Standing.OTHER, "b")}
+    got = results.progress(known, ["c"])
+    assert (list(got.done), list(got.rejected), list(got.unknown)) == (["a"], ["b"], ["c"])
+
+
+def test_a_doubt_names_its_cause() -> None:
+    """A refusal becomes the cause; a doubt from before has none."""
+    retry, progress = error_reason_pb2.WriteProgress(), error_reason_pb2.WriteProgress(done=["a"])
+    doubt = results.in_doubt(REFUSAL, progress, retry)
+    assert (doubt.code, doubt.reason) == (StatusCode.UNKNOWN, error_reason_pb2.ERROR_REASON_OUTCOME_UNKNOWN)
+    assert doubt.metadata == {"upstream_code": "invalid_state", "effect": "unknown", "cause": "INVALID_STATE"}
+    assert doubt.details == [retry, progress]
+    again = results.in_doubt(doubt, None, retry)
+    assert again.metadata == doubt.metadata
+    assert again.details == [retry]
