@@ -31,7 +31,7 @@ MARKS = ("<!-- values: made by helm/generate.py -->", "<!-- end of values -->")
 DECIDED = frozenset(
     {"host", "port", "health_port", "sandbox_port", "tls_cert_file", "tls_key_file", "tls_client_ca_file"}
     | {"ship_api_key", "ship_api_key_file", "consignments_api_key", "consignments_api_key_file"}
-    | {"service_group_catalogue_file", "cache_url"}
+    | {"service_group_catalogue_file", "cache_url", "store_url", "replicas"}
 )
 # The grace period of pods is computed from them.
 NEEDED = ("shutdown_delay", "shutdown_grace", "telemetry_flush_timeout")

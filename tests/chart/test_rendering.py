@@ -21,7 +21,8 @@ pytestmark = pytest.mark.chart
 
 KEY = "--set=ship.apiKeySecret.name=ship"
 TLS = "--set=tls.secretName=gateway-tls"
-SHIP = (KEY, TLS)
+UNSHARED = "--set=settings.allow_unshared_claims=true"
+SHIP = (KEY, TLS, UNSHARED)
 SANDBOX = "--set=sandbox.enabled=true"
 OLDEST, NEWEST = "1.27", "1.37"
 
@@ -47,6 +48,8 @@ def load(rendered: Rendered, folder: Path, **links: str) -> settings.Settings:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text("a-key")
             environment[name] = str(file)
+    if any(entry["name"] == f"{settings.PREFIX}STORE_URL" for entry in rendered.container["env"]):
+        environment[f"{settings.PREFIX}STORE_URL"] = "rediss://store:6379/0"
     (folder / "etc/allocation-gateway/config/config.toml").write_text(rendered.one("ConfigMap")["data"]["config.toml"])
     sandbox: dict[str, Any] = {"allow_plaintext": True, "ship_api_key": settings.Secret("sandbox")}
     overrides = sandbox if "--sandbox" in rendered.container["args"] else None
@@ -82,7 +85,7 @@ def test_it_is_refused_without_the_secret_of_the_api_key(helm: Helm) -> None:
 def test_it_is_refused_without_tls_unless_plaintext_is_accepted(helm: Helm) -> None:
     with pytest.raises(RefusedError, match=r"tls\.secretName: is required"):
         helm.render(KEY)
-    helm.render(KEY, "--set=settings.allow_plaintext=true")
+    helm.render(KEY, UNSHARED, "--set=settings.allow_plaintext=true")
 
 
 @pytest.mark.parametrize(
@@ -104,6 +107,7 @@ def test_it_is_refused_without_tls_unless_plaintext_is_accepted(helm: Helm) -> N
         (["--set=service.headless=true,service.type=NodePort"], "service.headless: needs service.type ClusterIP"),
         (["--set=serviceGroups.catalogue.key=groups.json"], "/serviceGroups/catalogue/key"),
         (["--set=settings.cache_url=redis://host"], "'cache_url' not allowed"),
+        (["--set=settings.store_url=redis://host"], "'store_url' not allowed"),
         (["--set=terminationGracePeriodSeconds=33"], "must be more than the 33 seconds"),
     ],
     ids=lambda value: value[0].partition("=")[2] if isinstance(value, list) else "",
@@ -120,7 +124,7 @@ def test_client_authorities_without_tls_are_refused(helm: Helm) -> None:
 
 
 def test_the_api_key_comes_from_a_file_of_the_named_secret(helm: Helm) -> None:
-    rendered = helm.render(TLS, "--set=ship.apiKeySecret.name=ship,ship.apiKeySecret.key=key.txt")
+    rendered = helm.render(TLS, UNSHARED, "--set=ship.apiKeySecret.name=ship,ship.apiKeySecret.key=key.txt")
     assert rendered.environment["ALLOCATION_GATEWAY_SHIP_API_KEY_FILE"] == "/etc/allocation-gateway/ship/key.txt"
     (mount,) = [m for m in rendered.container["volumeMounts"] if m["mountPath"] == "/etc/allocation-gateway/ship"]
     (volume,) = [v for v in rendered.pod["volumes"] if v["name"] == mount["name"]]
@@ -283,7 +287,7 @@ def test_a_network_policy_allows_what_is_needed_and_no_more(helm: Helm) -> None:
     (ingress,) = spec["ingress"]
     assert [port["port"] for port in ingress["ports"]] == ["grpc"]
     assert ingress["from"] == [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "checkout"}}}]
-    assert egress(rendered) == [53, 53, 8443, 4317, 3128]
+    assert egress(rendered) == [53, 53, 8443, 6379, 4317, 3128]
 
 
 @pytest.mark.parametrize(
@@ -321,7 +325,7 @@ def test_the_notes_warn_of_the_sandbox_and_of_plaintext(helm: Helm) -> None:
 
 
 def test_the_consignments_api_is_served_with_a_key_of_its_own(helm: Helm) -> None:
-    rendered = helm.render("--set=settings.allow_plaintext=true,consignments.apiKeySecret.name=other")
+    rendered = helm.render(UNSHARED, "--set=settings.allow_plaintext=true,consignments.apiKeySecret.name=other")
     assert rendered.environment["ALLOCATION_GATEWAY_CONSIGNMENTS_API_KEY_FILE"] == (
         "/etc/allocation-gateway/consignments/api-key"
     )
@@ -349,5 +353,41 @@ def test_the_cache_is_at_the_url_of_a_secret_and_may_be_reached(helm: Helm) -> N
     reference = {"secretKeyRef": {"name": "cache", "key": "address"}}
     assert {"name": "ALLOCATION_GATEWAY_CACHE_URL", "valueFrom": reference} in rendered.container["env"]
     ports = [port["port"] for rule in rendered.one("NetworkPolicy")["spec"]["egress"] for port in rule["ports"]]
-    assert ports == [53, 53, 443, 6380]
+    assert ports == [53, 53, 443, 6380, 6379]
     assert not any(entry["name"].endswith("CACHE_URL") for entry in helm.render(*SHIP).container["env"])
+
+
+def test_the_store_is_at_the_url_of_a_secret_and_may_be_reached(helm: Helm) -> None:
+    rendered = render_feature(helm, "store")
+    reference = {"secretKeyRef": {"name": "store", "key": "address"}}
+    assert {"name": "ALLOCATION_GATEWAY_STORE_URL", "valueFrom": reference} in rendered.container["env"]
+    ports = [port["port"] for rule in rendered.one("NetworkPolicy")["spec"]["egress"] for port in rule["ports"]]
+    assert ports == [53, 53, 443, 6381]
+    assert not any(entry["name"].endswith("STORE_URL") for entry in helm.render(*SHIP).container["env"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "processes"),
+    [
+        (["--set=replicaCount=1"], "1"),
+        (["--set=replicaCount=3"], "3"),
+        (["--set=replicaCount=1,autoscaling.enabled=true,autoscaling.maxReplicas=7"], "7"),
+    ],
+    ids=["one", "three", "autoscaling"],
+)
+def test_more_than_one_pod_is_refused_without_a_store_unless_that_is_accepted(
+    helm: Helm, arguments: list[str], processes: str
+) -> None:
+    """The gateway is told how many there may be."""
+    for accepted in (UNSHARED, "--set=store.urlSecret.name=store"):
+        rendered = helm.render(KEY, TLS, accepted, *arguments)
+        assert rendered.environment["ALLOCATION_GATEWAY_REPLICAS"] == processes
+    if processes == "1":
+        helm.render(KEY, TLS, *arguments)
+        return
+    with pytest.raises(RefusedError, match=r"store\.urlSecret\.name: is required with more than one pod"):
+        helm.render(KEY, TLS, *arguments)
+
+
+def test_sandboxes_have_nothing_to_share(helm: Helm) -> None:
+    assert helm.render(SANDBOX).environment["ALLOCATION_GATEWAY_REPLICAS"] == "1"

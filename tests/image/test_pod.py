@@ -72,6 +72,8 @@ def pod(podman: Podman, image: Image, tmp_path_factory: pytest.TempPathFactory) 
     security = rendered.pod["securityContext"]
     options = [f"--user={security['runAsUser']}:{security['runAsGroup']}"]
     options += [f"--env={name}={text}" for name, text in rendered.environment.items()]
+    # Kubernetes takes it from the Secret. Nobody listens there: a pod starts all the same.
+    options += ["--env=ALLOCATION_GATEWAY_STORE_URL=redis://127.0.0.1:6379/0"]
     options += mounts(rendered, secrets, tmp_path_factory.mktemp("volumes"))
     with running(podman, image, *options, command=tuple(rendered.container["args"])) as started:
         yield started

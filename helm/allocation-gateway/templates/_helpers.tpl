@@ -73,6 +73,17 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- default (ternary "80" "443" (eq $url.scheme "http")) $port -}}
 {{- end }}
 
+{{/* How many processes serve the same account at most. Each pod's sandbox is an account of its own. */}}
+{{- define "allocation-gateway.processes" -}}
+{{- if .Values.sandbox.enabled -}}
+1
+{{- else if .Values.autoscaling.enabled -}}
+{{- .Values.autoscaling.maxReplicas -}}
+{{- else -}}
+{{- max 1 (int .Values.replicaCount) -}}
+{{- end -}}
+{{- end }}
+
 {{/* What a schema cannot say: values that need or exclude each other. */}}
 {{- define "allocation-gateway.validate" -}}
 {{- if not (or .Values.sandbox.enabled .Values.ship.apiKeySecret.name .Values.consignments.apiKeySecret.name) -}}
@@ -80,6 +91,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- if not (or .Values.tls.secretName .Values.sandbox.enabled .Values.settings.allow_plaintext) -}}
 {{- fail "tls.secretName: is required: name an existing Secret, or accept plaintext with settings.allow_plaintext=true" -}}
+{{- end -}}
+{{- $processes := include "allocation-gateway.processes" . | int -}}
+{{- if and (gt $processes 1) (not .Values.store.urlSecret.name) (not .Values.settings.allow_unshared_claims) -}}
+{{- fail "store.urlSecret.name: is required with more than one pod: name an existing Secret with the URL of the store, or set replicaCount=1, or accept that pods do not know of each other's writes with settings.allow_unshared_claims=true" -}}
 {{- end -}}
 {{- if and .Values.tls.clientCA.secretName (not .Values.tls.secretName) -}}
 {{- fail "tls.clientCA.secretName: needs tls.secretName" -}}
