@@ -71,6 +71,14 @@ async def test_a_refused_request_leaves_no_trace_in_the_journal(caller: Caller) 
 
 
 @pytest.mark.asyncio
+async def test_the_journal_says_whose_request_an_effect_came_from(caller: Caller) -> None:
+    traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+    await caller.ship("PUT", f"/shipments/{GOLDEN_SHIPMENT}/allocate", headers={"traceparent": traceparent})
+    event = (await caller.journal(GOLDEN_SHIPMENT))["events"][0]
+    assert event["arrival"]["traceparent"] == traceparent
+
+
+@pytest.mark.asyncio
 async def test_the_journal_of_all_lists_references_in_pages(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("allocation_gateway.sandbox.control.PAGE", 1)
     for reference in (ON_DEMAND, GOLDEN_SHIPMENT):

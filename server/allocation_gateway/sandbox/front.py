@@ -78,7 +78,7 @@ class Front:
         found = api.find(request.method, segments)
         template = None if found is None else found.template
         parameters = {} if found is None else found.parameters
-        arrival = self._traffic.arrive(request.method, template)
+        arrival = self._traffic.arrive(request.method, template, request.headers.get("traceparent", ""))
         call = Call(request.method, parameters, request.headers, body, arrival, query)
         action = self._faults.strike(request.method, template, parameters.values(), body)
         if action is None:

@@ -16,15 +16,20 @@ DEALLOCATED = "deallocated"
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """The HTTP request that led to something: its number since the last reset, when it came, and its line."""
+    """The HTTP request that led to something: its number since the last reset, when it came, and its line.
+
+    `traceparent` is its header of that name, by which a test tells whose request it was; empty without one.
+    """
 
     sequence: int
     time: datetime
     request: str
+    traceparent: str = ""
 
     def view(self) -> dict[str, object]:
         """The arrival as the control path shows it."""
-        return {"sequence": self.sequence, "time": self.time.isoformat(), "request": self.request}
+        trace = {"traceparent": self.traceparent} if self.traceparent else {}
+        return {"sequence": self.sequence, "time": self.time.isoformat(), "request": self.request, **trace}
 
 
 @dataclass(frozen=True, slots=True)

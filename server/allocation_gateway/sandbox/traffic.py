@@ -23,12 +23,12 @@ class Traffic:
         self._counts: Counter[str] = Counter()
         self._total = 0
 
-    def arrive(self, method: str, template: str | None) -> Arrival:
+    def arrive(self, method: str, template: str | None, traceparent: str) -> Arrival:
         """Count a request; the arrival is what an engine names as the cause of its effects."""
         request = UNMATCHED if template is None else f"{method} {template}"
         self._counts[request] += 1
         self._total += 1
-        return Arrival(self._total, self._clock(), request)
+        return Arrival(self._total, self._clock(), request, traceparent)
 
     def view(self) -> dict[str, object]:
         """The counts as the control path shows them."""

@@ -1,0 +1,398 @@
+"""The checker: reads a history, when all is quiet, and says where the promise was broken.
+
+Usage: PYTHONPATH=tests python -m chaos.check DIRECTORY
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from chaos.history import HISTORY, OUTSIDE, History
+from chaos.touching import Touching
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from chaos.history import Call, Effect, Incident, Operation, Request
+
+EFFECT_OF: Final = {"allocate": "allocated", "deallocate": "deallocated", "queue": "allocated"}
+UNDONE_BY: Final = {"allocated": "deallocated", "deallocated": "allocated"}
+# Rpcs whose OK means no more than that it is so now; those that de-allocate apart.
+GOAL_STATE: Final = frozenset({"AllocateConsignmentWithLabels"})
+_OF_THE_STORE: Final = frozenset({"slow store", "store connection lost", "store restarted", "store wiped"})
+# Another attempt may be answered otherwise: these say nothing about the request itself.
+TRANSIENT: Final = frozenset(
+    {"UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED", "DEADLINE_EXCEEDED", "CANCELLED", "UNKNOWN"}
+)
+HIGHEST_UNKNOWN_SHARE: Final = 0.02
+# Seconds between something and the moment at which it is written down.
+CLOCK: Final = 0.05
+# A request may be seen so much later than it was sent, as a part of the settle time, on a machine that is busy.
+SEEN_LATE: Final = 0.15
+# Seconds before a deadline at which the gateway answers because of it.
+IN_TIME: Final = 0.15
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A broken rule.
+
+    Attributes:
+        rule: Its name.
+        id: The request id that it was broken for; a reference where there is none.
+        text: What happened.
+    """
+
+    rule: str
+    id: str
+    text: str
+
+
+def unknown(call: Call) -> bool:
+    """Tells whether a caller knows nothing after a call: it has been told so, lost the answer, or was turned away."""
+    if call.code == "OK":
+        return False
+    turned_away = call.code in TRANSIENT and not call.effect
+    return not call.reason or call.code == "UNKNOWN" or turned_away
+
+
+def conclusive(call: Call) -> bool:
+    """Tells whether a call says for good what became of its request."""
+    if call.code == "OK":
+        return "unknown" not in call.outcomes.values()
+    return bool(call.reason) and call.code not in TRANSIENT
+
+
+class Checker:
+    """Applies every rule to one history."""
+
+    def __init__(self, history: History) -> None:
+        self._run = history.run
+        self._history = history
+        self._operations = {operation.id: operation for operation in history.operations}
+        self._calls: dict[str, list[Call]] = defaultdict(list)
+        for call in sorted(history.calls, key=lambda one: one.started):
+            self._calls[call.id].append(call)
+        self._writes: dict[str, list[Request]] = defaultdict(list)
+        for request in sorted(history.requests, key=lambda one: one.arrived):
+            if request.writes:
+                self._writes[request.trace].append(request)
+        self._by_reference: dict[str, list[Effect]] = defaultdict(list)
+        self._by_id: dict[str, list[Effect]] = defaultdict(list)
+        for effect in sorted(history.effects, key=lambda one: one.time):
+            if effect.kind in UNDONE_BY:
+                self._by_reference[effect.reference].append(effect)
+                self._by_id[effect.trace].append(effect)
+        self.touching = Touching(history)
+        self._weak = self._weakened()
+
+    def violations(self) -> list[Violation]:
+        """Returns every broken rule."""
+        found = list(self._unasked())
+        if self._run.guard:
+            found += self._double_bookings()
+        for operation in self._history.operations:
+            calls = self._calls[operation.id]
+            if not calls:
+                continue
+            found += self._ok_without_effect(operation, calls)
+            found += self._reused(operation, calls)
+            if operation.id in self._weak:
+                continue
+            found += self._two_effects(operation)
+            found += self._sent_early(operation)
+            found += self._not_done(operation, calls)
+            found += self._untold(operation, calls)
+            found += self._repeats(operation, calls)
+            found += self._unknowns(operation, calls)
+            found += self._unresolved(operation, calls)
+        return [*found, *self._share_of_unknown(), *self._amplified()]
+
+    def _weakened(self) -> frozenset[str]:
+        """Returns the ids for which only upstream's guard is promised: a process slept, or the store was emptied."""
+        moments = [one for one in self._history.incidents if one.kind in {"gateway stopped", "store wiped"}]
+        references: set[str] = set()
+        for id_, calls in self._calls.items():
+            if id_ in self._operations and any(self._in_doubt(calls, one) for one in moments):
+                references.update(self._operations[id_].references)
+        # Whoever shares a shipment with such a write is told what that made of it.
+        return frozenset(id_ for id_, one in self._operations.items() if not references.isdisjoint(one.references))
+
+    def _in_doubt(self, calls: Sequence[Call], moment: Incident) -> bool:
+        """Tells whether a request was asked for before a moment and after it, or in the hands of what it befell."""
+        mine = [call for call in calls if moment.replica in {-1, call.replica}]
+        if not mine:
+            return False
+        last = max(call.ended for call in mine) + self._run.settle
+        return moment.started <= last and moment.ended >= mine[0].started
+
+    def _effects(self, operation: Operation) -> list[Effect]:
+        kind = EFFECT_OF[operation.verb]
+        return [one for one in self._by_id[operation.id] if one.kind == kind and one.reference in operation.references]
+
+    def _unasked(self) -> Iterator[Violation]:
+        """What nobody asked for: of an unknown trace, or on something that its request does not name."""
+        for trace, effects in self._by_id.items():
+            if trace.startswith(OUTSIDE) and trace:
+                continue
+            operation = self._operations.get(trace)
+            for one in effects:
+                if operation is None:
+                    yield Violation("effect nobody asked for", trace or one.reference, f"{one.kind} {one.reference}")
+                elif one.reference not in operation.references and trace not in self._weak:
+                    text = f"{one.kind} {one.reference}, which only another request with this id names"
+                    yield Violation("reused id has an effect", trace, text)
+
+    def _double_bookings(self) -> Iterator[Violation]:
+        """What upstream's own guard forbids, whatever the gateway does."""
+        for reference, effects in self._by_reference.items():
+            for before, after in pairwise(effects):
+                if before.kind == after.kind == "allocated":
+                    yield Violation("double booking", reference, f"by {before.trace} and {after.trace}")
+
+    def _two_effects(self, operation: Operation) -> Iterator[Violation]:
+        by_reference: dict[str, list[Effect]] = defaultdict(list)
+        for one in self._effects(operation):
+            by_reference[one.reference].append(one)
+        for reference, effects in by_reference.items():
+            for before, after in pairwise(effects):
+                if not self._undone_outside(reference, before, after):
+                    gap = after.time - before.time
+                    yield Violation(
+                        "two effects", operation.id, f"{reference} was {after.kind} again after {gap:.2f} s"
+                    )
+
+    def _undone_outside(self, reference: str, before: Effect, after: Effect) -> bool:
+        """Tells whether another system undid the first effect: the promise rests on there being none."""
+        return any(
+            one.kind == UNDONE_BY[before.kind] and one.trace.startswith(OUTSIDE) and before.time < one.time < after.time
+            for one in self._by_reference[reference]
+        )
+
+    def _sent_early(self, operation: Operation) -> Iterator[Violation]:
+        """A write that was sent while an earlier one of its id could still take effect."""
+        writes = self._writes[operation.id]
+        soonest = (1 - SEEN_LATE) * self._run.settle
+        for index, later in enumerate(writes):
+            for earlier in writes[:index]:
+                if later.arrived < earlier.over - CLOCK:
+                    text = f"request {later.number} came while request {earlier.number} was under way"
+                    yield Violation("sent while under way", operation.id, text)
+                elif not _ended_by_upstream(earlier) and later.arrived < earlier.arrived + soonest:
+                    text = (
+                        f"request {later.number} came {later.arrived - earlier.arrived:.2f} s after request "
+                        f"{earlier.number} ({earlier.fault or 'no fault'}, told {earlier.delivered})"
+                    )
+                    yield Violation("sent before the settle time", operation.id, text)
+
+    def _ok_without_effect(self, operation: Operation, calls: Sequence[Call]) -> Iterator[Violation]:
+        kind = EFFECT_OF[operation.verb]
+        for call in calls:
+            claims = call.code == "OK" or call.effect == "made"
+            if not claims or call.role == "other":
+                continue
+            for reference in operation.references:
+                outcome = call.outcomes.get(reference, "done")
+                if outcome in {"done", "queued"} and not self._was_so(operation, reference, kind, calls[0], call):
+                    reconciled = " (reconciled)" if call.reconciled else ""
+                    text = f"call {call.number} says that {reference} was {kind}{reconciled}, and it was not"
+                    yield Violation("OK without its effect", operation.id, text)
+
+    def _was_so(self, operation: Operation, reference: str, kind: str, first: Call, call: Call) -> bool:
+        own = [one for one in self._by_id[operation.id] if one.reference == reference and one.kind == kind]
+        if any(one.time <= call.ended + CLOCK for one in own) or (own and operation.verb == "queue"):
+            return True
+        effects = self._by_reference[reference]
+        if operation.verb == "deallocate" or operation.method in GOAL_STATE:
+            # Somebody had it so between the question and the answer.
+            before = [one.kind for one in effects if one.time <= first.started] or ["deallocated"]
+            meanwhile = (one.kind for one in effects if first.started <= one.time <= call.ended + CLOCK)
+            return kind in {before[-1], *meanwhile}
+        if not call.reconciled and operation.verb == "allocate" and not call.outcomes:
+            return False
+        since = first.started - self._run.tolerance
+        return any(
+            one.kind == kind and since <= one.time <= call.ended + CLOCK and operation.service in {"", one.service}
+            for one in effects
+        )
+
+    def _not_done(self, operation: Operation, calls: Sequence[Call]) -> Iterator[Violation]:
+        """*Not done* is never said of what was done, nor of what comes to be done without another call."""
+        effects = self._effects(operation)
+        told_unknown = False
+        for index, call in enumerate(calls):
+            if call.role == "other":
+                continue
+            others = (one for one in calls if one is not call and one.role != "other")
+            overlapped = any(one.started < call.ended and call.started < one.ended for one in others)
+            # Turned away at the door after an unknown, or while a copy is under way, a call speaks of itself alone.
+            about_itself = (told_unknown or overlapped) and not conclusive(call)
+            told_unknown = told_unknown or unknown(call)
+            until = calls[index + 1].started if index + 1 < len(calls) else float("inf")
+            end = call.ended if overlapped else until
+            for one in effects:
+                said = call.outcomes.get(one.reference) == "rejected" or (
+                    call.code != "OK" and not unknown(call) and call.effect in {"none", ""}
+                )
+                if said and one.time <= end and not about_itself and not self._is_excused(call, one):
+                    when = one.time - call.ended
+                    text = (
+                        f"call {call.number} says {call.code} {call.reason}, {one.reference} {one.kind} {when:+.2f} s"
+                    )
+                    yield Violation("not done, and yet done", operation.id, text)
+                    break
+            if call.effect == "unknown" and call.code != "UNKNOWN":
+                text = f"call {call.number} says {call.code} {call.reason} with an unknown effect"
+                yield Violation("unknown by another name", operation.id, text)
+
+    def _is_excused(self, call: Call, effect: Effect) -> bool:
+        """Tells whether the promise does not cover what a call says of an effect: what it rests on was not so."""
+        undone = any(
+            one.trace.startswith(OUTSIDE) and one.trace and effect.time < one.time <= call.ended
+            for one in self._by_reference[effect.reference]
+        )
+        return undone or self._is_meddled_with(call, effect) or self._is_unguarded(call, effect)
+
+    def _is_meddled_with(self, call: Call, effect: Effect) -> bool:
+        """Tells whether somebody outside took away the allocation that a call was refused for, before an effect."""
+        return call.code == "FAILED_PRECONDITION" and any(
+            one.trace.startswith(OUTSIDE) and one.kind == "deallocated" and call.started < one.time < effect.time
+            for one in self._by_reference[effect.reference]
+        )
+
+    def _is_unguarded(self, call: Call, effect: Effect) -> bool:
+        """Tells whether upstream's own rule, on which the promise rests, is off and would have kept an effect away.
+
+        A request that meets another's allocation is refused for it, and what is left of the request on the wire is
+        refused too, by a real upstream.
+        """
+        before = [one for one in self._by_reference[effect.reference] if one.time < min(call.ended, effect.time)]
+        booked_by_another = bool(before) and before[-1].kind == "allocated" and before[-1].trace != call.id
+        return not self._run.guard and call.code == "FAILED_PRECONDITION" and booked_by_another
+
+    def _was_not_recorded(self, first: Call, call: Call) -> bool:
+        """Tells whether a repeat was read, because the store may have failed to take the first answer."""
+        struck = any(
+            one.kind in _OF_THE_STORE and one.started <= call.ended and one.ended >= first.started
+            for one in self._history.incidents
+        )
+        return call.code == "OK" and call.reconciled and struck
+
+    def _untold(self, operation: Operation, calls: Sequence[Call]) -> Iterator[Violation]:
+        """An effect of which its client's last word says nothing."""
+        own = [call for call in calls if call.role != "other"]
+        told_unknown = any(map(unknown, own))
+        last = max(own, key=lambda call: call.ended)
+        for one in self._effects(operation):
+            said = last.outcomes.get(one.reference, "done") if last.code == "OK" else ""
+            honest = said in {"done", "queued", "unknown"} or unknown(last) or last.effect == "made"
+            told = honest or (told_unknown and not conclusive(last)) or self._is_excused(last, one)
+            if not told:
+                text = f"{one.reference} was {one.kind}, the last word is {last.code} {last.reason} {said}"
+                yield Violation("effect without a word", operation.id, text)
+
+    def _repeats(self, operation: Operation, calls: Sequence[Call]) -> Iterator[Violation]:
+        """Once answered OK, an id is answered the same."""
+        first = next((call for call in calls if call.code == "OK" and conclusive(call) and call.role != "other"), None)
+        if first is None:
+            return
+        for call in calls:
+            later = call.role != "other" and call is not first and call.started >= first.ended
+            same = call.digest == first.digest or not conclusive(call) or self._was_not_recorded(first, call)
+            if later and not same:
+                text = f"call {call.number} is answered {call.code} {call.reason}, call {first.number} was OK"
+                yield Violation("repeat is answered otherwise", operation.id, text)
+
+    def _reused(self, operation: Operation, calls: Sequence[Call]) -> Iterator[Violation]:
+        """An id that belongs to a request belongs to no other."""
+        done = next((call for call in calls if call.code == "OK" and call.role != "other"), None)
+        for call in calls:
+            if call.role != "other" or done is None or call.started < done.ended or operation.id in self._weak:
+                continue
+            refused = call.code == "INVALID_ARGUMENT" and call.reason == "REQUEST_ID_REUSED"
+            if not refused and not unknown(call) and call.code not in TRANSIENT:
+                text = f"call {call.number} uses the id for another request and is answered {call.code} {call.reason}"
+                yield Violation("reused id is accepted", operation.id, text)
+
+    def _is_left_to_a_repeat(self, operation: Operation, call: Call) -> bool:
+        """Tells whether a call is of a bulk operation without its effect: that is only sent again if it is repeated."""
+        is_bulk = operation.verb == "queue" or len(operation.references) > 1
+        done = {one.reference for one in self._effects(operation) if one.time <= call.ended}
+        return is_bulk and not done.issuperset(operation.references)
+
+    def _unknowns(self, operation: Operation, calls: Sequence[Call]) -> Iterator[Violation]:
+        for call in calls:
+            if call.reason != "OUTCOME_UNKNOWN":
+                continue
+            over = self.touching.over(call)
+            in_a_hurry = call.deadline - call.started < self.touching.recovery
+            if over is None and in_a_hurry and call.deadline - call.ended < IN_TIME:
+                # Its time was up, as it may be on a busy machine.
+                continue
+            if over is None:
+                yield Violation("unknown without a fault", call.id, f"call {call.number}")
+            elif call.deadline - over >= self.touching.recovery and not self._is_left_to_a_repeat(operation, call):
+                text = f"call {call.number} had {call.deadline - over:.2f} s left when the last fault was over"
+                yield Violation("unknown though readable", call.id, text)
+
+    @staticmethod
+    def _unresolved(operation: Operation, calls: Sequence[Call]) -> Iterator[Violation]:
+        """After all faults, asking again tells."""
+        settling = [call for call in calls if call.role == "settling"]
+        if settling and not any(map(conclusive, settling)):
+            said = f"{settling[-1].code} {settling[-1].reason}"
+            yield Violation("never resolved", operation.id, f"after all faults it is still answered {said}")
+
+    def share_of_unknown(self) -> tuple[int, int]:
+        """Counts the calls that were told *unknown* although their upstream recovered in time, and all of those."""
+        return self.touching.unknown_of_recovering(
+            call
+            for call in self._history.calls
+            if call.id not in self._weak and not self._is_left_to_a_repeat(self._operations[call.id], call)
+        )
+
+    def _share_of_unknown(self) -> Iterator[Violation]:
+        told, asked = self.share_of_unknown()
+        if asked and told > HIGHEST_UNKNOWN_SHARE * asked:
+            yield Violation("too many unknown", "", f"{told} of {asked} faulted calls whose upstream recovered")
+
+    def _amplified(self) -> Iterator[Violation]:
+        for one in self._history.incidents:
+            if one.kind == "outage":
+                sent, asked = self.touching.amplification(one)
+                if sent > 1.1 * asked + self._run.burst:
+                    yield Violation("writes amplified", "", f"{sent} writes sent for {asked} asked in an outage")
+
+
+def _ended_by_upstream(request: Request) -> bool:
+    """Tells whether an attempt was ended in upstream's own words, which a 500 is not."""
+    return request.delivered not in {0, 500}
+
+
+def phases(directory: Path) -> Iterable[Path]:
+    """Returns the directories below one, itself included, that hold a history."""
+    return sorted(path.parent for path in directory.rglob(HISTORY))
+
+
+def main() -> int:
+    """Checks every history below a directory; 1 if the promise was broken."""
+    if len(sys.argv) != 2:
+        sys.stderr.write(f"{__doc__}\n")
+        return 2
+    broken = 0
+    for directory in phases(Path(sys.argv[1])):
+        found = Checker(History.load(directory)).violations()
+        broken += len(found)
+        sys.stdout.write(f"{directory.name}: {len(found)} violations\n")
+        for one in found:
+            sys.stdout.write(f"  {one.rule}: {one.id}: {one.text}\n")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

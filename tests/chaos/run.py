@@ -1,0 +1,223 @@
+"""The chaos suite: runs every phase, checks what it leaves behind, and prints what was found.
+
+Usage: PYTHONPATH=tests python -m chaos.run [--keep DIRECTORY] [PHASE ...]
+
+CHAOS_SEED chooses the plan, CHAOS_SCALE multiplies the number of sessions, and CHAOS_SECONDS bounds the time in which
+sessions begin, over all phases. Phases are those of chaos.phases; all of them by default. In those whose name begins
+with `broken` a policy is broken, and has to be caught.
+"""
+
+from __future__ import annotations
+
+import os
+
+# This process starts others while gRPC's threads run: a fork that gRPC looked after would end now and then in a crash.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import time
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import uvloop
+from chaos import configuration
+from chaos.check import Checker, Violation
+from chaos.clients import Clients
+from chaos.history import History
+from chaos.phases import BROKEN, PHASES
+from chaos.plan import BULK_SIZE, Plan
+from chaos.processes import Gateways, Witness, broken_command, gateway_command
+from chaos.report import Report
+from chaos.store import Store
+from chaos.wire import Wire
+
+if TYPE_CHECKING:
+    from chaos.phases import Phase
+
+_SEED: Final = 1
+# Seconds in which sessions may begin, and that one of them may take, whatever happens to it.
+_SECONDS: Final = 480.0
+_LONGEST_SESSION: Final = 120.0
+# Sessions go on until all disturbances are over, up to so many times their number.
+_MOST_SESSIONS: Final = 4
+_BETWEEN_SESSIONS: Final = 0.005
+_STOPPED: Final = 1.6 * configuration.LEASE
+_REPEATS: Final = 0.1
+
+
+class Runner:
+    """Runs one phase.
+
+    Attributes:
+        history: What has happened.
+    """
+
+    def __init__(self, phase: Phase, seed: int, directory: Path) -> None:
+        self._phase = phase
+        self._directory = directory
+        self._plan = Plan(seed, phase.name, phase.rates)
+        self._replicas = configuration.REPLICAS if phase.shared else 1
+        self.history = History(configuration.described(phase.name, seed, guard=phase.guard, replicas=self._replicas))
+
+    async def run(self, scale: float, seconds: float) -> None:
+        """Runs the phase, and stores the history.
+
+        Args:
+            scale: What the numbers of sessions and disturbances are multiplied with.
+            seconds: When to begin no more sessions, whatever their number.
+        """
+        least = max(int(self._phase.sessions * scale), 1)
+        rounds = max(int(self._phase.rounds * scale), 1)
+        most = least * _MOST_SESSIONS
+        self._directory.mkdir(parents=True)
+        async with AsyncExitStack() as stack:
+            witness = await stack.enter_async_context(Witness(self.history, most * (BULK_SIZE + 1) + 1))
+            wire = await stack.enter_async_context(Wire(self._plan, self.history, witness.port))
+            store: Store | None = None
+            if self._phase.shared:
+                kept = self._directory / "store"
+                store = await stack.enter_async_context(Store(self._plan, self.history, kept, self._phase.store_rate))
+            command = broken_command(self._phase.broken) if self._phase.broken else gateway_command()
+            gateways = Gateways(self.history, self._directory, [command] * self._replicas)
+            stack.push_async_callback(gateways.stop)
+            upstream = f"http://127.0.0.1:{wire.port}"
+            more = {} if "outage" in self._phase.disturbances else configuration.GENEROUS
+            await gateways.start(f"{upstream}/pro", upstream, store.url if store else "", more)
+            clients = Clients(self._plan, self.history, gateways.addresses, witness)
+            stack.push_async_callback(clients.close)
+            disturbing = asyncio.create_task(self._disturb(Disturber(wire, store, gateways, clients), rounds, seconds))
+            await self._sessions(clients, least, most, seconds, disturbing)
+            wire.calm = True
+            if store:
+                store.calm = True
+            await wire.quiet()
+            await asyncio.sleep(configuration.SETTLE + configuration.LEASE)
+            await clients.settle(self._phase.at_once, _REPEATS)
+            await asyncio.sleep(configuration.SETTLE)
+            await witness.testify()
+        self.history.store(self._directory)
+
+    async def _sessions(
+        self, clients: Clients, least: int, most: int, seconds: float, disturbing: asyncio.Task[None]
+    ) -> None:
+        places = asyncio.Semaphore(self._phase.at_once)
+        end = time.monotonic() + seconds
+        kinds = (self._phase.kinds,) if self._phase.kinds else ()
+        running: set[asyncio.Task[None]] = set()
+        for session in self._plan.sessions(most, *kinds):
+            await places.acquire()
+            # All at once would be a fault of its own.
+            await asyncio.sleep(_BETWEEN_SESSIONS)
+            if time.monotonic() > end or (session.number >= least and disturbing.done()):
+                break
+            task = asyncio.create_task(clients.run(session))
+            running.add(task)
+            task.add_done_callback(lambda _: places.release())
+        await asyncio.wait_for(asyncio.gather(*running, disturbing), _LONGEST_SESSION)
+
+    async def _disturb(self, disturber: Disturber, rounds: int, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        for number, kind in enumerate(self._phase.disturbances * rounds):
+            dice = self._plan.generator("disturbance", number)
+            await asyncio.sleep(self._phase.pause * dice.uniform(0.5, 1.5))
+            if time.monotonic() > end:
+                return
+            await disturber.disturb(kind)
+
+
+class Disturber:
+    """What can be done to processes, whole wires and the store."""
+
+    def __init__(self, wire: Wire, store: Store | None, gateways: Gateways, clients: Clients) -> None:
+        self._wire = wire
+        self._store = store
+        self._gateways = gateways
+        self._clients = clients
+
+    async def disturb(self, kind: str) -> None:
+        """Does it, and waits until it is over. Of the gateways it befalls the one that has most calls in hand."""
+        in_flight = self._clients.in_flight
+        everyone, those = sum(in_flight), max(in_flight)
+        replica = in_flight.index(those)
+        match kind:
+            case "upstream restart":
+                await self._wire.cut(0.4, everyone)
+            case "outage":
+                await self._wire.fail(12.0, everyone)
+            case "kill":
+                await self._gateways.kill(replica, those)
+            case "terminate":
+                await self._gateways.terminate(replica, those)
+            case "stop":
+                await self._gateways.pause(replica, _STOPPED, those)
+            case "store restart" if self._store:
+                await self._store.restart(everyone)
+            case "wipe" if self._store:
+                await self._store.wipe(everyone)
+            case _:
+                raise ValueError(f"no such disturbance here: {kind}")
+
+
+def _phases(names: list[str]) -> list[Phase]:
+    every = {phase.name: phase for phase in (*PHASES, *BROKEN)}
+    unknown = [name for name in names if name not in every]
+    if unknown:
+        sys.exit(f"no such phase: {', '.join(unknown)}; there are {', '.join(every)}")
+    return [every[name] for name in names or every]
+
+
+def main() -> int:
+    """Runs the suite; 1 if the promise was broken."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--keep", type=Path, help="where the histories go; else they are kept only if one is broken")
+    parser.add_argument("phases", nargs="*")
+    options = parser.parse_args()
+    phases = _phases(options.phases)
+    seed, scale = int(os.environ.get("CHAOS_SEED", _SEED)), float(os.environ.get("CHAOS_SCALE", "1"))
+    seconds = float(os.environ.get("CHAOS_SECONDS", _SECONDS))
+    total = sum(phase.sessions for phase in phases)
+    directory = options.keep or Path(tempfile.mkdtemp(prefix="chaos-"))
+    report = Report()
+    found: list[Violation] = []
+    for phase in phases:
+        started = time.monotonic()
+        runner = Runner(phase, seed, directory / phase.name)
+        sys.stdout.write(f"=== {phase.name}, seed {seed}\n")
+        sys.stdout.flush()
+        uvloop.run(runner.run(1.0 if phase.broken else scale, seconds * phase.sessions / total))
+        checker = Checker(runner.history)
+        violations = checker.violations()
+        report.add(runner.history, checker, violations, time.monotonic() - started)
+        report.print_phase(phase.name)
+        if not phase.broken:
+            found += violations
+        elif phase.caught_by.isdisjoint(one.rule for one in violations):
+            text = f"{phase.broken} has broken none of: {', '.join(sorted(phase.caught_by))}"
+            found.append(Violation("broken policy not caught", "", text))
+    report.print_whole()
+    if not options.phases and scale >= 1:
+        found += [Violation("too little of it", "", text) for text in report.shortfalls()]
+    if found:
+        for one in found:
+            if one.rule in {"broken policy not caught", "too little of it"}:
+                sys.stdout.write(f"{one.rule}: {one.text}\n")
+        sys.stdout.write(f"BROKEN. Check again: PYTHONPATH=tests python -m chaos.check {directory}\n")
+        return 1
+    if options.keep is None:
+        with suppress(OSError):
+            _remove(directory)
+    return 0
+
+
+def _remove(directory: Path) -> None:
+    for path in sorted(directory.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    directory.rmdir()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
