@@ -1,0 +1,201 @@
+"""Fails if a call has become dearer: `make bench-guard`.
+
+Our gateway takes turns with a bare grpc.aio echo, and the median of what it costs as a multiple of the echo in the same
+round must not exceed the stored one by more than the tolerance. Instructions are counted where the machine allows it,
+CPU time elsewhere. Whatever else a machine does can only make a call dearer, so the quieter half of the rounds counts,
+and a series that is too dear is repeated. A gateway that has become dearer fails all of them.
+
+Usage: python -m bench.guard [--store]
+
+`--store` stores what is measured as what is expected from now on: after a change that is meant to cost, or to save.
+
+Environment:
+    BENCH_SLOWDOWN: A part such as 0.4 by which every call of ours is made dearer, to see the guard fail.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import os
+import sys
+from contextlib import ExitStack
+from dataclasses import replace
+from statistics import median, quantiles
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from bench import building, machine
+from bench.contenders import CONTENDERS, ours
+from bench.instructions import Counter, can_count, counting
+from bench.machine import ROOT
+from bench.measuring import Stage, load, stage
+from bench.processes import FailedError, end_in_order, running
+from bench.rows import ROWS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.machine import Cores
+    from bench.processes import Program, Running
+
+_STORED: Final = ROOT / "bench" / "guard.json"
+# Between what the same gateway differs by from one run to the next, and the slowdown that must not pass.
+_TOLERANCE: Final = 0.2
+_ROW: Final = replace(next(row for row in ROWS if row.key == "fast"), warmup=0.3, seconds=0.8)
+# Those of the start are not counted: caches fill, and memory grows.
+_WARM_UP: Final = 2
+_ROUNDS: Final = 18
+_SERIES: Final = 3
+_MICRO: Final = 1e6
+
+
+class Round(NamedTuple):
+    """What one round gave.
+
+    Attributes:
+        ours: What a call of ours cost.
+        echo: What one of the echo cost.
+        others: The cores that the rest of the machine used meanwhile.
+    """
+
+    ours: float
+    echo: float
+    others: float
+
+
+def quiet(rounds: Sequence[Round]) -> list[Round]:
+    """Returns the half of the rounds in which the rest of the machine did least: it can only make a call dearer."""
+    return sorted(rounds, key=lambda one: one.others)[: (len(rounds) + 1) // 2]
+
+
+def main() -> int:
+    """Measures, and compares with what is stored. Returns the exit code."""
+    end_in_order()
+    building.build_instruments()
+    machine.raise_limits()
+    cores = machine.take_cores()
+    part = float(os.environ.get("BENCH_SLOWDOWN", "0"))
+    slower = 0.0
+    if part:
+        usual = measured(cores, 0.0, rounds=5, unit="cpu_us")
+        slower = part * median(one.ours for one in quiet(usual))
+        print(f"every call of ours is made {slower:.0f} us dearer, {part:.0%} of what it costs")
+    unit = "instructions" if can_count() else "cpu_us"
+    if "--store" in sys.argv[1:]:
+        found = _series(cores, slower, unit)
+        _STORED.write_text(json.dumps({**_stored(), unit: round(found, 3)}, indent=2) + "\n")
+        print(f"stored in {_STORED.relative_to(ROOT)}")
+        return 0
+    expected = _stored().get(unit)
+    if expected is None:
+        print(f"nothing is stored for {unit}: make bench-guard-store", file=sys.stderr)
+        return 1
+    print(f"{expected:.3f} is stored, and up to {expected * (1 + _TOLERANCE):.3f} passes")
+    for _ in range(_SERIES):
+        verdict = judge(_series(cores, slower, unit), expected)
+        if verdict is not Verdict.TOO_DEAR:
+            print(f"It {verdict.value}.")
+            return 0
+    print("A call has become too dear.", file=sys.stderr)
+    return 1
+
+
+def _series(cores: Cores, slower: float, unit: str) -> float:
+    """Measures one series of rounds, tells it, and returns its median."""
+    found = quiet(measured(cores, slower, _ROUNDS, unit))
+    low, middle, high = quantiles([one.ours / one.echo for one in found], n=4)
+    others = median(one.others for one in found)
+    told = f"{unit} of a call, as a multiple of a bare grpc.aio echo: {middle:.3f} ({low:.3f} to {high:.3f} for half"
+    print(f"{told}; {others:.1f} cores were busy with something else)", flush=True)
+    return middle
+
+
+def _stored() -> dict[str, float]:
+    found: dict[str, float] = json.loads(_STORED.read_text()) if _STORED.exists() else {}
+    return found
+
+
+class Verdict(enum.Enum):
+    """What becomes of a ratio."""
+
+    PASSES = "passes"
+    CHEAPER = "passes, and is so much cheaper that a loss would go unnoticed: make bench-guard-store"
+    TOO_DEAR = "fails"
+
+
+def judge(middle: float, expected: float) -> Verdict:
+    """Compares what a call costs with what it cost when that was stored."""
+    if middle > expected * (1 + _TOLERANCE):
+        return Verdict.TOO_DEAR
+    return Verdict.CHEAPER if middle < expected * (1 - _TOLERANCE) else Verdict.PASSES
+
+
+def measured(cores: Cores, slower: float, rounds: int, unit: str) -> list[Round]:
+    """Lets our gateway and the echo take turns.
+
+    Args:
+        cores: Which core does what.
+        slower: Microseconds by which every call of ours is made dearer.
+        rounds: How often each of them is measured.
+        unit: What to count: `instructions` or `cpu_us`.
+
+    Raises:
+        FailedError: Calls failed, or hardly any ended.
+    """
+    found = []
+    with stage(_ROW, cores, store=False) as around, ExitStack() as stack:
+        started = [
+            stack.enter_context(running(name, program, [cores.gateway]))
+            for name, program in (
+                ("ours", _ours(around, slower)),
+                ("echo", CONTENDERS["echo"].program(around.surroundings)),
+            )
+        ]
+        counters = [stack.enter_context(counting(one.pid)) for one in started] if unit == "instructions" else []
+        for number in range(_WARM_UP + rounds):
+            gateway, echo = (
+                _cost(one, around, counters[index] if counters else None) for index, one in enumerate(started)
+            )
+            if gateway is not None and echo is not None and number >= _WARM_UP:
+                found.append(Round(gateway.each, echo.each, max(gateway.others, echo.others)))
+    if len(found) < rounds / 2:
+        raise FailedError("the machine is too busy to measure on: in most rounds no call ended")
+    return found
+
+
+def _ours(around: Stage, slower: float) -> Program:
+    if not slower:
+        return CONTENDERS["ours"].program(around.surroundings)
+    return ours([sys.executable, "-m", "bench.slowed", str(slower)], around.surroundings, {})
+
+
+class _Cost(NamedTuple):
+    each: float
+    others: float
+
+
+def _cost(gateway: Running, around: Stage, counter: Counter | None) -> _Cost | None:
+    """Returns what a call costs: instructions with a counter, microseconds of CPU time without; None if none ended.
+
+    Raises:
+        FailedError: Not all calls were answered as they must, so that the cost means nothing.
+    """
+    before = counter.read() if counter else 0
+    found = load(_ROW, gateway, around)
+    seen, ended = found["seen"], found["ended"]
+    if not ended:
+        return None
+    if set(found["statuses"]) != {"0"}:
+        raise FailedError(f"calls failed: {found['statuses']}")
+    if counter:
+        each = (counter.read() - before) / (found["begun"] - found["in_flight"])
+    else:
+        each = seen["cpu_seconds"]["gateway"] / ended * _MICRO
+    return _Cost(each, seen["foreign_cpu_seconds"] / found["seconds"])
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (machine.NotPossibleError, FailedError) as error:
+        sys.exit(f"bench-guard: {error}")
