@@ -114,12 +114,16 @@ class Checker:
         return [*found, *self._share_of_unknown(), *self._amplified()]
 
     def _weakened(self) -> frozenset[str]:
-        """Returns the ids for which only upstream's guard is promised: a process slept, or the store was emptied."""
+        """Returns the ids for which only upstream's guard is promised: what the promise rests on was not so."""
         moments = [one for one in self._history.incidents if one.kind in {"gateway stopped", "store wiped"}]
         references: set[str] = set()
         for id_, calls in self._calls.items():
             if id_ in self._operations and any(self._in_doubt(calls, one) for one in moments):
                 references.update(self._operations[id_].references)
+        # So does a write that the machine was too slow to deliver before its settle time: the promise rests on that.
+        for request in self._history.requests:
+            if request.fault == "late effect" and request.over - request.arrived > self._run.settle:
+                references.update(request.references)
         # Whoever shares a shipment with such a write is told what that made of it.
         return frozenset(id_ for id_, one in self._operations.items() if not references.isdisjoint(one.references))
 

@@ -82,9 +82,16 @@ class Report:
                 _say(f"    {one.id}: {one.text}")
 
     def shortfalls(self) -> list[str]:
-        """Returns what there was too little of for a whole run. A fault of a process counts for each call touched."""
+        """Returns what there was too little of for a whole run.
+
+        What befell a process, a whole wire or the store counts for each call that it touched.
+        """
         calls = sum(phase.calls for phase in self._phases.values())
-        faults, touched = self._faults()
+        faults, _ = self._faults()
+        touched: Counter[str] = Counter()
+        for phase in self._phases.values():
+            for kind, answers in phase.answers.items():
+                touched[kind] += answers.total()
         few = {kind: max(count, touched[kind]) for kind, count in faults.items()}
         return [f"{calls} calls instead of {LEAST_CALLS}"] * (calls < LEAST_CALLS) + [
             f"{count} times {kind} instead of {LEAST_FAULTS}" for kind, count in few.items() if count < LEAST_FAULTS

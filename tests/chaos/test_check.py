@@ -222,7 +222,7 @@ BROKEN: dict[str, list[list[Record]]] = {
         [operation(), call(1, 0, 2), request(1, 0.05, 0.06), request(2, 1.5, 1.6), allocated(0.06), allocated(1.55)],
     ],
     "sent while under way": [
-        [operation(), call(1, 0, 2), lost(1, 0.05, 1.4), request(2, 1.2, 1.3), allocated(1.25)],
+        [operation(), call(1, 0, 2), request(1, 0.05, 1.4, fault="latency"), request(2, 1.2, 1.3), allocated(1.25)],
     ],
     "sent before the settle time": [
         [
@@ -316,6 +316,13 @@ BROKEN: dict[str, list[list[Record]]] = {
         ],
     ],
 }
+
+
+def test_a_write_delivered_only_after_the_settle_time_is_no_fault_of_the_gateways() -> None:
+    """The promise rests on the settle time, and this machine may be too slow for it."""
+    twice = [allocated(1.25), allocated(1.41)]
+    assert not broken(operation(), call(1, 0, 2), lost(1, 0.05, 1.4), request(2, 1.2, 1.3), *twice)
+    assert "two effects" in broken(operation(), call(1, 0, 2), lost(1, 0.05, 0.9), request(2, 1.2, 1.3), *twice)
 
 
 @pytest.mark.parametrize(("rule", "records"), [(rule, one) for rule, many in BROKEN.items() for one in many])
