@@ -49,7 +49,7 @@ test-workers: $(DEV) ## run several workers behind one port, end them and have t
 	@$(BIN)/pytest -m workers tests/workers
 
 .PHONY: test-rivals
-test-rivals: $(DEV) ## hold the HTTP engines that were compared and not chosen to the same tests as ours
+test-rivals: $(DEV) ## hold the HTTP engines that were not chosen to the tests of ours (some are unsteady: not in CI)
 	@$(BIN)/pytest -m rivals tests/engines
 
 .PHONY: test-clients
