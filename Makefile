@@ -67,12 +67,15 @@ test-chart: $(DEV) ## lint, render and validate the Helm chart (needs go)
 	@command -v go >/dev/null || { echo "go is missing: test-chart builds helm with it" >&2; exit 1; }
 	@$(BIN)/pytest -m chart tests/chart
 
+# Has a Valkey or Redis server, from the distribution if there is none.
+NEEDS_STORE = command -v valkey-server redis-server >/dev/null \
+	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
+		&& apt-get install -y -qq --no-install-recommends redis-server >/dev/null; } \
+	|| { echo "valkey-server or redis-server is missing: $@ runs one of them" >&2; exit 1; }
+
 .PHONY: test-cache
 test-cache: $(DEV) ## share service groups and claims by a real server (needs valkey-server or redis-server)
-	@command -v valkey-server redis-server >/dev/null \
-		|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
-			&& apt-get install -y -qq --no-install-recommends redis-server >/dev/null; } \
-		|| { echo "valkey-server or redis-server is missing: test-cache runs one of them" >&2; exit 1; }
+	@$(NEEDS_STORE)
 	@$(BIN)/pytest -m cache tests/groups tests/claims tests/writes
 
 .PHONY: bench
@@ -94,10 +97,7 @@ test-bench: $(DEV) ## test the benchmark's own instruments (needs go)
 
 .PHONY: chaos
 chaos: $(DEV) ## prove under faults that nothing is done twice or lost (needs valkey-server or redis-server)
-	@command -v valkey-server redis-server >/dev/null \
-		|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
-			&& apt-get install -y -qq --no-install-recommends redis-server >/dev/null; } \
-		|| { echo "valkey-server or redis-server is missing: chaos runs one of them" >&2; exit 1; }
+	@$(NEEDS_STORE)
 	@GRPC_ENABLE_FORK_SUPPORT=0 PYTHONPATH=tests $(BIN)/python -m chaos.run
 	@PYTHONPATH=tests $(BIN)/python -m chaos.overload
 

@@ -91,13 +91,14 @@ class GatewayError(Exception):
         self.allocation = allocation
         self.retry_after = 0.0
 
-    def without(self, key: str) -> GatewayError:
-        """Returns the same error without one key of its metadata."""
+    def with_effect(self, effect: str) -> GatewayError:
+        """Returns the same error with another `effect` in its metadata; with none if it is empty."""
+        metadata = {key: value for key, value in self.metadata.items() if key != "effect"}
         return GatewayError(
             self.code,
             self.reason,
             self.message,
-            metadata={name: value for name, value in self.metadata.items() if name != key},
+            metadata={**metadata, "effect": effect} if effect else metadata,
             details=self.details,
             excluded=self.excluded,
             allocation=self.allocation,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import grpc
 from allocation.v1 import core_pb2
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 from allocation_gateway.version import __version__
@@ -174,3 +175,18 @@ class Row:
         read = {upstream.received.get().line for _ in range(upstream.received.qsize())}
         left_open = {f"GET /pro/shipments/{name} HTTP/1.1" for name in getattr(got, "unaccounted", ())}
         assert read == left_open, "a call is one request, and one for each shipment that its answer leaves open"
+
+
+def ids(stub: Any, request: Any) -> list[str]:
+    """Makes a call, whether or not it fails, and returns the request ids in its metadata.
+
+    An id that the gateway made comes first of all; one of the caller's own comes with the status.
+    """
+    multicallable = getattr(stub, request.DESCRIPTOR.name.removesuffix("Request"))
+    made: Any
+    try:
+        _, made = multicallable.with_call(request, timeout=TIMEOUT)
+    except grpc.RpcError as error:
+        made = error
+    told = made.trailing_metadata() if getattr(request, "request_id", "") else made.initial_metadata()
+    return [value for name, value in told if name == "allocation-request-id"]

@@ -25,7 +25,7 @@ from mapping.consignments import (
     message,
     refused,
 )
-from mapping.table import TIMEOUT, changed
+from mapping.table import TIMEOUT, changed, ids
 from support.status import failure
 
 if TYPE_CHECKING:
@@ -240,21 +240,6 @@ def test_bytes_that_are_no_message_are_refused(scripted_channel: grpc.Channel, u
 
 
 # Request ids
-
-
-def ids(stub: Stub, request: Message) -> list[str]:
-    """Makes a call, whether or not it fails, and returns the request ids in its metadata.
-
-    An id that the gateway made comes first of all; one of the caller's own comes with the status.
-    """
-    multicallable = getattr(stub, request.DESCRIPTOR.name.removesuffix("Request"))
-    made: Any
-    try:
-        _, made = multicallable.with_call(request, timeout=TIMEOUT)
-    except grpc.RpcError as error:
-        made = error
-    told = made.trailing_metadata() if getattr(request, "request_id", "") else made.initial_metadata()
-    return [value for name, value in told if name == "allocation-request-id"]
 
 
 @pytest.mark.parametrize("rpc", WRITES)

@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import grpc
 import pytest
-from mapping.table import GOLDEN, REQUESTS, TIMEOUT, WRITES, answer, changed
+from mapping.table import GOLDEN, REQUESTS, WRITES, answer, changed, ids
 
 if TYPE_CHECKING:
     from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
     from support.upstream import Upstream
 
-KEY: Final = "allocation-request-id"
 ID: Final = "123e4567-e89b-42d3-a456-426614174000"
-
-
-def ids(stub: ShipmentAllocationServiceStub, request: Any) -> list[str]:
-    """Makes a call, whether or not it fails, and returns the request ids in its metadata.
-
-    An id that the gateway made comes first of all; one of the caller's own comes with the status.
-    """
-    multicallable = getattr(stub, request.DESCRIPTOR.name.removesuffix("Request"))
-    made: Any
-    try:
-        _, made = multicallable.with_call(request, timeout=TIMEOUT)
-    except grpc.RpcError as error:
-        made = error
-    told = made.trailing_metadata() if getattr(request, "request_id", "") else made.initial_metadata()
-    return [value for name, value in told if name == KEY]
 
 
 @pytest.mark.parametrize("rpc", WRITES)

@@ -13,14 +13,13 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, NoScriptError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from allocation_gateway.claims.model import StoreUnavailableError
+from allocation_gateway.pooling import open_pool
 
 if TYPE_CHECKING:
     from allocation_gateway.settings import Secret
@@ -62,15 +61,7 @@ class ClaimServer:
         Raises:
             ValueError: The URL is none of a server.
         """
-        self._pool = BlockingConnectionPool.from_url(
-            url.reveal(),
-            max_connections=connections,
-            timeout=timeout,
-            socket_timeout=timeout,
-            socket_connect_timeout=timeout,
-            retry=Retry(NoBackoff(), 0),
-            decode_responses=False,
-        )
+        self._pool = open_pool(url, connections=connections, timeout=timeout)
         self._client: Any = Redis(connection_pool=self._pool)
         self._timeout = timeout
         self._checks = checks

@@ -15,13 +15,12 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import structlog
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from allocation_gateway.groups import entries
 from allocation_gateway.groups.entries import Forgotten, Learned, Listed
+from allocation_gateway.pooling import open_pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -111,15 +110,7 @@ class Sharing:
         Raises:
             ValueError: The URL is none of a server.
         """
-        self._pool = BlockingConnectionPool.from_url(
-            url.reveal(),
-            max_connections=_CONNECTIONS,
-            timeout=COMMAND_TIMEOUT,
-            socket_timeout=COMMAND_TIMEOUT,
-            socket_connect_timeout=COMMAND_TIMEOUT,
-            retry=Retry(NoBackoff(), 0),
-            decode_responses=False,
-        )
+        self._pool = open_pool(url, connections=_CONNECTIONS, timeout=COMMAND_TIMEOUT)
         self._client = Redis(connection_pool=self._pool)
         self._peer = peer
         self._keys = {api: _Keys(namespace, api, base_url) for api, base_url in base_urls.items()}

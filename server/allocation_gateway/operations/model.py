@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import quote
 
@@ -25,6 +26,16 @@ _PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
 _ONE: Final = ("shipment_reference", "consignment_reference")
 _MANY: Final = ("shipments", "consignments")
 _CAPITAL: Final = re.compile(r"(?<!^)(?=[A-Z])")
+
+
+def references_field(request: type[Message]) -> str:
+    """Returns the field by which requests of a class name the shipments or consignments they are for; empty if none."""
+    return _references_field(request.DESCRIPTOR)
+
+
+@cache
+def _references_field(descriptor: Any) -> str:
+    return next((field for field in (*_ONE, *_MANY) if field in descriptor.fields_by_name), "")
 
 
 class Api(enum.Enum):
@@ -172,10 +183,8 @@ class Operation:
 
     def references(self, request: Any) -> tuple[str, ...]:
         """Returns the shipments or consignments that a request is for."""
-        for field in _ONE:
-            if field in request.DESCRIPTOR.fields_by_name:
-                return (getattr(request, field),)
-        for field in _MANY:
-            if field in request.DESCRIPTOR.fields_by_name:
-                return tuple(getattr(request, field))
-        return ()
+        field = references_field(self.request)
+        if not field:
+            return ()
+        value = getattr(request, field)
+        return tuple(value) if field in _MANY else (value,)

@@ -45,7 +45,6 @@ def unpack(operation: Operation, packed: bytes) -> Message:
 def _error(status: status_pb2.Status) -> GatewayError:
     info = error_details_pb2.ErrorInfo()
     allocation: core_pb2.Allocation | pb.ConsignmentAllocation | None = None
-    details: list[Message] = []
     for packed in status.details:
         for found in (core_pb2.Allocation(), pb.ConsignmentAllocation()):
             if packed.Unpack(found):
@@ -57,6 +56,5 @@ def _error(status: status_pb2.Status) -> GatewayError:
         ErrorReason.Value(f"ERROR_REASON_{info.reason}"),
         status.message,
         metadata=dict(info.metadata),
-        details=details,
         allocation=allocation,
     )

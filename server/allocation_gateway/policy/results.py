@@ -36,20 +36,15 @@ def is_conclusive(operation: Operation, response: Any) -> bool:
         # A summary has no state: what has no word of its own only says that the request was taken in hand.
         says = allocation.carrier_service_reference or allocation.description or allocation.links
         return bool(says) or is_allocated(allocation)
-    if isinstance(response, ship_pb.AllocateShipmentsWithFiltersResponse):
-        return True
-    if operation.effect is Effect.ALLOCATE_BULK and not hasattr(response, "results"):
-        return not response.unaccounted
-    if operation.effect.is_bulk:
-        return all(result.outcome != pb.OUTCOME_UNKNOWN for result in response.results)
-    return True
+    return not operation.effect.is_bulk or not unsaid(response)
 
 
 def unsaid(response: Any) -> list[str]:
     """Returns the references of which the response of a bulk call does not say what became of them."""
     if hasattr(response, "results"):
         return [item.consignment_reference for item in response.results if item.outcome == pb.OUTCOME_UNKNOWN]
-    return list(response.unaccounted)
+    # An allocation with filters is answered without a word of single shipments.
+    return list(getattr(response, "unaccounted", ()))
 
 
 def affected(operation: Operation, request: Any, response: Any) -> tuple[list[str], list[str]]:

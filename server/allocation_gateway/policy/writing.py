@@ -18,7 +18,7 @@ from grpc import StatusCode
 from allocation_gateway import errors
 from allocation_gateway.claims.model import Begun, Busy, Held, NewClaim, State, StoreFullError, StoreUnavailableError
 from allocation_gateway.errors import GatewayError
-from allocation_gateway.operations.model import Effect
+from allocation_gateway.operations.model import Effect, references_field
 from allocation_gateway.policy import answers, quotes, results
 from allocation_gateway.policy.account import TRANSIENT
 from allocation_gateway.policy.adoption import Standing
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from allocation_gateway.policy.writes import Writes
     from allocation_gateway.telemetry.observation import Observation
 
-_RETRY_SECONDS: Final = 1.0
 _SHORTEST_WAIT: Final = 0.01
 _SOME_TRIES: Final = 3
 # What is left of a caller's time when nothing new is begun for it.
@@ -187,6 +186,7 @@ class Write:
                 await order.prepare(self.deadline - self._clock())
             except GatewayError as error:
                 return await self._refused(error, may_wait=False)
+            order.prepare = None
         try:
             self._permit = await self._account.protection.enter(Kind.WRITE, self.deadline)
         except GatewayError as error:
@@ -353,7 +353,7 @@ class Write:
         try:
             claim = await self._store.read(self.order.request.request_id)
         except StoreUnavailableError:
-            raise error.without("effect") from None
+            raise error.with_effect("") from None
         self._looked_up = True
         if claim is None:
             raise error
@@ -487,9 +487,9 @@ class Write:
             return request
         remaining = type(request)()
         remaining.CopyFrom(request)
-        field = "shipments" if hasattr(request, "shipments") else "consignments"
-        del getattr(remaining, field)[:]
-        getattr(remaining, field).extend(self._survey.open())
+        references = getattr(remaining, references_field(type(request)))
+        del references[:]
+        references.extend(self._survey.open())
         return remaining
 
     async def _try_again(self, refusal: GatewayError, attempts: int) -> bool:
@@ -779,7 +779,9 @@ class Write:
         detail = None
         if self.order.operation.effect.is_bulk and survey is not None:
             detail = results.progress(survey.known, survey.open())
-        return results.in_doubt(cause or self._doubt or _EARLIER, detail, errors.retry_after(_RETRY_SECONDS))
+        return results.in_doubt(
+            cause or self._doubt or _EARLIER, detail, errors.retry_after(failures.DEFAULT_RETRY_SECONDS)
+        )
 
 
 def _found(operation: Operation, request: Any, survey: Survey) -> Any:
@@ -802,6 +804,11 @@ def _anew(claim: Claim) -> NewClaim:
         0.0,
         0.0,
     )
+
+
+def _soon() -> Message:
+    retry: Message = errors.retry_after(failures.DEFAULT_RETRY_SECONDS)
+    return retry
 
 
 def _doubt(message: str) -> GatewayError:
@@ -829,7 +836,7 @@ def _in_progress() -> GatewayError:
         ErrorReason.ERROR_REASON_WRITE_IN_PROGRESS,
         "Another allocation or de-allocation of this shipment or consignment has not ended yet.",
         metadata={"effect": "none"},
-        details=[errors.retry_after(_RETRY_SECONDS)],
+        details=[_soon()],
     )
 
 
@@ -839,7 +846,7 @@ def _full() -> GatewayError:
         ErrorReason.ERROR_REASON_GATEWAY_OVERLOADED,
         "The gateway has as many writes in doubt as it can keep.",
         metadata={"effect": "none"},
-        details=[errors.retry_after(_RETRY_SECONDS)],
+        details=[_soon()],
     )
 
 
@@ -849,5 +856,5 @@ def _no_store(*, is_named: bool) -> GatewayError:
         ErrorReason.ERROR_REASON_CLAIM_STORE_UNAVAILABLE,
         "The store of claims cannot be reached. Nothing was sent.",
         metadata={} if is_named else {"effect": "none"},
-        details=[errors.retry_after(_RETRY_SECONDS)],
+        details=[_soon()],
     )

@@ -11,6 +11,7 @@ from grpc import StatusCode
 
 from allocation_gateway.errors import GatewayError
 from allocation_gateway.groups.evidence import is_evidence
+from allocation_gateway.operations.model import references_field
 from allocation_gateway.operations.validation import Violation, is_uuid
 from allocation_gateway.policy import patience
 from allocation_gateway.policy.fingerprint import fingerprint
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from allocation_gateway.rpc.answering import Context, Gateway
     from allocation_gateway.telemetry.observation import CallObservation
 
-_REFERENCES: Final = ("shipment_reference", "consignment_reference")
 REQUEST_ID_KEY: Final = "allocation-request-id"
 
 
@@ -43,7 +43,7 @@ class Handler(Answering):
         self._enabled = enabled
         fields = operation.request.DESCRIPTOR.fields_by_name
         self._names_group = "service_group" in fields
-        self._reference = next((name for name in _REFERENCES if name in fields), None)
+        self._reference = "" if operation.effect.is_bulk else references_field(operation.request)
         self._gives_quotes = "quotes" in operation.response.DESCRIPTOR.fields_by_name
         self._account = gateway.accounts.get(operation.api)
         # The metadata of an error before anything is sent.
@@ -58,7 +58,7 @@ class Handler(Answering):
             is_named = await self._name_request(request, context, fields)
         self._check_enabled()
         self._check(request, self._no_effect)
-        if self._reference is not None:
+        if self._reference:
             fields["reference"] = getattr(request, self._reference)
         account = self._configured()
         deadline = asyncio.get_running_loop().time() + self._seconds(context)
@@ -66,7 +66,9 @@ class Handler(Answering):
             return await self._read(account, request, observation, deadline)
         order = self._order(request, is_named=is_named)
         response = await self._gateway.writes.carry_out(order, account, observation, deadline, fields)
-        if self._names_group and request.service_group and is_evidence(self._operation, response):
+        # Who has joined another call has left it to that one to find out what a name stands for.
+        is_code = self._names_group and request.service_group and order.prepare is None
+        if is_code and is_evidence(self._operation, response):
             self._gateway.groups.observe(self._operation.api, order.request.service_group)
         return response
 

@@ -122,7 +122,7 @@ async def _labels(operation: Operation, request: Any, outcome: Message | Gateway
         if outcome.reason == ErrorReason.ERROR_REASON_ALLOCATION_FAILED:
             raise outcome
         # It may be the label alone that was not to be had.
-        raise _with_effect(outcome, failures.UNKNOWN)
+        raise outcome.with_effect(failures.UNKNOWN)
     if isinstance(found, GatewayError) or found.state not in _ALLOCATED or not _agrees(request, found):
         raise _why(operation, outcome, found)
     found.reconciled = True
@@ -179,17 +179,6 @@ def _verdict(operation: Operation, found: pb.ConsignmentAllocation | GatewayErro
     if operation.effect.allocates and found.state == pb.CONSIGNMENT_STATE_ALLOCATION_FAILED:
         return verdicts.FAILED
     return None
-
-
-def _with_effect(error: GatewayError, effect: str) -> GatewayError:
-    return GatewayError(
-        error.code,
-        error.reason,
-        error.message,
-        metadata={**error.metadata, "effect": effect},
-        details=error.details,
-        excluded=error.excluded,
-    )
 
 
 def _failed_allocation(found: pb.ConsignmentAllocation) -> pb.FailedAllocation | None:
