@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_DELTA
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
@@ -48,7 +49,13 @@ class Span:
 
 @dataclass(frozen=True)
 class Point:
-    """A data point of a metric that arrived."""
+    """A data point of a metric that arrived.
+
+    Attributes:
+        traces: The ids of the traces that its exemplars name.
+        is_delta: Whether it tells what is new since the last one.
+        span_ns: From when to when it was measured, in nanoseconds since the epoch.
+    """
 
     name: str
     unit: str
@@ -56,6 +63,10 @@ class Point:
     count: int
     total: float = 0.0
     bounds: tuple[float, ...] = ()
+    buckets: tuple[int, ...] = ()
+    traces: tuple[str, ...] = ()
+    is_delta: bool = False
+    span_ns: tuple[int, int] = (0, 0)
 
 
 @dataclass
@@ -64,6 +75,7 @@ class Collector:
 
     endpoint: str = ""
     spans: list[Span] = field(default_factory=list)
+    # Of histograms, counters and gauges.
     points: list[Point] = field(default_factory=list)
     resources: list[dict[str, Any]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
@@ -95,6 +107,12 @@ class Collector:
                 for scope in group.scope_metrics:
                     for metric in scope.metrics:
                         self.points += _points(metric)
+            self._changed.notify_all()
+
+    def wait_for_points(self, done: Callable[[], bool]) -> None:
+        """Waits until the data points that have come make something true."""
+        with self._changed:
+            assert self._changed.wait_for(done, TIMEOUT), self.points
 
     def span(self, kind: str) -> Span:
         """Returns the only span of a kind."""
@@ -120,11 +138,24 @@ def _span(span: SpanMessage) -> Span:
 
 
 def _points(metric: Any) -> Iterator[Point]:
-    for point in metric.histogram.data_points:
-        bounds = tuple(point.explicit_bounds)
-        yield Point(metric.name, metric.unit, _attributes(point.attributes), point.count, point.sum, bounds)
-    for point in metric.sum.data_points:
-        yield Point(metric.name, metric.unit, _attributes(point.attributes), point.as_int)
+    kind = metric.WhichOneof("data")
+    data = getattr(metric, kind)
+    for point in data.data_points:
+        common: dict[str, Any] = {
+            "name": metric.name,
+            "unit": metric.unit,
+            "attributes": _attributes(point.attributes),
+            "traces": tuple(exemplar.trace_id.hex() for exemplar in point.exemplars),
+            "is_delta": kind != "gauge" and data.aggregation_temporality == AGGREGATION_TEMPORALITY_DELTA,
+            "span_ns": (point.start_time_unix_nano, point.time_unix_nano),
+        }
+        if kind == "histogram":
+            shape = tuple(point.explicit_bounds), tuple(point.bucket_counts)
+            yield Point(**common, count=point.count, total=point.sum, bounds=shape[0], buckets=shape[1])
+        elif kind == "exponential_histogram":
+            yield Point(**common, count=point.count, total=point.sum)
+        else:
+            yield Point(**common, count=point.as_int)
 
 
 class _Traces(trace_service_pb2_grpc.TraceServiceServicer):

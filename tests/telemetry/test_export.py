@@ -278,6 +278,73 @@ def test_durations_are_measured_in_the_buckets_of_the_conventions(collector: Col
     assert (calls["OK"].count, calls["UNAVAILABLE"].count) == (requests[200].count, requests[503].count) == (3, 1)
 
 
+@pytest.mark.parametrize("preference", ["", "delta", "lowmemory"])
+def test_calls_are_counted_once_by_the_temporality_that_the_collector_prefers(
+    preference: str, collector: Collector
+) -> None:
+    """Over several exports: each tells what is new since the last one, or all of it again."""
+
+    def count() -> int:
+        counts = [point.count for point in collector.of("rpc.server.call.duration")]
+        return sum(counts) if preference else max(counts, default=0)
+
+    def work(front: Front) -> None:
+        for calls in (4, 8, 12):
+            for _ in range(4):
+                read(front)
+            collector.wait_for_points(lambda calls=calls: count() >= calls)  # type: ignore[misc]
+
+    variables = {"OTEL_METRIC_EXPORT_INTERVAL": "100", "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": preference}
+    observed(collector, work, **{name: value for name, value in variables.items() if value})
+    points = collector.of("rpc.server.call.duration")
+    assert count() == 12
+    assert len(points) >= 3
+    assert {point.is_delta for point in points} == {preference != ""}
+    assert all(sum(point.buckets) == point.count for point in points)
+    starts = [point.span_ns[0] for point in points]
+    ends = [point.span_ns[1] for point in points]
+    assert all(start < end for start, end in zip(starts, ends, strict=True))
+    if preference:
+        assert all(start >= end for start, end in zip(starts[1:], ends[:-1], strict=True)), "points overlap"
+    else:
+        assert len(set(starts)) == 1
+
+
+def test_durations_of_traced_calls_name_their_traces(collector: Collector) -> None:
+    def work(front: Front) -> None:
+        for metadata in ((), (), SAMPLED, NOT_SAMPLED, ()):
+            read(front, metadata)
+
+    observed(collector, work, OTEL_TRACES_SAMPLER="parentbased_always_off")
+    for name in ("rpc.server.call.duration", "http.client.request.duration"):
+        (point,) = collector.of(name)
+        assert (point.count, point.traces) == (5, (TRACE,))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "exemplars"),
+    [
+        ("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "base2_exponential_bucket_histogram", False),
+        ("OTEL_METRICS_EXEMPLAR_FILTER", "always_on", True),
+    ],
+    ids=["exponential", "exemplars"],
+)
+def test_what_only_the_sdk_can_do_is_left_to_it(
+    variable: str, value: str, exemplars: bool, collector: Collector
+) -> None:
+    """Buckets that move, and exemplars without a trace, which name none."""
+
+    def work(front: Front) -> None:
+        for _ in range(5):
+            read(front)
+
+    observed(collector, work, OTEL_TRACES_EXPORTER="none", **{variable: value})
+    (point,) = collector.of("rpc.server.call.duration")
+    assert point.count == 5
+    assert (point.bounds == BUCKETS) is exemplars
+    assert set(point.traces) == ({""} if exemplars else set())
+
+
 def test_no_attribute_of_a_metric_comes_from_a_caller(collector: Collector) -> None:
     """References and the like would make a time series each."""
 
@@ -336,6 +403,31 @@ def test_sampler_of_the_standard_variables_is_respected(
 ) -> None:
     observed(collector, read, OTEL_TRACES_SAMPLER=sampler, OTEL_TRACES_SAMPLER_ARG=argument)
     assert len(collector.spans) == spans
+
+
+def test_call_that_nobody_traces_begins_no_trace_upstream(collector: Collector) -> None:
+    """Its request has no trace of its own to begin, and none to hand on."""
+    front = observed(collector, read, OTEL_TRACES_SAMPLER="parentbased_always_off")
+    assert collector.spans == []
+    assert "traceparent" not in front.upstream.next_request().headers
+
+
+@pytest.mark.parametrize("sampler", ["traceidratio", "parentbased_traceidratio"])
+def test_share_of_the_calls_is_traced_as_a_whole(sampler: str, collector: Collector) -> None:
+    """A trace has the span of the call and that of its request, or there is none."""
+
+    def work(front: Front) -> None:
+        for _ in range(60):
+            read(front)
+
+    front = observed(collector, work, OTEL_TRACES_SAMPLER=sampler, OTEL_TRACES_SAMPLER_ARG="0.5")
+    servers = {span.span_id for span in collector.spans if span.kind == "SERVER"}
+    clients = {span.parent_id for span in collector.spans if span.kind == "CLIENT"}
+    assert servers == clients
+    assert 0 < len(servers) < 60
+    sent = [front.upstream.next_request().headers.get("traceparent", "") for _ in range(60)]
+    assert sorted(text.split("-")[1] for text in sent if text) == sorted({span.trace_id for span in collector.spans})
+    assert collector.of("rpc.server.call.duration")[0].count == 60
 
 
 def test_signals_can_be_switched_off_one_by_one(collector: Collector) -> None:

@@ -16,7 +16,7 @@ from allocation_gateway import errors
 from allocation_gateway.errors import DETAILS_KEY, PUSHBACK_KEY, GatewayError
 from allocation_gateway.operations.validation import rules_of, violations
 from allocation_gateway.policy import patience
-from allocation_gateway.telemetry.observation import is_server_error
+from allocation_gateway.telemetry.conventions import is_server_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,41 +1,28 @@
 """One rpc, and one upstream request within it, as spans, metrics and log fields.
 
 Names follow the OpenTelemetry semantic conventions for RPC and HTTP. Without a tracer no span object is made, and
-without a meter nothing is measured.
+without a meter nothing is measured. What only spans need is made for those that are recorded alone.
 """
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from opentelemetry import trace
-from opentelemetry.propagate import extract, inject
+from opentelemetry.propagate import inject
 from opentelemetry.trace import SpanKind, StatusCode
 
+from allocation_gateway.telemetry.conventions import is_request_error, is_server_error, of_call, of_request, of_route
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Mapping
 
     from opentelemetry.context import Context
-    from opentelemetry.trace import Span
+    from opentelemetry.trace import Span, Tracer
 
+    from allocation_gateway.telemetry.conventions import Route
     from allocation_gateway.telemetry.telemetry import Telemetry
-
-# The convention paints a server span red only for what is the server's own fault.
-_SERVER_ERRORS: Final = frozenset(
-    {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
-)
-_HTTP_ERROR: Final = 400
-# Current names of the conventions, in one place because they are still moving.
-RPC_SYSTEM: Final = "rpc.system.name"
-RPC_METHOD: Final = "rpc.method"
-RPC_STATUS: Final = "rpc.response.status_code"
-ERROR_TYPE: Final = "error.type"
-
-
-def is_server_error(code: str) -> bool:
-    """Tells whether a gRPC status code is the server's fault rather than its caller's."""
-    return code in _SERVER_ERRORS
 
 
 class Observation:
@@ -49,24 +36,29 @@ class Observation:
 
     def request(self, method: str, template: str, base_url: str, path: str) -> RequestObservation:
         """Starts observing an upstream request."""
-        return RequestObservation(self._telemetry, self._span, (method, template), base_url, path)
+        request = RequestObservation(self._telemetry, (method, template, base_url), self._span)
+        if (tracer := self._tracer()) is not None:
+            request.begin_span(tracer, path)
+        return request
+
+    def _tracer(self) -> Tracer | None:
+        """Returns what makes the spans of requests, here each the first of its trace; None if they get none."""
+        return self._telemetry.tracer
 
 
 class CallObservation(Observation):
     """One rpc, from its arrival to its status."""
 
-    __slots__ = ("_attributes", "started")
+    __slots__ = ("_method", "started")
 
-    def __init__(self, telemetry: Telemetry, method: str, metadata: Iterable[tuple[str, str | bytes]]) -> None:
-        super().__init__(telemetry)
-        self._attributes: dict[str, str | int] = {RPC_SYSTEM: "grpc", RPC_METHOD: method}
+    def __init__(self, telemetry: Telemetry, method: str, metadata: Collection[tuple[str, str | bytes]]) -> None:
+        self._telemetry = telemetry
+        self._method = method
         self.started = time.perf_counter()
-        if telemetry.tracer is not None:
-            carrier = {key: value for key, value in metadata if key in telemetry.propagated and isinstance(value, str)}
-            if carrier or telemetry.begins_trace(method, self._attributes):
-                self._span = telemetry.tracer.start_span(
-                    method, context=extract(carrier), kind=SpanKind.SERVER, attributes=self._attributes
-                )
+        self._span = telemetry.server_span(method, metadata)
+
+    def _tracer(self) -> Tracer | None:
+        return None if self._span is None or not self._span.is_recording() else self._telemetry.tracer
 
     def seconds(self) -> float:
         """Returns how long the rpc has taken so far."""
@@ -81,40 +73,38 @@ class CallObservation(Observation):
 
     def finish(self, code: str) -> None:
         """Ends the rpc with a gRPC status code."""
-        attributes = self._attributes
-        attributes[RPC_STATUS] = code
-        if code in _SERVER_ERRORS:
-            attributes[ERROR_TYPE] = code
-        if self._telemetry.call_duration is not None:
-            self._telemetry.call_duration.record(self.seconds(), attributes, context=_context(self._span))
-        if self._span is not None:
-            self._span.set_attributes(attributes)
-            if code in _SERVER_ERRORS:
-                self._span.set_status(StatusCode.ERROR)
-            self._span.end()
+        span = self._span
+        if (durations := self._telemetry.call_duration) is not None:
+            context = None if span is None else _context(span)
+            durations.record((self._method, code), time.perf_counter() - self.started, context)
+        if span is not None:
+            span.set_attributes(of_call((self._method, code)))
+            if is_server_error(code):
+                span.set_status(StatusCode.ERROR)
+            span.end()
 
 
 class RequestObservation:
     """One upstream request, from before it is sent to its answer."""
 
-    __slots__ = ("_attributes", "_parent", "_span", "_started", "_telemetry")
+    __slots__ = ("_parent", "_route", "_span", "_started", "_telemetry")
 
-    def __init__(
-        self, telemetry: Telemetry, parent: Span | None, route: tuple[str, str], base_url: str, path: str
-    ) -> None:
-        method, template = route
+    def __init__(self, telemetry: Telemetry, route: Route, parent: Span | None) -> None:
         self._telemetry = telemetry
-        self._attributes = dict(telemetry.request_attributes(method, template, base_url))
+        self._route = route
         self._parent = parent
         self._span: Span | None = None
-        if telemetry.tracer is not None and (parent is None or parent.is_recording()):
-            self._span = telemetry.tracer.start_span(
-                f"{method} {template}",
-                context=None if parent is None else trace.set_span_in_context(parent),
-                kind=SpanKind.CLIENT,
-                attributes={**self._attributes, "url.full": base_url + path},
-            )
         self._started = time.perf_counter()
+
+    def begin_span(self, tracer: Tracer, path: str) -> None:
+        """Starts the request's own span."""
+        method, template, base_url = self._route
+        self._span = tracer.start_span(
+            f"{method} {template}",
+            context=None if self._parent is None else trace.set_span_in_context(self._parent),
+            kind=SpanKind.CLIENT,
+            attributes={**of_route(self._route), "url.full": base_url + path},
+        )
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Returns the headers that carry the trace on to upstream: also one that a caller has and nobody records."""
@@ -127,26 +117,24 @@ class RequestObservation:
 
     def answered(self, status: int) -> None:
         """Ends the request with an HTTP status."""
-        self._attributes["http.response.status_code"] = status
-        self._end(str(status) if status >= _HTTP_ERROR else "")
+        self._end(status)
 
     def failed(self, error_type: str) -> None:
         """Ends the request without an answer."""
         self._end(error_type)
 
-    def _end(self, error_type: str) -> None:
-        if error_type:
-            self._attributes[ERROR_TYPE] = error_type
-        if self._telemetry.request_duration is not None:
-            duration = time.perf_counter() - self._started
-            self._telemetry.request_duration.record(duration, self._attributes, context=_context(self._span))
-        if self._span is not None:
-            self._span.set_attributes(self._attributes)
-            if error_type:
-                self._span.set_status(StatusCode.ERROR)
-            self._span.end()
+    def _end(self, outcome: int | str) -> None:
+        span = self._span
+        if (durations := self._telemetry.request_duration) is not None:
+            context = None if span is None else _context(span)
+            durations.record((self._route, outcome), time.perf_counter() - self._started, context)
+        if span is not None:
+            span.set_attributes(of_request((self._route, outcome)))
+            if is_request_error(outcome):
+                span.set_status(StatusCode.ERROR)
+            span.end()
 
 
-def _context(span: Span | None) -> Context | None:
-    """Returns what joins a measurement with its trace; None if nobody records one."""
-    return None if span is None or not span.is_recording() else trace.set_span_in_context(span)
+def _context(span: Span) -> Context | None:
+    """Returns what joins a measurement with its trace; None if nobody records it."""
+    return trace.set_span_in_context(span) if span.is_recording() else None

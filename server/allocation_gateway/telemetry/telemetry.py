@@ -4,41 +4,46 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import threading
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from opentelemetry.metrics import Observation as Measured
-from opentelemetry.propagate import get_global_textmap
+from opentelemetry.propagate import extract, get_global_textmap
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
-from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.sdk.trace.sampling import Decision, TraceIdRatioBased
 from opentelemetry.trace import SpanKind
 
 from allocation_gateway.settings import ConfigurationError
+from allocation_gateway.telemetry import conventions
+from allocation_gateway.telemetry.conventions import BUCKETS, ERROR_TYPE, RPC_METHOD
 from allocation_gateway.telemetry.observation import CallObservation, Observation
+from allocation_gateway.telemetry.recording import CompletingReader, Recorder, recorder_for
 from allocation_gateway.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
-    from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter
+    from opentelemetry.metrics import CallbackOptions, Counter, Meter
     from opentelemetry.metrics import _Gauge as Gauge
     from opentelemetry.sdk.metrics.export import MetricExporter
     from opentelemetry.sdk.trace.export import SpanExporter
-    from opentelemetry.trace import Tracer
+    from opentelemetry.sdk.trace.sampling import Sampler
+    from opentelemetry.trace import Span, Tracer
+
+    from allocation_gateway.telemetry.conventions import Route
+    from allocation_gateway.telemetry.recording import Durations
 
 SCOPE: Final = "allocation_gateway"
 # Random for each process, unless the variables say otherwise.
 _INSTANCE: Final = "service.instance.id"
-# The buckets that both conventions advise, in seconds.
-BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
-# Those of a server nearby, which answers in less than the first of them, in seconds.
+# How a sampler describes itself that keeps a share of the traces that begin here.
+_BY_RATIO: Final = re.compile(r"(?:ParentBased\{root:)?TraceIdRatioBased\{([^}]+)\}")
+# Those of a server nearby, which answers in less than the first of the usual ones, in seconds.
 STORE_BUCKETS: Final = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 
 
@@ -63,56 +68,80 @@ class Telemetry:
 
     Attributes:
         tracer: Makes spans; None if traces are off.
-        call_duration: `rpc.server.call.duration`; None if metrics are off.
-        request_duration: `http.client.request.duration`; None if metrics are off.
-        propagated: The keys of metadata by which callers hand their traces on.
+        call_duration: `rpc.server.call.duration`, by rpc and gRPC status code; None if metrics are off.
+        request_duration: `http.client.request.duration`, by route and HTTP status or kind of error; None if metrics are
+            off.
     """
 
     def __init__(
-        self, tracer_provider: TracerProvider | None = None, meter_provider: MeterProvider | None = None
+        self,
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
+        """Takes the providers, and what completes the metrics that a reader of the latter exports."""
         self._tracer_provider = tracer_provider
         self._meter_provider = meter_provider
         self.tracer: Tracer | None = None
-        self.call_duration: Histogram | None = None
-        self.request_duration: Histogram | None = None
+        self.call_duration: Durations[tuple[str, str]] | None = None
+        self.request_duration: Durations[tuple[Route, int | str]] | None = None
         # Counted here and fetched by the exporter: every call with a service group makes one.
         self._lookups = {True: 0, False: 0}
         self._events: Counter | None = None
         self._usable: Gauge | None = None
         self._detached: Counter | None = None
-        self._store_steps: Histogram | None = None
+        self._store_steps: Durations[str] | None = None
         self._store_failures: Counter | None = None
         self._write_events: Counter | None = None
         self._breaker: Gauge | None = None
         self._refusals: Counter | None = None
-        self._queue_length: Gauge | None = None
-        self._queue_wait: Histogram | None = None
+        # Kept here and fetched by the exporter: each request that has to wait changes one twice.
+        self._queue_lengths: dict[tuple[str, str], int] = {}
+        self._queue_wait: Durations[tuple[str, str]] | None = None
         self._budgets: Counter | None = None
-        self.propagated: frozenset[str] = frozenset()
+        self._propagated: frozenset[str] = frozenset()
         self._ids: TraceIds | None = None
         if tracer_provider is not None:
             self.tracer = tracer_provider.get_tracer(SCOPE, __version__)
-            self.propagated = frozenset(get_global_textmap().fields)
+            self._propagated = frozenset(get_global_textmap().fields)
             self._sampler = tracer_provider.sampler
+            self._bound = _bound(self._sampler)
             if isinstance(tracer_provider.id_generator, TraceIds):
                 self._ids = tracer_provider.id_generator
         if meter_provider is not None:
-            self._make_instruments(meter_provider.get_meter(SCOPE, __version__))
+            meter = meter_provider.get_meter(SCOPE, __version__)
+            self._make_histograms(meter, Recorder(0) if recorder is None else recorder)
+            self._make_instruments(meter)
+            self._make_protection_instruments(meter)
+
+    def _make_histograms(self, meter: Meter, recorder: Recorder) -> None:
+        recorder.watch(meter)
+        self.call_duration = recorder.durations(
+            meter, "rpc.server.call.duration", "How long calls take.", conventions.of_call, BUCKETS
+        )
+        self.request_duration = recorder.durations(
+            meter,
+            "http.client.request.duration",
+            "How long requests to upstream take.",
+            conventions.of_request,
+            BUCKETS,
+        )
+        self._store_steps = recorder.durations(
+            meter,
+            "allocation_gateway.claim_store.duration",
+            "How long the steps of the store of claims take that were carried out.",
+            lambda step: {"step": step},
+            STORE_BUCKETS,
+        )
+        self._queue_wait = recorder.durations(
+            meter,
+            "allocation_gateway.upstream.queue.wait",
+            "How long the requests waited that could not be sent at once, and were sent then.",
+            _of_line,
+            BUCKETS,
+        )
 
     def _make_instruments(self, meter: Meter) -> None:
-        self.call_duration = meter.create_histogram(
-            "rpc.server.call.duration",
-            unit="s",
-            description="How long calls take.",
-            explicit_bucket_boundaries_advisory=BUCKETS,
-        )
-        self.request_duration = meter.create_histogram(
-            "http.client.request.duration",
-            unit="s",
-            description="How long requests to upstream take.",
-            explicit_bucket_boundaries_advisory=BUCKETS,
-        )
         meter.create_observable_counter(
             "allocation_gateway.service_group.lookups",
             callbacks=[self._observe_lookups],
@@ -139,18 +168,11 @@ class Telemetry:
             unit="{event}",
             description="What happened to writes on their way, beside being answered at the first attempt.",
         )
-        self._store_steps = meter.create_histogram(
-            "allocation_gateway.claim_store.duration",
-            unit="s",
-            description="How long the steps of the store of claims take that were carried out.",
-            explicit_bucket_boundaries_advisory=STORE_BUCKETS,
-        )
         self._store_failures = meter.create_counter(
             "allocation_gateway.claim_store.failures",
             unit="{step}",
             description="Steps of the store of claims that failed, or were not answered in time.",
         )
-        self._make_protection_instruments(meter)
 
     def _make_protection_instruments(self, meter: Meter) -> None:
         self._breaker = meter.create_gauge(
@@ -163,16 +185,11 @@ class Telemetry:
             unit="{request}",
             description="Requests to upstream that a policy did not let pass.",
         )
-        self._queue_length = meter.create_gauge(
+        meter.create_observable_gauge(
             "allocation_gateway.upstream.queue.length",
+            callbacks=[self._observe_queues],
             unit="{request}",
             description="Requests that wait for their turn with upstream.",
-        )
-        self._queue_wait = meter.create_histogram(
-            "allocation_gateway.upstream.queue.wait",
-            unit="s",
-            description="How long the requests waited that could not be sent at once, and were sent then.",
-            explicit_bucket_boundaries_advisory=BUCKETS,
         )
         self._budgets = meter.create_counter(
             "allocation_gateway.upstream.budget",
@@ -180,7 +197,7 @@ class Telemetry:
             description="Further writes and read-backs that a budget was asked for.",
         )
 
-    def call(self, method: str, metadata: Iterable[tuple[str, str | bytes]]) -> CallObservation:
+    def call(self, method: str, metadata: Collection[tuple[str, str | bytes]]) -> CallObservation:
         """Starts observing an rpc."""
         return CallObservation(self, method, metadata)
 
@@ -209,12 +226,12 @@ class Telemetry:
     def write_event(self, event: str, method: str) -> None:
         """Counts something that happened to a write on its way."""
         if self._write_events is not None:
-            self._write_events.add(1, {"event": event, "rpc.method": method})
+            self._write_events.add(1, {"event": event, RPC_METHOD: method})
 
     def write_detached(self, method: str) -> None:
         """Counts a write that goes on although nobody waits for it."""
         if self._detached is not None:
-            self._detached.add(1, {"rpc.method": method})
+            self._detached.add(1, {RPC_METHOD: method})
 
     def breaker_state(self, api: str, state: int) -> None:
         """Records the state of an API's breaker: 0 closed, 1 half-open, 2 open."""
@@ -228,20 +245,36 @@ class Telemetry:
 
     def queue_length(self, api: str, lane: str, length: int) -> None:
         """Records how many writes or reads wait for their turn with an API."""
-        if self._queue_length is not None:
-            self._queue_length.set(length, {"api": api, "lane": lane})
+        self._queue_lengths[api, lane] = length
+
+    def _observe_queues(self, _: CallbackOptions) -> Iterable[Measured]:
+        return [Measured(length, _of_line(line)) for line, length in list(self._queue_lengths.items())]
 
     def queue_waited(self, api: str, lane: str, seconds: float) -> None:
         """Records how long a request has waited for its turn."""
         if self._queue_wait is not None:
-            self._queue_wait.record(seconds, {"api": api, "lane": lane})
+            self._queue_wait.record((api, lane), seconds)
 
     def budget_asked(self, api: str, budget: str, *, granted: bool) -> None:
         """Counts a further write or read-back that a budget was asked for: `retries` or `readings`."""
         if self._budgets is not None:
             self._budgets.add(1, {"api": api, "budget": budget, "result": "granted" if granted else "refused"})
 
-    def begins_trace(self, name: str, attributes: Mapping[str, str | int]) -> bool:
+    def server_span(self, method: str, metadata: Collection[tuple[str, str | bytes]]) -> Span | None:
+        """Starts the span of a call; None if traces are off, or if it belongs to no trace and begins none."""
+        if self.tracer is None:
+            return None
+        for key, _ in metadata:
+            if key in self._propagated:
+                return self._start_span(self.tracer, method, metadata)
+        return self._start_span(self.tracer, method, ()) if self._begins_trace(method) else None
+
+    def _start_span(self, tracer: Tracer, method: str, metadata: Iterable[tuple[str, str | bytes]]) -> Span:
+        carrier = {key: value for key, value in metadata if key in self._propagated and isinstance(value, str)}
+        attributes = conventions.of_method(method)
+        return tracer.start_span(method, context=extract(carrier), kind=SpanKind.SERVER, attributes=attributes)
+
+    def _begins_trace(self, method: str) -> bool:
         """Decides whether a call that belongs to no trace begins one.
 
         The sampler decides as it would when the span is made; a call that it lets pass unseen costs no span at all.
@@ -249,41 +282,41 @@ class Telemetry:
         if self._ids is None:
             return True
         drawn = self._ids.generate_trace_id()
-        result = self._sampler.should_sample(None, drawn, name, SpanKind.SERVER, attributes)
+        if drawn & TraceIdRatioBased.TRACE_ID_LIMIT >= self._bound:
+            return False
+        attributes = conventions.of_method(method)
+        result = self._sampler.should_sample(None, drawn, method, SpanKind.SERVER, attributes)
         if result.decision is Decision.DROP:
             return False
         self._ids.drawn = drawn
         return True
 
-    @staticmethod
-    @lru_cache(maxsize=256)
-    def request_attributes(method: str, template: str, base_url: str) -> Mapping[str, str | int]:
-        """Returns the attributes that every upstream request of a route has."""
-        return {"http.request.method": method, "url.template": template, **Telemetry.server_of(base_url)}
-
-    @staticmethod
-    @lru_cache(maxsize=16)
-    def server_of(base_url: str) -> Mapping[str, str | int]:
-        """Returns the address and port of an upstream as attributes."""
-        parts = urlsplit(base_url)
-        default = 443 if parts.scheme == "https" else 80
-        return {"server.address": parts.hostname or "", "server.port": parts.port or default}
-
     def store_step(self, step: str, seconds: float) -> None:
         """Records a step that the store of claims has carried out."""
         if self._store_steps is not None:
-            self._store_steps.record(seconds, {"step": step})
+            self._store_steps.record(step, seconds)
 
     def store_failure(self, step: str, error_type: str) -> None:
         """Counts a step of the store of claims that failed."""
         if self._store_failures is not None:
-            self._store_failures.add(1, {"step": step, "error.type": error_type})
+            self._store_failures.add(1, {"step": step, ERROR_TYPE: error_type})
 
     async def close(self, bound: float) -> None:
         """Sends off what is left, within a bound in seconds even if nobody takes it."""
         providers = [provider for provider in (self._tracer_provider, self._meter_provider) if provider is not None]
         if providers:
             await asyncio.wait([_shut_down(provider) for provider in providers], timeout=bound)
+
+
+def _bound(sampler: Sampler) -> int:
+    """Returns below what the lower half of a trace's id must be for a sampler to keep it, which is cheap to compare."""
+    ratio = _BY_RATIO.match(sampler.get_description())
+    return TraceIdRatioBased.get_bound_for_rate(1.0 if ratio is None else float(ratio[1]))
+
+
+def _of_line(line: tuple[str, str]) -> Mapping[str, str | int]:
+    api, lane = line
+    return {"api": api, "lane": lane}
 
 
 def _shut_down(provider: TracerProvider | MeterProvider) -> asyncio.Future[None]:
@@ -323,14 +356,15 @@ def from_environment(environ: Mapping[str, str], *, worker: int | None = None) -
         return Telemetry()
     ours = Resource.create({"service.name": "allocation-gateway", "service.version": __version__})
     resource = ours.merge(_named(OTELResourceDetector().detect(), worker))
-    tracer_provider = meter_provider = None
+    tracer_provider = meter_provider = recorder = None
     if traces:
         tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False, id_generator=TraceIds())
         tracer_provider.add_span_processor(BatchSpanProcessor(_span_exporter(environ)))
     if metrics:
-        reader = PeriodicExportingMetricReader(_metric_exporter(environ))
+        recorder = recorder_for(environ)
+        reader = CompletingReader(_metric_exporter(environ), recorder)
         meter_provider = MeterProvider([reader], resource=resource, shutdown_on_exit=False)
-    return Telemetry(tracer_provider, meter_provider)
+    return Telemetry(tracer_provider, meter_provider, recorder)
 
 
 def _named(given: Resource, worker: int | None) -> Resource:
