@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     Context: TypeAlias = grpc.aio.ServicerContext[bytes, bytes]
     Metadata: TypeAlias = tuple[tuple[str, str | bytes], ...]
 
-_log = structlog.get_logger()
-
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
@@ -62,6 +60,8 @@ class Answering(ABC):
         self._name = full_name.rpartition("/")[2]
         self._request = request
         self._rules = rules_of(request)
+        # Bound once: what get_logger returns would look for its logger at each line.
+        self._log = structlog.get_logger().bind()
 
     async def handle(self, data: bytes, context: Context) -> bytes:
         """Answers a call.
@@ -85,17 +85,22 @@ class Answering(ABC):
             raise
         except Exception:  # noqa: BLE001 - no text of an exception may reach a caller, whatever it is
             code = StatusCode.INTERNAL
-            _log.exception("defect", **fields)
+            self._log.exception("defect", **fields)
             await _abort(context, _DEFECT)
         finally:
-            observation.finish(code.name)
-            _log_call(code.name, observation, fields)
+            self._finish(code.name, observation, fields)
 
     @abstractmethod
     async def _answer(
         self, data: bytes, context: Context, observation: CallObservation, fields: dict[str, Any]
     ) -> Message:
         """Returns the response. A GatewayError becomes the call's status; fields are for its log line."""
+
+    def _finish(self, code: str, observation: CallObservation, fields: dict[str, Any]) -> None:
+        observation.finish(code)
+        level = "error" if is_server_error(code) else "info"
+        milliseconds = round(observation.seconds() * 1000, 3)
+        getattr(self._log, level)("call", code=code, duration_ms=milliseconds, **fields)
 
     def _parse(self, data: bytes) -> Message:
         try:
@@ -139,9 +144,3 @@ async def _abort(context: Context, error: GatewayError) -> NoReturn:
         (PUSHBACK_KEY, str(error.pushback_ms())),
     )
     await context.abort(error.code, status.message, told)
-
-
-def _log_call(code: str, observation: CallObservation, fields: dict[str, Any]) -> None:
-    level = "error" if is_server_error(code) else "info"
-    milliseconds = round(observation.seconds() * 1000, 3)
-    getattr(_log, level)("call", code=code, duration_ms=milliseconds, **fields)

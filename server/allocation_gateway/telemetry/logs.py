@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
-    from structlog.typing import EventDict, Processor
+    from structlog.typing import EventDict, FilteringBoundLogger
 
 
 class _Forward(logging.Handler):
@@ -40,35 +41,57 @@ def configure(level: str, form: str, *, worker: int | None = None) -> None:
         form: `json` or `console`.
         worker: The number that every line names, if this process is one of several.
     """
-    renderer: Processor
-    factory: Callable[..., object]
+    of_worker = {} if worker is None else {"worker": worker}
+    filtering = structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()])
     if form == "json":
-        renderer = structlog.processors.JSONRenderer(
-            serializer=lambda value, **_: msgspec.json.encode(value, enc_hook=str)
+        structlog.configure(
+            wrapper_class=_json_logger(filtering, of_worker),
+            logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+            cache_logger_on_first_use=True,
         )
-        factory = structlog.BytesLoggerFactory(sys.stderr.buffer)
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-        factory = structlog.PrintLoggerFactory(sys.stderr)
-    structlog.configure(
-        processors=[
-            *([] if worker is None else [_of_worker(worker)]),
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=factory,
-        cache_logger_on_first_use=True,
-    )
+        structlog.configure(
+            processors=[
+                lambda _, __, event: {**event, **of_worker},
+                structlog.processors.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                structlog.processors.format_exc_info,
+                structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+            ],
+            wrapper_class=filtering,
+            logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+            cache_logger_on_first_use=True,
+        )
     # Never more than warnings, at whatever level our own lines are: below that, libraries quote headers.
     logging.basicConfig(handlers=[_Forward()], level=logging.WARNING, force=True)
 
 
-def _of_worker(number: int) -> Processor:
-    def add(_: object, __: str, event: EventDict) -> EventDict:
-        event["worker"] = number
-        return event
+def _json_logger(filtering: type[FilteringBoundLogger], of_worker: Mapping[str, int]) -> type[FilteringBoundLogger]:
+    """Returns loggers that write JSON without a chain of processors, which would take twice as long."""
+    encode = msgspec.json.Encoder(enc_hook=str).encode
+    timestamps = Timestamps()
 
-    return add
+    def write(self: Any, level: str, event: str, **fields: Any) -> None:
+        named = {"event": event, **of_worker, "level": level, "timestamp": timestamps.of(time.time_ns())}
+        line: EventDict = {**self._context, **fields, **named}
+        if "exc_info" in line:
+            line = structlog.processors.format_exc_info(None, level, line)
+        self._logger.msg(encode(line))
+
+    return type("JsonLogger", (filtering,), {"_proxy_to_logger": write})
+
+
+class Timestamps:
+    """Times as log lines have them: UTC, in microseconds. Only the fraction of a second is made anew for each."""
+
+    def __init__(self) -> None:
+        self._last: tuple[int, str] = (0, "1970-01-01T00:00:00")
+
+    def of(self, nanoseconds: int) -> str:
+        """Returns a time since the epoch as text."""
+        second, fraction = divmod(nanoseconds // 1000, 1_000_000)
+        known, text = self._last
+        if second != known:
+            text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            self._last = (second, text)
+        return f"{text}.{fraction:06d}Z"
