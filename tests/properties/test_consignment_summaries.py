@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from allocation.v1 import consignment_allocation_service_pb2 as pb
 from allocation_gateway.codecs.consignment_bulk import allocations
-from allocation_gateway.codecs.consignment_summaries import summaries
+from allocation_gateway.codecs.consignment_summaries import _path, summaries
 from allocation_gateway.codecs.json import Findings
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -160,3 +160,28 @@ def test_what_names_nothing_goes_by_its_place_only_if_the_counts_match(
     assert {name: summary.carrier_service for name, summary in found.items()} == (
         by_place if count == len(requested) else {}
     )
+
+
+ADDRESSES: Final = st.one_of(
+    st.text(),
+    st.lists(
+        st.sampled_from(
+            ["http", "https", "://", "//", "/", ":", "@", "[", "]", "?", "#", "a", "1", ".", " ", "%", "\t", "ö"]
+        )
+    ).map("".join),
+    st.text().map("https://api.electioapp.com/{}".format),
+)
+
+
+@given(ADDRESSES)
+@example("https://[/consignments/a")
+@example("https://a/b\n/c")
+@example("https://a:b@c/d")
+def test_the_path_of_an_address_is_what_the_standard_library_says(address: str) -> None:
+    """However it is found. One that is no address has none."""
+    try:
+        path = urlsplit(address).path
+    except ValueError:
+        path = ""
+
+    assert _path(address) == path

@@ -9,15 +9,14 @@ What names another consignment, or two, is never taken for the one at its place.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote, unquote_plus, urlsplit
 
 from allocation_gateway.codecs import consignment_nouns as nouns
 from allocation_gateway.codecs.json import Findings, string
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from allocation_gateway.codecs.json import Object
 
@@ -27,11 +26,12 @@ _PATHS: Final = frozenset({"consignments", "labels"})
 _PACKAGE: Final = "package"
 _SENTENCE: Final = re.compile(r"\s*Consignment\s+(?!has been\b)(\S.*?)\s+has been\b", re.IGNORECASE | re.DOTALL)
 _REFERENCE: Final = re.compile(r"EC(?:-[A-Z0-9]{3}){3}", re.ASCII | re.IGNORECASE)
+# Of nearly every address the path can be told without taking the rest apart.
+_PLAIN_ADDRESS: Final = re.compile(r"https?://[A-Za-z0-9.:-]+(/[^?#\s]*)", re.ASCII)
 _PUNCTUATION: Final = ".,;:!?()[]<>{}'\"`"
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(NamedTuple):
     """What upstream says of one consignment.
 
     Attributes:
@@ -157,33 +157,43 @@ def _by_status(status_code: int, carrier_service: str) -> bool | None:
 
 def _whose(summary: Summary, requested: _Requested) -> str | None:
     """Returns the requested consignment that an answer names: empty if it names none, None if another, or several."""
-    links: Sequence[Object] = (summary.allocation or {}).get("links", ())
-    details = {name for link in links if link["rel"].lower() == "detail" for name in _linked(link, requested)}
-    others = {name for link in links if link["rel"].lower() != "detail" for name in _linked(link, requested)}
-    data = {requested.find(summary.data) or summary.data} if summary.data else set()
-    for names in (details | data, others, _described(summary.description, requested)):
-        if names:
-            return requested.find(names.pop()) if len(names) == 1 else None
+    details: set[str] = set()
+    others: set[str] = set()
+    for link in (summary.allocation or {}).get("links", ()):
+        if name := _linked(link, requested):
+            (details if link["rel"].lower() == "detail" else others).add(name)
+    if summary.data:
+        details.add(requested.find(summary.data) or summary.data)
+    names = details or others or _described(summary.description, requested)
+    if not names:
+        return ""
+    return requested.find(names.pop()) if len(names) == 1 else None
+
+
+def _linked(link: Object, requested: _Requested) -> str:
+    """Returns the consignment that a link leads to, `{base}/consignments/{ref}` or `{base}/labels/{ref}`, on any host.
+
+    Empty if it leads to none. Upstream's own SDK writes a space as a plus sign.
+    """
+    segments = [part for part in _path(link["href"]).split("/") if part]
+    for place in range(len(segments) - 2, -1, -1):
+        kind, following = segments[place].lower(), segments[place + 1]
+        if kind == "labels" and following.lower() == _PACKAGE:
+            return ""
+        if kind in _PATHS:
+            name = unquote(following)
+            return requested.find(name) or requested.find(unquote_plus(following)) or name
     return ""
 
 
-def _linked(link: Object, requested: _Requested) -> Iterator[str]:
-    """Yields the consignment that a link leads to, `{base}/consignments/{ref}` or `{base}/labels/{ref}`, on any host.
-
-    Upstream's own SDK writes a space as a plus sign.
-    """
+def _path(href: str) -> str:
+    """Returns the path of an address, whatever else is in it; empty if it is none."""
+    if plain := _PLAIN_ADDRESS.fullmatch(href):
+        return plain[1]
     try:
-        segments = [part for part in urlsplit(link["href"]).path.split("/") if part]
+        return urlsplit(href).path
     except ValueError:
-        return
-    for place in range(len(segments) - 2, -1, -1):
-        following = segments[place + 1]
-        if segments[place].lower() == "labels" and following.lower() == _PACKAGE:
-            return
-        if segments[place].lower() in _PATHS:
-            name = unquote(following)
-            yield requested.find(name) or requested.find(unquote_plus(following)) or name
-            return
+        return ""
 
 
 def _described(description: str, requested: _Requested) -> set[str]:

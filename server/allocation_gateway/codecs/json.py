@@ -41,12 +41,10 @@ class Findings(list[str]):
 
     LIMIT: Final = 5
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.fatal = True
-        self.foreign = False
-        self.made = False
-        self.refused = False
+    fatal = True
+    foreign = False
+    made = False
+    refused = False
 
     def note(self, path: str, expected: str, value: object) -> None:
         """Notes that the value at a path is not what the documentation promises. The value itself is not quoted."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _DATE_TIME: Final = re.compile(
     r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d)(?:[.,](\d{1,20}))?([Zz]|[+-]\d\d(?::?\d\d)?)?", re.ASCII
 )
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_SECOND: Final = -62_135_596_800  # 0001-01-01T00:00:00Z, the earliest Timestamp
 _LAST_SECOND: Final = 253_402_300_799  # 9999-12-31T23:59:59Z, the latest
 
@@ -55,12 +56,12 @@ def _parse(text: str) -> Object | None:
         return None
     head, fraction, offset = match.groups()
     try:
-        moment = datetime.fromisoformat(head.upper() + (offset or "Z").upper())
+        moment = datetime.fromisoformat(f"{head}{offset or 'Z'}".upper())
     except ValueError:  # a month 13, or an hour 25
         return None
     # Not datetime.timestamp(): that is a float.
-    delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    delta = moment - _EPOCH
     seconds = delta.days * 86_400 + delta.seconds
     if not _FIRST_SECOND <= seconds <= _LAST_SECOND:
         return None
-    return {"seconds": seconds, "nanos": int((fraction or "0")[:9].ljust(9, "0"))}
+    return {"seconds": seconds, "nanos": int(fraction[:9].ljust(9, "0")) if fraction else 0}

@@ -28,7 +28,8 @@ def pack(answer: Message | GatewayError) -> bytes:
         return _ERROR + bytes(answer.status().SerializeToString())
     if isinstance(answer, pb.AllocateConsignmentWithLabelsResponse):
         answer = pb.AllocateConsignmentWithLabelsResponse(allocation=answer.allocation)
-    return _RESPONSE + bytes(answer.SerializeToString())
+    packed: bytes = answer.SerializeToString()
+    return _RESPONSE + packed
 
 
 def unpack(operation: Operation, packed: bytes) -> Message:
