@@ -15,24 +15,26 @@ NANO_DIGITS: Final = 9
 MIN_UNITS: Final = -(2**63)
 MAX_UNITS: Final = 2**63 - 1
 _UNIT_DIGITS: Final = 19
+# By the number of decimals, what makes them nanos.
+_SCALES: Final = tuple(10 ** (NANO_DIGITS - digits) for digits in range(NANO_DIGITS + 1))
 # Digits cost time to read, and no price needs so many.
 _LONGEST: Final = 1000
 
 
-def money(source: Object, key: str, path: str, findings: Findings, currency: str) -> Object | None:
+def money(source: Object, key: str, path: str, findings: Findings, currency: str = "") -> Object | None:
     """Reads an amount as the fields of google.type.Money, or notes why it cannot be one exactly.
 
     An amount must be a JSON number with at most nine significant decimals, whose whole part fits an int64.
     """
     value = source.get(key)
-    if value.__class__ is int:
-        units, nanos = int(value), 0
-    elif value.__class__ is Number:
+    if value.__class__ is Number:
         exact = _split(value)
         if exact is None:
             findings.append(f"{path}{key}: the number has more than nine decimals or is out of range")
             return None
         units, nanos = exact
+    elif value.__class__ is int:
+        units, nanos = int(value), 0
     else:
         findings.note(f"{path}{key}", "a number", value)
         return None
@@ -57,7 +59,7 @@ def _split(text: Number) -> tuple[int, int] | None:
     whole, _, fraction = text.partition(".")
     if len(fraction) > NANO_DIGITS or not fraction.isdigit() or len(whole) >= _UNIT_DIGITS:
         return _split_any(text)
-    nanos = int(fraction) * 10 ** (NANO_DIGITS - len(fraction))
+    nanos = int(fraction) * _SCALES[len(fraction)]
     return int(whole), -nanos if whole[0] == "-" else nanos
 
 

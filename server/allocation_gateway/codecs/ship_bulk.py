@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 
-from allocation_gateway.codecs import json, nouns
-from allocation_gateway.codecs.json import required, string
-from allocation_gateway.codecs.ship_allocation import allocate_result
+from allocation_gateway.codecs import nouns
+from allocation_gateway.codecs.shape import REQUIRED, TEXT, TEXTS, Document, Shape, many
+from allocation_gateway.codecs.ship_allocation import ALLOCATE_RESULT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from google.protobuf.message import Message
 
     from allocation_gateway.codecs.json import Findings, Object
+    from allocation_gateway.codecs.shape import ReadObject
 
 
 class NamesShipments(Protocol):
@@ -31,58 +32,55 @@ def is_bulk_result(body: object) -> bool:
     return isinstance(body, dict) and any(isinstance(body.get(key), list) for key in ("queued", "rejected"))
 
 
-def bulk(response: Callable[..., Message]) -> Callable[[NamesShipments, Any, Findings], Message]:
-    """Makes the decoder of a bulk rpc. The guides show an object, the OpenAPI documents an array: both are read."""
+_REJECTION: Final = Shape(code=TEXT, message=TEXT, references=TEXTS)
+_OBJECT: Final = Shape(queued=TEXTS, rejected=many(_REJECTION), message=TEXT, links=nouns.LINKS)
+_ARRAY: Final = Shape(allocations=many(ALLOCATE_RESULT).at("body"))
 
-    def decode(request: NamesShipments, body: object, findings: Findings) -> Message:
+
+def _either(of_array: ReadObject, of_object: ReadObject) -> Callable[[Any, Findings], Object | None]:
+    """Makes a reader of both forms: the guides show an object, the OpenAPI documents an array. Of neither, None."""
+
+    def read(body: Any, findings: Findings) -> Any:
         if isinstance(body, list):
-            fields = _from_array(body, findings)
-            mentioned: Iterable[str] = [item["shipment_reference"] for item in fields["allocations"]]
-        elif is_bulk_result(body):
-            fields = _from_object(body, findings)  # type: ignore[arg-type]
-            rejected = [reference for item in fields["rejected"] for reference in item["references"]]
-            mentioned = [*fields["queued"], *rejected]
-        else:
-            findings.note("body", "an object with `queued` or `rejected`, or an array", body)
+            return of_array({"body": body}, "", findings)
+        if is_bulk_result(body):
+            return of_object(body, "", findings)
+        findings.note("body", "an object with `queued` or `rejected`, or an array", body)
+        return None
+
+    return read
+
+
+BULK: Final = Document(
+    list[ALLOCATE_RESULT.type] | _OBJECT.type,  # type: ignore[name-defined] # it is for msgspec, at run time
+    _either(_ARRAY.read, _OBJECT.read),
+    _either(_ARRAY.refine, _OBJECT.refine),
+)
+
+
+def bulk(response: Callable[..., Message]) -> Callable[[NamesShipments, Object | None, Findings], Message]:
+    """Makes the decoder of a bulk rpc."""
+
+    def decode(request: NamesShipments, fields: Object | None, findings: Findings) -> Message:
+        if fields is None:
             return response()
         # One bad item must not cost the others: what it does not say is unaccounted for.
         findings.fatal = False
-        known = set(mentioned)
+        known = {item["shipment_reference"] for item in fields.get("allocations") or ()}
+        known.update(fields.get("queued") or ())
+        for item in fields.get("rejected") or ():
+            known.update(item.get("references") or ())
         fields["unaccounted"] = [reference for reference in request.shipments if reference not in known]
         return response(**fields)
 
     return decode
 
 
-def _from_array(body: list[Any], findings: Findings) -> Object:
-    return {"allocations": json.children({"body": body}, "body", "", findings, allocate_result)}
-
-
-def _from_object(source: Object, findings: Findings) -> Object:
-    return {
-        "queued": json.strings(source, "queued", "", findings),
-        "rejected": json.children(source, "rejected", "", findings, _rejection),
-        "message": string(source, "message", "", findings),
-        "links": nouns.links(source, "", findings),
-    }
-
-
-def _rejection(source: Object, path: str, findings: Findings) -> Object:
-    return {
-        "code": string(source, "code", path, findings),
-        "message": string(source, "message", path, findings),
-        "references": json.strings(source, "references", path, findings),
-    }
+FILTERED: Final = Document.of(Shape(reference=REQUIRED, shipments=many(nouns.LINK), message=TEXT))
 
 
 def filtered(
-    _: pb.AllocateShipmentsWithFiltersRequest, body: object, findings: Findings
+    _: pb.AllocateShipmentsWithFiltersRequest, fields: Object, __: Findings
 ) -> pb.AllocateShipmentsWithFiltersResponse:
     """Reads an AllocateWithFiltersResult."""
-    source = json.whole(body, findings)
-    fields: Object = {
-        "reference": required(source, "reference", "", findings),
-        "shipments": json.children(source, "shipments", "", findings, nouns.link),
-        "message": string(source, "message", "", findings),
-    }
     return pb.AllocateShipmentsWithFiltersResponse(**fields)

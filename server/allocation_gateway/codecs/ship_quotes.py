@@ -8,8 +8,9 @@ from allocation.v1 import core_pb2
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 
 from allocation_gateway.codecs import json, nouns
-from allocation_gateway.codecs.json import Number, required, string
+from allocation_gateway.codecs.json import Number, string
 from allocation_gateway.codecs.money import decimal
+from allocation_gateway.codecs.shape import FLAG, REQUIRED, TEXT, Document, Shape, many, one, own, spelled
 from allocation_gateway.codecs.time import dates, timestamp
 
 if TYPE_CHECKING:
@@ -24,67 +25,53 @@ CALCULATION_MODELS: Final = json.vocabulary(
 )
 
 
+def _base(source: Object, key: str, path: str, findings: Findings) -> str:
+    # No source gives the type of `base`: a name and a number are both taken, as text.
+    value = source.get(key)
+    return str(value) if value.__class__ in {int, Number} else string(source, key, path, findings)
+
+
+_SURCHARGE: Final = Shape(
+    application_type_text=TEXT.at("application_type"),
+    type_text=TEXT.at("type"),
+    calculation_model_text=TEXT.at("calculation_model"),
+    reference=TEXT,
+    currency_code=TEXT.at("currency"),
+    value=own(decimal),
+    application_type=spelled(APPLICATION_TYPES),
+    type=spelled(TYPES),
+    base_application=one(Shape(base=own(_base), base_only=FLAG)),
+    calculation_model=spelled(CALCULATION_MODELS),
+    label=TEXT,
+    description=TEXT,
+    incremental_unit_factor=own(decimal),
+    incremental_unit_price=own(decimal),
+    minimum_value=own(decimal),
+    maximum_value=own(decimal),
+)
+_QUOTE: Final = Shape(
+    reference=REQUIRED,
+    shipment_reference=TEXT,
+    carrier=one(nouns.CARRIER),
+    collection_date=own(dates),
+    delivery_date=own(dates),
+    price=nouns.PRICE,
+    created=own(timestamp),
+    expires=own(timestamp),
+    surcharges=many(_SURCHARGE),
+    links=nouns.LINKS,
+    applicable_documents=many(nouns.APPLICABLE_DOCUMENT),
+)
+QUOTED: Final = Document.of(
+    Shape(quotes=many(_QUOTE), reference=REQUIRED, message=TEXT, excluded_services=many(nouns.EXCLUDED_SERVICE))
+)
+
+
 def quote_result(
-    request: pb.CreateShipmentQuotesRequest, body: object, findings: Findings
+    request: pb.CreateShipmentQuotesRequest, fields: Object, findings: Findings
 ) -> pb.CreateShipmentQuotesResponse:
     """Reads a QuoteResult. A quote for another shipment than the one asked for is a defect."""
-    source = json.whole(body, findings)
-    quotes = json.children(source, "quotes", "", findings, _quote)
-    if any(item["shipment_reference"] not in {"", request.shipment_reference} for item in quotes):
+    own_reference = {None, "", request.shipment_reference}
+    if any(item.get("shipment_reference") not in own_reference for item in fields.get("quotes") or ()):
         findings.append("quotes[].shipment_reference: is not the shipment that was asked for")
-    fields: Object = {
-        "reference": required(source, "reference", "", findings),
-        "message": string(source, "message", "", findings),
-        "quotes": quotes,
-        "excluded_services": json.children(source, "excluded_services", "", findings, nouns.excluded_service),
-    }
     return pb.CreateShipmentQuotesResponse(**fields)
-
-
-def _quote(source: Object, path: str, findings: Findings) -> Object:
-    return {
-        "reference": required(source, "reference", path, findings),
-        "shipment_reference": string(source, "shipment_reference", path, findings),
-        "carrier": json.child(source, "carrier", path, findings, nouns.carrier),
-        "collection_date": dates(source, "collection_date", path, findings),
-        "delivery_date": dates(source, "delivery_date", path, findings),
-        "price": json.child(source, "price", path, findings, nouns.price),
-        "created": timestamp(source, "created", path, findings),
-        "expires": timestamp(source, "expires", path, findings),
-        "surcharges": json.children(source, "surcharges", path, findings, _surcharge),
-        "links": nouns.links(source, path, findings),
-        "applicable_documents": json.children(
-            source, "applicable_documents", path, findings, nouns.applicable_document
-        ),
-    }
-
-
-def _surcharge(source: Object, path: str, findings: Findings) -> Object:
-    application_type = string(source, "application_type", path, findings)
-    kind = string(source, "type", path, findings)
-    model = string(source, "calculation_model", path, findings)
-    return {
-        "reference": string(source, "reference", path, findings),
-        "currency_code": string(source, "currency", path, findings),
-        "value": decimal(source, "value", path, findings),
-        "application_type": APPLICATION_TYPES.get(application_type.lower(), 0),
-        "application_type_text": application_type,
-        "type": TYPES.get(kind.lower(), 0),
-        "type_text": kind,
-        "base_application": json.child(source, "base_application", path, findings, _base_application),
-        "calculation_model": CALCULATION_MODELS.get(model.lower(), 0),
-        "calculation_model_text": model,
-        "label": string(source, "label", path, findings),
-        "description": string(source, "description", path, findings),
-        "incremental_unit_factor": decimal(source, "incremental_unit_factor", path, findings),
-        "incremental_unit_price": decimal(source, "incremental_unit_price", path, findings),
-        "minimum_value": decimal(source, "minimum_value", path, findings),
-        "maximum_value": decimal(source, "maximum_value", path, findings),
-    }
-
-
-def _base_application(source: Object, path: str, findings: Findings) -> Object:
-    # No source gives the type of `base`: a name and a number are both taken, as text.
-    base = source.get("base")
-    text = str(base) if base.__class__ in {int, Number} else string(source, "base", path, findings)
-    return {"base": text, "base_only": json.boolean(source, "base_only", path, findings)}

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from allocation_gateway.codecs.json import Findings, Object
+    from allocation_gateway.codecs.shape import Document
     from allocation_gateway.settings import Settings
 
     Encode: TypeAlias = Callable[[Any, Settings], Object]
@@ -148,7 +149,8 @@ class Operation:
         effect: What it does there.
         routes: Its documented spellings by name. The first one is used unless the configuration names another.
         encode: Makes the JSON body; None if there is none.
-        decode: Makes the response from the request and the JSON of a successful answer, and tells what it finds.
+        decode: Makes the response from the request and the fields of a successful answer, and tells what it finds.
+        document: What such an answer looks like, and its fields are read by; None if they are its JSON as it is.
         bodiless: The successful statuses that may come without a body. Decoded is None then.
         listing: The further statuses under which the body can still say what was queued and what was rejected.
         sole_resource: The field of the request that names the only thing which upstream could not find; empty if
@@ -164,6 +166,7 @@ class Operation:
     routes: Mapping[str, Route]
     encode: Encode | None
     decode: Decode
+    document: Document | None = None
     bodiless: frozenset[int] = frozenset()
     listing: frozenset[int] = frozenset()
     sole_resource: str = ""

@@ -11,14 +11,22 @@ from typing import TYPE_CHECKING, Final
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 
 from allocation_gateway.codecs import ship_requests
-from allocation_gateway.codecs.ship_allocation import allocation, deallocation, shipment
-from allocation_gateway.codecs.ship_bulk import bulk, filtered
-from allocation_gateway.codecs.ship_quotes import quote_result
+from allocation_gateway.codecs.ship_allocation import (
+    ALLOCATED,
+    DEALLOCATED,
+    SHIPMENT,
+    allocation,
+    deallocation,
+    shipment,
+)
+from allocation_gateway.codecs.ship_bulk import BULK, FILTERED, bulk, filtered
+from allocation_gateway.codecs.ship_quotes import QUOTED, quote_result
 from allocation_gateway.operations.model import Api, Effect, Operation, Route
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
+    from allocation_gateway.codecs.shape import Document
     from allocation_gateway.operations.model import Decode, Encode
 
 _SERVICE: Final = pb.DESCRIPTOR.services_by_name["ShipmentAllocationService"].full_name
@@ -31,6 +39,7 @@ _LISTING: Final = frozenset({404, 407, 521})
 def _row(
     request: type[Message],
     effect: Effect,
+    document: Document,
     decode: Decode,
     encode: Encode | None = None,
     listing: frozenset[int] = frozenset(),
@@ -44,6 +53,7 @@ def _row(
         effect=effect,
         routes={name: Route(*line.split(" ", 1)) for name, line in routes.items()},
         encode=encode,
+        document=document,
         decode=decode,
         listing=listing,
     )
@@ -53,30 +63,35 @@ ROWS: Final = (
     _row(
         pb.AllocateShipmentRequest,
         Effect.ALLOCATE,
+        ALLOCATED,
         allocation(pb.AllocateShipmentResponse),
         default="PUT /shipments/{shipment_reference}/allocate",
     ),
     _row(
         pb.AllocateShipmentWithServiceGroupRequest,
         Effect.ALLOCATE,
+        ALLOCATED,
         allocation(pb.AllocateShipmentWithServiceGroupResponse),
         default="PUT /shipments/{shipment_reference}/allocate/service_group/{service_group}",
     ),
     _row(
         pb.AllocateShipmentWithCarrierServiceRequest,
         Effect.ALLOCATE,
+        ALLOCATED,
         allocation(pb.AllocateShipmentWithCarrierServiceResponse),
         default="PUT /shipments/{shipment_reference}/allocate/service/{carrier_service_reference}",
     ),
     _row(
         pb.AllocateShipmentWithVirtualServiceRequest,
         Effect.ALLOCATE,
+        ALLOCATED,
         allocation(pb.AllocateShipmentWithVirtualServiceResponse),
         default="PUT /shipments/{shipment_reference}/allocate/virtual_service/{virtual_service_reference}",
     ),
     _row(
         pb.AllocateShipmentWithQuoteRequest,
         Effect.ALLOCATE,
+        ALLOCATED,
         allocation(pb.AllocateShipmentWithQuoteResponse),
         default="PUT /shipments/{shipment_reference}/allocate/quote/{quote_reference}",
         allocate_first="PUT /shipments/allocate/{shipment_reference}/quote/{quote_reference}",
@@ -84,6 +99,7 @@ ROWS: Final = (
     _row(
         pb.AllocateShipmentsRequest,
         Effect.ALLOCATE_BULK,
+        BULK,
         bulk(pb.AllocateShipmentsResponse),
         ship_requests.shipments(),
         _LISTING,
@@ -93,6 +109,7 @@ ROWS: Final = (
     _row(
         pb.AllocateShipmentsWithServiceGroupRequest,
         Effect.ALLOCATE_BULK,
+        BULK,
         bulk(pb.AllocateShipmentsWithServiceGroupResponse),
         ship_requests.shipments("service_group"),
         _LISTING,
@@ -102,6 +119,7 @@ ROWS: Final = (
     _row(
         pb.AllocateShipmentsWithCarrierServiceRequest,
         Effect.ALLOCATE_BULK,
+        BULK,
         bulk(pb.AllocateShipmentsWithCarrierServiceResponse),
         ship_requests.shipments("carrier_service_reference"),
         _LISTING,
@@ -111,6 +129,7 @@ ROWS: Final = (
     _row(
         pb.AllocateShipmentsWithFiltersRequest,
         Effect.ALLOCATE_BULK,
+        FILTERED,
         filtered,
         ship_requests.with_filters,
         allocate="PUT /shipments/allocate/filters",
@@ -119,18 +138,21 @@ ROWS: Final = (
     _row(
         pb.DeallocateShipmentRequest,
         Effect.DEALLOCATE,
+        DEALLOCATED,
         deallocation,
         default="DELETE /shipments/{shipment_reference}/allocation",
     ),
     _row(
         pb.GetShipmentAllocationRequest,
         Effect.READ,
+        SHIPMENT,
         shipment,
         default="GET /shipments/{shipment_reference}",
     ),
     _row(
         pb.CreateShipmentQuotesRequest,
         Effect.READ,
+        QUOTED,
         quote_result,
         post="POST /shipments/{shipment_reference}/quote",
         get="GET /shipments/{shipment_reference}/quote",

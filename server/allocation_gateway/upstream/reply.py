@@ -28,16 +28,10 @@ def read(operation: Operation, request: Message, answer: Answer) -> Message:
     Raises:
         GatewayError: Upstream refused or failed, or its answer is not as documented.
     """
-    body = _parse(answer)
-    if not _succeeded(operation, answer.status, body):
-        raise failures.failure(operation, request, answer, body)
-    if body is None and not _may_be_empty(operation, answer):
-        problem = answer.problem or ("the body is empty" if not answer.body else "the body is not JSON")
-        raise failures.broken(operation, answer, problem)
     findings = json.Findings()
-    response = operation.decode(request, body, findings)
+    response = operation.decode(request, _fields(operation, request, answer, findings), findings)
     if findings.refused:
-        raise failures.refused(operation, request, answer, body)
+        raise failures.refused(operation, request, answer, _parse(answer))
     if findings and findings.fatal:
         made = findings.made and not findings.foreign
         raise failures.broken(
@@ -50,6 +44,26 @@ def read(operation: Operation, request: Message, answer: Answer) -> Message:
     if findings:
         _log.warning("upstream_contract_broken", rpc=operation.name, findings=findings.summary())
     return response
+
+
+def _fields(operation: Operation, request: Message, answer: Answer, findings: json.Findings) -> Any:
+    """Returns the fields of a successful answer: at once if it is as documented, else whatever can be read of it.
+
+    Raises:
+        GatewayError: It is not successful, or has no body that could be read.
+    """
+    document = operation.document
+    if document is not None and answer.status in SUCCESSES and not answer.problem:
+        documented = document.decode(answer.body)
+        if documented is not None:
+            return document.refine(documented, findings)
+    body = _parse(answer)
+    if not _succeeded(operation, answer.status, body):
+        raise failures.failure(operation, request, answer, body)
+    if body is None and not _may_be_empty(operation, answer):
+        problem = answer.problem or ("the body is empty" if not answer.body else "the body is not JSON")
+        raise failures.broken(operation, answer, problem)
+    return body if document is None else document.read(body, findings)
 
 
 def _parse(answer: Answer) -> Any:

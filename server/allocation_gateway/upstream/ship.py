@@ -91,7 +91,7 @@ def _complaint(source: json.Object) -> Complaint:
 
 
 def _excluded(source: json.Object) -> list[core_pb2.ExcludedService]:
-    fields = json.children(source, "excluded_services", "", json.Findings(), nouns.excluded_service)
+    fields = json.children(source, "excluded_services", "", json.Findings(), nouns.EXCLUDED_SERVICE.read)
     return [core_pb2.ExcludedService(**item) for item in fields]
 
 

@@ -1,0 +1,184 @@
+"""The documented shapes of JSON objects, each written once: as the fields of the message that it becomes.
+
+What is as documented has its types checked by the JSON decoder itself, in C, while it is parsed. Then only those fields
+are left to be seen to whose value says more than its type does, such as a price. What is not as documented is read
+field by field, by the same declarations, so that each defect is told with its path and costs no other field.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypedDict
+
+import msgspec
+
+from allocation_gateway.codecs import json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from allocation_gateway.codecs.json import Findings, Object
+
+    ReadField: TypeAlias = Callable[[Object, str, str, Findings], Any]
+    ReadObject: TypeAlias = Callable[[Object, str, Findings], Any]
+
+
+class Field(NamedTuple):
+    """How a field of a message is read.
+
+    Attributes:
+        type: What the decoder has to find, as msgspec's types.
+        read: Reads it from an object of which nothing is known. Takes the object, the key, the path that leads to the
+            object, and the findings.
+        refine: Reads it from an object whose values have their types; None if the value is the field as it is.
+        always: Whether it is read from an object that has nothing below its key, too.
+        key: The key in the JSON object; empty if it is the field's name.
+    """
+
+    type: Any
+    read: ReadField
+    refine: ReadField | None = None
+    always: bool = False
+    key: str = ""
+
+    def at(self, key: str) -> Field:
+        """Returns the same below another key than the field's name."""
+        return self._replace(key=key)
+
+
+class Shape:
+    """The fields of a message. Null and absent are the same, and what is not declared is passed over.
+
+    Attributes:
+        type: The JSON object, as msgspec's types.
+        is_plain: True if there is nothing to refine.
+    """
+
+    __slots__ = ("_fields", "_refined", "_renamed", "_surplus", "is_plain", "type")
+
+    def __init__(self, **fields: Field) -> None:
+        """Declares them in the order in which their defects are told. Of a key with two fields, the text is first."""
+        keyed = {name: field.key or name for name, field in fields.items()}
+        self._fields = tuple((name, keyed[name], field.read) for name, field in fields.items())
+        self._renamed = tuple(
+            (name, keyed[name]) for name, field in fields.items() if field.refine is None and name != keyed[name]
+        )
+        self._refined = tuple(
+            (name, keyed[name], field.refine, field.always)
+            for name, field in fields.items()
+            if field.refine is not None
+        )
+        self._surplus = tuple(set(keyed.values()) - set(fields))
+        self.is_plain = not self._renamed and not self._refined
+        types = {keyed[name]: field.type for name, field in fields.items()}
+        self.type: Any = TypedDict("Source", types, total=False)  # type: ignore[misc] # it is for msgspec, at run time
+
+    def read(self, source: Object, path: str, findings: Findings) -> Object:
+        """Returns the fields of an object of which nothing is known."""
+        return {name: read(source, key, path, findings) for name, key, read in self._fields}
+
+    def refine(self, source: Object, path: str, findings: Findings) -> Object:
+        """Makes an object whose values have their types into the fields, in place."""
+        for name, key in self._renamed:
+            if key in source:
+                source[name] = source[key]
+        for name, key, refine, always in self._refined:
+            if always or key in source:
+                source[name] = refine(source, key, path, findings)
+        for key in self._surplus:
+            source.pop(key, None)
+        return source
+
+
+def own(read: ReadField, *, always: bool = False) -> Field:
+    """Returns a field of which its reader sees to everything."""
+    return Field(Any, read, read, always)
+
+
+def spelled(values: Mapping[str, int], prefix: str = "") -> Field:
+    """Returns an enum by upstream's spelling, whose case tells nothing. What is no text is for the text's own field."""
+    usual = {f"{prefix}{text}": number for text, number in values.items()}
+
+    def number(source: Object, key: str, _: str, __: Findings) -> int:
+        text = source.get(key)
+        if text.__class__ is not str:
+            return 0
+        return usual.get(text) or values.get(text.lower().removeprefix(prefix), 0)
+
+    return Field(str | None, number, number)
+
+
+def one(shape: Shape) -> Field:
+    """Returns an object."""
+    return one_by(shape.type, shape.read, None if shape.is_plain else shape.refine)
+
+
+def one_by(kind: Any, read: ReadObject, refine: ReadObject | None) -> Field:
+    """Returns an object with readers of its own: for one of which nothing is known, and for one of its type."""
+
+    def read_one(source: Object, key: str, path: str, findings: Findings) -> Any:
+        return json.child(source, key, path, findings, read)
+
+    if refine is None:
+        return Field(kind | None, read_one)
+
+    def refine_one(source: Object, key: str, path: str, findings: Findings) -> Any:
+        value = source[key]
+        return None if value is None else refine(value, f"{path}{key}.", findings)
+
+    return Field(kind | None, read_one, refine_one)
+
+
+def many(shape: Shape) -> Field:
+    """Returns an array of objects."""
+
+    def read(source: Object, key: str, path: str, findings: Findings) -> list[Object]:
+        return json.children(source, key, path, findings, shape.read)
+
+    def refine(source: Object, key: str, path: str, findings: Findings) -> list[Object]:
+        items: list[Object] = source[key] or []
+        inner = f"{path}{key}[]."
+        for item in items:
+            shape.refine(item, inner, findings)
+        return items
+
+    return Field(list[shape.type] | None, read, None if shape.is_plain else refine)  # type: ignore[name-defined]
+
+
+class Document:
+    """The shape of a whole answer.
+
+    Attributes:
+        read: Reads its fields from JSON of which nothing is known.
+        refine: Reads its fields from what `decode` returns.
+    """
+
+    __slots__ = ("_decode", "read", "refine")
+
+    def __init__(self, kind: Any, read: Callable[[Any, Findings], Any], refine: Callable[[Any, Findings], Any]) -> None:
+        """Takes the type as well, as msgspec's types."""
+        self.read: Final = read
+        self.refine: Final = refine
+        self._decode: Final = msgspec.json.Decoder(kind, float_hook=json.Number).decode
+
+    @classmethod
+    def of(cls, shape: Shape) -> Document:
+        """Returns the document that is one object."""
+        return cls(
+            shape.type,
+            lambda body, findings: shape.read(json.whole(body, findings), "", findings),
+            lambda body, findings: shape.refine(body, "", findings),
+        )
+
+    def decode(self, data: bytes) -> Any:
+        """Parses JSON of this shape. Returns None if it has another one, or the bytes are no JSON at all."""
+        try:
+            # The decoder does not look whether what it passes over is text.
+            return self._decode(data if data.isascii() else data.decode())
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return None
+
+
+TEXT: Final = Field(str | None, json.string)
+REQUIRED: Final = Field(str | None, json.required, json.required, always=True)
+TEXTS: Final = Field(list[str] | None, json.strings)
+FLAG: Final = Field(bool | None, json.boolean)
