@@ -23,9 +23,9 @@ _GROUPS: Final = f"/{groups.DESCRIPTOR.services_by_name['ServiceGroupService'].f
 REFERENCE: Final = "sp_00794403010635468411384028069888"
 GROUP: Final = "valuableGoods"
 # What the load fills with digits of each call's own: a claim is one per request id, and locks its shipment.
-_OWN: Final = "#" * 12
-_SHIPMENT: Final = REFERENCE[: -len(_OWN)] + _OWN
-_REQUEST_ID: Final = f"7c1a6f0e-5b1d-4c2a-9d3e-{_OWN}"
+OWN: Final = "#" * 12
+_SHIPMENT: Final = REFERENCE[: -len(OWN)] + OWN
+_REQUEST_ID: Final = f"7c1a6f0e-5b1d-4c2a-9d3e-{OWN}"
 
 ONE: Final = f"{SHIP}/AllocateShipmentWithServiceGroup"
 BULK: Final = f"{SHIP}/AllocateShipmentsWithServiceGroup"

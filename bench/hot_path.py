@@ -1,0 +1,293 @@
+"""What a write costs between the gRPC server and upstream: the handler alone, in this process, with every policy on.
+
+It answers AllocateShipmentWithServiceGroup without a gRPC server around it. Upstream is one in memory, so that nothing
+but our own Python is measured, or the benchmark's upstream in a process of its own, so that the HTTP engine is, too.
+The objects are those that the garbage collector looks through as long as a call waits for upstream.
+
+Usage: python -m bench.hot_path [--upstream memory|process] [--in-flight N] [--delay S] [--calls N] [--rounds N]
+                                [--unobserved] [--profile]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import cProfile
+import gc
+import os
+import pstats
+import statistics
+import sys
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import uvloop
+from allocation_gateway.app import configured_upstreams
+from allocation_gateway.claims.opening import keep_in_memory
+from allocation_gateway.groups.directory import open_groups
+from allocation_gateway.groups.listing import Listings
+from allocation_gateway.operations.table import OPERATIONS, routes
+from allocation_gateway.policy.account import Account
+from allocation_gateway.policy.admission import Admission
+from allocation_gateway.policy.quotes import Quotes
+from allocation_gateway.policy.writes import Writes
+from allocation_gateway.rpc.answering import Gateway
+from allocation_gateway.rpc.handler import Handler
+from allocation_gateway.settings import PREFIX, load
+from allocation_gateway.telemetry import logs
+from allocation_gateway.telemetry.telemetry import Telemetry, TraceIds
+from allocation_gateway.upstream import client
+from allocation_gateway.upstream.engines.reader import AnswerReader
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
+
+from bench import building, machine, payloads
+from bench.processes import Program, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from allocation_gateway.upstream.http import Answer, Attempt
+
+_TRACED: Final = 0.01
+_IN_FLIGHT: Final = 8192
+# Seconds after which a write of a round is given up: nothing here takes that long.
+_DEADLINE: Final = 60.0
+_MICRO: Final = 1e6
+_ENTRIES: Final = 70
+_SETTINGS: Final = {
+    "ALLOW_PLAINTEXT": "true",
+    "SHIP_API_KEY": "benchmark-key",
+    "SERVICE_GROUPS": payloads.GROUP,
+    "MAX_CONCURRENT_CALLS": str(_IN_FLIGHT),
+    "SHIP_MAX_CONNECTIONS": str(2 * _IN_FLIGHT),
+    "SHIP_MAX_IN_FLIGHT": str(_IN_FLIGHT),
+}
+_HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+
+
+class MemoryEngine:
+    """Upstream without a wire: it reads the bytes of an answer as the engine of our own does."""
+
+    def __init__(self, delay: float) -> None:
+        body = payloads.documented()
+        self._answer = _HEAD % len(body) + body
+        self._delay = delay
+        self._loop = asyncio.get_running_loop()
+        self.held: asyncio.Future[None] | None = None
+
+    async def exchange(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None,
+        headers: Sequence[tuple[bytes, bytes]],
+        attempt: Attempt,
+    ) -> Answer:
+        """See Engine."""
+        del body, headers
+        attempt.begin()
+        reader = AnswerReader(method, len(self._answer))
+        if self.held is not None:
+            await asyncio.shield(self.held)
+        elif self._delay:
+            waiting = self._loop.create_future()
+            self._loop.call_later(self._delay, waiting.set_result, None)
+            await waiting
+        reader.feed(self._answer.replace(payloads.REFERENCE.encode(), path.split("/")[2].encode()))
+        if reader.answer is None:
+            raise AssertionError("the prepared answer is a whole one")
+        return reader.answer
+
+    async def close(self) -> None:
+        """See Engine."""
+
+
+class CallContext:
+    """What a gRPC server tells of a call: a deadline, and no metadata."""
+
+    __slots__ = ("_trailing",)
+
+    def __init__(self) -> None:
+        self._trailing: tuple[tuple[str, str], ...] = ()
+
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        """Returns no metadata."""
+        return ()
+
+    def time_remaining(self) -> float:
+        """Returns the seconds that there are."""
+        return _DEADLINE
+
+    def set_trailing_metadata(self, metadata: tuple[tuple[str, str], ...]) -> None:
+        """Takes what goes with the status."""
+        self._trailing = metadata
+
+    def trailing_metadata(self) -> tuple[tuple[str, str], ...]:
+        """Returns what goes with the status."""
+        return self._trailing
+
+    async def send_initial_metadata(self, _: object) -> None:
+        """Takes what goes before the answer."""
+
+    async def abort(self, code: object, message: str, _: object) -> None:
+        """Ends the measurement: no call may fail in it."""
+        raise SystemExit(f"a call failed: {code} {message}")
+
+
+def open_handler(base_url: str, telemetry: Telemetry) -> tuple[Handler, Account]:
+    """Returns the handler with a gateway around it, as the composition root makes it."""
+    environ = {f"{PREFIX}{name}": text for name, text in _SETTINGS.items()}
+    settings = load(environ, overrides={"ship_base_url": base_url})
+    ((api, upstream),) = configured_upstreams(settings).items()
+    store = keep_in_memory(settings, [api.value])[api.value]
+    account = Account(settings, upstream, store, None, telemetry)
+    gateway = Gateway(
+        settings=settings,
+        telemetry=telemetry,
+        groups=open_groups(settings, Listings({}, telemetry), telemetry),
+        admission=Admission(settings.max_concurrent_calls),
+        writes=Writes(settings, {row.full_name: row for row in OPERATIONS}, telemetry),
+        quotes=Quotes(),
+        accounts={api: account},
+    )
+    operation = next(row for row in OPERATIONS if f"/{row.full_name}" == payloads.ONE)
+    return Handler(gateway, operation, routes(settings)[operation.full_name], enabled=True), account
+
+
+def observed() -> Telemetry:
+    """Returns telemetry as it is in production, but that nobody fetches it."""
+    return Telemetry(
+        TracerProvider(sampler=ParentBasedTraceIdRatio(_TRACED), id_generator=TraceIds()),
+        MeterProvider([InMemoryMetricReader()]),
+    )
+
+
+class HotPath:
+    """The handler, and calls for it."""
+
+    def __init__(self, base_url: str, telemetry: Telemetry) -> None:
+        self._handler, self.account = open_handler(base_url, telemetry)
+        self._calls = 0
+
+    def requests(self, count: int) -> list[bytes]:
+        """Returns so many requests, none of which was made before."""
+        template, own = payloads.one().SerializeToString(), payloads.OWN.encode()
+        self._calls += count
+        return [template.replace(own, b"%012d" % number) for number in range(self._calls - count, self._calls)]
+
+    async def drive(self, requests: Iterable[bytes], in_flight: int) -> None:
+        """Makes the calls, so many at a time."""
+        left = iter(requests)
+        await asyncio.gather(*(self._caller(left) for _ in range(in_flight)))
+
+    async def _caller(self, left: Iterator[bytes]) -> None:
+        context: Any
+        for data in left:
+            context = CallContext()
+            await self._handler.handle(data, context)
+
+    async def objects(self, engine: MemoryEngine, in_flight: int) -> float:
+        """Returns how many objects of the garbage collector's a call keeps while it waits for upstream."""
+        engine.held = asyncio.get_running_loop().create_future()
+        requests = self.requests(in_flight)
+        left = iter(requests)
+        gc.collect()
+        gc.disable()
+        before = len(gc.get_objects())
+        calls = [asyncio.create_task(self._caller(left)) for _ in range(in_flight)]
+        await asyncio.sleep(0.5)
+        after = len(gc.get_objects())
+        gc.enable()
+        engine.held.set_result(None)
+        engine.held = None
+        await asyncio.gather(*calls)
+        return (after - before) / in_flight
+
+
+async def measure(given: argparse.Namespace, base_url: str) -> None:
+    """Measures and prints."""
+    engine: MemoryEngine | None = None
+    if not base_url:
+        engine = made = MemoryEngine(given.delay)
+        setattr(client, "open_engine", lambda *_: made)  # noqa: B010 - it takes the place of what is imported there
+    path = HotPath(base_url or "http://127.0.0.1", Telemetry() if given.unobserved else observed())
+    await path.drive(path.requests(given.calls), given.in_flight)
+    costs = []
+    for _ in range(given.rounds):
+        requests = path.requests(given.calls)
+        gc.collect()
+        before = time.process_time()
+        await path.drive(requests, given.in_flight)
+        costs.append((time.process_time() - before) / given.calls * _MICRO)
+    middle, least = statistics.median(costs), min(costs)
+    print(f"CPU us per call: {middle:.1f} ({least:.1f} to {max(costs):.1f}), {given.in_flight} in flight")
+    if engine is not None:
+        print(f"objects per call in flight: {await path.objects(engine, given.in_flight):.1f}")
+    if given.profile:
+        await profile(path, given)
+    await path.account.upstream.close()
+
+
+async def profile(path: HotPath, given: argparse.Namespace) -> None:
+    """Prints what takes the time by function, and by module. A profiler makes small functions look dearer."""
+    profiler = cProfile.Profile()
+    requests = path.requests(given.calls)
+    profiler.enable()
+    await path.drive(requests, given.in_flight)
+    profiler.disable()
+    stats: Any = pstats.Stats(profiler)
+    stats.sort_stats("tottime").print_stats(_ENTRIES)
+    modules: dict[str, float] = {}
+    for (file, _, _), (_, _, seconds, _, _) in stats.stats.items():
+        module = file.rpartition("allocation_gateway/")[2] if "allocation_gateway/" in file else Path(file).name
+        modules[module] = modules.get(module, 0.0) + seconds
+    for module, seconds in sorted(modules.items(), key=lambda item: -item[1])[:_ENTRIES]:
+        print(f"{seconds / given.calls * _MICRO:8.1f}  {module}")
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--upstream", choices=("memory", "process"), default="memory")
+    parser.add_argument("--in-flight", type=int, default=400)
+    parser.add_argument("--delay", type=float, default=0.0, help="seconds that each answer takes")
+    parser.add_argument("--calls", type=int, default=8_000, help="calls in each round")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--unobserved", action="store_true", help="without metrics, traces and log lines")
+    parser.add_argument("--profile", action="store_true")
+    given = parser.parse_args()
+    with ExitStack() as stack:
+        base_url = ""
+        if given.upstream == "process":
+            base_url = stack.enter_context(upstream(given.delay))
+        else:
+            machine.take_cores()
+        sys.stderr = stack.enter_context(open(os.devnull, "w"))  # noqa: PTH123 - the log lines are made, not shown
+        logs.configure("error" if given.unobserved else "info", "json")
+        uvloop.run(measure(given, base_url))
+
+
+@contextmanager
+def upstream(delay: float) -> Iterator[str]:
+    """Runs the benchmark's upstream on a core of its own. Returns its URL."""
+    building.build_instruments()
+    machine.raise_limits()
+    cores = machine.take_cores()
+    body = machine.CACHE / "hot_path.json"
+    body.write_bytes(payloads.documented())
+    command = (
+        *(str(machine.CACHE / "upstream"), "-listen", "127.0.0.1:{port}", "-body", str(body)),
+        *("-reference", payloads.REFERENCE, "-delay", f"{delay}s"),
+    )
+    with running("hot-path-upstream", Program(command, {}), [cores.gateway]) as found:
+        yield f"http://{found.address}"
+
+
+if __name__ == "__main__":
+    main()
