@@ -88,11 +88,14 @@ class MemoryClaims:
         self._resolved: OrderedDict[str, _Record] = OrderedDict()
         self._locks: dict[str, _Record] = {}
         self._owners: OrderedDict[str, tuple[str, float]] = OrderedDict()
+        # Before this moment nothing runs out: neither what there is, nor what is put there from now on.
+        self._sweep_at = 0.0
 
     async def begin(self, new: NewClaim) -> Begun | Held | Busy:
         """Makes a claim and takes all its locks, or none."""
         now = self._clock()
-        self._sweep(now)
+        if now >= self._sweep_at:
+            self._sweep(now)
         record = self._find(new.request_id, now)
         if record is not None and (record.state is not State.SETTLED or record.fingerprint != new.fingerprint):
             return Held(record.shown(now))
@@ -286,17 +289,25 @@ class MemoryClaims:
             self._forget(next(iter(self._resolved.values())))
 
     def _sweep(self, now: float) -> None:
-        """Forgets what has run out, a little at a time."""
+        """Forgets what has run out, a little at a time, and notes when there may be more of it."""
+        due_at = now + self._retention
         for _ in range(_SWEEP):
             oldest = next(iter(self._resolved.values()), None)
             if oldest is None or oldest.forgotten_at > now:
+                due_at = due_at if oldest is None else min(due_at, oldest.forgotten_at)
                 break
             self._forget(oldest)
+        else:
+            due_at = now
         for _ in range(_SWEEP):
             reference, owner = next(iter(self._owners.items()), ("", None))
             if owner is None or owner[1] > now:
+                due_at = due_at if owner is None else min(due_at, owner[1])
                 break
             del self._owners[reference]
+        else:
+            due_at = now
+        self._sweep_at = due_at
 
 
 def _once(references: tuple[str, ...]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ use it may differ.
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -86,19 +86,19 @@ class NewClaim(msgspec.Struct, frozen=True, gc=False):
     quiet: float
 
 
-class Begun(NamedTuple):
+class Begun(msgspec.Struct, frozen=True, gc=False):
     """The claim is the caller's now, in doubt. It is taken up again if it has more than one attempt."""
 
     claim: Claim
 
 
-class Held(NamedTuple):
+class Held(msgspec.Struct, frozen=True, gc=False):
     """There is a claim with this id already: in doubt, done, or settled for another request."""
 
     claim: Claim
 
 
-class Busy(NamedTuple):
+class Busy(msgspec.Struct, frozen=True, gc=False):
     """Another claim locks one of the references: this one."""
 
     claim: Claim

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import quote
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     Encode: TypeAlias = Callable[[Any, Settings], Object]
     Decode: TypeAlias = Callable[[Any, Any, Findings], Message]
 
+# Nearly every reference is made of these alone, and looking costs less than encoding.
+_UNRESERVED: Final = re.compile(r"[A-Za-z0-9_.~-]*")
 _PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
 _ONE: Final = ("shipment_reference", "consignment_reference")
 _MANY: Final = ("shipments", "consignments")
@@ -60,20 +62,17 @@ class Effect(enum.Enum):
     DEALLOCATE_BULK = "deallocate_bulk"
     """Bookings are taken back: once sent, the call is never cut."""
 
-    @property
-    def writes(self) -> bool:
-        """True if the call changes something upstream."""
-        return self is not Effect.READ
+    writes: bool
+    """True if the call changes something upstream."""
+    allocates: bool
+    """True if the call books something."""
+    is_bulk: bool
+    """True if the call is for several shipments or consignments."""
 
-    @property
-    def allocates(self) -> bool:
-        """True if the call books something."""
-        return self in {Effect.ALLOCATE, Effect.ALLOCATE_BULK}
-
-    @property
-    def is_bulk(self) -> bool:
-        """True if the call is for several shipments or consignments."""
-        return self in {Effect.ALLOCATE_BULK, Effect.DEALLOCATE_BULK}
+    def __init__(self, name: str) -> None:
+        self.writes = name != "read"
+        self.allocates = name.startswith("allocate")
+        self.is_bulk = name.endswith("_bulk")
 
 
 class FollowUp(enum.Enum):
@@ -109,7 +108,7 @@ class Route:
 
     def path(self, request: Message) -> str:
         """Returns the path for a request, percent-encoded."""
-        return self._format % tuple(_segment(request, field) for field in self._fields)
+        return self._format % tuple([_segment(request, field) for field in self._fields])
 
 
 class RouteByOneof(Route):
@@ -124,15 +123,15 @@ class RouteByOneof(Route):
 
     def of(self, request: Message) -> Route:
         """Returns the route that the request chooses."""
-        field = request.WhichOneof(self._oneof)
-        return self if field is None else self._others[field]
+        chosen = request.WhichOneof(self._oneof)
+        return self if chosen is None else self._others[chosen]
 
 
 def _segment(request: Message, field: str) -> str:
     value = getattr(request, field)
+    if isinstance(value, str):
+        return value if _UNRESERVED.fullmatch(value) else quote(value, safe="")
     kind = request.DESCRIPTOR.fields_by_name[field].enum_type
-    if kind is None:
-        return quote(value, safe="")
     prefix = _CAPITAL.sub("_", kind.name).upper()
     return str(kind.values_by_number[value].name.removeprefix(f"{prefix}_"))
 
@@ -156,6 +155,7 @@ class Operation:
         sole_resource: The field of the request that names the only thing which upstream could not find; empty if
             there are several.
         follow_up: What is read after the answer, to complete it or to tell why it is a refusal.
+        full_name: The rpc's name as telemetry and gRPC know it, without a leading slash.
     """
 
     name: str
@@ -171,11 +171,11 @@ class Operation:
     listing: frozenset[int] = frozenset()
     sole_resource: str = ""
     follow_up: FollowUp | None = None
+    full_name: str = field(init=False)
 
-    @property
-    def full_name(self) -> str:
-        """The rpc's name as telemetry and gRPC know it, without a leading slash."""
-        return f"{self.service}/{self.name}"
+    def __post_init__(self) -> None:
+        # What every call asks for is made once.
+        object.__setattr__(self, "full_name", f"{self.service}/{self.name}")
 
     @property
     def response(self) -> type[Message]:
@@ -186,8 +186,8 @@ class Operation:
 
     def references(self, request: Any) -> tuple[str, ...]:
         """Returns the shipments or consignments that a request is for."""
-        field = references_field(self.request)
-        if not field:
+        name = references_field(self.request)
+        if not name:
             return ()
-        value = getattr(request, field)
-        return tuple(value) if field in _MANY else (value,)
+        value = getattr(request, name)
+        return tuple(value) if name in _MANY else (value,)

@@ -51,18 +51,19 @@ class FieldRule(NamedTuple):
     is_choice: bool
 
 
-def _text(field: str, value: str, limit: int) -> Iterator[Violation]:
+def _text(field: str, value: str, limit: int) -> Sequence[Violation]:
     if not value:
-        yield Violation(field, "must not be empty")
-    elif len(value) > limit:
-        yield Violation(field, f"must have at most {limit} characters, not {len(value)}")
+        return (Violation(field, "must not be empty"),)
+    if len(value) > limit:
+        return (Violation(field, f"must have at most {limit} characters, not {len(value)}"),)
+    return ()
 
 
-def _reference(field: str, value: str, _: Settings) -> Iterator[Violation]:
-    yield from _text(field, value, MAX_REFERENCE)
+def _reference(field: str, value: str, _: Settings) -> Sequence[Violation]:
     if value in {".", ".."}:
         # Percent-encoding leaves dots alone, and every server resolves such a segment: it would name another resource.
-        yield Violation(field, "must not be a dot segment")
+        return (Violation(field, "must not be a dot segment"),)
+    return _text(field, value, MAX_REFERENCE)
 
 
 def _references(field: str, values: Sequence[str], settings: Settings) -> Iterator[Violation]:
@@ -82,9 +83,10 @@ def is_uuid(value: str) -> bool:
     return _UUID.fullmatch(value) is not None
 
 
-def _request_id(field: str, value: str, _: Settings) -> Iterator[Violation]:
+def _request_id(field: str, value: str, _: Settings) -> Sequence[Violation]:
     if value and not is_uuid(value):
-        yield Violation(field, "must be a UUID, such as 123e4567-e89b-42d3-a456-426614174000")
+        return (Violation(field, "must be a UUID, such as 123e4567-e89b-42d3-a456-426614174000"),)
+    return ()
 
 
 def _capabilities(field: str, values: Sequence[core_pb2.ServiceCapability], settings: Settings) -> Iterator[Violation]:
@@ -166,9 +168,8 @@ def rules_of(request: type[Message]) -> tuple[FieldRule, ...]:
 
 def violations(request: Message, rules: Iterable[FieldRule], settings: Settings) -> list[Violation]:
     """Returns everything that is wrong with a request."""
-    return [
-        violation
-        for field, rule, is_choice in rules
-        if not is_choice or request.HasField(field)
-        for violation in rule(field, getattr(request, field), settings)
-    ]
+    found: list[Violation] = []
+    for field, rule, is_choice in rules:
+        if not is_choice or request.HasField(field):
+            found.extend(rule(field, getattr(request, field), settings))
+    return found

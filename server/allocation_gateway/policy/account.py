@@ -45,6 +45,7 @@ class Account:
         store: Where the claims of its writes are.
         spare: Where they are while the store cannot be reached; None if nothing is written then.
         settings: The settings of its API.
+        clock: The event loop's clock.
     """
 
     def __init__(
@@ -54,9 +55,8 @@ class Account:
         self.settings: ApiSettings = settings.api(upstream.api.value)
         self.store = store
         self.spare = spare
-        self.protection = Protection(
-            upstream.api.value, self.settings, clock=asyncio.get_running_loop().time, telemetry=telemetry
-        )
+        self.clock = asyncio.get_running_loop().time
+        self.protection = Protection(upstream.api.value, self.settings, clock=self.clock, telemetry=telemetry)
         self.backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE, random=random.random)
 
     def settle_time(self, operation: Operation) -> float:
@@ -96,7 +96,6 @@ class Account:
         Raises:
             GatewayError: As for Upstream.call; or the account is protected from it.
         """
-        clock = asyncio.get_running_loop().time
         for attempt in range(1, self.settings.max_attempts + 1):
             permit = await self.protection.enter(Kind.READ, exchange.deadline)
             try:
@@ -105,7 +104,7 @@ class Account:
                 if error.reason not in TRANSIENT or attempt == self.settings.max_attempts:
                     raise
                 pause = self.backoff.seconds(attempt, exchange.retry_after)
-                if clock() + pause >= exchange.deadline or not self.protection.readings.withdraw():
+                if self.clock() + pause >= exchange.deadline or not self.protection.readings.withdraw():
                     raise
             await asyncio.sleep(pause)
             exchange = exchange.again()

@@ -5,7 +5,6 @@ Counted here, since the limit of grpc.aio has let calls through (grpc issue 4153
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from allocation.v1.error_reason_pb2 import ErrorReason
@@ -15,7 +14,7 @@ from allocation_gateway import errors
 from allocation_gateway.errors import GatewayError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from typing import Self
 
 _RETRY_SECONDS: Final = 1.0
 
@@ -31,13 +30,15 @@ class Admission:
         self._limit = limit
         self.in_hand = 0
 
-    @contextmanager
-    def admitted(self) -> Iterator[None]:
-        """Counts a call for as long as the block lasts.
+    def admitted(self) -> Self:
+        """Returns what counts a call for as long as a block lasts.
 
         Raises:
-            GatewayError: RESOURCE_EXHAUSTED, there are as many calls in hand as there may be.
+            GatewayError: RESOURCE_EXHAUSTED, there are as many calls in hand as there may be. From the block.
         """
+        return self
+
+    def __enter__(self) -> None:
         if self.in_hand >= self._limit:
             raise GatewayError(
                 StatusCode.RESOURCE_EXHAUSTED,
@@ -47,7 +48,6 @@ class Admission:
                 details=[errors.retry_after(_RETRY_SECONDS)],
             )
         self.in_hand += 1
-        try:
-            yield
-        finally:
-            self.in_hand -= 1
+
+    def __exit__(self, *_: object) -> None:
+        self.in_hand -= 1

@@ -54,7 +54,7 @@ def fingerprint(operation: str, request: Message) -> str:
     """
     parts = [operation]
     version = 1
-    for name, value in _values(request, ""):
+    for name, value in _values(request):
         while name not in FIELDS[version]:
             version += 1
         # With its length no value can pass for the end of one and the beginning of another.
@@ -63,12 +63,14 @@ def fingerprint(operation: str, request: Message) -> str:
     return f"{version}:{digest.hexdigest()}"
 
 
-def _values(message: Message, path: str) -> Iterator[tuple[str, str]]:
+def _values(message: Message, path: str = "") -> Iterator[tuple[str, str]]:
     for field, value in message.ListFields():
         name = path + field.name
         if name == _NAME:
             continue
-        if field.message_type is None:
+        if value.__class__ is str:
+            yield name, value
+        elif field.message_type is None:
             yield from _scalars(name, value)
         else:
             for item in value if field.is_repeated else (value,):
@@ -77,9 +79,7 @@ def _values(message: Message, path: str) -> Iterator[tuple[str, str]]:
 
 
 def _scalars(name: str, value: Any) -> Iterator[tuple[str, str]]:
-    if value.__class__ is str:
-        yield name, value
-    elif isinstance(value, int):
+    if isinstance(value, int):
         yield name, str(value)
     else:
         for item in value:

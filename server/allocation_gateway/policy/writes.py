@@ -14,6 +14,7 @@ import structlog
 
 from allocation_gateway.claims.model import StoreUnavailableError
 from allocation_gateway.errors import GatewayError
+from allocation_gateway.policy.waiting import SharedTask
 from allocation_gateway.policy.writing import Order, Write, reused
 
 if TYPE_CHECKING:
@@ -36,17 +37,29 @@ _LAST_WORDS: Final = 1.0
 _log = structlog.get_logger()
 
 
-class _Running:
+class _Running(SharedTask["Message"]):
     """A write under way, and the task that it runs in."""
 
-    __slots__ = ("fields", "is_detached", "task", "write")
+    __slots__ = ("_all", "_key", "fields", "is_detached", "write")
 
-    def __init__(self, write: Write, task: asyncio.Task[Message], fields: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        running: dict[tuple[Account, str], _Running],
+        key: tuple[Account, str],
+        write: Write,
+        fields: Mapping[str, Any],
+    ) -> None:
+        super().__init__(write.run())
         self.write = write
-        self.task = task
-        # As they are now: the call that began it adds how it ended for itself.
-        self.fields = dict(fields)
+        self.fields = fields
         self.is_detached = False
+        self._all = running
+        self._key = key
+        running[key] = self
+
+    def _ended(self, task: asyncio.Task[Message]) -> None:
+        del self._all[self._key]
+        super()._ended(task)
 
 
 class Writes:
@@ -106,7 +119,7 @@ class Writes:
             running.write.deadline = max(running.write.deadline, deadline)
         write, task = running.write, running.task
         try:
-            await asyncio.wait({task}, timeout=deadline - asyncio.get_running_loop().time())
+            await running.wait(deadline)
         finally:
             write.callers -= 1
             if not task.done():
@@ -118,19 +131,14 @@ class Writes:
     def _start(self, key: tuple[Account, str], write: Write, fields: Mapping[str, Any]) -> _Running:
         key[0].protection.retries.deposit()
         key[0].protection.readings.deposit()
-        task = asyncio.create_task(write.run())
-        running = self._running[key] = _Running(write, task, fields)
-        task.add_done_callback(lambda done: self._ended(key, done))
+        running = _Running(self._running, key, write, fields)
         if self._keeper is None:
             self._keeper = asyncio.create_task(self._keep())
         return running
 
-    def _ended(self, key: tuple[Account, str], task: asyncio.Task[Message]) -> None:
-        del self._running[key]
-        if not task.cancelled():
-            task.exception()  # seen: whoever let go of the write has no use for it
-
     def _let_go(self, running: _Running) -> None:
+        # As they are now: the call that began it may be this one, and adds how it ended for itself.
+        running.fields = dict(running.fields)
         write = running.write
         if write.callers:
             return

@@ -80,6 +80,29 @@ class Write:
         callers: How many wait.
     """
 
+    __slots__ = (
+        "_account",
+        "_attempt",
+        "_claim",
+        "_clock",
+        "_doubt",
+        "_holder",
+        "_looked_up",
+        "_new",
+        "_observation",
+        "_permit",
+        "_quiet_at",
+        "_repeated",
+        "_send_by",
+        "_sendings",
+        "_store",
+        "_survey",
+        "_writes",
+        "callers",
+        "deadline",
+        "order",
+    )
+
     def __init__(
         self, writes: Writes, account: Account, order: Order, observation: Observation, deadline: float
     ) -> None:
@@ -89,7 +112,7 @@ class Write:
         self._writes = writes
         self._account = account
         self._observation = observation
-        self._clock = asyncio.get_running_loop().time
+        self._clock = account.clock
         self._holder = writes.token()
         self._store: ClaimStore = account.store
         self._new: NewClaim | None = None
