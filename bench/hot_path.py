@@ -92,13 +92,13 @@ class MemoryEngine:
         """See Engine."""
         del body, headers
         attempt.begin()
-        reader = AnswerReader(method, len(self._answer))
         if self.held is not None:
             await asyncio.shield(self.held)
         elif self._delay:
             waiting = self._loop.create_future()
             self._loop.call_later(self._delay, waiting.set_result, None)
             await waiting
+        reader = AnswerReader(method, len(self._answer))
         reader.feed(self._answer.replace(payloads.REFERENCE.encode(), path.split("/")[2].encode()))
         if reader.answer is None:
             raise AssertionError("the prepared answer is a whole one")

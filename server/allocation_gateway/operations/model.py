@@ -131,7 +131,7 @@ def _segment(request: Message, field: str) -> str:
     value = getattr(request, field)
     if isinstance(value, str):
         return value if _UNRESERVED.fullmatch(value) else quote(value, safe="")
-    kind = request.DESCRIPTOR.fields_by_name[field].enum_type
+    kind: Any = request.DESCRIPTOR.fields_by_name[field].enum_type
     prefix = _CAPITAL.sub("_", kind.name).upper()
     return str(kind.values_by_number[value].name.removeprefix(f"{prefix}_"))
 

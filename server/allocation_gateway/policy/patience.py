@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Final
 
 from allocation.v1.error_reason_pb2 import ErrorReason
 from grpc import StatusCode
 
 from allocation_gateway.errors import GatewayError
+from allocation_gateway.waiting import TimeLimit
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -31,14 +31,18 @@ def seconds_to_wait(remaining: float | None, default: float, margin: float) -> f
     return whole - min(margin, whole * _LARGEST_MARGIN)
 
 
-async def read(work: Coroutine[None, None, Message], seconds: float) -> Message:
+async def read(work: Coroutine[None, None, Message], deadline: float) -> Message:
     """Waits for work that changes nothing; cancels it when the time is up.
+
+    Args:
+        work: What is waited for.
+        deadline: Until when, by the event loop's clock.
 
     Raises:
         GatewayError: DEADLINE_EXCEEDED, the time is up. Or whatever the work raises.
     """
     try:
-        async with asyncio.timeout(seconds):
+        with TimeLimit(deadline):
             return await work
     except TimeoutError:
         raise _too_late("Upstream did not answer before the deadline.") from None

@@ -14,8 +14,8 @@ import structlog
 
 from allocation_gateway.claims.model import StoreUnavailableError
 from allocation_gateway.errors import GatewayError
-from allocation_gateway.policy.waiting import SharedTask
 from allocation_gateway.policy.writing import Order, Write, reused
+from allocation_gateway.waiting import SharedTask
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -694,19 +695,16 @@ class Write:
         if is_read and not operation.effect.allocates and not all(name in claim.owners for name in claim.references):
             # It may have been so before, and an attempt still on its way would undo the next allocation.
             keep = max(self._quiet_at - self._clock(), 0.0)
-        packed = answers.pack(answer)
-
-        async def record() -> None:
-            await self._store.finish(
-                claim.request_id,
-                self._holder,
-                packed,
-                fallback=new,
-                allocated=allocated,
-                deallocated=deallocated,
-                keep_locks=keep,
-            )
-
+        record = partial(
+            self._store.finish,
+            claim.request_id,
+            self._holder,
+            answers.pack(answer),
+            fallback=new,
+            allocated=allocated,
+            deallocated=deallocated,
+            keep_locks=keep,
+        )
         try:
             await record()
         except StoreUnavailableError:

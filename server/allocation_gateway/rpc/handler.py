@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from allocation.v1.error_reason_pb2 import ErrorReason
@@ -44,25 +44,30 @@ class Handler(Answering):
         fields = operation.request.DESCRIPTOR.fields_by_name
         self._names_group = "service_group" in fields
         self._reference = "" if operation.effect.is_bulk else references_field(operation.request)
+        self._names_quote = "quote_reference" in fields
         self._gives_quotes = "quotes" in operation.response.DESCRIPTOR.fields_by_name
         self._account = gateway.accounts.get(operation.api)
+        self._writes = operation.effect.writes
         # The metadata of an error before anything is sent.
-        self._no_effect = {"effect": "none"} if operation.effect.writes else {}
+        self._no_effect = {"effect": "none"} if self._writes else {}
 
     async def _answer(
         self, data: bytes, context: Context, observation: CallObservation, fields: dict[str, Any]
     ) -> Message:
         request: Any = self._parse(data)
         is_named = True
-        if self._operation.effect.writes:
+        if self._writes:
             is_named = await self._name_request(request, context, fields)
-        self._check_enabled()
+        if not self._enabled:
+            raise self._disabled()
         self._check(request, self._no_effect)
         if self._reference:
             fields["reference"] = getattr(request, self._reference)
-        account = self._configured()
-        deadline = asyncio.get_running_loop().time() + self._seconds(context)
-        if not self._operation.effect.writes:
+        account = self._account
+        if account is None:
+            raise self._not_configured()
+        deadline = account.clock() + self._seconds(context)
+        if not self._writes:
             return await self._read(account, request, observation, deadline)
         order = self._order(request, is_named=is_named)
         response = await self._gateway.writes.carry_out(order, account, observation, deadline, fields)
@@ -84,45 +89,41 @@ class Handler(Answering):
         Raises:
             GatewayError: INVALID_ARGUMENT, the caller has to give one, and has not.
         """
-        is_named = bool(request.request_id)
-        if not is_named:
-            if self._gateway.settings.request_id_required:
-                raise invalid("The request is not valid.", [_ID_REQUIRED], self._no_effect)
-            request.request_id = str(uuid.uuid4())
-        elif not is_uuid(request.request_id):
-            return True  # the check that follows refuses it, and it need not even be text that metadata can hold
-        fields["request_id"] = request.request_id
-        told = ((REQUEST_ID_KEY, fields["request_id"]),)
-        if is_named:
-            context.set_trailing_metadata(told)
-        else:
-            await context.send_initial_metadata(told)
-        # It is the same UUID however it is written.
-        request.request_id = request.request_id.lower()
-        return is_named
+        name = request.request_id
+        if name:
+            if not is_uuid(name):
+                return True  # the check that follows refuses it, and it need not even be text that metadata can hold
+            fields["request_id"] = name
+            context.set_trailing_metadata(((REQUEST_ID_KEY, name),))
+            # It is the same UUID however it is written.
+            if not name.islower():
+                request.request_id = name.lower()
+            return True
+        if self._gateway.settings.request_id_required:
+            raise invalid("The request is not valid.", [_ID_REQUIRED], self._no_effect)
+        request.request_id = fields["request_id"] = name = str(uuid.uuid4())
+        await context.send_initial_metadata(((REQUEST_ID_KEY, name),))
+        return False
 
-    def _check_enabled(self) -> None:
-        if not self._enabled:
-            raise GatewayError(
-                StatusCode.UNIMPLEMENTED,
-                ErrorReason.ERROR_REASON_OPERATION_DISABLED,
-                "The operation is switched off in this gateway.",
-                metadata=self._no_effect,
-            )
+    def _disabled(self) -> GatewayError:
+        return GatewayError(
+            StatusCode.UNIMPLEMENTED,
+            ErrorReason.ERROR_REASON_OPERATION_DISABLED,
+            "The operation is switched off in this gateway.",
+            metadata=self._no_effect,
+        )
 
-    def _configured(self) -> Account:
-        if self._account is None:
-            raise GatewayError(
-                StatusCode.FAILED_PRECONDITION,
-                ErrorReason.ERROR_REASON_API_NOT_CONFIGURED,
-                f"The API that this rpc needs, {self._operation.api.value}, is not configured in this gateway.",
-                metadata=self._no_effect,
-            )
-        return self._account
+    def _not_configured(self) -> GatewayError:
+        return GatewayError(
+            StatusCode.FAILED_PRECONDITION,
+            ErrorReason.ERROR_REASON_API_NOT_CONFIGURED,
+            f"The API that this rpc needs, {self._operation.api.value}, is not configured in this gateway.",
+            metadata=self._no_effect,
+        )
 
     async def _read(self, account: Account, request: Any, observation: CallObservation, deadline: float) -> Message:
         work = account.call(self._operation, self._route, request, Exchange(Attempt(), observation, deadline))
-        response = await patience.read(work, deadline - asyncio.get_running_loop().time())
+        response = await patience.read(work, deadline)
         if self._gives_quotes:
             self._gateway.quotes.remember(response)
         return response
@@ -135,7 +136,7 @@ class Handler(Answering):
             is_named=is_named,
             # Of what the caller wrote: what a group's name stands for may change between two calls.
             fingerprint=fingerprint(self._operation.full_name, request),
-            terms=self._gateway.quotes.of(request),
+            terms=self._gateway.quotes.of(request) if self._names_quote else None,
         )
         if self._names_group and request.service_group:
             order.prepare = self._name_group(request)
@@ -147,23 +148,22 @@ class Handler(Answering):
         Returns:
             What remains to be done if that is not possible, or fails: None if nothing does.
         """
-        groups, api, text = self._gateway.groups, self._operation.api, request.service_group
-
-        async def resolve(seconds: float) -> None:
-            if failed is not None:
-                raise failed
-            request.service_group = await groups.resolve(api, text, self._no_effect, seconds)
-
-        failed: GatewayError | None = None
+        text, failed = request.service_group, None
         try:
-            code = groups.lookup(api, text, self._no_effect)
+            code = self._gateway.groups.lookup(self._operation.api, text, self._no_effect)
         except GatewayError as error:
-            failed = error
-            return resolve
+            code, failed = None, error
         if code is None:
-            return resolve
-        request.service_group = code
+            return partial(self._resolve_group, request, failed)
+        if code != text:
+            request.service_group = code
         return None
+
+    async def _resolve_group(self, request: Any, failed: GatewayError | None, seconds: float) -> None:
+        if failed is not None:
+            raise failed
+        groups, api = self._gateway.groups, self._operation.api
+        request.service_group = await groups.resolve(api, request.service_group, self._no_effect, seconds)
 
 
 _ID_REQUIRED: Final = Violation("request_id", "must not be empty: this gateway asks for one")

@@ -14,13 +14,16 @@ from allocation_gateway.upstream import failures, follow_up, reply
 from allocation_gateway.upstream.engines import open_engine
 from allocation_gateway.upstream.http import Attempt, NoAnswerError, Target, TooLateError
 from allocation_gateway.version import __version__
+from allocation_gateway.waiting import TimeLimit
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from google.protobuf.message import Message
 
     from allocation_gateway.operations.model import Api, Operation, Route
     from allocation_gateway.settings import Secret, Settings
-    from allocation_gateway.telemetry.observation import Observation, RequestObservation
+    from allocation_gateway.telemetry.observation import Observation
     from allocation_gateway.upstream.http import Answer
 
 _REDACTED: Final = b"********"
@@ -83,7 +86,7 @@ class Upstream:
         self._settings = settings
         self._base_url = configured.base_url.rstrip("/")
         self._timeout = configured.timeout
-        self._key = key
+        self._key = key.reveal().encode()
         target = Target(
             base_url=self._base_url,
             headers=[
@@ -98,14 +101,18 @@ class Upstream:
         )
         self._engine = open_engine(settings.http_engine, target)
 
-    async def call(self, operation: Operation, route: Route, request: Message, exchange: Exchange) -> Message:
+    def call(
+        self, operation: Operation, route: Route, request: Message, exchange: Exchange
+    ) -> Coroutine[Any, Any, Message]:
         """Carries out an operation once, and reads what its row says has to be read after it.
 
         Raises:
             GatewayError: Upstream refused, failed, did not answer in time, or answered something undocumented.
         """
-        if operation.follow_up is None:
-            return await self._once(operation, route, request, exchange)
+        carry_out = self._once if operation.follow_up is None else self._followed_up
+        return carry_out(operation, route, request, exchange)
+
+    async def _followed_up(self, operation: Operation, route: Route, request: Message, exchange: Exchange) -> Message:
         outcome: Message | GatewayError
         try:
             outcome = await self._once(operation, route, request, exchange)
@@ -136,9 +143,12 @@ class Upstream:
         attempt = exchange.attempt
         seen = exchange.observation.request(route.method, route.template, self._base_url, path)
         try:
-            async with asyncio.timeout_at(exchange.until(self._timeout)):
-                answer = await self._exchange(route.method, path, body, attempt, seen)
+            with TimeLimit(exchange.until(self._timeout)):
+                answer = await self._engine.exchange(
+                    route.method, path, body=body, headers=seen.headers(), attempt=attempt
+                )
         except NoAnswerError as error:
+            seen.failed(type(error.__cause__ or error).__name__)
             exchange.is_alive = None if isinstance(error, TooLateError) else False
             raise failures.no_answer(operation, str(error), sent=attempt.sent) from error
         except TimeoutError as error:
@@ -152,6 +162,8 @@ class Upstream:
         except Exception as error:
             seen.failed(type(error).__name__)
             raise
+        seen.answered(answer.status)
+        answer = self._redacted(answer)
         exchange.date = answer.headers.get("date", "")
         exchange.is_alive = True
         if answer.status in _THROTTLED and "retry-after" in answer.headers:
@@ -170,20 +182,9 @@ class Upstream:
         """
         return await self._once(operation, next(iter(operation.routes.values())), request, exchange)
 
-    async def _exchange(
-        self, method: str, path: str, body: bytes | None, attempt: Attempt, seen: RequestObservation
-    ) -> Answer:
-        try:
-            answer = await self._engine.exchange(method, path, body=body, headers=seen.headers(), attempt=attempt)
-        except NoAnswerError as error:
-            seen.failed(type(error.__cause__ or error).__name__)
-            raise
-        seen.answered(answer.status)
-        return self._redacted(answer)
-
     def _redacted(self, answer: Answer) -> Answer:
         """Takes the key out of an answer that quotes it: parts of answers reach callers and logs."""
-        key = self._key.reveal().encode()
+        key = self._key
         if len(key) < _SHORTEST_REDACTED or key not in answer.body:
             return answer
         return answer._replace(body=answer.body.replace(key, _REDACTED))

@@ -23,13 +23,30 @@ class Connection(asyncio.Protocol):
         is_open: Whether it may serve another request, as far as the event loop has noticed.
     """
 
-    __slots__ = ("_answer", "_input", "_loop", "_lost", "_on_lost", "_reader", "_transport", "idle_since", "is_open")
+    __slots__ = (
+        "_answer",
+        "_input",
+        "_loop",
+        "_lost",
+        "_max_answer_bytes",
+        "_method",
+        "_on_lost",
+        "_reader",
+        "_transport",
+        "idle_since",
+        "is_open",
+    )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, *, on_lost: Callable[[Connection], None]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, max_answer_bytes: int, *, on_lost: Callable[[Connection], None]
+    ) -> None:
         self._loop = loop
+        self._max_answer_bytes = max_answer_bytes
         self._on_lost = on_lost
         self._lost = loop.create_future()
         self._input = select.poll()
+        # Of the request whose answer is not complete; empty if there is none.
+        self._method = ""
         self._reader: AnswerReader | None = None
         self._answer: asyncio.Future[Answer] | None = None
         self.idle_since = 0.0
@@ -48,20 +65,20 @@ class Connection(asyncio.Protocol):
         """
         return self.is_open and not self._transport.is_closing() and not self._input.poll(0)
 
-    async def exchange(self, request: bytes, reader: AnswerReader) -> Answer:
-        """Sends the bytes of a request, all at once, and lets a reader have what comes back.
+    async def exchange(self, method: str, request: bytes) -> Answer:
+        """Sends the bytes of a request, all at once, and reads what comes back.
 
         Raises:
             NoAnswerError: There was no answer, or none of HTTP.
         """
-        self._reader = reader
+        self._method = method
         self._answer = self._loop.create_future()
         self._transport.write(request)
         try:
             return await self._answer
         finally:
             self._answer = None
-            if self._reader is not None:
+            if self._method:
                 # Cancelled: whatever comes now would be taken for the answer to the next request.
                 self.abort()
 
@@ -69,8 +86,11 @@ class Connection(asyncio.Protocol):
         """See asyncio.Protocol."""
         reader = self._reader
         if reader is None:
-            self.abort()
-            return
+            if not self._method:
+                self.abort()
+                return
+            # Each answer has one of its own, and only from here on: most of the time is spent waiting for it.
+            reader = self._reader = AnswerReader(self._method, self._max_answer_bytes)
         try:
             reader.feed(data)
         except NotHttpError as error:
@@ -93,23 +113,23 @@ class Connection(asyncio.Protocol):
 
     def _ended(self, exc: Exception | None, *, is_orderly: bool) -> None:
         self.is_open = False
-        reader = self._reader
-        if reader is None:
+        if not self._method:
             return
-        if reader.end(is_orderly=is_orderly):
+        reader = self._reader
+        if reader is not None and reader.end(is_orderly=is_orderly):
             self._finish(reader, keep=False)
         else:
             self._fail("the connection was lost", exc or ConnectionResetError("closed before the answer was complete"))
 
     def _finish(self, reader: AnswerReader, *, keep: bool) -> None:
-        self._reader = None
+        self._method, self._reader = "", None
         if not keep:
             self.abort()
         if self._answer is not None and not self._answer.done() and reader.answer is not None:
             self._answer.set_result(reader.answer)
 
     def _fail(self, how: str, cause: Exception) -> None:
-        self._reader = None
+        self._method, self._reader = "", None
         self.abort()
         if self._answer is not None and not self._answer.done():
             error = NoAnswerError(how)

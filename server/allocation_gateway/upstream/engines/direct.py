@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 from aiohappyeyeballs import start_connection
 
 from allocation_gateway.upstream.engines.connection import Connection
-from allocation_gateway.upstream.engines.reader import AnswerReader
 from allocation_gateway.upstream.engines.trust import client_context
 from allocation_gateway.upstream.http import NoAnswerError
 
@@ -79,7 +78,7 @@ class DirectEngine:
         try:
             connection = self._kept_alive() or await self._connected()
             attempt.begin()
-            return await connection.exchange(request, AnswerReader(method, self._max_answer_bytes))
+            return await connection.exchange(method, request)
         finally:
             if connection is not None:
                 self._put_aside(connection)
@@ -145,7 +144,7 @@ class DirectEngine:
         addresses = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
         made = await start_connection(addresses, happy_eyeballs_delay=_NEXT_ADDRESS, interleave=1, loop=loop)
         _, connection = await loop.create_connection(
-            lambda: Connection(loop, on_lost=self._connections.discard),
+            lambda: Connection(loop, self._max_answer_bytes, on_lost=self._connections.discard),
             sock=made,
             ssl=self._tls,
             server_hostname=self._host if self._tls else None,
