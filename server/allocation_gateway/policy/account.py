@@ -63,20 +63,13 @@ class Account:
         """Returns for how many seconds after an attempt ended it may still take effect."""
         return self.settings.settle_times.get(operation.name, self.settings.settle_time)
 
-    async def write(
-        self, operation: Operation, route: Route, request: Message, exchange: Exchange, permit: Permit
-    ) -> Message:
-        """Sends a write once, with a permit that it gives back.
-
-        Raises:
-            GatewayError: As for Upstream.call.
-        """
-        try:
-            return await self.upstream.call(operation, route, request, exchange)
-        finally:
-            self._leave(permit, exchange)
-            if exchange.is_alive and operation.effect.writes:
-                self.protection.retries.refund()
+    def ended(self, operation: Operation, exchange: Exchange, permit: Permit) -> None:
+        """Takes note of how a request ended, however it did, and gives back the permit that it was sent with."""
+        if exchange.retry_after:
+            self.protection.throttled(exchange.retry_after)
+        permit.leave(_VERDICTS[exchange.is_alive])
+        if exchange.is_alive and operation.effect.writes:
+            self.protection.retries.refund()
 
     async def read(self, operation: Operation, request: Message, exchange: Exchange, kind: Kind) -> Any:
         """Reads something once, as soon as it may.
@@ -88,7 +81,7 @@ class Account:
         try:
             return await self.upstream.read(operation, request, exchange)
         finally:
-            self._leave(permit, exchange)
+            self.ended(operation, exchange, permit)
 
     async def call(self, operation: Operation, route: Route, request: Message, exchange: Exchange) -> Message:
         """Reads something for a caller, and again if that may help and there is time.
@@ -99,18 +92,15 @@ class Account:
         for attempt in range(1, self.settings.max_attempts + 1):
             permit = await self.protection.enter(Kind.READ, exchange.deadline)
             try:
-                return await self.write(operation, route, request, exchange, permit)
+                return await self.upstream.call(operation, route, request, exchange)
             except GatewayError as error:
                 if error.reason not in TRANSIENT or attempt == self.settings.max_attempts:
                     raise
                 pause = self.backoff.seconds(attempt, exchange.retry_after)
                 if self.clock() + pause >= exchange.deadline or not self.protection.readings.withdraw():
                     raise
+            finally:
+                self.ended(operation, exchange, permit)
             await asyncio.sleep(pause)
             exchange = exchange.again()
         raise AssertionError("an attempt is always made")
-
-    def _leave(self, permit: Permit, exchange: Exchange) -> None:
-        if exchange.retry_after:
-            self.protection.throttled(exchange.retry_after)
-        permit.leave(_VERDICTS[exchange.is_alive])

@@ -496,10 +496,12 @@ class Write:
         exchange = Exchange(attempt, self._observation, self.deadline)
         try:
             outcome: Message | GatewayError
-            outcome = await self._account.write(order.operation, order.route, request, exchange, permit)
+            outcome = await self._account.upstream.call(order.operation, order.route, request, exchange)
         except GatewayError as error:
             outcome = error
             error.retry_after = exchange.retry_after
+        finally:
+            self._account.ended(order.operation, exchange, permit)
         if attempt.sent:
             self._quiet_at = self._clock() + self._account.settle_time(order.operation)
         return outcome
