@@ -60,6 +60,22 @@ async def ended(awaited: Coroutine[Any, Any, Any] | asyncio.Task[Any]) -> str:
     return f"{how} after {now() - started:g}"
 
 
+def stands_still_after(act: Callable[[], Coroutine[Any, Any, None]]) -> float:
+    """Returns how many seconds pass until there is nothing to wait for any more: virtual time goes to every timer."""
+    clock: list[Callable[[], float]] = []
+
+    async def case() -> None:
+        clock.append(asyncio.get_running_loop().time)
+        started.append(now())
+        await act()
+        await asyncio.get_running_loop().create_future()
+
+    started: list[float] = []
+    with pytest.raises(RuntimeError, match="everybody waits"):
+        virtual.run(case())
+    return clock[0]() - started[0]
+
+
 # A task that several wait for.
 
 
@@ -82,7 +98,7 @@ def test_a_task_that_is_done_needs_no_wait(share: Wait) -> None:
     async def case() -> None:
         shared = share(work(1))
         await shared.task
-        assert await ended(shared.wait(now() - 1)) == "True after 0"
+        assert await ended(shared.wait(now() + 5)) == "True after 0"
 
     virtual.run(case())
 
@@ -120,6 +136,22 @@ def test_cancelled_as_the_task_ends_it_is_cancelled_and_the_answer_is_there(shar
         shared.task.add_done_callback(lambda _: waiting.cancel())
         assert await waiting == "CancelledError after 1"
         assert shared.task.result() == ANSWER
+
+    virtual.run(case())
+
+
+@waits
+def test_cancelled_just_before_the_task_ends_it_does_not_keep_the_others(share: Wait) -> None:
+    async def case() -> None:
+        async def cancel_one() -> str:
+            await asyncio.sleep(1)
+            first.cancel()
+            return ANSWER
+
+        shared = share(cancel_one())
+        first, second = (asyncio.create_task(ended(shared.wait(now() + 9))) for _ in range(2))
+        assert await first == "CancelledError after 1"
+        assert await second == "True after 1"
 
     virtual.run(case())
 
@@ -186,13 +218,10 @@ def test_what_the_task_raises_is_for_those_who_ask() -> None:
 
 
 def test_nothing_is_left_to_wake_once_the_task_is_done() -> None:
-    async def case() -> None:
+    async def wait() -> None:
         await SharedTask(work(1)).wait(now() + 1_000)
-        # Virtual time would pass to whatever timer there is.
-        await asyncio.get_running_loop().create_future()
 
-    with pytest.raises(RuntimeError, match="everybody waits"):
-        virtual.run(case())
+    assert stands_still_after(wait) == 1
 
 
 # A limit of time.
@@ -287,10 +316,8 @@ def test_of_two_limits_the_shorter_one_ends_it(limit: Limit, outer: float, inner
 
 
 def test_a_limit_leaves_no_timer() -> None:
-    async def case() -> None:
+    async def limited() -> None:
         with TimeLimit(now() + 1_000):
             await work(1)
-        await asyncio.get_running_loop().create_future()
 
-    with pytest.raises(RuntimeError, match="everybody waits"):
-        virtual.run(case())
+    assert stands_still_after(limited) == 1
