@@ -100,6 +100,7 @@ class MemoryEngine:
             await waiting
         reader = AnswerReader(method, len(self._answer))
         reader.feed(self._answer.replace(payloads.REFERENCE.encode(), path.split("/")[2].encode()))
+        reader.close()
         if reader.answer is None:
             raise AssertionError("the prepared answer is a whole one")
         return reader.answer

@@ -64,6 +64,13 @@ class _Record(msgspec.Struct, gc=False):
         )
 
 
+class _Owner(msgspec.Struct, gc=False):
+    """The last allocation known of a shipment or consignment."""
+
+    request_id: str
+    forgotten_at: float
+
+
 class MemoryClaims:
     """A store in the memory of one process, bounded by count. See ClaimStore for its steps.
 
@@ -87,7 +94,7 @@ class MemoryClaims:
         # first entry past all that were deleted before it.
         self._resolved: OrderedDict[str, _Record] = OrderedDict()
         self._locks: dict[str, _Record] = {}
-        self._owners: OrderedDict[str, tuple[str, float]] = OrderedDict()
+        self._owners: OrderedDict[str, _Owner] = OrderedDict()
         # Before this moment nothing runs out: neither what there is, nor what is put there from now on.
         self._sweep_at = 0.0
 
@@ -244,15 +251,15 @@ class MemoryClaims:
         found = {}
         for reference in references:
             owner = known.get(reference)
-            if owner is not None and owner[1] > now:
-                found[reference] = owner[0]
+            if owner is not None and owner.forgotten_at > now:
+                found[reference] = owner.request_id
         return found or _NO_OWNERS
 
     def _own(self, request_id: str, allocated: Sequence[str], deallocated: Sequence[str], now: float) -> None:
         owners = self._owners
         for reference in allocated:
             owners.pop(reference, None)  # so that it goes to the end
-            owners[reference] = (request_id, now + self._retention)
+            owners[reference] = _Owner(request_id, now + self._retention)
         for reference in deallocated:
             owners.pop(reference, None)
         while len(owners) > self._size:
@@ -301,8 +308,8 @@ class MemoryClaims:
             due_at = now
         for _ in range(_SWEEP):
             reference, owner = next(iter(self._owners.items()), ("", None))
-            if owner is None or owner[1] > now:
-                due_at = due_at if owner is None else min(due_at, owner[1])
+            if owner is None or owner.forgotten_at > now:
+                due_at = due_at if owner is None else min(due_at, owner.forgotten_at)
                 break
             del self._owners[reference]
         else:

@@ -122,19 +122,25 @@ class Connection(asyncio.Protocol):
             self._fail("the connection was lost", exc or ConnectionResetError("closed before the answer was complete"))
 
     def _finish(self, reader: AnswerReader, *, keep: bool) -> None:
-        self._method, self._reader = "", None
+        self._end_reading()
         if not keep:
             self.abort()
         if self._answer is not None and not self._answer.done() and reader.answer is not None:
             self._answer.set_result(reader.answer)
 
     def _fail(self, how: str, cause: Exception) -> None:
-        self._method, self._reader = "", None
+        self._end_reading()
         self.abort()
         if self._answer is not None and not self._answer.done():
             error = NoAnswerError(how)
             error.__cause__ = cause
             self._answer.set_exception(error)
+
+    def _end_reading(self) -> None:
+        self._method = ""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
 
     def abort(self) -> None:
         """Closes it at once. An exchange under way ends without an answer."""

@@ -117,6 +117,13 @@ class AnswerReader:
             self._complete(self._body)
         return self.answer is not None
 
+    def close(self) -> None:
+        """Takes nothing more. Reader and parser hold on to each other: left so, they wait for the garbage collector.
+
+        It would run several times as often for their sake, and look through every call that is under way.
+        """
+        del self._parser
+
     def _give_up(self, error: Exception) -> None:
         """Ends reading because of what came: a head without its body is an answer, less than that is none."""
         self.keeps_alive = False
