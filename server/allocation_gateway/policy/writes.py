@@ -125,7 +125,11 @@ class Writes:
             if not task.done():
                 self._let_go(running)
         if task.done() and not task.cancelled():
-            return task.result()
+            try:
+                return task.result()
+            finally:
+                # An error that it holds would hold on to it by this frame.
+                del running, task
         raise write.too_late()
 
     def _start(self, key: tuple[Account, str], write: Write, fields: Mapping[str, Any]) -> _Running:

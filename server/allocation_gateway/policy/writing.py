@@ -141,8 +141,9 @@ class Write:
         try:
             answer = await self._take()
             return await self._work() if answer is None else answer
-        except GatewayError:
-            raise
+        except GatewayError as error:
+            # The frames that it came through hold on to it, and it to them: the garbage collector would have to look.
+            raise error.with_traceback(None)  # noqa: B904 - it is the same error
         except asyncio.CancelledError:
             self._abandon()
             raise
