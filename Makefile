@@ -42,7 +42,7 @@ call: $(RUNTIME) ## make the documented allocation through a running `make run`
 
 .PHONY: test
 test: $(DEV) ## run the tests that need nothing but Python
-	@$(BIN)/pytest -m "not clients and not image and not chart and not cache and not bench and not workers and not rivals"
+	@$(BIN)/pytest -m "not clients and not image and not chart and not cache and not bench and not workers and not rivals and not wire"
 
 .PHONY: test-workers
 test-workers: $(DEV) ## run several workers behind one port, end them and have them replaced
@@ -56,6 +56,11 @@ test-rivals: $(DEV) ## hold the HTTP engines that were not chosen to the tests o
 test-clients: $(DEV) ## call a running gateway through the Go and Python stubs (needs go)
 	@command -v go >/dev/null || { echo "go is missing: test-clients needs a Go toolchain" >&2; exit 1; }
 	@$(BIN)/pytest -m clients tests/clients
+
+.PHONY: test-wire
+test-wire: $(DEV) ## attack the gRPC server of each engine at length, and call it from other languages (needs go and npm)
+	@for tool in go npm; do command -v $$tool >/dev/null || { echo "$$tool is missing: $@ needs it" >&2; exit 1; }; done
+	@$(BIN)/pytest -m wire tests/wire
 
 .PHONY: test-image
 test-image: $(DEV) ## build the container image on a base from distribution packages, and run it (needs Debian, root and go)

@@ -129,7 +129,7 @@ async def serve(
         listener = Listener(settings, gateway)
         await listener.start()
         if supervision is None:
-            await listener.start_serving()
+            listener.start_serving()
             addresses = {"address": listener.address, "health": listener.health_address, "sandbox": sandbox_url}
             _log.info("listening", **{name: address for name, address in addresses.items() if address})
             on_ready(listener.address, sandbox_url)
@@ -164,7 +164,7 @@ async def _join(supervision: Supervision, listener: Listener, stop: Stop) -> Non
     for task in tasks:
         task.cancel()
     if joined:
-        await listener.start_serving()
+        listener.start_serving()
 
 
 async def _start_sandbox(settings: Settings, options: SandboxOptions, stack: AsyncExitStack) -> tuple[Settings, str]:
@@ -192,7 +192,7 @@ def configured_upstreams(settings: Settings) -> Mapping[Api, Upstream]:
 async def _drain(settings: Settings, listener: Listener, gateway: Gateway, delay: float) -> None:
     """Ends the service: first nobody new is sent here, then nobody new is let in, then everyone is seen off."""
     _log.info("draining", in_hand=gateway.admission.in_hand)
-    await listener.stop_serving()
+    listener.stop_serving()
     # Whoever routes calls here learns of it only after a while; until then they are still answered.
     await asyncio.sleep(delay)
     clock = asyncio.get_running_loop().time

@@ -36,6 +36,28 @@ def probe(name: str, host: str, port: int) -> None:
             stack.enter_context(bound)
 
 
+def bind(name: str, host: str, port: int, *, shared: bool) -> list[socket.socket]:
+    """Takes a port on each address of a host, for a server to listen on.
+
+    Args:
+        name: The setting that holds the port.
+        host: The address, or a name of one.
+        port: The port; 0 lets the system choose one, the same on all addresses.
+        shared: Whether somebody has reserved it, for several processes to share.
+
+    Raises:
+        ConfigurationError: It is taken, or there is no such address.
+    """
+    sockets: list[socket.socket] = []
+    try:
+        sockets.extend(_bound(name, host, port, shared=shared))
+    except BaseException:
+        for bound in sockets:
+            bound.close()
+        raise
+    return sockets
+
+
 class Reservation:
     """A port that nobody else can have, and that processes of this user can share by SO_REUSEPORT.
 
@@ -68,14 +90,14 @@ class Reservation:
             bound.close()
 
 
-def _bound(name: str, host: str, port: int) -> Iterator[socket.socket]:
+def _bound(name: str, host: str, port: int, *, shared: bool = False) -> Iterator[socket.socket]:
     """Binds a socket to each address of a host, all of them to the same port."""
     try:
         found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         for family, kind, protocol, _, address in found:
             bound = socket.socket(family, kind, protocol)
             try:
-                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT if shared else socket.SO_REUSEADDR, 1)
                 if family is socket.AF_INET6:
                     bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
                 bound.bind((address[0], port, *address[2:]))

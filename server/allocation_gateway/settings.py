@@ -129,8 +129,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tls_key_file: Annotated[Path | None, described("The private key of `TLS_CERT_FILE`, PEM.")] = None
     tls_client_ca_file: Annotated[
         Path | None,
-        described("The authorities whose client certificates are accepted, PEM. Set, it makes TLS mutual."),
+        described(
+            "The authorities whose client certificates are accepted, PEM. Set, it makes TLS mutual, and 1.3 at least "
+            "unless `GRPC_ENGINE` is `grpcio`."
+        ),
     ] = None
+    grpc_engine: Annotated[
+        Literal["direct", "grpcio"],
+        described(
+            "What serves gRPC: `direct` is the gateway's own and faster, `grpcio` is the server of that library."
+        ),
+    ] = "direct"
     allow_plaintext: Annotated[
         bool,
         described("Accept a listener without TLS, and an `http://` base URL on another host. Implied by `--sandbox`."),

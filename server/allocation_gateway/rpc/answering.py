@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, TypeAlias
 
 import structlog
 from allocation.v1.error_reason_pb2 import ErrorReason
@@ -21,7 +21,6 @@ from allocation_gateway.telemetry.conventions import is_server_error
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import grpc
     from google.protobuf.message import Message
 
     from allocation_gateway.groups.directory import ServiceGroups
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from allocation_gateway.telemetry.observation import CallObservation
     from allocation_gateway.telemetry.telemetry import Telemetry
 
-    Context: TypeAlias = grpc.aio.ServicerContext[bytes, bytes]
     Metadata: TypeAlias = tuple[tuple[str, str | bytes], ...]
 
 
@@ -49,6 +47,32 @@ class Gateway:
     writes: Writes
     quotes: Quotes
     accounts: Mapping[Api, Account]
+
+
+class Context(Protocol):
+    """As much of grpc.aio.ServicerContext as an rpc needs: both engines have it."""
+
+    def invocation_metadata(self) -> Metadata | None:
+        """Returns what the caller says beside its request."""
+
+    def time_remaining(self) -> float | None:
+        """Returns the seconds until the caller's deadline; None if there is none."""
+
+    def trailing_metadata(self) -> Metadata:
+        """Returns what comes back with the status."""
+
+    def set_trailing_metadata(self, metadata: Metadata) -> None:
+        """Sets what comes back with the status."""
+
+    async def send_initial_metadata(self, metadata: Metadata) -> None:
+        """Sends something back at once."""
+
+    async def abort(self, code: StatusCode, details: str, trailing_metadata: Metadata) -> NoReturn:
+        """Ends the call with a status that is not OK.
+
+        Raises:
+            grpc.aio.AbortError: Always.
+        """
 
 
 class Answering(ABC):

@@ -1,0 +1,192 @@
+"""Header compression (RFC 7541): decoding with state, encoding without any.
+
+The static table and the Huffman code are those of the hpack package. A header is checked and turned into text when it
+enters the table, not each time it is referred to: nearly all headers of a call are references.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, TypeAlias
+
+from hpack.exceptions import HPACKDecodingError
+from hpack.huffman_table import decode_huffman
+from hpack.table import HeaderTable
+
+Field: TypeAlias = tuple[str, str]
+_Entry: TypeAlias = tuple[Field, bytes, int]
+
+TABLE_SIZE: Final = 4096
+# At the beginning of the first block, it says that this side's headers enter no table, however large one may be.
+NO_TABLE: Final = b"\x20"
+# Stands for a header that HTTP does not allow: its stream is malformed, but the table goes on.
+MALFORMED: Final[Field] = ("", "")
+
+_OVERHEAD: Final = 32
+_LARGEST_SHIFT: Final = 21
+_PSEUDO: Final = frozenset({b":method", b":scheme", b":path", b":authority"})
+# HTTP/2 has no use for these, and forbids them.
+_CONNECTION_HEADERS: Final = frozenset(
+    {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
+)
+_NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
+# With space around it too, which HTTP/2 forbids, and gRPC's clients send if their callers say so.
+_VALUE: Final = re.compile(rb"[\t -~\x80-\xff]*")
+
+
+class CompressionError(Exception):
+    """A block of headers cannot be decoded, and so no later one either."""
+
+
+def _text(name: bytes) -> str:
+    """Returns a name as text; that of a malformed header if it is none, or one that is about the connection."""
+    if name in _CONNECTION_HEADERS or not (_NAME.fullmatch(name) or name in _PSEUDO):
+        return MALFORMED[0]
+    return name.decode("ascii")
+
+
+def _entry(text: str, name: bytes, value: bytes) -> _Entry:
+    field = (text, value.decode("latin-1")) if text and _VALUE.fullmatch(value) else MALFORMED
+    return field, name, len(name) + len(value) + _OVERHEAD
+
+
+_STATIC: Final = [_entry(_text(name), name, value) for name, value in HeaderTable.STATIC_TABLE]
+_FIRST_DYNAMIC: Final = len(_STATIC) + 1
+
+
+class Decoder:
+    """Decodes the blocks of one connection, in their order."""
+
+    __slots__ = ("_limit", "_max_list_size", "_size", "_table")
+
+    def __init__(self, max_list_size: int) -> None:
+        """Starts with an empty table.
+
+        Args:
+            max_list_size: How large the headers of a request may be, each with 32 bytes on top, as RFC 9113 counts.
+        """
+        self._max_list_size = max_list_size
+        # The latest entry first, since it has the lowest index.
+        self._table: list[_Entry] = []
+        self._size = 0
+        self._limit = TABLE_SIZE
+
+    def decode(self, block: bytes) -> list[Field] | None:
+        """Returns the headers of a block; None if they are larger than they may be.
+
+        Raises:
+            CompressionError: It is not a block of headers.
+        """
+        try:
+            return self._decode(block)
+        except (IndexError, HPACKDecodingError) as error:
+            raise CompressionError("it refers to nothing, or is cut short") from error
+
+    def _decode(self, block: bytes) -> list[Field] | None:
+        fields: list[Field] = []
+        table, room = self._table, self._max_list_size
+        position, end = 0, len(block)
+        while position < end:
+            first = block[position]
+            position += 1
+            if first & 0x80:
+                index = first & 0x7F
+                if index == 0x7F:
+                    index, position = _integer(block, position, index)
+                entry = table[index - _FIRST_DYNAMIC] if index >= _FIRST_DYNAMIC else _static(index)
+            elif first & 0xE0 == 0x20:
+                if room < self._max_list_size:
+                    raise CompressionError("the table's size changes amid headers")
+                position = self._resize(block, position, first & 0x1F)
+                continue
+            else:
+                entry, position = self._literal(block, position, first)
+                if first & 0x40:
+                    self._add(entry)
+            room -= entry[2]
+            if room >= 0:
+                fields.append(entry[0])
+        return fields if room >= 0 else None
+
+    def _literal(self, block: bytes, position: int, first: int) -> tuple[_Entry, int]:
+        mask = 0x3F if first & 0x40 else 0x0F
+        index = first & mask
+        if index == mask:
+            index, position = _integer(block, position, index)
+        if index:
+            (text, _), name, _ = self._table[index - _FIRST_DYNAMIC] if index >= _FIRST_DYNAMIC else _static(index)
+            # The value alone was malformed, perhaps: the name stands on its own.
+            text = text or _text(name)
+        else:
+            name, position = _string(block, position)
+            text = _text(name)
+        value, position = _string(block, position)
+        return _entry(text, name, value), position
+
+    def _resize(self, block: bytes, position: int, size: int) -> int:
+        if size == 0x1F:
+            size, position = _integer(block, position, size)
+        if size > TABLE_SIZE:
+            raise CompressionError("the table's size is above its limit")
+        self._limit = size
+        self._evict()
+        return position
+
+    def _add(self, entry: _Entry) -> None:
+        self._table.insert(0, entry)
+        self._size += entry[2]
+        if self._size > self._limit:
+            self._evict()
+
+    def _evict(self) -> None:
+        while self._size > self._limit:
+            self._size -= self._table.pop()[2]
+
+
+def _static(index: int) -> _Entry:
+    if not index:
+        raise CompressionError("index 0 is none")
+    return _STATIC[index - 1]
+
+
+def _integer(block: bytes, position: int, number: int) -> tuple[int, int]:
+    shift = 0
+    while True:
+        octet = block[position]
+        position += 1
+        number += (octet & 0x7F) << shift
+        if not octet & 0x80:
+            return number, position
+        shift += 7
+        if shift > _LARGEST_SHIFT:
+            raise CompressionError("a number is too large")
+
+
+def _string(block: bytes, position: int) -> tuple[bytes, int]:
+    first = block[position]
+    position += 1
+    length = first & 0x7F
+    if length == 0x7F:
+        length, position = _integer(block, position, length)
+    end = position + length
+    if end > len(block):
+        raise CompressionError("a string ends after its block")
+    octets = block[position:end]
+    return decode_huffman(octets) if first & 0x80 else octets, end
+
+
+def literal(name: bytes, value: bytes) -> bytes:
+    """Returns a header as one that enters no table, so that no state has to be kept for whoever reads it."""
+    return b"".join((b"\x00", _length(len(name)), name, _length(len(value)), value))
+
+
+def _length(length: int) -> bytes:
+    if length < 0x7F:
+        return bytes((length,))
+    octets = bytearray((0x7F,))
+    rest = length - 0x7F
+    while rest >= 0x80:
+        octets.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    octets.append(rest)
+    return bytes(octets)

@@ -1,0 +1,86 @@
+"""Messages as gRPC puts them into the body of a request: each with a flag and its length before it."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Final
+
+from grpc import StatusCode
+
+PREFIX_SIZE: Final = 5
+ENCODINGS: Final = ("identity", "deflate", "gzip")
+
+_PREFIX: Final = struct.Struct(">BI")
+_WINDOWS: Final = {"deflate": zlib.MAX_WBITS, "gzip": zlib.MAX_WBITS | 16}
+
+
+class UnreadableError(Exception):
+    """There is no message, or none that may be read.
+
+    Attributes:
+        code: The status that says so.
+    """
+
+    def __init__(self, code: StatusCode, why: str) -> None:
+        super().__init__(why)
+        self.code = code
+
+
+def prefixed(message: bytes) -> bytes:
+    """Returns a message as it is sent, not compressed."""
+    return _PREFIX.pack(0, len(message)) + message
+
+
+def size_of_first(body: bytes | bytearray) -> int | None:
+    """Returns how many bytes the first message takes, as it says itself; None if not even that has come."""
+    if len(body) < PREFIX_SIZE:
+        return None
+    size: int = _PREFIX.unpack_from(body)[1]
+    return PREFIX_SIZE + size
+
+
+def read_only(body: bytes, encoding: str, limit: int) -> bytes:
+    """Returns the one message that a body holds.
+
+    Args:
+        body: The whole body.
+        encoding: How its messages are compressed, if they say that they are.
+        limit: How many bytes a message may have.
+
+    Raises:
+        UnreadableError: There is not exactly one; or it is too large, or not compressed as it says.
+    """
+    size = size_of_first(body)
+    if size is None or size > len(body):
+        check_size(size or 0, limit)
+        raise UnreadableError(StatusCode.INTERNAL, "The request ends before its message does.")
+    if size < len(body):
+        raise UnreadableError(StatusCode.INTERNAL, "The request has more than one message.")
+    return read(body, encoding, limit)
+
+
+def read(framed: bytes, encoding: str, limit: int) -> bytes:
+    """Returns a message without what stands before it, as `read_only` does."""
+    check_size(len(framed), limit)
+    flag = framed[0]
+    if not flag:
+        return framed[PREFIX_SIZE:]
+    window = _WINDOWS.get(encoding)
+    if flag != 1 or window is None:
+        raise UnreadableError(StatusCode.INTERNAL, "The message is compressed in a way that the request does not name.")
+    unzip = zlib.decompressobj(window)
+    try:
+        message = unzip.decompress(framed[PREFIX_SIZE:], limit + 1)
+    except zlib.error:
+        raise UnreadableError(StatusCode.INTERNAL, f"The message is not valid {encoding}.") from None
+    check_size(PREFIX_SIZE + len(message), limit)
+    if not unzip.eof or unzip.unused_data:
+        raise UnreadableError(StatusCode.INTERNAL, f"The message is not valid {encoding}.")
+    return message
+
+
+def check_size(size: int, limit: int) -> None:
+    """Refuses a message that is larger, with what stands before it, than it may be without."""
+    if size > PREFIX_SIZE + limit:
+        raise UnreadableError(StatusCode.RESOURCE_EXHAUSTED, f"The message is larger than {limit} bytes.")

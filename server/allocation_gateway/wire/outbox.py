@@ -1,0 +1,124 @@
+"""What a connection sends: no more of any answer than its caller takes, and all of one turn of the loop at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from allocation_gateway.wire import frames
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Iterable
+
+    from allocation_gateway.wire.call import Call
+
+
+class Outbox:
+    """The sending side of one connection, with the windows that the other side has opened.
+
+    Attributes:
+        window: How much may be sent over all calls, in bytes.
+        call_window: How much may be sent on a new call. Negative windows are what was taken back.
+    """
+
+    __slots__ = ("_blocked", "_finished", "_loop", "_out", "_transport", "call_window", "window")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, finished: Callable[[Call], None]) -> None:
+        """Starts without a transport.
+
+        Args:
+            loop: The loop that it works in.
+            finished: Is told of each call whose last frame is on its way.
+        """
+        self._loop = loop
+        self._finished = finished
+        self._transport: asyncio.Transport | None = None
+        self._out: list[bytes] = []
+        # Calls that wait for the window of all. Those that wait for their own are found by their stream.
+        self._blocked: dict[int, Call] = {}
+        self.window = frames.DEFAULT_WINDOW
+        self.call_window = frames.DEFAULT_WINDOW
+
+    def open(self, transport: asyncio.Transport) -> None:
+        """Takes the transport."""
+        self._transport = transport
+
+    def close(self) -> None:
+        """Sends what there is. From now on nothing else is sent."""
+        self._flush()
+        self._transport = None
+        self._blocked.clear()
+
+    def write(self, data: bytes) -> None:
+        """Sends frames that no window holds up, at the end of this turn of the loop."""
+        if self._transport is None:
+            return
+        if not self._out:
+            self._loop.call_soon(self._flush)
+        self._out.append(data)
+
+    def _flush(self) -> None:
+        if self._out and self._transport is not None:
+            self._transport.write(b"".join(self._out))
+        self._out.clear()
+
+    def send(self, call: Call, head: bytes, body: bytes, tail: bytes) -> None:
+        """Sends frames of a call: the body as soon as the caller lets it, and then the tail, which ends the call."""
+        size = len(body)
+        if (
+            not call.pending
+            and size <= frames.MAX_FRAME_SIZE
+            and size <= self.window
+            and size <= self.call_window + call.window
+        ):
+            if size:
+                self.window -= size
+                call.window -= size
+                head = b"".join((head, frames.head(size, frames.DATA, 0, call.stream), body))
+            self.write(head + tail)
+            if tail:
+                self._finished(call)
+            return
+        self.write(head)
+        if call.pending is None:
+            call.pending = bytearray()
+        call.pending += body
+        call.tail = tail
+        self.send_pending(call)
+
+    def send_pending(self, call: Call) -> None:
+        """Sends as much as may be sent of what waits."""
+        pending = call.pending or bytearray()
+        self._blocked.pop(call.stream, None)
+        while pending:
+            size = min(len(pending), frames.MAX_FRAME_SIZE, self.window, self.call_window + call.window)
+            if size <= 0:
+                if self.window <= 0:
+                    self._blocked[call.stream] = call
+                return
+            self.window -= size
+            call.window -= size
+            self.write(frames.head(size, frames.DATA, 0, call.stream) + pending[:size])
+            del pending[:size]
+        if call.tail:
+            self.write(call.tail)
+            self._finished(call)
+        else:
+            call.sent()
+
+    def widen(self, increment: int) -> None:
+        """Takes that so much more may be sent over all calls."""
+        self.window += increment
+        while self._blocked and self.window > 0:
+            self.send_pending(next(iter(self._blocked.values())))
+
+    def resize(self, window: int, calls: Iterable[Call]) -> None:
+        """Takes how much may be sent on each call, on those under way too."""
+        self.call_window = window
+        for call in calls:
+            if call.pending:
+                self.send_pending(call)
+
+    def forget(self, call: Call) -> None:
+        """Takes that a call is over, whatever of it was not sent."""
+        self._blocked.pop(call.stream, None)
