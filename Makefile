@@ -85,7 +85,7 @@ test-cache: $(DEV) ## share service groups and claims by a real server (needs va
 
 .PHONY: bench
 bench: $(DEV) ## measure the gateway beside its rivals, and write docs/performance.md (needs go; about 25 minutes)
-	@$(BIN)/python -m bench.run
+	@exec "$$(bench/interpreter.sh $(BIN)/python $(BENCH_PYTHON))" -m bench.run
 
 .PHONY: bench-guard
 bench-guard: $(DEV) ## fail if a call has become dearer than what is stored (needs go)
@@ -119,7 +119,7 @@ lint: $(DEV) ## ruff, mypy, buf, import rules, shell, YAML and Dockerfile lint
 	@$(BIN)/python protos/generate.py deps
 	@cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf format --diff --exit-code
 	@if [ -f protos/released.binpb ]; then cd protos && ../$(BIN)/buf breaking --against released.binpb --path allocation; fi
-	@$(BIN)/shellcheck .ci/run
+	@$(BIN)/shellcheck .ci/run bench/interpreter.sh
 	@$(BIN)/yamllint --strict --config-file helm/yamllint.yaml protos/buf.yaml helm/allocation-gateway/values.yaml \
 		helm/allocation-gateway/Chart.yaml helm/allocation-gateway/ci
 	@$(BIN)/hadolint Dockerfile

@@ -130,6 +130,13 @@ def _python(module: str) -> Callable[[Surroundings], Program]:
     return program
 
 
+def _echo(*engine: str) -> Callable[[Surroundings], Program]:
+    def program(_: Surroundings) -> Program:
+        return Program([sys.executable, "-m", "bench.rivals.echo", "{port}", *engine], {})
+
+    return program
+
+
 def _go(name: str) -> Callable[[Surroundings], Program]:
     def program(around: Surroundings) -> Program:
         authorities = ["-ca", str(around.ca_file)] if around.ca_file else []
@@ -156,7 +163,8 @@ CONTENDERS: Final = {
     contender.key: contender
     for contender in (
         Contender("responder", "prepared frames, no gateway", "everything", _responder),
-        Contender("echo", "bare grpc.aio echo, typed", "everything: it asks nobody", _python("bench.rivals.echo")),
+        Contender("echo", "bare grpc.aio echo, typed", "everything: it asks nobody", _echo()),
+        Contender("echo-direct", "the same on the gateway's own server", "everything: it asks nobody", _echo("direct")),
         Contender("go", "Go by hand: grpc-go, net/http, typed JSON", _NO_POLICIES, _go("handmade")),
         Contender(
             "vanguard",
@@ -185,6 +193,7 @@ CONTENDERS: Final = {
         _ours("ours-no-metrics", "ours without metrics", OTEL_METRICS_EXPORTER="none"),
         _ours("ours-no-log", "ours without a log line per call", LOG_LEVEL="warning"),
         _ours("ours-rate-limit", "ours with a rate limit, which is off by default", SHIP_RATE_LIMIT=_NEVER_REACHED),
+        _ours("ours-grpcio", "ours on grpc.aio's server", GRPC_ENGINE="grpcio"),
         _ours("ours-httpx", "ours over httpx", HTTP_ENGINE="httpx"),
         _ours("ours-workers", "ours, `--workers 2`", {"ALLOW_UNSHARED_CLAIMS": "true"}, WORKERS="2"),
     )

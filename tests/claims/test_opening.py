@@ -138,8 +138,8 @@ async def test_a_user_with_the_documented_rights_can_take_every_step(may_ask: bo
 @pytest.mark.cache
 @pytest.mark.asyncio
 @pytest.mark.parametrize("checks", ["require", "warn"])
-async def test_a_server_that_refuses_the_password_is_refused_without_telling_it(checks: str) -> None:
-    with running_cache(*SAFE, "--requirepass", "right") as server:
+async def test_a_server_that_refuses_the_password_is_refused_without_telling_it(checks: str, tmp_path: Path) -> None:
+    with running_cache(*SAFE, "--requirepass", "right", "--dir", str(tmp_path)) as server:
         for user in (f":{PASSWORD}@", ""):
             with pytest.raises(ConfigurationError, match="refuses the credentials") as raised:
                 await opened(server.port, user=user, store_checks=checks)
