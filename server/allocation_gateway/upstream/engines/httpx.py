@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 # Shorter than the idle time-out of common load balancers, so that a write seldom meets a connection being closed.
 _KEEPALIVE_EXPIRY: Final = 15.0
+# Connections of one pool. With each answer, httpcore looks at every idle connection of a pool for every idle one: in a
+# pool of four hundred that takes a tenth of a second.
+_POOL_SIZE: Final = 16
 
 
 class _Progress:
@@ -61,21 +64,34 @@ class HttpxEngine:
         # httpcore leaks a place in its pool if a request is cancelled while it waits for one (its issue 1093), while it
         # connects, or while it hands a connection back. So the waiting is done here, and the rest is not cancelled.
         self._places = asyncio.Semaphore(target.max_connections)
-        self._exchanges: set[asyncio.Task[Answer]] = set()
+        # The pools that have places, one entry for each of them. The last one freed is the first one taken, so that
+        # pools that are not needed are not made, and their connections grow old and go.
+        self._free = [place // _POOL_SIZE for place in reversed(range(target.max_connections))]
+        self._clients: dict[int, httpx.AsyncClient] = {}
+        self._exchanges: dict[asyncio.Task[Answer], int] = {}
         self._is_closed = False
-        self._client = httpx.AsyncClient(
-            # Also of an upstream on this host, for which httpx would not look at SSL_CERT_FILE below.
-            verify=client_context(),
-            limits=httpx.Limits(
-                max_connections=target.max_connections,
-                max_keepalive_connections=target.max_connections,
-                keepalive_expiry=_KEEPALIVE_EXPIRY,
-            ),
-            follow_redirects=False,
-            trust_env=urlsplit(target.base_url).hostname not in LOOPBACK,
-        )
-        # Callers of different services share this client: a cookie would carry state from one call into another.
-        self._client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        self._trust = client_context()
+        self._trusts_environment = urlsplit(target.base_url).hostname not in LOOPBACK
+        # At once, so that an environment that cannot be used is told at the start.
+        self._client(0)
+
+    def _client(self, pool: int) -> httpx.AsyncClient:
+        client = self._clients.get(pool)
+        if client is None:
+            client = self._clients[pool] = httpx.AsyncClient(
+                # Also of an upstream on this host, for which httpx would not look at SSL_CERT_FILE below.
+                verify=self._trust,
+                limits=httpx.Limits(
+                    max_connections=_POOL_SIZE,
+                    max_keepalive_connections=_POOL_SIZE,
+                    keepalive_expiry=_KEEPALIVE_EXPIRY,
+                ),
+                follow_redirects=False,
+                trust_env=self._trusts_environment,
+            )
+            # Callers of different services share it: a cookie would carry state from one call into another.
+            client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        return client
 
     async def exchange(
         self,
@@ -99,8 +115,9 @@ class HttpxEngine:
         if self._is_closed:
             self._places.release()
             raise NoAnswerError("the connections were closed") from ConnectionAbortedError("closed by this side")
-        task = asyncio.create_task(self._carry_out(request))
-        self._exchanges.add(task)
+        pool = self._free.pop()
+        task = asyncio.create_task(self._carry_out(self._client(pool), request))
+        self._exchanges[task] = pool
         task.add_done_callback(self._ended)
         try:
             await asyncio.wait({task})
@@ -113,9 +130,9 @@ class HttpxEngine:
             raise NoAnswerError("the connections were closed") from ConnectionAbortedError("closed by this side")
         return task.result()
 
-    async def _carry_out(self, request: httpx.Request) -> Answer:
+    async def _carry_out(self, client: httpx.AsyncClient, request: httpx.Request) -> Answer:
         try:
-            response = await self._client.send(request, stream=True)
+            response = await client.send(request, stream=True)
         except httpx.TransportError as error:
             raise NoAnswerError(_how(error)) from error
         try:
@@ -135,7 +152,7 @@ class HttpxEngine:
         return body.whole()
 
     def _ended(self, task: asyncio.Task[Answer]) -> None:
-        self._exchanges.discard(task)
+        self._free.append(self._exchanges.pop(task))
         self._places.release()
         if not task.cancelled():
             task.exception()  # seen: whoever has gone has no use for it
@@ -146,7 +163,8 @@ class HttpxEngine:
         for task in self._exchanges:
             task.cancel()
         await asyncio.gather(*self._exchanges, return_exceptions=True)
-        await self._client.aclose()
+        for client in self._clients.values():
+            await client.aclose()
 
 
 def _how(error: httpx.TransportError) -> str:
