@@ -192,7 +192,12 @@ CONTENDERS: Final = {
         _ours("ours-no-traces", "ours without traces", OTEL_TRACES_EXPORTER="none"),
         _ours("ours-no-metrics", "ours without metrics", OTEL_METRICS_EXPORTER="none"),
         _ours("ours-no-log", "ours without a log line per call", LOG_LEVEL="warning"),
-        _ours("ours-rate-limit", "ours with a rate limit, which is off by default", SHIP_RATE_LIMIT=_NEVER_REACHED),
+        _ours(
+            "ours-rate-limit",
+            "ours with a rate limit, which is off by default",
+            SHIP_RATE_LIMIT=_NEVER_REACHED,
+            SHIP_RATE_BURST=_NEVER_REACHED,
+        ),
         _ours("ours-grpcio", "ours on grpc.aio's server", GRPC_ENGINE="grpcio"),
         _ours("ours-httpx", "ours over httpx", HTTP_ENGINE="httpx"),
         _ours("ours-workers", "ours, `--workers 2`", {"ALLOW_UNSHARED_CLAIMS": "true"}, WORKERS="2"),
