@@ -109,8 +109,9 @@ def test_option_wins_over_the_setting() -> None:
 @pytest.mark.parametrize("host", ["::1", "[::1]", "localhost"])
 def test_every_kind_of_address_can_be_shared(host: str) -> None:
     with running_front(WORKERS="2", ALLOW_UNSHARED_CLAIMS="true", HOST=host, HEALTH_PORT="0") as front:
-        assert health(front.gateway.address) == "SERVING"
-        assert health(front.gateway.wait_for("listening")["health"]) == "SERVING"
+        for address in (front.gateway.address, front.gateway.wait_for("listening")["health"]):
+            # Workers learn one after the other that all of them listen.
+            wait_until(lambda asked=address: health(asked) == "SERVING", "it never serves")  # type: ignore[misc]
 
 
 def test_supervisor_has_no_grpc_and_one_sandbox() -> None:
