@@ -36,6 +36,10 @@ NOT_OF_GRPC: Final = {
     ("generic/2", "Sends a PRIORITY frame on half-closed (remote) stream"): "it waits for DATA",
     ("http2/5.1", "closed: Sends a DATA frame after sending RST_STREAM frame"): _OVER,
     ("http2/5.1", "closed: Sends a HEADERS frame after sending RST_STREAM frame"): _OVER,
+    (
+        "http2/5.1.2",
+        "Sends HEADERS frames that causes their advertised concurrent stream limit to be exceeded",
+    ): _OVER,
     ("http2/6.1", "Sends a DATA frame with invalid pad length"): _OVER,
     ("http2/6.9", "Sends a WINDOW_UPDATE frame with a flow control window increment of 0 on a stream"): _OVER,
     (
