@@ -6,7 +6,6 @@ gRPC tells nobody but its own log why it cannot listen, and a port that it share
 from __future__ import annotations
 
 import socket
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from allocation_gateway.settings import ConfigurationError, variable
@@ -31,9 +30,8 @@ def probe(name: str, host: str, port: int) -> None:
     Raises:
         ConfigurationError: It is taken, or there is no such address.
     """
-    with ExitStack() as stack:
-        for bound in _bound(name, host, port):
-            stack.enter_context(bound)
+    for bound in bind(name, host, port, shared=False):
+        bound.close()
 
 
 def bind(name: str, host: str, port: int, *, shared: bool) -> list[socket.socket]:
@@ -71,18 +69,12 @@ class Reservation:
     """
 
     def __init__(self, name: str, host: str, port: int) -> None:
-        self._sockets: list[socket.socket] = []
-        self.port = port
-        try:
-            for bound in _bound(name, host, port):
-                self._sockets.append(bound)
-                self.port = bound.getsockname()[1]
-                # Only now: bound at once with these, it would share a port that another gateway has.
-                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
-        except BaseException:
-            self.close()
-            raise
+        self._sockets = bind(name, host, port, shared=False)
+        self.port = self._sockets[-1].getsockname()[1]
+        for bound in self._sockets:
+            # Only now: bound at once with these, it would share a port that another gateway has.
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
 
     def close(self) -> None:
         """Lets go of the port."""
@@ -90,7 +82,7 @@ class Reservation:
             bound.close()
 
 
-def _bound(name: str, host: str, port: int, *, shared: bool = False) -> Iterator[socket.socket]:
+def _bound(name: str, host: str, port: int, *, shared: bool) -> Iterator[socket.socket]:
     """Binds a socket to each address of a host, all of them to the same port."""
     try:
         found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
