@@ -18,7 +18,7 @@ from allocation_gateway.wire.hpack import literal
 from allocation_gateway.wire.message import UnreadableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable
 
     import grpc
 
@@ -115,6 +115,11 @@ class Call(ABC):
         self._is_begun = False
         self._trailing: Metadata = ()
         self._deadline: float | None = None
+        self._open()
+
+    @abstractmethod
+    def _open(self) -> None:
+        """Makes ready for what its caller sends."""
 
     def bound(self, seconds: float) -> None:
         """Gives it the time that its caller gives it."""
@@ -147,9 +152,14 @@ class Call(ABC):
 
     # How it is answered.
 
+    @property
+    def _is_answered(self) -> bool:
+        # With a status that waits behind what its caller does not take yet, too.
+        return self.is_over or bool(self.tail)
+
     def fail(self, code: StatusCode, details: str, metadata: Metadata = ()) -> None:
         """Answers with a status that is not OK, unless it has one. Its handler is cancelled, unless it has ended."""
-        if self.is_over or self.tail:
+        if self._is_answered:
             return
         task = self.task
         self._finish(b"", _status(code, details), metadata)
@@ -159,22 +169,19 @@ class Call(ABC):
     def _finish(self, body: bytes, status: bytes, metadata: Metadata) -> None:
         block = status + _encoded(metadata) if metadata else status
         head = b""
-        if not self._is_begun:
-            self._is_begun = True
-            headers = self._line.prelude() + _HEADERS
-            if body:
-                head = frames.headers(self.stream, headers, ends=False)
-            else:
-                block = headers + block
+        if body:
+            head = self._begin()
+        elif not self._is_begun:
+            block = self._line.prelude() + _HEADERS + block
         self.task = None  # it ends by itself
         self._line.send(self, head, body, frames.headers(self.stream, block, ends=True))
 
-    def _begin(self) -> bytes:
-        """Returns the headers if they were not sent yet."""
+    def _begin(self, block: bytes = _HEADERS) -> bytes:
+        """Returns the frames that come before all else, if they were not sent yet."""
         if self._is_begun:
             return b""
         self._is_begun = True
-        return frames.headers(self.stream, self._line.prelude() + _HEADERS, ends=False)
+        return frames.headers(self.stream, self._line.prelude() + block, ends=False)
 
     async def run(self, *request: bytes) -> None:
         """Has the handler answer it."""
@@ -183,7 +190,7 @@ class Call(ABC):
         except AbortError:
             pass  # its status is given
         except asyncio.CancelledError:
-            if not self.is_over and not self.tail:
+            if not self._is_answered:
                 self._line.reset(self, frames.CANCEL)
             raise
         except UnreadableError as error:
@@ -230,9 +237,7 @@ class Call(ABC):
     async def send_initial_metadata(self, metadata: Iterable[tuple[str, str | bytes]]) -> None:
         """Tells something before the answer."""
         if not self._is_begun and not self.is_over:
-            self._is_begun = True
-            block = self._line.prelude() + _HEADERS + _encoded(metadata)
-            self._line.send(self, frames.headers(self.stream, block, ends=False), b"", b"")
+            self._line.send(self, self._begin(_HEADERS + _encoded(metadata)), b"", b"")
 
     async def abort(
         self, code: StatusCode, details: str = "", trailing_metadata: Iterable[tuple[str, str | bytes]] = ()
@@ -251,15 +256,7 @@ class UnaryCall(Call):
 
     __slots__ = ("_body",)
 
-    def __init__(
-        self,
-        line: Line,
-        stream: int,
-        request: Request,
-        method: grpc.RpcMethodHandler[Any, Any],
-        loop: asyncio.AbstractEventLoop,
-    ) -> None:
-        super().__init__(line, stream, request, method, loop)
+    def _open(self) -> None:
         self._body = bytearray()
 
     def receive(self, data: bytes, *, is_last: bool) -> None:
@@ -284,7 +281,7 @@ class UnaryCall(Call):
 
     async def _answered(self, *request: bytes) -> None:
         response = await self.method.unary_unary(self._parsed(request[0]), self)  # type: ignore[misc, arg-type] # it is of this kind
-        if not self.is_over and not self.tail:
+        if not self._is_answered:
             self._finish(message.prefixed(self._serialised(response)), _OK, self._trailing)
 
 
@@ -293,21 +290,13 @@ class StreamingCall(Call):
 
     __slots__ = ("_inbox", "_messages", "_reading", "_writing")
 
-    def __init__(
-        self,
-        line: Line,
-        stream: int,
-        request: Request,
-        method: grpc.RpcMethodHandler[Any, Any],
-        loop: asyncio.AbstractEventLoop,
-    ) -> None:
-        super().__init__(line, stream, request, method, loop)
+    def _open(self) -> None:
         self._inbox = bytearray()
         self._messages: deque[tuple[int, bytes]] = deque()
         # Of whoever waits for a message, and for what was written to be taken.
         self._reading = asyncio.Event()
         self._writing = asyncio.Event()
-        self.task = loop.create_task(self.run())
+        self.task = self._loop.create_task(self.run())
 
     def receive(self, data: bytes, *, is_last: bool) -> None:
         """See Call."""
@@ -351,7 +340,7 @@ class StreamingCall(Call):
 
     async def write(self, response: Any) -> None:
         """Sends a response, and waits until the caller has taken it. Does nothing if the call is over."""
-        if self.is_over or self.tail:
+        if self._is_answered:
             return
         self._line.send(self, self._begin(), message.prefixed(self._serialised(response)), b"")
         while self.pending and not self.is_over:
@@ -371,7 +360,7 @@ class StreamingCall(Call):
             response = await answer
             if not method.response_streaming:
                 await self.write(response)
-        if not self.is_over and not self.tail:
+        if not self._is_answered:
             self._finish(b"", _OK, self._trailing)
 
     async def _one(self) -> Any:
@@ -395,7 +384,7 @@ def _status(code: StatusCode, details: str) -> bytes:
     return block + literal(b"grpc-message", quote(details, safe=_UNESCAPED).encode()) if details else block
 
 
-def _encoded(metadata: Iterable[tuple[str, str | bytes]] | Sequence[tuple[str, str | bytes]]) -> bytes:
+def _encoded(metadata: Iterable[tuple[str, str | bytes]]) -> bytes:
     return b"".join(
         literal(name.encode("ascii"), b64encode(value).rstrip(b"=") if isinstance(value, bytes) else value.encode())
         for name, value in metadata

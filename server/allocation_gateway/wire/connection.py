@@ -465,7 +465,6 @@ class Connection(asyncio.Protocol):
         call = self._calls.get(stream)
         if call is not None:
             self._forget(call)
-            call.end()
 
     def _on_priority(self, stream: int, payload: bytes) -> None:
         """Checks what RFC 9113 has done away with."""
@@ -537,7 +536,6 @@ class Connection(asyncio.Protocol):
         if not call.is_received:
             self._write_reset(call.stream, frames.NO_ERROR)
         self._forget(call)
-        call.end()
 
     def grant(self, call: Call, size: int) -> None:
         """See Line."""
@@ -566,14 +564,15 @@ class Connection(asyncio.Protocol):
         call = self._calls.get(stream)
         if call is not None:
             self._forget(call)
-            call.end()
 
     def _forget(self, call: Call) -> None:
+        """Ends a call of which nothing is left to be said."""
         del self._calls[call.stream]
         self._outbox.forget(call)
         self.release(call)
         if self._final_stream is not None and not self._calls:
             self._close()
+        call.end()
 
     # How it ends.
 
