@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import socket
 import subprocess
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 import pytest
-from allocation.v1 import shipment_allocation_service_pb2 as pb
 from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from support.draining import drained_under_load
 from support.front import LONG, READ, SERVICE, SHIPMENT, WRITE, another_write, running_front
 from support.status import failure
-from support.upstream import running_upstream, shipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from support.front import Front
-    from support.upstream import Received, Reply
 
 NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 SERVING: Final = health_pb2.HealthCheckResponse.SERVING
@@ -203,47 +199,8 @@ def test_second_signal_is_heard_while_telemetry_is_sent_off() -> None:
             assert front.gateway.stop(signal.SIGTERM) == 128 + signal.SIGTERM
 
 
-CALLERS: Final = 8
-CALLS_EACH: Final = 400
-
-
 def test_drain_under_load_loses_no_call() -> None:
-    """Each call either ends well, or was refused before it was accepted: upstream saw just those that ended well."""
-    seen: list[str] = []
-    enough = threading.Event()
-
-    def answer(received: Received) -> Reply:
-        seen.append(received.line.split("/shipments/")[1].split("/")[0])
-        if len(seen) == 200:
-            enough.set()
-        return shipped(received)
-
-    async def call(address: str) -> list[tuple[str, grpc.StatusCode]]:
-        async def caller(number: int) -> list[tuple[str, grpc.StatusCode]]:
-            ended = []
-            async with grpc.aio.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
-                stub = ShipmentAllocationServiceStub(channel)
-                for index in range(CALLS_EACH):
-                    name = f"sp_{number}_{index}"
-                    call = stub.AllocateShipment(pb.AllocateShipmentRequest(shipment_reference=name), timeout=LONG)
-                    ended.append((name, await call.code()))
-                    if ended[-1][1] is not grpc.StatusCode.OK:
-                        break
-            return ended
-
-        return [end for ends in await asyncio.gather(*map(caller, range(CALLERS))) for end in ends]
-
-    with running_upstream() as upstream:
-        upstream.default = answer
-        with running_front(upstream, SHUTDOWN_DELAY="0.3") as front, ThreadPoolExecutor(1) as pool:
-            load = pool.submit(lambda: asyncio.run(call(front.gateway.address)))
-            assert enough.wait(LONG)
-            assert front.gateway.stop() == 0
-            ended = load.result(LONG)
-    ok = grpc.StatusCode.OK
-    # gRPC itself says CANCELLED to a call that arrives in the moment in which the server stops (grpc issue 41785).
-    assert {code for _, code in ended} - {grpc.StatusCode.CANCELLED} == {ok, grpc.StatusCode.UNAVAILABLE}
-    assert sorted(name for name, code in ended if code is ok) == sorted(seen)
+    drained_under_load()
 
 
 def test_process_that_is_told_to_stop_while_it_starts_stops() -> None:

@@ -2,77 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import subprocess
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import grpc
 import pytest
-from allocation.v1 import shipment_allocation_service_pb2 as pb
 from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
+from support.draining import drained_under_load
 from support.front import KEY, LONG, READ, SHIPMENT, WRITE, running_front
 from support.gateway import COMMAND, environment
 from support.status import failure
-from support.upstream import running_upstream, shipped
 from support.workers import OWN_CONNECTION, children, health, is_alive, pid_of, wait_until
-
-if TYPE_CHECKING:
-    from support.upstream import Received, Reply
 
 READ_ANSWER: Final = {"reference": SHIPMENT, "state": "unallocated"}
 ALLOCATED: Final = {"shipment_reference": SHIPMENT, "state": "allocated"}
-CALLERS: Final = 8
-CALLS_EACH: Final = 400
 BRISK: Final = 4.0
 
 
 def test_drain_under_load_loses_no_call() -> None:
-    """Each call either ends well, or was refused before it was accepted: upstream saw just those that ended well."""
-    seen: list[str] = []
-    enough = threading.Event()
-
-    def answer(received: Received) -> Reply:
-        seen.append(received.line.split("/shipments/")[1].split("/")[0])
-        if len(seen) == 200:
-            enough.set()
-        return shipped(received)
-
-    async def call(address: str) -> list[tuple[str, grpc.StatusCode]]:
-        async def caller(number: int) -> list[tuple[str, grpc.StatusCode]]:
-            ended = []
-            async with grpc.aio.insecure_channel(address, OWN_CONNECTION) as channel:
-                stub = ShipmentAllocationServiceStub(channel)
-                for index in range(CALLS_EACH):
-                    name = f"sp_{number}_{index}"
-                    call = stub.AllocateShipment(pb.AllocateShipmentRequest(shipment_reference=name), timeout=LONG)
-                    ended.append((name, await call.code()))
-                    if ended[-1][1] is not grpc.StatusCode.OK:
-                        break
-            return ended
-
-        return [end for ends in await asyncio.gather(*map(caller, range(CALLERS))) for end in ends]
-
-    with running_upstream() as upstream:
-        upstream.default = answer
-        with (
-            running_front(upstream, SHUTDOWN_DELAY="0.3", WORKERS="2", ALLOW_UNSHARED_CLAIMS="true") as front,
-            ThreadPoolExecutor(1) as pool,
-        ):
-            load = pool.submit(lambda: asyncio.run(call(front.gateway.address)))
-            assert enough.wait(LONG)
-            assert front.gateway.stop() == 0
-            ended = load.result(LONG)
-    ok = grpc.StatusCode.OK
-    # gRPC itself says CANCELLED to a call that arrives in the moment in which the server stops (grpc issue 41785).
-    assert {code for _, code in ended} - {grpc.StatusCode.CANCELLED} == {ok, grpc.StatusCode.UNAVAILABLE}
-    assert sorted(name for name, code in ended if code is ok) == sorted(seen)
-    assert [line["event"] for line in front.gateway.lines if line["event"] != "call"][-1] == "stopped"
-    assert {line["worker"] for line in front.gateway.lines if line["event"] == "draining"} == {1, 2}
+    lines = drained_under_load(WORKERS="2", ALLOW_UNSHARED_CLAIMS="true")
+    assert [line["event"] for line in lines if line["event"] != "call"][-1] == "stopped"
+    assert {line["worker"] for line in lines if line["event"] == "draining"} == {1, 2}
 
 
 def test_health_of_all_turns_at_once_and_calls_are_still_accepted_for_a_while() -> None:
