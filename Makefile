@@ -40,9 +40,12 @@ run: $(RUNTIME) ## run the gateway and the sandbox, and print a first call
 call: $(RUNTIME) ## make the documented allocation through a running `make run`
 	@exec $(BIN)/allocation-gateway demo
 
+# Most tests wait for a process or a time limit: two of them wait at once. The files stay whole, as do their fixtures.
+TWO_AT_ONCE := -n 2 --dist loadfile
+
 .PHONY: test
 test: $(DEV) ## run the tests that need nothing but Python
-	@$(BIN)/pytest -m "not clients and not image and not chart and not cache and not bench and not workers and not rivals and not wire"
+	@$(BIN)/pytest $(TWO_AT_ONCE) -m "not clients and not image and not chart and not cache and not bench and not workers and not rivals and not wire"
 
 .PHONY: test-workers
 test-workers: $(DEV) ## run several workers behind one port, end them and have them replaced

@@ -42,16 +42,16 @@ def default_logging() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared_upstream() -> Iterator[Upstream]:
-    """An upstream that tests script, for the whole session."""
+    """An upstream that the tests of a module script."""
     with running_upstream() as upstream:
         yield upstream
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def scripted_gateway(shared_upstream: Upstream) -> Iterator[Gateway]:
-    """A gateway in front of the scripted upstream, for the whole session."""
+    """A gateway in front of the scripted upstream. What a module leaves in doubt there is in nobody else's way."""
     settings = {
         "ALLOW_PLAINTEXT": "true",
         "SHIP_BASE_URL": shared_upstream.url,
@@ -66,7 +66,7 @@ def scripted_gateway(shared_upstream: Upstream) -> Iterator[Gateway]:
         yield gateway
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def scripted_channel(scripted_gateway: Gateway) -> Iterator[grpc.Channel]:
     """A channel to the gateway in front of the scripted upstream."""
     with grpc.insecure_channel(scripted_gateway.address) as channel:
