@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from threading import Event
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -25,7 +27,7 @@ from support.workers import wait_until
 from wire.conftest import STRICT, check_served, chosen, connections, memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from support.front import Front
     from support.upstream import Received
@@ -244,24 +246,49 @@ def test_requests_that_never_end_cost_no_more_than_was_sent(front: Front, connec
     assert memory(front.gateway) - before < 2 * sent
 
 
-def test_reader_that_reads_nothing_costs_little_and_holds_up_nobody(front: Front, connect: Connect) -> None:
-    """It has wide windows, and a socket that takes nothing: the responses are still bounded in memory."""
-    front.upstream.default, usual = large, front.upstream.default
-    try:
-        connection = connect(greeting=greeting(initial_window_size=WIDEST), buffer=4096)
-        connection.send(window_update(0, WIDEST - WINDOW))
-        before = memory(front.gateway)
-        for _ in range(100):
-            connection.begin(CALL)
-        for _ in range(100):
-            front.gateway.wait_for("call")
-            front.upstream.next_request()
-        front.upstream.default = usual
-        check_served(front)
-        assert memory(front.gateway) - before < 100 * MEGABYTE
-        port = int(front.gateway.address.rpartition(":")[2])
-        assert connections(port) == 2
-        connection.cut()
-        wait_until(lambda: connections(port) == 1, "the connection is kept", LONG)
-    finally:
-        front.upstream.default = usual
+@pytest.fixture
+def verbose(front: Front) -> Iterator[Event]:
+    """Has upstream answer everything at length, as soon as the event is set."""
+    release, usual = Event(), front.upstream.default
+    front.upstream.default = lambda received: replace(large(received), wait=release)
+    yield release
+    release.set()
+    front.upstream.default = usual
+
+
+def reader_without_room(connect: Connect) -> Connection:
+    """Returns a connection with wide windows, and a socket that takes nothing unless it is read."""
+    connection = connect(greeting=greeting(initial_window_size=WIDEST), buffer=4096)
+    connection.send(window_update(0, WIDEST - WINDOW))
+    return connection
+
+
+def test_reader_that_reads_nothing_costs_little_and_holds_up_nobody(
+    verbose: Event, front: Front, connect: Connect
+) -> None:
+    """Whatever all of its calls are answered is bounded in memory."""
+    connection = reader_without_room(connect)
+    before = memory(front.gateway)
+    for _ in range(100):
+        connection.begin(CALL)
+    for _ in range(100):
+        front.upstream.next_request()
+    verbose.set()
+    for _ in range(100):
+        front.gateway.wait_for("call")
+    check_served(front)
+    assert memory(front.gateway) - before < 100 * MEGABYTE
+    port = int(front.gateway.address.rpartition(":")[2])
+    assert connections(port) == 2
+    connection.cut()
+    wait_until(lambda: connections(port) == 1, "the connection is kept", LONG)
+
+
+def test_reader_that_reads_late_is_answered_everything(verbose: Event, front: Front, connect: Connect) -> None:
+    """Its later calls may have to wait until it has read what the earlier ones were answered."""
+    connection = reader_without_room(connect)
+    verbose.set()
+    streams = [connection.begin(CALL) for _ in range(100)]
+    front.gateway.wait_for("call")
+    check_served(front)
+    assert all(connection.answer(stream).status == 0 for stream in streams)
