@@ -167,7 +167,7 @@ UNDOCUMENTED: Final[list[tuple[int, Any, dict[str, str], StatusCode, str]]] = [
     (200, b'[{"StatusCode": 200', {}, INTERNAL, "UPSTREAM_CONTRACT_BROKEN"),
     (200, b"[" * 100_000, {}, INTERNAL, "UPSTREAM_CONTRACT_BROKEN"),
     (200, b"x", {"content-encoding": "gzip"}, INTERNAL, "UPSTREAM_CONTRACT_BROKEN"),
-    (200, gzip.compress(b"[]")[:-5], {"content-encoding": "gzip"}, INTERNAL, "UPSTREAM_CONTRACT_BROKEN"),
+    (200, gzip.compress(b"[]", mtime=0)[:-5], {"content-encoding": "gzip"}, INTERNAL, "UPSTREAM_CONTRACT_BROKEN"),
     (200, b"x", {"content-encoding": "br"}, INTERNAL, "UPSTREAM_CONTRACT_BROKEN"),
     (200, b" " * 17_000_000, {}, INTERNAL, "UPSTREAM_CONTRACT_BROKEN"),
     (201, b"", {}, INTERNAL, "UPSTREAM_CONTRACT_BROKEN"),
