@@ -321,7 +321,7 @@ def test_who_takes_turns_with_the_other_line_for_tokens_is_told_so_in_time() -> 
         callers.arrive(callers.gate.writes)
         await callers.settle()
         with pytest.raises(RefusedError) as caught:
-            callers.gate.check(callers.gate.writes, callers.loop.time() + 0.7)
+            await callers.gate.enter(callers.gate.writes, callers.loop.time() + 0.7)
         assert caught.value.seconds == pytest.approx(0.8)
 
     run(work())

@@ -39,7 +39,6 @@ class Load:
     async def call(self, kind: Kind) -> None:
         came = self._loop.time()
         try:
-            self._protection.refuse_early(kind, came + PATIENCE)
             permit = await self._protection.enter(kind, came + PATIENCE)
         except GatewayError:
             self.refused.append((came, self._loop.time() - came))

@@ -37,6 +37,11 @@ def at_once(work: Coroutine[Any, Any, Permit]) -> Permit:
     raise AssertionError("it has waited")
 
 
+def asked(protection: Protection, kind: Kind, deadline: float = HOUR) -> None:
+    """Asks whether a request could be sent at once, and sends none."""
+    at_once(protection.enter(kind, deadline)).leave(Verdict.NONE)
+
+
 def refused(work: Callable[[], object]) -> tuple[str, str, float, dict[str, str]]:
     """Returns code, reason, seconds to wait and metadata of a refusal."""
     with pytest.raises(GatewayError) as caught:
@@ -55,22 +60,19 @@ def opened(protection: Protection, kind: Kind = Kind.READ) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_open_breaker_refuses_everything_before_anything_is_done_and_says_until_when(
-    protected: Make, kind: Kind
-) -> None:
+def test_an_open_breaker_refuses_everything_at_once_and_says_until_when(protected: Make, kind: Kind) -> None:
     clock = Clock()
     protection = protected(clock)
-    protection.refuse_early(kind)
+    asked(protection, kind)
     opened(protection)
     clock.advance(1.5)
     effect = {"effect": "none"} if kind is Kind.WRITE else {}
     expected = ("UNAVAILABLE", "UPSTREAM_UNAVAILABLE", 3.5, effect)
-    assert refused(lambda: protection.refuse_early(kind)) == expected
     assert refused(lambda: at_once(protection.enter(kind, HOUR))) == expected
     assert protection.readings_paused
     clock.advance(3.5)
     assert not protection.readings_paused
-    protection.refuse_early(kind)
+    asked(protection, kind)
 
 
 def test_as_many_probes_as_set_try_upstream_and_their_answers_close_the_breaker(protected: Make) -> None:
@@ -95,7 +97,7 @@ def test_a_failed_probe_opens_the_breaker_again_for_longer(protected: Make) -> N
     opened(protection)
     clock.advance(5.0)
     at_once(protection.enter(Kind.READ, HOUR)).leave(Verdict.FAILED)
-    assert refused(lambda: protection.refuse_early(Kind.READ))[2] == 10.0
+    assert refused(lambda: asked(protection, Kind.READ))[2] == 10.0
 
 
 def test_who_waited_while_the_breaker_opened_is_not_sent_and_leaves_its_place_and_token(protected: Make) -> None:
@@ -127,7 +129,7 @@ def test_a_permit_is_given_back_once_however_often_it_is_left(protected: Make) -
     for _ in range(3):
         permit.leave(Verdict.ANSWERED)
     at_once(protection.enter(Kind.WRITE, HOUR))
-    assert refused(lambda: protection.refuse_early(Kind.WRITE))[1] == "GATEWAY_OVERLOADED"
+    assert refused(lambda: at_once(protection.enter(Kind.WRITE, HOUR)))[1] == "GATEWAY_OVERLOADED"
 
 
 def test_the_same_permit_left_many_times_is_one_failure(protected: Make) -> None:
@@ -135,18 +137,17 @@ def test_the_same_permit_left_many_times_is_one_failure(protected: Make) -> None
     permit = at_once(protection.enter(Kind.READ, HOUR))
     for _ in range(100):
         permit.leave(Verdict.FAILED)
-    protection.refuse_early(Kind.READ)
+    asked(protection, Kind.READ)
 
 
 @pytest.mark.parametrize(("kind", "effect"), [(Kind.WRITE, {"effect": "none"}), (Kind.READ, {}), (Kind.READ_BACK, {})])
-def test_where_there_is_no_place_and_no_room_to_wait_callers_are_told_before_any_work(
+def test_where_there_is_no_place_and_no_room_to_wait_callers_are_told_at_once(
     protected: Make, kind: Kind, effect: dict[str, str]
 ) -> None:
     protection = protected(Clock(), max_in_flight=8, max_queue=0)
     for _ in range(8):
         at_once(protection.enter(kind, HOUR))
     expected = ("RESOURCE_EXHAUSTED", "GATEWAY_OVERLOADED", 0.1, effect)
-    assert refused(lambda: protection.refuse_early(kind)) == expected
     assert refused(lambda: at_once(protection.enter(kind, HOUR))) == expected
 
 
@@ -156,7 +157,7 @@ def test_reads_and_read_backs_share_their_side_and_find_a_place_however_many_wri
         at_once(protection.enter(Kind.WRITE, HOUR))
     at_once(protection.enter(Kind.READ, HOUR))
     at_once(protection.enter(Kind.READ_BACK, HOUR))
-    assert refused(lambda: protection.refuse_early(Kind.READ))[1] == "GATEWAY_OVERLOADED"
+    assert refused(lambda: at_once(protection.enter(Kind.READ, HOUR)))[1] == "GATEWAY_OVERLOADED"
 
 
 def test_a_rate_limit_is_kept_and_its_refusals_say_when_to_come_back(protected: Make) -> None:
@@ -164,7 +165,7 @@ def test_a_rate_limit_is_kept_and_its_refusals_say_when_to_come_back(protected: 
     protection = protected(clock, rate_limit=0.5, rate_burst=3)
     for _ in range(3):
         at_once(protection.enter(Kind.WRITE, HOUR)).leave(Verdict.ANSWERED)
-    assert refused(lambda: protection.refuse_early(Kind.WRITE)) == (
+    assert refused(lambda: at_once(protection.enter(Kind.WRITE, HOUR))) == (
         "RESOURCE_EXHAUSTED", "GATEWAY_OVERLOADED", 2.0, {"effect": "none"}
     )  # fmt: skip
     clock.advance(2.0)
@@ -176,7 +177,7 @@ def test_what_upstream_asked_for_holds_everybody_back_and_is_told_as_its_wish(pr
     protection = protected(clock)
     protection.throttled(4.0)
     for kind in KINDS:
-        told = refused(partial(protection.refuse_early, kind))
+        told = refused(partial(asked, protection, kind))
         assert told[:3] == ("RESOURCE_EXHAUSTED", "UPSTREAM_THROTTLED", 4.0)
     clock.advance(4.0)
     at_once(protection.enter(Kind.WRITE, HOUR))
@@ -221,14 +222,14 @@ def test_metrics_tell_what_each_policy_did(protected: Make, metrics: Metrics) ->
         await asyncio.sleep(0)
         assert metrics.read()["queue.length", "ship", "write"] == 1
         with pytest.raises(GatewayError):
-            protection.refuse_early(Kind.WRITE)
+            asked(protection, Kind.WRITE, loop.time() + HOUR)
         permits.pop().leave(Verdict.ANSWERED)
         (await waiting).leave(Verdict.ANSWERED)
         assert metrics.read()["breaker", "ship"] == 0
         for permit in permits:
             permit.leave(Verdict.FAILED)
         with pytest.raises(GatewayError):
-            protection.refuse_early(Kind.WRITE)
+            asked(protection, Kind.WRITE, loop.time() + HOUR)
         protection.retries.withdraw()
 
     run(work())

@@ -104,20 +104,6 @@ class Gate:
         lane.inside += 1
         return True
 
-    def check(self, lane: Lane, deadline: float) -> None:
-        """Checks that somebody who came now would get a place, or be let into the line.
-
-        Raises:
-            RefusedError: It could not be served in time.
-        """
-        is_free = self._inside < self._limit and lane.inside < lane.most
-        if is_free and self._timer is None and self._bucket.wait(1) == 0.0:
-            return
-        seconds, policy = self._estimate(lane)
-        allowed = min(self._longest_wait, deadline - self._clock() - lane.service)
-        if len(lane.waiting) >= self._most_waiting or seconds * _CAUTION > allowed:
-            raise RefusedError(policy, seconds)
-
     async def enter(self, lane: Lane, deadline: float) -> None:
         """Waits for a place where try_enter() has found none. Each one has to be given back by leave() or forgo().
 
@@ -128,7 +114,10 @@ class Gate:
         Raises:
             RefusedError: There is none in time: at once if that can be foreseen, or else when the time is up.
         """
-        self.check(lane, deadline)
+        seconds, policy = self._estimate(lane)
+        allowed = min(self._longest_wait, deadline - self._clock() - lane.service)
+        if len(lane.waiting) >= self._most_waiting or seconds * _CAUTION > allowed:
+            raise RefusedError(policy, seconds)
         loop = asyncio.get_running_loop()
         place: asyncio.Future[bool] = loop.create_future()
         lane.waiting[place] = None

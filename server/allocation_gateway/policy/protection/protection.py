@@ -126,22 +126,6 @@ class Protection:
         """Whether the breaker keeps everything from upstream, read-backs too."""
         return self._breaker.wait() > 0
 
-    def refuse_early(self, kind: Kind, deadline: float = float("inf")) -> None:
-        """Refuses what enter() would refuse at once, before any work is done for it. Takes nothing.
-
-        Args:
-            kind: What the request is for.
-            deadline: Until when somebody waits, by the event loop's clock.
-
-        Raises:
-            GatewayError: UNAVAILABLE, the breaker is open; RESOURCE_EXHAUSTED, it could not be sent in time.
-        """
-        try:
-            self._check_breaker()
-            self._gate.check(self._lane(kind), deadline)
-        except RefusedError as refused:
-            raise self._refused(kind, refused) from None
-
     async def enter(self, kind: Kind, deadline: float) -> Permit:
         """Waits until a request may be sent. Each permit has to be given back.
 
