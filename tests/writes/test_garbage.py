@@ -19,8 +19,8 @@ from allocation_gateway.claims.opening import keep_in_memory
 from allocation_gateway.errors import GatewayError
 from allocation_gateway.operations.table import OPERATIONS, routes
 from allocation_gateway.policy.account import Account
+from allocation_gateway.policy.order import Order
 from allocation_gateway.policy.writes import Writes
-from allocation_gateway.policy.writing import Order
 from allocation_gateway.settings import PREFIX, load
 from allocation_gateway.telemetry.telemetry import Telemetry
 from support.front import LONG

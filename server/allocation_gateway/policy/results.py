@@ -69,6 +69,14 @@ def single(operation: Operation, reference: str, found: AnyAllocation) -> Any:
     return operation.response(**{field: reference})
 
 
+def adopted(operation: Operation, request: Any, known: Mapping[str, Found]) -> Any:
+    """Returns the response of a write of which is known what became of it; None if something else is there."""
+    if operation.effect.is_bulk:
+        return bulk(operation, request, known, None)
+    ((reference, what),) = known.items()
+    return None if what.standing is Standing.OTHER else single(operation, reference, what.allocation)
+
+
 def other(found: AnyAllocation) -> GatewayError:
     """Returns the error for a shipment or consignment that is not the write's to allocate, with how it stands."""
     return GatewayError(

@@ -14,7 +14,8 @@ import structlog
 
 from allocation_gateway.claims.model import StoreUnavailableError
 from allocation_gateway.errors import GatewayError
-from allocation_gateway.policy.writing import Order, Write, reused
+from allocation_gateway.policy.denials import reused
+from allocation_gateway.policy.writing import Write
 from allocation_gateway.waiting import SharedTask
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from allocation_gateway.operations.model import Operation
     from allocation_gateway.policy.account import Account
+    from allocation_gateway.policy.order import Order
     from allocation_gateway.settings import Settings
     from allocation_gateway.telemetry.observation import Observation
     from allocation_gateway.telemetry.telemetry import Telemetry

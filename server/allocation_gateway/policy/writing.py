@@ -8,7 +8,7 @@ effect, and reading shows that nothing did.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,9 +20,8 @@ from allocation_gateway import errors
 from allocation_gateway.claims.model import Begun, Busy, Held, NewClaim, State, StoreFullError, StoreUnavailableError
 from allocation_gateway.errors import GatewayError
 from allocation_gateway.operations.model import Effect, references_field
-from allocation_gateway.policy import answers, quotes, results
+from allocation_gateway.policy import answers, denials, quotes, results, rivals
 from allocation_gateway.policy.account import TRANSIENT
-from allocation_gateway.policy.adoption import Standing
 from allocation_gateway.policy.protection.model import Kind, Verdict
 from allocation_gateway.policy.survey import Survey
 from allocation_gateway.upstream import failures
@@ -35,10 +34,9 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from allocation_gateway.claims.model import Claim, ClaimStore
-    from allocation_gateway.operations.model import Operation, Route
     from allocation_gateway.policy.account import Account
+    from allocation_gateway.policy.order import Order
     from allocation_gateway.policy.protection.protection import Permit
-    from allocation_gateway.policy.quotes import Terms
     from allocation_gateway.policy.writes import Writes
     from allocation_gateway.telemetry.observation import Observation
 
@@ -47,29 +45,6 @@ _SOME_TRIES: Final = 3
 # What is left of a caller's time when nothing new is begun for it.
 _LAST_MOMENT: Final = 0.05
 _log = structlog.get_logger()
-
-
-@dataclass(slots=True)
-class Order:
-    """A write that a caller asks for.
-
-    Attributes:
-        operation: The row that carries it out.
-        route: The spelling of it that is configured.
-        request: The request. Its service group is still as the caller wrote it, if there is something to prepare.
-        is_named: Whether its id is the caller's own, so that the caller may have used it before.
-        fingerprint: That of the request as the caller sent it.
-        terms: What the quote promised that it allocates; None if that is not known.
-        prepare: Makes the request what is to be sent; None if it is. Takes the seconds that there are.
-    """
-
-    operation: Operation
-    route: Route
-    request: Any
-    is_named: bool
-    fingerprint: str
-    terms: Terms | None
-    prepare: Callable[[float], Awaitable[None]] | None = None
 
 
 class Write:
@@ -174,13 +149,8 @@ class Write:
         if self._doubt is not None or (self._attempt is not None and self._attempt.sent):
             return self._unknown()
         if self.order.is_named and not self._looked_up:
-            return self._unknown(_NOT_LOOKED_UP)
-        return GatewayError(
-            StatusCode.DEADLINE_EXCEEDED,
-            ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED,
-            "The deadline passed before anything was sent.",
-            metadata={"effect": "none"},
-        )
+            return self._unknown(denials.NOT_LOOKED_UP)
+        return denials.too_late()
 
     async def renew(self) -> None:
         """Goes on holding its claim. As long as nothing is sent, it may go on to be sent."""
@@ -265,18 +235,21 @@ class Write:
             await self._look_up_earlier()
         if not is_first and self._clock() >= min(until, self.deadline - _LAST_MOMENT):
             self._writes.count("aborted", self.order.operation)
-            raise _in_progress() if self._doubt is None else self._unknown()
-        await self._help(claim)
+            raise denials.in_progress() if self._doubt is None else self._unknown()
+        with suppress(StoreUnavailableError):
+            await rivals.resolve(
+                claim, self._holder, self._store, self._account, self._writes, self._observation, self.deadline
+            )
 
     async def _look_up_earlier(self) -> None:
         """Finds out whether an earlier call with this id has left something that this one must not deny."""
         try:
             claim = await self._store.read(self.order.request.request_id)
         except StoreUnavailableError as error:
-            raise _no_store(is_named=True) from error
+            raise denials.no_store(is_named=True) from error
         self._looked_up = True
         if claim is not None:
-            self._doubt = _EARLIER
+            self._doubt = denials.EARLIER
 
     async def _begin(self, new: NewClaim) -> Begun | Held | Busy | None:
         """Begins the claim. Returns None if the store could not be asked, and it is in doubt from before.
@@ -289,7 +262,7 @@ class Write:
                 got = await self._store.begin(new)
             except StoreFullError:
                 self._give_back_permit()
-                raise _full() from None
+                raise denials.full() from None
             except StoreUnavailableError as error:
                 if is_last:
                     return await self._begin_without_store(new, error)
@@ -308,7 +281,7 @@ class Write:
             return None
         if self._account.spare is None:
             self._give_back_permit()
-            raise _no_store(is_named=self.order.is_named) from error
+            raise denials.no_store(is_named=self.order.is_named) from error
         self._store = self._account.spare
         self._writes.count("unclaimed", self.order.operation)
         return await self._begin(new)
@@ -318,7 +291,7 @@ class Write:
         self._send_by = started + self._lease
         self._quiet_at = started + claim.quiet_in
         if claim.attempts > 1:
-            self._doubt, self._repeated = _EARLIER, True
+            self._doubt, self._repeated = denials.EARLIER, True
             self._quiet_at = started
             self._give_back_permit()
             return
@@ -340,10 +313,10 @@ class Write:
         claim = held.claim
         if claim.fingerprint != self.order.fingerprint:
             self._writes.count("reused", self.order.operation)
-            raise reused()
+            raise denials.reused()
         if claim.state is State.DONE:
             return True
-        self._doubt = self._doubt or _EARLIER
+        self._doubt = self._doubt or denials.EARLIER
         if claim.lease_left <= 0:
             started = self._clock()
             try:
@@ -383,53 +356,14 @@ class Write:
         if claim is None:
             raise error
         if claim.fingerprint != self.order.fingerprint:
-            raise reused()
+            raise denials.reused()
         if claim.state is State.DONE:
             self._writes.count("remembered", self.order.operation)
             return answers.unpack(self.order.operation, claim.answer)
         if not may_wait:
             raise self._unknown(error)
-        self._doubt = _EARLIER
+        self._doubt = denials.EARLIER
         return None
-
-    async def _help(self, claim: Claim) -> None:
-        """Resolves the claim of another write that is in the way, if nobody works on it."""
-        if claim.state is not State.IN_DOUBT or claim.lease_left > 0:
-            return
-        try:
-            taken = await self._store.take_over(claim.request_id, self._holder, self._lease)
-            if taken is not None:
-                await self._resolve_other(taken)
-        except StoreUnavailableError:
-            return
-
-    async def _resolve_other(self, claim: Claim) -> None:
-        operation = self._writes.operation(claim.operation)
-        if operation is None:  # of another release
-            await self._store.lay_down(claim.request_id, self._holder, quiet=max(claim.quiet_in, 0.0))
-            return
-        request = operation.request.FromString(claim.request)
-        survey = Survey(self._account, operation, request, claim)
-        quiet_at = self._clock() + claim.quiet_in
-        await survey.look(self._observation, min(self._clock() + self._account.settings.timeout, self.deadline))
-        quiet = max(quiet_at - self._clock(), 0.0)
-        if survey.is_complete and (answer := _found(operation, request, survey)) is not None:
-            allocated, deallocated = results.affected(operation, request, answer)
-            await self._store.finish(
-                claim.request_id,
-                self._holder,
-                answers.pack(answer),
-                fallback=_anew(claim),
-                allocated=allocated,
-                deallocated=deallocated,
-                keep_locks=quiet if not operation.effect.allocates else 0.0,
-            )
-            self._writes.count("reconciled", operation)
-        elif quiet <= 0 and (survey.is_complete or survey.shows_nothing):
-            await self._store.settle(claim.request_id, self._holder)
-            self._writes.count("settled", operation)
-        else:
-            await self._store.lay_down(claim.request_id, self._holder, quiet=quiet)
 
     # The attempts.
 
@@ -462,7 +396,7 @@ class Write:
             return await self._finished(response)
         if is_bulk:
             return await self._completed(response)
-        self._in_doubt(_UNCONFIRMED)
+        self._in_doubt(denials.UNCONFIRMED)
         return None
 
     async def _failed(self, error: GatewayError, attempts: int) -> Message | None:
@@ -606,7 +540,7 @@ class Write:
         await self._look(survey)
         response = results.bulk(order.operation, order.request, survey.known, response)
         if says_nothing and not results.is_conclusive(order.operation, response):
-            self._in_doubt(_UNCONFIRMED)
+            self._in_doubt(denials.UNCONFIRMED)
             await self._lay_down()
             return response
         return await self._finished(response)
@@ -658,7 +592,7 @@ class Write:
 
     async def _concluded(self, survey: Survey) -> Message:
         operation, request = self.order.operation, self.order.request
-        answer = _found(operation, request, survey)
+        answer = results.adopted(operation, request, survey.known)
         if answer is not None:
             self._writes.count("reconciled", operation)
             answer = await self._account.upstream.completed(request, answer, self._exchange())
@@ -804,81 +738,5 @@ class Write:
         if self.order.operation.effect.is_bulk and survey is not None:
             detail = results.progress(survey.known, survey.open())
         return results.in_doubt(
-            cause or self._doubt or _EARLIER, detail, errors.retry_after(failures.DEFAULT_RETRY_SECONDS)
+            cause or self._doubt or denials.EARLIER, detail, errors.retry_after(failures.DEFAULT_RETRY_SECONDS)
         )
-
-
-def _found(operation: Operation, request: Any, survey: Survey) -> Any:
-    """Returns the response of a write that was found carried out; None if something else was found."""
-    if operation.effect.is_bulk:
-        return results.bulk(operation, request, survey.known, None)
-    ((reference, found),) = survey.known.items()
-    return None if found.standing is Standing.OTHER else results.single(operation, reference, found.allocation)
-
-
-def _anew(claim: Claim) -> NewClaim:
-    return NewClaim(
-        claim.request_id,
-        claim.operation,
-        claim.fingerprint,
-        claim.request,
-        claim.note,
-        claim.references,
-        claim.holder,
-        0.0,
-        0.0,
-    )
-
-
-def _soon() -> Message:
-    retry: Message = errors.retry_after(failures.DEFAULT_RETRY_SECONDS)
-    return retry
-
-
-def _doubt(message: str) -> GatewayError:
-    return failures.outcome_unknown(message)
-
-
-_UNCONFIRMED: Final = _doubt("Upstream took the request in hand and has not said how it ended.")
-_EARLIER: Final = _doubt("An earlier call with this request_id is not resolved yet.")
-_NOT_LOOKED_UP: Final = _doubt("The deadline passed before it was known whether this request_id was used before.")
-
-
-def reused() -> GatewayError:
-    """Returns the error for an id that names another request."""
-    return GatewayError(
-        StatusCode.INVALID_ARGUMENT,
-        ErrorReason.ERROR_REASON_REQUEST_ID_REUSED,
-        "The request_id names another request already.",
-        metadata={"effect": "none"},
-    )
-
-
-def _in_progress() -> GatewayError:
-    return GatewayError(
-        StatusCode.ABORTED,
-        ErrorReason.ERROR_REASON_WRITE_IN_PROGRESS,
-        "Another allocation or de-allocation of this shipment or consignment has not ended yet.",
-        metadata={"effect": "none"},
-        details=[_soon()],
-    )
-
-
-def _full() -> GatewayError:
-    return GatewayError(
-        StatusCode.RESOURCE_EXHAUSTED,
-        ErrorReason.ERROR_REASON_GATEWAY_OVERLOADED,
-        "The gateway has as many writes in doubt as it can keep.",
-        metadata={"effect": "none"},
-        details=[_soon()],
-    )
-
-
-def _no_store(*, is_named: bool) -> GatewayError:
-    return GatewayError(
-        StatusCode.UNAVAILABLE,
-        ErrorReason.ERROR_REASON_CLAIM_STORE_UNAVAILABLE,
-        "The store of claims cannot be reached. Nothing was sent.",
-        metadata={} if is_named else {"effect": "none"},
-        details=[_soon()],
-    )

@@ -15,7 +15,7 @@ from allocation_gateway.operations.model import references_field
 from allocation_gateway.operations.validation import Violation, is_uuid
 from allocation_gateway.policy import patience
 from allocation_gateway.policy.fingerprint import fingerprint
-from allocation_gateway.policy.writing import Order
+from allocation_gateway.policy.order import Order
 from allocation_gateway.rpc.answering import Answering, invalid
 from allocation_gateway.upstream.client import Exchange
 from allocation_gateway.upstream.http import Attempt
