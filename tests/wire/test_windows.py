@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from threading import Event
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from support.front import LONG, READ, SHIPMENT, running_front
@@ -263,6 +263,11 @@ def reader_without_room(connect: Connect) -> Connection:
     return connection
 
 
+def ended(front: Front) -> list[dict[str, Any]]:
+    """Returns the log lines of the calls that have ended."""
+    return [line for line in front.gateway.lines if line["event"] == "call"]
+
+
 def test_reader_that_reads_nothing_costs_little_and_holds_up_nobody(
     verbose: Event, front: Front, connect: Connect
 ) -> None:
@@ -274,8 +279,7 @@ def test_reader_that_reads_nothing_costs_little_and_holds_up_nobody(
     for _ in range(100):
         front.upstream.next_request()
     verbose.set()
-    for _ in range(100):
-        front.gateway.wait_for("call")
+    wait_until(lambda: len(ended(front)) == 100, "a call did not end", LONG)
     check_served(front)
     assert memory(front.gateway) - before < 100 * MEGABYTE
     port = int(front.gateway.address.rpartition(":")[2])
