@@ -111,7 +111,7 @@ def test_cancelled_read_cancels_its_upstream_request(front: Front) -> None:
     front.upstream.next_request()
     call.cancel()
     assert release.gone.wait(LONG)
-    assert front.gateway.wait_for("call")["code"] == "CANCELLED"
+    front.gateway.wait_for("call", code="CANCELLED")
 
 
 def test_expired_write_is_of_unknown_outcome_and_goes_on(front: Front) -> None:
@@ -137,7 +137,7 @@ def test_cancelled_write_that_was_sent_goes_on(front: Front) -> None:
     front.upstream.next_request()
     call.cancel()
     front.gateway.wait_for("write_detached")
-    assert front.gateway.wait_for("call")["code"] == "CANCELLED"
+    front.gateway.wait_for("call", code="CANCELLED")
     assert not release.gone.wait(0.2)
     release.set()
     front.gateway.wait_for("detached_write_done")

@@ -212,8 +212,7 @@ def test_cancelled_call_ends_its_spans(front: Front, spans: Collector) -> None:
 def test_log_lines_of_a_call_name_its_trace(front: Front, spans: Collector) -> None:
     read(front, SAMPLED)
     spans.wait_for_spans(2)
-    line = front.gateway.wait_for("call")
-    assert (line["trace_id"], line["span_id"]) == (TRACE, spans.span("SERVER").span_id)
+    front.gateway.wait_for("call", trace_id=TRACE, span_id=spans.span("SERVER").span_id)
 
 
 def test_resource_names_the_gateway(front: Front, spans: Collector) -> None:

@@ -3,37 +3,67 @@
 from __future__ import annotations
 
 import json
+import re
+import select
+import signal
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from allocation_gateway.telemetry.logs import Timestamps
 from hypothesis import given
 from hypothesis import strategies as st
+from support.front import LONG
+from support.gateway import COMMAND, environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SECONDS: Final = 60
 
 
-def lines(form: str, code: str, *, level: str = "info", worker: int | None = None) -> list[bytes]:
-    """Runs code with a logger `log`. Returns what each of its writes to standard error has written."""
+@contextmanager
+def logging(
+    code: str, *, form: str = "json", level: str = "info", worker: int | None = None, ends: int = 0
+) -> Iterator[socket.socket]:
+    """Runs code with a logger `log`, and yields where each of its writes to standard error arrives by itself.
+
+    It can wait with `sys.stdin.read()` until nobody asks for more. Then it has to end in that way.
+    """
     start = (
-        "import logging, structlog\n"
+        "import asyncio, logging, os, sys, structlog\n"
         "from allocation_gateway.telemetry import logs\n"
         "log = structlog.get_logger()\n"
         f"logs.configure({level!r}, {form!r}, worker={worker!r})\n"
     )
-    # A socket that keeps writes apart.
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with here:
         with there:
-            process = subprocess.Popen([sys.executable, "-c", start + code], stderr=there.fileno())
+            command = [sys.executable, "-c", start + code]
+            process = subprocess.Popen(command, stderr=there.fileno(), stdin=subprocess.PIPE)
         here.settimeout(SECONDS)
-        written = list(iter(lambda: here.recv(65536), b""))
-        assert process.wait(SECONDS) == 0, written
-    return written
+        with process:
+            try:
+                yield here
+            finally:
+                process.communicate(timeout=SECONDS)
+    assert process.returncode == ends
+
+
+def lines(form: str, code: str, **settings: Any) -> list[bytes]:
+    """Runs code with a logger `log`. Returns what each of its writes to standard error has written."""
+    with logging(code, form=form, **settings) as arriving:
+        return list(iter(lambda: arriving.recv(65536), b""))
+
+
+def several(written: bytes) -> list[dict[str, Any]]:
+    """Returns the objects that one write has written."""
+    assert written.endswith(b"\n")
+    return [json.loads(line) for line in written.splitlines()]
 
 
 def objects(code: str, **settings: Any) -> list[dict[str, Any]]:
@@ -105,6 +135,75 @@ def test_threads_do_not_mix_their_lines() -> None:
     written = objects(code)
     assert len(written) == 200
     assert {line["text"] for line in written} == {str(n) * 20000 for n in range(4)}
+
+
+def test_lines_of_calls_are_written_together() -> None:
+    """In order, whole, and soon: nothing else has to happen for it."""
+    code = (
+        "async def main():\n"
+        "    for number in range(100): log.info('call', number=number)\n"
+        "    await asyncio.to_thread(sys.stdin.read)\n"
+        "asyncio.run(main())"
+    )
+    found: list[dict[str, Any]] = []
+    writes = 0
+    with logging(code) as arriving:
+        while len(found) < 100:
+            written = arriving.recv(65536)
+            assert len(written) <= select.PIPE_BUF
+            found += several(written)
+            writes += 1
+    assert [line["number"] for line in found] == list(range(100))
+    assert writes < 5
+
+
+@pytest.mark.parametrize(
+    "last", ["log.info('other')", "log.error('defect')", "threading.Thread(target=log.info, args=('call',)).start()"]
+)
+def test_what_is_rare_and_what_no_loop_can_wait_for_is_written_at_once_after_what_waits(last: str) -> None:
+    """The process may not get to do anything afterwards."""
+    code = (
+        "import threading, signal\n"
+        "async def main():\n"
+        f"    log.info('call', number=1); log.error('call', number=2); {last}\n"
+        "    while threading.active_count() > 1: pass\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "asyncio.run(main())"
+    )
+    with logging(code, ends=-signal.SIGKILL) as arriving:
+        first, second, third = several(arriving.recv(65536))
+        assert arriving.recv(65536) == b""
+    assert (first["number"], second["number"]) == (1, 2)
+    assert "number" not in third
+
+
+@pytest.mark.parametrize("after", ["", "log.info('call', number=2)", "asyncio.run(main(2))"])
+def test_what_waits_when_a_loop_ends_is_written_all_the_same(after: str) -> None:
+    code = f"async def main(number): log.info('call', number=number)\nasyncio.run(main(1))\n{after}"
+    with logging(code) as arriving:
+        found = several(b"".join(iter(lambda: arriving.recv(65536), b"")))
+    assert [line["number"] for line in found] == ([1, 2] if after else [1])
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_log_that_nobody_reads_is_no_failure(form: str) -> None:
+    """Whatever is done then is done, and is answered."""
+    settings = {"LOG_FORMAT": form, "PORT": "0", "SANDBOX_PORT": "0", "SHUTDOWN_DELAY": "0"}
+    command = [COMMAND, "serve", "--sandbox"]
+    with (
+        subprocess.Popen(command, env=environment(settings), stderr=subprocess.PIPE, text=True) as process,
+        ExitStack() as stack,
+    ):
+        stack.callback(process.kill)
+        assert process.stderr is not None
+        told = next(line for line in process.stderr if "listening" in line)
+        process.stderr.close()
+        addresses = dict(re.findall(r"\b(address|sandbox)\W+((?:http://)?127\.0\.0\.1:\d+)", told))
+        demo = [COMMAND, "demo", "--address", addresses["address"], "--sandbox", addresses["sandbox"]]
+        for _ in range(2):
+            subprocess.run(demo, check=True, timeout=LONG, stdout=subprocess.DEVNULL)
+        process.terminate()
+        assert process.wait(LONG) == 0
 
 
 def test_console_is_for_the_eye() -> None:

@@ -456,7 +456,7 @@ def test_request_id_that_the_gateway_makes_is_told_before_the_answer(front: Fron
     assert not connection.on(stream).over
     release.set()
     assert connection.answer(stream).status == OK
-    assert front.gateway.wait_for("call", rpc="AllocateShipment")["request_id"] == request_id
+    front.gateway.wait_for("call", rpc="AllocateShipment", request_id=request_id)
     assert "allocation-request-id" not in connection.on(stream).trailers
 
 

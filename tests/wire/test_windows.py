@@ -279,7 +279,7 @@ def test_reader_that_reads_nothing_costs_little_and_holds_up_nobody(
     for _ in range(100):
         front.upstream.next_request()
     verbose.set()
-    wait_until(lambda: len(ended(front)) == 100, "a call did not end", LONG)
+    wait_until(lambda: len(ended(front)) >= 100, "a call did not end", LONG)
     check_served(front)
     assert memory(front.gateway) - before < 100 * MEGABYTE
     port = int(front.gateway.address.rpartition(":")[2])
@@ -293,6 +293,6 @@ def test_reader_that_reads_late_is_answered_everything(verbose: Event, front: Fr
     connection = reader_without_room(connect)
     verbose.set()
     streams = [connection.begin(CALL) for _ in range(100)]
-    front.gateway.wait_for("call")
+    wait_until(lambda: ended(front) != [], "no call ends", LONG)
     check_served(front)
     assert all(connection.answer(stream).status == 0 for stream in streams)

@@ -5,15 +5,20 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import structlog
+
+from allocation_gateway.telemetry.lines import Lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from structlog.typing import EventDict, FilteringBoundLogger
+
+# Events of which each call has one. All others are rare, and what they tell may be the last that can be told.
+_FREQUENT: Final = frozenset({"call"})
 
 
 class _Forward(logging.Handler):
@@ -43,13 +48,15 @@ def configure(level: str, form: str, *, worker: int | None = None) -> None:
     """
     of_worker = {} if worker is None else {"worker": worker}
     filtering = structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()])
+    lines = Lines(sys.stderr.buffer)
     if form == "json":
         structlog.configure(
             wrapper_class=_json_logger(filtering, of_worker),
-            logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+            logger_factory=lambda *_: lines,
             cache_logger_on_first_use=True,
         )
     else:
+        text = _Text(lines)
         structlog.configure(
             processors=[
                 lambda _, __, event: {**event, **of_worker},
@@ -59,11 +66,23 @@ def configure(level: str, form: str, *, worker: int | None = None) -> None:
                 structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
             ],
             wrapper_class=filtering,
-            logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+            logger_factory=lambda *_: text,
             cache_logger_on_first_use=True,
         )
     # Never more than warnings, at whatever level our own lines are: below that, libraries quote headers.
     logging.basicConfig(handlers=[_Forward()], level=logging.WARNING, force=True)
+
+
+class _Text:
+    """Writes each line as it comes: who looks at it is not to wait."""
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+
+    def write(self, line: str) -> None:
+        self._lines.write(line.encode(errors="backslashreplace"), at_once=True)
+
+    debug = info = warning = error = critical = write
 
 
 def _json_logger(filtering: type[FilteringBoundLogger], of_worker: Mapping[str, int]) -> type[FilteringBoundLogger]:
@@ -76,7 +95,7 @@ def _json_logger(filtering: type[FilteringBoundLogger], of_worker: Mapping[str, 
         line: EventDict = {**self._context, **fields, **named}
         if "exc_info" in line:
             line = structlog.processors.format_exc_info(None, level, line)
-        self._logger.msg(encode(line))
+        self._logger.write(encode(line), at_once=event not in _FREQUENT)
 
     return type("JsonLogger", (filtering,), {"_proxy_to_logger": write})
 
