@@ -43,8 +43,10 @@ _STORED: Final = ROOT / "bench" / "guard.json"
 _TOLERANCE: Final = 0.2
 _ROW: Final = replace(next(row for row in ROWS if row.key == "fast"), warmup=0.3, seconds=0.8)
 # Those of the start are not counted: caches fill, and memory grows.
-_WARM_UP: Final = 2
-_ROUNDS: Final = 18
+_WARM_UP: Final = 1
+_ROUNDS: Final = 5
+# The same program costs up to a fifth more or less from one start to the next: where its memory lies has a part in it.
+_STARTS: Final = 4
 _SERIES: Final = 3
 _MICRO: Final = 1e6
 
@@ -77,7 +79,7 @@ def main() -> int:
     part = float(os.environ.get("BENCH_SLOWDOWN", "0"))
     slower = 0.0
     if part:
-        usual = measured(cores, 0.0, rounds=5, unit="cpu_us")
+        usual = measured(cores, 0.0, rounds=_ROUNDS, unit="cpu_us")
         slower = part * median(one.ours for one in quiet(usual))
         print(f"every call of ours is made {slower:.0f} us dearer, {part:.0%} of what it costs")
     unit = "instructions" if can_count() else "cpu_us"
@@ -102,7 +104,8 @@ def main() -> int:
 
 def _series(cores: Cores, slower: float, unit: str) -> float:
     """Measures one series of rounds, tells it, and returns its median."""
-    found = quiet(measured(cores, slower, _ROUNDS, unit))
+    rounds = [one for _ in range(_STARTS) for one in measured(cores, slower, _ROUNDS, unit)]
+    found = quiet(rounds)
     low, middle, high = quantiles([one.ours / one.echo for one in found], n=4)
     others = median(one.others for one in found)
     told = f"{unit} of a call, as a multiple of a bare grpc.aio echo: {middle:.3f} ({low:.3f} to {high:.3f} for half"
