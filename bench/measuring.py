@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+import math
 import shutil
 import subprocess
+import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bench.contenders import Surroundings
 from bench.machine import CACHE
 from bench.payloads import REFERENCE
-from bench.processes import FailedError, Program, free_port, running
+from bench.processes import FailedError, Program, cpu_seconds, free_port, running
 from bench.rows import Mode, Outcome
 
 if TYPE_CHECKING:
@@ -31,6 +33,11 @@ _NUMBERS_PER_RUN: Final = 5_000_000
 _runs: Final = itertools.count(1)
 # Seconds beyond its own that a run may take before it is given up.
 _PATIENCE: Final = 60.0
+# Seconds after its load in which a gateway must have become idle, seconds between two looks at it, and the part of a
+# core that an idle one may use.
+_SETTLED_WITHIN: Final = 20.0
+_LOOK: Final = 0.1
+_IDLE: Final = 0.15
 _MICRO: Final = 1e6
 STORE: Final = "redis-server"
 
@@ -140,9 +147,11 @@ def measure(
         turns = _Turns(row, around, [cores.gateway] if row.pinned else [cores.rest, cores.gateway], stack)
         left = list(contenders)
         for number in range(1, row.rounds + 1):
-            for contender in tuple(left):
+            # There and back: nobody always comes after the same one.
+            for contender in tuple(left) if number % 2 else tuple(reversed(left)):
                 try:
                     yield turns.take(contender, number)
+                    turns.settle(contender)
                 except FailedError as error:
                     left.remove(contender)
                     on_failure(contender.key, error)
@@ -167,6 +176,17 @@ class _Turns:
         if key not in self._started:
             self._started[key] = self._stack.enter_context(self._running(contender))
         return _sample(self._row, key, number, self._started[key], self._around)
+
+    def settle(self, contender: Contender) -> None:
+        """Waits until a gateway works no more on what its load has left behind: the next one has the same core."""
+        gateway = self._started.get(contender.key)
+        if gateway is None:
+            return
+        end = time.monotonic() + _SETTLED_WITHIN
+        before, now = -math.inf, cpu_seconds(gateway.pid)
+        while now - before > _IDLE * _LOOK and time.monotonic() < end:
+            time.sleep(_LOOK)
+            before, now = now, cpu_seconds(gateway.pid)
 
     def _running(self, contender: Contender) -> AbstractContextManager[Running]:
         return running(contender.key, contender.program(self._around.surroundings), self._cores)

@@ -177,6 +177,25 @@ def test_what_is_rare_and_what_no_loop_can_wait_for_is_written_at_once_after_wha
     assert "number" not in third
 
 
+def test_what_the_garbage_collector_has_logged_meanwhile_is_written_too() -> None:
+    """It runs anywhere, also while a line is being written, and in the same thread."""
+    start = (
+        "import gc\n"
+        "from allocation_gateway.telemetry.lines import Lines\n"
+        "class Stream:\n"
+        "    def write(self, data): gc.collect(); sys.stderr.buffer.write(data)\n"
+        "    def flush(self): sys.stderr.buffer.flush()\n"
+        "lines = Lines(Stream())\n"
+        "class Found:\n"
+        "    def __init__(self): self.itself = self\n"
+        "    def __del__(self): lines.write(b'found', at_once=True)\n"
+    )
+    code = "for number in range(3): Found(); lines.write(b'%d' % number, at_once=True)"
+    with logging(start + code) as arriving:
+        found = b"".join(iter(lambda: arriving.recv(65536), b"")).split()
+    assert sorted(found) == [b"0", b"1", b"2", b"found", b"found", b"found"]
+
+
 @pytest.mark.parametrize("after", ["", "log.info('call', number=2)", "asyncio.run(main(2))"])
 def test_what_waits_when_a_loop_ends_is_written_all_the_same(after: str) -> None:
     code = f"async def main(number): log.info('call', number=number)\nasyncio.run(main(1))\n{after}"
