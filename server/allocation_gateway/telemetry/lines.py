@@ -54,6 +54,7 @@ class Lines:
     def flush(self) -> None:
         """Writes what is held."""
         with self._lock:
+            self._flushing = None
             self._write()
 
     def _is_due_soon(self) -> bool:
@@ -64,13 +65,8 @@ class Lines:
             return False
         if loop is not self._flushing:
             self._flushing = loop
-            loop.call_later(HOLD, self._due)
+            loop.call_later(HOLD, self.flush)
         return True
-
-    def _due(self) -> None:
-        with self._lock:
-            self._flushing = None
-            self._write()
 
     def _write(self) -> None:
         held, self._held = self._held, bytearray()
