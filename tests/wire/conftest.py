@@ -11,6 +11,8 @@ from support.http2 import HEALTH_PATH, Connection, message, request_fields
 from support.workers import wait_until
 from wire.differences import DIFFERENCES
 
+from bench import processes
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -141,5 +143,4 @@ def memory(gateway: Gateway, *, peak: bool = False) -> int:
 
 def cpu_seconds(gateway: Gateway) -> float:
     """Returns the CPU time that a gateway has used."""
-    fields = Path(f"/proc/{gateway.process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / 100
+    return processes.cpu_seconds(gateway.process.pid)
