@@ -10,6 +10,7 @@ import sys
 import timeit
 from typing import TYPE_CHECKING
 
+from allocation_gateway.errors import WriteEffect
 from allocation_gateway.groups.catalogue import Catalogue
 from allocation_gateway.groups.directory import Options, ServiceGroups
 from allocation_gateway.groups.listing import Listings
@@ -48,8 +49,8 @@ LOOKUPS: Mapping[str, str] = {
 
 def microseconds(groups: ServiceGroups, text: str, rounds: int = ROUNDS) -> float:
     """Returns how long one lookup takes, the best of five series."""
-    metadata = {"effect": "none"}
-    series = timeit.repeat(lambda: groups.lookup(Api.SHIP, text, metadata), number=rounds // 5, repeat=5)
+    effect = WriteEffect.NONE
+    series = timeit.repeat(lambda: groups.lookup(Api.SHIP, text, effect), number=rounds // 5, repeat=5)
     return min(series) / (rounds // 5) * 1e6
 
 

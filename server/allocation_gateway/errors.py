@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 from urllib.parse import quote
 
@@ -53,6 +54,18 @@ _EXPENDABLE: Final = (
     "price",
 )
 _REASON_PREFIX: Final = "ERROR_REASON_"
+EFFECT_KEY: Final = "effect"
+
+
+class WriteEffect(enum.Enum):
+    """What a failed write has done upstream. The values are what callers read in the metadata of the ErrorInfo."""
+
+    NONE = "none"
+    """Nothing was changed."""
+    MADE = "made"
+    """It was carried out, although the call fails."""
+    UNKNOWN = "unknown"
+    """It may or may not have been carried out."""
 
 
 class GatewayError(Exception):
@@ -62,7 +75,8 @@ class GatewayError(Exception):
         code: The gRPC status code.
         reason: Why, as an ErrorReason.
         message: One sentence for people. Never the text of an exception.
-        metadata: The metadata of the ErrorInfo. Its keys are documented at ErrorReason.
+        effect: What the write has done that failed; None if it is no write, or nothing is said of it.
+        metadata: What else the metadata of the ErrorInfo says. Its keys are documented at ErrorReason.
         details: Further google.rpc details, the most important one first.
         excluded: The services that a failed allocation excluded.
         allocation: The allocation that was made although the call fails, without what could not be read; or the one
@@ -76,6 +90,7 @@ class GatewayError(Exception):
         reason: ErrorReason.ValueType,
         message: str,
         *,
+        effect: WriteEffect | None = None,
         metadata: Mapping[str, str] | None = None,
         details: Sequence[Message] = (),
         excluded: Sequence[core_pb2.ExcludedService] = (),
@@ -85,20 +100,21 @@ class GatewayError(Exception):
         self.code = code
         self.reason = reason
         self.message = clip(message, _MAX_MESSAGE)
+        self.effect = effect
         self.metadata = dict(metadata or {})
         self.details = details
         self.excluded = excluded
         self.allocation = allocation
         self.retry_after = 0.0
 
-    def with_effect(self, effect: str) -> GatewayError:
-        """Returns the same error with another `effect` in its metadata; with none if it is empty."""
-        metadata = {key: value for key, value in self.metadata.items() if key != "effect"}
+    def with_effect(self, effect: WriteEffect | None) -> GatewayError:
+        """Returns the same error with another effect."""
         return GatewayError(
             self.code,
             self.reason,
             self.message,
-            metadata={**metadata, "effect": effect} if effect else metadata,
+            effect=effect,
+            metadata=self.metadata,
             details=self.details,
             excluded=self.excluded,
             allocation=self.allocation,
@@ -109,6 +125,11 @@ class GatewayError(Exception):
         """The reason as callers see it."""
         return ErrorReason.Name(self.reason).removeprefix(_REASON_PREFIX)
 
+    @property
+    def info(self) -> Mapping[str, str]:
+        """The metadata of the ErrorInfo, with the effect."""
+        return self.metadata if self.effect is None else {**self.metadata, EFFECT_KEY: self.effect.value}
+
     def pushback_ms(self) -> int:
         """Returns in how many milliseconds a client may repeat the call by itself; a negative number if it must not."""
         for detail in self.details:
@@ -118,7 +139,7 @@ class GatewayError(Exception):
 
     def status(self) -> status_pb2.Status:
         """Returns the status with as many details as the trailers hold. What is cut says how much."""
-        metadata = {key: clip(value, _MAX_TEXT) for key, value in self.metadata.items()}
+        metadata = {key: clip(value, _MAX_TEXT) for key, value in self.info.items()}
         info = error_details_pb2.ErrorInfo(reason=self.reason_name, domain=DOMAIN, metadata=metadata)
         status = status_pb2.Status(code=self.code.value[0], message=self.message)
         _attach(status, info)

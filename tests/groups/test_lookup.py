@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from allocation_gateway.errors import GatewayError
+from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.groups.catalogue import Catalogue
 from allocation_gateway.groups.directory import Options, ServiceGroups
 from allocation_gateway.groups.entries import VERSION, Learned
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 SHIP, CONSIGNMENTS = Api.SHIP, Api.CONSIGNMENTS
-NONE: Final = {"effect": "none"}
+NONE: Final = WriteEffect.NONE
 SECONDS: Final = 10.0
 
 
@@ -87,7 +87,7 @@ async def resolve(groups: ServiceGroups, text: str, api: Api = CONSIGNMENTS) -> 
 def refused(groups: ServiceGroups, text: str, api: Api = SHIP) -> GatewayError:
     with pytest.raises(GatewayError) as caught:
         groups.lookup(api, text, NONE)
-    assert caught.value.metadata == NONE
+    assert caught.value.effect is NONE
     return caught.value
 
 

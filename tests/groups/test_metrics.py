@@ -48,7 +48,7 @@ def metrics() -> Iterator[Metrics]:
 def test_each_lookup_is_counted_once_by_whether_it_was_known(metrics: Metrics) -> None:
     metrics.groups.observe(Api.SHIP, "known")
     for text in ("known", "unknown", "known"):
-        metrics.groups.lookup(Api.SHIP, text, {})
+        metrics.groups.lookup(Api.SHIP, text, None)
     assert metrics.read() == {("lookups", "hit"): 2, ("lookups", "miss"): 1}
 
 

@@ -167,7 +167,7 @@ def _check_effect(rpc: str, path: tuple[Any, ...], error: GatewayError) -> None:
     decisive = {"shipment_reference", "reference", "state"} if len(path) == 1 else set()
     if path[0] in decisive:
         return
-    assert error.metadata["effect"] == "made", path
+    assert error.info["effect"] == "made", path
     assert (error.allocation is not None) == (rpc in SINGLES)
     if error.allocation is not None and path[0] != "price":
         assert error.allocation.HasField("price"), "a price that is right is kept"
@@ -200,7 +200,7 @@ def test_a_golden_answer_that_is_cut_anywhere_is_no_answer(data: st.DataObject, 
 
     assert isinstance(got, GatewayError)
     assert got.reason_name == "UPSTREAM_CONTRACT_BROKEN"
-    assert got.metadata.get("effect") == ("unknown" if rpc in WRITES else None)
+    assert got.info.get("effect") == ("unknown" if rpc in WRITES else None)
 
 
 def test_a_golden_answer_without_a_change_is_the_golden_response() -> None:

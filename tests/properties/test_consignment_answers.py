@@ -234,7 +234,7 @@ def test_a_golden_answer_that_is_cut_anywhere_is_no_answer(data: st.DataObject, 
 
     assert isinstance(got, GatewayError)
     assert got.reason_name == "UPSTREAM_CONTRACT_BROKEN"
-    assert got.metadata.get("effect") == ("unknown" if rpc in WRITES else None)
+    assert got.info.get("effect") == ("unknown" if rpc in WRITES else None)
 
 
 def test_a_golden_answer_without_a_change_is_the_golden_response() -> None:
@@ -310,7 +310,7 @@ def test_no_further_reading_turns_an_answer_into_anything_but_a_better_one(
         status = after.status()
         assert errors.wire_size(status) <= errors.TRAILER_BUDGET
         assert after.reason_name in REASONS
-        assert after.metadata["effect"] in EFFECTS
+        assert after.info["effect"] in EFFECTS
         assert not any(telltale in status.message for telltale in TELLTALES)
         if not isinstance(before, GatewayError):
             # Upstream had only accepted it, and it turned out to have failed, then or before.
@@ -318,13 +318,13 @@ def test_no_further_reading_turns_an_answer_into_anything_but_a_better_one(
             assert before.allocation == pb.ConsignmentAllocation(  # type: ignore[attr-defined]
                 consignment_reference=request.consignment_reference  # type: ignore[attr-defined]
             )
-            assert (after.reason_name, after.metadata["effect"]) == ("ALLOCATION_FAILED", "unknown")
+            assert (after.reason_name, after.info["effect"]) == ("ALLOCATION_FAILED", "unknown")
         return
     check_response(operation, request, after)
     if isinstance(before, GatewayError):
         # Only a label can have been refused although the consignment is allocated.
         assert operation.name == LABELS
-        assert before.metadata["effect"] == "none"
+        assert before.info["effect"] == "none"
         return
     if operation.name in LISTS:
         assert [item.outcome for item in after.results] == [item.outcome for item in before.results]  # type: ignore[attr-defined]

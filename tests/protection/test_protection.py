@@ -49,7 +49,7 @@ def refused(work: Callable[[], object]) -> tuple[str, str, float, dict[str, str]
     (retry,) = caught.value.details
     assert isinstance(retry, error_details_pb2.RetryInfo)
     seconds = retry.retry_delay.ToNanoseconds() / 1e9
-    return caught.value.code.name, caught.value.reason_name, seconds, caught.value.metadata
+    return caught.value.code.name, caught.value.reason_name, seconds, caught.value.info
 
 
 def opened(protection: Protection, kind: Kind = Kind.READ) -> None:

@@ -8,7 +8,7 @@ import pytest
 from allocation.v1 import consignment_allocation_service_pb2 as pb
 from allocation.v1 import core_pb2, error_reason_pb2
 from allocation.v1 import shipment_allocation_service_pb2 as ship_pb
-from allocation_gateway.errors import GatewayError
+from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.policy import results
 from allocation_gateway.policy.adoption import Standing
 from allocation_gateway.policy.survey import Found
@@ -30,7 +30,8 @@ REFUSAL: Final = GatewayError(
     StatusCode.FAILED_PRECONDITION,
     error_reason_pb2.ERROR_REASON_INVALID_STATE,
     "It cannot be allocated.",
-    metadata={"effect": "none", "upstream_code": "invalid_state"},
+    effect=WriteEffect.NONE,
+    metadata={"upstream_code": "invalid_state"},
 )
 
 
@@ -146,7 +147,7 @@ def test_a_single_write_that_was_read_says_so() -> None:
 
 def test_an_allocation_of_somebody_elses_is_a_detail_and_a_cancelled_shipment_is_none() -> None:
     other = results.other(shipment())
-    assert (other.code, other.metadata) == (StatusCode.FAILED_PRECONDITION, {"effect": "none"})
+    assert (other.code, other.info) == (StatusCode.FAILED_PRECONDITION, {"effect": "none"})
     assert other.allocation == shipment()
     cancelled = results.other(shipment(core_pb2.SHIPMENT_STATE_CANCELLED))
     assert (cancelled.code, cancelled.allocation) == (StatusCode.FAILED_PRECONDITION, None)
@@ -248,8 +249,8 @@ def test_a_doubt_names_its_cause() -> None:
     retry, progress = error_reason_pb2.WriteProgress(), error_reason_pb2.WriteProgress(done=["a"])
     doubt = results.in_doubt(REFUSAL, progress, retry)
     assert (doubt.code, doubt.reason) == (StatusCode.UNKNOWN, error_reason_pb2.ERROR_REASON_OUTCOME_UNKNOWN)
-    assert doubt.metadata == {"upstream_code": "invalid_state", "effect": "unknown", "cause": "INVALID_STATE"}
+    assert doubt.info == {"upstream_code": "invalid_state", "effect": "unknown", "cause": "INVALID_STATE"}
     assert doubt.details == [retry, progress]
     again = results.in_doubt(doubt, None, retry)
-    assert again.metadata == doubt.metadata
+    assert again.info == doubt.info
     assert again.details == [retry]

@@ -18,8 +18,9 @@ from allocation_gateway.operations.model import Api
 from allocation_gateway.settings import ConfigurationError, variable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Iterator
 
+    from allocation_gateway.errors import WriteEffect
     from allocation_gateway.groups.cache import Entry
     from allocation_gateway.groups.listing import Listings
     from allocation_gateway.groups.sharing import Sharing
@@ -100,13 +101,13 @@ class ServiceGroups:
 
     # What a text stands for.
 
-    def lookup(self, api: Api, text: str, metadata: Mapping[str, str]) -> str | None:
+    def lookup(self, api: Api, text: str, effect: WriteEffect | None) -> str | None:
         """Returns the code that a text stands for; None if that takes upstream's list, which is not in memory.
 
         Args:
             api: The API that it is for.
             text: A code or a name.
-            metadata: What an error is to carry.
+            effect: What an error is to say that the call has done.
 
         Raises:
             GatewayError: It is ambiguous, or unknown where only what is known may pass.
@@ -117,22 +118,22 @@ class ServiceGroups:
         if listing is None and self._may_ask(api):
             # Its name may be another group's code there, and a code wins over any name.
             return None
-        return self._decide(api, text, listing, metadata)
+        return self._decide(api, text, listing, effect)
 
-    async def resolve(self, api: Api, text: str, metadata: Mapping[str, str], seconds: float) -> str:
+    async def resolve(self, api: Api, text: str, effect: WriteEffect | None, seconds: float) -> str:
         """Does what lookup() does, and waits for upstream's list if that takes it.
 
         Args:
             api: The API that it is for.
             text: A code or a name.
-            metadata: What an error is to carry.
+            effect: What an error is to say that the call has done.
             seconds: How long the caller can be kept waiting.
 
         Raises:
             GatewayError: It is ambiguous, or unknown where only what is known may pass.
         """
         await self.ready(api, seconds)
-        return self._decide(api, text, self._listed.peek(api), metadata)
+        return self._decide(api, text, self._listed.peek(api), effect)
 
     async def ready(self, api: Api, seconds: float) -> None:
         """Waits until upstream's list is in memory or cannot be had, for a part of the time that there is."""
@@ -147,7 +148,7 @@ class ServiceGroups:
     def _may_ask(self, api: Api) -> bool:
         return self._listings.offers(api) and not self._listed.paused(api)
 
-    def _decide(self, api: Api, text: str, listing: _Listing | None, metadata: Mapping[str, str]) -> str:
+    def _decide(self, api: Api, text: str, listing: _Listing | None, effect: WriteEffect | None) -> str:
         listed = EMPTY if listing is None else listing.groups
         if text in listed.codes:
             return self._known(text)
@@ -156,10 +157,10 @@ class ServiceGroups:
         if len(named) == 1:
             return self._known(next(iter(named)))
         if named:
-            raise refusals.ambiguous(named.values(), metadata)
+            raise refusals.ambiguous(named.values(), effect)
         self._telemetry.group_lookup(known=False)
         if self._options.strict and self._is_complete(api):
-            raise refusals.unknown(text, suggestions(text, sources), metadata)
+            raise refusals.unknown(text, suggestions(text, sources), effect)
         return text
 
     def _known(self, code: str) -> str:
@@ -187,9 +188,9 @@ class ServiceGroups:
             if len(found) == 1:
                 return next(iter(found.values()))
             if found:
-                raise refusals.ambiguous(found.values(), {})
+                raise refusals.ambiguous(found.values(), None)
         sources = [index for api in apis for index in (self._catalogue[api], self._listed_index(api))]
-        raise refusals.unknown(text, suggestions(text, sources), {})
+        raise refusals.unknown(text, suggestions(text, sources), None)
 
     def _by_code(self, api: Api, text: str) -> Iterator[Group]:
         group = self._catalogue[api].codes.get(text) or self._listed_index(api).codes.get(text)

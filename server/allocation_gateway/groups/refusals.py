@@ -11,34 +11,35 @@ from allocation_gateway import errors
 from allocation_gateway.errors import GatewayError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
+    from allocation_gateway.errors import WriteEffect
     from allocation_gateway.groups.model import Group
 
 FIELD = "service_group"
 KIND = "ServiceGroup"
 
 
-def unknown(text: str, close: Sequence[Group], metadata: Mapping[str, str]) -> GatewayError:
+def unknown(text: str, close: Sequence[Group], effect: WriteEffect | None) -> GatewayError:
     """Returns the error for a text that stands for nothing, with what is spelt alike."""
     suggestion = f" Did you mean {' or '.join(_shown(group) for group in close)}?" if close else ""
     return GatewayError(
         StatusCode.NOT_FOUND,
         ErrorReason.ERROR_REASON_SERVICE_GROUP_NOT_FOUND,
         f"The gateway knows no service group of this code or name.{suggestion}",
-        metadata=metadata,
+        effect=effect,
         details=[errors.resource(KIND, text, f"The gateway does not know it.{suggestion}")],
     )
 
 
-def ambiguous(candidates: Iterable[Group], metadata: Mapping[str, str]) -> GatewayError:
+def ambiguous(candidates: Iterable[Group], effect: WriteEffect | None) -> GatewayError:
     """Returns the error for a name that stands for several groups, with all of them."""
     found = sorted(candidates, key=lambda group: (group.api.value, group.code))
     return GatewayError(
         StatusCode.INVALID_ARGUMENT,
         ErrorReason.ERROR_REASON_SERVICE_GROUP_AMBIGUOUS,
         f"The name stands for {len(found)} service groups: use the code of one of them.",
-        metadata=metadata,
+        effect=effect,
         details=[errors.bad_request((FIELD, f"may be {_shown(group)} of {group.api.value}") for group in found)],
     )
 

@@ -10,7 +10,7 @@ from allocation.v1.error_reason_pb2 import ErrorReason
 from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode
 
-from allocation_gateway.errors import GatewayError
+from allocation_gateway.errors import EFFECT_KEY, GatewayError, WriteEffect
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -52,10 +52,13 @@ def _error(status: status_pb2.Status) -> GatewayError:
                 allocation = found
         if packed.Is(info.DESCRIPTOR):
             packed.Unpack(info)
+    metadata = dict(info.metadata)
+    effect = metadata.pop(EFFECT_KEY, None)
     return GatewayError(
         _CODES[status.code],
         ErrorReason.Value(f"ERROR_REASON_{info.reason}"),
         status.message,
-        metadata=dict(info.metadata),
+        effect=None if effect is None else WriteEffect(effect),
+        metadata=metadata,
         allocation=allocation,
     )

@@ -8,7 +8,7 @@ from allocation.v1.error_reason_pb2 import ErrorReason
 from grpc import StatusCode
 
 from allocation_gateway import errors
-from allocation_gateway.errors import GatewayError
+from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.upstream import failures
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def reused() -> GatewayError:
         StatusCode.INVALID_ARGUMENT,
         ErrorReason.ERROR_REASON_REQUEST_ID_REUSED,
         "The request_id names another request already.",
-        metadata={"effect": "none"},
+        effect=WriteEffect.NONE,
     )
 
 
@@ -37,7 +37,7 @@ def in_progress() -> GatewayError:
         StatusCode.ABORTED,
         ErrorReason.ERROR_REASON_WRITE_IN_PROGRESS,
         "Another allocation or de-allocation of this shipment or consignment has not ended yet.",
-        metadata={"effect": "none"},
+        effect=WriteEffect.NONE,
         details=[_soon()],
     )
 
@@ -48,7 +48,7 @@ def full() -> GatewayError:
         StatusCode.RESOURCE_EXHAUSTED,
         ErrorReason.ERROR_REASON_GATEWAY_OVERLOADED,
         "The gateway has as many writes in doubt as it can keep.",
-        metadata={"effect": "none"},
+        effect=WriteEffect.NONE,
         details=[_soon()],
     )
 
@@ -59,7 +59,7 @@ def no_store(*, is_named: bool) -> GatewayError:
         StatusCode.UNAVAILABLE,
         ErrorReason.ERROR_REASON_CLAIM_STORE_UNAVAILABLE,
         "The store of claims cannot be reached. Nothing was sent.",
-        metadata={} if is_named else {"effect": "none"},
+        effect=None if is_named else WriteEffect.NONE,
         details=[_soon()],
     )
 
@@ -70,7 +70,7 @@ def too_late() -> GatewayError:
         StatusCode.DEADLINE_EXCEEDED,
         ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED,
         "The deadline passed before anything was sent.",
-        metadata={"effect": "none"},
+        effect=WriteEffect.NONE,
     )
 
 

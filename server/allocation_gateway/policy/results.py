@@ -10,7 +10,7 @@ from allocation.v1 import shipment_allocation_service_pb2 as ship_pb
 from allocation.v1.error_reason_pb2 import ErrorReason
 from grpc import StatusCode
 
-from allocation_gateway.errors import GatewayError
+from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.operations.model import Effect
 from allocation_gateway.policy.adoption import Standing, is_allocated
 from allocation_gateway.upstream.verdicts import STATE
@@ -83,7 +83,7 @@ def other(found: AnyAllocation) -> GatewayError:
         STATE.code,
         STATE.reason,
         "It is allocated already, and not by this request." if is_allocated(found) else STATE.message,
-        metadata={"effect": "none"},
+        effect=WriteEffect.NONE,
         allocation=found if is_allocated(found) else None,
     )
 
@@ -182,7 +182,7 @@ def in_doubt(cause: GatewayError, detail: Message | None, retry: Message) -> Gat
         detail: What is known of the references of a bulk call.
         retry: When to ask again.
     """
-    metadata = {**cause.metadata, "effect": "unknown"}
+    metadata = dict(cause.metadata)
     if cause.code is not StatusCode.UNKNOWN:
         metadata["cause"] = cause.reason_name
     return GatewayError(
@@ -191,6 +191,7 @@ def in_doubt(cause: GatewayError, detail: Message | None, retry: Message) -> Gat
         f"{cause.message} Repeat the call with the same request_id to learn what became of it."
         if cause.code is StatusCode.UNKNOWN
         else f"It is not known yet whether this was carried out: {cause.message}",
+        effect=WriteEffect.UNKNOWN,
         metadata=metadata,
         details=[retry] if detail is None else [retry, detail],
     )

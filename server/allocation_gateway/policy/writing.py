@@ -18,7 +18,7 @@ from grpc import StatusCode
 
 from allocation_gateway import errors
 from allocation_gateway.claims.model import Begun, Busy, Held, NewClaim, State, StoreFullError, StoreUnavailableError
-from allocation_gateway.errors import GatewayError
+from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.operations.model import Effect, references_field
 from allocation_gateway.policy import answers, denials, quotes, results, rivals
 from allocation_gateway.policy.account import TRANSIENT
@@ -351,7 +351,7 @@ class Write:
         try:
             claim = await self._store.read(self.order.request.request_id)
         except StoreUnavailableError:
-            raise error.with_effect("") from None
+            raise error.with_effect(None) from None
         self._looked_up = True
         if claim is None:
             raise error
@@ -405,11 +405,10 @@ class Write:
         Raises:
             GatewayError: It was not carried out; or it was, and its answer is broken.
         """
-        effect = error.metadata.get("effect")
-        if effect == failures.MADE:
+        if error.effect is WriteEffect.MADE:
             await self._record(error)
             raise error
-        if effect != failures.NONE:
+        if error.effect is not WriteEffect.NONE:
             self._in_doubt(error)
         elif self._doubt is not None:
             return await self._refused_later(error)

@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from grpc import StatusCode
 
 from allocation_gateway import errors
-from allocation_gateway.errors import DETAILS_KEY, PUSHBACK_KEY, GatewayError
+from allocation_gateway.errors import DETAILS_KEY, PUSHBACK_KEY, GatewayError, WriteEffect
 from allocation_gateway.operations.validation import rules_of, violations
 from allocation_gateway.policy import patience
 from allocation_gateway.telemetry.conventions import is_server_error
@@ -103,7 +103,7 @@ class Answering(ABC):
             return response.SerializeToString()
         except GatewayError as error:
             code = error.code
-            fields.update(reason=error.reason_name, message=error.message, **error.metadata)
+            fields.update(reason=error.reason_name, message=error.message, **error.info)
             await _abort(context, error)
         except asyncio.CancelledError:
             raise
@@ -132,9 +132,9 @@ class Answering(ABC):
         except DecodeError:
             raise invalid("The request is not a message of the type that the rpc takes.", []) from None
 
-    def _check(self, request: Message, metadata: Mapping[str, str]) -> None:
+    def _check(self, request: Message, effect: WriteEffect | None) -> None:
         if found := violations(request, self._rules, self._gateway.settings):
-            raise invalid("The request is not valid.", found, metadata)
+            raise invalid("The request is not valid.", found, effect)
 
     def _seconds(self, context: Context) -> float:
         """Returns how long the caller can be kept waiting."""
@@ -149,13 +149,13 @@ _DEFECT: Final = GatewayError(
 )
 
 
-def invalid(message: str, found: list[Any], metadata: Mapping[str, str] | None = None) -> GatewayError:
+def invalid(message: str, found: list[Any], effect: WriteEffect | None = None) -> GatewayError:
     """Returns the error for a request that is not valid, with what is wrong with which field."""
     return GatewayError(
         StatusCode.INVALID_ARGUMENT,
         ErrorReason.ERROR_REASON_INVALID_REQUEST,
         message,
-        metadata=metadata,
+        effect=effect,
         details=[errors.bad_request(found)] if found else (),
     )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from allocation.v1.error_reason_pb2 import ErrorReason
 from grpc import StatusCode
 
-from allocation_gateway.errors import GatewayError
+from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.groups.evidence import is_evidence
 from allocation_gateway.operations.model import references_field
 from allocation_gateway.operations.validation import Violation, is_uuid
@@ -48,8 +48,8 @@ class Handler(Answering):
         self._gives_quotes = "quotes" in operation.response.DESCRIPTOR.fields_by_name
         self._account = gateway.accounts.get(operation.api)
         self._writes = operation.effect.writes
-        # The metadata of an error before anything is sent.
-        self._no_effect = {"effect": "none"} if self._writes else {}
+        # That of an error before anything is sent.
+        self._no_effect = WriteEffect.NONE if self._writes else None
 
     async def _answer(
         self, data: bytes, context: Context, observation: CallObservation, fields: dict[str, Any]
@@ -110,7 +110,7 @@ class Handler(Answering):
             StatusCode.UNIMPLEMENTED,
             ErrorReason.ERROR_REASON_OPERATION_DISABLED,
             "The operation is switched off in this gateway.",
-            metadata=self._no_effect,
+            effect=self._no_effect,
         )
 
     def _not_configured(self) -> GatewayError:
@@ -118,7 +118,7 @@ class Handler(Answering):
             StatusCode.FAILED_PRECONDITION,
             ErrorReason.ERROR_REASON_API_NOT_CONFIGURED,
             f"The API that this rpc needs, {self._operation.api.value}, is not configured in this gateway.",
-            metadata=self._no_effect,
+            effect=self._no_effect,
         )
 
     async def _read(self, account: Account, request: Any, observation: CallObservation, deadline: float) -> Message:

@@ -66,7 +66,7 @@ class LocalHandler(Answering):
     ) -> Message:
         del observation, fields
         request = self._parse(data)
-        self._check(request, {})
+        self._check(request, None)
         seconds = self._seconds(context)
         try:
             async with asyncio.timeout(seconds):

@@ -15,7 +15,7 @@ from grpc import StatusCode
 
 from allocation_gateway import errors
 from allocation_gateway.codecs import json
-from allocation_gateway.errors import GatewayError
+from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.operations.model import Api
 from allocation_gateway.upstream import consignments, ship, verdicts
 from allocation_gateway.upstream.dialect import ErrorBody
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 DIALECTS: Final[Mapping[Api, Dialect]] = {Api.SHIP: ship.DIALECT, Api.CONSIGNMENTS: consignments.DIALECT}
 DEFAULT_RETRY_SECONDS: Final = 1.0
 LONGEST_RETRY_SECONDS: Final = 3600.0
-NONE: Final = "none"
-MADE: Final = "made"
-UNKNOWN: Final = "unknown"
 # A proxy in between can give these in upstream's place, so that they mean the same without a body of upstream's.
 _WITHOUT_BODY: Final = frozenset({401, 403, 405, 407, 429, 500, 502, 503, 504})
 # CDNs use these for an origin that does not answer; only upstream's own JSON makes 521 an answer.
@@ -83,12 +80,14 @@ def _error(
         metadata["upstream_code"] = code
     if error is not None and error.correlation_id:
         metadata["upstream_correlation_id"] = error.correlation_id
+    effect = None
     if operation.effect.writes:
-        metadata["effect"] = NONE if error is not None and _is_refusal(answer.status, verdict) else UNKNOWN
+        effect = WriteEffect.NONE if error is not None and _is_refusal(answer.status, verdict) else WriteEffect.UNKNOWN
     return GatewayError(
         verdict.code,
         verdict.reason,
         verdict.message,
+        effect=effect,
         metadata=metadata,
         details=list(_details(operation, request, answer, error or ErrorBody(), verdict)),
         excluded=error.excluded if error is not None and verdict.code is StatusCode.FAILED_PRECONDITION else (),
@@ -100,19 +99,17 @@ def broken(
     answer: Answer,
     what: str,
     *,
-    effect: str = UNKNOWN,
+    effect: WriteEffect = WriteEffect.UNKNOWN,
     allocation: AnyAllocation | None = None,
 ) -> GatewayError:
     """Returns the error for an answer that is not as documented. If the allocation was made, the error carries it."""
-    metadata = {"upstream_status": str(answer.status)}
-    if operation.effect.writes:
-        metadata["effect"] = effect
-    suffix = " The operation was carried out." if effect == MADE else ""
+    suffix = " The operation was carried out." if effect is WriteEffect.MADE else ""
     return GatewayError(
         verdicts.BROKEN.code,
         verdicts.BROKEN.reason,
         f"{verdicts.BROKEN.message}: {what}.{suffix}",
-        metadata=metadata,
+        effect=effect if operation.effect.writes else None,
+        metadata={"upstream_status": str(answer.status)},
         allocation=allocation,
     )
 
@@ -121,12 +118,11 @@ def no_answer(operation: Operation, how: str, *, sent: bool) -> GatewayError:
     """Returns the error for a request without an answer. A write that was sent may have been carried out."""
     if operation.effect.writes and sent:
         return outcome_unknown(f"Upstream did not answer: {how}. The operation may have been carried out.")
-    metadata = {"effect": NONE} if operation.effect.writes else {}
     return GatewayError(
         verdicts.UNAVAILABLE.code,
         verdicts.UNAVAILABLE.reason,
         f"{verdicts.UNAVAILABLE.message[:-1]}: {how}.",
-        metadata=metadata,
+        effect=WriteEffect.NONE if operation.effect.writes else None,
         details=[errors.retry_after(DEFAULT_RETRY_SECONDS)],
     )
 
@@ -137,7 +133,7 @@ def outcome_unknown(message: str) -> GatewayError:
         StatusCode.UNKNOWN,
         ErrorReason.ERROR_REASON_OUTCOME_UNKNOWN,
         message,
-        metadata={"effect": UNKNOWN},
+        effect=WriteEffect.UNKNOWN,
         details=[errors.retry_after(DEFAULT_RETRY_SECONDS)],
     )
 

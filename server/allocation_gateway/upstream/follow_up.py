@@ -14,10 +14,10 @@ from allocation.v1.error_reason_pb2 import ErrorReason
 
 from allocation_gateway import errors
 from allocation_gateway.codecs.consignment_labels import no_label
-from allocation_gateway.errors import GatewayError
+from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.operations import consignments
 from allocation_gateway.operations.model import Effect, FollowUp
-from allocation_gateway.upstream import failures, verdicts
+from allocation_gateway.upstream import verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -115,14 +115,14 @@ async def _consignments(operation: Operation, _: Any, outcome: Message | Gateway
 async def _labels(operation: Operation, request: Any, outcome: Message | GatewayError, read: Read) -> Message:
     if not isinstance(outcome, GatewayError):
         return outcome
-    if outcome.metadata.get("effect") != failures.NONE or outcome.reason not in _VAGUE:
+    if outcome.effect is not WriteEffect.NONE or outcome.reason not in _VAGUE:
         raise outcome
     found = await _read(request.consignment_reference, read)
     if isinstance(found, GatewayError) and found.reason != ErrorReason.ERROR_REASON_CONSIGNMENT_NOT_FOUND:
         if outcome.reason == ErrorReason.ERROR_REASON_ALLOCATION_FAILED:
             raise outcome
         # It may be the label alone that was not to be had.
-        raise outcome.with_effect(failures.UNKNOWN)
+        raise outcome.with_effect(WriteEffect.UNKNOWN)
     if isinstance(found, GatewayError) or found.state not in _ALLOCATED or not _agrees(request, found):
         raise _why(operation, outcome, found)
     found.reconciled = True
@@ -158,7 +158,7 @@ async def _read(reference: str, read: Read) -> pb.ConsignmentAllocation | Gatewa
 
 async def _explained(operation: Operation, reference: str, error: GatewayError, read: Read) -> GatewayError:
     """Returns a refusal with the reason that reading the consignment gives, if upstream gave none itself."""
-    if error.metadata.get("effect") != failures.NONE or error.reason not in _VAGUE:
+    if error.effect is not WriteEffect.NONE or error.reason not in _VAGUE:
         return error
     return _why(operation, error, await _read(reference, read))
 
@@ -195,7 +195,8 @@ def _error(verdict: Verdict, error: GatewayError, found: pb.ConsignmentAllocatio
         verdict.code,
         verdict.reason,
         verdict.message,
-        metadata={**error.metadata, "effect": failures.NONE},
+        effect=WriteEffect.NONE,
+        metadata=error.metadata,
         details=details,
     )
 

@@ -8,6 +8,7 @@ import structlog
 
 from allocation_gateway.codecs import json
 from allocation_gateway.codecs.ship_bulk import is_bulk_result
+from allocation_gateway.errors import WriteEffect
 from allocation_gateway.upstream import failures
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def read(operation: Operation, request: Message, answer: Answer) -> Message:
             operation,
             answer,
             findings.summary(),
-            effect=failures.MADE if made else failures.UNKNOWN,
+            effect=WriteEffect.MADE if made else WriteEffect.UNKNOWN,
             allocation=getattr(response, "allocation", None) if made else None,
         )
     if findings:

@@ -8,7 +8,7 @@ from allocation.v1.error_reason_pb2 import ErrorReason
 from grpc import StatusCode
 
 from allocation_gateway import errors
-from allocation_gateway.errors import GatewayError
+from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.policy.protection.model import Kind
 
 if TYPE_CHECKING:
@@ -49,6 +49,6 @@ def refusal(kind: Kind, refused: RefusedError) -> GatewayError:
         code,
         reason,
         message,
-        metadata={"effect": "none"} if kind is Kind.WRITE else {},
+        effect=WriteEffect.NONE if kind is Kind.WRITE else None,
         details=[errors.retry_after(max(refused.seconds, _LEAST_SECONDS))],
     )
