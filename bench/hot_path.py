@@ -24,15 +24,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import uvloop
+from allocation_gateway.account import Account
 from allocation_gateway.app import configured_upstreams
 from allocation_gateway.claims.opening import keep_in_memory
 from allocation_gateway.groups.directory import open_groups
 from allocation_gateway.groups.listing import Listings
 from allocation_gateway.operations.table import OPERATIONS, routes
-from allocation_gateway.policy.account import Account
-from allocation_gateway.policy.admission import Admission
-from allocation_gateway.policy.quotes import Quotes
-from allocation_gateway.policy.writes import Writes
+from allocation_gateway.rpc.admission import Admission
 from allocation_gateway.rpc.answering import Gateway
 from allocation_gateway.rpc.handler import Handler
 from allocation_gateway.settings import PREFIX, load
@@ -40,6 +38,8 @@ from allocation_gateway.telemetry import logs
 from allocation_gateway.telemetry.telemetry import Telemetry, TraceIds
 from allocation_gateway.upstream import client
 from allocation_gateway.upstream.engines.reader import AnswerReader
+from allocation_gateway.writes.coordinator import Coordinator
+from allocation_gateway.writes.quotes import Quotes
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -153,7 +153,7 @@ def open_handler(base_url: str, telemetry: Telemetry) -> tuple[Handler, Account]
         telemetry=telemetry,
         groups=open_groups(settings, Listings({}, telemetry), telemetry),
         admission=Admission(settings.max_concurrent_calls),
-        writes=Writes(settings, {row.full_name: row for row in OPERATIONS}, telemetry),
+        writes=Coordinator(settings, telemetry),
         quotes=Quotes(),
         accounts={api: account},
     )

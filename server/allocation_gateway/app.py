@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING, Final, Protocol
 import msgspec
 import structlog
 
+from allocation_gateway.account import Account
 from allocation_gateway.claims.opening import keep_in_memory, open_claims
 from allocation_gateway.groups.directory import open_groups
 from allocation_gateway.groups.listing import Listings
 from allocation_gateway.operations.model import Api
-from allocation_gateway.operations.table import OPERATIONS, check_settle_times
-from allocation_gateway.policy.account import Account
-from allocation_gateway.policy.admission import Admission
-from allocation_gateway.policy.quotes import Quotes
-from allocation_gateway.policy.writes import Writes
+from allocation_gateway.operations.table import check_settle_times
+from allocation_gateway.rpc.admission import Admission
 from allocation_gateway.rpc.answering import Gateway
 from allocation_gateway.rpc.listener import Listener
 from allocation_gateway.settings import ConfigurationError, variable
 from allocation_gateway.telemetry import telemetry
 from allocation_gateway.upstream.client import Upstream
+from allocation_gateway.writes.coordinator import Coordinator
+from allocation_gateway.writes.quotes import Quotes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -125,7 +125,7 @@ async def serve(
             telemetry=observed,
             groups=groups,
             admission=Admission(settings.max_concurrent_calls),
-            writes=Writes(settings, {row.full_name: row for row in OPERATIONS}, observed),
+            writes=Coordinator(settings, observed),
             quotes=Quotes(),
             accounts=await _open_accounts(settings, upstreams, observed, stack),
         )

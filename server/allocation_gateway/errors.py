@@ -81,7 +81,6 @@ class GatewayError(Exception):
         excluded: The services that a failed allocation excluded.
         allocation: The allocation that was made although the call fails, without what could not be read; or the one
             that stands in its way.
-        retry_after: Seconds for which upstream asks to be left alone; 0 if it does not.
     """
 
     def __init__(
@@ -105,7 +104,6 @@ class GatewayError(Exception):
         self.details = details
         self.excluded = excluded
         self.allocation = allocation
-        self.retry_after = 0.0
 
     def with_effect(self, effect: WriteEffect | None) -> GatewayError:
         """Returns the same error with another effect."""
@@ -118,6 +116,19 @@ class GatewayError(Exception):
             details=self.details,
             excluded=self.excluded,
             allocation=self.allocation,
+        )
+
+    def with_allocation(self, allocation: AnyAllocation) -> GatewayError:
+        """Returns the same error with the allocation that stands in its way."""
+        return GatewayError(
+            self.code,
+            self.reason,
+            self.message,
+            effect=self.effect,
+            metadata=self.metadata,
+            details=self.details,
+            excluded=self.excluded,
+            allocation=allocation,
         )
 
     @property

@@ -94,6 +94,7 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_attempts: int
     settle_time: float
     settle_times: dict[str, float]
+    read_before_write: bool
 
     @property
     def places(self) -> tuple[int, int]:
@@ -413,6 +414,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         dict[str, PositiveSeconds],
         described("The same for single operations, as `Operation=seconds`. In the environment: separated by commas."),
     ] = {}
+    ship_read_before_write: Annotated[
+        bool,
+        described(
+            "Read each shipment before an allocation is sent, so that what was there before is known when an answer is "
+            "lost. It costs a request, and a step of the store, for each allocation."
+        ),
+    ] = False
     consignments_base_url: Annotated[str, described("Where the Consignments API is.")] = "https://api.electioapp.com"
     consignments_api_key: Annotated[Secret, described("The key of the Consignments API.")] = Secret("")
     consignments_api_key_file: Annotated[
@@ -510,6 +518,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         dict[str, PositiveSeconds],
         described("The same for single operations, as `Operation=seconds`. In the environment: separated by commas."),
     ] = {}
+    consignments_read_before_write: Annotated[
+        bool,
+        described(
+            "Read each consignment before an allocation is sent, so that what was there before is known when an answer "
+            "is lost. It costs a request, and a step of the store, for each allocation."
+        ),
+    ] = False
     sandbox_port: Annotated[Port, described("The port of the sandbox that `serve --sandbox` starts.")] = 8080
 
     def api(self, name: str) -> ApiSettings:

@@ -41,12 +41,12 @@ def no_read_back() -> None:
     async def look(survey: Any, *_: Any) -> None:
         survey.absent.update(survey.open())
 
-    import_module("allocation_gateway.policy.survey").Survey.look = look
+    import_module("allocation_gateway.writes.readback").Survey.look = look
 
 
 def adopt_anything() -> None:
     """Whatever allocation is there is taken for one's own."""
-    module: Any = import_module("allocation_gateway.policy.adoption")
+    module: Any = import_module("allocation_gateway.writes.adoption")
     module._can_come_from = lambda *_: True
 
 

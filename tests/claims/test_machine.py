@@ -85,6 +85,7 @@ class Known:
     holder: str
     state: State = State.IN_DOUBT
     attempts: int = 1
+    is_resumed: bool = False
     answer: bytes = b""
     ends: float = math.inf
     kept: dict[str, float] = field(default_factory=dict)
@@ -145,7 +146,7 @@ class Model:
             if locker := self.locker(reference):
                 return Busy(locker.shown(self.now))
         if known:
-            made.begun, made.attempts = known.begun, known.attempts + 1
+            made.attempts, made.is_resumed = known.attempts + 1, True
         elif sum(claim.state is State.IN_DOUBT for claim in self.claims.values()) >= self.size:
             return StoreFullError
         else:
@@ -252,8 +253,17 @@ class Machine(RuleBasedStateMachine):
             wanted = known.shown(now)
         self.compare(self.ask(self.store.take_over(request_id, holder, lease)), wanted)
 
-    @rule(request_id=ids, holder=holders, lease=leases, quiet=quiets | st.none(), attempt=st.booleans())
-    def renew(self, request_id: str, holder: str, lease: float, quiet: float | None, attempt: bool) -> None:
+    @rule(
+        request_id=ids,
+        holder=holders,
+        lease=leases,
+        quiet=quiets | st.none(),
+        attempt=st.booleans(),
+        note=st.none() | st.binary(max_size=3),
+    )
+    def renew(
+        self, request_id: str, holder: str, lease: float, quiet: float | None, attempt: bool, note: bytes | None
+    ) -> None:
         holder = self.named(request_id, holder)
         known = self.model.mine(request_id, holder)
         if known:
@@ -261,9 +271,11 @@ class Machine(RuleBasedStateMachine):
             known.attempts += attempt
             if quiet is not None:
                 known.quiet_until = self.model.now + quiet
-        assert self.ask(self.store.renew(request_id, holder, lease, quiet=quiet, attempt=attempt)) is (
-            known is not None
-        )
+        body = None
+        if known and note is not None:
+            body = known.new = msgspec.structs.replace(known.new, note=note)
+        step = self.store.renew(request_id, holder, lease, quiet=quiet, attempt=attempt, body=body)
+        assert self.ask(step) is (known is not None)
 
     @rule(
         new=new_claims,
@@ -298,8 +310,12 @@ class Machine(RuleBasedStateMachine):
     @rule(request_id=ids, holder=holders)
     def release(self, request_id: str, holder: str) -> None:
         holder = self.named(request_id, holder)
-        if self.model.mine(request_id, holder):
-            del self.model.claims[request_id]
+        if known := self.model.mine(request_id, holder):
+            if known.is_resumed:
+                known.attempts -= 1
+                self.model.resolve(known, State.SETTLED)
+            else:
+                del self.model.claims[request_id]
         self.ask(self.store.release(request_id, holder))
 
     @rule(request_id=ids, holder=holders)

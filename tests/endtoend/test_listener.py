@@ -12,20 +12,20 @@ import grpc
 import pytest
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 from allocation_gateway import settings as configuration
+from allocation_gateway.account import Account
 from allocation_gateway.claims.memory import MemoryClaims
 from allocation_gateway.groups.directory import Options, ServiceGroups
 from allocation_gateway.groups.listing import Listings
 from allocation_gateway.operations import table
 from allocation_gateway.operations.model import Api, Operation
-from allocation_gateway.policy.account import Account
-from allocation_gateway.policy.admission import Admission
-from allocation_gateway.policy.quotes import Quotes
-from allocation_gateway.policy.writes import Writes
+from allocation_gateway.rpc.admission import Admission
 from allocation_gateway.rpc.answering import Gateway
 from allocation_gateway.rpc.handler import Handler
 from allocation_gateway.rpc.local import LOCAL_RPCS, LocalRpc
 from allocation_gateway.telemetry.telemetry import Telemetry
 from allocation_gateway.upstream.client import Upstream
+from allocation_gateway.writes.coordinator import Coordinator
+from allocation_gateway.writes.quotes import Quotes
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
@@ -228,7 +228,7 @@ def test_text_of_a_defect_reaches_the_log_and_never_a_caller(capsys: pytest.Capt
         upstream = Upstream(settings, Api.SHIP, settings.key("ship"))
         groups = ServiceGroups(Options(), listings=Listings({}, Telemetry()), telemetry=Telemetry())
         account = Account(settings, upstream, MemoryClaims(size=1, retention=1.0), None, Telemetry())
-        writes = Writes(settings, {}, Telemetry())
+        writes = Coordinator(settings, Telemetry())
         gateway = Gateway(settings, Telemetry(), groups, Admission(1), writes, Quotes(), {Api.SHIP: account})
         handler = Handler(gateway, broken, next(iter(broken.routes.values())), enabled=True)
         server = grpc.aio.server()

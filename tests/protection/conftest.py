@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from allocation_gateway.policy.protection.protection import Protection
+from allocation_gateway.protection.protection import Protection
 from allocation_gateway.settings import Settings
 from allocation_gateway.telemetry.telemetry import Telemetry
 from opentelemetry.sdk.metrics import MeterProvider

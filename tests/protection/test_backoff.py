@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from allocation_gateway.policy.protection.backoff import Backoff
+from allocation_gateway.protection.backoff import Backoff
 from hypothesis import given
 from hypothesis import strategies as st
 

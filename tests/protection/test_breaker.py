@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from allocation_gateway.policy.protection.breaker import REFUSED, Breaker, BreakerOptions, State
-from allocation_gateway.policy.protection.model import Verdict
+from allocation_gateway.protection.breaker import REFUSED, Breaker, BreakerOptions, State
+from allocation_gateway.protection.model import Verdict
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from allocation_gateway.policy.protection.budget import Budget
+from allocation_gateway.protection.budget import Budget
 from hypothesis import given
 from hypothesis import strategies as st
 from support.clock import Clock

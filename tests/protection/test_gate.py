@@ -6,9 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from allocation_gateway.policy.protection.gate import Gate
-from allocation_gateway.policy.protection.model import RefusedError
-from allocation_gateway.policy.protection.rate import Bucket
+from allocation_gateway.protection.gate import Gate
+from allocation_gateway.protection.model import RefusedError
+from allocation_gateway.protection.rate import Bucket
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.virtual import run
@@ -16,7 +16,7 @@ from support.virtual import run
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from allocation_gateway.policy.protection.gate import Lane
+    from allocation_gateway.protection.gate import Lane
 
 MOST = 3
 LIMIT = 4

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from allocation_gateway.errors import GatewayError
-from allocation_gateway.policy.protection.model import Kind, Verdict
+from allocation_gateway.protection.model import Kind, Verdict
 from support.virtual import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from allocation_gateway.policy.protection.protection import Protection
+    from allocation_gateway.protection.protection import Protection
 
 PLACES = 20
 SERVICE = 0.05

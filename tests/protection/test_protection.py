@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from allocation_gateway.errors import GatewayError
-from allocation_gateway.policy.protection.model import Kind, Verdict
+from allocation_gateway.protection.model import Kind, Verdict
 from allocation_gateway.settings import Settings
 from google.rpc import error_details_pb2
 from structlog.testing import capture_logs
@@ -16,9 +16,9 @@ from support.clock import Clock
 from support.virtual import run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Mapping
 
-    from allocation_gateway.policy.protection.protection import Permit, Protection
+    from allocation_gateway.protection.protection import Permit, Protection
     from protection.conftest import Metrics
 
     Make = Callable[..., Protection]
@@ -42,7 +42,7 @@ def asked(protection: Protection, kind: Kind, deadline: float = HOUR) -> None:
     at_once(protection.enter(kind, deadline)).leave(Verdict.NONE)
 
 
-def refused(work: Callable[[], object]) -> tuple[str, str, float, dict[str, str]]:
+def refused(work: Callable[[], object]) -> tuple[str, str, float, Mapping[str, str]]:
     """Returns code, reason, seconds to wait and metadata of a refusal."""
     with pytest.raises(GatewayError) as caught:
         work()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from allocation_gateway.policy.protection.rate import LONGEST_PAUSE, Bucket
+from allocation_gateway.protection.rate import LONGEST_PAUSE, Bucket
 from hypothesis import given
 from hypothesis import strategies as st
 from support.clock import Clock

@@ -8,6 +8,7 @@ import socketserver
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Reply:
     Attributes:
         status: The HTTP status.
         body: Bytes, or anything that becomes JSON.
-        headers: Further headers; a `content-length` here replaces the true one.
+        headers: Further headers; a `content-length` or a `date` here replaces the true one.
         raw: If set, sent instead of all that.
         close: Whether the connection is closed afterwards, as the answer then says, or before anything was sent if
             `raw` is empty.
@@ -54,7 +55,12 @@ class Reply:
         if self.raw is not None:
             return self.raw
         body = self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
-        headers = {"content-type": "application/json", "content-length": str(len(body)), **self.headers}
+        headers = {
+            "content-type": "application/json",
+            "content-length": str(len(body)),
+            "date": formatdate(usegmt=True),
+            **self.headers,
+        }
         if self.close:
             headers.setdefault("connection", "close")  # unsaid, it would meet the next request
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())

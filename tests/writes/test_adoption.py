@@ -1,4 +1,4 @@
-"""Which allocations that are found are adopted: those that the unanswered request can have brought about."""
+"""Which allocations that are found are adopted, which are denied, and of which neither can be said."""
 
 from __future__ import annotations
 
@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from allocation.v1 import consignment_allocation_service_pb2 as pb
 from allocation.v1 import core_pb2
-from allocation_gateway.policy.adoption import TOLERANCE, Origin, Standing, is_allocated, standing
-from allocation_gateway.policy.quotes import Terms
+from allocation_gateway.writes.adoption import (
+    Origin,
+    Standing,
+    is_allocated,
+    is_same_booking,
+    mark_before,
+    may_be_another_writes,
+    standing,
+)
+from allocation_gateway.writes.moments import DENIAL_TOLERANCE, TOLERANCE, Sighting, Span
+from allocation_gateway.writes.note import Terms
 from google.type.money_pb2 import Money
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,8 +30,12 @@ if TYPE_CHECKING:
 
     from allocation_gateway.errors import AnyAllocation
 
-SENT: Final = datetime(2026, 3, 29, 1, 0, tzinfo=UTC)
-ORIGIN: Final = Origin(sent_after=SENT, terms=None, is_other=False)
+# Upstream's clock and the event loop's have nothing in common: this is when the write was claimed, by either.
+SENT: Final = datetime(2026, 3, 29, 1, 0, 0, 500_000, tzinfo=UTC)
+CLAIMED: Final = Span(5_000.0, 5_000.0)
+# A reading that upstream answered at once, an hour later, when its clock showed half a second past.
+SEEN: Final = Sighting(SENT.timestamp() + 3_600 - 0.5, 8_600.0, 8_600.0)
+ORIGIN: Final = Origin(CLAIMED, SEEN)
 TERMS: Final = Terms("FF_1", "GBP", 2, 400_000_000)
 PRICE: Final = Money(currency_code="GBP", units=2, nanos=400_000_000)
 DEARER: Final = Money(currency_code="GBP", units=2, nanos=410_000_000)
@@ -74,11 +87,14 @@ class Case:
 
     rpc: str
     found: AnyAllocation
-    adopted: bool
+    expected: Standing
     asked: Mapping[str, Any] = field(default_factory=dict)
     terms: Terms | None = None
 
 
+DONE: Final = Standing.DONE
+OTHER: Final = Standing.OTHER
+UNDECIDED: Final = Standing.UNDECIDED
 QUOTED: Final = "AllocateShipmentWithQuote"
 GROUPED: Final = "AllocateConsignmentWithServiceGroup"
 LABELLED: Final = "AllocateConsignmentWithLabels"
@@ -86,100 +102,169 @@ SERVICED: Final = "AllocateShipmentWithCarrierService"
 FF_1: Final = {"carrier_service_reference": "FF_1"}
 GROUP: Final = {"service_group": "Next Day Straße"}
 CASES: Final = {
-    "default rules say nothing of the service": Case("AllocateShipment", shipment("FF_2"), adopted=True),
-    "the service": Case(SERVICED, shipment("FF_1"), adopted=True, asked=FF_1),
-    "another service": Case(SERVICED, shipment("FF_2"), adopted=False, asked=FF_1),
-    "another case of the service": Case(SERVICED, shipment("ff_1"), adopted=False, asked=FF_1),
-    "a service that is not told": Case(SERVICED, shipment(""), adopted=True, asked=FF_1),
-    "the service of a consignment": Case(LABELLED, consignment("FF_1"), adopted=True, asked=FF_1),
-    "another service of a consignment": Case(LABELLED, consignment("FF_2"), adopted=False, asked=FF_1),
-    "the group": Case(GROUPED, consignment(group="Next Day Straße"), adopted=True, asked=GROUP),
-    "the group in other letters": Case(GROUPED, consignment(group="NEXT DAY STRASSE"), adopted=True, asked=GROUP),
-    "another group": Case(GROUPED, consignment(group="Next Week"), adopted=False, asked=GROUP),
-    "no group where one was asked for": Case(GROUPED, consignment(), adopted=False, asked=GROUP),
-    "a group where none was asked for": Case("AllocateConsignment", consignment(group="Next Week"), adopted=True),
+    "default rules say nothing of the service": Case("AllocateShipment", shipment("FF_2"), expected=DONE),
+    "the service": Case(SERVICED, shipment("FF_1"), expected=DONE, asked=FF_1),
+    "another service": Case(SERVICED, shipment("FF_2"), expected=OTHER, asked=FF_1),
+    "another case of the service": Case(SERVICED, shipment("ff_1"), expected=DONE, asked=FF_1),
+    "a service that is not told": Case(SERVICED, shipment(""), expected=DONE, asked=FF_1),
+    "the service of a consignment": Case(LABELLED, consignment("FF_1"), expected=DONE, asked=FF_1),
+    "another service of a consignment": Case(LABELLED, consignment("FF_2"), expected=OTHER, asked=FF_1),
+    "the group": Case(GROUPED, consignment(group="Next Day Straße"), expected=DONE, asked=GROUP),
+    "the group in other letters": Case(GROUPED, consignment(group="NEXT DAY STRASSE"), expected=DONE, asked=GROUP),
+    "another group": Case(GROUPED, consignment(group="Next Week"), expected=UNDECIDED, asked=GROUP),
+    "no group where one was asked for": Case(GROUPED, consignment(), expected=UNDECIDED, asked=GROUP),
+    "a group where none was asked for": Case("AllocateConsignment", consignment(group="Next Week"), expected=DONE),
     "a group that a shipment never tells": Case(
-        "AllocateShipmentWithServiceGroup", shipment(), adopted=True, asked=GROUP
+        "AllocateShipmentWithServiceGroup", shipment(), expected=DONE, asked=GROUP
     ),
-    "the quote": Case(QUOTED, shipment(price=PRICE), adopted=True, terms=TERMS),
-    "another service than the quote's": Case(QUOTED, shipment("FF_2", price=PRICE), adopted=False, terms=TERMS),
-    "another price than the quote's": Case(QUOTED, shipment(price=DEARER), adopted=False, terms=TERMS),
-    "a quote whose price is not told": Case(QUOTED, shipment(), adopted=True, terms=TERMS),
-    "a quote whose service is not told": Case(QUOTED, shipment("", price=PRICE), adopted=True, terms=TERMS),
-    "a quote without a price": Case(QUOTED, shipment(price=DEARER), adopted=True, terms=Terms("FF_1", "", 0, 0)),
+    "the quote": Case(QUOTED, shipment(price=PRICE), expected=DONE, terms=TERMS),
+    "another service than the quote's": Case(QUOTED, shipment("FF_2", price=PRICE), expected=OTHER, terms=TERMS),
+    "another price than the quote's": Case(QUOTED, shipment(price=DEARER), expected=UNDECIDED, terms=TERMS),
+    "a quote whose price is not told": Case(QUOTED, shipment(), expected=DONE, terms=TERMS),
+    "a quote whose service is not told": Case(QUOTED, shipment("", price=PRICE), expected=DONE, terms=TERMS),
+    "a quote without a price": Case(QUOTED, shipment(price=DEARER), expected=DONE, terms=Terms("FF_1", "", 0, 0)),
     "a quote without a service": Case(
-        QUOTED, shipment("FF_2", price=PRICE), adopted=True, terms=Terms("", "GBP", 2, 400_000_000)
+        QUOTED, shipment("FF_2", price=PRICE), expected=DONE, terms=Terms("", "GBP", 2, 400_000_000)
     ),
-    "a quote that is not known": Case(QUOTED, shipment("FF_2", price=DEARER), adopted=True),
-    "another price for a consignment": Case(LABELLED, consignment(price=DEARER), adopted=False, terms=TERMS),
+    "a quote that is not known": Case(QUOTED, shipment("FF_2", price=DEARER), expected=DONE),
+    "another price for a consignment": Case(LABELLED, consignment(price=DEARER), expected=UNDECIDED, terms=TERMS),
 }
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-def test_an_allocation_is_adopted_if_all_agrees_that_is_known(case: Case) -> None:
+def test_what_disagrees_is_not_adopted_and_only_another_service_is_proof(case: Case) -> None:
     origin = ORIGIN._replace(terms=case.terms)
-    expected = Standing.DONE if case.adopted else Standing.OTHER
-    assert judged(case.rpc, case.found, origin, **case.asked) is expected
+    assert judged(case.rpc, case.found, origin, **case.asked) is case.expected
 
 
 @pytest.mark.parametrize(
     ("after", "expected"),
     [
-        (timedelta(0), Standing.DONE),
-        (timedelta(days=1), Standing.DONE),
-        (-TOLERANCE, Standing.DONE),
-        (-TOLERANCE - timedelta(microseconds=1), Standing.OTHER),
-        (-timedelta(days=400), Standing.OTHER),
+        (timedelta(0), DONE),
+        (timedelta(days=1), DONE),
+        (timedelta(seconds=-1), DONE),
+        (-timedelta(seconds=TOLERANCE + 1), UNDECIDED),
+        (-timedelta(seconds=DENIAL_TOLERANCE - 0.1), UNDECIDED),
+        (-timedelta(seconds=DENIAL_TOLERANCE + 1.1), OTHER),
+        (-timedelta(days=400), OTHER),
     ],
 )
-def test_an_allocation_of_before_the_attempt_is_somebody_elses(after: timedelta, expected: Standing) -> None:
-    """By upstream's clock, and with a tolerance for what its dates leave out."""
+def test_an_allocation_of_before_the_write_is_denied_only_beyond_every_tolerance(
+    after: timedelta, expected: Standing
+) -> None:
     assert judged("AllocateShipment", shipment(made=SENT + after)) is expected
 
 
-def test_an_allocation_without_its_date_tells_nothing_yet() -> None:
-    assert judged("AllocateShipment", shipment(made=None)) is Standing.PENDING
+def test_a_slow_reading_decides_nothing_that_a_fast_one_could_decide_otherwise() -> None:
+    """Its answer's `Date` may be of any moment while it lasted."""
+    slow = ORIGIN._replace(seen=SEEN._replace(sent_at=SEEN.sent_at - 15, head_at=SEEN.head_at + 15))
+    for seconds in (-24, -12, -4, 0, 10):
+        assert judged("AllocateShipment", shipment(made=SENT + timedelta(seconds=seconds)), slow) is Standing.UNCLEAR
+    assert judged("AllocateShipment", shipment(made=SENT + timedelta(seconds=20)), slow) is DONE
+    assert judged("AllocateShipment", shipment(made=SENT - timedelta(seconds=30)), slow) is OTHER
 
 
-def test_an_allocation_that_another_request_is_known_to_have_made_is_not_adopted() -> None:
-    """Whatever its date and service are."""
-    assert judged(SERVICED, shipment(), ORIGIN._replace(is_other=True), **FF_1) is Standing.OTHER
+def test_without_a_date_of_the_allocation_or_of_the_answer_nothing_is_decided() -> None:
+    assert judged("AllocateShipment", shipment(made=None)) is UNDECIDED
+    assert judged("AllocateShipment", shipment(), ORIGIN._replace(seen=None)) is UNDECIDED
 
 
-moments = st.datetimes(datetime(2025, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - see timezones
+def test_another_writes_booking_is_denied_and_one_that_cannot_be_compared_is_not_adopted() -> None:
+    for is_owned, expected in ((True, OTHER), (None, UNDECIDED), (False, DONE)):
+        assert judged(SERVICED, shipment(), ORIGIN._replace(is_owned=is_owned), **FF_1) is expected
+
+
+def test_what_is_known_of_another_write_says_nothing_of_an_allocation_that_is_newer_than_this_one() -> None:
+    """Whoever de-allocated it in between may not have been able to record that."""
+    newer = shipment(made=SENT + timedelta(seconds=10))
+    for is_owned in (True, None, False):
+        origin = ORIGIN._replace(is_owned=is_owned)
+        assert judged("AllocateShipment", newer, origin) is DONE
+        assert not may_be_another_writes(newer, origin)
+    assert may_be_another_writes(shipment(), ORIGIN)
+
+
+def test_what_was_read_before_the_write_needs_no_clock() -> None:
+    unallocated = shipment(state=core_pb2.SHIPMENT_STATE_UNALLOCATED, made=None)
+    blind = ORIGIN._replace(seen=None)
+    assert judged("AllocateShipment", shipment(), blind._replace(before=mark_before(unallocated))) is DONE
+    assert judged("AllocateShipment", shipment(made=None), blind._replace(before="")) is DONE
+    assert judged("AllocateShipment", shipment(), blind._replace(before=mark_before(shipment()))) is OTHER
+    older = shipment(made=SENT - timedelta(microseconds=1))
+    assert judged("AllocateShipment", shipment(), blind._replace(before=mark_before(older))) is DONE
+
+
+def tracked(*references: str, service: str = "FF_1") -> core_pb2.Allocation:
+    found = shipment(service)
+    found.tracking_details.shipment.tracking_references.extend(references)
+    return found
+
+
+def test_two_reports_are_of_one_booking_if_their_tracking_references_are() -> None:
+    assert is_same_booking(tracked("a", "b"), tracked("b", "a")) is True
+    assert is_same_booking(tracked("a"), tracked("b")) is False
+    assert is_same_booking(tracked("a"), tracked()) is None
+    assert is_same_booking(tracked(), tracked(service="FF_2")) is False
+    legs = pb.ConsignmentAllocation(legs=[pb.ConsignmentLeg(tracking_references=["a"])])
+    other = pb.ConsignmentAllocation(legs=[pb.ConsignmentLeg(tracking_references=["b"])])
+    assert is_same_booking(legs, legs) is True
+    assert is_same_booking(legs, other) is False
+    assert is_same_booking(legs, consignment()) is None
+
+
 prices = st.builds(Money, currency_code=st.sampled_from(["GBP", "EUR"]), units=st.integers(0, 2))
 
 
 @given(
-    made=moments,
-    sent=moments,
+    seconds=st.floats(-30, 30),
+    rtt=st.floats(0, 20),
+    answered=st.floats(0, 1),
+    cut=st.booleans(),
     asked=st.sampled_from(["", "FF_1"]),
     service=st.sampled_from(["", "FF_1", "FF_2"]),
-    promised=st.none()
-    | st.builds(Terms, st.sampled_from(["", "FF_1", "FF_2"]), st.just("GBP"), st.just(1), st.just(0)),
-    price=st.none() | prices,
-    is_other=st.booleans(),
+    is_owned=st.sampled_from([True, False, None]),
+    offset=st.floats(-1e6, 1e6),
 )
-def test_a_single_disagreement_is_enough(
-    made: datetime,
-    sent: datetime,
+def test_neither_word_is_ever_wrong(
+    seconds: float,
+    rtt: float,
+    answered: float,
+    cut: bool,
     asked: str,
     service: str,
-    promised: Terms | None,
-    price: Money | None,
-    is_other: bool,
+    is_owned: bool | None,
+    offset: float,
 ) -> None:
-    known = {service} - {""}
-    disagreements = [
-        is_other,
-        (sent - made).total_seconds() > TOLERANCE.total_seconds(),
-        bool(asked and known - {asked}),
-        bool(promised and promised.service and known - {promised.service}),
-        bool(promised and price is not None and (price.currency_code, price.units) != ("GBP", 1)),
-    ]
-    found = shipment(service, made=made, price=price)
-    got = judged(SERVICED, found, Origin(sent, promised, is_other), carrier_service_reference=asked)
-    assert got is (Standing.OTHER if any(disagreements) else Standing.DONE)
+    """Whatever upstream's clock shows, and wherever within the exchange it looks at it.
+
+    A denial is only right of an allocation from before the write, or with another service than the one asked for; an
+    adoption only of one that is not older than the tolerance and what its own date leaves out.
+    """
+    claimed, sent = 100.0, 500.0
+    date = float(int(sent + rtt * answered + offset) // 1)
+    made = claimed + seconds + offset
+    found = shipment(service, made=None)
+    found.allocation_date.FromNanoseconds(int(made // 1 * 1_000_000_000) if cut else int(made * 1e9))
+    origin = Origin(Span(claimed, claimed), Sighting(date, sent, sent + rtt), is_owned=is_owned)
+    got = judged(SERVICED, found, origin, carrier_service_reference=asked)
+    if asked and service and asked != service:
+        assert got is OTHER
+    elif got is OTHER:
+        assert seconds < 0 if is_owned is not True else seconds <= 2 * TOLERANCE + 2 + rtt
+    elif got is DONE:
+        assert seconds >= -TOLERANCE - (1.001 if cut else 0.001)
+
+
+@given(seconds=st.floats(0, 1e5), skew=st.floats(-0.5, 0.5), fraction=st.floats(0, 0.999), offset=st.floats(-1e6, 1e6))
+def test_a_writes_own_allocation_is_adopted_by_any_fast_reading(
+    seconds: float, skew: float, fraction: float, offset: float
+) -> None:
+    """However late it was made, whatever upstream's clock shows, and though its machines differ by half a second."""
+    claimed, read = 100.0, 200_000.0 + fraction
+    found = shipment(made=None)
+    found.allocation_date.FromNanoseconds(int((claimed + seconds + offset + skew) // 1) * 1_000_000_000)
+    seen = Sighting(float((read + offset) // 1), read, read + 0.2)
+    assert judged("AllocateShipment", found, Origin(Span(claimed, claimed), seen)) is DONE
 
 
 ABSENT: Final = {"UNALLOCATED", "ALLOCATION_FAILED"}
@@ -227,7 +312,7 @@ def test_every_state_has_its_meaning(name: str, found: AnyAllocation, allocate: 
 
 def test_a_deallocation_looks_at_nothing_but_its_goal() -> None:
     """Who allocated it, and when, makes no difference to what is still to be taken back."""
-    other = ORIGIN._replace(is_other=True)
+    other = ORIGIN._replace(is_owned=True)
     old = SENT - timedelta(days=1)
     assert judged("DeallocateShipment", shipment(made=old), other) is Standing.ABSENT
     unallocated = shipment(state=core_pb2.SHIPMENT_STATE_UNALLOCATED, made=None)
@@ -239,7 +324,7 @@ def test_a_bulk_call_to_ship_is_done_when_it_has_queued(rpc: str) -> None:
     """It promises no more. One call for one shipment does, and bulk calls for consignments do."""
     assert judged(rpc, shipment(state=ALLOCATING, made=None)) is Standing.DONE
     assert judged(rpc, shipment(state=core_pb2.SHIPMENT_STATE_UNSPECIFIED)) is Standing.PENDING
-    assert judged(rpc, shipment(made=SENT - timedelta(days=1))) is Standing.OTHER
+    assert judged(rpc, shipment(made=SENT - timedelta(days=1))) is OTHER
     assert judged("AllocateShipment", shipment(state=ALLOCATING)) is Standing.PENDING
     allocating = consignment(state=pb.CONSIGNMENT_STATE_ALLOCATING)
     assert judged("AllocateConsignments", allocating) is Standing.PENDING

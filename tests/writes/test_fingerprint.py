@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 from allocation_gateway.operations.table import OPERATIONS
-from allocation_gateway.policy.fingerprint import FIELDS, fingerprint
+from allocation_gateway.writes.fingerprint import FIELDS, fingerprint
 from mapping import consignments, table
 
 if TYPE_CHECKING:

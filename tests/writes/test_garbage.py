@@ -14,15 +14,15 @@ from typing import Final
 import pytest
 import uvloop
 from allocation.v1 import shipment_allocation_service_pb2 as pb
+from allocation_gateway.account import Account
 from allocation_gateway.app import configured_upstreams
 from allocation_gateway.claims.opening import keep_in_memory
 from allocation_gateway.errors import GatewayError
 from allocation_gateway.operations.table import OPERATIONS, routes
-from allocation_gateway.policy.account import Account
-from allocation_gateway.policy.order import Order
-from allocation_gateway.policy.writes import Writes
 from allocation_gateway.settings import PREFIX, load
 from allocation_gateway.telemetry.telemetry import Telemetry
+from allocation_gateway.writes.coordinator import Coordinator
+from allocation_gateway.writes.request import WriteRequest
 from support.front import LONG
 from support.upstream import running_upstream
 from support.world import ANSWERED, REFUSED, World
@@ -41,7 +41,7 @@ async def leftovers(world: World, fate: str, url: str) -> Counter[str]:
     given = {**SETTINGS, "ALLOW_PLAINTEXT": "true", "SHIP_BASE_URL": url, "SHIP_API_KEY": "key"}
     settings = load({f"{PREFIX}{name}": text for name, text in given.items()})
     telemetry = Telemetry()
-    writes = Writes(settings, {ROW.full_name: ROW}, telemetry)
+    writes = Coordinator(settings, telemetry)
     ((api, upstream),) = configured_upstreams(settings).items()
     account = Account(settings, upstream, keep_in_memory(settings, [api.value])[api.value], None, telemetry)
     gc.collect()
@@ -51,9 +51,11 @@ async def leftovers(world: World, fate: str, url: str) -> Counter[str]:
         for _ in range(CALLS):
             world.fates.put(fate)
             request = pb.AllocateShipmentRequest(shipment_reference=f"sp_{uuid.uuid4()}", request_id=str(uuid.uuid4()))
-            order = Order(ROW, routes(settings)[ROW.full_name], request, is_named=True, fingerprint="1:", terms=None)
+            write = WriteRequest(
+                ROW, routes(settings)[ROW.full_name], request, is_named=True, fingerprint="1:", terms=None
+            )
             with suppress(GatewayError):
-                await writes.carry_out(order, account, telemetry.background(), account.clock() + LONG, {})
+                await writes.carry_out(write, account, telemetry.background(), account.clock() + LONG, {})
         gc.collect()
         kinds = [type(one) for one in gc.garbage]
         return Counter(kind.__qualname__ for kind in kinds if kind.__module__.startswith("allocation_gateway."))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from allocation.v1 import consignment_allocation_service_pb2 as consignments
 from allocation.v1 import core_pb2
 from allocation.v1 import shipment_allocation_service_pb2 as pb
-from allocation_gateway.policy import quotes
-from allocation_gateway.policy.quotes import Quotes, Terms
+from allocation_gateway.writes import note
+from allocation_gateway.writes.note import Terms
+from allocation_gateway.writes.quotes import Quotes
 from google.type.money_pb2 import Money
 
 PRICE = Money(currency_code="GBP", units=2, nanos=400_000_000)
@@ -65,5 +66,11 @@ def test_a_price_agrees_to_the_billionth_or_not_at_all() -> None:
 
 def test_terms_outlive_their_process_in_a_claim() -> None:
     terms = Terms("FF_1", "GBP", 2, 400_000_000)
-    assert quotes.decode(quotes.encode(terms)) == terms
-    assert quotes.decode(quotes.encode(None)) is None
+    assert note.decode(note.encode(note.Note(terms))) == note.Note(terms)
+    assert note.decode(note.encode(note.NOTHING)) == note.NOTHING
+    noted = note.Note(terms, {"sp_1": "", "sp_2": "17.5"})
+    assert note.decode(note.encode(noted)) == noted
+
+
+def test_the_terms_that_an_earlier_release_kept_are_read() -> None:
+    assert note.decode(b'["FF_1","GBP",2,400000000]') == note.Note(Terms("FF_1", "GBP", 2, 400_000_000))

@@ -44,6 +44,7 @@ class _Record(msgspec.Struct, gc=False):
     owners: Mapping[str, str]
     locks_until: float = 0.0
     forgotten_at: float = 0.0
+    is_resumed: bool = False
 
     def shown(self, now: float) -> Claim:
         return Claim(
@@ -111,13 +112,14 @@ class MemoryClaims:
             lock = self._lock(reference, now)
             if lock is not None:
                 return Busy(lock.shown(now))
-        begun_at, attempts = now, 1
+        attempts = 1
         if record is None:
             self._make_room()
         else:
-            begun_at, attempts = record.begun_at, record.attempts + 1
+            attempts = record.attempts + 1
             self._forget(record)
-        record = self._record(new, references, now, begun_at=begun_at, attempts=attempts)
+        record = self._record(new, references, now, attempts)
+        record.is_resumed = attempts > 1
         self._claims[record.request_id] = record
         for reference in references:
             self._locks[reference] = record
@@ -136,7 +138,14 @@ class MemoryClaims:
         return record.shown(now)
 
     async def renew(
-        self, request_id: str, holder: str, lease: float, *, quiet: float | None = None, attempt: bool = False
+        self,
+        request_id: str,
+        holder: str,
+        lease: float,
+        *,
+        quiet: float | None = None,
+        attempt: bool = False,
+        body: NewClaim | None = None,
     ) -> bool:
         """Extends the lease of a claim that is in doubt and the caller's."""
         record = self._mine(request_id, holder)
@@ -148,6 +157,8 @@ class MemoryClaims:
             record.quiet_at = now + quiet
         if attempt:
             record.attempts += 1
+        if body is not None:
+            record.operation, record.request, record.note = body.operation, body.request, body.note
         return True
 
     async def finish(
@@ -165,7 +176,7 @@ class MemoryClaims:
         now = self._clock()
         record = self._find(request_id, now)
         if record is None:
-            record = self._record(fallback, _once(fallback.references), now, begun_at=now, attempts=1)
+            record = self._record(fallback, _once(fallback.references), now, 1)
             self._claims[request_id] = record
         elif record.state is State.DONE:
             return
@@ -177,9 +188,14 @@ class MemoryClaims:
         self._own(request_id, allocated, deallocated, now)
 
     async def release(self, request_id: str, holder: str) -> None:
-        """Forgets a claim that is in doubt and the caller's, with its locks."""
+        """Takes back what `begin` did."""
         record = self._mine(request_id, holder)
-        if record is not None:
+        if record is None:
+            return
+        if record.is_resumed:
+            record.attempts -= 1
+            self._resolve(record, State.SETTLED, self._clock())
+        else:
             self._forget(record)
 
     async def settle(self, request_id: str, holder: str) -> bool:
@@ -208,9 +224,7 @@ class MemoryClaims:
     async def close(self) -> None:
         """Does nothing: the claims end with the process."""
 
-    def _record(
-        self, new: NewClaim, references: tuple[str, ...], now: float, *, begun_at: float, attempts: int
-    ) -> _Record:
+    def _record(self, new: NewClaim, references: tuple[str, ...], now: float, attempts: int) -> _Record:
         return _Record(
             new.request_id,
             new.operation,
@@ -221,7 +235,7 @@ class MemoryClaims:
             State.IN_DOUBT,
             new.holder,
             attempts,
-            begun_at,
+            now,
             now + new.lease,
             now + new.quiet,
             b"",

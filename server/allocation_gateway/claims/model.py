@@ -42,7 +42,8 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
         state: What is known of the write.
         holder: A token of the one who works on it, or did so last.
         attempts: How often it may have been sent.
-        age: Seconds since it was begun for the first time.
+        age: Seconds since it was begun. When it was settled and taken up again, that is when it was taken up: nothing
+            that was sent before can have an effect any more.
         lease_left: Seconds for which its holder works on it. Nobody does if they are not positive.
         quiet_in: Seconds until nothing sent for it can still take effect. That time has passed if they are not
             positive.
@@ -121,7 +122,7 @@ class ClaimStore(Protocol):
     async def begin(self, new: NewClaim) -> Begun | Held | Busy:
         """Makes a claim and takes all its locks, or none.
 
-        A claim that is settled is taken up again for the same request: with its age, and one more attempt.
+        A claim that is settled is taken up again for the same request, with one more attempt.
 
         Raises:
             StoreFullError: There is no room for it.
@@ -135,7 +136,14 @@ class ClaimStore(Protocol):
         """
 
     async def renew(
-        self, request_id: str, holder: str, lease: float, *, quiet: float | None = None, attempt: bool = False
+        self,
+        request_id: str,
+        holder: str,
+        lease: float,
+        *,
+        quiet: float | None = None,
+        attempt: bool = False,
+        body: NewClaim | None = None,
     ) -> bool:
         """Extends the lease of a claim that is in doubt and the caller's.
 
@@ -145,6 +153,7 @@ class ClaimStore(Protocol):
             lease: Seconds from now for which the caller works on it.
             quiet: Seconds from now until nothing sent for it can still take effect; None leaves that time as it is.
             attempt: Whether it is about to be sent once more.
+            body: What is to be kept of operation, request and note from now on; None leaves that as it is.
 
         Returns:
             Whether the claim is still in doubt and the caller's.
@@ -177,7 +186,11 @@ class ClaimStore(Protocol):
         """
 
     async def release(self, request_id: str, holder: str) -> None:
-        """Forgets a claim that is in doubt and the caller's, with its locks: the write was certainly not made."""
+        """Takes back what `begin` did: the write was certainly not made since then.
+
+        A claim that is in doubt and the caller's is forgotten with its locks. If it was settled before it was begun, it
+        is so again.
+        """
 
     async def settle(self, request_id: str, holder: str) -> bool:
         """Settles a claim that is in doubt, the caller's and quiet, and frees its locks.

@@ -85,11 +85,19 @@ class SharedClaims:
         return None if fields is None else _shown(fields)
 
     async def renew(
-        self, request_id: str, holder: str, lease: float, *, quiet: float | None = None, attempt: bool = False
+        self,
+        request_id: str,
+        holder: str,
+        lease: float,
+        *,
+        quiet: float | None = None,
+        attempt: bool = False,
+        body: NewClaim | None = None,
     ) -> bool:
         """Extends the lease of a claim that is in doubt and the caller's."""
         until = "" if quiet is None else _micro(quiet)
-        return bool(await self._run("renew", request_id, holder, _micro(lease), until, int(attempt)))
+        kept = b"" if body is None else _body(body)
+        return bool(await self._run("renew", request_id, holder, _micro(lease), until, int(attempt), kept))
 
     async def finish(
         self,
@@ -121,8 +129,8 @@ class SharedClaims:
         )
 
     async def release(self, request_id: str, holder: str) -> None:
-        """Forgets a claim that is in doubt and the caller's, with its locks."""
-        await self._run("release", request_id, holder)
+        """Takes back what `begin` did."""
+        await self._run("release", request_id, holder, _micro(self._retention))
 
     async def settle(self, request_id: str, holder: str) -> bool:
         """Settles a claim that is in doubt, the caller's and quiet, and frees its locks."""
@@ -147,8 +155,11 @@ class SharedClaims:
 
 def _parts(new: NewClaim) -> tuple[str, bytes, int, int, bytes]:
     references = tuple(dict.fromkeys(new.references))
-    body = _Body(new.operation, new.request, new.note)
-    return new.fingerprint, _pack(references), _micro(new.lease), _micro(new.quiet), _pack(body)
+    return new.fingerprint, _pack(references), _micro(new.lease), _micro(new.quiet), _body(new)
+
+
+def _body(new: NewClaim) -> bytes:
+    return _pack(_Body(new.operation, new.request, new.note))
 
 
 def _micro(seconds: float) -> int:

@@ -11,6 +11,8 @@
 -- The first is the format's version, which changes only with what it could not tell.
 local STATE, HOLDER, ATTEMPTS, BEGUN_AT, LEASE_UNTIL, QUIET_AT = 2, 3, 4, 5, 6, 7
 local FINGERPRINT, REFERENCES, OWNERS = 8, 9, 10
+-- Whether it was settled when it was begun last. Claims of releases that did not have it are none of those.
+local RESUMED = 11
 local FORMAT = 1
 local IN_DOUBT, DONE, SETTLED = 0, 1, 2
 
@@ -80,7 +82,8 @@ local function new_head(holder, fingerprint, references, lease, quiet)
       owners[#owners + 1] = owner
     end
   end
-  return {FORMAT, IN_DOUBT, holder, 1, now, now + lease, now + quiet, fingerprint, references, owners}
+  return {FORMAT, IN_DOUBT, holder, 1, now, now + lease, now + quiet, fingerprint, references, owners,
+    false}
 end
 
 local steps = {}
@@ -99,7 +102,7 @@ function steps.begin(holder, fingerprint, references, lease, quiet, body)
   end
   local head = new_head(holder, fingerprint, references, lease, quiet)
   if old then
-    head[BEGUN_AT], head[ATTEMPTS] = old[BEGUN_AT], old[ATTEMPTS] + 1
+    head[ATTEMPTS], head[RESUMED] = old[ATTEMPTS] + 1, true
     redis.call('PERSIST', key)
   end
   redis.call('HSET', key, 'h', cmsgpack.pack(head), 'b', body)
@@ -119,7 +122,7 @@ function steps.take_over(holder, lease)
   return shown(id)
 end
 
-function steps.renew(holder, lease, quiet, attempts)
+function steps.renew(holder, lease, quiet, attempts, body)
   local head = mine(holder)
   if not head then
     return 0
@@ -130,6 +133,9 @@ function steps.renew(holder, lease, quiet, attempts)
   end
   head[ATTEMPTS] = head[ATTEMPTS] + attempts
   save_head(head)
+  if body ~= '' then
+    redis.call('HSET', key, 'b', body)
+  end
   return 1
 end
 
@@ -166,12 +172,20 @@ function steps.finish(holder, fingerprint, references, lease, quiet, body, first
   end
 end
 
-function steps.release(holder)
+function steps.release(holder, retention)
   local head = mine(holder)
-  if head then
-    redis.call('DEL', key)
-    unlock(head[REFERENCES])
+  if not head then
+    return
   end
+  if head[RESUMED] == true then
+    -- It was settled before it was taken up again, and so it is once more: what is known of it stays known.
+    head[STATE], head[ATTEMPTS] = SETTLED, head[ATTEMPTS] - 1
+    save_head(head)
+    redis.call('PEXPIRE', key, milliseconds(retention))
+  else
+    redis.call('DEL', key)
+  end
+  unlock(head[REFERENCES])
 end
 
 function steps.settle(holder, retention)

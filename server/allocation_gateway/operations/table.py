@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from allocation_gateway.settings import Settings
 
 OPERATIONS: Final[tuple[Operation, ...]] = (*ship.ROWS, *consignments.ROWS)
+_BY_FULL_NAME: Final = {operation.full_name: operation for operation in OPERATIONS}
+
+
+def named(full_name: str) -> Operation | None:
+    """Returns a row by its full name; None if this release has none of that name."""
+    return _BY_FULL_NAME.get(full_name)
 
 
 def routes(settings: Settings) -> Mapping[str, Route]:

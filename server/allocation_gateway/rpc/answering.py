@@ -15,7 +15,7 @@ from grpc import StatusCode
 from allocation_gateway import errors
 from allocation_gateway.errors import DETAILS_KEY, PUSHBACK_KEY, GatewayError, WriteEffect
 from allocation_gateway.operations.validation import rules_of, violations
-from allocation_gateway.policy import patience
+from allocation_gateway.rpc import deadlines
 from allocation_gateway.telemetry.conventions import is_server_error
 
 if TYPE_CHECKING:
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
+    from allocation_gateway.account import Account
     from allocation_gateway.groups.directory import ServiceGroups
     from allocation_gateway.operations.model import Api
-    from allocation_gateway.policy.account import Account
-    from allocation_gateway.policy.admission import Admission
-    from allocation_gateway.policy.quotes import Quotes
-    from allocation_gateway.policy.writes import Writes
+    from allocation_gateway.rpc.admission import Admission
     from allocation_gateway.settings import Settings
     from allocation_gateway.telemetry.observation import CallObservation
     from allocation_gateway.telemetry.telemetry import Telemetry
+    from allocation_gateway.writes.coordinator import Coordinator
+    from allocation_gateway.writes.quotes import Quotes
 
     Metadata: TypeAlias = tuple[tuple[str, str | bytes], ...]
 
@@ -44,7 +44,7 @@ class Gateway:
     telemetry: Telemetry
     groups: ServiceGroups
     admission: Admission
-    writes: Writes
+    writes: Coordinator
     quotes: Quotes
     accounts: Mapping[Api, Account]
 
@@ -139,7 +139,7 @@ class Answering(ABC):
     def _seconds(self, context: Context) -> float:
         """Returns how long the caller can be kept waiting."""
         settings = self._gateway.settings
-        return patience.seconds_to_wait(context.time_remaining(), settings.default_deadline, settings.deadline_margin)
+        return deadlines.seconds_to_wait(context.time_remaining(), settings.default_deadline, settings.deadline_margin)
 
 
 _DEFECT: Final = GatewayError(

@@ -13,20 +13,20 @@ from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.groups.evidence import is_evidence
 from allocation_gateway.operations.model import references_field
 from allocation_gateway.operations.validation import Violation, is_uuid
-from allocation_gateway.policy import patience
-from allocation_gateway.policy.fingerprint import fingerprint
-from allocation_gateway.policy.order import Order
+from allocation_gateway.rpc import deadlines
 from allocation_gateway.rpc.answering import Answering, invalid
 from allocation_gateway.upstream.client import Exchange
 from allocation_gateway.upstream.http import Attempt
+from allocation_gateway.writes.fingerprint import fingerprint
+from allocation_gateway.writes.request import WriteRequest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from google.protobuf.message import Message
 
+    from allocation_gateway.account import Account
     from allocation_gateway.operations.model import Operation, Route
-    from allocation_gateway.policy.account import Account
     from allocation_gateway.rpc.answering import Context, Gateway
     from allocation_gateway.telemetry.observation import CallObservation
 
@@ -69,12 +69,12 @@ class Handler(Answering):
         deadline = account.clock() + self._seconds(context)
         if not self._writes:
             return await self._read(account, request, observation, deadline)
-        order = self._order(request, is_named=is_named)
-        response = await self._gateway.writes.carry_out(order, account, observation, deadline, fields)
+        write = self._write_request(request, is_named=is_named)
+        response = await self._gateway.writes.carry_out(write, account, observation, deadline, fields)
         # Who has joined another call has left it to that one to find out what a name stands for.
-        is_code = self._names_group and request.service_group and order.prepare is None
+        is_code = self._names_group and request.service_group and write.prepare is None
         if is_code and is_evidence(self._operation, response):
-            self._gateway.groups.observe(self._operation.api, order.request.service_group)
+            self._gateway.groups.observe(self._operation.api, write.message.service_group)
         return response
 
     async def _name_request(self, request: Any, context: Context, fields: dict[str, Any]) -> bool:
@@ -123,24 +123,24 @@ class Handler(Answering):
 
     async def _read(self, account: Account, request: Any, observation: CallObservation, deadline: float) -> Message:
         work = account.call(self._operation, self._route, request, Exchange(Attempt(), observation, deadline))
-        response = await patience.read(work, deadline)
+        response = await deadlines.read(work, deadline)
         if self._gives_quotes:
             self._gateway.quotes.remember(response)
         return response
 
-    def _order(self, request: Any, *, is_named: bool) -> Order:
-        order = Order(
+    def _write_request(self, request: Any, *, is_named: bool) -> WriteRequest:
+        write = WriteRequest(
             operation=self._operation,
             route=self._route,
-            request=request,
+            message=request,
             is_named=is_named,
             # Of what the caller wrote: what a group's name stands for may change between two calls.
             fingerprint=fingerprint(self._operation.full_name, request),
             terms=self._gateway.quotes.of(request) if self._names_quote else None,
         )
         if self._names_group and request.service_group:
-            order.prepare = self._name_group(request)
-        return order
+            write.prepare = self._name_group(request)
+        return write
 
     def _name_group(self, request: Any) -> Callable[[float], Awaitable[None]] | None:
         """Puts the code of the service group that the caller means into a request: nearly always at once, from memory.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 from allocation.v1.consignment_allocation_service_pb2 import AllocateConsignmentWithLabelsResponse
@@ -47,10 +48,11 @@ class Exchange:
         is_further: True of a request that only completes an earlier one.
         is_alive: Whether upstream answered of itself; None until it has answered or failed to.
         date: When upstream answered, as its answer says; empty if it does not.
+        head_at: When the head of the answer had arrived, by the event loop's clock; infinity if that is not known.
         retry_after: Seconds for which upstream asks to be left alone; 0 if it does not.
     """
 
-    __slots__ = ("attempt", "date", "deadline", "is_alive", "is_further", "observation", "retry_after")
+    __slots__ = ("attempt", "date", "deadline", "head_at", "is_alive", "is_further", "observation", "retry_after")
 
     def __init__(
         self, attempt: Attempt, observation: Observation, deadline: float, *, is_further: bool = False
@@ -61,6 +63,7 @@ class Exchange:
         self.is_further = is_further
         self.is_alive: bool | None = None
         self.date = ""
+        self.head_at = math.inf
         self.retry_after = 0.0
 
     def another(self) -> Exchange:
@@ -165,6 +168,7 @@ class Upstream:
         seen.answered(answer.status)
         answer = self._redacted(answer)
         exchange.date = answer.headers.get("date", "")
+        exchange.head_at = answer.head_at
         exchange.is_alive = True
         if answer.status in _THROTTLED and "retry-after" in answer.headers:
             exchange.retry_after = failures.retry_seconds(answer.headers)

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 
 class Answer(NamedTuple):
@@ -18,12 +18,15 @@ class Answer(NamedTuple):
         headers: The headers, by any spelling of their names.
         body: The decompressed body; empty if it could not be read.
         problem: Why the body could not be read; empty if it could.
+        head_at: When its status and headers had arrived, by the event loop's clock read anew; infinity if that is not
+            known.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     problem: str = ""
+    head_at: float = math.inf
 
 
 class NoAnswerError(Exception):
@@ -46,14 +49,23 @@ class Attempt:
 
     Attributes:
         sent: True from just before the first byte of the request may leave this process.
+        sent_at: When that was, by the event loop's clock read anew; 0 before.
         send_by: Until when sending may begin, by the event loop's clock.
     """
 
-    __slots__ = ("_called_off", "send_by", "sent")
+    __slots__ = ("_called_off", "_now", "send_by", "sent", "sent_at")
 
-    def __init__(self, send_by: float = math.inf) -> None:
+    def __init__(self, send_by: float = math.inf, now: Callable[[], float] = time.monotonic) -> None:
+        """Makes an attempt that is not begun.
+
+        Args:
+            send_by: Until when sending may begin.
+            now: The event loop's clock, read anew: uvloop's own stands still while a callback runs.
+        """
         self.sent = False
+        self.sent_at = 0.0
         self.send_by = send_by
+        self._now = now
         self._called_off = False
 
     def call_off(self) -> bool:
@@ -70,8 +82,8 @@ class Attempt:
         """
         if self._called_off:
             raise CalledOffError
-        # The event loop's clock, but read anew: uvloop's stands still while a callback keeps the loop from turning.
-        if time.monotonic() > self.send_by:
+        self.sent_at = self._now()
+        if self.sent_at > self.send_by:
             raise TooLateError
         self.sent = True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -135,11 +136,12 @@ class HttpxEngine:
             response = await client.send(request, stream=True)
         except httpx.TransportError as error:
             raise NoAnswerError(_how(error)) from error
+        head_at = time.monotonic()
         try:
             content, problem = await self._read(response)
         finally:
             await response.aclose()
-        return Answer(response.status_code, response.headers, content, problem)
+        return Answer(response.status_code, response.headers, content, problem, head_at)
 
     async def _read(self, response: httpx.Response) -> tuple[bytes, str]:
         body = Body(self._max_answer_bytes, response.headers.get("content-encoding", "identity"))

@@ -6,6 +6,7 @@ line feeds, and chunk sizes that are not plain hexadecimal numbers. What it lets
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -61,6 +62,7 @@ class AnswerReader:
     __slots__ = (
         "_body",
         "_body_size",
+        "_head_at",
         "_is_delimited",
         "_is_refused",
         "_limit",
@@ -83,6 +85,7 @@ class AnswerReader:
         self._status = 0
         self._body: Body | None = None
         self._body_size = 0
+        self._head_at = 0.0
         self._is_delimited = False
         self._is_refused = False
         self._received = 0
@@ -136,7 +139,7 @@ class AnswerReader:
 
     def _complete(self, body: Body) -> None:
         content, problem = body.whole()
-        self.answer = Answer(self._status, Headers(self._raw), content, problem)
+        self.answer = Answer(self._status, Headers(self._raw), content, problem, self._head_at)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Takes a header from the parser, or a trailer, which nobody asked for."""
@@ -167,6 +170,7 @@ class AnswerReader:
             self._is_refused = True
             return
         self._status = status
+        self._head_at = time.monotonic()
         self._is_delimited = coding is not None or b"content-length" in raw
         encoding = raw.get(b"content-encoding")
         self._body = body = Body(self._limit) if encoding is None else Body(self._limit, encoding.decode("latin-1"))

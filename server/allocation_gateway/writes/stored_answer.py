@@ -38,9 +38,17 @@ def unpack(operation: Operation, packed: bytes) -> Message:
     Raises:
         GatewayError: The answer was an error.
     """
+    answer = content(operation, packed)
+    if isinstance(answer, GatewayError):
+        raise answer
+    return answer
+
+
+def content(operation: Operation, packed: bytes) -> Message | GatewayError:
+    """Returns the response, or the error in its place."""
     if packed[:1] == _RESPONSE:
         return operation.response.FromString(packed[1:])
-    raise _error(status_pb2.Status.FromString(packed[1:]))
+    return _error(status_pb2.Status.FromString(packed[1:]))
 
 
 def _error(status: status_pb2.Status) -> GatewayError:

@@ -1,4 +1,4 @@
-"""The answers of writes whose outcome was read instead of told, in whole or in part."""
+"""The responses of writes whose outcome was read instead of told, in whole or in part."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from allocation.v1 import consignment_allocation_service_pb2 as pb
 from allocation.v1 import core_pb2, error_reason_pb2
 from allocation.v1 import shipment_allocation_service_pb2 as ship_pb
 from allocation.v1.error_reason_pb2 import ErrorReason
-from grpc import StatusCode
 
-from allocation_gateway.errors import GatewayError, WriteEffect
+from allocation_gateway.errors import GatewayError
 from allocation_gateway.operations.model import Effect
-from allocation_gateway.policy.adoption import Standing, is_allocated
-from allocation_gateway.upstream.verdicts import STATE
+from allocation_gateway.writes.adoption import Standing, is_allocated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,9 +20,15 @@ if TYPE_CHECKING:
 
     from allocation_gateway.errors import AnyAllocation
     from allocation_gateway.operations.model import Operation
-    from allocation_gateway.policy.survey import Found
+    from allocation_gateway.writes.readback import Found
 
 _REJECTED: Final = "shipment_invalid_state"
+
+
+def of_one(kind: type[Message], reference: str) -> Any:
+    """Returns a message that consists of one reference, in its first field."""
+    field = kind.DESCRIPTOR.fields[0].name
+    return kind(**{field: reference})
 
 
 def is_conclusive(operation: Operation, response: Any) -> bool:
@@ -33,7 +37,7 @@ def is_conclusive(operation: Operation, response: Any) -> bool:
         allocation = response.allocation
         if isinstance(allocation, core_pb2.Allocation):
             return is_allocated(allocation)
-        # A summary has no state: what has no word of its own only says that the request was taken in hand.
+        # A summary has no state: what has no word of its own only says that the request was accepted.
         says = allocation.carrier_service_reference or allocation.description or allocation.links
         return bool(says) or is_allocated(allocation)
     return not operation.effect.is_bulk or not unsaid(response)
@@ -60,32 +64,24 @@ def affected(operation: Operation, request: Any, response: Any) -> tuple[list[st
     return [item.shipment_reference for item in getattr(response, "allocations", ()) if is_allocated(item)], []
 
 
+def allocation_of(answer: Message | GatewayError, reference: str) -> AnyAllocation | None:
+    """Returns the allocation that a recorded answer tells of a reference; None if it tells none."""
+    told: Any = answer
+    if isinstance(answer, GatewayError):
+        return answer.allocation
+    if hasattr(told, "allocation"):
+        return told.allocation  # type: ignore[no-any-return]
+    if hasattr(told, "results"):
+        return next((one.allocation for one in told.results if one.consignment_reference == reference), None)
+    return next((one for one in getattr(told, "allocations", ()) if one.shipment_reference == reference), None)
+
+
 def single(operation: Operation, reference: str, found: AnyAllocation) -> Any:
     """Returns the response of a write of one shipment or consignment that was found carried out."""
     if operation.effect is Effect.ALLOCATE:
         found.reconciled = True
         return operation.response(allocation=found)
-    field = operation.response.DESCRIPTOR.fields[0].name
-    return operation.response(**{field: reference})
-
-
-def adopted(operation: Operation, request: Any, known: Mapping[str, Found]) -> Any:
-    """Returns the response of a write of which is known what became of it; None if something else is there."""
-    if operation.effect.is_bulk:
-        return bulk(operation, request, known, None)
-    ((reference, what),) = known.items()
-    return None if what.standing is Standing.OTHER else single(operation, reference, what.allocation)
-
-
-def other(found: AnyAllocation) -> GatewayError:
-    """Returns the error for a shipment or consignment that is not the write's to allocate, with how it stands."""
-    return GatewayError(
-        STATE.code,
-        STATE.reason,
-        "It is allocated already, and not by this request." if is_allocated(found) else STATE.message,
-        effect=WriteEffect.NONE,
-        allocation=found if is_allocated(found) else None,
-    )
+    return of_one(operation.response, reference)
 
 
 def bulk(
@@ -125,6 +121,8 @@ def bulk(
             response.unaccounted.remove(reference)
         if found.standing is Standing.OTHER:
             rejected.append(reference)
+        elif found.standing is Standing.UNDECIDED:
+            response.unaccounted.append(reference)
         else:
             response.queued.append(reference)
             found.allocation.reconciled = True
@@ -155,7 +153,7 @@ def progress(known: Mapping[str, Found], unknown: list[str]) -> error_reason_pb2
     return error_reason_pb2.WriteProgress(
         done=[reference for reference, found in known.items() if found.standing is Standing.DONE],
         rejected=[reference for reference, found in known.items() if found.standing is Standing.OTHER],
-        unknown=unknown,
+        unknown=[*unknown, *(name for name, found in known.items() if found.standing is Standing.UNDECIDED)],
     )
 
 
@@ -167,31 +165,14 @@ def _result(operation: Operation, reference: str, found: Found) -> pb.Consignmen
             reason=ErrorReason.ERROR_REASON_INVALID_STATE,
             description="It was allocated before.",
         )
+    if found.standing is Standing.UNDECIDED:
+        return pb.ConsignmentResult(
+            consignment_reference=reference,
+            outcome=pb.OUTCOME_UNKNOWN,
+            description="It is allocated, and nothing tells whether by this request.",
+        )
     result = pb.ConsignmentResult(consignment_reference=reference, outcome=pb.OUTCOME_DONE)
     if operation.effect.allocates and isinstance(found.allocation, pb.ConsignmentAllocation):
         found.allocation.reconciled = True
         result.allocation.CopyFrom(found.allocation)
     return result
-
-
-def in_doubt(cause: GatewayError, detail: Message | None, retry: Message) -> GatewayError:
-    """Returns the error for a write of which it is not known whether it was carried out.
-
-    Args:
-        cause: With what the doubt began.
-        detail: What is known of the references of a bulk call.
-        retry: When to ask again.
-    """
-    metadata = dict(cause.metadata)
-    if cause.code is not StatusCode.UNKNOWN:
-        metadata["cause"] = cause.reason_name
-    return GatewayError(
-        StatusCode.UNKNOWN,
-        ErrorReason.ERROR_REASON_OUTCOME_UNKNOWN,
-        f"{cause.message} Repeat the call with the same request_id to learn what became of it."
-        if cause.code is StatusCode.UNKNOWN
-        else f"It is not known yet whether this was carried out: {cause.message}",
-        effect=WriteEffect.UNKNOWN,
-        metadata=metadata,
-        details=[retry] if detail is None else [retry, detail],
-    )

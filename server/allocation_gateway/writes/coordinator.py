@@ -1,7 +1,7 @@
 """The writes under way, whether or not somebody waits for them.
 
-Calls with the same id share one. A write that was not sent is dropped when nobody waits for it any more; one that may
-have been sent goes on alone until it is known what became of it, or until it is for the next caller to find out.
+Calls with the same id share one. A write that was not sent is called off when nobody waits for it any more. One that
+may have been sent goes on alone until it is known what became of it, or until it is for the next caller to find out.
 """
 
 from __future__ import annotations
@@ -12,28 +12,26 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from allocation_gateway.claims.model import StoreUnavailableError
 from allocation_gateway.errors import GatewayError
-from allocation_gateway.policy.denials import reused
-from allocation_gateway.policy.writing import Write
 from allocation_gateway.waiting import SharedTask
+from allocation_gateway.writes.environment import Afterwork, Environment
+from allocation_gateway.writes.errors import reused
+from allocation_gateway.writes.phases import Phase
+from allocation_gateway.writes.write import Write
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Mapping
+    from collections.abc import Mapping
 
     from google.protobuf.message import Message
 
-    from allocation_gateway.operations.model import Operation
-    from allocation_gateway.policy.account import Account
-    from allocation_gateway.policy.order import Order
+    from allocation_gateway.account import Account
     from allocation_gateway.settings import Settings
     from allocation_gateway.telemetry.observation import Observation
     from allocation_gateway.telemetry.telemetry import Telemetry
+    from allocation_gateway.writes.request import WriteRequest
 
 # A lease is renewed so many times before it runs out.
 _RENEWALS: Final = 3
-# Pauses between attempts to record what could not be recorded at once.
-_RECORDING_PAUSES: Final = (0.1, 0.3, 1.0, 3.0, 10.0)
 # Seconds for what is still to be told to the store when everything else has ended.
 _LAST_WORDS: Final = 1.0
 _log = structlog.get_logger()
@@ -64,41 +62,40 @@ class _Running(SharedTask["Message"]):
         super()._ended(task)
 
 
-class Writes:
-    """All writes of one process.
+class Coordinator:
+    """All writes of one process: one task for each request id."""
 
-    Attributes:
-        lease: Seconds for which a claim is held at a time.
-        lock_wait: Seconds for which a write waits for another one of the same shipment or consignment.
-        is_draining: Whether the process is about to end, so that nothing is sent again.
-    """
-
-    def __init__(self, settings: Settings, operations: Mapping[str, Operation], telemetry: Telemetry) -> None:
+    def __init__(self, settings: Settings, telemetry: Telemetry, process: str = "") -> None:
         """Starts without any.
 
         Args:
             settings: The configuration.
-            operations: The rows by their full names.
             telemetry: Where metrics go.
+            process: A name of the process that no other one has; by default one is made.
         """
-        self.lease = settings.claim_lease
-        self.lock_wait = settings.lock_wait
-        self.is_draining = False
-        self._operations = operations
+        self._environment = Environment(
+            lease=settings.claim_lease,
+            lock_wait=settings.lock_wait,
+            telemetry=telemetry,
+            process=process or uuid.uuid4().hex,
+            afterwork=Afterwork(),
+        )
         self._telemetry = telemetry
         self._running: dict[tuple[Account, str], _Running] = {}
-        self._afterwards: set[asyncio.Task[Any]] = set()
-        self._process = uuid.uuid4().hex
-        self._tokens = 0
         self._keeper: asyncio.Task[None] | None = None
 
     async def carry_out(
-        self, order: Order, account: Account, observation: Observation, deadline: float, fields: Mapping[str, Any]
+        self,
+        request: WriteRequest,
+        account: Account,
+        observation: Observation,
+        deadline: float,
+        fields: Mapping[str, Any],
     ) -> Message:
         """Carries out a write, or waits for the one with the same id that is under way.
 
         Args:
-            order: What is asked for.
+            request: What is asked for.
             account: Where.
             observation: The call, as telemetry sees it.
             deadline: Until when its caller waits, by the event loop's clock.
@@ -108,15 +105,15 @@ class Writes:
             GatewayError: INVALID_ARGUMENT, the id names another request; DEADLINE_EXCEEDED, the time is up and nothing
                 was sent; UNKNOWN, nobody knows yet what became of it. Or whatever else the write comes to.
         """
-        key = (account, order.request.request_id)
+        key = (account, request.message.request_id)
         running = self._running.get(key)
         if running is None:
-            running = self._start(key, Write(self, account, order, observation, deadline), fields)
-        elif running.write.order.fingerprint != order.fingerprint:
-            self.count("reused", order.operation)
+            running = self._start(key, Write(self._environment, account, request, observation, deadline), fields)
+        elif running.write.request.fingerprint != request.fingerprint:
+            self._environment.count("reused", request.operation)
             raise reused()
         else:
-            self.count("joined", order.operation)
+            self._environment.count("joined", request.operation)
             running.write.callers += 1
             running.write.deadline = max(running.write.deadline, deadline)
         write, task = running.write, running.task
@@ -148,13 +145,13 @@ class Writes:
         write = running.write
         if write.callers:
             return
-        if write.drop():
+        if write.call_off():
             running.task.cancel()
             return
         if running.is_detached:
             return
         running.is_detached = True
-        method = write.order.operation.full_name
+        method = write.request.operation.full_name
         self._telemetry.write_detached(method)
         _log.warning("write_detached", **running.fields)
 
@@ -169,55 +166,11 @@ class Writes:
 
         running.task.add_done_callback(log)
 
-    # What a write needs.
-
-    def token(self) -> str:
-        """Returns a name for the one who holds a claim, as no other has it."""
-        self._tokens += 1
-        return f"{self._process}-{self._tokens}"
-
-    def operation(self, full_name: str) -> Operation | None:
-        """Returns a row by its full name; None if this release has none of that name."""
-        return self._operations.get(full_name)
-
-    def count(self, event: str, operation: Operation) -> None:
-        """Counts something that happened to a write on its way."""
-        self._telemetry.write_event(event, operation.full_name)
-
-    def later(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Tells the store something that nobody waits for. If it cannot be told, a lease runs out instead."""
-
-        async def tell() -> None:
-            try:
-                await work
-            except StoreUnavailableError:
-                _log.warning("claim_not_ended")
-
-        self._afterwards.add(task := asyncio.create_task(tell()))
-        task.add_done_callback(self._afterwards.discard)
-
-    def record_later(self, record: Callable[[], Awaitable[None]], operation: Operation) -> None:
-        """Goes on trying to record what is known of a write whose caller has its answer already."""
-        self.count("record_failed", operation)
-
-        async def retry() -> None:
-            for pause in _RECORDING_PAUSES:
-                await asyncio.sleep(pause)
-                try:
-                    await record()
-                except StoreUnavailableError:
-                    continue
-                return
-            _log.error("write_not_recorded", rpc=operation.name)
-
-        self._afterwards.add(task := asyncio.create_task(retry()))
-        task.add_done_callback(self._afterwards.discard)
-
     async def _keep(self) -> None:
         """Renews the claims of the writes under way: of those that last longer than a part of a lease."""
         while True:
             before = [running.write for running in self._running.values()]
-            await asyncio.sleep(self.lease / _RENEWALS)
+            await asyncio.sleep(self._environment.lease / _RENEWALS)
             still = {id(running.write) for running in self._running.values()}
             await asyncio.gather(*(write.renew() for write in before if id(write) in still))
 
@@ -228,9 +181,9 @@ class Writes:
 
         One that is only being read, for nobody, is left at once to the next caller, wherever that is.
         """
-        self.is_draining = True
+        self._environment.is_draining = True
         for running in self._running.values():
-            if not running.write.callers and running.write.is_resolving:
+            if not running.write.callers and running.write.phase is Phase.IN_DOUBT:
                 running.task.cancel()
         tasks = [running.task for running in self._running.values()]
         if tasks:
@@ -241,9 +194,5 @@ class Writes:
         await asyncio.gather(*left, return_exceptions=True)
         if self._keeper is not None:
             self._keeper.cancel()
-        if self._afterwards:
-            await asyncio.wait(self._afterwards, timeout=_LAST_WORDS)
-        for task in self._afterwards:
-            task.cancel()
-        await asyncio.gather(*self._afterwards, return_exceptions=True)
+        await self._environment.afterwork.end(_LAST_WORDS)
         return len(left)

@@ -9,9 +9,10 @@ from allocation.v1 import consignment_allocation_service_pb2 as pb
 from allocation.v1 import core_pb2, error_reason_pb2
 from allocation.v1 import shipment_allocation_service_pb2 as ship_pb
 from allocation_gateway.errors import GatewayError, WriteEffect
-from allocation_gateway.policy import results
-from allocation_gateway.policy.adoption import Standing
-from allocation_gateway.policy.survey import Found
+from allocation_gateway.writes import errors, responses
+from allocation_gateway.writes.adoption import Standing
+from allocation_gateway.writes.readback import Found
+from google.rpc import error_details_pb2
 from grpc import StatusCode
 from hypothesis import given
 from hypothesis import strategies as st
@@ -92,12 +93,12 @@ CONCLUSIVE: Final = [
 
 @pytest.mark.parametrize(("rpc", "response", "expected"), CONCLUSIVE)
 def test_an_answer_ends_a_write_if_it_says_how_everything_ended(rpc: str, response: Any, expected: bool) -> None:
-    assert results.is_conclusive(ROWS[rpc], response) is expected
+    assert responses.is_conclusive(ROWS[rpc], response) is expected
 
 
 def test_what_an_answer_leaves_open_is_named() -> None:
-    assert results.unsaid(told(a=UNKNOWN, b=DONE, c=UNKNOWN, d=REJECTED)) == ["a", "c"]
-    assert results.unsaid(ship_pb.AllocateShipmentsResponse(queued=["a"], unaccounted=["b", "c"])) == ["b", "c"]
+    assert responses.unsaid(told(a=UNKNOWN, b=DONE, c=UNKNOWN, d=REJECTED)) == ["a", "c"]
+    assert responses.unsaid(ship_pb.AllocateShipmentsResponse(queued=["a"], unaccounted=["b", "c"])) == ["b", "c"]
 
 
 @pytest.mark.parametrize(
@@ -134,22 +135,22 @@ def test_only_what_was_carried_out_changes_owners(
 ) -> None:
     """Queued is not allocated, and neither is what was refused or is not known."""
     row = ROWS[rpc]
-    assert results.affected(row, row.request(**asked), response) == expected
+    assert responses.affected(row, row.request(**asked), response) == expected
 
 
 def test_a_single_write_that_was_read_says_so() -> None:
     """A de-allocation names what it was asked for: it has nothing else to tell."""
-    got = results.single(ROWS["AllocateShipment"], "a", shipment())
+    got = responses.single(ROWS["AllocateShipment"], "a", shipment())
     assert (got.allocation.reconciled, got.allocation.state) == (True, ALLOCATED)
-    gone = results.single(ROWS["DeallocateShipment"], "a", shipment(core_pb2.SHIPMENT_STATE_UNALLOCATED))
+    gone = responses.single(ROWS["DeallocateShipment"], "a", shipment(core_pb2.SHIPMENT_STATE_UNALLOCATED))
     assert gone == ship_pb.DeallocateShipmentResponse(shipment_reference="a")
 
 
 def test_an_allocation_of_somebody_elses_is_a_detail_and_a_cancelled_shipment_is_none() -> None:
-    other = results.other(shipment())
+    other = errors.other(shipment())
     assert (other.code, other.info) == (StatusCode.FAILED_PRECONDITION, {"effect": "none"})
     assert other.allocation == shipment()
-    cancelled = results.other(shipment(core_pb2.SHIPMENT_STATE_CANCELLED))
+    cancelled = errors.other(shipment(core_pb2.SHIPMENT_STATE_CANCELLED))
     assert (cancelled.code, cancelled.allocation) == (StatusCode.FAILED_PRECONDITION, None)
 
 
@@ -157,34 +158,34 @@ def test_readings_complete_what_ship_left_open() -> None:
     row = ROWS["AllocateShipments"]
     response = ship_pb.AllocateShipmentsResponse(queued=["a"], unaccounted=["b", "c"])
     known = {"b": read(Standing.DONE, "b", ALLOCATING), "c": read(Standing.OTHER, "c")}
-    got = results.bulk(row, row.request(shipments=NAMES), known, response)
+    got = responses.bulk(row, row.request(shipments=NAMES), known, response)
     assert list(got.queued) == ["a", "b"]
     assert [(item.code, list(item.references)) for item in got.rejected] == [("shipment_invalid_state", ["c"])]
     assert [(item.shipment_reference, item.reconciled) for item in got.allocations] == [("b", True)]
     assert not got.unaccounted
-    assert results.is_conclusive(row, got)
+    assert responses.is_conclusive(row, got)
 
 
 def test_what_could_not_be_read_stays_open() -> None:
     row = ROWS["AllocateShipments"]
     response = ship_pb.AllocateShipmentsResponse(queued=["a"], unaccounted=["b", "c"])
-    got = results.bulk(row, row.request(shipments=NAMES), {"b": read(Standing.DONE, "b")}, response)
+    got = responses.bulk(row, row.request(shipments=NAMES), {"b": read(Standing.DONE, "b")}, response)
     assert list(got.unaccounted) == ["c"]
-    assert not results.is_conclusive(row, got)
+    assert not responses.is_conclusive(row, got)
 
 
 def test_a_rest_that_upstream_refused_is_rejected_and_what_was_done_before_is_not() -> None:
     """The reason is upstream's own."""
     ship, other = ROWS["AllocateShipments"], ROWS["AllocateConsignments"]
     known = {"a": read(Standing.DONE, "a"), "b": read(Standing.OTHER, "b")}
-    got = results.bulk(ship, ship.request(shipments=NAMES), known, None, REFUSAL)
+    got = responses.bulk(ship, ship.request(shipments=NAMES), known, None, REFUSAL)
     assert list(got.queued) == ["a"]
     assert [(item.code, list(item.references)) for item in got.rejected] == [
         ("invalid_state", ["c"]),
         ("shipment_invalid_state", ["b"]),
     ]
     done = {"b": read_consignment(Standing.DONE, "b")}
-    answer = results.bulk(other, other.request(consignments=NAMES), done, None, REFUSAL)
+    answer = responses.bulk(other, other.request(consignments=NAMES), done, None, REFUSAL)
     assert outcomes(answer) == {"a": REJECTED, "b": DONE, "c": REJECTED}
     assert [item.reason for item in answer.results] == [REFUSAL.reason, 0, REFUSAL.reason]
     assert answer.results[1].allocation.reconciled
@@ -192,18 +193,18 @@ def test_a_rest_that_upstream_refused_is_rejected_and_what_was_done_before_is_no
 
 def test_a_deallocation_that_was_read_carries_no_allocation() -> None:
     row = ROWS["DeallocateConsignments"]
-    got = results.bulk(row, row.request(consignments=["a"]), {"a": read_consignment(Standing.DONE, "a")}, None)
+    got = responses.bulk(row, row.request(consignments=["a"]), {"a": read_consignment(Standing.DONE, "a")}, None)
     assert outcomes(got) == {"a": DONE}
     assert not got.results[0].HasField("allocation")
 
 
 def test_an_answer_of_filters_names_what_was_read() -> None:
     row = ROWS["AllocateShipmentsWithFilters"]
-    got = results.bulk(row, row.request(shipments=["a"]), {"a": read(Standing.DONE, "a")}, None)
+    got = responses.bulk(row, row.request(shipments=["a"]), {"a": read(Standing.DONE, "a")}, None)
     assert [item.reference for item in got.shipments] == ["a"]
 
 
-STANDINGS: Final = st.sampled_from([Standing.DONE, Standing.OTHER])
+STANDINGS: Final = st.sampled_from([Standing.DONE, Standing.OTHER, Standing.UNDECIDED])
 
 
 @given(
@@ -220,8 +221,8 @@ def test_every_consignment_has_one_result_in_the_order_of_the_request(
     """What was read counts; of the others what upstream said."""
     row = ROWS["AllocateConsignments"]
     found = {name: read_consignment(standing, name) for name, standing in known.items()}
-    got = results.bulk(row, row.request(consignments=NAMES), found, told(**said))
-    read_as = {Standing.DONE: DONE, Standing.OTHER: REJECTED}
+    got = responses.bulk(row, row.request(consignments=NAMES), found, told(**said))
+    read_as = {Standing.DONE: DONE, Standing.OTHER: REJECTED, Standing.UNDECIDED: UNKNOWN}
     expected = [(name, read_as[known[name]] if name in known else said[name]) for name in NAMES]
     assert [(item.consignment_reference, item.outcome) for item in got.results] == expected
 
@@ -231,26 +232,29 @@ def test_every_shipment_is_queued_or_rejected_or_open_and_only_one_of_these(know
     row = ROWS["AllocateShipments"]
     found = {name: read(standing, name) for name, standing in known.items()}
     response = ship_pb.AllocateShipmentsResponse(unaccounted=NAMES)
-    got = results.bulk(row, row.request(shipments=NAMES), found, response)
+    got = responses.bulk(row, row.request(shipments=NAMES), found, response)
     rejected = [name for item in got.rejected for name in item.references]
     assert sorted([*got.queued, *rejected, *got.unaccounted]) == list(NAMES)
     assert set(got.queued) == {name for name, standing in known.items() if standing is Standing.DONE}
     assert set(rejected) == {name for name, standing in known.items() if standing is Standing.OTHER}
+    undecided = {name for name, standing in known.items() if standing is Standing.UNDECIDED}
+    assert set(got.unaccounted) == (set(NAMES) - known.keys()) | undecided
 
 
 def test_progress_tells_apart_what_is_done_and_what_is_not() -> None:
-    known = {"a": read(Standing.DONE, "a"), "b": read(Standing.OTHER, "b")}
-    got = results.progress(known, ["c"])
-    assert (list(got.done), list(got.rejected), list(got.unknown)) == (["a"], ["b"], ["c"])
+    known = {"a": read(Standing.DONE, "a"), "b": read(Standing.OTHER, "b"), "d": read(Standing.UNDECIDED, "d")}
+    got = responses.progress(known, ["c"])
+    assert (list(got.done), list(got.rejected), list(got.unknown)) == (["a"], ["b"], ["c", "d"])
 
 
 def test_a_doubt_names_its_cause() -> None:
     """A refusal becomes the cause; a doubt from before has none."""
-    retry, progress = error_reason_pb2.WriteProgress(), error_reason_pb2.WriteProgress(done=["a"])
-    doubt = results.in_doubt(REFUSAL, progress, retry)
+    progress = error_reason_pb2.WriteProgress(done=["a"])
+    doubt = errors.in_doubt(REFUSAL, progress)
     assert (doubt.code, doubt.reason) == (StatusCode.UNKNOWN, error_reason_pb2.ERROR_REASON_OUTCOME_UNKNOWN)
     assert doubt.info == {"upstream_code": "invalid_state", "effect": "unknown", "cause": "INVALID_STATE"}
-    assert doubt.details == [retry, progress]
-    again = results.in_doubt(doubt, None, retry)
+    retry, detail = doubt.details
+    assert isinstance(retry, error_details_pb2.RetryInfo)
+    assert detail == progress
+    again = errors.in_doubt(doubt)
     assert again.info == doubt.info
-    assert again.details == [retry]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from allocation_gateway.policy.protection.model import Verdict
+from allocation_gateway.protection.model import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,12 +9,12 @@ from grpc import StatusCode
 
 from allocation_gateway import errors
 from allocation_gateway.errors import GatewayError, WriteEffect
-from allocation_gateway.policy.protection.model import Kind
+from allocation_gateway.protection.model import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from allocation_gateway.policy.protection.model import RefusedError
+    from allocation_gateway.protection.model import RefusedError
 
 # Shorter waits would bring a client back before anything can have changed.
 _LEAST_SECONDS: Final = 0.1

@@ -5,45 +5,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 from allocation.v1 import core_pb2
+
+from allocation_gateway.writes.note import Terms
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
-    from google.type.money_pb2 import Money
 
 _MOST: Final = 10_000
-
-
-class Terms(msgspec.Struct, frozen=True, array_like=True):
-    """What a quote promises.
-
-    Attributes:
-        service: The reference of the carrier service; empty if it is not known.
-        currency: The currency of the price, as three letters of ISO 4217.
-        units: The whole units of the price with taxes.
-        nanos: The billionths of a unit beyond them.
-    """
-
-    service: str
-    currency: str
-    units: int
-    nanos: int
-
-    def agrees(self, price: Money) -> bool:
-        """Tells whether a price is the promised one, or the quote had none."""
-        promised = (self.currency, self.units, self.nanos)
-        return not self.currency or promised == (price.currency_code, price.units, price.nanos)
-
-
-def encode(terms: Terms | None) -> bytes:
-    """Returns terms as a claim keeps them; nothing for none."""
-    return b"" if terms is None else msgspec.json.encode(terms)
-
-
-def decode(note: bytes) -> Terms | None:
-    """Returns the terms that a claim keeps; None if it keeps none."""
-    return msgspec.json.decode(note, type=Terms) if note else None
 
 
 class Quotes:

@@ -11,12 +11,12 @@ import asyncio
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
-from allocation_gateway.policy.protection.model import RefusedError
+from allocation_gateway.protection.model import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from allocation_gateway.policy.protection.rate import Bucket
+    from allocation_gateway.protection.rate import Bucket
 
 # How much the last service time counts in the average.
 _WEIGHT: Final = 0.1

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from allocation_gateway.policy.protection.breaker import REFUSED, Breaker, BreakerOptions, State
-from allocation_gateway.policy.protection.budget import Budget
-from allocation_gateway.policy.protection.gate import Gate
-from allocation_gateway.policy.protection.model import Kind, RefusedError
-from allocation_gateway.policy.protection.rate import Bucket
-from allocation_gateway.policy.protection.refusals import refusal
+from allocation_gateway.protection.breaker import REFUSED, Breaker, BreakerOptions, State
+from allocation_gateway.protection.budget import Budget
+from allocation_gateway.protection.gate import Gate
+from allocation_gateway.protection.model import Kind, RefusedError
+from allocation_gateway.protection.rate import Bucket
+from allocation_gateway.protection.refusals import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from allocation_gateway.errors import GatewayError
-    from allocation_gateway.policy.protection.gate import Lane
-    from allocation_gateway.policy.protection.model import Verdict
+    from allocation_gateway.protection.gate import Lane
+    from allocation_gateway.protection.model import Verdict
     from allocation_gateway.settings import ApiSettings
     from allocation_gateway.telemetry.telemetry import Telemetry
 

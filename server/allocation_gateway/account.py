@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from allocation.v1.error_reason_pb2 import ErrorReason
 
 from allocation_gateway.errors import GatewayError
-from allocation_gateway.policy.protection.backoff import Backoff
-from allocation_gateway.policy.protection.model import Kind, Verdict
-from allocation_gateway.policy.protection.protection import Protection
+from allocation_gateway.protection.backoff import Backoff
+from allocation_gateway.protection.model import Kind, Verdict
+from allocation_gateway.protection.protection import Protection
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from google.protobuf.message import Message
 
     from allocation_gateway.claims.model import ClaimStore
     from allocation_gateway.operations.model import Operation, Route
-    from allocation_gateway.policy.protection.protection import Permit
+    from allocation_gateway.protection.protection import Permit
     from allocation_gateway.settings import ApiSettings, Settings
     from allocation_gateway.telemetry.telemetry import Telemetry
     from allocation_gateway.upstream.client import Exchange, Upstream
@@ -46,18 +49,41 @@ class Account:
         spare: Where they are while the store cannot be reached; None if nothing is written then.
         settings: The settings of its API.
         clock: The event loop's clock.
+        now: The same, read anew.
     """
 
     def __init__(
-        self, settings: Settings, upstream: Upstream, store: ClaimStore, spare: ClaimStore | None, telemetry: Telemetry
+        self,
+        settings: Settings,
+        upstream: Upstream,
+        store: ClaimStore,
+        spare: ClaimStore | None,
+        telemetry: Telemetry,
+        *,
+        now: Callable[[], float] = time.monotonic,
+        uniform: Callable[[], float] = random.random,
     ) -> None:
+        """Takes what it is made of.
+
+        Args:
+            settings: The configuration.
+            upstream: Its API.
+            store: Where the claims of its writes are.
+            spare: Where they are while the store cannot be reached; None if nothing is written then.
+            telemetry: Where metrics go.
+            now: The event loop's clock, read anew: uvloop's own stands still while a callback runs.
+            uniform: A number from 0 to 1, at random.
+        """
         self.upstream = upstream
         self.settings: ApiSettings = settings.api(upstream.api.value)
         self.store = store
         self.spare = spare
         self.clock = asyncio.get_running_loop().time
-        self.protection = Protection(upstream.api.value, self.settings, clock=self.clock, telemetry=telemetry)
-        self.backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE, random=random.random)
+        self.now = now
+        self.protection = Protection(
+            upstream.api.value, self.settings, clock=self.clock, telemetry=telemetry, uniform=uniform
+        )
+        self.backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE, random=uniform)
 
     def settle_time(self, operation: Operation) -> float:
         """Returns for how many seconds after an attempt ended it may still take effect."""

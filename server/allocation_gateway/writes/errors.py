@@ -1,0 +1,145 @@
+"""What callers are told of a write that is not made, or of which it is not known what became of it.
+
+That nothing was done under a `request_id` can only be said by whoever holds its claim: until then the same id may be
+sent by another process. So an error of a write that does not hold its claim yet says nothing of its effect if the id is
+the caller's own. An id that the gateway has made for this call is nobody else's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from allocation.v1.error_reason_pb2 import ErrorReason
+from grpc import StatusCode
+
+from allocation_gateway import errors
+from allocation_gateway.errors import GatewayError, WriteEffect
+from allocation_gateway.upstream import failures
+from allocation_gateway.upstream.verdicts import STATE
+from allocation_gateway.writes.adoption import is_allocated
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from allocation_gateway.errors import AnyAllocation
+
+UNCONFIRMED: Final = failures.outcome_unknown("Upstream accepted the request and has not said how it ended.")
+EARLIER: Final = failures.outcome_unknown("An earlier call with this request_id is not resolved yet.")
+NOT_LOOKED_UP: Final = failures.outcome_unknown(
+    "The deadline passed before it was known whether this request_id was used before."
+)
+
+
+def reused() -> GatewayError:
+    """Returns the error for an id that names another request."""
+    return GatewayError(
+        StatusCode.INVALID_ARGUMENT,
+        ErrorReason.ERROR_REASON_REQUEST_ID_REUSED,
+        "The request_id names another request already.",
+        effect=WriteEffect.NONE,
+    )
+
+
+def in_progress(*, is_named: bool) -> GatewayError:
+    """Returns the error for a write that another one was in the way of for too long."""
+    return GatewayError(
+        StatusCode.ABORTED,
+        ErrorReason.ERROR_REASON_WRITE_IN_PROGRESS,
+        "Another allocation or de-allocation of this shipment or consignment has not ended yet.",
+        effect=_unclaimed(is_named=is_named),
+        details=[_soon()],
+    )
+
+
+def full(*, is_named: bool) -> GatewayError:
+    """Returns the error for a write whose claim finds no room."""
+    return GatewayError(
+        StatusCode.RESOURCE_EXHAUSTED,
+        ErrorReason.ERROR_REASON_GATEWAY_OVERLOADED,
+        "The gateway has as many writes in doubt as it can keep.",
+        effect=_unclaimed(is_named=is_named),
+        details=[_soon()],
+    )
+
+
+def no_store(*, is_named: bool) -> GatewayError:
+    """Returns the error for a write that cannot be claimed."""
+    return GatewayError(
+        StatusCode.UNAVAILABLE,
+        ErrorReason.ERROR_REASON_CLAIM_STORE_UNAVAILABLE,
+        "The store of claims cannot be reached. Nothing was sent.",
+        effect=_unclaimed(is_named=is_named),
+        details=[_soon()],
+    )
+
+
+def unclaimed(error: GatewayError, *, is_named: bool) -> GatewayError:
+    """Returns an error as it is told for a write that does not hold its claim."""
+    return error.with_effect(None) if is_named and error.effect is not None else error
+
+
+def too_late(*, is_claimed: bool) -> GatewayError:
+    """Returns the error for a write that was not sent in its caller's time.
+
+    Args:
+        is_claimed: Whether nobody else can have sent it: it holds its claim, or its id is not the caller's own.
+    """
+    return GatewayError(
+        StatusCode.DEADLINE_EXCEEDED,
+        ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED,
+        "The deadline passed before anything was sent.",
+        effect=WriteEffect.NONE if is_claimed else None,
+    )
+
+
+def other(found: AnyAllocation) -> GatewayError:
+    """Returns the error for a shipment or consignment that is not the write's to allocate, with how it stands."""
+    return GatewayError(
+        STATE.code,
+        STATE.reason,
+        "It is allocated already, and not by this request." if is_allocated(found) else STATE.message,
+        effect=WriteEffect.NONE,
+        allocation=found if is_allocated(found) else None,
+    )
+
+
+def undecided(found: AnyAllocation) -> GatewayError:
+    """Returns the error for a write of which it can never be known whether the allocation that is there is its own."""
+    return GatewayError(
+        StatusCode.UNKNOWN,
+        ErrorReason.ERROR_REASON_OUTCOME_UNKNOWN,
+        "It is allocated, and nothing tells whether by this request or by somebody else at about the same time. The "
+        "details show the allocation.",
+        effect=WriteEffect.UNKNOWN,
+        allocation=found,
+    )
+
+
+def in_doubt(cause: GatewayError, detail: Message | None = None) -> GatewayError:
+    """Returns the error for a write of which it is not known yet whether it was carried out.
+
+    Args:
+        cause: With what the doubt began.
+        detail: What is known of the references of a bulk call.
+    """
+    metadata = dict(cause.metadata)
+    if cause.code is not StatusCode.UNKNOWN:
+        metadata["cause"] = cause.reason_name
+    return GatewayError(
+        StatusCode.UNKNOWN,
+        ErrorReason.ERROR_REASON_OUTCOME_UNKNOWN,
+        f"{cause.message} Repeat the call with the same request_id to learn what became of it."
+        if cause.code is StatusCode.UNKNOWN
+        else f"It is not known yet whether this was carried out: {cause.message}",
+        effect=WriteEffect.UNKNOWN,
+        metadata=metadata,
+        details=[_soon()] if detail is None else [_soon(), detail],
+    )
+
+
+def _unclaimed(*, is_named: bool) -> WriteEffect | None:
+    return None if is_named else WriteEffect.NONE
+
+
+def _soon() -> Any:
+    return errors.retry_after(failures.DEFAULT_RETRY_SECONDS)

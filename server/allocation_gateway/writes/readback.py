@@ -1,0 +1,205 @@
+"""Reads the shipments or consignments of a write back, and collects what has become of each."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from allocation.v1.error_reason_pb2 import ErrorReason
+
+from allocation_gateway.claims.model import State, StoreUnavailableError
+from allocation_gateway.errors import GatewayError
+from allocation_gateway.operations import consignments, ship, table
+from allocation_gateway.operations.model import Api
+from allocation_gateway.protection.model import Kind
+from allocation_gateway.upstream.client import Exchange
+from allocation_gateway.upstream.http import Attempt
+from allocation_gateway.writes import adoption, note, responses, stored_answer
+from allocation_gateway.writes.adoption import Origin, Standing
+from allocation_gateway.writes.moments import sighting
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from allocation_gateway.account import Account
+    from allocation_gateway.claims.model import ClaimStore
+    from allocation_gateway.errors import AnyAllocation
+    from allocation_gateway.operations.model import Operation
+    from allocation_gateway.telemetry.observation import Observation
+    from allocation_gateway.writes.claim_handle import ClaimHandle
+
+_READERS: Final[Mapping[Api, Operation]] = {Api.SHIP: ship.READ, Api.CONSIGNMENTS: consignments.READ}
+_MISSING: Final = frozenset(
+    {ErrorReason.ERROR_REASON_SHIPMENT_NOT_FOUND, ErrorReason.ERROR_REASON_CONSIGNMENT_NOT_FOUND}
+)
+# So many references of a bulk call are read at once.
+_AT_ONCE: Final = 8
+
+
+class Found(NamedTuple):
+    """What has become of one reference.
+
+    Attributes:
+        standing: What it means for the write.
+        allocation: How the shipment or consignment stands.
+    """
+
+    standing: Standing
+    allocation: AnyAllocation
+
+
+class ReadBack:
+    """What is known of the references of one write from reading them.
+
+    Attributes:
+        known: What has become of each reference of which that is certain.
+        absent: The references of which the last reading has shown no effect.
+    """
+
+    def __init__(
+        self, account: Account, store: ClaimStore, operation: Operation, request: Any, handle: ClaimHandle
+    ) -> None:
+        """Knows nothing yet.
+
+        Args:
+            account: Whom to ask.
+            store: Where the claims are of other writes.
+            operation: The row of the write.
+            request: Its request, as it was sent.
+            handle: Its claim.
+        """
+        self.known: dict[str, Found] = {}
+        self.absent: set[str] = set()
+        self._undecided: dict[str, Found] = {}
+        self._account = account
+        self._store = store
+        self._operation = operation
+        self._request = request
+        self._handle = handle
+        self._references = handle.claim.references
+        self._reader = _READERS[operation.api]
+
+    @property
+    def is_complete(self) -> bool:
+        """True if it is known of every reference what has become of it."""
+        return all(reference in self.known for reference in self._references)
+
+    @property
+    def shows_nothing(self) -> bool:
+        """True if the last reading has shown no effect on any reference of which nothing else is known."""
+        return len(self.absent) == len(self.open())
+
+    def limit(self, references: Sequence[str]) -> None:
+        """Leaves out all other references."""
+        self._references = tuple(references)
+
+    def open(self) -> list[str]:
+        """Returns the references of which it is not known, in their order."""
+        return [reference for reference in self._references if reference not in self.known]
+
+    def decide(self) -> None:
+        """Takes as known that nothing will ever tell of some references whose doing it is how they stand."""
+        self.known.update(self._undecided)
+
+    async def read(self, observation: Observation, deadline: float) -> None:
+        """Reads every reference of which nothing certain is known. What the policies hold back is not read.
+
+        Args:
+            observation: Whose readings they are.
+            deadline: Until when to wait for them, by the event loop's clock.
+        """
+        self.absent.clear()
+        self._undecided.clear()
+        protection = self._account.protection
+        if protection.readings_paused or not protection.readings.withdraw():
+            return
+        await self._each(self._read_one, self.open(), observation, deadline)
+
+    async def seen(self, observation: Observation, deadline: float) -> AnyAllocation | None:
+        """Reads the one reference of a single write. Returns the allocation that is there, whoever has made it."""
+        found, _ = await self._fetch(self._references[0], observation, deadline)
+        return found if found is not None and adoption.is_allocated(found) else None
+
+    async def note_before(self, observation: Observation, deadline: float) -> dict[str, str]:
+        """Reads how every reference stands before anything is sent. Returns it by `mark_before`, for a claim's note."""
+        before: dict[str, str] = {}
+
+        async def note_one(reference: str, observation: Observation, deadline: float) -> None:
+            found, _ = await self._fetch(reference, observation, deadline)
+            if found is not None:
+                before[reference] = adoption.mark_before(found)
+
+        await self._each(note_one, list(self._references), observation, deadline)
+        return before
+
+    @staticmethod
+    async def _each(read: Any, references: list[str], observation: Observation, deadline: float) -> None:
+        if len(references) == 1:
+            await read(references[0], observation, deadline)
+            return
+        places = asyncio.Semaphore(_AT_ONCE)
+
+        async def in_turn(reference: str) -> None:
+            async with places:
+                await read(reference, observation, deadline)
+
+        await asyncio.gather(*map(in_turn, references))
+
+    async def _fetch(
+        self, reference: str, observation: Observation, deadline: float
+    ) -> tuple[AnyAllocation | None, Exchange | None]:
+        """Returns how a reference stands, and the exchange that shows it; None for what could not be read.
+
+        Of one that upstream does not know there is the exchange alone.
+        """
+        exchange = Exchange(Attempt(now=self._account.now), observation, deadline, is_further=True)
+        try:
+            response = await self._account.read(
+                self._reader, responses.of_one(self._reader.request, reference), exchange, Kind.READ_BACK
+            )
+        except GatewayError as error:
+            return None, exchange if error.reason in _MISSING else None
+        return response.allocation, exchange
+
+    async def _read_one(self, reference: str, observation: Observation, deadline: float) -> None:
+        found, exchange = await self._fetch(reference, observation, deadline)
+        if exchange is None:
+            return
+        if found is None:
+            # What upstream does not know has not been allocated.
+            self.absent.add(reference)
+            return
+        origin = await self._origin(reference, found, exchange)
+        standing = adoption.standing(self._operation, self._request, found, origin)
+        if standing is Standing.ABSENT:
+            self.absent.add(reference)
+        elif standing is Standing.UNDECIDED:
+            self._undecided[reference] = Found(standing, found)
+        elif standing in {Standing.DONE, Standing.OTHER}:
+            self.known[reference] = Found(standing, found)
+
+    async def _origin(self, reference: str, found: AnyAllocation, exchange: Exchange) -> Origin:
+        handle = self._handle
+        remembered = note.decode(handle.new.note)
+        origin = Origin(
+            claimed=handle.began,
+            seen=sighting(exchange.date, exchange.attempt.sent_at, exchange.head_at),
+            terms=remembered.terms,
+            before=remembered.before.get(reference),
+        )
+        owner = handle.claim.owners.get(reference, handle.claim.request_id)
+        if owner == handle.claim.request_id or not adoption.may_be_another_writes(found, origin):
+            return origin
+        return origin._replace(is_owned=await self._is_booking_of(owner, reference, found))
+
+    async def _is_booking_of(self, owner: str, reference: str, found: AnyAllocation) -> bool | None:
+        """Tells whether an allocation is the one that another write is known to have made; None if nothing tells."""
+        try:
+            claim = await self._store.read(owner)
+        except StoreUnavailableError:
+            return None
+        operation = None if claim is None else table.named(claim.operation)
+        if claim is None or operation is None or claim.state is not State.DONE:
+            return None
+        booked = responses.allocation_of(stored_answer.content(operation, claim.answer), reference)
+        return None if booked is None else adoption.is_same_booking(found, booked)

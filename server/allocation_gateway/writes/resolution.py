@@ -1,0 +1,191 @@
+"""Finds out what became of a write that is in doubt: one's own, or an abandoned one that is in the way.
+
+A conclusion that frees a claim is drawn only where it is certain. That it had no effect is certain when a reading shows
+none that began after the last moment at which something sent could take effect. That an allocation is not its own is
+certain when something proves it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from allocation_gateway.operations import table
+from allocation_gateway.writes import errors, responses, stored_answer
+from allocation_gateway.writes.adoption import Standing
+from allocation_gateway.writes.readback import ReadBack
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from allocation_gateway.account import Account
+    from allocation_gateway.claims.model import Claim, ClaimStore
+    from allocation_gateway.errors import AnyAllocation, GatewayError
+    from allocation_gateway.operations.model import Operation
+    from allocation_gateway.telemetry.observation import Observation
+    from allocation_gateway.writes.claim_handle import Claimant, ClaimHandle
+    from allocation_gateway.writes.environment import Environment
+
+
+class Done(NamedTuple):
+    """It was carried out, or of a bulk call: it is known of each part what became of it."""
+
+    response: Message
+
+
+class Denied(NamedTuple):
+    """What is there is certainly not its doing."""
+
+    found: AnyAllocation
+
+
+class Undecided(NamedTuple):
+    """Something is there, nothing that was sent can take effect any more, and nothing can tell whose doing it is."""
+
+    found: AnyAllocation
+
+
+class WithoutEffect(NamedTuple):
+    """It has had no effect, and can have none any more."""
+
+
+class Unresolved(NamedTuple):
+    """It is not known yet.
+
+    Attributes:
+        is_late: Whether waiting alone will not tell: nothing that was sent can take effect any more.
+    """
+
+    is_late: bool
+
+
+Conclusion: TypeAlias = Done | Denied | Undecided | WithoutEffect | Unresolved
+
+
+async def resolve(
+    readback: ReadBack,
+    handle: ClaimHandle,
+    operation: Operation,
+    request: Any,
+    observation: Observation,
+    deadline: float,
+) -> Conclusion:
+    """Reads once what became of a write.
+
+    Args:
+        readback: What is known of it so far.
+        handle: Its claim.
+        operation: Its row.
+        request: Its request, as it was sent.
+        observation: Whose request the reading is.
+        deadline: Until when to wait for it, by the event loop's clock.
+    """
+    is_late = handle.is_quiet()
+    await readback.read(observation, deadline)
+    if is_late:
+        readback.decide()
+    if readback.is_complete:
+        return _concluded(readback, operation, request)
+    return WithoutEffect() if is_late and readback.shows_nothing else Unresolved(is_late)
+
+
+def _concluded(readback: ReadBack, operation: Operation, request: Any) -> Conclusion:
+    if operation.effect.is_bulk:
+        return Done(responses.bulk(operation, request, readback.known, None))
+    ((reference, (standing, found)),) = readback.known.items()
+    if standing is Standing.DONE:
+        return Done(responses.single(operation, reference, found))
+    return Denied(found) if standing is Standing.OTHER else Undecided(found)
+
+
+async def record(
+    handle: ClaimHandle,
+    operation: Operation,
+    request: Any,
+    answer: Message | GatewayError,
+    *,
+    is_read: bool = False,
+) -> None:
+    """Ends a claim with the answer that its repeats are to get.
+
+    Args:
+        handle: The claim.
+        operation: The row of its write.
+        request: The request of its write.
+        answer: The answer.
+        is_read: Whether it was read instead of told.
+    """
+    allocated, deallocated = responses.affected(operation, request, answer)
+    keep = 0.0
+    if is_read and not operation.effect.allocates and not handle.owns_all():
+        # It may have been so before, and an attempt still on its way would undo the next allocation.
+        keep = handle.seconds_until_quiet()
+    await handle.finish(
+        stored_answer.pack(answer), allocated=allocated, deallocated=deallocated, keep_locks=keep, operation=operation
+    )
+
+
+async def record_undecided(handle: ClaimHandle, operation: Operation, found: AnyAllocation) -> GatewayError:
+    """Ends a claim of which it can never be known whether what is there is its doing. Returns what callers are told."""
+    error = errors.undecided(found)
+    await handle.finish(stored_answer.pack(error), allocated=(), deallocated=(), keep_locks=0.0, operation=operation)
+    return error
+
+
+async def close_denied(handle: ClaimHandle) -> None:
+    """Ends a claim of which what is there is certainly not its doing.
+
+    What is there keeps an attempt that is still on its way from taking effect, as long as nobody takes it away: the
+    claim sees to that until it is too late for the attempt. It is settled then, not forgotten, so that a repeat reads
+    before it sends anything.
+    """
+    if handle.is_quiet():
+        await handle.settle()
+    else:
+        await handle.leave()
+
+
+async def resolve_abandoned(
+    claim: Claim,
+    claimant: Claimant,
+    store: ClaimStore,
+    account: Account,
+    environment: Environment,
+    observation: Observation,
+    deadline: float,
+) -> None:
+    """Finds out what became of another write that is in the way, if nobody works on it, and ends its claim.
+
+    Args:
+        claim: Its claim, as it was found in the way.
+        claimant: Takes it over for that.
+        store: Where it is kept.
+        account: Whom to ask.
+        environment: What all writes share.
+        observation: Whose requests the readings are.
+        deadline: Until when there is time for them, by the event loop's clock.
+    """
+    handle = await claimant.take_over(store, claim)
+    if handle is None:
+        return
+    operation = table.named(handle.claim.operation)
+    if operation is None:  # of another release
+        await handle.leave()
+        return
+    request = operation.request.FromString(handle.claim.request)
+    readback = ReadBack(account, store, operation, request, handle)
+    until = min(account.clock() + account.settings.timeout, deadline)
+    conclusion = await resolve(readback, handle, operation, request, observation, until)
+    match conclusion:
+        case Done(response):
+            await record(handle, operation, request, response, is_read=True)
+            environment.count("reconciled", operation)
+        case Denied():
+            await close_denied(handle)
+        case Undecided(found):
+            await record_undecided(handle, operation, found)
+            environment.count("undecided", operation)
+        case WithoutEffect():
+            await handle.settle()
+            environment.count("settled", operation)
+        case Unresolved():
+            await handle.leave()
