@@ -34,6 +34,7 @@ HIGHEST_UNKNOWN_SHARE: Final = 0.02
 CLOCK: Final = 0.05
 # A request may be seen so much later than it was sent, as a part of the settle time, on a machine that is busy.
 SEEN_LATE: Final = 0.15
+_FIRST_REFUSAL: Final = 400
 # Seconds before a deadline at which the gateway answers because of it.
 IN_TIME: Final = 0.15
 
@@ -235,10 +236,10 @@ class Checker:
             others = (one for one in calls if one is not call and one.role != "other")
             overlapped = any(one.started < call.ended and call.started < one.ended for one in others)
             # Turned away at the door after an unknown, or while a copy is under way, a call speaks of itself alone.
-            about_itself = (told_unknown or overlapped) and not conclusive(call)
+            about_itself = (told_unknown or overlapped) and not conclusive(call) and not call.effect
             told_unknown = told_unknown or unknown(call)
             until = calls[index + 1].started if index + 1 < len(calls) else float("inf")
-            end = call.ended if overlapped else until
+            end = self._said_at(operation, call) if overlapped else until
             for one in effects:
                 said = call.outcomes.get(one.reference) == "rejected" or (
                     call.code != "OK" and not unknown(call) and call.effect in {"none", ""}
@@ -253,6 +254,18 @@ class Checker:
             if call.effect == "unknown" and call.code != "UNKNOWN":
                 text = f"call {call.number} says {call.code} {call.reason} with an unknown effect"
                 yield Violation("unknown by another name", operation.id, text)
+
+    def _said_at(self, operation: Operation, call: Call) -> float:
+        """Returns when it was decided what a call is told, at the latest: a copy may go on meanwhile.
+
+        What upstream itself refused is answered after that, when the claim is free for the copy.
+        """
+        refused = [
+            one.ended
+            for one in self._writes[operation.id]
+            if one.delivered and call.started <= one.ended <= call.ended and one.delivered >= _FIRST_REFUSAL
+        ]
+        return max(refused, default=call.ended)
 
     def _is_excused(self, call: Call, effect: Effect) -> bool:
         """Tells whether the promise does not cover what a call says of an effect: what it rests on was not so."""

@@ -14,7 +14,7 @@ from allocation_gateway.writes.adoption import (
     Standing,
     is_allocated,
     is_same_booking,
-    mark_before,
+    mark,
     may_be_another_writes,
     standing,
 )
@@ -187,11 +187,11 @@ def test_what_is_known_of_another_write_says_nothing_of_an_allocation_that_is_ne
 def test_what_was_read_before_the_write_needs_no_clock() -> None:
     unallocated = shipment(state=core_pb2.SHIPMENT_STATE_UNALLOCATED, made=None)
     blind = ORIGIN._replace(seen=None)
-    assert judged("AllocateShipment", shipment(), blind._replace(before=mark_before(unallocated))) is DONE
+    assert judged("AllocateShipment", shipment(), blind._replace(before=mark(unallocated))) is DONE
     assert judged("AllocateShipment", shipment(made=None), blind._replace(before="")) is DONE
-    assert judged("AllocateShipment", shipment(), blind._replace(before=mark_before(shipment()))) is OTHER
+    assert judged("AllocateShipment", shipment(), blind._replace(before=mark(shipment()))) is OTHER
     older = shipment(made=SENT - timedelta(microseconds=1))
-    assert judged("AllocateShipment", shipment(), blind._replace(before=mark_before(older))) is DONE
+    assert judged("AllocateShipment", shipment(), blind._replace(before=mark(older))) is DONE
 
 
 def tracked(*references: str, service: str = "FF_1") -> core_pb2.Allocation:

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from allocation_gateway.operations.model import Api, Operation, Route
-    from allocation_gateway.settings import Secret, Settings
+    from allocation_gateway.settings import ApiSettings, Secret, Settings
     from allocation_gateway.telemetry.observation import Observation
-    from allocation_gateway.upstream.http import Answer
+    from allocation_gateway.upstream.http import Answer, Engine
 
 _REDACTED: Final = b"********"
 # A shorter key could be part of an innocent word.
@@ -83,17 +83,28 @@ class Exchange:
 class Upstream:
     """One REST API with its address, its key and its limits."""
 
-    def __init__(self, settings: Settings, api: Api, key: Secret) -> None:
+    def __init__(self, settings: Settings, api: Api, key: Secret, engine: Engine | None = None) -> None:
+        """Opens no connection yet.
+
+        Args:
+            settings: The configuration.
+            api: Which API it is.
+            key: Its key.
+            engine: What makes the HTTP requests; by default the one that is configured.
+        """
         configured = settings.api(api.value)
         self.api = api
         self._settings = settings
         self._base_url = configured.base_url.rstrip("/")
         self._timeout = configured.timeout
         self._key = key.reveal().encode()
-        target = Target(
+        self._engine = engine or open_engine(settings.http_engine, self._target(configured, key))
+
+    def _target(self, configured: ApiSettings, key: Secret) -> Target:
+        return Target(
             base_url=self._base_url,
             headers=[
-                *failures.DIALECTS[api].headers(configured, key.reveal()),
+                *failures.DIALECTS[self.api].headers(configured, key.reveal()),
                 ("accept", "application/json"),
                 ("accept-encoding", "gzip"),
                 ("user-agent", f"allocation-gateway/{__version__}"),
@@ -102,7 +113,6 @@ class Upstream:
             max_connections=configured.max_connections,
             max_answer_bytes=configured.max_answer_bytes,
         )
-        self._engine = open_engine(settings.http_engine, target)
 
     def call(
         self, operation: Operation, route: Route, request: Message, exchange: Exchange

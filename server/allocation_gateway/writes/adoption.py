@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from allocation_gateway.writes.note import Terms
 
 
+# The mark of what is not allocated.
+UNALLOCATED: Final = ""
+
+
 class Standing(enum.Enum):
     """What a write has come to, as far as one reading tells."""
 
@@ -50,7 +54,9 @@ class Origin(NamedTuple):
         claimed: When it was claimed.
         seen: What the reading tells of upstream's clock; None if it tells nothing.
         terms: What a quote promised that it allocates; None if there is none, or it is not known.
-        before: How the shipment stood before anything was sent, by the text of `mark_before`; None if it was not read.
+        before: How the shipment stood before anything was sent that can have had an effect, by `mark`; None if that was
+            not read.
+        has_sent: Whether anything was sent that can have had an effect.
         is_owned: Whether the allocation is known to be another write's: True or False if comparing them tells, None if
             another write is known to have allocated the shipment, and comparing tells nothing. False if there is none.
     """
@@ -59,6 +65,7 @@ class Origin(NamedTuple):
     seen: Sighting | None
     terms: Terms | None = None
     before: str | None = None
+    has_sent: bool = True
     is_owned: bool | None = False
 
 
@@ -117,11 +124,11 @@ def _is_queued(found: AnyAllocation) -> bool:
 
 def _origin_of(request: Any, found: AnyAllocation, origin: Origin) -> Standing:
     """Returns whose an allocation is, as far as that can be known."""
-    if not _is_service_asked_for(request, found, origin.terms):
+    if not origin.has_sent or not _is_service_asked_for(request, found, origin.terms):
         return Standing.OTHER
     if origin.before is not None:
         # With the claim as a lock, what was not there before has been made by this write since.
-        if mark_before(found) == origin.before:
+        if mark(found) == origin.before:
             return Standing.OTHER
     elif not found.HasField("allocation_date"):
         return Standing.UNDECIDED
@@ -139,21 +146,22 @@ def _origin_of(request: Any, found: AnyAllocation, origin: Origin) -> Standing:
 
 def may_be_another_writes(found: AnyAllocation, origin: Origin) -> bool:
     """Tells whether it matters for an allocation which other write is known to have allocated the shipment last."""
-    if origin.before is not None or not is_allocated(found) or not found.HasField("allocation_date"):
+    if (
+        origin.before is not None
+        or not origin.has_sent
+        or not is_allocated(found)
+        or not found.HasField("allocation_date")
+    ):
         return False
     return timing(found.allocation_date, origin.claimed, origin.seen) in {Timing.NEAR, Timing.UNCLEAR}
 
 
-def mark_before(found: AnyAllocation) -> str:
-    """Returns what tells the allocation that there is from one that is made later; empty if there is none.
-
-    A new allocation has another date; where upstream gives none, other tracking references or another service.
-    """
+def mark(found: AnyAllocation) -> str:
+    """Returns what tells the allocation that there is from one that is made later; empty if there is none."""
     if not is_allocated(found):
-        return ""
-    if found.HasField("allocation_date"):
-        return f"{found.allocation_date.seconds}.{found.allocation_date.nanos:09d}"
-    return " ".join((_service(found), *sorted(_tracking_references(found)))).strip() or "allocated"
+        return UNALLOCATED
+    made = found.allocation_date
+    return " ".join((f"{made.seconds}.{made.nanos:09d}", _service(found), *sorted(_tracking_references(found))))
 
 
 def is_same_booking(one: AnyAllocation, other: AnyAllocation) -> bool | None:

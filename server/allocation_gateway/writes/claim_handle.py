@@ -8,22 +8,20 @@ attempt that was not answered can never touch a claim that another attempt holds
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-import structlog
 
 from allocation_gateway.claims.model import Begun, Held, NewClaim, State, StoreUnavailableError
+from allocation_gateway.writes import note
 from allocation_gateway.writes.moments import Span
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from allocation_gateway.claims.model import Busy, Claim, ClaimStore
     from allocation_gateway.operations.model import Operation
     from allocation_gateway.writes.environment import Environment
-
-_log: Final = structlog.get_logger()
 
 
 class Earlier:
@@ -59,6 +57,7 @@ class ClaimHandle:
         began: When the write was claimed, by the event loop's clock.
         send_by: Until when sending may begin under it, by the same clock.
         effects_end_at: Until when something that was sent under it can take effect, by the same clock.
+        has_sent: Whether anything was sent that can have had an effect.
     """
 
     __slots__ = (
@@ -70,6 +69,7 @@ class ClaimHandle:
         "began",
         "claim",
         "effects_end_at",
+        "has_sent",
         "new",
         "send_by",
     )
@@ -106,14 +106,22 @@ class ClaimHandle:
         self.began = _began(claim, asked, answered)
         self.send_by = asked + environment.lease
         self.effects_end_at = answered + claim.quiet_in
+        self.has_sent = False
 
     def remember(self, earlier: Earlier) -> None:
         """Takes over what is known of earlier attempts: the store may have lost it, or the claim may be a later one."""
         self.began = self.began.joined(earlier.began)
         self.effects_end_at = max(self.effects_end_at, earlier.effects_end_at)
+        self.has_sent = True
+
+    def noted(self, before: Mapping[str, str]) -> bytes:
+        """Returns its note with how references stand before something is sent, instead of how they stood earlier."""
+        remembered = note.decode(self.new.note)
+        return note.encode(note.Note(remembered.terms, {**remembered.before, **before}))
 
     def sent(self, seconds: float) -> None:
         """Takes note that an attempt has ended which may still take effect for so many seconds."""
+        self.has_sent = True
         self.effects_end_at = self._now() + seconds
 
     def is_quiet(self) -> bool:
@@ -128,20 +136,20 @@ class ClaimHandle:
         """Tells whether it is known of each of its references which request allocated it last."""
         return all(name in self.claim.owners for name in self.claim.references)
 
-    async def renew(self, *, effects: float | None, attempt: bool = False, note: bytes | None = None) -> bool:
+    async def renew(self, *, effects: float | None, attempt: bool = False, kept: bytes | None = None) -> bool:
         """Goes on holding the claim. Returns whether it is still held; False too if the store cannot be asked.
 
         Args:
             effects: Seconds from now until nothing sent under it can take effect, if something may be sent until the
                 lease runs out; None if nothing is to be sent, and that moment stays as it is.
             attempt: Whether it is about to be sent once more.
-            note: What is to be remembered from now on; None leaves it as it is.
+            kept: The note that is to be remembered from now on; None leaves it as it is.
         """
         if self._is_over:
             return False
-        if note is not None:
-            self.new = msgspec.structs.replace(self.new, note=note)
-        body = None if note is None else self.new
+        if kept is not None:
+            self.new = msgspec.structs.replace(self.new, note=kept)
+        body = None if kept is None else self.new
         lease = self._environment.lease
         asked = self._now()
         try:
@@ -183,15 +191,15 @@ class ClaimHandle:
                 await record()
             except StoreUnavailableError:
                 self._environment.count("record_failed", operation)
-                self._environment.afterwork.record(record, operation)
+                self._environment.afterwork.record(record, self.claim.request_id)
 
     async def release(self) -> None:
         """Ends it, since nothing was done under it."""
-        await self._end(self._store.release(self.claim.request_id, self._token))
+        await self._end(partial(self._store.release, self.claim.request_id, self._token))
 
     async def settle(self) -> None:
         """Ends it as settled: what was sent under it has no effect, and can have none any more."""
-        await self._end(self._settle())
+        await self._end(self._settle)
 
     async def _settle(self) -> None:
         # The store knows only until when an attempt could have lasted, not when it ended.
@@ -202,7 +210,7 @@ class ClaimHandle:
     async def leave(self) -> None:
         """Leaves it in doubt, for the next caller to resolve."""
         quiet = self.seconds_until_quiet()
-        await self._end(self._store.lay_down(self.claim.request_id, self._token, quiet=quiet))
+        await self._end(partial(self._store.lay_down, self.claim.request_id, self._token, quiet=quiet))
 
     def abandon(self, *, effects: float | None) -> None:
         """Ends it without waiting for the store: the task that held it is being cancelled.
@@ -212,18 +220,19 @@ class ClaimHandle:
         """
         self._is_over = True
         request_id = self.claim.request_id
-        if effects is None:
-            self._environment.afterwork.tell(self._store.release(request_id, self._token))
-        else:
-            self._environment.afterwork.tell(self._store.lay_down(request_id, self._token, quiet=effects))
+        step: Callable[[], Awaitable[Any]] = partial(self._store.release, request_id, self._token)
+        if effects is not None:
+            step = partial(self._store.lay_down, request_id, self._token, quiet=effects)
+        self._environment.afterwork.tell(step, request_id)
 
-    async def _end(self, step: Awaitable[Any]) -> None:
+    async def _end(self, step: Callable[[], Awaitable[Any]]) -> None:
         self._is_over = True
         try:
-            await step
+            await step()
         except StoreUnavailableError:
-            # Its lease runs out, and then it is for the next caller to resolve.
-            _log.warning("claim_not_ended", request_id=self.claim.request_id)
+            # However late it is carried out, it touches no other attempt's claim. If it never is, the lease runs out,
+            # and then the claim is for the next caller to resolve.
+            self._environment.afterwork.tell_again(step, self.claim.request_id)
 
 
 class Claimant:
@@ -269,7 +278,7 @@ class Claimant:
             except StoreUnavailableError:
                 # Nothing may be sent under this token any more: its release may be carried out at any time.
                 self._beginning = self._environment.token()
-                self._environment.afterwork.tell(store.release(new.request_id, token))
+                self._environment.afterwork.tell(partial(store.release, new.request_id, token), new.request_id)
                 raise
         # That of the first try was written, although nobody said so.
         is_held = isinstance(got, Held) and got.claim.holder == token and got.claim.state is State.IN_DOUBT
@@ -282,7 +291,7 @@ class Claimant:
     def abandon(self, store: ClaimStore, request_id: str) -> None:
         """Releases what may have been begun although the store has not said so: nobody waits for it any more."""
         if self._has_begun:
-            self._environment.afterwork.tell(store.release(request_id, self._beginning))
+            self._environment.afterwork.tell(partial(store.release, request_id, self._beginning), request_id)
 
     @property
     def token(self) -> str:
@@ -313,6 +322,7 @@ class Claimant:
         if taken is None:
             return None
         handle = ClaimHandle(self._environment, self._now, store, self._taking_over, _as_new(taken), taken, asked)
+        handle.has_sent = True
         if self.earlier is not None:
             handle.remember(self.earlier)
         return handle

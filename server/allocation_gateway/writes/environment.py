@@ -11,13 +11,13 @@ import structlog
 from allocation_gateway.claims.model import StoreUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from allocation_gateway.operations.model import Operation
     from allocation_gateway.telemetry.telemetry import Telemetry
 
-# Pauses between attempts to record what could not be recorded at once, in seconds.
-_RECORDING_PAUSES: Final = (0.1, 0.3, 1.0, 3.0, 10.0)
+# Pauses before each further attempt to tell the store what it could not be told at once, in seconds.
+_PAUSES: Final = (0.1, 0.3, 1.0, 3.0, 10.0)
 _log = structlog.get_logger()
 
 
@@ -27,13 +27,17 @@ class Afterwork:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def tell(self, step: Coroutine[Any, Any, Any]) -> None:
-        """Carries out a step of the store that nobody waits for. If it fails, a lease runs out instead."""
-        self._start(_tell(step))
+    def tell(self, step: Callable[[], Awaitable[Any]], request_id: str) -> None:
+        """Carries out a step of the store that nobody waits for. If it cannot be, a lease runs out instead."""
+        self._start(_repeated(step, (0.0, *_PAUSES), "claim_not_ended", request_id))
 
-    def record(self, step: Callable[[], Awaitable[None]], operation: Operation) -> None:
+    def tell_again(self, step: Callable[[], Awaitable[Any]], request_id: str) -> None:
+        """Does the same for a step that has just failed."""
+        self._start(_repeated(step, _PAUSES, "claim_not_ended", request_id))
+
+    def record(self, step: Callable[[], Awaitable[None]], request_id: str) -> None:
         """Goes on trying to record what is known of a write whose caller has its answer already."""
-        self._start(_record(step, operation))
+        self._start(_repeated(step, _PAUSES, "write_not_recorded", request_id))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.add(task := asyncio.create_task(work))
@@ -48,22 +52,17 @@ class Afterwork:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-async def _tell(step: Coroutine[Any, Any, Any]) -> None:
-    try:
-        await step
-    except StoreUnavailableError:
-        _log.warning("claim_not_ended")
-
-
-async def _record(step: Callable[[], Awaitable[None]], operation: Operation) -> None:
-    for pause in _RECORDING_PAUSES:
-        await asyncio.sleep(pause)
+async def _repeated(step: Callable[[], Awaitable[Any]], pauses: Sequence[float], failed: str, request_id: str) -> None:
+    """Carries out a step of the store, after each of several pauses until it has been carried out."""
+    for pause in pauses:
+        if pause:
+            await asyncio.sleep(pause)
         try:
             await step()
         except StoreUnavailableError:
             continue
         return
-    _log.error("write_not_recorded", rpc=operation.name)
+    _log.error(failed, request_id=request_id)
 
 
 @dataclass(slots=True)

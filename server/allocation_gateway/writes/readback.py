@@ -120,20 +120,20 @@ class ReadBack:
         found, _ = await self._fetch(self._references[0], observation, deadline)
         return found if found is not None and adoption.is_allocated(found) else None
 
-    async def note_before(self, observation: Observation, deadline: float) -> dict[str, str]:
-        """Reads how every reference stands before anything is sent. Returns it by `mark_before`, for a claim's note."""
-        before: dict[str, str] = {}
+    async def marks(self, references: Sequence[str], observation: Observation, deadline: float) -> dict[str, str]:
+        """Reads how references stand before anything is sent. Returns the mark of each one that could be read."""
+        found_as: dict[str, str] = {}
 
-        async def note_one(reference: str, observation: Observation, deadline: float) -> None:
+        async def mark(reference: str, observation: Observation, deadline: float) -> None:
             found, _ = await self._fetch(reference, observation, deadline)
             if found is not None:
-                before[reference] = adoption.mark_before(found)
+                found_as[reference] = adoption.mark(found)
 
-        await self._each(note_one, list(self._references), observation, deadline)
-        return before
+        await self._each(mark, references, observation, deadline)
+        return found_as
 
     @staticmethod
-    async def _each(read: Any, references: list[str], observation: Observation, deadline: float) -> None:
+    async def _each(read: Any, references: Sequence[str], observation: Observation, deadline: float) -> None:
         if len(references) == 1:
             await read(references[0], observation, deadline)
             return
@@ -186,6 +186,7 @@ class ReadBack:
             seen=sighting(exchange.date, exchange.attempt.sent_at, exchange.head_at),
             terms=remembered.terms,
             before=remembered.before.get(reference),
+            has_sent=handle.has_sent,
         )
         owner = handle.claim.owners.get(reference, handle.claim.request_id)
         if owner == handle.claim.request_id or not adoption.may_be_another_writes(found, origin):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 import structlog
 from allocation.v1.error_reason_pb2 import ErrorReason
 from grpc import StatusCode
@@ -22,6 +21,7 @@ from allocation_gateway.operations.model import Effect, references_field
 from allocation_gateway.upstream.client import Exchange
 from allocation_gateway.upstream.http import Attempt
 from allocation_gateway.writes import errors, note, resolution, responses, stored_answer
+from allocation_gateway.writes.adoption import UNALLOCATED
 from allocation_gateway.writes.claim_handle import Claimant, ClaimHandle
 from allocation_gateway.writes.phases import Phase, check
 from allocation_gateway.writes.readback import ReadBack
@@ -63,6 +63,7 @@ class Write:
         "_environment",
         "_handle",
         "_is_repeated",
+        "_last_word",
         "_looked_up",
         "_observation",
         "_readback",
@@ -104,6 +105,8 @@ class Write:
         self._was_in_doubt = False
         # Whether a caller has asked again for what was in doubt: then a bulk call too may be sent again.
         self._is_repeated = False
+        # What callers are told of a write that was given up.
+        self._last_word: GatewayError | None = None
 
     async def run(self) -> Message:
         """Carries it out.
@@ -119,10 +122,11 @@ class Write:
             # The frames that it came through hold on to it, and it to them: the garbage collector would have to look.
             raise error.with_traceback(None)  # noqa: B904 - it is the same error
         except asyncio.CancelledError:
+            self._last_word = self.too_late()
             self._abandon()
             raise
         except Exception:
-            late = self.too_late()
+            self._last_word = late = self.too_late()
             self._abandon()
             if late.code is not StatusCode.UNKNOWN:
                 raise
@@ -149,7 +153,9 @@ class Write:
         return self.phase is not Phase.SENDING or attempt is None or attempt.call_off()
 
     def too_late(self) -> GatewayError:
-        """Returns the error for a caller whose time is up."""
+        """Returns the error for a caller whose time is up, or whose write was given up."""
+        if self._last_word is not None:
+            return self._last_word
         if self._was_in_doubt or (self.phase is Phase.SENDING and self._sender.may_have_sent):
             return self._unknown()
         is_waiting = self.phase is Phase.WAITING
@@ -291,36 +297,42 @@ class Write:
     async def _hold(self, handle: ClaimHandle) -> None:
         """Goes on with a claim that was begun: to send it, or first to read what earlier attempts have done."""
         earlier = self._claimant.earlier
-        is_lost = earlier is not None and earlier.is_abandoned
-        if handle.claim.attempts > 1 or is_lost:
-            if is_lost and earlier is not None:
-                # Nobody has ended the claim that was met, so that the store has lost it: what is known stays known.
-                handle.remember(earlier)
-            else:
-                # It was settled before: nothing that was sent earlier can take effect any more.
-                handle.effects_end_at = self._account.now()
-            self._handle = handle
+        self._handle = handle
+        if handle.claim.attempts > 1:
+            # It was settled before: nothing that was sent earlier can take effect any more.
+            handle.effects_end_at = self._account.now()
+            self._doubt_earlier()
+            return
+        if earlier is not None and earlier.is_abandoned:
+            # Nobody has ended the claim that was met, so that the store has lost it: what is known stays known.
+            handle.remember(earlier)
             self._doubt_earlier()
             return
         # If there was a claim before, whoever held it has ended it as not made: this is a first attempt after all.
-        self._handle = handle
         self._enter(Phase.HELD)
         try:
             await self._sender.admit(self.deadline)
         except GatewayError:
             await handle.release()
             raise
-        if self._account.settings.read_before_write and self.request.operation.effect.allocates:
+        if self.request.operation.effect.allocates:
             await self._note_before(handle)
 
     async def _note_before(self, handle: ClaimHandle) -> None:
-        """Reads how the shipment stands before anything is sent, and has the claim remember it."""
+        """Has the claim remember how shipments stand before anything is sent, if that is wanted or tells most.
+
+        What another write is known to have allocated is read in any case: should the answer be lost, its allocation
+        could else be taken for this one's, and this one's for its.
+        """
+        reads_all = self._account.settings.read_before_write
+        references = [name for name in handle.claim.references if reads_all or name in handle.claim.owners]
+        if not references:
+            return
         readback = ReadBack(self._account, self._store, self.request.operation, self.request.message, handle)
         until = min(self.deadline, self._clock() + self._account.settings.timeout)
-        before = await readback.note_before(self._observation, until)
+        before = await readback.marks(references, self._observation, until)
         if before:
-            remembered = msgspec.structs.replace(note.decode(handle.new.note), before=before)
-            await handle.renew(effects=self._longest_effect(), note=note.encode(remembered))
+            await handle.renew(effects=self._longest_effect(), kept=handle.noted(before))
 
     async def _meet(self, held: Held) -> Message | None:
         """Deals with the claim that this id has already: returns its answer, or takes it over if nobody works on it.
@@ -453,13 +465,13 @@ class Write:
         await asyncio.sleep(pause)
         return self._is_awaited and await self._admit_again(handle)
 
-    async def _admit_again(self, handle: ClaimHandle) -> bool:
+    async def _admit_again(self, handle: ClaimHandle, kept: bytes | None = None) -> bool:
         """Gets a permit for one more attempt, and makes sure that the claim is still held. Returns whether it is."""
         try:
             await self._sender.admit(self.deadline)
         except GatewayError:
             return False
-        if await handle.renew(effects=self._longest_effect(), attempt=True):
+        if await handle.renew(effects=self._longest_effect(), attempt=True, kept=kept):
             return True
         self._sender.give_back()
         return False
@@ -560,7 +572,7 @@ class Write:
                     self._environment.count("settled", self.request.operation)
                     await handle.settle()
                     raise self._unknown()
-                if await self._allow_again(handle):
+                if await self._allow_again(handle, readback):
                     self._enter(Phase.HELD)
                     return None
                 # Budget, breaker and store may allow it in a moment, and its callers still wait.
@@ -593,12 +605,16 @@ class Write:
                 raise await resolution.record_undecided(handle, request.operation, found)
         return None
 
-    async def _allow_again(self, handle: ClaimHandle) -> bool:
+    async def _allow_again(self, handle: ClaimHandle, readback: ReadBack) -> bool:
         """Sees to it that another attempt may be made of what was in doubt. Returns whether it may be made now."""
         # A call may always send once: the budget is for what is sent on top of what is asked for.
         if self._sender.attempts and not self._account.protection.retries.withdraw():
             return False
-        allowed = await self._admit_again(handle)
+        kept = None
+        if self.request.operation.effect.allocates:
+            # Whatever is there from now on has come from this write.
+            kept = handle.noted(dict.fromkeys(readback.absent, UNALLOCATED))
+        allowed = await self._admit_again(handle, kept)
         if allowed:
             self._environment.count("sent_again", self.request.operation)
         return allowed

@@ -1,0 +1,169 @@
+"""The store that all gateways of a world share, behind a network that delays and loses what is asked and answered.
+
+The steps are those of the real store in memory. A step may be carried out after its caller has given up, and its answer
+may be lost after it was carried out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from allocation_gateway.claims.model import StoreUnavailableError
+
+from simulation.dice import spread
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Coroutine, Sequence
+
+    from allocation_gateway.claims.memory import MemoryClaims
+    from allocation_gateway.claims.model import Begun, Busy, Claim, Held, NewClaim
+
+    from simulation.process import Power
+
+# Of the steps, so many are carried out at once: they are the rule, and cost the least to simulate.
+_AT_ONCE: Final = 0.7
+_SHORTEST: Final = 0.0002
+_USUAL: Final = 0.02
+# Seconds by which a step of a bad time is late, on its way there or back: around the time-out, and far beyond it.
+_LATEST: Final = 20.0
+
+
+class Weather:
+    """Whether the network to the store is good at the moment.
+
+    Attributes:
+        is_bad: Whether steps are delayed and lost.
+    """
+
+    def __init__(self, dice: random.Random) -> None:
+        self.is_bad = False
+        self._dice = dice
+
+    def delays(self) -> tuple[float, float] | None:
+        """Returns the seconds that a step takes there and back; None if it takes none."""
+        dice = self._dice
+        if self.is_bad and dice.random() < 0.5:
+            slow = spread(dice, 0.05, _LATEST)
+            return (slow, _SHORTEST) if dice.random() < 0.5 else (_SHORTEST, slow)
+        if dice.random() < _AT_ONCE:
+            return None
+        return dice.uniform(_SHORTEST, _USUAL), dice.uniform(_SHORTEST, _USUAL)
+
+
+class WiredStore:
+    """The store as one process sees it. See ClaimStore for its steps."""
+
+    def __init__(self, store: MemoryClaims, weather: Weather, power: Power, timeout: float) -> None:
+        self._store = store
+        self._weather = weather
+        self._power = power
+        self._timeout = timeout
+
+    async def _step(self, work: Coroutine[Any, Any, Any]) -> Any:
+        if not self._power.is_on:
+            work.close()
+            raise asyncio.CancelledError
+        delays = self._weather.delays()
+        if delays is None:
+            return _now(work)
+        there, back = delays
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[Any] = loop.create_future()
+
+        def carry_out() -> None:
+            try:
+                answer, error = _now(work), None
+            except Exception as raised:  # noqa: BLE001 - it is the answer
+                answer, error = None, raised
+            loop.call_later(back, settle, answer, error)
+
+        def settle(answer: Any, error: Exception | None) -> None:
+            if answered.done():
+                return
+            if error is None:
+                answered.set_result(answer)
+            else:
+                answered.set_exception(error)
+
+        loop.call_later(there, carry_out)
+        timer = loop.call_later(self._timeout, settle, None, StoreUnavailableError("timeout"))
+        try:
+            return await answered
+        finally:
+            timer.cancel()
+
+    async def begin(self, new: NewClaim) -> Begun | Held | Busy:
+        """Makes a claim."""
+        return await self._step(self._store.begin(new))  # type: ignore[no-any-return]
+
+    async def take_over(self, request_id: str, holder: str, lease: float) -> Claim | None:
+        """Makes a claim the caller's."""
+        return await self._step(self._store.take_over(request_id, holder, lease))  # type: ignore[no-any-return]
+
+    async def renew(
+        self,
+        request_id: str,
+        holder: str,
+        lease: float,
+        *,
+        quiet: float | None = None,
+        attempt: bool = False,
+        body: NewClaim | None = None,
+    ) -> bool:
+        """Extends a lease."""
+        step = self._store.renew(request_id, holder, lease, quiet=quiet, attempt=attempt, body=body)
+        return bool(await self._step(step))
+
+    async def finish(
+        self,
+        request_id: str,
+        holder: str,
+        answer: bytes,
+        *,
+        fallback: NewClaim,
+        allocated: Sequence[str],
+        deallocated: Sequence[str],
+        keep_locks: float = 0.0,
+    ) -> None:
+        """Records an answer."""
+        await self._step(
+            self._store.finish(
+                request_id,
+                holder,
+                answer,
+                fallback=fallback,
+                allocated=allocated,
+                deallocated=deallocated,
+                keep_locks=keep_locks,
+            )
+        )
+
+    async def release(self, request_id: str, holder: str) -> None:
+        """Takes back what `begin` did."""
+        await self._step(self._store.release(request_id, holder))
+
+    async def settle(self, request_id: str, holder: str) -> bool:
+        """Settles a claim."""
+        return bool(await self._step(self._store.settle(request_id, holder)))
+
+    async def lay_down(self, request_id: str, holder: str, *, quiet: float) -> None:
+        """Ends a lease."""
+        await self._step(self._store.lay_down(request_id, holder, quiet=quiet))
+
+    async def read(self, request_id: str) -> Claim | None:
+        """Returns a claim."""
+        return await self._step(self._store.read(request_id))  # type: ignore[no-any-return]
+
+    async def close(self) -> None:
+        """Does nothing."""
+
+
+def _now(work: Coroutine[Any, Any, Any]) -> Any:
+    """Carries out a step of the store in memory, which never waits."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        return done.value
+    raise AssertionError("the store in memory waits for nothing")
