@@ -1,4 +1,6 @@
-"""A gateway with one policy broken: what the suite has to catch, so that it is known to catch anything.
+"""A gateway with one policy broken: what the suites have to catch, so that it is known that they catch anything.
+
+Each replaces a public function or method of the write path.
 
 Usage: PYTHONPATH=tests python -m chaos.broken POLICY serve
 """
@@ -6,66 +8,166 @@ Usage: PYTHONPATH=tests python -m chaos.broken POLICY serve
 from __future__ import annotations
 
 import sys
-from importlib import import_module
+import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from allocation_gateway import cli
+from allocation_gateway.claims.memory import MemoryClaims
+from allocation_gateway.claims.shared import SharedClaims
+from allocation_gateway.writes import adoption, errors, moments, readback, resolution
+from allocation_gateway.writes.adoption import Standing
+from allocation_gateway.writes.claim_handle import Claimant
+from allocation_gateway.writes.moments import Sighting, Span, Timing
+from allocation_gateway.writes.readback import ReadBack
+from allocation_gateway.writes.resolution import WithoutEffect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+
+# What a policy puts in place of what: an attribute of a module or a class.
+Changes = list[tuple[Any, str, Any]]
+# What one machine's clock shows, for gateways whose upstream is told apart from it.
+wall: Callable[[], float] = time.time
 
 
-def blind_retry() -> None:
+def blind_retry() -> Changes:
     """What is in doubt is sent again at once."""
 
-    async def resolve(_: Any) -> None:
-        return None
+    async def resolve(*_: Any) -> WithoutEffect:
+        return WithoutEffect()
 
-    _write()._resolve = resolve
+    return [(resolution, "resolve", resolve)]
 
 
-def early_release() -> None:
+def early_release() -> Changes:
     """What is in doubt is forgotten, so that a repeat begins anew."""
 
-    async def resolve(write: Any) -> None:
-        unknown = write._unknown()
-        await write._release()
-        raise unknown
+    async def resolve(_: Any, handle: Any, *__: Any) -> WithoutEffect:
+        await handle.release()
+        raise errors.in_doubt(errors.EARLIER)
 
-    _write()._resolve = resolve
+    return [(resolution, "resolve", resolve)]
 
 
-def no_read_back() -> None:
+def no_read_back() -> Changes:
     """Nothing is read: it is taken for granted that what was not answered had no effect."""
 
-    async def look(survey: Any, *_: Any) -> None:
-        survey.absent.update(survey.open())
+    async def read(back: Any, *_: Any) -> None:
+        back.absent.update(back.open())
 
-    import_module("allocation_gateway.writes.readback").Survey.look = look
+    return [(ReadBack, "read", read)]
 
 
-def adopt_anything() -> None:
+def adopt_anything() -> Changes:
     """Whatever allocation is there is taken for one's own."""
-    module: Any = import_module("allocation_gateway.writes.adoption")
-    module._can_come_from = lambda *_: True
+    judge = adoption.standing
+
+    def standing(operation: Any, request: Any, found: Any, origin: Any) -> Standing:
+        if operation.effect.allocates and adoption.is_allocated(found):
+            return Standing.DONE
+        return judge(operation, request, found, origin)
+
+    return [(adoption, "standing", standing)]
 
 
-def _write() -> Any:
-    return import_module("allocation_gateway.policy.writing").Write
+def age_as_of_the_failure() -> Changes:
+    """What an allocation must be newer than is the moment at which it is read back, not that of the claim."""
+
+    def timing(made: Any, claimed: Span, seen: Sighting | None) -> Timing:
+        if seen is None:
+            return Timing.UNCLEAR
+        del claimed
+        return Timing.BEFORE if made.seconds + made.nanos / 1e9 < seen.date - moments.TOLERANCE else Timing.NEAR
+
+    return [(adoption, "timing", timing)]
 
 
-POLICIES: Final[Mapping[str, Callable[[], None]]] = {
+def no_tolerance() -> Changes:
+    """Upstream's machines are taken to agree to the microsecond."""
+    return [(moments, "DENIAL_TOLERANCE", 0.0), (moments, "TOLERANCE", 0.0)]
+
+
+def stretching_tolerance() -> Changes:
+    """The time that a reading takes widens what is adopted."""
+    judge = moments.timing
+
+    def timing(made: Any, claimed: Span, seen: Sighting | None) -> Timing:
+        if seen is None:
+            return Timing.UNCLEAR
+        return judge(made, Span(claimed.earliest, claimed.latest - 4 * (seen.head_at - seen.sent_at)), seen)
+
+    return [(adoption, "timing", timing)]
+
+
+def own_clock() -> Changes:
+    """The process's own clock is used for upstream's."""
+
+    def sighting(_: str, sent_at: float, head_at: float) -> Sighting:
+        return Sighting(wall() // 1, sent_at, head_at)
+
+    return [(readback, "sighting", sighting)]
+
+
+def foreign_release() -> Changes:
+    """A step that cleans up touches whatever claim there is, also one that somebody else has begun."""
+
+    def releasing(release: Any) -> Any:
+        async def release_any(store: Any, request_id: str, _: str) -> None:
+            claim = await store.read(request_id)
+            if claim is not None:
+                await release(store, request_id, claim.holder)
+
+        return release_any
+
+    return [(kind, "release", releasing(kind.release)) for kind in (MemoryClaims, SharedClaims)]
+
+
+def forgotten_doubt() -> Changes:
+    """What is taken over is taken for something of which nothing was sent."""
+    take = Claimant.take_over
+
+    async def take_over(claimant: Any, *arguments: Any) -> Any:
+        handle = await take(claimant, *arguments)
+        if handle is not None:
+            handle.effects_end_at = 0.0
+        return handle
+
+    return [(Claimant, "take_over", take_over)]
+
+
+POLICIES: Final[Mapping[str, Callable[[], Changes]]] = {
     "blind-retry": blind_retry,
     "early-release": early_release,
     "no-read-back": no_read_back,
     "adopt-anything": adopt_anything,
+    "age-as-of-the-failure": age_as_of_the_failure,
+    "no-tolerance": no_tolerance,
+    "stretching-tolerance": stretching_tolerance,
+    "own-clock": own_clock,
+    "foreign-release": foreign_release,
+    "forgotten-doubt": forgotten_doubt,
 }
+
+
+@contextmanager
+def broken(policy: str) -> Iterator[None]:
+    """Breaks a policy of this process for the time of a block."""
+    changes = POLICIES[policy]()
+    before = [(place, name, getattr(place, name)) for place, name, _ in changes]
+    for place, name, value in changes:
+        setattr(place, name, value)
+    try:
+        yield
+    finally:
+        for place, name, value in before:
+            setattr(place, name, value)
 
 
 def main() -> int:
     """Breaks a policy and runs the gateway's own command."""
-    POLICIES[sys.argv[1]]()
-    return cli.main(sys.argv[2:])
+    with broken(sys.argv[1]):
+        return cli.main(sys.argv[2:])
 
 
 if __name__ == "__main__":

@@ -35,6 +35,8 @@ CLOCK: Final = 0.05
 # A request may be seen so much later than it was sent, as a part of the settle time, on a machine that is busy.
 SEEN_LATE: Final = 0.15
 _FIRST_REFUSAL: Final = 400
+# Seconds by which an allocation must be older than a write to be denied, and what dates leave out.
+_LONGEST_BEFORE: Final = 12.0
 # Seconds before a deadline at which the gateway answers because of it.
 IN_TIME: Final = 0.15
 
@@ -351,17 +353,45 @@ class Checker:
             if over is None and in_a_hurry and call.deadline - call.ended < IN_TIME:
                 # Its time was up, as it may be on a busy machine.
                 continue
+            if self._is_undecidable(operation):
+                continue
             if over is None:
                 yield Violation("unknown without a fault", call.id, f"call {call.number}")
             elif call.deadline - over >= self.touching.recovery and not self._is_left_to_a_repeat(operation, call):
                 text = f"call {call.number} had {call.deadline - over:.2f} s left when the last fault was over"
                 yield Violation("unknown though readable", call.id, text)
 
-    @staticmethod
-    def _unresolved(operation: Operation, calls: Sequence[Call]) -> Iterator[Violation]:
+    def _is_undecidable(self, operation: Operation) -> bool:
+        """Tells whether somebody else allocated the shipment at about the time of an allocation of it.
+
+        Where the gateway could not read the shipment before it sent anything, and upstream names no tracking
+        references, nothing tells the two apart: that is never known then, and said to be unknown.
+        """
+        if operation.verb != "allocate":
+            return False
+        others = [
+            one.time
+            for reference in operation.references
+            for one in self._by_reference[reference]
+            if one.kind == "allocated" and one.trace != operation.id
+        ]
+        return any(
+            call.started - _LONGEST_BEFORE <= time <= call.started + self._run.tolerance
+            for time in others
+            for call in self._calls[operation.id]
+        )
+
+    def undecided(self) -> int:
+        """Counts the operations of which it is not known at the end, and never can be."""
+        return sum(
+            bool(calls := self._calls[one.id]) and calls[-1].reason == "OUTCOME_UNKNOWN" and self._is_undecidable(one)
+            for one in self._history.operations
+        )
+
+    def _unresolved(self, operation: Operation, calls: Sequence[Call]) -> Iterator[Violation]:
         """After all faults, asking again tells."""
         settling = [call for call in calls if call.role == "settling"]
-        if settling and not any(map(conclusive, settling)):
+        if settling and not any(map(conclusive, settling)) and not self._is_undecidable(operation):
             said = f"{settling[-1].code} {settling[-1].reason}"
             yield Violation("never resolved", operation.id, f"after all faults it is still answered {said}")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
@@ -187,6 +189,18 @@ async def test_a_wrong_move_of_the_clock_is_refused(caller: Caller, body: Any) -
     response = await caller.control_response("POST", "clock", body)
     assert response.status_code == 400
     assert await caller.control("GET", "clock") == {"time": NOW.isoformat()}
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("seconds", [3600, -7200])
+async def test_all_that_is_said_of_time_agrees(caller: Caller, seconds: int) -> None:
+    """Whoever compares the date of an allocation with the header `Date` finds one clock, wherever it was moved."""
+    await caller.control("POST", "clock", {"advance": seconds})
+    response = await caller.http.put(f"{caller.sandbox.ship_base_url}{GROUP}", headers=HEADERS)
+    shown = await caller.http.get(f"{caller.sandbox.ship_base_url}/shipments/{GOLDEN_SHIPMENT}", headers=HEADERS)
+    moved = NOW + timedelta(seconds=seconds)
+    assert [parsedate_to_datetime(one.headers["date"]) for one in (response, shown)] == [moved, moved]
+    assert datetime.fromisoformat(shown.json()["allocation"]["allocation_date"]) == moved
 
 
 @pytest.mark.asyncio

@@ -109,7 +109,7 @@ class Process:
     def __init__(self, name: str, surroundings: Surroundings, dice: random.Random) -> None:
         self.power = Power()
         self._tasks: list[asyncio.Task[Any]] = []
-        self._telemetry = surroundings.telemetry
+        self._observation = surroundings.telemetry.background()
         self._more = surroundings.more
         configured = settings(surroundings.more)
         loop = asyncio.get_running_loop()
@@ -124,13 +124,13 @@ class Process:
                 Upstream(configured, api, configured.key(api.value), engine),
                 WiredStore(surroundings.claims[api], surroundings.weather, self.power, configured.store_timeout),
                 None,
-                self._telemetry,
+                surroundings.telemetry,
                 now=loop.time,
                 uniform=dice.random,
             )
             for api in Api
         }
-        self._coordinator = self._context.run(Coordinator, configured, self._telemetry, name)
+        self._coordinator = Coordinator(configured, surroundings.telemetry, name)
 
     async def call(self, message: Message, deadline: float, trace: str) -> Message:
         """Carries out a write, as a handler of its does.
@@ -152,18 +152,19 @@ class Process:
         request = WriteRequest(
             row, _routes(self._more)[row.full_name], copy, True, fingerprint(row.full_name, message), None
         )
-        context = self._context.copy()
-        context.run(TRACE.set, trace)
-        work = self._coordinator.carry_out(
-            request, self._accounts[row.api], self._telemetry.background(), deadline - self._margin, {}
-        )
-        task = asyncio.get_running_loop().create_task(work, context=context)
+        # What is begun now is the process's own, and for this request.
+        owner, traced = OWNER.set(self._tasks), TRACE.set(trace)
         try:
-            response = await task
+            response = await self._coordinator.carry_out(
+                request, self._accounts[row.api], self._observation, deadline - self._margin, {}
+            )
         except (asyncio.CancelledError, GatewayError):
             if self.power.is_on:
                 raise
             raise DiedError from None
+        finally:
+            OWNER.reset(owner)
+            TRACE.reset(traced)
         if not self.power.is_on:
             # Whatever it had to say, nobody hears it.
             raise DiedError

@@ -56,7 +56,9 @@ _LATEST_EFFECT: Final = 0.9
 # Half of what upstream's machines may differ by.
 _SKEW: Final = 0.3
 _ZONES: Final = (UTC, timezone(timedelta(hours=5, minutes=30)), timezone(timedelta(hours=-8)))
-_EPOCH: Final = 1_780_000_000.0
+EPOCH: Final = 1_780_000_000.0
+_SHORTEST: Final = 0.01
+_LONGEST: Final = 200.0
 _QUICK: Final = 0.02
 _SLOW: Final = 2.0
 
@@ -65,7 +67,7 @@ class Strike(NamedTuple):
     """A fault that strikes one request."""
 
     kind: str
-    seconds: float
+    share: float
     status: int
 
 
@@ -155,7 +157,7 @@ class Model:
 
     def wall(self, skewed_by: float = 0.0) -> float:
         """Returns what one of its clocks shows, in seconds since 1970."""
-        return _EPOCH + self._offset + self._loop.time() + skewed_by
+        return EPOCH + self._offset + self._loop.time() + skewed_by
 
     def carry_out(self, method: str, path: str, body: bytes | None, trace: str) -> tuple[int, bytes]:
         """Carries out a request. Returns the status and the body of the answer."""
@@ -351,6 +353,7 @@ class Engine:
         attempt: Attempt,
     ) -> Answer:
         """Sends a request and reads its answer."""
+        del headers
         if not self._power.is_on:
             raise asyncio.CancelledError
         attempt.begin()
@@ -426,40 +429,34 @@ class _Sent:
             self._loop.call_later(pace, self._arrive, self._deliver)
             return
         self._fault = strike.kind
-        share, longest = strike.seconds, 200.0
-        late = 0.01 * math.exp(share * math.log(longest / 0.01))
-        match strike.kind:
-            case "outage":
-                self._loop.call_later(pace, self._reset if self._number % 2 else self._show_page, 503)
-            case "latency before":
-                # A request that is still on its way is delivered within the settle time, or never.
-                late = min(late, _LATEST_EFFECT * model.settle)
-                self._still = late
-                self._loop.call_later(late, self._arrive, self._deliver)
-            case "latency after":
-                self._loop.call_later(pace, self._arrive, self._deliver_late, late)
-            case "reset before":
+        # Of each order of magnitude alike, from far below the tolerances to far beyond the time-outs.
+        late = _SHORTEST * math.exp(strike.share * math.log(_LONGEST / _SHORTEST))
+        after: dict[str, tuple[Any, ...]] = {
+            "latency after": (self._deliver_late, late),
+            "reset after": (self._reset_late, late),
+            "half a response": (self._cut,),
+            "drip": (self._drip, late),
+            "error page after": (self._show_page_late, late, strike.status),
+            "garbage": (self._garble,),
+            "hang after": (None,),
+        }
+        before: dict[str, tuple[Any, ...]] = {
+            "outage": (self._reset,) if self._number % 2 else (self._show_page, strike.status),
+            "reset before": (self._reset,),
+            "error page before": (self._show_page, strike.status),
+            "throttled": (self._throttle,),
+        }
+        if strike.kind in after:
+            self._loop.call_later(pace, self._arrive, *after[strike.kind])
+        elif strike.kind in before:
+            self._loop.call_later(pace, *before[strike.kind])
+        else:
+            # A request that is still on its way is delivered within the settle time, or never.
+            self._still = late = min(late, _LATEST_EFFECT * model.settle)
+            is_cut = strike.kind == "late effect"
+            if is_cut:
                 self._loop.call_later(pace, self._reset)
-            case "reset after":
-                self._loop.call_later(pace, self._arrive, self._reset_late, late)
-            case "late effect":
-                self._still = late = _LATEST_EFFECT * model.settle * share + 0.001
-                self._loop.call_later(pace, self._reset)
-                self._loop.call_later(pace + late, self._arrive, None)
-            case "half a response":
-                self._loop.call_later(pace, self._arrive, self._cut)
-            case "drip":
-                self._loop.call_later(pace, self._arrive, self._drip, late)
-            case "error page before":
-                self._loop.call_later(pace, self._show_page, strike.status)
-            case "error page after":
-                self._loop.call_later(pace, self._arrive, self._show_page_late, late, strike.status)
-            case "garbage":
-                self._loop.call_later(pace, self._arrive, self._garble)
-            case "hang after":
-                self._loop.call_later(pace, self._arrive, None)
-            case "throttled":
-                self._loop.call_later(pace, self._throttle)
+            self._loop.call_later(pace + late, self._arrive, None if is_cut else self._deliver)
 
     def _arrive(self, then: Callable[..., None] | None, *arguments: Any) -> None:
         self._forwarded = self._answered = self._loop.time()

@@ -18,7 +18,7 @@ from allocation_gateway.errors import GatewayError
 from allocation_gateway.operations.model import Api
 from chaos.check import Checker, conclusive
 from chaos.history import Call, History, Incident, Operation, Run
-from chaos.requests import asking, digest, is_reconciled, outcomes
+from chaos.requests import asking, is_reconciled, outcomes
 from google.rpc import error_details_pb2
 
 from simulation.dice import Dice, Mask, spread
@@ -48,11 +48,14 @@ _PATIENCE: Final = {"hurried": (0.3, 20.0)}
 _USUAL_PATIENCE: Final = (20.0, 120.0)
 _MOST_CALLS: Final = 8
 _MOST_SECONDS: Final = 900.0
+# How many requests are struck: in most worlds few, so that many writes can be tried.
+_RATES: Final = (0.0, 0.04, 0.2, 0.4)
+_RATE_WEIGHTS: Final = (45, 35, 15, 5)
 # Of the answers, so many are lost on their way to the caller.
 _LOST: Final = 0.02
 # Seconds by which an adopted allocation may be older than its write: the tolerance, and dates are cut to seconds.
 _TOLERANCE: Final = 3.5
-_STARTED: Final = 1_000.0
+_NOTHING: Final = Mask()
 
 
 @dataclass(frozen=True)
@@ -74,34 +77,35 @@ class World:
     Attributes:
         history: What has happened.
         writes: How many writes were asked for.
+        undecided: Of how many of them it can never be known what became of them.
     """
 
-    def __init__(self, seed: int, mask: Mask = Mask(), *, guard: bool | None = None, sessions: int = SESSIONS) -> None:
+    def __init__(self, seed: int, mask: Mask = _NOTHING, *, kind: str = "") -> None:
         """Decides what is to happen.
 
         Args:
             seed: Decides all of it.
             mask: What is left out.
-            guard: Whether upstream refuses to allocate what is allocated; None leaves it to the seed.
-            sessions: How many groups of callers there are.
+            kind: What all callers do, with faults as often as there can be; empty leaves both to the seed.
         """
         self._dice = Dice(seed)
         self._mask = mask
-        self._sessions = sessions
+        self._kind = kind
         common = self._dice.of(_NO_GENERATOR)
         configured = settings()
         is_guarded = common.random() < 0.5
+        self._rate = common.choices(_RATES, _RATE_WEIGHTS)[0] if not kind else max(_RATES)
         self._reads_before = common.random() < 0.1
-        self._rate = common.choice((0.0, 0.05, 0.2, 0.4))
         self._kills = common.random() < 0.3 and not mask.without_kills
         self._bad_store = common.random() < 0.4 and not mask.without_store_faults
         self._outage = common.random() < 0.05
         self.writes = 0
+        self.undecided = 0
         self.history = History(
             Run(
                 phase="simulation",
                 seed=seed,
-                guard=is_guarded if guard is None else guard,
+                guard=is_guarded,
                 timeout=configured.ship_timeout,
                 settle=configured.ship_settle_time,
                 lease=configured.claim_lease,
@@ -117,7 +121,32 @@ class World:
     def run(self) -> list[Violation]:
         """Lets everything happen, and returns what was broken."""
         simulated(self._live())
-        return Checker(self.history).violations()
+        checker = Checker(self.history)
+        self.undecided = checker.undecided()
+        return checker.violations()
+
+    def story(self, violations: list[Violation]) -> list[str]:
+        """Returns what happened to the shipments of what was broken, in the order of time; to all if nothing was."""
+        ids = {one.id for one in violations}
+        operations = [one for one in self.history.operations if not ids or one.id in ids]
+        references = {name for one in operations for name in one.references} | ids
+        found = [(one.started, f"{one.kind} until {one.ended:.3f}") for one in self.history.incidents]
+        for call in self.history.calls:
+            if references & set(call.references):
+                told = " ".join(filter(None, (call.code, call.reason, call.effect, "reconciled" * call.reconciled)))
+                how = f"call {call.number} of {call.id[:6]} at {call.replica}, {call.role}, until {call.ended:.3f}"
+                found.append((call.started, f"{how}: {told}"))
+        for request in self.history.requests:
+            if references & set(request.references):
+                line = f"{request.method} {request.path} for {request.trace[:6]}"
+                how = f"{request.fault or 'no fault'}, status {request.status}, told {request.delivered}"
+                found.append((request.arrived, f"  {line}, until {request.ended:.3f}: {how}"))
+        found += [
+            (one.time, f"    {one.reference} {one.kind} by {one.trace[:6]}")
+            for one in self.history.effects
+            if one.reference in references
+        ]
+        return [f"{moment:10.3f} {text}" for moment, text in sorted(found)]
 
     def digest(self) -> str:
         """Returns what tells this history from any other."""
@@ -145,7 +174,7 @@ class World:
         ]
         running = [
             self._session(number, self._dice.of(number))
-            for number in range(self._sessions)
+            for number in range(SESSIONS)
             if number not in self._mask.sessions
         ]
         await asyncio.gather(*running, *disturbing)
@@ -196,7 +225,7 @@ class World:
     # The callers.
 
     async def _session(self, number: int, dice: random.Random) -> None:
-        kind = dice.choices(_KINDS, _KIND_WEIGHTS)[0]
+        kind = self._kind or dice.choices(_KINDS, _KIND_WEIGHTS)[0]
         api = "ship" if dice.random() < 0.6 else "consignments"
         size = dice.randint(2, 4) if kind == "bulk" else 1
         references = tuple(_reference(api, number * 8 + index) for index in range(size + 1))
@@ -219,7 +248,8 @@ class World:
                     for _ in range(dice.randint(2, 3))
                 ]
             case _:
-                clients = [[self._step(dice, api, dice.choice(_SINGLE[api]), names)]]
+                after = spread(dice, 0.01, 20.0) if kind == "outside" else 0.0
+                clients = [[self._step(dice, api, dice.choice(_SINGLE[api]), names, after)]]
         work = [self._client(steps, spare, dice) for steps in clients]
         if kind == "outside":
             work.append(self._outside(clients[0][0], dice))
@@ -304,7 +334,7 @@ class World:
         work = self._processes[replica].call(asked.message, call.deadline, call.id)
         try:
             response = await (work if patience is None else asyncio.wait_for(work, patience))
-            call.digest = digest(response)
+            call.digest = _digest(response)
             call.reconciled = is_reconciled(response)
             call.outcomes = outcomes(response)
         except GatewayError as error:
@@ -342,6 +372,11 @@ class World:
             if conclusive(call):
                 return
             await asyncio.sleep(call.retry_after or 0.2)
+
+
+def _digest(response: Any) -> str:
+    """Returns what tells one response from another. That of labels is not among them, so that nothing is left out."""
+    return response.SerializeToString(deterministic=True).hex()  # type: ignore[no-any-return]
 
 
 _RETRY: Final = error_details_pb2.RetryInfo

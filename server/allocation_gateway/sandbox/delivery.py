@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import replace
+from email.utils import format_datetime
 from typing import TYPE_CHECKING, assert_never
 
 from aiohttp import web
@@ -15,6 +16,7 @@ from allocation_gateway.sandbox.wire import Reply, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from allocation_gateway.sandbox.faults import Action
 
@@ -31,14 +33,16 @@ class ClosingError(Exception):
 class Delivery:
     """Sends answers, and carries out faults. `close` ends every wait and forgets every effect that is still to come."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        """Takes the clock that the header `Date` shows: all that the sandbox says of time has to agree."""
+        self._clock = clock
         self._closing = asyncio.Event()
         self._late: set[asyncio.Task[None]] = set()
 
     async def plainly(self, request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
         """The reply as it is meant."""
         sent = compressed(reply, request.headers.get("Accept-Encoding", ""))
-        response = web.Response(status=sent.status, body=sent.body, headers=_headers(sent))
+        response = web.Response(status=sent.status, body=sent.body, headers=self._headers(sent))
         if sent.body is None:
             del response.headers["Content-Type"]
         return response
@@ -163,12 +167,16 @@ class Delivery:
 
     async def _begin(self, request: web.BaseRequest, reply: Reply, length: int, beginning: bytes) -> web.StreamResponse:
         """Send the head of an answer of that length, and the beginning of its body."""
-        response = web.StreamResponse(status=reply.status, headers=_headers(reply))
+        response = web.StreamResponse(status=reply.status, headers=self._headers(reply))
         response.content_length = length
         with contextlib.suppress(ConnectionError):
             await response.prepare(request)
             await response.write(beginning)
         return response
+
+    def _headers(self, reply: Reply) -> dict[str, str]:
+        date = format_datetime(self._clock(), usegmt=True)
+        return {"Content-Type": reply.content_type, "Date": date, **reply.headers}
 
     async def _wait(self, seconds: float) -> None:
         """Wait in real time.
@@ -191,7 +199,3 @@ def _instead(action: faults.Status) -> Reply:
 def _first_half(reply: Reply) -> bytes:
     body = reply.body or b""
     return body[: len(body) // 2]
-
-
-def _headers(reply: Reply) -> dict[str, str]:
-    return {"Content-Type": reply.content_type, **reply.headers}

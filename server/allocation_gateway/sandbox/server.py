@@ -95,7 +95,7 @@ class Sandbox:
         await self._stack.aclose()
 
     async def _start(self, stack: AsyncExitStack) -> None:
-        traffic, faults, delivery = Traffic(self.clock), FaultBook(), Delivery()
+        traffic, faults, delivery = Traffic(self.clock), FaultBook(), Delivery(self.clock)
         apis = (self.ship, self.consignments)
         control = Control(apis, self.journal, traffic, faults, delivery, self.clock)
         front = Front(apis, control, traffic, faults, delivery)

@@ -168,11 +168,12 @@ class Coordinator:
 
     async def _keep(self) -> None:
         """Renews the claims of the writes under way: of those that last longer than a part of a lease."""
-        while True:
+        while self._running:
             before = [running.write for running in self._running.values()]
             await asyncio.sleep(self._environment.lease / _RENEWALS)
             still = {id(running.write) for running in self._running.values()}
             await asyncio.gather(*(write.renew() for write in before if id(write) in still))
+        self._keeper = None
 
     # The end.
 

@@ -329,8 +329,13 @@ class Write:
         if not references:
             return
         readback = ReadBack(self._account, self._store, self.request.operation, self.request.message, handle)
-        until = min(self.deadline, self._clock() + self._account.settings.timeout)
-        before = await readback.marks(references, self._observation, until)
+        before: dict[str, str] = {}
+        for _ in range(_SOME_TRIES):
+            until = min(self.deadline, self._clock() + self._account.settings.timeout)
+            before |= await readback.marks(references, self._observation, until)
+            references = [name for name in references if name not in before]
+            if not references or not self._is_awaited:
+                break
         if before:
             await handle.renew(effects=self._longest_effect(), kept=handle.noted(before))
 
