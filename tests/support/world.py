@@ -6,7 +6,8 @@ import json
 import queue
 import threading
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import TYPE_CHECKING, Final
 
 from support.upstream import Reply
@@ -48,6 +49,8 @@ class World:
         read: Is set when one is read.
         arrived: Is set when a write arrives whose answer is held up.
         release: Lets such answers go.
+        clock_offset: Seconds by which its clock is ahead.
+        is_dated: Whether its answers have a `Date`.
     """
 
     def __init__(self) -> None:
@@ -58,11 +61,24 @@ class World:
         self.read = threading.Event()
         self.arrived = threading.Event()
         self.release = threading.Event()
+        # Seconds by which its clock differs from everybody else's, and whether its answers show it.
+        self.clock_offset = 0.0
+        self.is_dated = True
         self._allocated: dict[str, dict[str, object]] = {}
         self._late: list[tuple[str, str, Mapping[str, object]]] = []
 
     def answer(self, received: Received) -> Reply:
         """Answers a request."""
+        reply = self._answer(received)
+        if reply.raw is not None:
+            return reply
+        return replace(reply, headers={"date": format_datetime(self.now(), usegmt=True) if self.is_dated else ""})
+
+    def now(self, seconds: float = 0.0) -> datetime:
+        """Returns what its clock shows, or will show in some seconds."""
+        return datetime.now(UTC) + timedelta(seconds=self.clock_offset + seconds)
+
+    def _answer(self, received: Received) -> Reply:
         method, path, _ = received.line.split(" ")
         parts = path.partition("/shipments/")[2].split("/")
         if method == "GET":
@@ -103,7 +119,7 @@ class World:
             return Reply(200, {"reference": reference, "message": "done"})
         self.bookings[reference] = self.bookings.get(reference, 0) + 1
         self._allocated[reference] = {
-            "allocation_date": date or datetime.now(UTC).isoformat(),
+            "allocation_date": date or self.now().isoformat(),
             "carrier": {"service_reference": service},
             "price": {"net": 2.0, "gross": 2.4, "currency": "GBP"},
         }

@@ -1,0 +1,138 @@
+"""What is said of a write whose answer was lost: OK of what it did, a denial of what is proved, else that nobody knows.
+
+The time-outs here are longer than the tolerances, as they are by default.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Final
+
+import grpc
+import pytest
+from allocation.v1 import core_pb2
+from allocation.v1 import shipment_allocation_service_pb2 as pb
+from allocation_gateway.writes.moments import DENIAL_TOLERANCE, TOLERANCE
+from support.front import LONG
+from support.status import failure
+from support.world import DROPPED, HELD, LOST
+from writes.conftest import running_scene
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.status import Failure
+    from writes.conftest import Scene
+
+# Seconds that upstream has for an answer: more than the tolerance and the second that dates leave out.
+PATIENT: Final = TOLERANCE + 1.5
+SLOW: Final = {"SHIP_TIMEOUT": str(PATIENT), "SHIP_SETTLE_TIME": str(PATIENT)}
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Scene]:
+    with running_scene(**SLOW) as running:
+        yield running
+
+
+@pytest.fixture
+def patient(shared: Scene) -> Iterator[Scene]:
+    """A gateway whose time-out is longer than every tolerance, in front of a world with the right time."""
+    shared.world.written.clear()
+    yield shared
+    shared.world.clock_offset = 0.0
+    shared.world.is_dated = True
+    shared.world.release.set()
+    shared.world.release.clear()
+
+
+def request(reference: str = "") -> pb.AllocateShipmentRequest:
+    return pb.AllocateShipmentRequest(
+        shipment_reference=reference or f"sp_{uuid.uuid4()}", request_id=str(uuid.uuid4())
+    )
+
+
+def allocate(scene: Scene, asked: pb.AllocateShipmentRequest) -> core_pb2.Allocation:
+    return scene.stub.AllocateShipment(asked, timeout=LONG).allocation
+
+
+def refused(scene: Scene, asked: pb.AllocateShipmentRequest) -> Failure:
+    return failure(lambda: allocate(scene, asked))
+
+
+@pytest.mark.parametrize("offset", [0.0, 3_600.0, -7_200.0])
+def test_a_booking_whose_answer_never_came_is_not_denied(patient: Scene, offset: float) -> None:
+    """It was made longer ago than any tolerance when the time-out is over, whatever upstream's clock shows."""
+    patient.world.clock_offset = offset
+    patient.world.fates.put(HELD)
+    asked = request()
+    got = allocate(patient, asked)
+    assert (got.reconciled, got.state) == (True, core_pb2.SHIPMENT_STATE_ALLOCATED)
+    assert patient.world.bookings[asked.shipment_reference] == 1
+    assert allocate(patient, asked) == got
+
+
+def test_a_booking_that_another_write_is_known_to_have_made_is_not_taken_for_this_ones(patient: Scene) -> None:
+    """Both at about the same time, on one shipment, and the answer of the second is lost: only one has booked."""
+    first = request()
+    assert not allocate(patient, first).reconciled
+    second = request(first.shipment_reference)
+    patient.world.fates.put(DROPPED)
+    told = refused(patient, second)
+    assert (told.reason, told.metadata["effect"]) == ("INVALID_STATE", "none")
+    assert told.detail(core_pb2.Allocation) is not None
+    assert patient.world.bookings[first.shipment_reference] == 1
+
+
+def test_a_booking_after_a_deallocation_is_the_later_writes_own(patient: Scene) -> None:
+    first = request()
+    allocate(patient, first)
+    patient.world.carry_out("DELETE", first.shipment_reference)  # past the gateway, which knows of the first one alone
+    patient.world.fates.put(LOST)
+    assert allocate(patient, request(first.shipment_reference)).reconciled
+
+
+@pytest.mark.parametrize(
+    ("age", "reason"),
+    [
+        (TOLERANCE + 3, "OUTCOME_UNKNOWN"),
+        (DENIAL_TOLERANCE - 1, "OUTCOME_UNKNOWN"),
+        (DENIAL_TOLERANCE + 3, "INVALID_STATE"),
+    ],
+)
+def test_somebody_elses_booking_is_never_taken_for_ones_own(patient: Scene, age: float, reason: str) -> None:
+    """That it is somebody else's is only said if it is older than every tolerance. It is a detail in any case."""
+    asked = request()
+    patient.world.carry_out("PUT", asked.shipment_reference, date=patient.world.now(-age).isoformat())
+    patient.world.fates.put(DROPPED)
+    told = refused(patient, asked)
+    assert told.reason == reason
+    assert told.detail(core_pb2.Allocation) is not None
+    assert refused(patient, asked).reason == reason
+    later = request(asked.shipment_reference)
+    told = refused(patient, later)
+    while told.code is grpc.StatusCode.ABORTED:
+        # As long as what was sent first may still arrive, nothing else is sent.
+        told = refused(patient, later)
+    assert (told.reason, told.metadata["effect"]) == ("INVALID_STATE", "none"), "upstream itself refuses that"
+
+
+def test_an_upstream_without_a_date_leaves_it_unknown(patient: Scene) -> None:
+    """Its clock is not ours, and nothing else tells when the allocation was made."""
+    patient.world.is_dated = False
+    patient.world.fates.put(LOST)
+    told = refused(patient, request())
+    assert (told.reason, told.metadata["effect"]) == ("OUTCOME_UNKNOWN", "unknown")
+    assert told.detail(core_pb2.Allocation) is not None
+
+
+def test_what_was_read_before_the_write_tells_without_any_clock() -> None:
+    with running_scene(**SLOW, SHIP_READ_BEFORE_WRITE="true") as scene:
+        scene.world.is_dated = False
+        scene.world.fates.put(LOST)
+        assert allocate(scene, request()).reconciled
+        asked = request()
+        scene.world.carry_out("PUT", asked.shipment_reference)
+        scene.world.fates.put(DROPPED)
+        told = refused(scene, asked)
+        assert (told.reason, told.metadata["effect"]) == ("INVALID_STATE", "none")
