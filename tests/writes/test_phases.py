@@ -1,0 +1,371 @@
+"""One write by itself, in virtual time, with the store in memory and an upstream whose every answer is dictated.
+
+Every phase and every transition that is legal is walked through here, and every other one is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from allocation.v1 import shipment_allocation_service_pb2 as pb
+from allocation_gateway.account import Account
+from allocation_gateway.claims.memory import MemoryClaims
+from allocation_gateway.claims.model import State, StoreUnavailableError
+from allocation_gateway.errors import GatewayError, WriteEffect
+from allocation_gateway.operations.model import Api
+from allocation_gateway.operations.table import OPERATIONS, routes
+from allocation_gateway.settings import PREFIX, load
+from allocation_gateway.telemetry.telemetry import Telemetry
+from allocation_gateway.upstream.client import Upstream
+from allocation_gateway.upstream.http import Answer, NoAnswerError
+from allocation_gateway.writes import phases
+from allocation_gateway.writes.environment import Afterwork, Environment
+from allocation_gateway.writes.phases import TRANSITIONS, IllegalTransitionError, Phase
+from allocation_gateway.writes.request import WriteRequest
+from allocation_gateway.writes.write import Write
+from support.virtual import VirtualLoop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from allocation_gateway.settings import Settings
+    from allocation_gateway.upstream.http import Attempt
+
+ROW: Final = next(row for row in OPERATIONS if row.request is pb.AllocateShipmentRequest)
+ID: Final = "00000000-0000-4000-8000-000000000001"
+REFERENCE: Final = "sp_1"
+BOOKED: Final = b'{"shipment_reference":"sp_1","state":"allocated"}'
+REFUSED: Final = b'{"code":"allocation_failed","details":[{"code":"shipment_invalid_state"}]}'
+BUSY: Final = b'{"code":"processing"}'
+UNALLOCATED: Final = b'{"reference":"sp_1","state":"unallocated"}'
+WAITING, HELD, SENDING, IN_DOUBT, ENDED = Phase
+
+
+def settings(**more: str) -> Settings:
+    given = {"ALLOW_PLAINTEXT": "true", "SHIP_API_KEY": "key", "SHIP_BASE_URL": "http://127.0.0.1:1", **more}
+    return load({f"{PREFIX}{name}": text for name, text in given.items()})
+
+
+class Scripted:
+    """An engine that answers writes by a script, and readings by how the shipment stands."""
+
+    def __init__(self, *script: Callable[[], Answer]) -> None:
+        self.script = list(script)
+        self.sent: list[str] = []
+        self.shown = UNALLOCATED
+        self.held: asyncio.Event | None = None
+
+    async def exchange(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None,
+        headers: Sequence[tuple[bytes, bytes]],
+        attempt: Attempt,
+    ) -> Answer:
+        """Answers a request."""
+        del path, body, headers
+        attempt.begin()
+        self.sent.append(method)
+        if method == "GET":
+            return answer(200, self.shown)
+        if self.held is not None:
+            await self.held.wait()
+        return self.script.pop(0)()
+
+    async def close(self) -> None:
+        """Does nothing."""
+
+
+def answer(status: int, body: bytes, **headers: str) -> Answer:
+    now = asyncio.get_running_loop().time()
+    return Answer(status, {"date": formatdate(now, usegmt=True), **headers}, body, "", now)
+
+
+def told(status: int, body: bytes, **headers: str) -> Callable[[], Answer]:
+    return lambda: answer(status, body, **headers)
+
+
+def lost() -> Answer:
+    raise NoAnswerError("the connection was lost")
+
+
+def shown(seconds: float = 0.0) -> bytes:
+    """Returns a shipment that was allocated so many seconds ago, by upstream's clock, which is the loop's."""
+    made = formatted(asyncio.get_running_loop().time() - seconds)
+    return json.dumps({"reference": REFERENCE, "state": "allocated", "allocation": {"allocation_date": made}}).encode()
+
+
+def formatted(seconds: float) -> str:
+    return f"1970-01-01T00:{int(seconds // 60):02d}:{seconds % 60:09.6f}Z"
+
+
+class Traced(Write):
+    """A write that remembers the phases it went through."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.walked = [self.phase]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "phase" and hasattr(self, "walked"):
+            self.walked.append(value)
+
+
+class Bench:
+    """What a write needs."""
+
+    def __init__(self, engine: Scripted, **more: str) -> None:
+        configured = settings(**more)
+        loop = asyncio.get_running_loop()
+        self.engine = engine
+        self.store = MemoryClaims(size=100, retention=3_600.0, clock=loop.time)
+        telemetry = Telemetry()
+        upstream = Upstream(configured, Api.SHIP, configured.key("ship"), engine)
+        self.account = Account(configured, upstream, self.store, None, telemetry, now=loop.time, uniform=lambda: 0.5)
+        self.environment = Environment(10.0, 2.0, telemetry, "p", Afterwork())
+        self.observation = telemetry.background()
+        self.route = routes(configured)[ROW.full_name]
+
+    def write(self, *, request_id: str = ID, seconds: float = 100.0, is_named: bool = True) -> Traced:
+        message = pb.AllocateShipmentRequest(shipment_reference=REFERENCE, request_id=request_id)
+        request = WriteRequest(ROW, self.route, message, is_named, f"1:{REFERENCE}", None)
+        return Traced(self.environment, self.account, request, self.observation, self.account.clock() + seconds)
+
+
+def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(work())
+
+
+async def failed(write: Write) -> GatewayError:
+    with pytest.raises(GatewayError) as caught:
+        await write.run()
+    return caught.value
+
+
+def test_only_the_transitions_of_the_table_are_legal() -> None:
+    for before in Phase:
+        for after in Phase:
+            if after in TRANSITIONS[before]:
+                phases.check(before, after)
+            else:
+                with pytest.raises(IllegalTransitionError, match=f"from {before.value} to {after.value}"):
+                    phases.check(before, after)
+
+
+def test_a_write_that_is_answered_holds_sends_and_ends() -> None:
+    async def work() -> None:
+        bench = Bench(Scripted(told(200, BOOKED)))
+        write = bench.write()
+        await write.run()
+        assert write.walked == [WAITING, HELD, SENDING, ENDED]
+        claim = await bench.store.read(ID)
+        assert claim is not None
+        assert claim.state is State.DONE
+
+    run(work)
+
+
+def test_a_repeat_of_what_is_done_ends_while_it_waits() -> None:
+    async def work() -> None:
+        bench = Bench(Scripted(told(200, BOOKED)))
+        first = await bench.write().run()
+        again = bench.write()
+        assert await again.run() == first
+        assert again.walked == [WAITING, ENDED]
+        assert bench.engine.sent == ["PUT"]
+
+    run(work)
+
+
+def test_what_was_refused_for_a_moment_is_held_and_sent_again() -> None:
+    async def work() -> None:
+        bench = Bench(Scripted(told(404, BUSY), told(200, BOOKED)))
+        write = bench.write()
+        await write.run()
+        assert write.walked == [WAITING, HELD, SENDING, HELD, SENDING, ENDED]
+
+    run(work)
+
+
+def test_a_refusal_ends_a_write_and_leaves_no_claim() -> None:
+    async def work() -> None:
+        bench = Bench(Scripted(told(521, REFUSED)))
+        write = bench.write()
+        error = await failed(write)
+        assert (error.reason_name, error.effect) == ("INVALID_STATE", WriteEffect.NONE)
+        assert write.walked == [WAITING, HELD, SENDING, ENDED]
+        assert await bench.store.read(ID) is None
+
+    run(work)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.5, 5.0, 29.0])
+def test_a_lost_answer_is_read_back_however_old_its_effect_is(seconds: float) -> None:
+    async def work() -> None:
+        def booked_and_lost() -> Answer:
+            bench.engine.shown = shown()
+            return lost()
+
+        bench = Bench(Scripted(booked_and_lost))
+        bench.engine.held = asyncio.Event()
+        bench.engine.shown = UNALLOCATED
+        asyncio.get_running_loop().call_later(seconds, bench.engine.held.set)
+        write = bench.write()
+        response: Any = await write.run()
+        assert response.allocation.reconciled
+        assert write.walked == [WAITING, HELD, SENDING, IN_DOUBT, ENDED]
+
+    run(work)
+
+
+def test_what_had_no_effect_is_sent_again_when_it_can_have_none_any_more() -> None:
+    async def work() -> None:
+        bench = Bench(Scripted(lost, told(200, BOOKED)))
+        write = bench.write()
+        started = bench.account.clock()
+        await write.run()
+        assert write.walked == [WAITING, HELD, SENDING, IN_DOUBT, HELD, SENDING, ENDED]
+        assert bench.account.clock() - started >= bench.account.settle_time(ROW)
+        assert bench.engine.sent.count("PUT") == 2
+
+    run(work)
+
+
+def test_what_is_taken_over_is_in_doubt_before_anything_is_sent() -> None:
+    async def work() -> None:
+        bench = Bench(Scripted(lost, told(200, BOOKED)))
+        error = await failed(bench.write(seconds=1.0))
+        assert (error.reason_name, error.effect) == ("OUTCOME_UNKNOWN", WriteEffect.UNKNOWN)
+        later = bench.write()
+        await later.run()
+        assert later.walked == [WAITING, IN_DOUBT, HELD, SENDING, ENDED]
+
+    run(work)
+
+
+def test_a_write_whose_time_is_up_says_what_its_phase_knows() -> None:
+    async def work() -> None:
+        bench = Bench(Scripted(told(200, BOOKED)))
+        bench.engine.held = asyncio.Event()
+        named, unnamed = bench.write(), bench.write(request_id=ID[:-1] + "2", is_named=False)
+        assert named.too_late().reason_name == "OUTCOME_UNKNOWN", "nobody has asked yet whether it was sent before"
+        assert unnamed.too_late().effect is WriteEffect.NONE, "nobody else knows its id"
+        task = asyncio.create_task(named.run())
+        await asyncio.sleep(0.1)
+        assert (named.phase, named.call_off()) == (SENDING, False)
+        assert named.too_late().effect is WriteEffect.UNKNOWN
+        task.cancel()
+        await asyncio.wait([task])
+        assert named.too_late().effect is WriteEffect.UNKNOWN, "what was given up is not denied"
+        await asyncio.sleep(0.1)
+        claim = await bench.store.read(ID)
+        assert claim is not None
+        assert (claim.state, claim.lease_left <= 0) == (State.IN_DOUBT, True), "it is for the next caller to resolve"
+
+    run(work)
+
+
+class Deaf:
+    """A store that carries out what it is asked, and says nothing for a while."""
+
+    def __init__(self, store: MemoryClaims, *silent: str) -> None:
+        self._store = store
+        self.silent = set(silent)
+
+    def __getattr__(self, name: str) -> Any:
+        step = getattr(self._store, name)
+
+        async def asked(*arguments: Any, **named: Any) -> Any:
+            found = await step(*arguments, **named)
+            if name in self.silent:
+                raise StoreUnavailableError(name)
+            return found
+
+        return asked
+
+
+async def given_up(bench: Bench) -> None:
+    """Leaves a write behind that was sent, and that nobody works on any more."""
+    task = asyncio.create_task(bench.write().run())
+    await asyncio.sleep(1.0)
+    task.cancel()
+    await asyncio.wait([task])
+    await asyncio.sleep(0.1)
+
+
+def test_what_was_taken_over_unheard_is_not_released_by_what_was_begun_unheard() -> None:
+    """The claim is taken over, begun in vain, and released in vain. Nothing is sent before it was read back."""
+
+    async def work() -> None:
+        bench = Bench(Scripted(lost, told(200, BOOKED)))
+        await given_up(bench)
+        deaf: Any = Deaf(bench.store, "take_over")
+        bench.account.store = deaf
+        write = bench.write()
+        task = asyncio.create_task(write.run())
+        await asyncio.sleep(0.5)
+        deaf.silent = {"begin"}
+        await asyncio.sleep(3.0)
+        claim = await bench.store.read(ID)
+        assert claim is not None
+        assert claim.state is State.IN_DOUBT, "what was known to be in doubt is not forgotten"
+        deaf.silent = set()
+        before = bench.engine.sent.count("PUT")
+        await task
+        assert before == 1
+        assert write.walked[:2] == [WAITING, IN_DOUBT]
+        assert bench.account.clock() >= 1_000.0 + bench.account.settle_time(ROW)
+
+    run(work)
+
+
+def test_a_doubt_outlives_the_stores_memory_of_it() -> None:
+    """The store has lost the claim that was met, which nobody worked on: this is no first attempt."""
+
+    async def work() -> None:
+        bench = Bench(Scripted(lost, told(200, BOOKED)))
+        await given_up(bench)
+        deaf: Any = Deaf(bench.store, "take_over")
+        bench.account.store = deaf
+        write = bench.write()
+        task = asyncio.create_task(write.run())
+        await asyncio.sleep(0.5)
+        claim = await bench.store.read(ID)
+        assert claim is not None
+        await bench.store.release(ID, claim.holder)
+        assert await bench.store.read(ID) is None
+        deaf.silent = set()
+        await task
+        assert write.walked == [WAITING, IN_DOUBT, HELD, SENDING, ENDED]
+        assert bench.account.clock() >= 1_000.0 + bench.account.settle_time(ROW)
+
+    run(work)
+
+
+def test_a_claim_that_cannot_be_released_at_once_is_released_later() -> None:
+    async def work() -> None:
+        bench = Bench(Scripted(told(521, REFUSED)))
+        deaf: Any = Deaf(bench.store)
+        failures = iter([True, True, False])
+
+        async def release(*arguments: Any) -> None:
+            if next(failures):
+                raise StoreUnavailableError("release")
+            await bench.store.release(*arguments)
+
+        deaf.release = release
+        bench.account.store = deaf
+        await failed(bench.write())
+        assert await bench.store.read(ID) is not None
+        await asyncio.sleep(5.0)
+        assert await bench.store.read(ID) is None
+
+    run(work)
