@@ -109,6 +109,10 @@ chaos: $(DEV) ## prove under faults that nothing is done twice or lost (needs va
 	@GRPC_ENABLE_FORK_SUPPORT=0 PYTHONPATH=tests $(BIN)/python -m chaos.run
 	@PYTHONPATH=tests $(BIN)/python -m chaos.overload
 
+.PHONY: simulate
+simulate: $(DEV) ## let a million writes happen in virtual time (SIMULATION_WRITES, SIMULATION_SEED)
+	@PYTHONPATH=tests $(BIN)/python -m simulation.run
+
 .PHONY: bench-engines
 bench-engines: $(DEV) ## compare what an HTTP exchange costs with each engine (takes long)
 	@PYTHONPATH=tests $(BIN)/python bench/engines.py
