@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import uuid
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -40,9 +41,9 @@ _RETENTION: Final = 86_400.0
 _SINGLE: Final = {"ship": ("default", "service"), "consignments": ("default", "group")}
 _BULK: Final = {"ship": ("bulk default",), "consignments": ("bulk default", "bulk deallocate")}
 _KINDS: Final = ("single", "sequence", "contest", "bulk", "outside")
-_KIND_WEIGHTS: Final = (50, 24, 12, 8, 6)
+_KIND_WEIGHTS: Final = tuple(accumulate((50, 24, 12, 8, 6)))
 _FATES: Final = ("patient", "hurried", "quitter", "twin", "reuser", "repeater")
-_FATE_WEIGHTS: Final = (58, 12, 6, 10, 4, 10)
+_FATE_WEIGHTS: Final = tuple(accumulate((58, 12, 6, 10, 4, 10)))
 # Seconds that callers wait for one answer, and for how long they go on asking.
 _PATIENCE: Final = {"hurried": (0.3, 20.0)}
 _USUAL_PATIENCE: Final = (20.0, 120.0)
@@ -50,7 +51,7 @@ _MOST_CALLS: Final = 8
 _MOST_SECONDS: Final = 900.0
 # How many requests are struck: in most worlds few, so that many writes can be tried.
 _RATES: Final = (0.0, 0.04, 0.2, 0.4)
-_RATE_WEIGHTS: Final = (45, 35, 15, 5)
+_RATE_WEIGHTS: Final = tuple(accumulate((55, 32, 10, 3)))
 # Of the answers, so many are lost on their way to the caller.
 _LOST: Final = 0.02
 # Seconds by which an adopted allocation may be older than its write: the tolerance, and dates are cut to seconds.
@@ -94,7 +95,7 @@ class World:
         common = self._dice.of(_NO_GENERATOR)
         configured = settings()
         is_guarded = common.random() < 0.5
-        self._rate = common.choices(_RATES, _RATE_WEIGHTS)[0] if not kind else max(_RATES)
+        self._rate = common.choices(_RATES, cum_weights=_RATE_WEIGHTS)[0] if not kind else max(_RATES)
         self._reads_before = common.random() < 0.1
         self._kills = common.random() < 0.3 and not mask.without_kills
         self._bad_store = common.random() < 0.4 and not mask.without_store_faults
@@ -225,7 +226,7 @@ class World:
     # The callers.
 
     async def _session(self, number: int, dice: random.Random) -> None:
-        kind = self._kind or dice.choices(_KINDS, _KIND_WEIGHTS)[0]
+        kind = self._kind or dice.choices(_KINDS, cum_weights=_KIND_WEIGHTS)[0]
         api = "ship" if dice.random() < 0.6 else "consignments"
         size = dice.randint(2, 4) if kind == "bulk" else 1
         references = tuple(_reference(api, number * 8 + index) for index in range(size + 1))
@@ -257,7 +258,7 @@ class World:
 
     @staticmethod
     def _step(dice: random.Random, api: str, how: str, references: tuple[str, ...], after: float = 0.0) -> Step:
-        fate = dice.choices(_FATES, _FATE_WEIGHTS)[0]
+        fate = dice.choices(_FATES, cum_weights=_FATE_WEIGHTS)[0]
         timeout = spread(dice, *_PATIENCE.get(fate, _USUAL_PATIENCE))
         return Step(uuid.UUID(int=dice.getrandbits(128), version=4), api, how, references, fate, timeout, after)
 
@@ -275,7 +276,7 @@ class World:
         asked = asking(step, step.references, "")  # type: ignore[arg-type] # it has what is asked of it
         self._steps.append((step, asked, dice))
         self.writes += 1
-        self.history.add(
+        self.history.operations.append(
             Operation(step.id.hex, asked.verb, asked.method, step.references, step.fate, asked.carrier_service)
         )
         match step.fate:
@@ -351,7 +352,7 @@ class World:
             call.code, call.reason, call.effect, call.digest = "UNAVAILABLE", "", "", ""
             call.reconciled, call.outcomes = False, {}
         call.ended = self._clock()
-        self.history.add(call)
+        self.history.calls.append(call)
         if role != "other":
             self._last[call.id] = call
         return call
