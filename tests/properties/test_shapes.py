@@ -32,12 +32,10 @@ def read(operation: Operation, body: bytes, *, checked: bool) -> tuple[Any, ...]
     """Reads an answer in one of the two ways, and returns all that comes of it."""
     assert operation.document is not None
     findings = codec.Findings()
-    if checked:
-        fields = operation.document.refine(operation.document.decode(body), findings)
-    else:
-        fields = operation.document.read(codec.decode(body), findings)
+    document = operation.document
+    fields = document.decode(body) if checked else document.read(codec.decode(body), findings)
     response = operation.decode(REQUESTS[operation.name], fields, findings)
-    return response, list(findings), findings.fatal, findings.foreign, findings.made, findings.refused
+    return response, findings.lines, findings.foreign, findings.made, findings.refused
 
 
 def check(operation: Operation, body: bytes) -> bool:

@@ -39,11 +39,13 @@ def allocation(response: Callable[..., Message]) -> Callable[[NamesConsignment, 
         if body is None or (summary is not None and summary.is_accepted):
             return response(allocation={"consignment_reference": reference})
         if summary is None or summary.done is None:
-            findings.append("body: does not say what became of the consignment")
+            findings.decide("body", "does not say what became of the consignment")
             return response()
         findings.made = summary.done
         findings.refused = not summary.done
-        return response(allocation={**(summary.allocation or {}), "consignment_reference": reference})
+        unreadable = [*summary.unreadable, *findings.claim()]
+        fields = {**(summary.allocation or {}), "consignment_reference": reference, "unreadable": unreadable}
+        return response(allocation=fields)
 
     return decode
 
@@ -52,32 +54,35 @@ def consignment(
     request: pb.GetConsignmentAllocationRequest, body: object, findings: Findings
 ) -> pb.GetConsignmentAllocationResponse:
     """Reads how a consignment stands, and its allocation if it has one, from a Consignment."""
+    source = json.whole(body, findings)
     if not isinstance(body, dict):
-        findings.note("body", "an object", body)
         return pb.GetConsignmentAllocationResponse()
-    reference = json.required(body, "Reference", "", findings)
+    reference = json.required(source, "Reference", "", findings.decisive)
     if reference and reference.casefold() != request.consignment_reference.casefold():
-        findings.append("Reference: is not the consignment that was asked for")
+        findings.contradict("Reference", "is not the consignment that was asked for")
     fields: Object = {
         "consignment_reference": reference,
-        "legs": nouns.legs(body, "", findings),
-        "links": nouns.links(body, "", findings),
-        "failed_allocation": json.child(body, "FailedAllocation", "", findings, nouns.failed_allocation),
-        **nouns.state(body, findings),
-        **(json.child(body, "Allocation", "", findings, _allocation) or {}),
+        "legs": nouns.legs(source, "", findings),
+        "links": nouns.links(source, "", findings),
+        "failed_allocation": json.child(source, "FailedAllocation", "", findings, nouns.failed_allocation),
+        **nouns.state(source, findings),
+        **(json.child(source, "Allocation", "", findings.decisive, _allocation) or {}),
     }
+    fields["unreadable"] = findings.claim()
     return pb.GetConsignmentAllocationResponse(allocation=pb.ConsignmentAllocation(**fields))
 
 
 def _allocation(source: Object, path: str, findings: Findings) -> Object:
+    """Reads an Allocation. With which service and which group it was made decides; the booking stands at any price."""
+    other = findings.descriptive
     # One client in production calls the date AllocateDate; the SDK says AllocationDate.
-    date = "AllocationDate" if source.get("AllocationDate") is not None else "AllocateDate"
+    date = json.either(source, "AllocationDate", "AllocateDate")
     return {
         "service_group": string(source, "CarrierServiceGroupReference", path, findings),
         "carrier_service_reference": string(source, "MpdCarrierServiceReference", path, findings),
-        "carrier_service_name": string(source, "MpdCarrierServiceName", path, findings),
-        "allocation_date": timestamp(source, date, path, findings),
-        "price": json.child(source, "Price", path, findings, nouns.rate),
+        "carrier_service_name": string(source, "MpdCarrierServiceName", path, other),
+        "allocation_date": timestamp(source, date, path, other),
+        "price": json.child(source, "Price", path, other, nouns.rate),
     }
 
 

@@ -18,25 +18,29 @@ if TYPE_CHECKING:
 def quote_result(
     request: pb.GetConsignmentQuotesRequest, body: object, findings: Findings
 ) -> pb.GetConsignmentQuotesResponse:
-    """Reads a QuoteResult. A quote for another consignment than the one asked for is a defect."""
+    """Reads a QuoteResult. A quote for another consignment than the one asked for makes all of it broken."""
     source = json.whole(body, findings)
-    quotes = json.children(source, "Quotes", "", findings, _quote)
+    reference = required(source, "QuoteRequestReference", "", findings)
+    if not reference and source.get("Quotes") is None:
+        findings.decide("Quotes", "there are none, and no reference of a result without any")
+    quotes = json.things(json.array(source, "Quotes", "", findings.decisive), "Quotes", findings, _quote)
     if any(item["consignment_reference"] not in {"", request.consignment_reference} for item in quotes):
-        findings.append("Quotes[].ConsignmentReference: is not the consignment that was asked for")
+        findings.contradict("Quotes[].ConsignmentReference", "is not the consignment that was asked for")
     fields: Object = {
-        "reference": required(source, "QuoteRequestReference", "", findings),
+        "reference": reference,
         "message": string(source, "Message", "", findings),
         "quotes": quotes,
         "unqualified_services": json.children(source, "UnqualifiedServices", "", findings, _unqualified),
     }
-    return pb.GetConsignmentQuotesResponse(**fields)
+    return pb.GetConsignmentQuotesResponse(unreadable=findings.claim(), **fields)
 
 
 def _quote(source: Object, path: str, findings: Findings) -> Object:
     origin = nouns.name_or_number(source, "MpdCarrierServiceSource", path, findings)
     return {
-        "reference": required(source, "QuoteReference", path, findings),
-        "consignment_reference": string(source, "ConsignmentReference", path, findings),
+        # Without these nobody can take it, or tell whose it is.
+        "reference": required(source, "QuoteReference", path, findings.decisive),
+        "consignment_reference": string(source, "ConsignmentReference", path, findings.decisive),
         "carrier_reference": string(source, "CarrierReference", path, findings),
         "carrier_service_reference": string(source, "MpdCarrierServiceReference", path, findings),
         "carrier_service_name": string(source, "MpdCarrierService", path, findings),

@@ -30,12 +30,13 @@ def timestamp(source: Object, key: str, path: str, findings: Findings) -> Object
         return None
     fields = _parse(text) if text.__class__ is str else None
     if fields is None:
-        findings.append(f"{path}{key}: expected a date-time in ISO 8601")
+        findings.tell(f"{path}{key}", "expected a date-time in ISO 8601")
     return fields
 
 
 def date_range(source: Object, path: str, findings: Findings) -> Object:
     """Reads a DateRange. One with `"has_value": false` has neither end."""
+    json.boolean(source, "has_value", path, findings)
     return {
         "start": timestamp(source, "start", path, findings),
         "end": timestamp(source, "end", path, findings),
