@@ -130,8 +130,12 @@ def _ship() -> Iterator[tuple[str, Any, dict[str, str | None], dict[str, str]]]:
     yield "CreateShipmentQuotes", json.loads(table.answer("quotes")), {r"quotes": None}, quote
 
 
+def load(name: str) -> Any:
+    """Returns a documented answer of the Consignments API."""
+    return json.loads(consignments_table.answer(name))
+
+
 def _of_consignments() -> Iterator[tuple[str, Any, dict[str, str | None], dict[str, str]]]:
-    load = lambda name: json.loads(consignments_table.answer(name))  # noqa: E731
     summary: dict[str, str | None] = {
         r"\[0\]": "unknown",
         r"\[0\]\.(StatusCode|CarrierReference|CarrierServiceReference)": "made",
@@ -165,8 +169,9 @@ def _cases() -> list[Case]:
     rows = {row.name: row for row in (*ship.ROWS, *consignments.ROWS)}
     requests = {**table.REQUESTS, **consignments_table.REQUESTS}
     return [
-        *(Case(rows[rpc], requests[rpc], *rest, _SHIP_ACCEPTED) for rpc, *rest in _ship()),
-        *(Case(rows[rpc], requests[rpc], *rest, _NAMES_OR_NUMBERS) for rpc, *rest in _of_consignments()),
+        Case(rows[rpc], requests[rpc], document, decides, together, accepted)
+        for answers, accepted in ((_ship(), _SHIP_ACCEPTED), (_of_consignments(), _NAMES_OR_NUMBERS))
+        for rpc, document, decides, together in answers
     ]
 
 
@@ -178,11 +183,6 @@ OTHERS: Final[tuple[Any, ...]] = (True, 7, 0.5, "text", [], [7], {}, {"a": {}})
 def spelled(path: tuple[Any, ...]) -> str:
     """Returns a path as upstream's users write it."""
     return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path).removeprefix(".")
-
-
-def kind(value: object) -> object:
-    """Returns what JSON calls a value; an integer is a number too, and one without a fraction is told apart here."""
-    return type(value)
 
 
 def is_other(value: object, replacement: object) -> bool:

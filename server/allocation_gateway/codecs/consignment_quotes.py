@@ -21,9 +21,9 @@ def quote_result(
     """Reads a QuoteResult. A quote for another consignment than the one asked for makes all of it broken."""
     source = json.whole(body, findings)
     reference = required(source, "QuoteRequestReference", "", findings)
-    if not reference and source.get("Quotes") is None:
-        findings.decide("Quotes", "there are none, and no reference of a result without any")
     quotes = json.things(json.array(source, "Quotes", "", findings.decisive), "Quotes", findings, _quote)
+    if not reference and not quotes:
+        findings.decide("QuoteRequestReference", "there is neither a reference nor a quote")
     if any(item["consignment_reference"] not in {"", request.consignment_reference} for item in quotes):
         findings.contradict("Quotes[].ConsignmentReference", "is not the consignment that was asked for")
     fields: Object = {

@@ -86,8 +86,8 @@ def quote_result(
     request: pb.CreateShipmentQuotesRequest, fields: Object, findings: Findings
 ) -> pb.CreateShipmentQuotesResponse:
     """Reads a QuoteResult. A quote for another shipment than the one asked for makes all of it broken."""
-    if not fields["reference"] and fields.get("quotes") is None:
-        findings.decide("quotes", "there are none, and no reference of a result without any")
+    if not fields["reference"] and not fields.get("quotes"):
+        findings.decide("reference", "there is neither a reference nor a quote")
     own_reference = {None, "", request.shipment_reference}
     if any(item.get("shipment_reference") not in own_reference for item in fields.get("quotes") or ()):
         findings.contradict("quotes[].shipment_reference", "is not the shipment that was asked for")
