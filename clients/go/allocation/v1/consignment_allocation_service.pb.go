@@ -795,10 +795,9 @@ type ConsignmentAllocation struct {
 	AllocationDate *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=allocation_date,json=allocationDate,proto3" json:"allocation_date,omitempty"`
 	// Output only. Why the most recent attempt failed. Set only when the consignment was read.
 	FailedAllocation *FailedAllocation `protobuf:"bytes,15,opt,name=failed_allocation,json=failedAllocation,proto3" json:"failed_allocation,omitempty"`
-	// Output only. What upstream's answer has of this allocation and cannot be read, so that it is left out here: JSON paths in
-	// upstream's spelling, from the root of its answer or of the reading that completed it, such as `Allocation.Price.Net`.
-	// Nothing is guessed or rounded instead. There are at most 16 entries of each, the last of which says how many more there
-	// are, such as `and 7 more`.
+	// Output only. What of this allocation cannot be read in upstream's answer, and is left out here: JSON paths in
+	// upstream's own spelling from the root of the answer, such as `Allocation.Price.Net`. Nothing is guessed or rounded
+	// instead. At most 16 entries; the last one says how many more there are, as in `and 7 more`.
 	Unreadable    []string `protobuf:"bytes,16,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -963,9 +962,9 @@ type ConsignmentResult struct {
 	FailedAllocation *FailedAllocation `protobuf:"bytes,6,opt,name=failed_allocation,json=failedAllocation,proto3" json:"failed_allocation,omitempty"`
 	// Output only. Its allocation, if it was allocated.
 	Allocation *ConsignmentAllocation `protobuf:"bytes,7,opt,name=allocation,proto3" json:"allocation,omitempty"`
-	// Output only. What upstream's answer has of this consignment and cannot be read, where there is no `allocation` that
-	// names it: JSON paths in upstream's spelling, from the root of its answer, such as `[1].ApiLinks[0].Href`. There are at
-	// most 16 entries, the last of which says how many more there are, such as `and 7 more`.
+	// Output only. What of this consignment cannot be read in upstream's answer, where there is no `allocation` to name
+	// it: JSON paths in upstream's own spelling from the root of the answer, such as `[1].ApiLinks[0].Href`. At most 16
+	// entries; the last one says how many more there are, as in `and 7 more`.
 	Unreadable    []string `protobuf:"bytes,8,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1072,9 +1071,9 @@ type ConsignmentLabel struct {
 	Result LabelResult `protobuf:"varint,5,opt,name=result,proto3,enum=allocation.v1.LabelResult" json:"result,omitempty"`
 	// Output only. The result exactly as upstream wrote it.
 	ResultText string `protobuf:"bytes,6,opt,name=result_text,json=resultText,proto3" json:"result_text,omitempty"`
-	// Output only. What upstream's answer has of this label and cannot be read, so that it is left out here: JSON paths in
-	// upstream's spelling, from the root of its answer, such as `Responses[0].LabelFileType`. Nothing is guessed or rounded
-	// instead. There are at most 16 entries, the last of which says how many more there are, such as `and 7 more`.
+	// Output only. What of this label cannot be read in upstream's answer, and is left out here: JSON paths in upstream's
+	// own spelling from the root of the answer, such as `Responses[0].LabelFileType`. Nothing is guessed or rounded
+	// instead. At most 16 entries; the last one says how many more there are, as in `and 7 more`.
 	Unreadable    []string `protobuf:"bytes,7,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1365,9 +1364,9 @@ type ConsignmentQuote struct {
 	Created *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=created,proto3" json:"created,omitempty"`
 	// Output only. From when on the quote can no longer be allocated.
 	Expires *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=expires,proto3" json:"expires,omitempty"`
-	// Output only. What upstream's answer has of this quote and cannot be read, so that it is left out here: JSON paths in
-	// upstream's spelling, from the root of its answer, such as `Quotes[1].Price.Net`. Nothing is guessed or rounded
-	// instead. There are at most 16 entries, the last of which says how many more there are, such as `and 7 more`.
+	// Output only. What of this quote cannot be read in upstream's answer, and is left out here: JSON paths in upstream's
+	// own spelling from the root of the answer, such as `Quotes[1].Price.Net`. Nothing is guessed or rounded instead. At
+	// most 16 entries; the last one says how many more there are, as in `and 7 more`.
 	Unreadable    []string `protobuf:"bytes,16,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1997,9 +1996,9 @@ type AllocateConsignmentsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Output only. What became of each consignment of the request, in its order.
 	Results []*ConsignmentResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
-	// Output only. What upstream's answer has and cannot be read, so that it is left out here and belongs to no message that
-	// names it itself: JSON paths in upstream's spelling, from the root of its answer, such as `[1]`. There
-	// are at most 16 entries, the last of which says how many more there are, such as `and 7 more`.
+	// Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+	// spelling from the root of the answer, such as `[1]`. At most 16 entries; the last one says how many more there are,
+	// as in `and 7 more`.
 	Unreadable    []string `protobuf:"bytes,2,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2122,9 +2121,9 @@ type AllocateConsignmentsWithServiceGroupResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Output only. What became of each consignment of the request, in its order.
 	Results []*ConsignmentResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
-	// Output only. What upstream's answer has and cannot be read, so that it is left out here and belongs to no message that
-	// names it itself: JSON paths in upstream's spelling, from the root of its answer, such as `[1]`. There
-	// are at most 16 entries, the last of which says how many more there are, such as `and 7 more`.
+	// Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+	// spelling from the root of the answer, such as `[1]`. At most 16 entries; the last one says how many more there are,
+	// as in `and 7 more`.
 	Unreadable    []string `protobuf:"bytes,2,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2246,9 +2245,9 @@ type AllocateConsignmentsWithCarrierServiceResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Output only. What became of each consignment of the request, in its order.
 	Results []*ConsignmentResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
-	// Output only. What upstream's answer has and cannot be read, so that it is left out here and belongs to no message that
-	// names it itself: JSON paths in upstream's spelling, from the root of its answer, such as `[1]`. There
-	// are at most 16 entries, the last of which says how many more there are, such as `and 7 more`.
+	// Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+	// spelling from the root of the answer, such as `[1]`. At most 16 entries; the last one says how many more there are,
+	// as in `and 7 more`.
 	Unreadable    []string `protobuf:"bytes,2,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2370,9 +2369,9 @@ type AllocateConsignmentsWithServiceFiltersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Output only. What became of each consignment of the request, in its order.
 	Results []*ConsignmentResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
-	// Output only. What upstream's answer has and cannot be read, so that it is left out here and belongs to no message that
-	// names it itself: JSON paths in upstream's spelling, from the root of its answer, such as `[1]`. There
-	// are at most 16 entries, the last of which says how many more there are, such as `and 7 more`.
+	// Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+	// spelling from the root of the answer, such as `[1]`. At most 16 entries; the last one says how many more there are,
+	// as in `and 7 more`.
 	Unreadable    []string `protobuf:"bytes,2,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2568,9 +2567,9 @@ type AllocateConsignmentWithLabelsResponse struct {
 	Labels []*ConsignmentLabel `protobuf:"bytes,2,rep,name=labels,proto3" json:"labels,omitempty"`
 	// Output only. Why there is no label for the way out. Unset if there is one.
 	LabelError *LabelError `protobuf:"bytes,3,opt,name=label_error,json=labelError,proto3" json:"label_error,omitempty"`
-	// Output only. What upstream's answer has and cannot be read, so that it is left out here and belongs to no message that
-	// names it itself: JSON paths in upstream's spelling, from the root of its answer, such as `Responses[1].LabelContent`. There
-	// are at most 16 entries, the last of which says how many more there are, such as `and 7 more`.
+	// Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+	// spelling from the root of the answer, such as `Responses[1].LabelContent`. At most 16 entries; the last one says
+	// how many more there are, as in `and 7 more`.
 	Unreadable    []string `protobuf:"bytes,4,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2800,9 +2799,9 @@ type DeallocateConsignmentsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Output only. What became of each consignment of the request, in its order.
 	Results []*ConsignmentResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
-	// Output only. What upstream's answer has and cannot be read, so that it is left out here and belongs to no message that
-	// names it itself: JSON paths in upstream's spelling, from the root of its answer, such as `[1]`. There
-	// are at most 16 entries, the last of which says how many more there are, such as `and 7 more`.
+	// Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+	// spelling from the root of the answer, such as `[1]`. At most 16 entries; the last one says how many more there are,
+	// as in `and 7 more`.
 	Unreadable    []string `protobuf:"bytes,2,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3002,9 +3001,9 @@ type GetConsignmentQuotesResponse struct {
 	Quotes []*ConsignmentQuote `protobuf:"bytes,3,rep,name=quotes,proto3" json:"quotes,omitempty"`
 	// Output only. The carrier services that gave no quote, and why.
 	UnqualifiedServices []*UnqualifiedService `protobuf:"bytes,4,rep,name=unqualified_services,json=unqualifiedServices,proto3" json:"unqualified_services,omitempty"`
-	// Output only. What upstream's answer has and cannot be read, so that it is left out here and belongs to no message that
-	// names it itself: JSON paths in upstream's spelling, from the root of its answer, such as `UnqualifiedServices[3].Available`. There
-	// are at most 16 entries, the last of which says how many more there are, such as `and 7 more`.
+	// Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+	// spelling from the root of the answer, such as `UnqualifiedServices[3].Available`. At most 16 entries; the last one
+	// says how many more there are, as in `and 7 more`.
 	Unreadable    []string `protobuf:"bytes,5,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -1877,9 +1877,9 @@ type Allocation struct {
 	Reconciled bool `protobuf:"varint,17,opt,name=reconciled,proto3" json:"reconciled,omitempty"`
 	// Output only. The documents that were supplied with the shipment, where upstream lists them.
 	SuppliedDocuments []*SuppliedDocument `protobuf:"bytes,18,rep,name=supplied_documents,json=suppliedDocuments,proto3" json:"supplied_documents,omitempty"`
-	// Output only. What upstream's answer has of this allocation and cannot be read, so that it is left out here: JSON paths in
-	// upstream's spelling, from the root of its answer, such as `_links[2].href`. Nothing is guessed or rounded
-	// instead. There are at most 16 entries, the last of which says how many more there are, such as `and 7 more`.
+	// Output only. What of this allocation cannot be read in upstream's answer, and is left out here: JSON paths in
+	// upstream's own spelling from the root of the answer, such as `_links[2].href`. Nothing is guessed or rounded
+	// instead. At most 16 entries; the last one says how many more there are, as in `and 7 more`.
 	Unreadable    []string `protobuf:"bytes,19,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2312,9 +2312,9 @@ type Quote struct {
 	Links []*Link `protobuf:"bytes,10,rep,name=links,proto3" json:"links,omitempty"`
 	// Output only. Which customs documents would apply.
 	ApplicableDocuments []*ApplicableDocument `protobuf:"bytes,11,rep,name=applicable_documents,json=applicableDocuments,proto3" json:"applicable_documents,omitempty"`
-	// Output only. What upstream's answer has of this quote and cannot be read, so that it is left out here: JSON paths in
-	// upstream's spelling, from the root of its answer, such as `quotes[1].price.net`. Nothing is guessed or rounded
-	// instead. There are at most 16 entries, the last of which says how many more there are, such as `and 7 more`.
+	// Output only. What of this quote cannot be read in upstream's answer, and is left out here: JSON paths in upstream's
+	// own spelling from the root of the answer, such as `quotes[1].price.net`. Nothing is guessed or rounded instead. At
+	// most 16 entries; the last one says how many more there are, as in `and 7 more`.
 	Unreadable    []string `protobuf:"bytes,12,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -659,9 +659,9 @@ type AllocateShipmentsResponse struct {
 	Message string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
 	// Output only. Links that upstream returned.
 	Links []*Link `protobuf:"bytes,6,rep,name=links,proto3" json:"links,omitempty"`
-	// Output only. What upstream's answer has and cannot be read, so that it is left out here and belongs to no message that
-	// names it itself: JSON paths in upstream's spelling, from the root of its answer, such as `rejected[0].message`. There
-	// are at most 16 entries, the last of which says how many more there are, such as `and 7 more`.
+	// Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+	// spelling from the root of the answer, such as `rejected[0].message`. At most 16 entries; the last one says how many
+	// more there are, as in `and 7 more`.
 	Unreadable    []string `protobuf:"bytes,7,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -840,9 +840,9 @@ type AllocateShipmentsWithServiceGroupResponse struct {
 	Message string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
 	// Output only. Links that upstream returned.
 	Links []*Link `protobuf:"bytes,6,rep,name=links,proto3" json:"links,omitempty"`
-	// Output only. What upstream's answer has and cannot be read, so that it is left out here and belongs to no message that
-	// names it itself: JSON paths in upstream's spelling, from the root of its answer, such as `rejected[0].message`. There
-	// are at most 16 entries, the last of which says how many more there are, such as `and 7 more`.
+	// Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+	// spelling from the root of the answer, such as `rejected[0].message`. At most 16 entries; the last one says how many
+	// more there are, as in `and 7 more`.
 	Unreadable    []string `protobuf:"bytes,7,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1020,9 +1020,9 @@ type AllocateShipmentsWithCarrierServiceResponse struct {
 	Message string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
 	// Output only. Links that upstream returned.
 	Links []*Link `protobuf:"bytes,6,rep,name=links,proto3" json:"links,omitempty"`
-	// Output only. What upstream's answer has and cannot be read, so that it is left out here and belongs to no message that
-	// names it itself: JSON paths in upstream's spelling, from the root of its answer, such as `rejected[0].message`. There
-	// are at most 16 entries, the last of which says how many more there are, such as `and 7 more`.
+	// Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+	// spelling from the root of the answer, such as `rejected[0].message`. At most 16 entries; the last one says how many
+	// more there are, as in `and 7 more`.
 	Unreadable    []string `protobuf:"bytes,7,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1182,9 +1182,9 @@ type AllocateShipmentsWithFiltersResponse struct {
 	Shipments []*Link `protobuf:"bytes,2,rep,name=shipments,proto3" json:"shipments,omitempty"`
 	// Output only. What happened, in upstream's words. It may change at any time.
 	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
-	// Output only. What upstream's answer has and cannot be read, so that it is left out here and belongs to no message that
-	// names it itself: JSON paths in upstream's spelling, from the root of its answer, such as `shipments[2].href`. There
-	// are at most 16 entries, the last of which says how many more there are, such as `and 7 more`.
+	// Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+	// spelling from the root of the answer, such as `shipments[2].href`. At most 16 entries; the last one says how many
+	// more there are, as in `and 7 more`.
 	Unreadable    []string `protobuf:"bytes,4,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1314,9 +1314,9 @@ type DeallocateShipmentResponse struct {
 	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
 	// Output only. Links that upstream returned.
 	Links []*Link `protobuf:"bytes,3,rep,name=links,proto3" json:"links,omitempty"`
-	// Output only. What upstream's answer has and cannot be read, so that it is left out here and belongs to no message that
-	// names it itself: JSON paths in upstream's spelling, from the root of its answer, such as `_links[0].href`. There
-	// are at most 16 entries, the last of which says how many more there are, such as `and 7 more`.
+	// Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+	// spelling from the root of the answer, such as `_links[0].href`. At most 16 entries; the last one says how many more
+	// there are, as in `and 7 more`.
 	Unreadable    []string `protobuf:"bytes,4,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1530,9 +1530,9 @@ type CreateShipmentQuotesResponse struct {
 	Quotes []*Quote `protobuf:"bytes,3,rep,name=quotes,proto3" json:"quotes,omitempty"`
 	// Output only. The active carrier services that gave no quote, and why.
 	ExcludedServices []*ExcludedService `protobuf:"bytes,4,rep,name=excluded_services,json=excludedServices,proto3" json:"excluded_services,omitempty"`
-	// Output only. What upstream's answer has and cannot be read, so that it is left out here and belongs to no message that
-	// names it itself: JSON paths in upstream's spelling, from the root of its answer, such as `excluded_services[3].carrier`. There
-	// are at most 16 entries, the last of which says how many more there are, such as `and 7 more`.
+	// Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+	// spelling from the root of the answer, such as `excluded_services[3].carrier`. At most 16 entries; the last one says
+	// how many more there are, as in `and 7 more`.
 	Unreadable    []string `protobuf:"bytes,5,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

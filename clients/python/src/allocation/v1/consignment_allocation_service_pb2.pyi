@@ -538,10 +538,9 @@ class ConsignmentAllocation(_message.Message):
 
     @_builtins.property
     def unreadable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Output only. What upstream's answer has of this allocation and cannot be read, so that it is left out here: JSON paths in
-        upstream's spelling, from the root of its answer or of the reading that completed it, such as `Allocation.Price.Net`.
-        Nothing is guessed or rounded instead. There are at most 16 entries of each, the last of which says how many more there
-        are, such as `and 7 more`.
+        """Output only. What of this allocation cannot be read in upstream's answer, and is left out here: JSON paths in
+        upstream's own spelling from the root of the answer, such as `Allocation.Price.Net`. Nothing is guessed or rounded
+        instead. At most 16 entries; the last one says how many more there are, as in `and 7 more`.
         """
 
     def __init__(
@@ -606,9 +605,9 @@ class ConsignmentResult(_message.Message):
 
     @_builtins.property
     def unreadable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Output only. What upstream's answer has of this consignment and cannot be read, where there is no `allocation` that
-        names it: JSON paths in upstream's spelling, from the root of its answer, such as `[1].ApiLinks[0].Href`. There are at
-        most 16 entries, the last of which says how many more there are, such as `and 7 more`.
+        """Output only. What of this consignment cannot be read in upstream's answer, where there is no `allocation` to name
+        it: JSON paths in upstream's own spelling from the root of the answer, such as `[1].ApiLinks[0].Href`. At most 16
+        entries; the last one says how many more there are, as in `and 7 more`.
         """
 
     def __init__(
@@ -658,9 +657,9 @@ class ConsignmentLabel(_message.Message):
     """Output only. The result exactly as upstream wrote it."""
     @_builtins.property
     def unreadable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Output only. What upstream's answer has of this label and cannot be read, so that it is left out here: JSON paths in
-        upstream's spelling, from the root of its answer, such as `Responses[0].LabelFileType`. Nothing is guessed or rounded
-        instead. There are at most 16 entries, the last of which says how many more there are, such as `and 7 more`.
+        """Output only. What of this label cannot be read in upstream's answer, and is left out here: JSON paths in upstream's
+        own spelling from the root of the answer, such as `Responses[0].LabelFileType`. Nothing is guessed or rounded
+        instead. At most 16 entries; the last one says how many more there are, as in `and 7 more`.
         """
 
     def __init__(
@@ -834,9 +833,9 @@ class ConsignmentQuote(_message.Message):
 
     @_builtins.property
     def unreadable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Output only. What upstream's answer has of this quote and cannot be read, so that it is left out here: JSON paths in
-        upstream's spelling, from the root of its answer, such as `Quotes[1].Price.Net`. Nothing is guessed or rounded
-        instead. There are at most 16 entries, the last of which says how many more there are, such as `and 7 more`.
+        """Output only. What of this quote cannot be read in upstream's answer, and is left out here: JSON paths in upstream's
+        own spelling from the root of the answer, such as `Quotes[1].Price.Net`. Nothing is guessed or rounded instead. At
+        most 16 entries; the last one says how many more there are, as in `and 7 more`.
         """
 
     def __init__(
@@ -1125,9 +1124,9 @@ class AllocateConsignmentsResponse(_message.Message):
 
     @_builtins.property
     def unreadable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Output only. What upstream's answer has and cannot be read, so that it is left out here and belongs to no message that
-        names it itself: JSON paths in upstream's spelling, from the root of its answer, such as `[1]`. There
-        are at most 16 entries, the last of which says how many more there are, such as `and 7 more`.
+        """Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+        spelling from the root of the answer, such as `[1]`. At most 16 entries; the last one says how many more there are,
+        as in `and 7 more`.
         """
 
     def __init__(
@@ -1197,9 +1196,9 @@ class AllocateConsignmentsWithServiceGroupResponse(_message.Message):
 
     @_builtins.property
     def unreadable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Output only. What upstream's answer has and cannot be read, so that it is left out here and belongs to no message that
-        names it itself: JSON paths in upstream's spelling, from the root of its answer, such as `[1]`. There
-        are at most 16 entries, the last of which says how many more there are, such as `and 7 more`.
+        """Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+        spelling from the root of the answer, such as `[1]`. At most 16 entries; the last one says how many more there are,
+        as in `and 7 more`.
         """
 
     def __init__(
@@ -1267,9 +1266,9 @@ class AllocateConsignmentsWithCarrierServiceResponse(_message.Message):
 
     @_builtins.property
     def unreadable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Output only. What upstream's answer has and cannot be read, so that it is left out here and belongs to no message that
-        names it itself: JSON paths in upstream's spelling, from the root of its answer, such as `[1]`. There
-        are at most 16 entries, the last of which says how many more there are, such as `and 7 more`.
+        """Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+        spelling from the root of the answer, such as `[1]`. At most 16 entries; the last one says how many more there are,
+        as in `and 7 more`.
         """
 
     def __init__(
@@ -1339,9 +1338,9 @@ class AllocateConsignmentsWithServiceFiltersResponse(_message.Message):
 
     @_builtins.property
     def unreadable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Output only. What upstream's answer has and cannot be read, so that it is left out here and belongs to no message that
-        names it itself: JSON paths in upstream's spelling, from the root of its answer, such as `[1]`. There
-        are at most 16 entries, the last of which says how many more there are, such as `and 7 more`.
+        """Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+        spelling from the root of the answer, such as `[1]`. At most 16 entries; the last one says how many more there are,
+        as in `and 7 more`.
         """
 
     def __init__(
@@ -1431,9 +1430,9 @@ class AllocateConsignmentWithLabelsResponse(_message.Message):
 
     @_builtins.property
     def unreadable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Output only. What upstream's answer has and cannot be read, so that it is left out here and belongs to no message that
-        names it itself: JSON paths in upstream's spelling, from the root of its answer, such as `Responses[1].LabelContent`. There
-        are at most 16 entries, the last of which says how many more there are, such as `and 7 more`.
+        """Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+        spelling from the root of the answer, such as `Responses[1].LabelContent`. At most 16 entries; the last one says
+        how many more there are, as in `and 7 more`.
         """
 
     def __init__(
@@ -1550,9 +1549,9 @@ class DeallocateConsignmentsResponse(_message.Message):
 
     @_builtins.property
     def unreadable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Output only. What upstream's answer has and cannot be read, so that it is left out here and belongs to no message that
-        names it itself: JSON paths in upstream's spelling, from the root of its answer, such as `[1]`. There
-        are at most 16 entries, the last of which says how many more there are, such as `and 7 more`.
+        """Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+        spelling from the root of the answer, such as `[1]`. At most 16 entries; the last one says how many more there are,
+        as in `and 7 more`.
         """
 
     def __init__(
@@ -1664,9 +1663,9 @@ class GetConsignmentQuotesResponse(_message.Message):
 
     @_builtins.property
     def unreadable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Output only. What upstream's answer has and cannot be read, so that it is left out here and belongs to no message that
-        names it itself: JSON paths in upstream's spelling, from the root of its answer, such as `UnqualifiedServices[3].Available`. There
-        are at most 16 entries, the last of which says how many more there are, such as `and 7 more`.
+        """Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+        spelling from the root of the answer, such as `UnqualifiedServices[3].Available`. At most 16 entries; the last one
+        says how many more there are, as in `and 7 more`.
         """
 
     def __init__(

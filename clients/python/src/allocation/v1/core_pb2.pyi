@@ -1134,9 +1134,9 @@ class Allocation(_message.Message):
 
     @_builtins.property
     def unreadable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Output only. What upstream's answer has of this allocation and cannot be read, so that it is left out here: JSON paths in
-        upstream's spelling, from the root of its answer, such as `_links[2].href`. Nothing is guessed or rounded
-        instead. There are at most 16 entries, the last of which says how many more there are, such as `and 7 more`.
+        """Output only. What of this allocation cannot be read in upstream's answer, and is left out here: JSON paths in
+        upstream's own spelling from the root of the answer, such as `_links[2].href`. Nothing is guessed or rounded
+        instead. At most 16 entries; the last one says how many more there are, as in `and 7 more`.
         """
 
     def __init__(
@@ -1356,9 +1356,9 @@ class Quote(_message.Message):
 
     @_builtins.property
     def unreadable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Output only. What upstream's answer has of this quote and cannot be read, so that it is left out here: JSON paths in
-        upstream's spelling, from the root of its answer, such as `quotes[1].price.net`. Nothing is guessed or rounded
-        instead. There are at most 16 entries, the last of which says how many more there are, such as `and 7 more`.
+        """Output only. What of this quote cannot be read in upstream's answer, and is left out here: JSON paths in upstream's
+        own spelling from the root of the answer, such as `quotes[1].price.net`. Nothing is guessed or rounded instead. At
+        most 16 entries; the last one says how many more there are, as in `and 7 more`.
         """
 
     def __init__(

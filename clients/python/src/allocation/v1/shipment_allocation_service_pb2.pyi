@@ -382,9 +382,9 @@ class AllocateShipmentsResponse(_message.Message):
 
     @_builtins.property
     def unreadable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Output only. What upstream's answer has and cannot be read, so that it is left out here and belongs to no message that
-        names it itself: JSON paths in upstream's spelling, from the root of its answer, such as `rejected[0].message`. There
-        are at most 16 entries, the last of which says how many more there are, such as `and 7 more`.
+        """Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+        spelling from the root of the answer, such as `rejected[0].message`. At most 16 entries; the last one says how many
+        more there are, as in `and 7 more`.
         """
 
     def __init__(
@@ -492,9 +492,9 @@ class AllocateShipmentsWithServiceGroupResponse(_message.Message):
 
     @_builtins.property
     def unreadable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Output only. What upstream's answer has and cannot be read, so that it is left out here and belongs to no message that
-        names it itself: JSON paths in upstream's spelling, from the root of its answer, such as `rejected[0].message`. There
-        are at most 16 entries, the last of which says how many more there are, such as `and 7 more`.
+        """Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+        spelling from the root of the answer, such as `rejected[0].message`. At most 16 entries; the last one says how many
+        more there are, as in `and 7 more`.
         """
 
     def __init__(
@@ -600,9 +600,9 @@ class AllocateShipmentsWithCarrierServiceResponse(_message.Message):
 
     @_builtins.property
     def unreadable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Output only. What upstream's answer has and cannot be read, so that it is left out here and belongs to no message that
-        names it itself: JSON paths in upstream's spelling, from the root of its answer, such as `rejected[0].message`. There
-        are at most 16 entries, the last of which says how many more there are, such as `and 7 more`.
+        """Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+        spelling from the root of the answer, such as `rejected[0].message`. At most 16 entries; the last one says how many
+        more there are, as in `and 7 more`.
         """
 
     def __init__(
@@ -681,9 +681,9 @@ class AllocateShipmentsWithFiltersResponse(_message.Message):
 
     @_builtins.property
     def unreadable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Output only. What upstream's answer has and cannot be read, so that it is left out here and belongs to no message that
-        names it itself: JSON paths in upstream's spelling, from the root of its answer, such as `shipments[2].href`. There
-        are at most 16 entries, the last of which says how many more there are, such as `and 7 more`.
+        """Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+        spelling from the root of the answer, such as `shipments[2].href`. At most 16 entries; the last one says how many
+        more there are, as in `and 7 more`.
         """
 
     def __init__(
@@ -751,9 +751,9 @@ class DeallocateShipmentResponse(_message.Message):
 
     @_builtins.property
     def unreadable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Output only. What upstream's answer has and cannot be read, so that it is left out here and belongs to no message that
-        names it itself: JSON paths in upstream's spelling, from the root of its answer, such as `_links[0].href`. There
-        are at most 16 entries, the last of which says how many more there are, such as `and 7 more`.
+        """Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+        spelling from the root of the answer, such as `_links[0].href`. At most 16 entries; the last one says how many more
+        there are, as in `and 7 more`.
         """
 
     def __init__(
@@ -867,9 +867,9 @@ class CreateShipmentQuotesResponse(_message.Message):
 
     @_builtins.property
     def unreadable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Output only. What upstream's answer has and cannot be read, so that it is left out here and belongs to no message that
-        names it itself: JSON paths in upstream's spelling, from the root of its answer, such as `excluded_services[3].carrier`. There
-        are at most 16 entries, the last of which says how many more there are, such as `and 7 more`.
+        """Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+        spelling from the root of the answer, such as `excluded_services[3].carrier`. At most 16 entries; the last one says
+        how many more there are, as in `and 7 more`.
         """
 
     def __init__(
