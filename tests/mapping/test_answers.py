@@ -634,6 +634,30 @@ def test_the_tracking_references_of_the_contract_of_2020_are_read(
     )
 
 
+def test_a_lost_answer_is_found_by_a_reading_that_cannot_read_everything(
+    stub: ShipmentAllocationServiceStub, upstream: Upstream
+) -> None:
+    """What became of the write does not stay unknown over a price, a link or a document."""
+    booked = {
+        "allocation_date": datetime.now(UTC).isoformat(),
+        "carrier": {"service_reference": "S"},
+        "price": {"net": 12.1951219512, "gross": 14, "currency": "GBP"},
+        "_links": [{"href": 7}],
+    }
+    documents = [{"type": "invoice", "format": "pdf"}, 7]
+    upstream.answer(raw=b"", close=True)
+    upstream.answer(
+        200, {"reference": SHIPMENT, "state": "allocated", "allocation": booked, "paperless_documents": documents}
+    )
+
+    got = call(stub, REQUESTS["AllocateShipment"]).allocation
+
+    assert (got.reconciled, got.state) == (True, core_pb2.SHIPMENT_STATE_ALLOCATED)
+    assert (got.carrier.service_reference, got.HasField("price")) == ("S", False)
+    assert [item.type for item in got.supplied_documents] == ["invoice"]
+    assert sorted(got.unreadable) == ["allocation._links[0].href", "allocation.price.net", "paperless_documents[1]"]
+
+
 SUPPLIED: Final[dict[str, tuple[object, str]]] = {
     "an empty array": ([], ""),
     "the members of the OpenAPI document": (

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 from allocation.v1 import consignment_allocation_service_pb2 as pb
 from allocation_gateway.codecs.consignment_bulk import allocations
 from allocation_gateway.codecs.consignment_summaries import _path, summaries
-from allocation_gateway.codecs.json import Findings
+from allocation_gateway.codecs.findings import Findings
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 

@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from allocation_gateway.codecs import json, nouns
+from allocation_gateway.codecs.findings import Findings
 from allocation_gateway.codecs.money import decimal, money
 from google.type import decimal_pb2, money_pb2
 from hypothesis import assume, example, given
@@ -19,9 +20,9 @@ NUMBERS: Final = st.from_regex(r"-?(0|[1-9][0-9]{0,25})(\.[0-9]{1,25})?([eE][+-]
 LONGEST: Final = 1_000
 
 
-def read(text: str) -> tuple[money_pb2.Money | None, json.Findings]:
+def read(text: str) -> tuple[money_pb2.Money | None, Findings]:
     """Reads an amount as it stands in a body."""
-    defects = json.Findings()
+    defects = Findings()
     fields = money(json.decode(b'{"net":%s}' % text.encode()), "net", "price.", defects, "GBP")
     return (None if fields is None else money_pb2.Money(**fields)), defects
 
@@ -124,7 +125,7 @@ ANY_JSON: Final = st.recursive(
 @given(ANY_JSON)
 def test_what_is_no_number_is_no_money(value: Any) -> None:
     """A string with a number in it is not one either."""
-    defects = json.Findings()
+    defects = Findings()
     source = json.decode(json.encode({"net": value}))
 
     assert money(source, "net", "", defects, "GBP") is None
@@ -140,7 +141,7 @@ def test_what_is_no_number_is_no_money(value: Any) -> None:
 def test_a_decimal_has_the_value_and_the_digits_that_upstream_wrote(text: str) -> None:
     """A proportion such as 0.2000 keeps its scale."""
     assume(text != "-0")  # an integer, whose sign says nothing
-    defects = json.Findings()
+    defects = Findings()
 
     fields = decimal(json.decode(b'{"value":%s}' % text.encode()), "value", "", defects)
 
@@ -154,7 +155,7 @@ def test_a_decimal_has_the_value_and_the_digits_that_upstream_wrote(text: str) -
 @given(net=NUMBERS, gross=NUMBERS, tax=NUMBERS)
 def test_a_price_is_whole_or_absent(net: str, gross: str, tax: str) -> None:
     """If one of its amounts cannot be told, none is."""
-    defects = json.Findings()
+    defects = Findings()
     text = f'{{"net":{net},"gross":{gross},"taxes":[{{"amount":{tax}}}],"currency":"EUR"}}'
 
     price = nouns.price(json.decode(text.encode()), "price.", defects)

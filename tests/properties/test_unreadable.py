@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pytest
 from allocation.v1 import consignment_allocation_service_pb2 as consignments_pb
-from allocation_gateway.codecs.json import MOST_UNREADABLE
+from allocation.v1 import core_pb2
+from allocation_gateway.codecs.findings import MOST_UNREADABLE
 from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.operations import consignments, ship
 from allocation_gateway.upstream import reply
@@ -337,6 +338,51 @@ def test_the_names_are_bounded_and_the_last_one_counts_the_others(count: int) ->
     else:
         kept = MOST_UNREADABLE - 1
         assert paths == [*(f"_links[{number}].href" for number in range(kept)), f"and {count - kept} more"]
+
+
+@pytest.mark.parametrize("count", [0, 20, 5_000])
+def test_an_error_carries_the_names_however_much_else_there_is(count: int) -> None:
+    """They are the last thing that an allocation lacks in the trailers of a call."""
+    long = "é" * 3_000
+    document = {
+        **_ALLOCATED,
+        "message": long,
+        "price": {**_ALLOCATED["price"], "net": 12.1951219512},
+        "tracking_details": {"contents": [{"reference": long, "tracking_references": [7] * count}] * 50},
+    }
+
+    error = read(CASES[0], document)
+
+    assert isinstance(error, GatewayError)
+    assert "price.net: " in error.message
+    assert "tracking" not in error.message
+    carried = core_pb2.Allocation()
+    assert any(detail.Unpack(carried) for detail in error.status().details)
+    assert "price.net" in carried.unreadable
+    assert len(carried.unreadable) == (1 if count == 0 else MOST_UNREADABLE)
+
+
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_a_price_is_named_however_much_else_is_unreadable(case: Case) -> None:
+    """Whoever sees no price must see why: its name is among those that are told."""
+    tried = 0
+    for path in places(case.document):
+        if path[-1] not in {"net", "Net"} or "BasePrice" in path:
+            continue
+        document = mutated(case.document, path, 12.1951219512)
+        done: set[tuple[Any, ...]] = set()
+        for other in places(case.document):
+            within = {other[:length] for length in range(len(other))} & done
+            holds_it = other == path[: len(other)] or "price" in spelled(other).lower()
+            if isinstance(node(case.document, other), list) and not holds_it and not within:
+                document = mutated(document, other, [7] * 100)
+                done.add(other)
+        assert done
+        got = read(case, document)
+        told = named(got.allocation if isinstance(got, GatewayError) else got)
+        assert spelled(path) in told
+        tried += 1
+    assert bool(tried) == bool(re.search("net", json.dumps(case.document), re.IGNORECASE) and case.together)
 
 
 def test_several_defects_are_each_named_where_they_belong() -> None:

@@ -9,6 +9,7 @@ from allocation.v1 import consignment_allocation_service_pb2 as pb
 from allocation_gateway.codecs import consignment_nouns as nouns
 from allocation_gateway.codecs import json
 from allocation_gateway.codecs.consignment_summaries import summaries
+from allocation_gateway.codecs.findings import Findings
 from allocation_gateway.codecs.json import string
 from allocation_gateway.codecs.time import timestamp
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from allocation_gateway.codecs.json import Findings, Object
+    from allocation_gateway.codecs.json import Object
 
 
 class NamesConsignment(Protocol):
@@ -62,11 +63,11 @@ def consignment(
         findings.contradict("Reference", "is not the consignment that was asked for")
     fields: Object = {
         "consignment_reference": reference,
+        **nouns.state(source, findings),
+        **(json.child(source, "Allocation", "", findings.decisive, _allocation) or {}),
         "legs": nouns.legs(source, "", findings),
         "links": nouns.links(source, "", findings),
         "failed_allocation": json.child(source, "FailedAllocation", "", findings, nouns.failed_allocation),
-        **nouns.state(source, findings),
-        **(json.child(source, "Allocation", "", findings.decisive, _allocation) or {}),
     }
     fields["unreadable"] = findings.claim()
     return pb.GetConsignmentAllocationResponse(allocation=pb.ConsignmentAllocation(**fields))
@@ -78,11 +79,12 @@ def _allocation(source: Object, path: str, findings: Findings) -> Object:
     # One client in production calls the date AllocateDate; the SDK says AllocationDate.
     date = json.either(source, "AllocationDate", "AllocateDate")
     return {
+        # What cannot be read of the price is named before all else.
+        "price": json.child(source, "Price", path, other, nouns.rate),
         "service_group": string(source, "CarrierServiceGroupReference", path, findings),
         "carrier_service_reference": string(source, "MpdCarrierServiceReference", path, findings),
         "carrier_service_name": string(source, "MpdCarrierServiceName", path, other),
         "allocation_date": timestamp(source, date, path, other),
-        "price": json.child(source, "Price", path, other, nouns.rate),
     }
 
 
@@ -91,7 +93,7 @@ def deallocation(
 ) -> pb.DeallocateConsignmentResponse:
     """Upstream says nothing but its status. If there is a body all the same, it must not say the contrary."""
     reference = request.consignment_reference
-    summary = summaries(body, [reference], json.Findings()).get(reference)
+    summary = summaries(body, [reference], Findings()).get(reference)
     findings.refused = summary is not None and summary.done is False
     findings.made = not findings.refused
     return pb.DeallocateConsignmentResponse(consignment_reference=reference)

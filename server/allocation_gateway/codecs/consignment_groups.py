@@ -10,7 +10,8 @@ from allocation_gateway.codecs import json
 from allocation_gateway.codecs.json import required, string
 
 if TYPE_CHECKING:
-    from allocation_gateway.codecs.json import Findings, Object
+    from allocation_gateway.codecs.findings import Findings
+    from allocation_gateway.codecs.json import Object
 
 
 def groups(_: pb.ListServiceGroupsRequest, body: object, findings: Findings) -> pb.ListServiceGroupsResponse:

@@ -11,12 +11,13 @@ from allocation.v1.error_reason_pb2 import ErrorReason
 
 from allocation_gateway.codecs import consignment_nouns as nouns
 from allocation_gateway.codecs import json
+from allocation_gateway.codecs.findings import Findings
 from allocation_gateway.codecs.json import string
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-    from allocation_gateway.codecs.json import Findings, Object
+    from allocation_gateway.codecs.json import Object
 
 TYPES: Final = {**nouns.pascal(dict(pb.LabelType.items()), "LABEL_TYPE_"), "1": 1, "2": 2}
 RESULTS: Final = {
@@ -101,7 +102,7 @@ def _result(source: Object, path: str, _: Findings) -> Object:
 
     How it ended and with which carrier decides, and which way the consignment goes if the result does not tell.
     """
-    found, of_label, of_result = json.Findings(), json.Findings(), json.Findings()
+    found, of_label, of_result = Findings(), Findings(), Findings()
     result = nouns.name_or_number(source, "Result", path, of_result.decisive)
     number = RESULTS.get(result.lower(), 0)
     kind = nouns.name_or_number(source, "LabelType", path, of_label if number else found.decisive)

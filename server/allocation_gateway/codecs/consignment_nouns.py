@@ -17,7 +17,8 @@ from allocation_gateway.codecs.time import timestamp
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from allocation_gateway.codecs.json import Findings, Object
+    from allocation_gateway.codecs.findings import Findings
+    from allocation_gateway.codecs.json import Object
 
 
 def pascal(values: Mapping[str, int], prefix: str) -> Mapping[str, int]:

@@ -12,7 +12,8 @@ from allocation_gateway.codecs.json import required, string
 from allocation_gateway.codecs.time import timestamp
 
 if TYPE_CHECKING:
-    from allocation_gateway.codecs.json import Findings, Object
+    from allocation_gateway.codecs.findings import Findings
+    from allocation_gateway.codecs.json import Object
 
 
 def quote_result(
@@ -36,25 +37,25 @@ def quote_result(
 
 
 def _quote(source: Object, path: str, findings: Findings) -> Object:
-    origin = nouns.name_or_number(source, "MpdCarrierServiceSource", path, findings)
-    return {
+    fields: Object = {
         # Without these nobody can take it, or tell whose it is.
         "reference": required(source, "QuoteReference", path, findings.decisive),
         "consignment_reference": string(source, "ConsignmentReference", path, findings.decisive),
+        "price": json.child(source, "Price", path, findings, nouns.rate),
+        "base_price": json.child(source, "BasePrice", path, findings, nouns.rate),
         "carrier_reference": string(source, "CarrierReference", path, findings),
         "carrier_service_reference": string(source, "MpdCarrierServiceReference", path, findings),
         "carrier_service_name": string(source, "MpdCarrierService", path, findings),
-        "source": nouns.SOURCES.get(origin.lower()) or nouns.SOURCE_NUMBERS.get(origin, 0),
-        "source_text": origin,
         "collection_date": timestamp(source, "CollectionDate", path, findings),
         "earliest_delivery_date": timestamp(source, "EarliestDeliveryDate", path, findings),
         "latest_delivery_date": timestamp(source, "LatestDeliveryDate", path, findings),
-        "base_price": json.child(source, "BasePrice", path, findings, nouns.rate),
-        "price": json.child(source, "Price", path, findings, nouns.rate),
         "surcharges": json.children(source, "Surcharges", path, findings, nouns.surcharge),
         "created": timestamp(source, "CreationDate", path, findings),
         "expires": timestamp(source, "ExpiryDate", path, findings),
     }
+    origin = nouns.name_or_number(source, "MpdCarrierServiceSource", path, findings)
+    number = nouns.SOURCES.get(origin.lower()) or nouns.SOURCE_NUMBERS.get(origin, 0)
+    return {**fields, "source": number, "source_text": origin}
 
 
 def _unqualified(source: Object, path: str, findings: Findings) -> Object:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote, unquote_plus, urlsplit
 
 from allocation_gateway.codecs import consignment_nouns as nouns
-from allocation_gateway.codecs.json import Findings, string
+from allocation_gateway.codecs.findings import Findings
+from allocation_gateway.codecs.json import string
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from allocation_gateway.codecs.json import Number, Object
 
 if TYPE_CHECKING:
-    from allocation_gateway.codecs.json import Findings
+    from allocation_gateway.codecs.findings import Findings
 
 NANOS: Final = 1_000_000_000
 NANO_DIGITS: Final = 9

@@ -29,7 +29,8 @@ from allocation_gateway.codecs.shape import (
 from allocation_gateway.codecs.time import timestamp
 
 if TYPE_CHECKING:
-    from allocation_gateway.codecs.json import Findings, Object
+    from allocation_gateway.codecs.findings import Findings
+    from allocation_gateway.codecs.json import Object
     from allocation_gateway.codecs.shape import Field, ReadObject
 
 # Upstream's documentation spells values in small letters, and some of its samples capitalise them.

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypedDict
 import msgspec
 
 from allocation_gateway.codecs import json
+from allocation_gateway.codecs.findings import Findings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from allocation_gateway.codecs.json import Findings, Object
+    from allocation_gateway.codecs.json import Object
 
     ReadField: TypeAlias = Callable[[Object, str, str, Findings], Any]
     ReadObject: TypeAlias = Callable[[Object, str, Findings], Any]
@@ -226,7 +227,7 @@ class Document:
             body = self._decode(data if data.isascii() else data.decode("utf-8-sig"))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
-        findings = json.Findings()
+        findings = Findings()
         fields = self._refine(body, findings)
         return None if findings else fields
 

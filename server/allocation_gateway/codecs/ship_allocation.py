@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from allocation_gateway.codecs.json import Findings, Object
+    from allocation_gateway.codecs.findings import Findings
+    from allocation_gateway.codecs.json import Object
     from allocation_gateway.codecs.shape import Field
 
 
@@ -95,23 +96,23 @@ SHIPMENT: Final = Document.of(
         state_text=decisive(REQUIRED).at("state"),
         shipment_reference=decisive(REQUIRED).at("reference"),
         state=spelled(nouns.STATES),
-        shipping_date=own(dates),
-        expected_delivery_date=own(dates),
-        links=nouns.LINKS,
-        supplied_documents=nouns.SUPPLIED_DOCUMENTS,
-        paperless_documents=nouns.PAPERLESS_DOCUMENTS,
         allocation=decisive_one(
             Shape(
+                # The booking stands whatever it costs. What cannot be read of the price is named before all else.
+                price=nouns.PRICE,
                 carrier=nouns.BOOKED_CARRIER,
                 allocation_date=own(timestamp),
-                # The booking stands whatever it costs.
-                price=nouns.PRICE,
                 tracking_details=one(nouns.TRACKING_DETAILS),
                 # The data contract of 2020 has a plain list where later ones have tracking_details.
                 tracking_references=TEXTS,
                 links=nouns.LINKS,
             )
         ),
+        shipping_date=own(dates),
+        expected_delivery_date=own(dates),
+        links=nouns.LINKS,
+        supplied_documents=nouns.SUPPLIED_DOCUMENTS,
+        paperless_documents=nouns.PAPERLESS_DOCUMENTS,
     )
 )
 

@@ -26,7 +26,8 @@ from allocation_gateway.codecs.shape import (
 from allocation_gateway.codecs.time import dates, timestamp
 
 if TYPE_CHECKING:
-    from allocation_gateway.codecs.json import Findings, Object
+    from allocation_gateway.codecs.findings import Findings
+    from allocation_gateway.codecs.json import Object
 
 APPLICATION_TYPES: Final = json.vocabulary(
     dict(core_pb2.SurchargeApplicationType.items()), "SURCHARGE_APPLICATION_TYPE_"
@@ -67,10 +68,10 @@ _QUOTE: Final = Shape(
     # Without these nobody can take it, or tell whose it is.
     reference=decisive(REQUIRED),
     shipment_reference=decisive(TEXT),
+    price=nouns.PRICE,
     carrier=one(nouns.CARRIER),
     collection_date=own(dates),
     delivery_date=own(dates),
-    price=nouns.PRICE,
     created=own(timestamp),
     expires=own(timestamp),
     surcharges=many(_SURCHARGE),

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 from allocation_gateway.codecs import json
 
 if TYPE_CHECKING:
-    from allocation_gateway.codecs.json import Findings, Object
+    from allocation_gateway.codecs.findings import Findings
+    from allocation_gateway.codecs.json import Object
 
 _DATE_TIME: Final = re.compile(
     r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d)(?:[.,](\d{1,20}))?([Zz]|[+-]\d\d(?::?\d\d)?)?", re.ASCII

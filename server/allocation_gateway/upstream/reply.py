@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from allocation_gateway.codecs import json
+from allocation_gateway.codecs.findings import Findings
 from allocation_gateway.codecs.ship_bulk import is_bulk_result
 from allocation_gateway.errors import WriteEffect
 from allocation_gateway.upstream import failures
@@ -40,7 +41,7 @@ def read(
     Raises:
         GatewayError: Upstream refused or failed, or what decides in its answer is not as documented.
     """
-    findings = json.Findings()
+    findings = Findings()
     response = operation.decode(request, _fields(operation, request, answer, findings), findings)
     if findings:
         _log.warning("upstream_contract_broken", rpc=operation.name, findings=findings.summary())
@@ -60,7 +61,7 @@ def read(
     return response
 
 
-def _fields(operation: Operation, request: Message, answer: Answer, findings: json.Findings) -> Any:
+def _fields(operation: Operation, request: Message, answer: Answer, findings: Findings) -> Any:
     """Returns the fields of a successful answer: at once if it is as documented, else whatever can be read of it.
 
     Raises:
