@@ -51,7 +51,10 @@ _EXPENDABLE: Final = (
     "carrier_service_name",
     "state_text",
     "paperless_documents",
+    "supplied_documents",
     "price",
+    # What cannot be read is what such an error is mostly about.
+    "unreadable",
 )
 _REASON_PREFIX: Final = "ERROR_REASON_"
 EFFECT_KEY: Final = "effect"

@@ -345,7 +345,7 @@ def test_every_documented_state_is_known_in_small_letters_and_capitalised(
     stub: ShipmentAllocationServiceStub, upstream: Upstream, name: str
 ) -> None:
     """Old samples have `Allocated`, live ones `allocated`; the text beside the enum is as upstream wrote it."""
-    for text in (name.lower(), name.capitalize(), name.title(), name):
+    for text in (name.lower(), name.capitalize(), name.title(), name.title().replace("_", ""), name):
         got = read(stub, upstream, {"reference": SHIPMENT, "state": text})
 
         wanted = core_pb2.Allocation(
@@ -404,7 +404,34 @@ def test_what_an_answer_is_about_must_be_told(
     found = refused(stub, REQUESTS[rpc])
 
     assert (found.code, found.reason) == (grpc.StatusCode.INTERNAL, "UPSTREAM_CONTRACT_BROKEN")
-    assert found.message.startswith(f"Upstream's answer is not as documented: {key}: {what}.")
+    told = NEITHER.get(rpc, what)
+    assert found.message.startswith(f"Upstream's answer is not as documented: {key}: {told}.")
+
+
+# What may lack its reference, unless it says nothing else either.
+NEITHER: Final = {
+    "AllocateShipmentsWithFilters": "there is neither a reference nor a shipment",
+    "CreateShipmentQuotes": "there is neither a reference nor a quote",
+}
+
+
+@pytest.mark.parametrize("rpc", NEITHER)
+@pytest.mark.parametrize("what", NO_TEXTS)
+def test_a_result_without_its_own_reference_is_told_without_it(
+    stub: ShipmentAllocationServiceStub, upstream: Upstream, rpc: str, what: str
+) -> None:
+    """It decides nothing: what the result is about is told all the same."""
+    upstream.answer(200, {**json.loads(answer(GOLDEN[rpc])), "reference": NO_TEXTS[what]})
+    upstream.answer(200, answer(GOLDEN[rpc]))
+
+    got, whole = call(stub, REQUESTS[rpc]), call(stub, REQUESTS[rpc])
+
+    assert list(got.unreadable) == ["reference"]
+    assert got.reference == ""
+    whole.reference, got.unreadable[:] = "", []
+    if rpc != "CreateShipmentQuotes":  # whose numbers lose zeros on this way
+        same(got, whole)
+    assert len(got.DESCRIPTOR.fields) > len(got.ListFields()) > 0
 
 
 def test_what_the_answer_to_a_write_is_about_must_be_told(
@@ -422,8 +449,8 @@ def test_what_the_answer_to_a_write_is_about_must_be_told(
         if rpc in WRITES
     }
     assert len(cases) == 48
-    for (_, key, what), found in in_doubt(stub, upstream, cases).items():
-        told = f"Upstream's answer is not as documented: {key}: {what}."
+    for (rpc, key, what), found in in_doubt(stub, upstream, cases).items():
+        told = f"Upstream's answer is not as documented: {key}: {NEITHER.get(rpc, what)}."
         if key == "shipment_reference":
             assert (found.reason, found.metadata["effect"]) == ("UPSTREAM_CONTRACT_BROKEN", "made")
         else:
@@ -605,6 +632,118 @@ def test_the_tracking_references_of_the_contract_of_2020_are_read(
         }}
         """,
     )
+
+
+def test_a_lost_answer_is_found_by_a_reading_that_cannot_read_everything(
+    stub: ShipmentAllocationServiceStub, upstream: Upstream
+) -> None:
+    """What became of the write does not stay unknown over a price, a link or a document."""
+    booked = {
+        "allocation_date": datetime.now(UTC).isoformat(),
+        "carrier": {"service_reference": "S"},
+        "price": {"net": 12.1951219512, "gross": 14, "currency": "GBP"},
+        "_links": [{"href": 7}],
+    }
+    documents = [{"type": "invoice", "format": "pdf"}, 7]
+    upstream.answer(raw=b"", close=True)
+    upstream.answer(
+        200, {"reference": SHIPMENT, "state": "allocated", "allocation": booked, "paperless_documents": documents}
+    )
+
+    got = call(stub, REQUESTS["AllocateShipment"]).allocation
+
+    assert (got.reconciled, got.state) == (True, core_pb2.SHIPMENT_STATE_ALLOCATED)
+    assert (got.carrier.service_reference, got.HasField("price")) == ("S", False)
+    assert [item.type for item in got.supplied_documents] == ["invoice"]
+    assert sorted(got.unreadable) == ["allocation._links[0].href", "allocation.price.net", "paperless_documents[1]"]
+
+
+SUPPLIED: Final[dict[str, tuple[object, str]]] = {
+    "an empty array": ([], ""),
+    "the members of the OpenAPI document": (
+        [
+            {
+                "document_reference": "pd_1",
+                "document_state": "ready",
+                "document_type": "commercial_invoice",
+                "file_format": "pdf",
+                "usage": "electronic_trade",
+                "expiration": "2021-01-01T00:00:00Z",
+            },
+            {"document_state": "pending", "document_type": "other", "file_format": "gif", "document_reference": None},
+        ],
+        """
+        supplied_documents {
+          reference: "pd_1" state: "ready" type: "commercial_invoice" format: "pdf" usage: "electronic_trade"
+          expiration { seconds: 1609459200 }
+        }
+        supplied_documents { state: "pending" type: "other" format: "gif" }
+        """,
+    ),
+    "shorter names": (
+        [{"type": "invoice", "format": "pdf", "state": "new"}],
+        'supplied_documents { state: "new" type: "invoice" format: "pdf" }',
+    ),
+    "an object": (
+        {"sent_to_carrier": True, "usage_type": "not_applicable"},
+        """
+        paperless_documents {
+          sent_to_carrier: true usage_type: PAPERLESS_USAGE_TYPE_NOT_APPLICABLE usage_type_text: "not_applicable"
+        }
+        """,
+    ),
+    "neither": ("none", 'unreadable: "paperless_documents"'),
+    "a part of one": (
+        [{"type": 7, "format": "pdf"}, 7],
+        """
+        supplied_documents { format: "pdf" }
+        unreadable: "paperless_documents[0].type" unreadable: "paperless_documents[1]"
+        """,
+    ),
+}
+
+
+@pytest.mark.parametrize(("documents", "wanted"), SUPPLIED.values(), ids=SUPPLIED.keys())
+def test_paperless_documents_are_an_object_or_a_list(
+    stub: ShipmentAllocationServiceStub, upstream: Upstream, documents: object, wanted: str
+) -> None:
+    """One object in an AllocateResult, a list of what was supplied below a shipment; each is read in either place."""
+    for rpc, key in (("AllocateShipment", "shipment_reference"), ("GetShipmentAllocation", "reference")):
+        upstream.answer(200, {key: SHIPMENT, "state": "allocated", "paperless_documents": documents})
+
+        check(stub, rpc, _ALLOCATED[:-1] + wanted + "}")
+
+
+@pytest.mark.parametrize(
+    ("base", "text"),
+    [(True, "true"), (False, "false"), ("net", "net"), (1, "1"), (0.5, "0.5"), (None, "")],
+)
+def test_the_base_of_a_surcharge_is_a_boolean_a_name_or_a_number(
+    stub: ShipmentAllocationServiceStub, upstream: Upstream, base: object, text: str
+) -> None:
+    """A boolean by the OpenAPI document."""
+    surcharge = {"reference": "s", "base_application": {"base": base, "base_only": True}}
+    upstream.answer(201, {"reference": "qr_1", "quotes": [{"reference": "qu_1", "surcharges": [surcharge]}]})
+
+    (quote,) = call(stub, REQUESTS["CreateShipmentQuotes"]).quotes
+
+    assert quote.surcharges[0].base_application.base == text
+    assert quote.surcharges[0].base_application.base_only
+    assert list(quote.unreadable) == []
+
+
+def test_a_link_without_an_address_does_not_cost_the_allocation(
+    stub: ShipmentAllocationServiceStub, upstream: Upstream
+) -> None:
+    """It is told without it, and named."""
+    link = {"href": "h", "rel": "shipment", "type": "shipment"}
+    links = [link, {**link, "href": 7}, 7, {**link, "reference": {}}]
+    upstream.answer(200, {"shipment_reference": SHIPMENT, "state": "allocated", "_links": links})
+
+    told = 'links { href: "h" rel: "shipment" type: "shipment" }'
+    named = 'unreadable: "_links[1].href" unreadable: "_links[2]" unreadable: "_links[3].reference"'
+    without = told.replace('href: "h" ', "")
+    check(stub, "AllocateShipmentWithQuote", f"{_ALLOCATED[:-1]} {told} {without} {told} {named} }}")
 
 
 # Dates
@@ -803,10 +942,12 @@ ENCODINGS: Final[dict[str, tuple[Callable[[bytes], bytes], dict[str, str]]]] = {
     "another content type": (bytes, {"content-type": "text/plain; charset=utf-8"}),
     "no content type": (bytes, {"content-type": ""}),
     "white space around": (lambda body: b" \r\n\t" + body + b"\n\n", {}),
+    "byte order mark": (lambda body: b"\xef\xbb\xbf" + body, {}),
+    "byte order mark, gzip": (lambda body: gzip.compress(b"\xef\xbb\xbf" + body), {"content-encoding": "gzip"}),
 }
 
 
-@pytest.mark.parametrize("rpc", ["AllocateShipment", "AllocateShipments", "GetShipmentAllocation"])
+@pytest.mark.parametrize("rpc", REQUESTS)
 @pytest.mark.parametrize(("encode", "headers"), ENCODINGS.values(), ids=ENCODINGS.keys())
 def test_an_answer_is_read_in_every_encoding_that_was_asked_for(
     stub: ShipmentAllocationServiceStub,
@@ -816,9 +957,26 @@ def test_an_answer_is_read_in_every_encoding_that_was_asked_for(
     headers: dict[str, str],
 ) -> None:
     """The documentation names `gzipped` as the value of the header, the standard `gzip`."""
-    upstream.answer(200, encode(answer(GOLDEN[rpc])), headers=headers)
+    body = encode(answer(GOLDEN[rpc]))
+    upstream.answer(200, body, headers=headers)
 
     check(stub, rpc, expected(GOLDEN[rpc]))
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["without", "with"])
+def test_what_is_read_field_by_field_may_begin_with_a_byte_order_mark(
+    stub: ShipmentAllocationServiceStub, upstream: Upstream, mark: bytes
+) -> None:
+    """An answer that is not as documented, an error, and a bulk answer under the status of one."""
+    upstream.answer(200, mark + json.dumps({"reference": SHIPMENT, "state": "allocated", "_links": 7}).encode())
+    check(stub, "GetShipmentAllocation", _ALLOCATED[:-1] + 'unreadable: "_links" }')
+
+    upstream.answer(521, mark + b'{"code":"allocation_failed","details":[{"code":"carrier_service_not_found"}]}')
+    found = refused(stub, REQUESTS["AllocateShipment"])
+    assert (found.reason, found.metadata["effect"]) == ("CARRIER_SERVICE_NOT_FOUND", "none")
+
+    upstream.answer(404, mark + answer("bulk_service_group"))
+    check(stub, "AllocateShipments", expected("bulk_service_group"))
 
 
 @pytest.mark.parametrize("rpc", ["AllocateShipment", "AllocateShipments", "GetShipmentAllocation"])

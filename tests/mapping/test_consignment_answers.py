@@ -236,20 +236,55 @@ def test_an_answer_that_does_not_speak_of_the_consignment_is_no_answer(
     assert len(lines(upstream)) == len(cases)
 
 
-def test_an_allocation_of_which_a_part_cannot_be_read_is_told_as_made(
+def test_an_allocation_of_which_the_carrier_cannot_be_read_is_told_as_made(
     consignments_stub: Stub, upstream: Upstream
 ) -> None:
     """With all of it that can be."""
-    upstream.answer(200, [summary(QUOTED, ConsignmentLegs="none", CarrierName=17)])
+    upstream.answer(200, [summary(QUOTED, CarrierReference=17, CarrierName=17)])
 
     failed = refused(consignments_stub, REQUESTS["AllocateConsignment"])
 
     assert (failed.reason, failed.metadata["effect"]) == ("UPSTREAM_CONTRACT_BROKEN", "made")
     assert "The operation was carried out." in failed.message
-    assert "CarrierName: expected a string, got a number" in failed.message
+    assert "[0].CarrierReference: expected a string, got a number" in failed.message
+    assert "CarrierName" not in failed.message
     told = failed.detail(pb.ConsignmentAllocation)
     assert told is not None
     assert (told.consignment_reference, told.carrier_service_reference) == (QUOTED, f"service of {QUOTED}")
+    assert sorted(told.unreadable) == ["[0].CarrierName", "[0].CarrierReference"]
+
+
+@pytest.mark.parametrize("as_object", [False, True])
+def test_an_allocation_of_which_another_part_cannot_be_read_is_ok_without_it(
+    consignments_stub: Stub, upstream: Upstream, as_object: bool
+) -> None:
+    """It names the part, by its path from the root of the answer."""
+    legs = [{"Leg": "first", "TrackingReferences": ["T", 1]}, 17]
+    item = summary(QUOTED, ConsignmentLegs=legs, CarrierName=17)
+    upstream.answer(200, item if as_object else [item])
+
+    got = call(consignments_stub, REQUESTS["AllocateConsignment"]).allocation
+
+    root = "" if as_object else "[0]."
+    assert sorted(got.unreadable) == [
+        f"{root}{path}"
+        for path in (
+            "CarrierName",
+            "ConsignmentLegs[0].Leg",
+            "ConsignmentLegs[0].TrackingReferences[1]",
+            "ConsignmentLegs[1]",
+        )
+    ]
+    assert (got.carrier_name, got.carrier_reference) == ("", "CARRIER_X")
+    assert list(got.legs) == [pb.ConsignmentLeg(tracking_references=["T"])]
+
+
+def test_what_names_a_consignment_in_a_way_that_cannot_be_read_does_not_go_by_its_place(
+    consignments_stub: Stub, upstream: Upstream
+) -> None:
+    """It may name another one."""
+    items = [summary(A, **ANONYMOUS), message(None, Data=17, Message="Done."), summary(C)]
+    assert services(bulk(consignments_stub, upstream, items)) == ["unknown", "unknown", *of(C)]
 
 
 def test_the_defects_of_an_answer_about_another_consignment_are_not_this_ones(
@@ -724,6 +759,14 @@ ENCODINGS: Final = {
     "gzipped": {"content-encoding": "gzipped"},
     "x-gzip": {"content-encoding": "x-gzip"},
 }
+
+
+@pytest.mark.parametrize("rpc", sorted(REQUESTS))
+def test_an_answer_may_begin_with_a_byte_order_mark(consignments_stub: Stub, upstream: Upstream, rpc: str) -> None:
+    """Whether or not anything follows it."""
+    upstream.answer(200, b"\xef\xbb\xbf" + answer(GOLDEN[rpc]))
+
+    check(consignments_stub, rpc, expected(GOLDEN[rpc]))
 
 
 @pytest.mark.parametrize("rpc", sorted(set(REQUESTS) - {"DeallocateConsignment"}))

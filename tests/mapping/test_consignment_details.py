@@ -132,8 +132,12 @@ def test_a_state_that_is_not_known_keeps_its_text(consignments_stub: Stub, upstr
         ([consignment(CONSIGNMENT, "Allocated")], "body: expected an object, got an array"),
         (consignment(CONSIGNMENT, "Allocated", Allocation=[]), "Allocation: expected an object, got an array"),
         (
-            consignment(CONSIGNMENT, "Allocated", ConsignmentLegs={}),
-            "ConsignmentLegs: expected an array, got an object",
+            consignment(CONSIGNMENT, "Allocated", Allocation={"MpdCarrierServiceReference": 1}),
+            "Allocation.MpdCarrierServiceReference: expected a string, got a number",
+        ),
+        (
+            consignment(CONSIGNMENT, "Allocated", Allocation={"CarrierServiceGroupReference": 1}),
+            "Allocation.CarrierServiceGroupReference: expected a string, got a number",
         ),
     ],
 )
@@ -253,23 +257,52 @@ INEXACT: Final = {
     "no code": ('"Net": 1.00, "Currency": {"Name": "x"}', "Currency.IsoCode: expected a string, got nothing"),
     "empty code": ('"Net": 1.00, "Currency": {"IsoCode": ""}', "Currency.IsoCode: is empty"),
     "currency as text": ('"Net": 1.00, "Currency": "GBP"', "Currency: expected an object, got a string"),
-    "tax rate as text": ('"Net": 1.00, "TaxRate": {"Rate": "0.2"}', "TaxRate.Rate: expected a number, got a string"),
 }
 
 
 @pytest.mark.parametrize(("fields", "what"), INEXACT.values(), ids=INEXACT.keys())
-def test_a_price_that_is_not_exact_is_refused_and_never_rounded(
+def test_a_price_that_is_not_exact_is_left_out_and_named_and_never_rounded(
     consignments_stub: Stub, upstream: Upstream, fields: str, what: str
 ) -> None:
-    """What is wrong is told once."""
+    """The booking, its state and everything else can be read all the same."""
     currency = "" if '"Currency"' in fields else ', "Currency": {"IsoCode": "GBP"}'
     head = f'{{"Reference": "{CONSIGNMENT}", "ConsignmentState": "Allocated"'
     body = f'{head}, "Allocation": {{"Price": {{{fields}{currency}}}}}}}'
 
-    told = broken(consignments_stub, upstream, GET, body.encode())
+    upstream.answer(200, body.encode())
 
-    assert f"Allocation.Price.{what}" in told
-    assert told.count("Price.") == 1
+    got = call(consignments_stub, REQUESTS[GET]).allocation
+
+    wanted = pb.ConsignmentAllocation(
+        consignment_reference=CONSIGNMENT,
+        state=pb.CONSIGNMENT_STATE_ALLOCATED,
+        state_text="Allocated",
+        unreadable=[f"Allocation.Price.{what.partition(':')[0]}"],
+    )
+    same(got, wanted)
+
+
+def test_a_tax_rate_that_cannot_be_read_does_not_cost_the_price(consignments_stub: Stub, upstream: Upstream) -> None:
+    """Its amounts are exact."""
+    rate = {"Reference": "GB-0.2000", "Rate": "0.2"}
+
+    got = read(consignments_stub, upstream, allocated(Price=gbp(Net=1, Gross=2, VatAmount=1, TaxRate=rate)))
+
+    assert list(got.unreadable) == ["Allocation.Price.TaxRate.Rate"]
+    assert [got.price.net.units, got.price.gross.units, got.price.taxes[0].amount.units] == [1, 2, 1]
+    assert (got.price.taxes[0].rate.reference, got.price.taxes[0].rate.HasField("value")) == ("GB-0.2000", False)
+
+
+def test_the_rate_of_the_first_version_is_called_otherwise(consignments_stub: Stub, upstream: Upstream) -> None:
+    """VatRate, with the members of TaxRate; null under one name leaves the other."""
+    rate = {"Reference": "GB-0.2000", "CountryIsoCode": "GB", "Type": "Standard", "Rate": 0.2}
+    wanted = read(consignments_stub, upstream, allocated(Price=gbp(Net=1, TaxRate=rate)))
+    assert wanted.price.taxes[0].rate.value.value == "0.2"
+
+    old = {key: value for key, value in gbp(Net=1, VatRate=rate).items() if key != "TaxRate"}
+    same(read(consignments_stub, upstream, allocated(Price=old)), wanted)
+    same(read(consignments_stub, upstream, allocated(Price=gbp(Net=1, VatRate=rate))), wanted)
+    same(read(consignments_stub, upstream, allocated(Price=gbp(Net=1, TaxRate=rate, VatRate=None))), wanted)
 
 
 # Quotes
@@ -376,10 +409,8 @@ def test_a_quote_may_leave_its_consignment_open(
     ("body", "what"),
     [
         (quoted(ConsignmentReference="EC-000-999-999"), "ConsignmentReference: is not the consignment"),
-        (quoted(QuoteReference=None), "Quotes[].QuoteReference: expected a string, got nothing"),
-        (quoted(ExpiryDate="tomorrow"), "Quotes[].ExpiryDate: expected a date-time"),
-        (quoted(Price={"Net": "1"}), "Quotes[].Price.Net: expected a number"),
-        ({"Quotes": []}, "QuoteRequestReference: expected a string, got nothing"),
+        ({"Message": "None."}, "QuoteRequestReference: there is neither a reference nor a quote"),
+        ({"Quotes": []}, "QuoteRequestReference: there is neither a reference nor a quote"),
         ([], "body: expected an object, got an array"),
         ({"QuoteRequestReference": "r", "Quotes": {}}, "Quotes: expected an array, got an object"),
     ],
@@ -387,8 +418,37 @@ def test_a_quote_may_leave_its_consignment_open(
 def test_quotes_that_cannot_be_used_say_what_is_wrong(
     consignments_stub: Stub, upstream: Upstream, body: object, what: str
 ) -> None:
-    """A price or an expiry that is wrong must not be acted on."""
+    """If there are none to be read, or if they are another consignment's."""
     assert what in broken(consignments_stub, upstream, QUOTES, body)
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "is_told"),
+    [
+        ({"QuoteReference": None}, "QuoteReference", False),
+        ({"QuoteReference": 7}, "QuoteReference", False),
+        ({"ConsignmentReference": 7}, "ConsignmentReference", False),
+        ({"ExpiryDate": "tomorrow"}, "ExpiryDate", True),
+        ({"Price": {"Net": 1e-10, "Currency": {"IsoCode": "GBP"}}}, "Price.Net", True),
+        ({"BasePrice": "free"}, "BasePrice", True),
+        ({"Surcharges": [{"Amount": "1"}]}, "Surcharges[0].Amount", True),
+    ],
+)
+def test_one_quote_of_which_a_part_cannot_be_read_does_not_cost_the_others(
+    consignments_stub: Stub, upstream: Upstream, changes: dict[str, object], path: str, is_told: bool
+) -> None:
+    """It is told without that part, and names it; without what nobody can take it by, it is left out and named."""
+    good = {"QuoteReference": "good", "ConsignmentReference": QUOTED}
+    upstream.answer(200, {"QuoteRequestReference": "r", "Quotes": [good, {"QuoteReference": "q", **changes}]})
+
+    got = call(consignments_stub, REQUESTS[QUOTES])
+
+    named = [f"Quotes[1].{path}"]
+    assert [quote.reference for quote in got.quotes] == (["good", "q"] if is_told else ["good"])
+    assert list(got.quotes[0].unreadable) == []
+    assert list(got.quotes[-1].unreadable) == (named if is_told else [])
+    assert list(got.unreadable) == ([] if is_told else named)
+    assert not got.quotes[-1].HasField("price")
 
 
 def test_no_quotes_are_an_answer_like_any_other(consignments_stub: Stub, upstream: Upstream) -> None:
@@ -501,7 +561,7 @@ def test_a_label_error_says_what_upstream_says_or_what_is_wrong(consignments_stu
     assert with_labels(consignments_stub, upstream, said).label_error.message == "Label not found"
 
     broken_label = with_labels(consignments_stub, upstream, {"LabelContent": "!"}).label_error.message
-    assert broken_label == "Responses[].LabelContent: is not base64"
+    assert broken_label == "Responses[0].LabelContent: is not base64"
 
     nothing = with_labels(consignments_stub, upstream, {"LabelContent": None, "Message": None}).label_error.message
     assert nothing == "Upstream allocated the consignment and gave no label."

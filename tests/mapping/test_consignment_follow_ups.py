@@ -544,6 +544,48 @@ def test_a_repeat_on_an_allocated_consignment_fetches_the_label_and_allocates_no
     assert lines(upstream)[1:] == [f"GET /consignments/{CONSIGNMENT}", f"GET /labels/{CONSIGNMENT}/ZPL"]
 
 
+@pytest.mark.parametrize(
+    ("label", "fields"),
+    [
+        ({"Content-Type": "application/zpl"}, 'content_type: "application/zpl"'),
+        ({"ContentType": None, "Content-Type": "application/zpl"}, 'content_type: "application/zpl"'),
+        ({"ContentType": "application/zpl", "Content-Type": "other"}, 'content_type: "application/zpl"'),
+        ({}, ""),
+        ({"ContentType": 7}, 'unreadable: "ContentType"'),
+        ({"Content-Type": 7}, 'unreadable: "Content-Type"'),
+    ],
+)
+def test_the_type_of_a_label_has_either_name(
+    consignments_stub: Stub, upstream: Upstream, label: dict[str, object], fields: str
+) -> None:
+    """A label whose type cannot be read is a label all the same."""
+    script(upstream, (400, api_error()), (200, ALLOCATED), (200, {"File": LABEL["File"], **label}))
+
+    check_labels(
+        consignments_stub,
+        {},
+        f"""
+        allocation {{ {ALLOCATION_TEXT} reconciled: true }}
+        labels {{ label_type: LABEL_TYPE_CONSIGNMENT content: "^XA^XZ" {fields} }}
+        """,
+    )
+
+
+def test_what_a_reading_cannot_read_is_named_beside_what_the_answer_could_not(
+    consignments_stub: Stub, upstream: Upstream
+) -> None:
+    """An allocation that is completed by a reading has parts of both, and says what it lacks of either."""
+    price = {"Net": 12.1951219512, "Gross": 1, "Currency": {"IsoCode": "GBP"}}
+    booked = consignment(CONSIGNMENT, "Allocated", Allocation={"MpdCarrierServiceReference": "S", "Price": price})
+    told = {"IsSuccess": True, "Message": "Done.", "Data": CONSIGNMENT, "ApiLinks": [7]}
+    script(upstream, (200, told), (200, booked))
+
+    got = call(consignments_stub, pb.AllocateConsignmentRequest(consignment_reference=CONSIGNMENT)).allocation
+
+    assert (got.carrier_service_reference, got.description, got.HasField("price")) == ("S", "Done.", False)
+    assert list(got.unreadable) == ["Allocation.Price.Net", "ApiLinks[0]"]
+
+
 def check_labels(stub: Stub, selector: dict[str, str], wanted: str) -> None:
     """Makes a call for ZPL labels and compares the whole response."""
     same(call(stub, changed(REQUESTS[LABELS], **ZPL, **selector)), response(LABELS, wanted))

@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from allocation_gateway.codecs import json, nouns
+from allocation_gateway.codecs.findings import Findings
 from allocation_gateway.codecs.money import decimal, money
 from google.type import decimal_pb2, money_pb2
 from hypothesis import assume, example, given
@@ -19,9 +20,9 @@ NUMBERS: Final = st.from_regex(r"-?(0|[1-9][0-9]{0,25})(\.[0-9]{1,25})?([eE][+-]
 LONGEST: Final = 1_000
 
 
-def read(text: str) -> tuple[money_pb2.Money | None, json.Findings]:
+def read(text: str) -> tuple[money_pb2.Money | None, Findings]:
     """Reads an amount as it stands in a body."""
-    defects = json.Findings()
+    defects = Findings()
     fields = money(json.decode(b'{"net":%s}' % text.encode()), "net", "price.", defects, "GBP")
     return (None if fields is None else money_pb2.Money(**fields)), defects
 
@@ -53,7 +54,7 @@ def test_a_number_is_told_by_value_if_money_can_hold_it_and_is_a_defect_otherwis
     exact = Fraction(Decimal(text))
     if not fits(exact):
         assert amount is None
-        (defect,) = defects
+        (defect,) = defects.lines
         assert defect.startswith("price.net: the number ")
         return
     assert not defects
@@ -91,7 +92,7 @@ def test_every_amount_is_read_back_however_it_is_spelled(
 
     amount, defects = read(spelled)
 
-    assert (amount, list(defects)) == (whole, [])
+    assert (amount, defects.lines) == (whole, [])
 
 
 @given(st.from_regex(r"-?[1-9](\.[0-9]{1,5})?[eE][+-]?[1-9][0-9]{3,30}", fullmatch=True))
@@ -100,7 +101,7 @@ def test_an_exponent_of_any_size_is_refused_at_once(text: str) -> None:
     amount, defects = read(text)
 
     assert amount is None
-    assert len(defects) == 1
+    assert len(defects.lines) == 1
 
 
 @given(st.integers(LONGEST, 4_000), st.sampled_from(["1.{}", "1.{}1", "0.{}1", "1{}", "-{}.5e-1"]))
@@ -124,13 +125,13 @@ ANY_JSON: Final = st.recursive(
 @given(ANY_JSON)
 def test_what_is_no_number_is_no_money(value: Any) -> None:
     """A string with a number in it is not one either."""
-    defects = json.Findings()
+    defects = Findings()
     source = json.decode(json.encode({"net": value}))
 
     assert money(source, "net", "", defects, "GBP") is None
-    assert len(defects) == 1
+    assert len(defects.lines) == 1
     assert decimal(source, "net", "", defects) is None
-    assert len(defects) == (1 if value is None else 2)
+    assert len(defects.lines) == (1 if value is None else 2)
 
 
 @given(NUMBERS)
@@ -140,7 +141,7 @@ def test_what_is_no_number_is_no_money(value: Any) -> None:
 def test_a_decimal_has_the_value_and_the_digits_that_upstream_wrote(text: str) -> None:
     """A proportion such as 0.2000 keeps its scale."""
     assume(text != "-0")  # an integer, whose sign says nothing
-    defects = json.Findings()
+    defects = Findings()
 
     fields = decimal(json.decode(b'{"value":%s}' % text.encode()), "value", "", defects)
 
@@ -154,7 +155,7 @@ def test_a_decimal_has_the_value_and_the_digits_that_upstream_wrote(text: str) -
 @given(net=NUMBERS, gross=NUMBERS, tax=NUMBERS)
 def test_a_price_is_whole_or_absent(net: str, gross: str, tax: str) -> None:
     """If one of its amounts cannot be told, none is."""
-    defects = json.Findings()
+    defects = Findings()
     text = f'{{"net":{net},"gross":{gross},"taxes":[{{"amount":{tax}}}],"currency":"EUR"}}'
 
     price = nouns.price(json.decode(text.encode()), "price.", defects)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from allocation_gateway.codecs import json as codec
+from allocation_gateway.codecs.findings import Findings
 from allocation_gateway.operations import ship
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -31,13 +32,11 @@ TYPED: Final[tuple[Any, ...]] = (
 def read(operation: Operation, body: bytes, *, checked: bool) -> tuple[Any, ...]:
     """Reads an answer in one of the two ways, and returns all that comes of it."""
     assert operation.document is not None
-    findings = codec.Findings()
-    if checked:
-        fields = operation.document.refine(operation.document.decode(body), findings)
-    else:
-        fields = operation.document.read(codec.decode(body), findings)
+    findings = Findings()
+    document = operation.document
+    fields = document.decode(body) if checked else document.read(codec.decode(body), findings)
     response = operation.decode(REQUESTS[operation.name], fields, findings)
-    return response, list(findings), findings.fatal, findings.foreign, findings.made, findings.refused
+    return response, findings.lines, findings.foreign, findings.made, findings.refused
 
 
 def check(operation: Operation, body: bytes) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Final
 
-from allocation_gateway.codecs import json
+from allocation_gateway.codecs.findings import Findings
 from allocation_gateway.codecs.time import dates, timestamp
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import example, given
@@ -17,9 +17,9 @@ LAST: Final = datetime(9999, 12, 30, tzinfo=UTC)
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def read(value: object) -> tuple[Timestamp | None, json.Findings]:
+def read(value: object) -> tuple[Timestamp | None, Findings]:
     """Reads a date-time."""
-    defects = json.Findings()
+    defects = Findings()
     fields = timestamp({"created": value}, "created", "quotes[].", defects)
     return (None if fields is None else Timestamp(**fields)), defects
 
@@ -69,7 +69,7 @@ def test_anything_is_a_date_time_or_a_defect(value: Any) -> None:
     """A value that is there is never dropped without a word, and nothing is raised."""
     found, defects = read(value)
 
-    assert list(defects) in ([], ["quotes[].created: expected a date-time in ISO 8601"])
+    assert defects.lines in ([], ["quotes[].created: expected a date-time in ISO 8601"])
     assert (found is None) == bool(defects) or value is None
     if found is not None:
         found.ToJsonString()  # refuses what is out of range
@@ -83,7 +83,7 @@ def test_anything_is_a_date_time_or_a_defect(value: Any) -> None:
 )
 def test_any_range_is_read(value: dict[str, Any]) -> None:
     """It is unset only if it says that it has no value."""
-    defects = json.Findings()
+    defects = Findings()
 
     found = dates({"shipping_date": value}, "shipping_date", "", defects)
 

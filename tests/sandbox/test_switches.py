@@ -309,6 +309,24 @@ async def test_unusable_quote_decides_the_answer_to_an_expired_quote(caller: Cal
     assert (response.status_code, codes(response)) == (status, [child])
 
 
+@pytest.mark.parametrize(("kind", "base"), [("boolean_base", True), ("named_base", "net")])
+async def test_surcharges_have_a_base_of_either_type(caller: Caller, kind: str, base: object) -> None:
+    await caller.switch(surcharges=kind)
+    quote = (await caller.ship("POST", f"/shipments/{FRAGILE}/quote")).json()["quotes"][0]
+    (surcharge,) = quote["surcharges"]
+    assert surcharge["base_application"] == {"base": base, "base_only": True}
+    assert surcharge["currency"] == quote["price"]["currency"]
+
+
+async def test_paperless_documents_are_a_list_or_an_object(caller: Caller) -> None:
+    assert (await caller.shipment(ON_DEMAND))["paperless_documents"] == []
+    await caller.switch(paperless_documents="array")
+    listed = (await caller.shipment(ON_DEMAND))["paperless_documents"]
+    assert [item.get("document_type", item.get("type")) for item in listed] == ["commercial_invoice", "invoice"]
+    await caller.switch(paperless_documents="object")
+    assert (await caller.shipment(ON_DEMAND))["paperless_documents"]["sent_to_carrier"] is True
+
+
 async def test_deallocate_not_offered_is_a_path_that_does_not_exist(caller: Caller) -> None:
     await caller.put(ALLOCATE)
     await caller.switch(deallocate="not_offered")
@@ -348,6 +366,19 @@ async def test_state_case_title_starts_states_with_a_capital(caller: Caller) -> 
     await caller.switch(state_case="title")
     assert (await caller.put(ALLOCATE)).json()["state"] == "Allocated"
     assert await caller.state(HEAVY) == "Unallocated"
+
+
+async def test_state_case_pascal_joins_words(caller: Caller) -> None:
+    await caller.switch(state_case="pascal")
+    await caller.put(FAILING)
+    assert await caller.state(RADIOACTIVE) == "AllocationFailed"
+
+
+async def test_answers_may_begin_with_a_byte_order_mark(caller: Caller) -> None:
+    plain = (await caller.ship("GET", f"/shipments/{ON_DEMAND}")).content
+    await caller.switch(byte_order_mark=True)
+    assert (await caller.ship("GET", f"/shipments/{ON_DEMAND}")).content == b"\xef\xbb\xbf" + plain
+    assert (await caller.ship("GET", f"/shipments/{UNKNOWN}")).content.startswith(b"\xef\xbb\xbf{")
 
 
 async def test_nulls_present_shows_members_without_a_value(caller: Caller) -> None:

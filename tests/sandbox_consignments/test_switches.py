@@ -437,6 +437,25 @@ async def test_the_limit_may_be_that_of_the_one_operation_it_is_documented_for(c
     assert (await caller.put(cheapest(PLAIN[1]))).status_code == 200
 
 
+async def test_the_rate_of_a_tax_and_the_type_of_a_label_have_two_names(caller: Caller) -> None:
+    await caller.put(cheapest(PLAIN[0]))
+    before = (await caller.consignment(PLAIN[0]))["Allocation"]["Price"]
+    label = (await caller.call("GET", f"/labels/{PLAIN[0]}/PDF")).json()
+    await caller.switch(tax_rate="VatRate", label_content_type="Content-Type")
+    after = (await caller.consignment(PLAIN[0]))["Allocation"]["Price"]
+    assert after["VatRate"] == before["TaxRate"]
+    assert "TaxRate" not in after
+    again = (await caller.call("GET", f"/labels/{PLAIN[0]}/PDF")).json()
+    assert again == {"File": label["File"], "Content-Type": "application/pdf"}
+
+
+async def test_answers_may_begin_with_a_byte_order_mark(caller: Caller) -> None:
+    plain = (await caller.call("GET", f"/consignments/{PLAIN[0]}/status")).content
+    await caller.switch(byte_order_mark=True)
+    assert (await caller.call("GET", f"/consignments/{PLAIN[0]}/status")).content == b"\xef\xbb\xbf" + plain
+    assert (await caller.put(cheapest(UNKNOWN))).content.startswith(b"\xef\xbb\xbf{")
+
+
 async def test_the_allocation_date_and_the_tax_have_two_names(caller: Caller) -> None:
     await caller.put(cheapest(PLAIN[0]))
     before = (await caller.consignment(PLAIN[0]))["Allocation"]

@@ -180,6 +180,27 @@ def test_several_allocations_are_taken_back(stub: ConsignmentAllocationServiceSt
     assert not response.results[0].HasField("allocation")
 
 
+def test_what_the_sources_call_differently_is_read_under_each_name(
+    stub: ConsignmentAllocationServiceStub, sandbox: Sandbox
+) -> None:
+    """With a byte order mark before all of it."""
+    request = pb.AllocateConsignmentWithLabelsRequest(
+        consignment_reference=QUOTED, label_format=pb.LABEL_FORMAT_PDF, quote_reference=QUOTE
+    )
+    sandbox.call("PUT", "switches", {"consignments": {"byte_order_mark": True}})
+    stub.AllocateConsignmentWithLabels(request, timeout=TIMEOUT)
+    before = read(stub, QUOTED)
+    assert before.price.taxes[0].rate.reference
+    other = {"tax_rate": "VatRate", "label_content_type": "Content-Type", "tax_amount": "TaxAmount"}
+    sandbox.call("PUT", "switches", {"consignments": other})
+    assert read(stub, QUOTED) == before
+    again = stub.AllocateConsignmentWithLabels(request, timeout=TIMEOUT)
+    assert [label.content_type for label in again.labels] == ["application/pdf"]
+    assert list(again.unreadable) == list(again.labels[0].unreadable) == []
+    found = failure(lambda: read(stub, UNKNOWN))
+    assert found.reason == "CONSIGNMENT_NOT_FOUND"
+
+
 def test_an_unknown_consignment(stub: ConsignmentAllocationServiceStub) -> None:
     found = failure(lambda: read(stub, UNKNOWN))
     assert (found.code, found.reason) == (grpc.StatusCode.NOT_FOUND, "CONSIGNMENT_NOT_FOUND")

@@ -211,6 +211,64 @@ def test_dangerous_goods_go_to_who_takes_them(stub: ShipmentAllocationServiceStu
     assert amount(allocation.price.gross) == "22.20 GBP"
 
 
+def test_what_the_sources_shape_in_several_ways_is_read_in_each_of_them(
+    stub: ShipmentAllocationServiceStub, sandbox: Sandbox
+) -> None:
+    """With a byte order mark before all of it. Nothing is left out, so that nothing is named."""
+    read = pb.GetShipmentAllocationRequest(shipment_reference=SCHEDULED)
+    sandbox.call("PUT", "switches", {"ship": {"byte_order_mark": True, "state_case": "pascal"}})
+    sandbox.call("PUT", "switches", {"ship": {"paperless_documents": "array"}})
+    found = stub.GetShipmentAllocation(read, timeout=TIMEOUT).allocation
+    assert [(item.type, item.format, item.state) for item in found.supplied_documents] == [
+        ("commercial_invoice", "pdf", "ready"),
+        ("invoice", "pdf", ""),
+    ]
+    assert not found.HasField("paperless_documents")
+    sandbox.call("PUT", "switches", {"ship": {"paperless_documents": "object"}})
+    found = stub.GetShipmentAllocation(read, timeout=TIMEOUT).allocation
+    assert found.paperless_documents.sent_to_carrier
+    assert (found.state, list(found.supplied_documents)) == (core_pb2.SHIPMENT_STATE_UNALLOCATED, [])
+    quote = pb.CreateShipmentQuotesRequest(shipment_reference=SCHEDULED)
+    for kind, base in (("boolean_base", "true"), ("named_base", "net")):
+        sandbox.call("PUT", "switches", {"ship": {"surcharges": kind}})
+        quotes = stub.CreateShipmentQuotes(quote, timeout=TIMEOUT)
+        assert {item.surcharges[0].base_application.base for item in quotes.quotes} == {base}
+        assert all(item.surcharges[0].base_application.base_only for item in quotes.quotes)
+        assert [list(item.unreadable) for item in quotes.quotes] == [[]] * len(quotes.quotes)
+    failing = pb.AllocateShipmentWithServiceGroupRequest(
+        shipment_reference=TOO_DANGEROUS, service_group="dangerousGoods"
+    )
+    refused = failure(lambda: stub.AllocateShipmentWithServiceGroup(failing, timeout=TIMEOUT))
+    assert refused.reason == "ALLOCATION_FAILED", "an error is read behind a byte order mark too"
+    assert state(stub, TOO_DANGEROUS) == core_pb2.SHIPMENT_STATE_ALLOCATION_FAILED
+    bulk = pb.AllocateShipmentsRequest(shipments=BULK)
+    assert list(stub.AllocateShipments(bulk, timeout=TIMEOUT).queued) == BULK
+    wait_until_allocated(stub, BULK)
+
+
+def test_a_price_that_is_not_exact_is_named_and_a_lost_booking_is_found_all_the_same(
+    stub: ShipmentAllocationServiceStub, sandbox: Sandbox
+) -> None:
+    """Twelve decimals, as taxes may leave them."""
+    prices = [{"net": 12.1951219512}]
+    sandbox.call("PUT", "world", {"ship": {"services": {"FF_LINET-00001": {"prices": prices}}}})
+    allocate = pb.AllocateShipmentWithCarrierServiceRequest(
+        shipment_reference=GOLDEN, carrier_service_reference="FF_LINET-00001"
+    )
+    found = failure(lambda: stub.AllocateShipmentWithCarrierService(allocate, timeout=TIMEOUT))
+    assert (found.reason, found.metadata["effect"]) == ("UPSTREAM_CONTRACT_BROKEN", "made")
+    made = found.detail(core_pb2.Allocation)
+    assert made is not None
+    assert made.carrier.service_reference == "FF_LINET-00001"
+    assert "price.net" in made.unreadable
+    read = pb.GetShipmentAllocationRequest(shipment_reference=GOLDEN)
+    booked = stub.GetShipmentAllocation(read, timeout=TIMEOUT).allocation
+    assert booked.state == core_pb2.SHIPMENT_STATE_ALLOCATED
+    assert not booked.HasField("price")
+    assert "allocation.price.net" in booked.unreadable
+    assert sandbox.bookings(GOLDEN) == (1, 0)
+
+
 def test_an_unknown_shipment(stub: ShipmentAllocationServiceStub) -> None:
     request = pb.GetShipmentAllocationRequest(shipment_reference=UNKNOWN)
     found = failure(lambda: stub.GetShipmentAllocation(request, timeout=TIMEOUT))

@@ -36,6 +36,7 @@ def test_every_metric_is_documented_with_its_kind_unit_and_attributes() -> None:
     telemetry.group_part("cache", usable=True)
     telemetry.write_detached("a/b")
     telemetry.write_event("joined", "a/b")
+    telemetry.answer_undocumented("a/b", "read")
     telemetry.store_step("begin", 0.001)
     telemetry.store_failure("begin", "timeout")
     telemetry.breaker_state("ship", 2)

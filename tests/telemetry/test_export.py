@@ -243,6 +243,33 @@ def test_detached_write_is_counted_and_keeps_its_place_in_the_trace(collector: C
     assert (point.count, point.unit, point.attributes) == (1, "{write}", {"rpc.method": WRITE_RPC})
 
 
+def test_an_answer_that_is_not_as_documented_is_counted_and_logged_once(collector: Collector) -> None:
+    """By what became of it, whichever part of it it is and however many there are."""
+
+    def work(front: Front) -> None:
+        known = {"reference": SHIPMENT, "state": "allocated"}
+        front.upstream.answer(200, {**known, "_links": [{"href": 7}, 7], "paperless_documents": 7})
+        read(front)
+        front.upstream.answer(200, {**known, "state": 7, "_links": 7})
+        failure(lambda: read(front))
+        front.upstream.answer(200, known)
+        read(front)
+
+    front = observed(collector, work)
+    points = collector.of("allocation_gateway.upstream.undocumented")
+    assert {(point.attributes["result"], point.count, point.unit) for point in points} == {
+        ("read", 1, "{answer}"),
+        ("refused", 1, "{answer}"),
+    }
+    assert {point.attributes["rpc.method"] for point in points} == {READ_RPC}
+    told = [line["findings"] for line in front.gateway.lines if line["event"] == "upstream_contract_broken"]
+    assert told == [
+        "_links[0].href: expected a string, got a number; _links[1]: expected an object, got a number; "
+        "paperless_documents: expected an object, got a number",
+        "state: expected a string, got a number; _links: expected an array, got a number",
+    ]
+
+
 def test_durations_are_measured_in_the_buckets_of_the_conventions(collector: Collector) -> None:
     def work(front: Front) -> None:
         for _ in range(3):
@@ -485,6 +512,7 @@ def test_off_makes_no_provider_and_no_thread(environ: dict[str, str]) -> None:
     call.finish("OK")
     off.group_lookup(True)
     off.write_detached("a/b")
+    off.answer_undocumented("a/b", "read")
 
 
 def test_collector_that_goes_away_disturbs_no_call() -> None:

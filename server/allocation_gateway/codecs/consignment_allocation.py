@@ -9,6 +9,7 @@ from allocation.v1 import consignment_allocation_service_pb2 as pb
 from allocation_gateway.codecs import consignment_nouns as nouns
 from allocation_gateway.codecs import json
 from allocation_gateway.codecs.consignment_summaries import summaries
+from allocation_gateway.codecs.findings import Findings
 from allocation_gateway.codecs.json import string
 from allocation_gateway.codecs.time import timestamp
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from allocation_gateway.codecs.json import Findings, Object
+    from allocation_gateway.codecs.json import Object
 
 
 class NamesConsignment(Protocol):
@@ -39,11 +40,13 @@ def allocation(response: Callable[..., Message]) -> Callable[[NamesConsignment, 
         if body is None or (summary is not None and summary.is_accepted):
             return response(allocation={"consignment_reference": reference})
         if summary is None or summary.done is None:
-            findings.append("body: does not say what became of the consignment")
+            findings.decide("body", "does not say what became of the consignment")
             return response()
         findings.made = summary.done
         findings.refused = not summary.done
-        return response(allocation={**(summary.allocation or {}), "consignment_reference": reference})
+        unreadable = [*summary.unreadable, *findings.claim()]
+        fields = {**(summary.allocation or {}), "consignment_reference": reference, "unreadable": unreadable}
+        return response(allocation=fields)
 
     return decode
 
@@ -52,32 +55,36 @@ def consignment(
     request: pb.GetConsignmentAllocationRequest, body: object, findings: Findings
 ) -> pb.GetConsignmentAllocationResponse:
     """Reads how a consignment stands, and its allocation if it has one, from a Consignment."""
+    source = json.whole(body, findings)
     if not isinstance(body, dict):
-        findings.note("body", "an object", body)
         return pb.GetConsignmentAllocationResponse()
-    reference = json.required(body, "Reference", "", findings)
+    reference = json.required(source, "Reference", "", findings.decisive)
     if reference and reference.casefold() != request.consignment_reference.casefold():
-        findings.append("Reference: is not the consignment that was asked for")
+        findings.contradict("Reference", "is not the consignment that was asked for")
     fields: Object = {
         "consignment_reference": reference,
-        "legs": nouns.legs(body, "", findings),
-        "links": nouns.links(body, "", findings),
-        "failed_allocation": json.child(body, "FailedAllocation", "", findings, nouns.failed_allocation),
-        **nouns.state(body, findings),
-        **(json.child(body, "Allocation", "", findings, _allocation) or {}),
+        **nouns.state(source, findings),
+        **(json.child(source, "Allocation", "", findings.decisive, _allocation) or {}),
+        "legs": nouns.legs(source, "", findings),
+        "links": nouns.links(source, "", findings),
+        "failed_allocation": json.child(source, "FailedAllocation", "", findings, nouns.failed_allocation),
     }
+    fields["unreadable"] = findings.claim()
     return pb.GetConsignmentAllocationResponse(allocation=pb.ConsignmentAllocation(**fields))
 
 
 def _allocation(source: Object, path: str, findings: Findings) -> Object:
+    """Reads an Allocation. With which service and which group it was made decides; the booking stands at any price."""
+    other = findings.descriptive
     # One client in production calls the date AllocateDate; the SDK says AllocationDate.
-    date = "AllocationDate" if source.get("AllocationDate") is not None else "AllocateDate"
+    date = json.either(source, "AllocationDate", "AllocateDate")
     return {
+        # What cannot be read of the price is named before all else.
+        "price": json.child(source, "Price", path, other, nouns.rate),
         "service_group": string(source, "CarrierServiceGroupReference", path, findings),
         "carrier_service_reference": string(source, "MpdCarrierServiceReference", path, findings),
-        "carrier_service_name": string(source, "MpdCarrierServiceName", path, findings),
-        "allocation_date": timestamp(source, date, path, findings),
-        "price": json.child(source, "Price", path, findings, nouns.rate),
+        "carrier_service_name": string(source, "MpdCarrierServiceName", path, other),
+        "allocation_date": timestamp(source, date, path, other),
     }
 
 
@@ -86,7 +93,7 @@ def deallocation(
 ) -> pb.DeallocateConsignmentResponse:
     """Upstream says nothing but its status. If there is a body all the same, it must not say the contrary."""
     reference = request.consignment_reference
-    summary = summaries(body, [reference], json.Findings()).get(reference)
+    summary = summaries(body, [reference], Findings()).get(reference)
     findings.refused = summary is not None and summary.done is False
     findings.made = not findings.refused
     return pb.DeallocateConsignmentResponse(consignment_reference=reference)

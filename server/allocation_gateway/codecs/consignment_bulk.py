@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from allocation_gateway.codecs.consignment_summaries import Summary
-    from allocation_gateway.codecs.json import Findings, Object
+    from allocation_gateway.codecs.findings import Findings
+    from allocation_gateway.codecs.json import Object
 
 
 class NamesConsignments(Protocol):
@@ -40,17 +41,17 @@ def _bulk(
     response: Callable[..., Message], *, with_allocation: bool
 ) -> Callable[[NamesConsignments, Any, Findings], Message]:
     def decode(request: NamesConsignments, body: object, findings: Findings) -> Message:
-        found = {} if body is None else summaries(body, request.consignments, findings)
+        # One bad item does not cost the others: what it does not say is unknown.
+        found = {} if body is None else summaries(body, request.consignments, findings.item())
         if body is not None and not isinstance(body, list) and not found:
-            findings.note("body", "an array, or an object that speaks of one of the consignments", body)
+            findings.decisive.note("body", "an array, or an object that speaks of one of the consignments", body)
             return response()
-        # One bad item must not cost the others: what it does not say is unknown.
-        findings.fatal = False
         return response(
             results=[
                 _result(reference, found.get(reference), with_allocation=with_allocation)
                 for reference in request.consignments
-            ]
+            ],
+            unreadable=findings.claim(),
         )
 
     return decode
@@ -66,10 +67,13 @@ def _result(reference: str, summary: Summary | None, *, with_allocation: bool) -
         "status_code": summary.status_code,
         "description": summary.description,
     }
+    if outcome == pb.OUTCOME_DONE and with_allocation:
+        named = {"consignment_reference": reference, "unreadable": summary.unreadable}
+        fields["allocation"] = {**(summary.allocation or {}), **named}
+        return fields
+    fields["unreadable"] = summary.unreadable
     if outcome == pb.OUTCOME_REJECTED:
         fields["reason"] = _reason(summary, with_allocation=with_allocation)
-    elif outcome == pb.OUTCOME_DONE and with_allocation:
-        fields["allocation"] = {**(summary.allocation or {}), "consignment_reference": reference}
     return fields
 
 

@@ -11,12 +11,13 @@ from allocation.v1.error_reason_pb2 import ErrorReason
 
 from allocation_gateway.codecs import consignment_nouns as nouns
 from allocation_gateway.codecs import json
+from allocation_gateway.codecs.findings import Findings
 from allocation_gateway.codecs.json import string
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-    from allocation_gateway.codecs.json import Findings, Object
+    from allocation_gateway.codecs.json import Object
 
 TYPES: Final = {**nouns.pascal(dict(pb.LabelType.items()), "LABEL_TYPE_"), "1": 1, "2": 2}
 RESULTS: Final = {
@@ -44,22 +45,29 @@ def with_labels(
 
     A label that cannot be read is one that is not there: it does not cost the allocation.
     """
-    if not isinstance(body, dict) or not isinstance(body.get("Responses"), list):
-        findings.note("Responses", "an array", body.get("Responses") if isinstance(body, dict) else body)
+    source = json.whole(body, findings)
+    if not isinstance(source.get("Responses"), list):
+        findings.decisive.note("Responses", "an array", source.get("Responses"))
         return pb.AllocateConsignmentWithLabelsResponse()
-    results = json.children(body, "Responses", "", findings, _result)
-    ways_out = [item for item in results if not _is_return(item)]
+    results = json.children(source, "Responses", "", findings, _result)
+    ways_out = [item for item in results if not item["is_return"]]
     allocated = next((item for item in ways_out if item["done"]), None)
+    for item in results:
+        # Only what decides of the result that tells of the allocation is a reason to doubt it.
+        (findings if item is allocated or allocated is None else findings.item()).extend(item["found"])
     if allocated is None:
         findings.refused = bool(ways_out) and all(item["done"] is False for item in ways_out)
         if not findings.refused:
-            findings.append("Responses: does not say what became of the consignment")
+            findings.decide("Responses", "does not say what became of the consignment")
         return pb.AllocateConsignmentWithLabelsResponse()
     findings.made = True
     labels = [item["label"] for item in results if item["label"]["content"]]
+    without = [path for item in results if not item["label"]["content"] for path in item["label"]["unreadable"]]
+    named = {"consignment_reference": request.consignment_reference}
     fields: Object = {
-        "allocation": {**allocated["allocation"], "consignment_reference": request.consignment_reference},
+        "allocation": {**allocated["allocation"], **named},
         "labels": labels,
+        "unreadable": [*findings.claim(), *without],
     }
     if not any(item["label"]["content"] for item in ways_out):
         fields["label_error"] = no_label(allocated["problem"] or allocated["message"])
@@ -72,10 +80,6 @@ def no_label(message: str) -> Object:
         "reason": ErrorReason.ERROR_REASON_LABEL_NOT_AVAILABLE,
         "message": message or "Upstream allocated the consignment and gave no label.",
     }
-
-
-def _is_return(item: Object) -> bool:
-    return item["label"]["label_type"] == pb.LABEL_TYPE_RETURN or item["label"]["result"] in _OF_RETURN
 
 
 def _is_allocated(result: int, status_code: int, *, names_service: bool, has_label: bool) -> bool | None:
@@ -93,62 +97,85 @@ def _is_allocated(result: int, status_code: int, *, names_service: bool, has_lab
     return False if 400 <= status_code < 500 and not names_service else None
 
 
-def _result(source: Object, path: str, findings: Findings) -> Object:
-    kind = nouns.name_or_number(source, "LabelType", path, findings)
-    result = nouns.name_or_number(source, "Result", path, findings)
-    message = string(source, "Message", path, findings)
-    service = string(source, "CarrierServiceReference", path, findings)
+def _result(source: Object, path: str, _: Findings) -> Object:
+    """Reads an AllocateAndGetLabelsResult, with findings of its own: of its label, and of all of it.
+
+    How it ended and with which carrier decides, and which way the consignment goes if the result does not tell.
+    """
+    found, of_label, of_result = Findings(), Findings(), Findings()
+    result = nouns.name_or_number(source, "Result", path, of_result.decisive)
     number = RESULTS.get(result.lower(), 0)
-    content, problem = _content(source, "LabelContent", path)
-    status_code = nouns.integer(source, "StatusCode", path, findings)
+    kind = nouns.name_or_number(source, "LabelType", path, of_label if number else found.decisive)
+    # Of the way back only the label is told.
+    is_return = TYPES.get(kind.lower()) == pb.LABEL_TYPE_RETURN or number in _OF_RETURN
+    (of_label if is_return else found).extend(of_result, of_result.claim())
+    message = string(source, "Message", path, found)
+    service = string(source, "CarrierServiceReference", path, found.decisive)
+    content, problem = _content(source, "LabelContent", path, of_label)
+    status_code = nouns.integer(source, "StatusCode", path, found.decisive)
+    label: Object = {
+        "label_type": TYPES.get(kind.lower(), 0),
+        "label_type_text": kind,
+        "content": content,
+        "content_type": string(source, "LabelFileType", path, of_label),
+        "result": number,
+        "result_text": result,
+    }
+    allocation: Object = {
+        "description": message,
+        "carrier_reference": string(source, "CarrierReference", path, found.decisive),
+        "carrier_name": string(source, "CarrierName", path, found),
+        "carrier_service_reference": service,
+        "carrier_service_name": string(source, "CarrierServiceName", path, found),
+        "legs": nouns.legs(source, path, found),
+        "links": nouns.links(source, path, found),
+    }
+    found.extend(of_label)
     return {
         "message": message,
+        "is_return": is_return,
         "problem": problem,
         "done": _is_allocated(number, status_code, names_service=bool(service), has_label=bool(content)),
-        "label": {
-            "label_type": TYPES.get(kind.lower(), 0),
-            "label_type_text": kind,
-            "content": content,
-            "content_type": string(source, "LabelFileType", path, findings),
-            "result": number,
-            "result_text": result,
-        },
-        "allocation": {
-            "description": message,
-            "carrier_reference": string(source, "CarrierReference", path, findings),
-            "carrier_name": string(source, "CarrierName", path, findings),
-            "carrier_service_reference": service,
-            "carrier_service_name": string(source, "CarrierServiceName", path, findings),
-            "legs": nouns.legs(source, path, findings),
-            "links": nouns.links(source, path, findings),
-        },
+        "label": {**label, "unreadable": of_label.claim()},
+        "allocation": {**allocation, "unreadable": found.claim()},
+        "found": found,
     }
 
 
-def _content(source: Object, key: str, path: str) -> tuple[bytes, str]:
+def _content(source: Object, key: str, path: str, findings: Findings) -> tuple[bytes, str]:
     """Returns a label, and what is wrong with it; both empty if there is none."""
-    findings = json.Findings()
-    text = "".join(string(source, key, path, findings).split())
-    try:
-        content = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        content = b""
-    # Python passes over padding that is too much.
-    if text and (not content or len(text) % 4):
-        return b"", f"{path}{key}: is not base64"
-    return content, findings.summary()
+    value = source.get(key)
+    if value is None:
+        return b"", ""
+    if not isinstance(value, str):
+        problem = f"expected a string, got {json.kind_of(value)}"
+    else:
+        text = "".join(value.split())
+        try:
+            content = base64.b64decode(text, validate=True)
+        except (binascii.Error, ValueError):
+            content = b""
+        # Python passes over padding that is too much.
+        if not text or (content and len(text) % 4 == 0):
+            return content, ""
+        problem = "is not base64"
+    findings.tell(f"{path}{key}", problem)
+    return b"", f"{path}{key}: {problem}"
 
 
 def label(_: Message, body: object, findings: Findings) -> pb.ConsignmentLabel:
-    """Reads the label of a consignment on its own: `{"File": base64, "ContentType": media type}`."""
-    if not isinstance(body, dict):
-        findings.note("body", "an object", body)
-        return pb.ConsignmentLabel()
-    content, problem = _content(body, "File", "")
-    if not content:
-        findings.append(problem or "File: is empty")
+    """Reads the label of a consignment on its own: `{"File": base64, "ContentType": media type}`.
+
+    One source spells the latter `Content-Type`.
+    """
+    source = json.whole(body, findings)
+    content, problem = _content(source, "File", "", findings.decisive)
+    if isinstance(body, dict) and not content and not problem:
+        findings.decide("File", "is empty")
+    content_type = string(source, json.either(source, "ContentType", "Content-Type"), "", findings)
     return pb.ConsignmentLabel(
         label_type=pb.LABEL_TYPE_CONSIGNMENT,
         content=content,
-        content_type=string(body, "ContentType", "", findings),
+        content_type=content_type,
+        unreadable=findings.claim(),
     )

@@ -17,7 +17,8 @@ from allocation_gateway.codecs.time import timestamp
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from allocation_gateway.codecs.json import Findings, Object
+    from allocation_gateway.codecs.findings import Findings
+    from allocation_gateway.codecs.json import Object
 
 
 def pascal(values: Mapping[str, int], prefix: str) -> Mapping[str, int]:
@@ -57,26 +58,30 @@ def integer(source: Object, key: str, path: str, findings: Findings) -> int:
 
 
 def rate(source: Object, path: str, findings: Findings) -> Object | None:
-    """Reads a Price from a Rate. One that cannot be read exactly, in whole, is None, and so is one without amounts."""
-    amount = "VatAmount" if source.get("VatAmount") is not None else "TaxAmount"
-    if all(source.get(key) is None for key in ("Net", "Gross", amount)):
+    """Reads a Price from a Rate. One whose amounts cannot all be read exactly is None: it is never partly right.
+
+    So is one without amounts. The first version of the API has VatRate where later ones have TaxRate.
+    """
+    amount = json.either(source, "VatAmount", "TaxAmount")
+    amounts = ("Net", "Gross", amount)
+    if all(source.get(key) is None for key in amounts):
         return None
-    before = len(findings)
-    currency_code = json.child(source, "Currency", path, findings, _currency)
-    currency = currency_code["code"] if currency_code is not None else ""
+    currency = (json.child(source, "Currency", path, findings, _currency) or {}).get("code", "")
     if source.get("Currency") is None:
         findings.note(f"{path}Currency", "an object", None)
-    fields: Object = {
-        "net": _optional_money(source, "Net", path, findings, currency),
-        "gross": _optional_money(source, "Gross", path, findings, currency),
-    }
+    net, gross, tax_amount = (_optional_money(source, key, path, findings, currency) for key in amounts)
+    rate_key = json.either(source, "TaxRate", "VatRate")
     tax = {
-        "rate": json.child(source, "TaxRate", path, findings, _tax_rate),
-        "amount": _optional_money(source, amount, path, findings, currency),
+        "rate": json.child(source, rate_key, path, findings.descriptive, _tax_rate),
+        "amount": tax_amount,
     }
+    read = zip(amounts, (net, gross, tax_amount), strict=True)
+    if not currency or any(value is None and source.get(key) is not None for key, value in read):
+        return None
+    fields: Object = {"net": net, "gross": gross}
     if any(value is not None for value in tax.values()):
         fields["taxes"] = [tax]
-    return fields if len(findings) == before else None
+    return fields
 
 
 def _optional_money(source: Object, key: str, path: str, findings: Findings, currency: str) -> Object | None:
@@ -136,11 +141,11 @@ def failed_allocation(source: Object, path: str, findings: Findings) -> Object:
 
 
 def state(source: Object, findings: Findings) -> Object:
-    """Reads the state of a consignment and its text."""
+    """Reads the state of a consignment, which decides, and its text."""
     if source.get("ConsignmentState").__class__ is int:
         text = str(source["ConsignmentState"])
     else:
-        text = required(source, "ConsignmentState", "", findings)
+        text = required(source, "ConsignmentState", "", findings.decisive)
     return {"state": STATES.get(text.lower(), 0), "state_text": text}
 
 

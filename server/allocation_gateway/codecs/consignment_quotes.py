@@ -12,45 +12,50 @@ from allocation_gateway.codecs.json import required, string
 from allocation_gateway.codecs.time import timestamp
 
 if TYPE_CHECKING:
-    from allocation_gateway.codecs.json import Findings, Object
+    from allocation_gateway.codecs.findings import Findings
+    from allocation_gateway.codecs.json import Object
 
 
 def quote_result(
     request: pb.GetConsignmentQuotesRequest, body: object, findings: Findings
 ) -> pb.GetConsignmentQuotesResponse:
-    """Reads a QuoteResult. A quote for another consignment than the one asked for is a defect."""
+    """Reads a QuoteResult. A quote for another consignment than the one asked for makes all of it broken."""
     source = json.whole(body, findings)
-    quotes = json.children(source, "Quotes", "", findings, _quote)
+    reference = required(source, "QuoteRequestReference", "", findings)
+    quotes = json.things(json.array(source, "Quotes", "", findings.decisive), "Quotes", findings, _quote)
+    if not reference and not quotes:
+        findings.decide("QuoteRequestReference", "there is neither a reference nor a quote")
     if any(item["consignment_reference"] not in {"", request.consignment_reference} for item in quotes):
-        findings.append("Quotes[].ConsignmentReference: is not the consignment that was asked for")
+        findings.contradict("Quotes[].ConsignmentReference", "is not the consignment that was asked for")
     fields: Object = {
-        "reference": required(source, "QuoteRequestReference", "", findings),
+        "reference": reference,
         "message": string(source, "Message", "", findings),
         "quotes": quotes,
         "unqualified_services": json.children(source, "UnqualifiedServices", "", findings, _unqualified),
     }
-    return pb.GetConsignmentQuotesResponse(**fields)
+    return pb.GetConsignmentQuotesResponse(unreadable=findings.claim(), **fields)
 
 
 def _quote(source: Object, path: str, findings: Findings) -> Object:
-    origin = nouns.name_or_number(source, "MpdCarrierServiceSource", path, findings)
-    return {
-        "reference": required(source, "QuoteReference", path, findings),
-        "consignment_reference": string(source, "ConsignmentReference", path, findings),
+    fields: Object = {
+        # Without these nobody can take it, or tell whose it is.
+        "reference": required(source, "QuoteReference", path, findings.decisive),
+        "consignment_reference": string(source, "ConsignmentReference", path, findings.decisive),
+        "price": json.child(source, "Price", path, findings, nouns.rate),
+        "base_price": json.child(source, "BasePrice", path, findings, nouns.rate),
         "carrier_reference": string(source, "CarrierReference", path, findings),
         "carrier_service_reference": string(source, "MpdCarrierServiceReference", path, findings),
         "carrier_service_name": string(source, "MpdCarrierService", path, findings),
-        "source": nouns.SOURCES.get(origin.lower()) or nouns.SOURCE_NUMBERS.get(origin, 0),
-        "source_text": origin,
         "collection_date": timestamp(source, "CollectionDate", path, findings),
         "earliest_delivery_date": timestamp(source, "EarliestDeliveryDate", path, findings),
         "latest_delivery_date": timestamp(source, "LatestDeliveryDate", path, findings),
-        "base_price": json.child(source, "BasePrice", path, findings, nouns.rate),
-        "price": json.child(source, "Price", path, findings, nouns.rate),
         "surcharges": json.children(source, "Surcharges", path, findings, nouns.surcharge),
         "created": timestamp(source, "CreationDate", path, findings),
         "expires": timestamp(source, "ExpiryDate", path, findings),
     }
+    origin = nouns.name_or_number(source, "MpdCarrierServiceSource", path, findings)
+    number = nouns.SOURCES.get(origin.lower()) or nouns.SOURCE_NUMBERS.get(origin, 0)
+    return {**fields, "source": number, "source_text": origin}
 
 
 def _unqualified(source: Object, path: str, findings: Findings) -> Object:

@@ -3,20 +3,22 @@
 An answer is an array or a bare object, of AllocationSummary or of the older WithMessage. An AllocationSummary names its
 consignment in no field of its own: the detail link does, as WithMessage's data does, else another link, else the
 description. Only where nothing does, and there are as many answers as there were consignments, does the order tell.
-What names another consignment, or two, is never taken for the one at its place.
+What names another consignment, or two, or one in a way that cannot be read, is never taken for the one at its place.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence  # noqa: TC003 # the fields of a NamedTuple are evaluated
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote, unquote_plus, urlsplit
 
 from allocation_gateway.codecs import consignment_nouns as nouns
-from allocation_gateway.codecs.json import Findings, string
+from allocation_gateway.codecs.findings import Findings
+from allocation_gateway.codecs.json import string
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from allocation_gateway.codecs.json import Object
 
@@ -40,6 +42,8 @@ class Summary(NamedTuple):
         description: What happened, in upstream's words.
         allocation: The fields of a ConsignmentAllocation, without its reference.
         data: The consignment as WithMessage names it; empty if it does not.
+        unreadable: The paths of what cannot be read of it.
+        is_obscure: True if something that could name a consignment cannot be read.
     """
 
     done: bool | None
@@ -47,6 +51,8 @@ class Summary(NamedTuple):
     description: str = ""
     allocation: Object | None = None
     data: str = ""
+    unreadable: Sequence[str] = ()
+    is_obscure: bool = False
 
     @property
     def is_accepted(self) -> bool:
@@ -84,19 +90,24 @@ class _Requested:
 def summaries(body: object, requested: Sequence[str], findings: Findings) -> Mapping[str, Summary]:
     """Returns what the answer says of each requested consignment. One that it does not speak of is not there.
 
-    Two answers about one consignment that disagree say nothing.
+    Two answers about one consignment that disagree say nothing. How it ended and with which carrier decides.
     """
     items = body if isinstance(body, list) else [body]
     references = _Requested(requested)
-    read = [_summary(item) if isinstance(item, dict) else (_NOTHING, Findings()) for item in items]
-    whose = [_whose(summary, references) for summary, _ in read]
-    if len(items) == len(requested) and all(
-        name in {"", reference} for name, reference in zip(whose, requested, strict=True)
-    ):
-        whose = list(requested)
+    read: list[tuple[Summary, Findings]] = []
+    for index, item in enumerate(items):
+        if isinstance(item, dict):
+            read.append(_summary(item, f"[{index}]." if isinstance(body, list) else ""))
+        else:
+            read.append((_NOTHING, Findings()))
+            if isinstance(body, list):
+                findings.note(f"[{index}]", "an object", item)
+    whose = _owners([summary for summary, _ in read], requested, references)
     found: dict[str, Summary] = {}
     contradicted: set[str] = set()
     for item, name, (summary, defects) in zip(items, whose, read, strict=True):
+        if not name and summary.is_obscure:
+            findings.item().extend(defects, summary.unreadable)
         if not name or not isinstance(item, dict):
             continue
         # The defects of an answer about another consignment are no reason to doubt this one.
@@ -109,29 +120,48 @@ def summaries(body: object, requested: Sequence[str], findings: Findings) -> Map
     return {name: _NOTHING if name in contradicted else summary for name, summary in found.items()}
 
 
+def _owners(read: list[Summary], requested: Sequence[str], references: _Requested) -> list[str | None]:
+    """Returns for each answer the requested consignment that it is about; empty or None if it is about none."""
+    whose = [_whose(summary, references) for summary in read]
+    if len(read) != len(requested):
+        return whose
+    for name, summary, reference in zip(whose, read, requested, strict=True):
+        if name != reference and (name != "" or summary.is_obscure):
+            return whose
+    return list(requested)
+
+
 def _agree(one: Summary, other: Summary) -> bool:
     services = {one.carrier_service, other.carrier_service} - {""}
     return one.done is other.done and len(services) <= 1
 
 
-def _summary(source: Object) -> tuple[Summary, Findings]:
+def _summary(source: Object, path: str) -> tuple[Summary, Findings]:
     """Reads either shape: they have no field in common but the links, and nobody promises that they are not mixed."""
     findings = Findings()
-    path = "[]."
-    status_code = nouns.integer(source, "StatusCode", path, findings)
-    carrier_service = string(source, "CarrierServiceReference", path, findings)
-    description = string(source, "Description", path, findings) or string(source, "Message", path, findings)
+    decisive = findings.decisive
+    status_code = nouns.integer(source, "StatusCode", path, decisive)
+    carrier_reference = string(source, "CarrierReference", path, decisive)
+    carrier_service = string(source, "CarrierServiceReference", path, decisive)
     success = source.get("IsSuccess")
     if success is not None and success.__class__ is not bool:
-        findings.note(f"{path}IsSuccess", "a boolean", success)
+        decisive.note(f"{path}IsSuccess", "a boolean", success)
+    naming = Findings()
+    description = string(source, "Description", path, naming) or string(source, "Message", path, naming)
+    links = nouns.links(source, path, naming)
+    data = string(source, "Data", path, naming)
+    legs = nouns.legs(source, path, findings)
+    carrier_name = string(source, "CarrierName", path, findings)
+    carrier_service_name = string(source, "CarrierServiceName", path, findings)
+    findings.extend(naming)
     allocation: Object = {
         "description": description,
-        "carrier_reference": string(source, "CarrierReference", path, findings),
-        "carrier_name": string(source, "CarrierName", path, findings),
+        "carrier_reference": carrier_reference,
+        "carrier_name": carrier_name,
         "carrier_service_reference": carrier_service,
-        "carrier_service_name": string(source, "CarrierServiceName", path, findings),
-        "legs": nouns.legs(source, path, findings),
-        "links": nouns.links(source, path, findings),
+        "carrier_service_name": carrier_service_name,
+        "legs": legs,
+        "links": links,
     }
     done = _by_status(status_code, carrier_service)
     if isinstance(success, bool):
@@ -141,7 +171,9 @@ def _summary(source: Object) -> tuple[Summary, Findings]:
         status_code=status_code,
         description=description,
         allocation=allocation,
-        data=string(source, "Data", path, findings),
+        data=data,
+        unreadable=[*naming.claim(), *findings.claim()],
+        is_obscure=bool(naming),
     )
     return summary, findings
 

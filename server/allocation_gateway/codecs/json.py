@@ -1,8 +1,9 @@
 """JSON as upstream writes it: numbers keep their text, and what is at odds with the documentation is collected.
 
-The readers below never raise. They note a defect and leave the field unset, so that one bad field does not cost the
-rest of an answer that may be the only trace of an allocation. Null and absent are the same, unknown fields are passed
-over.
+The readers below never raise. They note a defect by its path and leave the field unset, so that one bad field does not
+cost the rest of an answer that may be the only trace of an allocation. Null and absent are the same, unknown fields are
+passed over. A path is the JSON path in upstream's own spelling, such as `_links[2].href`; a reader gets the part of it
+that leads to its object, such as `_links[2].`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from allocation_gateway.codecs.findings import Findings
+
 Object: TypeAlias = "dict[str, Any]"
 
 
@@ -23,37 +26,11 @@ class Number(str):
     __slots__ = ()
 
 
+BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+
+
 class NotJsonError(Exception):
     """The bytes are not JSON. The text says why, without quoting them."""
-
-
-class Findings(list[str]):
-    """What a codec finds in an answer beside the message that it makes of it.
-
-    The items are what is not as documented, one line each, with the path of the field.
-
-    Attributes:
-        fatal: False if the answer can be used without what is not as documented.
-        foreign: True if the answer speaks of something else than what was asked for.
-        made: True if the answer says that the operation was carried out.
-        refused: True if the answer says that the operation was not carried out, under a status that says nothing of it.
-    """
-
-    LIMIT: Final = 5
-
-    fatal = True
-    foreign = False
-    made = False
-    refused = False
-
-    def note(self, path: str, expected: str, value: object) -> None:
-        """Notes that the value at a path is not what the documentation promises. The value itself is not quoted."""
-        self.append(f"{path}: expected {expected}, got {kind_of(value)}")
-
-    def summary(self) -> str:
-        """Returns all of it as one line of bounded length."""
-        more = f"; and {len(self) - self.LIMIT} more" if len(self) > self.LIMIT else ""
-        return "; ".join(self[: self.LIMIT]) + more
 
 
 _KINDS: Final = {
@@ -75,13 +52,13 @@ def kind_of(value: object) -> str:
 
 
 def decode(data: bytes) -> Any:
-    """Parses JSON. A number becomes an int if it is written as one, else a Number.
+    """Parses JSON, with or without a byte order mark. A number becomes an int if it is written as one, else a Number.
 
     Raises:
         NotJsonError: The bytes are not valid JSON, or nest too deeply.
     """
     try:
-        return _decoder.decode(data)
+        return _decoder.decode(data.removeprefix(BYTE_ORDER_MARK))
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise NotJsonError(str(error)) from None
     except RecursionError:
@@ -109,10 +86,15 @@ def required(source: Object, key: str, path: str, findings: Findings) -> str:
     if value.__class__ is str and value:
         return value
     if value == "":
-        findings.append(f"{path}{key}: is empty")
+        findings.tell(f"{path}{key}", "is empty")
     else:
         findings.note(f"{path}{key}", "a string", value)
     return ""
+
+
+def either(source: Object, *keys: str) -> str:
+    """Returns the first of several keys that has a value; the first of them if none has."""
+    return next((key for key in keys if source.get(key) is not None), keys[0])
 
 
 def boolean(source: Object, key: str, path: str, findings: Findings) -> bool:
@@ -127,11 +109,11 @@ def boolean(source: Object, key: str, path: str, findings: Findings) -> bool:
 def strings(source: Object, key: str, path: str, findings: Findings) -> list[str]:
     """Reads a list of strings; empty if there is none."""
     found = []
-    for item in array(source, key, path, findings):
+    for index, item in enumerate(array(source, key, path, findings)):
         if item.__class__ is str:
             found.append(item)
         else:
-            findings.note(f"{path}{key}[]", "a string", item)
+            findings.note(f"{path}{key}[{index}]", "a string", item)
     return found
 
 
@@ -146,10 +128,10 @@ def array(source: Object, key: str, path: str, findings: Findings) -> list[Any]:
 
 
 def whole(body: object, findings: Findings) -> Object:
-    """Returns a body that is to be an object; an empty one if it is something else."""
+    """Returns a body that is to be an object; an empty one if it is something else, which makes the answer broken."""
     if isinstance(body, dict):
         return body
-    findings.note("body", "an object", body)
+    findings.decisive.note("body", "an object", body)
     return {}
 
 
@@ -169,12 +151,41 @@ def children(
     source: Object, key: str, path: str, findings: Findings, read: Callable[[Object, str, Findings], Object]
 ) -> list[Object]:
     """Reads an array of objects with a reader of its own; empty if there is none."""
+    return objects(array(source, key, path, findings), f"{path}{key}", findings, read)
+
+
+def objects(
+    values: list[Any], path: str, findings: Findings, read: Callable[[Object, str, Findings], Object]
+) -> list[Object]:
+    """Reads the objects of an array at a path. What is none is left out."""
     found = []
-    for item in array(source, key, path, findings):
-        if item.__class__ is dict:
-            found.append(read(item, f"{path}{key}[].", findings))
+    for index, value in enumerate(values):
+        if value.__class__ is dict:
+            found.append(read(value, f"{path}[{index}].", findings))
         else:
-            findings.note(f"{path}{key}[]", "an object", item)
+            findings.note(f"{path}[{index}]", "an object", value)
+    return found
+
+
+def things(
+    values: list[Any], path: str, findings: Findings, read: Callable[[Object, str, Findings], Object]
+) -> list[Object]:
+    """Reads the objects of an array at a path, each of which becomes a message that names itself what it lacks.
+
+    One that lacks what decides of it is left out, as is what is no object.
+    """
+    found = []
+    for index, value in enumerate(values):
+        if value.__class__ is not dict:
+            findings.note(f"{path}[{index}]", "an object", value)
+            continue
+        mark = findings.mark()
+        item = findings.item()
+        fields = read(value, f"{path}[{index}].", item)
+        if not item.is_broken:
+            if unreadable := findings.claim(mark):
+                fields["unreadable"] = unreadable
+            found.append(fields)
     return found
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from allocation_gateway.codecs.json import Number, Object
 
 if TYPE_CHECKING:
-    from allocation_gateway.codecs.json import Findings
+    from allocation_gateway.codecs.findings import Findings
 
 NANOS: Final = 1_000_000_000
 NANO_DIGITS: Final = 9
@@ -30,7 +30,7 @@ def money(source: Object, key: str, path: str, findings: Findings, currency: str
     if value.__class__ is Number:
         exact = _split(value)
         if exact is None:
-            findings.append(f"{path}{key}: the number has more than nine decimals or is out of range")
+            findings.tell(f"{path}{key}", "the number has more than nine decimals or is out of range")
             return None
         units, nanos = exact
     elif value.__class__ is int:
@@ -39,7 +39,7 @@ def money(source: Object, key: str, path: str, findings: Findings, currency: str
         findings.note(f"{path}{key}", "a number", value)
         return None
     if not MIN_UNITS <= units <= MAX_UNITS:
-        findings.append(f"{path}{key}: the number is out of range")
+        findings.tell(f"{path}{key}", "the number is out of range")
         return None
     return {"currency_code": currency, "units": units, "nanos": nanos}
 

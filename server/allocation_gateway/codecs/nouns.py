@@ -11,11 +11,27 @@ from allocation.v1 import core_pb2
 
 from allocation_gateway.codecs import json
 from allocation_gateway.codecs.money import decimal, money
-from allocation_gateway.codecs.shape import FLAG, REQUIRED, TEXT, TEXTS, Shape, many, one, one_by, own, spelled
+from allocation_gateway.codecs.shape import (
+    FLAG,
+    REQUIRED,
+    TEXT,
+    TEXTS,
+    Shape,
+    decisive,
+    decisive_one,
+    descriptive,
+    many,
+    one,
+    one_by,
+    own,
+    spelled,
+)
+from allocation_gateway.codecs.time import timestamp
 
 if TYPE_CHECKING:
-    from allocation_gateway.codecs.json import Findings, Object
-    from allocation_gateway.codecs.shape import ReadObject
+    from allocation_gateway.codecs.findings import Findings
+    from allocation_gateway.codecs.json import Object
+    from allocation_gateway.codecs.shape import Field, ReadObject
 
 # Upstream's documentation spells values in small letters, and some of its samples capitalise them.
 STATES: Final = json.vocabulary(dict(core_pb2.ShipmentState.items()), "SHIPMENT_STATE_")
@@ -27,21 +43,23 @@ _TAX_RATE: Final = Shape(reference=TEXT, country_iso_code=TEXT, type=TEXT, value
 
 _AMOUNT: Final = own(money, always=True)
 _PRICE: Final = Shape(
-    currency=REQUIRED, net=_AMOUNT, gross=_AMOUNT, taxes=many(Shape(rate=one(_TAX_RATE), amount=_AMOUNT))
+    currency=REQUIRED, net=_AMOUNT, gross=_AMOUNT, taxes=many(Shape(rate=descriptive(one(_TAX_RATE)), amount=_AMOUNT))
 )
 
 
 def _price(read: ReadObject) -> ReadObject:
-    """Makes a reader of a Price. One that cannot be read exactly, in whole, is None: a price is never partly right."""
+    """Makes a reader of a Price. One whose amounts cannot all be read exactly is None: it is never partly right."""
 
     def price(source: Object, path: str, findings: Findings) -> Object | None:
-        before = len(findings)
+        told = source.get("taxes")
         fields: Object = read(source, path, findings)
-        if len(findings) > before:
+        currency, taxes = fields.pop("currency"), fields.get("taxes") or ()
+        amounts = [fields["net"], fields["gross"], *[tax["amount"] for tax in taxes]]
+        is_whole = told is None or (told.__class__ is list and len(told) == len(taxes))
+        if not currency or not is_whole or None in amounts:
             return None
-        currency = fields.pop("currency")
-        for item in (fields["net"], fields["gross"], *[tax["amount"] for tax in fields.get("taxes") or ()]):
-            item["currency_code"] = currency
+        for amount in amounts:
+            amount["currency_code"] = currency
         return fields
 
     return price
@@ -51,6 +69,16 @@ price: Final = _price(_PRICE.read)
 PRICE: Final = one_by(_PRICE.type, price, _price(_PRICE.refine))
 
 CARRIER: Final = Shape(reference=TEXT, name=TEXT, service_reference=TEXT, service_name=TEXT, tags=TEXTS)
+# That of an allocation: which carrier and which service it is decides.
+BOOKED_CARRIER: Final = decisive_one(
+    Shape(
+        reference=decisive(TEXT),
+        name=TEXT,
+        service_reference=decisive(TEXT),
+        service_name=TEXT,
+        tags=TEXTS,
+    )
+)
 
 LINK: Final = Shape(href=TEXT, rel=TEXT, reference=TEXT, type=TEXT)
 LINKS: Final = many(LINK).at("_links")
@@ -67,12 +95,39 @@ _PAPERLESS_DOCUMENTS: Final = Shape(
 
 
 def _paperless_documents(source: Object, key: str, path: str, findings: Findings) -> Object | None:
-    """Reads PaperlessDocuments below a key; None if there are none, which a shipment says by an empty array."""
-    if source.get(key) == []:
+    """Reads PaperlessDocuments below a key; None if a shipment lists there what was supplied with it."""
+    if source.get(key).__class__ is list:
         return None
     return json.child(source, key, path, findings, _PAPERLESS_DOCUMENTS.read)
 
 
+def _either(*keys: str) -> Field:
+    """Returns a text that the sources call differently."""
+
+    def read(source: Object, _: str, path: str, findings: Findings) -> str:
+        return json.string(source, json.either(source, *keys), path, findings)
+
+    return own(read, always=True)
+
+
+_SUPPLIED_DOCUMENT: Final = Shape(
+    reference=TEXT.at("document_reference"),
+    state=_either("document_state", "state"),
+    type=_either("document_type", "type"),
+    format=_either("file_format", "format"),
+    usage=TEXT,
+    expiration=own(timestamp),
+)
+
+
+def _supplied_documents(source: Object, key: str, path: str, findings: Findings) -> list[Object]:
+    """Reads a list of documents below a key where something else may stand as well, which is for its own reader."""
+    values = source.get(key)
+    return json.objects(values, f"{path}{key}", findings, _SUPPLIED_DOCUMENT.read) if values.__class__ is list else []
+
+
+# Both stand below one key, which is refined in place: the list has to be read before it.
+SUPPLIED_DOCUMENTS: Final = own(_supplied_documents).at("paperless_documents")
 PAPERLESS_DOCUMENTS: Final = own(_paperless_documents)
 
 APPLICABLE_DOCUMENT: Final = Shape(type=TEXT, applicable=FLAG)

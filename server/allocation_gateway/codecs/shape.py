@@ -1,8 +1,9 @@
 """The documented shapes of JSON objects, each written once: as the fields of the message that it becomes.
 
 What is as documented has its types checked by the JSON decoder itself, in C, while it is parsed. Then only those fields
-are left to be seen to whose value says more than its type does, such as a price. What is not as documented is read
-field by field, by the same declarations, so that each defect is told with its path and costs no other field.
+are left to be seen to whose value says more than its type does, such as a price; no path is made for them. An answer in
+which anything is not as documented is read again, field by field and by the same declarations, so that each defect is
+told with its path and costs no other field.
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypedDict
 import msgspec
 
 from allocation_gateway.codecs import json
+from allocation_gateway.codecs.findings import Findings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from allocation_gateway.codecs.json import Findings, Object
+    from allocation_gateway.codecs.json import Object
 
     ReadField: TypeAlias = Callable[[Object, str, str, Findings], Any]
     ReadObject: TypeAlias = Callable[[Object, str, Findings], Any]
+    ReadBody: TypeAlias = Callable[[Any, Findings], Any]
 
 
 class Field(NamedTuple):
@@ -29,7 +32,8 @@ class Field(NamedTuple):
         type: What the decoder has to find, as msgspec's types.
         read: Reads it from an object of which nothing is known. Takes the object, the key, the path that leads to the
             object, and the findings.
-        refine: Reads it from an object whose values have their types; None if the value is the field as it is.
+        refine: Reads it from an object whose values have their types; None if the value is the field as it is. It gets
+            no path. If it finds anything, what it returns is not used.
         always: Whether it is read from an object that has nothing below its key, too.
         key: The key in the JSON object; empty if it is the field's name.
     """
@@ -77,7 +81,7 @@ class Shape:
         return {name: read(source, key, path, findings) for name, key, read in self._fields}
 
     def refine(self, source: Object, path: str, findings: Findings) -> Object:
-        """Makes an object whose values have their types into the fields, in place."""
+        """Makes an object whose values have their types into the fields, in place, without a word of where it is."""
         for name, key in self._renamed:
             if key in source:
                 source[name] = source[key]
@@ -95,21 +99,55 @@ def own(read: ReadField, *, always: bool = False) -> Field:
 
 
 def spelled(values: Mapping[str, int], prefix: str = "") -> Field:
-    """Returns an enum by upstream's spelling, whose case tells nothing. What is no text is for the text's own field."""
+    """Returns an enum by upstream's spelling. What is no text is for the text's own field.
+
+    Its case tells nothing, and words may be joined without an underscore: `AllocationFailed` is `allocation_failed`.
+    """
     usual = {f"{prefix}{text}": number for text, number in values.items()}
+    joined = {f"{prefix}{text}".replace("_", ""): number for text, number in values.items()}
 
     def number(source: Object, key: str, _: str, __: Findings) -> int:
         text = source.get(key)
         if text.__class__ is not str:
             return 0
-        return usual.get(text) or values.get(text.lower().removeprefix(prefix), 0)
+        if known := usual.get(text):
+            return known
+        small = text.lower()
+        return values.get(small.removeprefix(prefix)) or joined.get(small, 0)
 
     return Field(str | None, number, number)
+
+
+def decisive(field: Field) -> Field:
+    """Returns the same field as one that decides: if it cannot be read, the thing is not what it is about."""
+
+    def read(source: Object, key: str, path: str, findings: Findings) -> Any:
+        return field.read(source, key, path, findings.decisive)
+
+    return field._replace(read=read)
+
+
+def descriptive(field: Field) -> Field:
+    """Returns the same field as one that decides nothing, within something that does."""
+
+    def read(source: Object, key: str, path: str, findings: Findings) -> Any:
+        return field.read(source, key, path, findings.descriptive)
+
+    return field._replace(read=read)
 
 
 def one(shape: Shape) -> Field:
     """Returns an object."""
     return one_by(shape.type, shape.read, None if shape.is_plain else shape.refine)
+
+
+def decisive_one(shape: Shape) -> Field:
+    """Returns an object that has to be one, and of whose fields only those decide that say so."""
+
+    def read(source: Object, path: str, findings: Findings) -> Object:
+        return shape.read(source, path, findings.descriptive)
+
+    return decisive(one_by(shape.type, read, None if shape.is_plain else shape.refine))
 
 
 def one_by(kind: Any, read: ReadObject, refine: ReadObject | None) -> Field:
@@ -123,7 +161,7 @@ def one_by(kind: Any, read: ReadObject, refine: ReadObject | None) -> Field:
 
     def refine_one(source: Object, key: str, path: str, findings: Findings) -> Any:
         value = source[key]
-        return None if value is None else refine(value, f"{path}{key}.", findings)
+        return None if value is None else refine(value, path, findings)
 
     return Field(kind | None, read_one, refine_one)
 
@@ -134,31 +172,44 @@ def many(shape: Shape) -> Field:
     def read(source: Object, key: str, path: str, findings: Findings) -> list[Object]:
         return json.children(source, key, path, findings, shape.read)
 
+    return _array(shape, read)
+
+
+def things(shape: Shape) -> Field:
+    """Returns an array that decides, of objects each of which becomes a message that names itself what it lacks."""
+
+    def read(source: Object, key: str, path: str, findings: Findings) -> list[Object]:
+        return json.things(json.array(source, key, path, findings.decisive), f"{path}{key}", findings, shape.read)
+
+    return _array(shape, read)
+
+
+def _array(shape: Shape, read: ReadField) -> Field:
     def refine(source: Object, key: str, path: str, findings: Findings) -> list[Object]:
         items: list[Object] = source[key] or []
-        inner = f"{path}{key}[]."
         for item in items:
-            shape.refine(item, inner, findings)
+            shape.refine(item, path, findings)
         return items
 
     return Field(list[shape.type] | None, read, None if shape.is_plain else refine)  # type: ignore[name-defined]
 
 
 class Document:
-    """The shape of a whole answer.
+    """The shape of a whole answer, or several of them."""
 
-    Attributes:
-        read: Reads its fields from JSON of which nothing is known.
-        refine: Reads its fields from what `decode` returns.
-    """
+    __slots__ = ("_decode", "_read", "_refine")
 
-    __slots__ = ("_decode", "read", "refine")
+    def __init__(self, kind: Any, read: ReadBody, refine: ReadBody) -> None:
+        """Takes its type, as msgspec's types, and what reads its fields.
 
-    def __init__(self, kind: Any, read: Callable[[Any, Findings], Any], refine: Callable[[Any, Findings], Any]) -> None:
-        """Takes the type as well, as msgspec's types."""
-        self.read: Final = read
-        self.refine: Final = refine
+        Args:
+            kind: The type.
+            read: Reads them from JSON of which nothing is known.
+            refine: Reads them from what has the type.
+        """
         self._decode: Final = msgspec.json.Decoder(kind, float_hook=json.Number).decode
+        self._read: Final = read
+        self._refine: Final = refine
 
     @classmethod
     def of(cls, shape: Shape) -> Document:
@@ -170,12 +221,22 @@ class Document:
         )
 
     def decode(self, data: bytes) -> Any:
-        """Parses JSON of this shape. Returns None if it has another one, or the bytes are no JSON at all."""
+        """Returns the fields of an answer that is as documented in all its parts; else, or if it is no JSON, None."""
         try:
             # The decoder does not look whether what it passes over is text.
-            return self._decode(data if data.isascii() else data.decode())
+            body = self._decode(data if data.isascii() else data.decode("utf-8-sig"))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
+        findings = Findings()
+        fields = self._refine(body, findings)
+        return None if findings else fields
+
+    def read(self, body: Any, findings: Findings) -> Any:
+        """Returns the fields that can be read of an answer, with a field `unreadable` for what cannot be."""
+        fields = self._read(body, findings)
+        if fields is not None and (unreadable := findings.claim()):
+            fields["unreadable"] = unreadable
+        return fields
 
 
 TEXT: Final = Field(str | None, json.string)

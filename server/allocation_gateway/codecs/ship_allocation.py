@@ -8,7 +8,19 @@ from allocation.v1 import core_pb2
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 
 from allocation_gateway.codecs import nouns
-from allocation_gateway.codecs.shape import REQUIRED, TEXT, TEXTS, Document, Shape, many, one, own, spelled
+from allocation_gateway.codecs.shape import (
+    REQUIRED,
+    TEXT,
+    TEXTS,
+    Document,
+    Shape,
+    decisive,
+    decisive_one,
+    many,
+    one,
+    own,
+    spelled,
+)
 from allocation_gateway.codecs.time import dates, timestamp
 
 if TYPE_CHECKING:
@@ -16,7 +28,9 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from allocation_gateway.codecs.json import Findings, Object
+    from allocation_gateway.codecs.findings import Findings
+    from allocation_gateway.codecs.json import Object
+    from allocation_gateway.codecs.shape import Field
 
 
 _NOT_MADE: Final = frozenset(
@@ -37,24 +51,31 @@ class NamesShipment(Protocol):
     shipment_reference: str
 
 
-ALLOCATE_RESULT: Final = Shape(
-    state_text=REQUIRED.at("state"),
-    shipment_reference=REQUIRED,
-    state=spelled(nouns.STATES),
-    price=nouns.PRICE,
-    carrier=one(nouns.CARRIER),
-    tracking_details=one(nouns.TRACKING_DETAILS),
-    excluded_services=many(nouns.EXCLUDED_SERVICE),
-    shipping_date=own(dates),
-    expected_delivery_date=own(dates),
-    links=nouns.LINKS,
-    correlation_id=TEXT,
-    message=TEXT,
-    details=many(nouns.UPSTREAM_ERROR),
-    paperless_documents=nouns.PAPERLESS_DOCUMENTS,
-    applicable_documents=many(nouns.APPLICABLE_DOCUMENT),
-)
-ALLOCATED: Final = Document.of(ALLOCATE_RESULT)
+def _allocate_result(price: Field, carrier: Field) -> Shape:
+    """Returns the shape of an AllocateResult with its price and its carrier."""
+    return Shape(
+        state_text=decisive(REQUIRED).at("state"),
+        shipment_reference=decisive(REQUIRED),
+        state=spelled(nouns.STATES),
+        price=price,
+        carrier=carrier,
+        tracking_details=one(nouns.TRACKING_DETAILS),
+        excluded_services=many(nouns.EXCLUDED_SERVICE),
+        shipping_date=own(dates),
+        expected_delivery_date=own(dates),
+        links=nouns.LINKS,
+        correlation_id=TEXT,
+        message=TEXT,
+        details=many(nouns.UPSTREAM_ERROR),
+        supplied_documents=nouns.SUPPLIED_DOCUMENTS,
+        paperless_documents=nouns.PAPERLESS_DOCUMENTS,
+        applicable_documents=many(nouns.APPLICABLE_DOCUMENT),
+    )
+
+
+ALLOCATED: Final = Document.of(_allocate_result(decisive(nouns.PRICE), nouns.BOOKED_CARRIER))
+# One of several: the others count on what it says of itself, and it is not lost over its price.
+ALLOCATE_RESULT: Final = _allocate_result(nouns.PRICE, one(nouns.CARRIER))
 
 
 def allocation(response: Callable[..., Message]) -> Callable[[NamesShipment, Object, Findings], Message]:
@@ -72,24 +93,26 @@ def allocation(response: Callable[..., Message]) -> Callable[[NamesShipment, Obj
 
 SHIPMENT: Final = Document.of(
     Shape(
-        state_text=REQUIRED.at("state"),
-        shipment_reference=REQUIRED.at("reference"),
+        state_text=decisive(REQUIRED).at("state"),
+        shipment_reference=decisive(REQUIRED).at("reference"),
         state=spelled(nouns.STATES),
-        shipping_date=own(dates),
-        expected_delivery_date=own(dates),
-        links=nouns.LINKS,
-        paperless_documents=nouns.PAPERLESS_DOCUMENTS,
-        allocation=one(
+        allocation=decisive_one(
             Shape(
-                carrier=one(nouns.CARRIER),
-                allocation_date=own(timestamp),
+                # The booking stands whatever it costs. What cannot be read of the price is named before all else.
                 price=nouns.PRICE,
+                carrier=nouns.BOOKED_CARRIER,
+                allocation_date=own(timestamp),
                 tracking_details=one(nouns.TRACKING_DETAILS),
                 # The data contract of 2020 has a plain list where later ones have tracking_details.
                 tracking_references=TEXTS,
                 links=nouns.LINKS,
             )
         ),
+        shipping_date=own(dates),
+        expected_delivery_date=own(dates),
+        links=nouns.LINKS,
+        supplied_documents=nouns.SUPPLIED_DOCUMENTS,
+        paperless_documents=nouns.PAPERLESS_DOCUMENTS,
     )
 )
 
@@ -110,7 +133,9 @@ def shipment(
     return pb.GetShipmentAllocationResponse(allocation=core_pb2.Allocation(**fields))
 
 
-DEALLOCATED: Final = Document.of(Shape(shipment_reference=REQUIRED.at("reference"), message=TEXT, links=nouns.LINKS))
+DEALLOCATED: Final = Document.of(
+    Shape(shipment_reference=decisive(REQUIRED).at("reference"), message=TEXT, links=nouns.LINKS)
+)
 
 
 def deallocation(
@@ -125,5 +150,4 @@ def deallocation(
 
 def _check_reference(request: NamesShipment, reference: str, path: str, findings: Findings) -> None:
     if reference and reference != request.shipment_reference:
-        findings.append(f"{path}: is not the shipment that was asked for")
-        findings.foreign = True
+        findings.contradict(path, "is not the shipment that was asked for")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 
-from allocation_gateway.codecs import nouns
+from allocation_gateway.codecs import json, nouns
 from allocation_gateway.codecs.shape import REQUIRED, TEXT, TEXTS, Document, Shape, many
 from allocation_gateway.codecs.ship_allocation import ALLOCATE_RESULT
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from allocation_gateway.codecs.json import Findings, Object
-    from allocation_gateway.codecs.shape import ReadObject
+    from allocation_gateway.codecs.findings import Findings
+    from allocation_gateway.codecs.json import Object
 
 
 class NamesShipments(Protocol):
@@ -34,38 +34,40 @@ def is_bulk_result(body: object) -> bool:
 
 _REJECTION: Final = Shape(code=TEXT, message=TEXT, references=TEXTS)
 _OBJECT: Final = Shape(queued=TEXTS, rejected=many(_REJECTION), message=TEXT, links=nouns.LINKS)
-_ARRAY: Final = Shape(allocations=many(ALLOCATE_RESULT).at("body"))
 
 
-def _either(of_array: ReadObject, of_object: ReadObject) -> Callable[[Any, Findings], Object | None]:
-    """Makes a reader of both forms: the guides show an object, the OpenAPI documents an array. Of neither, None."""
+def _read(body: Any, findings: Findings) -> Object | None:
+    """Reads either form: the guides show an object, the OpenAPI documents an array. Of neither, None."""
+    if isinstance(body, list):
+        return {"allocations": json.things(body, "", findings, ALLOCATE_RESULT.read)}
+    if is_bulk_result(body):
+        return _OBJECT.read(body, "", findings)
+    findings.decisive.note("body", "an object with `queued` or `rejected`, or an array", body)
+    return None
 
-    def read(body: Any, findings: Findings) -> Any:
-        if isinstance(body, list):
-            return of_array({"body": body}, "", findings)
-        if is_bulk_result(body):
-            return of_object(body, "", findings)
-        findings.note("body", "an object with `queued` or `rejected`, or an array", body)
-        return None
 
-    return read
+def _refine(body: Any, findings: Findings) -> Object:
+    if isinstance(body, list):
+        return {"allocations": [ALLOCATE_RESULT.refine(item, "", findings) for item in body]}
+    if not is_bulk_result(body):
+        findings.decisive.note("body", "an object with `queued` or `rejected`, or an array", body)
+    return _OBJECT.refine(body, "", findings)
 
 
 BULK: Final = Document(
     list[ALLOCATE_RESULT.type] | _OBJECT.type,  # type: ignore[name-defined] # it is for msgspec, at run time
-    _either(_ARRAY.read, _OBJECT.read),
-    _either(_ARRAY.refine, _OBJECT.refine),
+    _read,
+    _refine,
 )
 
 
 def bulk(response: Callable[..., Message]) -> Callable[[NamesShipments, Object | None, Findings], Message]:
     """Makes the decoder of a bulk rpc."""
 
-    def decode(request: NamesShipments, fields: Object | None, findings: Findings) -> Message:
+    def decode(request: NamesShipments, fields: Object | None, _: Findings) -> Message:
         if fields is None:
             return response()
-        # One bad item must not cost the others: what it does not say is unaccounted for.
-        findings.fatal = False
+        # One bad item does not cost the others: what it does not say is unaccounted for.
         known = {item["shipment_reference"] for item in fields.get("allocations") or ()}
         known.update(fields.get("queued") or ())
         for item in fields.get("rejected") or ():
@@ -80,7 +82,9 @@ FILTERED: Final = Document.of(Shape(reference=REQUIRED, shipments=many(nouns.LIN
 
 
 def filtered(
-    _: pb.AllocateShipmentsWithFiltersRequest, fields: Object, __: Findings
+    _: pb.AllocateShipmentsWithFiltersRequest, fields: Object, findings: Findings
 ) -> pb.AllocateShipmentsWithFiltersResponse:
-    """Reads an AllocateWithFiltersResult."""
+    """Reads an AllocateWithFiltersResult. One with neither its reference nor any shipment is none."""
+    if not fields["reference"] and not fields.get("shipments"):
+        findings.decide("reference", "there is neither a reference nor a shipment")
     return pb.AllocateShipmentsWithFiltersResponse(**fields)

@@ -10,11 +10,24 @@ from allocation.v1 import shipment_allocation_service_pb2 as pb
 from allocation_gateway.codecs import json, nouns
 from allocation_gateway.codecs.json import Number, string
 from allocation_gateway.codecs.money import decimal
-from allocation_gateway.codecs.shape import FLAG, REQUIRED, TEXT, Document, Shape, many, one, own, spelled
+from allocation_gateway.codecs.shape import (
+    FLAG,
+    REQUIRED,
+    TEXT,
+    Document,
+    Shape,
+    decisive,
+    many,
+    one,
+    own,
+    spelled,
+    things,
+)
 from allocation_gateway.codecs.time import dates, timestamp
 
 if TYPE_CHECKING:
-    from allocation_gateway.codecs.json import Findings, Object
+    from allocation_gateway.codecs.findings import Findings
+    from allocation_gateway.codecs.json import Object
 
 APPLICATION_TYPES: Final = json.vocabulary(
     dict(core_pb2.SurchargeApplicationType.items()), "SURCHARGE_APPLICATION_TYPE_"
@@ -26,8 +39,10 @@ CALCULATION_MODELS: Final = json.vocabulary(
 
 
 def _base(source: Object, key: str, path: str, findings: Findings) -> str:
-    # No source gives the type of `base`: a name and a number are both taken, as text.
+    # A boolean by the OpenAPI document, and of no told type elsewhere: a name and a number are taken too, as text.
     value = source.get(key)
+    if value.__class__ is bool:
+        return "true" if value else "false"
     return str(value) if value.__class__ in {int, Number} else string(source, key, path, findings)
 
 
@@ -50,12 +65,13 @@ _SURCHARGE: Final = Shape(
     maximum_value=own(decimal),
 )
 _QUOTE: Final = Shape(
-    reference=REQUIRED,
-    shipment_reference=TEXT,
+    # Without these nobody can take it, or tell whose it is.
+    reference=decisive(REQUIRED),
+    shipment_reference=decisive(TEXT),
+    price=nouns.PRICE,
     carrier=one(nouns.CARRIER),
     collection_date=own(dates),
     delivery_date=own(dates),
-    price=nouns.PRICE,
     created=own(timestamp),
     expires=own(timestamp),
     surcharges=many(_SURCHARGE),
@@ -63,15 +79,17 @@ _QUOTE: Final = Shape(
     applicable_documents=many(nouns.APPLICABLE_DOCUMENT),
 )
 QUOTED: Final = Document.of(
-    Shape(quotes=many(_QUOTE), reference=REQUIRED, message=TEXT, excluded_services=many(nouns.EXCLUDED_SERVICE))
+    Shape(quotes=things(_QUOTE), reference=REQUIRED, message=TEXT, excluded_services=many(nouns.EXCLUDED_SERVICE))
 )
 
 
 def quote_result(
     request: pb.CreateShipmentQuotesRequest, fields: Object, findings: Findings
 ) -> pb.CreateShipmentQuotesResponse:
-    """Reads a QuoteResult. A quote for another shipment than the one asked for is a defect."""
+    """Reads a QuoteResult. A quote for another shipment than the one asked for makes all of it broken."""
+    if not fields["reference"] and not fields.get("quotes"):
+        findings.decide("reference", "there is neither a reference nor a quote")
     own_reference = {None, "", request.shipment_reference}
     if any(item.get("shipment_reference") not in own_reference for item in fields.get("quotes") or ()):
-        findings.append("quotes[].shipment_reference: is not the shipment that was asked for")
+        findings.contradict("quotes[].shipment_reference", "is not the shipment that was asked for")
     return pb.CreateShipmentQuotesResponse(**fields)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 from allocation_gateway.codecs import json
 
 if TYPE_CHECKING:
-    from allocation_gateway.codecs.json import Findings, Object
+    from allocation_gateway.codecs.findings import Findings
+    from allocation_gateway.codecs.json import Object
 
 _DATE_TIME: Final = re.compile(
     r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d)(?:[.,](\d{1,20}))?([Zz]|[+-]\d\d(?::?\d\d)?)?", re.ASCII
@@ -30,12 +31,13 @@ def timestamp(source: Object, key: str, path: str, findings: Findings) -> Object
         return None
     fields = _parse(text) if text.__class__ is str else None
     if fields is None:
-        findings.append(f"{path}{key}: expected a date-time in ISO 8601")
+        findings.tell(f"{path}{key}", "expected a date-time in ISO 8601")
     return fields
 
 
 def date_range(source: Object, path: str, findings: Findings) -> Object:
     """Reads a DateRange. One with `"has_value": false` has neither end."""
+    json.boolean(source, "has_value", path, findings)
     return {
         "start": timestamp(source, "start", path, findings),
         "end": timestamp(source, "end", path, findings),

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from allocation_gateway.codecs.json import Findings, Object
+    from allocation_gateway.codecs.findings import Findings
+    from allocation_gateway.codecs.json import Object
     from allocation_gateway.codecs.shape import Document
     from allocation_gateway.settings import Settings
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -24,9 +25,9 @@ class NotJsonError(ValueError):
     """A body that should be JSON is not."""
 
 
-def encode(document: object) -> bytes:
-    """Write a document as JSON."""
-    return _ENCODER.encode(document)
+def encode(document: object, *, mark: bool = False) -> bytes:
+    """Write a document as JSON, with a byte order mark if asked to."""
+    return BOM_UTF8 * mark + _ENCODER.encode(document)
 
 
 def decode(body: bytes) -> Any:

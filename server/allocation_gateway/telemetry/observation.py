@@ -119,6 +119,10 @@ class RequestObservation:
         """Ends the request with an HTTP status."""
         self._end(status)
 
+    def undocumented(self, method: str, result: str) -> None:
+        """Counts that the answer is not as documented, by the row that was called and by what became of it."""
+        self._telemetry.answer_undocumented(method, result)
+
     def failed(self, error_type: str) -> None:
         """Ends the request without an answer."""
         self._end(error_type)

@@ -90,6 +90,7 @@ class Telemetry:
         self._events: Counter | None = None
         self._usable: Gauge | None = None
         self._detached: Counter | None = None
+        self._undocumented: Counter | None = None
         self._store_steps: Durations[str] | None = None
         self._store_failures: Counter | None = None
         self._write_events: Counter | None = None
@@ -163,6 +164,11 @@ class Telemetry:
             unit="{write}",
             description="Writes that went on after their caller had gone or its deadline had passed.",
         )
+        self._undocumented = meter.create_counter(
+            "allocation_gateway.upstream.undocumented",
+            unit="{answer}",
+            description="Successful answers of upstream's that are not as documented, by what became of them.",
+        )
         self._write_events = meter.create_counter(
             "allocation_gateway.write.events",
             unit="{event}",
@@ -232,6 +238,11 @@ class Telemetry:
         """Counts a write that goes on although nobody waits for it."""
         if self._detached is not None:
             self._detached.add(1, {RPC_METHOD: method})
+
+    def answer_undocumented(self, method: str, result: str) -> None:
+        """Counts an answer that is not as documented: `read` without a part of it, or `refused`."""
+        if self._undocumented is not None:
+            self._undocumented.add(1, {RPC_METHOD: method, "result": result})
 
     def breaker_state(self, api: str, state: int) -> None:
         """Records the state of an API's breaker: 0 closed, 1 half-open, 2 open."""

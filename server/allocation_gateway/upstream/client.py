@@ -183,7 +183,7 @@ class Upstream:
         if answer.status in _THROTTLED and "retry-after" in answer.headers:
             exchange.retry_after = failures.retry_seconds(answer.headers)
         try:
-            return reply.read(operation, request, answer)
+            return reply.read(operation, request, answer, seen.undocumented)
         except GatewayError as error:
             exchange.is_alive = error.reason not in _FAILURES
             raise

@@ -86,6 +86,7 @@ async def _consignment(operation: Operation, request: Any, outcome: Message | Ga
     if isinstance(found, GatewayError) or found.state not in _ALLOCATED:
         return outcome
     found.description = told.allocation.description
+    found.unreadable.extend(told.allocation.unreadable)
     if told.allocation.links:
         del found.links[:]
         found.links.extend(told.allocation.links)

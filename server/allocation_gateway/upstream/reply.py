@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from allocation_gateway.codecs import json
+from allocation_gateway.codecs.findings import Findings
 from allocation_gateway.codecs.ship_bulk import is_bulk_result
 from allocation_gateway.errors import WriteEffect
 from allocation_gateway.upstream import failures
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from google.protobuf.message import Message
 
     from allocation_gateway.operations.model import Operation
@@ -23,31 +26,42 @@ _NO_BODY: Final = frozenset({b"", b"null"})
 _log = structlog.get_logger()
 
 
-def read(operation: Operation, request: Message, answer: Answer) -> Message:
-    """Returns the response.
+def read(
+    operation: Operation, request: Message, answer: Answer, count: Callable[[str, str], None] | None = None
+) -> Message:
+    """Returns the response. It names what upstream's answer has and cannot be read, and does not decide.
+
+    Args:
+        operation: The row that was called.
+        request: The caller's request.
+        answer: The answer.
+        count: Counts an answer that is not as documented, by the row's full name and by what becomes of it: `read`
+            without a part of it, or `refused`.
 
     Raises:
-        GatewayError: Upstream refused or failed, or its answer is not as documented.
+        GatewayError: Upstream refused or failed, or what decides in its answer is not as documented.
     """
-    findings = json.Findings()
+    findings = Findings()
     response = operation.decode(request, _fields(operation, request, answer, findings), findings)
+    if findings:
+        _log.warning("upstream_contract_broken", rpc=operation.name, findings=findings.summary())
+        if count is not None:
+            count(operation.full_name, "refused" if findings.broken else "read")
     if findings.refused:
         raise failures.refused(operation, request, answer, _parse(answer))
-    if findings and findings.fatal:
+    if findings.broken:
         made = findings.made and not findings.foreign
         raise failures.broken(
             operation,
             answer,
-            findings.summary(),
+            findings.why_broken(),
             effect=WriteEffect.MADE if made else WriteEffect.UNKNOWN,
             allocation=getattr(response, "allocation", None) if made else None,
         )
-    if findings:
-        _log.warning("upstream_contract_broken", rpc=operation.name, findings=findings.summary())
     return response
 
 
-def _fields(operation: Operation, request: Message, answer: Answer, findings: json.Findings) -> Any:
+def _fields(operation: Operation, request: Message, answer: Answer, findings: Findings) -> Any:
     """Returns the fields of a successful answer: at once if it is as documented, else whatever can be read of it.
 
     Raises:
@@ -57,7 +71,7 @@ def _fields(operation: Operation, request: Message, answer: Answer, findings: js
     if document is not None and answer.status in SUCCESSES and not answer.problem:
         documented = document.decode(answer.body)
         if documented is not None:
-            return document.refine(documented, findings)
+            return documented
     body = _parse(answer)
     if not _succeeded(operation, answer.status, body):
         raise failures.failure(operation, request, answer, body)
@@ -78,7 +92,8 @@ def _parse(answer: Answer) -> Any:
 
 
 def _may_be_empty(operation: Operation, answer: Answer) -> bool:
-    return answer.status in operation.bodiless and not answer.problem and answer.body.strip() in _NO_BODY
+    body = answer.body.removeprefix(json.BYTE_ORDER_MARK).strip()
+    return answer.status in operation.bodiless and not answer.problem and body in _NO_BODY
 
 
 def _succeeded(operation: Operation, status: int, body: object) -> bool:

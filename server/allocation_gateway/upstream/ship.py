@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from allocation.v1 import core_pb2
 
 from allocation_gateway.codecs import json, nouns
+from allocation_gateway.codecs.findings import Findings
 from allocation_gateway.upstream import verdicts
 from allocation_gateway.upstream.dialect import Complaint, Dialect, ErrorBody, objects, text
 
@@ -91,7 +92,7 @@ def _complaint(source: json.Object) -> Complaint:
 
 
 def _excluded(source: json.Object) -> list[core_pb2.ExcludedService]:
-    fields = json.children(source, "excluded_services", "", json.Findings(), nouns.EXCLUDED_SERVICE.read)
+    fields = json.children(source, "excluded_services", "", Findings(), nouns.EXCLUDED_SERVICE.read)
     return [core_pb2.ExcludedService(**item) for item in fields]
 
 

@@ -786,7 +786,8 @@ type ConsignmentAllocation struct {
 	State ConsignmentState `protobuf:"varint,10,opt,name=state,proto3,enum=allocation.v1.ConsignmentState" json:"state,omitempty"`
 	// Output only. The state exactly as upstream wrote it.
 	StateText string `protobuf:"bytes,11,opt,name=state_text,json=stateText,proto3" json:"state_text,omitempty"`
-	// Output only. The price. Set only when the allocation was read.
+	// Output only. The price. Set only when the allocation was read, and unset if `unreadable` has a path below
+	// `Allocation.Price`: a price is exact, or not told.
 	Price *Price `protobuf:"bytes,12,opt,name=price,proto3" json:"price,omitempty"`
 	// Output only. The code of the service group that it was allocated with. Set only when the allocation was read.
 	ServiceGroup string `protobuf:"bytes,13,opt,name=service_group,json=serviceGroup,proto3" json:"service_group,omitempty"`
@@ -794,8 +795,12 @@ type ConsignmentAllocation struct {
 	AllocationDate *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=allocation_date,json=allocationDate,proto3" json:"allocation_date,omitempty"`
 	// Output only. Why the most recent attempt failed. Set only when the consignment was read.
 	FailedAllocation *FailedAllocation `protobuf:"bytes,15,opt,name=failed_allocation,json=failedAllocation,proto3" json:"failed_allocation,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Output only. What of this allocation cannot be read in upstream's answer, and is left out here: JSON paths in
+	// upstream's own spelling from the root of the answer, such as `Allocation.Price.Net`. Nothing is guessed or rounded
+	// instead. At most 16 entries; the last one says how many more there are, as in `and 7 more`.
+	Unreadable    []string `protobuf:"bytes,16,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ConsignmentAllocation) Reset() {
@@ -933,6 +938,13 @@ func (x *ConsignmentAllocation) GetFailedAllocation() *FailedAllocation {
 	return nil
 }
 
+func (x *ConsignmentAllocation) GetUnreadable() []string {
+	if x != nil {
+		return x.Unreadable
+	}
+	return nil
+}
+
 // ConsignmentResult is what became of one consignment of a bulk call.
 type ConsignmentResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -949,7 +961,11 @@ type ConsignmentResult struct {
 	// Output only. Why allocating it failed, where upstream keeps that.
 	FailedAllocation *FailedAllocation `protobuf:"bytes,6,opt,name=failed_allocation,json=failedAllocation,proto3" json:"failed_allocation,omitempty"`
 	// Output only. Its allocation, if it was allocated.
-	Allocation    *ConsignmentAllocation `protobuf:"bytes,7,opt,name=allocation,proto3" json:"allocation,omitempty"`
+	Allocation *ConsignmentAllocation `protobuf:"bytes,7,opt,name=allocation,proto3" json:"allocation,omitempty"`
+	// Output only. What of this consignment cannot be read in upstream's answer, where there is no `allocation` to name
+	// it: JSON paths in upstream's own spelling from the root of the answer, such as `[1].ApiLinks[0].Href`. At most 16
+	// entries; the last one says how many more there are, as in `and 7 more`.
+	Unreadable    []string `protobuf:"bytes,8,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1033,6 +1049,13 @@ func (x *ConsignmentResult) GetAllocation() *ConsignmentAllocation {
 	return nil
 }
 
+func (x *ConsignmentResult) GetUnreadable() []string {
+	if x != nil {
+		return x.Unreadable
+	}
+	return nil
+}
+
 // ConsignmentLabel is a label that can be printed.
 type ConsignmentLabel struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1047,7 +1070,11 @@ type ConsignmentLabel struct {
 	// Output only. What happened on the way to the label.
 	Result LabelResult `protobuf:"varint,5,opt,name=result,proto3,enum=allocation.v1.LabelResult" json:"result,omitempty"`
 	// Output only. The result exactly as upstream wrote it.
-	ResultText    string `protobuf:"bytes,6,opt,name=result_text,json=resultText,proto3" json:"result_text,omitempty"`
+	ResultText string `protobuf:"bytes,6,opt,name=result_text,json=resultText,proto3" json:"result_text,omitempty"`
+	// Output only. What of this label cannot be read in upstream's answer, and is left out here: JSON paths in upstream's
+	// own spelling from the root of the answer, such as `Responses[0].LabelFileType`. Nothing is guessed or rounded
+	// instead. At most 16 entries; the last one says how many more there are, as in `and 7 more`.
+	Unreadable    []string `protobuf:"bytes,7,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1122,6 +1149,13 @@ func (x *ConsignmentLabel) GetResultText() string {
 		return x.ResultText
 	}
 	return ""
+}
+
+func (x *ConsignmentLabel) GetUnreadable() []string {
+	if x != nil {
+		return x.Unreadable
+	}
+	return nil
 }
 
 // LabelError is why an allocated consignment has no label yet.
@@ -1322,14 +1356,18 @@ type ConsignmentQuote struct {
 	LatestDeliveryDate *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=latest_delivery_date,json=latestDeliveryDate,proto3" json:"latest_delivery_date,omitempty"`
 	// Output only. What it would cost without surcharges.
 	BasePrice *Price `protobuf:"bytes,11,opt,name=base_price,json=basePrice,proto3" json:"base_price,omitempty"`
-	// Output only. What it would cost.
+	// Output only. What it would cost. Unset if `unreadable` has a path below its `Price`: a price is exact, or not told.
 	Price *Price `protobuf:"bytes,12,opt,name=price,proto3" json:"price,omitempty"`
 	// Output only. What is added to the base price.
 	Surcharges []*ConsignmentSurcharge `protobuf:"bytes,13,rep,name=surcharges,proto3" json:"surcharges,omitempty"`
 	// Output only. When the quote was made.
 	Created *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=created,proto3" json:"created,omitempty"`
 	// Output only. From when on the quote can no longer be allocated.
-	Expires       *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=expires,proto3" json:"expires,omitempty"`
+	Expires *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=expires,proto3" json:"expires,omitempty"`
+	// Output only. What of this quote cannot be read in upstream's answer, and is left out here: JSON paths in upstream's
+	// own spelling from the root of the answer, such as `Quotes[1].Price.Net`. Nothing is guessed or rounded instead. At
+	// most 16 entries; the last one says how many more there are, as in `and 7 more`.
+	Unreadable    []string `protobuf:"bytes,16,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1465,6 +1503,13 @@ func (x *ConsignmentQuote) GetCreated() *timestamppb.Timestamp {
 func (x *ConsignmentQuote) GetExpires() *timestamppb.Timestamp {
 	if x != nil {
 		return x.Expires
+	}
+	return nil
+}
+
+func (x *ConsignmentQuote) GetUnreadable() []string {
+	if x != nil {
+		return x.Unreadable
 	}
 	return nil
 }
@@ -1950,7 +1995,11 @@ func (x *AllocateConsignmentsRequest) GetRequestId() string {
 type AllocateConsignmentsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Output only. What became of each consignment of the request, in its order.
-	Results       []*ConsignmentResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	Results []*ConsignmentResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	// Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+	// spelling from the root of the answer, such as `[1]`. At most 16 entries; the last one says how many more there are,
+	// as in `and 7 more`.
+	Unreadable    []string `protobuf:"bytes,2,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1988,6 +2037,13 @@ func (*AllocateConsignmentsResponse) Descriptor() ([]byte, []int) {
 func (x *AllocateConsignmentsResponse) GetResults() []*ConsignmentResult {
 	if x != nil {
 		return x.Results
+	}
+	return nil
+}
+
+func (x *AllocateConsignmentsResponse) GetUnreadable() []string {
+	if x != nil {
+		return x.Unreadable
 	}
 	return nil
 }
@@ -2064,7 +2120,11 @@ func (x *AllocateConsignmentsWithServiceGroupRequest) GetServiceGroup() string {
 type AllocateConsignmentsWithServiceGroupResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Output only. What became of each consignment of the request, in its order.
-	Results       []*ConsignmentResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	Results []*ConsignmentResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	// Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+	// spelling from the root of the answer, such as `[1]`. At most 16 entries; the last one says how many more there are,
+	// as in `and 7 more`.
+	Unreadable    []string `protobuf:"bytes,2,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2102,6 +2162,13 @@ func (*AllocateConsignmentsWithServiceGroupResponse) Descriptor() ([]byte, []int
 func (x *AllocateConsignmentsWithServiceGroupResponse) GetResults() []*ConsignmentResult {
 	if x != nil {
 		return x.Results
+	}
+	return nil
+}
+
+func (x *AllocateConsignmentsWithServiceGroupResponse) GetUnreadable() []string {
+	if x != nil {
+		return x.Unreadable
 	}
 	return nil
 }
@@ -2177,7 +2244,11 @@ func (x *AllocateConsignmentsWithCarrierServiceRequest) GetCarrierServiceReferen
 type AllocateConsignmentsWithCarrierServiceResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Output only. What became of each consignment of the request, in its order.
-	Results       []*ConsignmentResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	Results []*ConsignmentResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	// Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+	// spelling from the root of the answer, such as `[1]`. At most 16 entries; the last one says how many more there are,
+	// as in `and 7 more`.
+	Unreadable    []string `protobuf:"bytes,2,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2215,6 +2286,13 @@ func (*AllocateConsignmentsWithCarrierServiceResponse) Descriptor() ([]byte, []i
 func (x *AllocateConsignmentsWithCarrierServiceResponse) GetResults() []*ConsignmentResult {
 	if x != nil {
 		return x.Results
+	}
+	return nil
+}
+
+func (x *AllocateConsignmentsWithCarrierServiceResponse) GetUnreadable() []string {
+	if x != nil {
+		return x.Unreadable
 	}
 	return nil
 }
@@ -2290,7 +2368,11 @@ func (x *AllocateConsignmentsWithServiceFiltersRequest) GetFilters() *Consignmen
 type AllocateConsignmentsWithServiceFiltersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Output only. What became of each consignment of the request, in its order.
-	Results       []*ConsignmentResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	Results []*ConsignmentResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	// Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+	// spelling from the root of the answer, such as `[1]`. At most 16 entries; the last one says how many more there are,
+	// as in `and 7 more`.
+	Unreadable    []string `protobuf:"bytes,2,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2328,6 +2410,13 @@ func (*AllocateConsignmentsWithServiceFiltersResponse) Descriptor() ([]byte, []i
 func (x *AllocateConsignmentsWithServiceFiltersResponse) GetResults() []*ConsignmentResult {
 	if x != nil {
 		return x.Results
+	}
+	return nil
+}
+
+func (x *AllocateConsignmentsWithServiceFiltersResponse) GetUnreadable() []string {
+	if x != nil {
+		return x.Unreadable
 	}
 	return nil
 }
@@ -2477,7 +2566,11 @@ type AllocateConsignmentWithLabelsResponse struct {
 	// Output only. The labels: one, or two if the consignment has a return consignment.
 	Labels []*ConsignmentLabel `protobuf:"bytes,2,rep,name=labels,proto3" json:"labels,omitempty"`
 	// Output only. Why there is no label for the way out. Unset if there is one.
-	LabelError    *LabelError `protobuf:"bytes,3,opt,name=label_error,json=labelError,proto3" json:"label_error,omitempty"`
+	LabelError *LabelError `protobuf:"bytes,3,opt,name=label_error,json=labelError,proto3" json:"label_error,omitempty"`
+	// Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+	// spelling from the root of the answer, such as `Responses[1].LabelContent`. At most 16 entries; the last one says
+	// how many more there are, as in `and 7 more`.
+	Unreadable    []string `protobuf:"bytes,4,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2529,6 +2622,13 @@ func (x *AllocateConsignmentWithLabelsResponse) GetLabels() []*ConsignmentLabel 
 func (x *AllocateConsignmentWithLabelsResponse) GetLabelError() *LabelError {
 	if x != nil {
 		return x.LabelError
+	}
+	return nil
+}
+
+func (x *AllocateConsignmentWithLabelsResponse) GetUnreadable() []string {
+	if x != nil {
+		return x.Unreadable
 	}
 	return nil
 }
@@ -2698,7 +2798,11 @@ func (x *DeallocateConsignmentsRequest) GetRequestId() string {
 type DeallocateConsignmentsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Output only. What became of each consignment of the request, in its order.
-	Results       []*ConsignmentResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	Results []*ConsignmentResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	// Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+	// spelling from the root of the answer, such as `[1]`. At most 16 entries; the last one says how many more there are,
+	// as in `and 7 more`.
+	Unreadable    []string `protobuf:"bytes,2,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2736,6 +2840,13 @@ func (*DeallocateConsignmentsResponse) Descriptor() ([]byte, []int) {
 func (x *DeallocateConsignmentsResponse) GetResults() []*ConsignmentResult {
 	if x != nil {
 		return x.Results
+	}
+	return nil
+}
+
+func (x *DeallocateConsignmentsResponse) GetUnreadable() []string {
+	if x != nil {
+		return x.Unreadable
 	}
 	return nil
 }
@@ -2890,8 +3001,12 @@ type GetConsignmentQuotesResponse struct {
 	Quotes []*ConsignmentQuote `protobuf:"bytes,3,rep,name=quotes,proto3" json:"quotes,omitempty"`
 	// Output only. The carrier services that gave no quote, and why.
 	UnqualifiedServices []*UnqualifiedService `protobuf:"bytes,4,rep,name=unqualified_services,json=unqualifiedServices,proto3" json:"unqualified_services,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+	// spelling from the root of the answer, such as `UnqualifiedServices[3].Available`. At most 16 entries; the last one
+	// says how many more there are, as in `and 7 more`.
+	Unreadable    []string `protobuf:"bytes,5,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetConsignmentQuotesResponse) Reset() {
@@ -2952,6 +3067,13 @@ func (x *GetConsignmentQuotesResponse) GetUnqualifiedServices() []*UnqualifiedSe
 	return nil
 }
 
+func (x *GetConsignmentQuotesResponse) GetUnreadable() []string {
+	if x != nil {
+		return x.Unreadable
+	}
+	return nil
+}
+
 var File_allocation_v1_consignment_allocation_service_proto protoreflect.FileDescriptor
 
 const file_allocation_v1_consignment_allocation_service_proto_rawDesc = "" +
@@ -2975,7 +3097,7 @@ const file_allocation_v1_consignment_allocation_service_proto_rawDesc = "" +
 	"\x19carrier_service_reference\x18\x03 \x01(\tR\x17carrierServiceReference\x120\n" +
 	"\x14carrier_service_name\x18\x04 \x01(\tR\x12carrierServiceName\x12V\n" +
 	"\x19attempted_allocation_date\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x17attemptedAllocationDate\x12\x18\n" +
-	"\amessage\x18\x06 \x01(\tR\amessage\"\xe4\x05\n" +
+	"\amessage\x18\x06 \x01(\tR\amessage\"\x84\x06\n" +
 	"\x15ConsignmentAllocation\x123\n" +
 	"\x15consignment_reference\x18\x01 \x01(\tR\x14consignmentReference\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x12+\n" +
@@ -2995,7 +3117,10 @@ const file_allocation_v1_consignment_allocation_service_proto_rawDesc = "" +
 	"\x05price\x18\f \x01(\v2\x14.allocation.v1.PriceR\x05price\x12#\n" +
 	"\rservice_group\x18\r \x01(\tR\fserviceGroup\x12C\n" +
 	"\x0fallocation_date\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\x0eallocationDate\x12L\n" +
-	"\x11failed_allocation\x18\x0f \x01(\v2\x1f.allocation.v1.FailedAllocationR\x10failedAllocation\"\x85\x03\n" +
+	"\x11failed_allocation\x18\x0f \x01(\v2\x1f.allocation.v1.FailedAllocationR\x10failedAllocation\x12\x1e\n" +
+	"\n" +
+	"unreadable\x18\x10 \x03(\tR\n" +
+	"unreadable\"\xa5\x03\n" +
 	"\x11ConsignmentResult\x123\n" +
 	"\x15consignment_reference\x18\x01 \x01(\tR\x14consignmentReference\x120\n" +
 	"\aoutcome\x18\x02 \x01(\x0e2\x16.allocation.v1.OutcomeR\aoutcome\x12\x1f\n" +
@@ -3006,7 +3131,10 @@ const file_allocation_v1_consignment_allocation_service_proto_rawDesc = "" +
 	"\x11failed_allocation\x18\x06 \x01(\v2\x1f.allocation.v1.FailedAllocationR\x10failedAllocation\x12D\n" +
 	"\n" +
 	"allocation\x18\a \x01(\v2$.allocation.v1.ConsignmentAllocationR\n" +
-	"allocation\"\x85\x02\n" +
+	"allocation\x12\x1e\n" +
+	"\n" +
+	"unreadable\x18\b \x03(\tR\n" +
+	"unreadable\"\xa5\x02\n" +
 	"\x10ConsignmentLabel\x127\n" +
 	"\n" +
 	"label_type\x18\x01 \x01(\x0e2\x18.allocation.v1.LabelTypeR\tlabelType\x12&\n" +
@@ -3015,7 +3143,10 @@ const file_allocation_v1_consignment_allocation_service_proto_rawDesc = "" +
 	"\fcontent_type\x18\x04 \x01(\tR\vcontentType\x122\n" +
 	"\x06result\x18\x05 \x01(\x0e2\x1a.allocation.v1.LabelResultR\x06result\x12\x1f\n" +
 	"\vresult_text\x18\x06 \x01(\tR\n" +
-	"resultText\"Z\n" +
+	"resultText\x12\x1e\n" +
+	"\n" +
+	"unreadable\x18\a \x03(\tR\n" +
+	"unreadable\"Z\n" +
 	"\n" +
 	"LabelError\x122\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1a.allocation.v1.ErrorReasonR\x06reason\x12\x18\n" +
@@ -3029,7 +3160,7 @@ const file_allocation_v1_consignment_allocation_service_proto_rawDesc = "" +
 	"\x04type\x18\x06 \x01(\x0e2\x1c.allocation.v1.SurchargeTypeR\x04type\x12\x1b\n" +
 	"\ttype_text\x18\a \x01(\tR\btypeText\x12U\n" +
 	"\x11calculation_model\x18\b \x01(\x0e2(.allocation.v1.SurchargeCalculationModelR\x10calculationModel\x124\n" +
-	"\x16calculation_model_text\x18\t \x01(\tR\x14calculationModelText\"\xd5\x06\n" +
+	"\x16calculation_model_text\x18\t \x01(\tR\x14calculationModelText\"\xf5\x06\n" +
 	"\x10ConsignmentQuote\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x123\n" +
 	"\x15consignment_reference\x18\x02 \x01(\tR\x14consignmentReference\x12+\n" +
@@ -3050,7 +3181,10 @@ const file_allocation_v1_consignment_allocation_service_proto_rawDesc = "" +
 	"surcharges\x18\r \x03(\v2#.allocation.v1.ConsignmentSurchargeR\n" +
 	"surcharges\x124\n" +
 	"\acreated\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x124\n" +
-	"\aexpires\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\"\x8e\x02\n" +
+	"\aexpires\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\x12\x1e\n" +
+	"\n" +
+	"unreadable\x18\x10 \x03(\tR\n" +
+	"unreadable\"\x8e\x02\n" +
 	"\x12UnqualifiedService\x12+\n" +
 	"\x11carrier_reference\x18\x01 \x01(\tR\x10carrierReference\x12:\n" +
 	"\x19carrier_service_reference\x18\x02 \x01(\tR\x17carrierServiceReference\x120\n" +
@@ -3087,30 +3221,42 @@ const file_allocation_v1_consignment_allocation_service_proto_rawDesc = "" +
 	"\x1bAllocateConsignmentsRequest\x12\"\n" +
 	"\fconsignments\x18\x01 \x03(\tR\fconsignments\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x02 \x01(\tR\trequestId\"Z\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\"z\n" +
 	"\x1cAllocateConsignmentsResponse\x12:\n" +
-	"\aresults\x18\x01 \x03(\v2 .allocation.v1.ConsignmentResultR\aresults\"\x95\x01\n" +
+	"\aresults\x18\x01 \x03(\v2 .allocation.v1.ConsignmentResultR\aresults\x12\x1e\n" +
+	"\n" +
+	"unreadable\x18\x02 \x03(\tR\n" +
+	"unreadable\"\x95\x01\n" +
 	"+AllocateConsignmentsWithServiceGroupRequest\x12\"\n" +
 	"\fconsignments\x18\x01 \x03(\tR\fconsignments\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tR\trequestId\x12#\n" +
-	"\rservice_group\x18\x03 \x01(\tR\fserviceGroup\"j\n" +
+	"\rservice_group\x18\x03 \x01(\tR\fserviceGroup\"\x8a\x01\n" +
 	",AllocateConsignmentsWithServiceGroupResponse\x12:\n" +
-	"\aresults\x18\x01 \x03(\v2 .allocation.v1.ConsignmentResultR\aresults\"\xae\x01\n" +
+	"\aresults\x18\x01 \x03(\v2 .allocation.v1.ConsignmentResultR\aresults\x12\x1e\n" +
+	"\n" +
+	"unreadable\x18\x02 \x03(\tR\n" +
+	"unreadable\"\xae\x01\n" +
 	"-AllocateConsignmentsWithCarrierServiceRequest\x12\"\n" +
 	"\fconsignments\x18\x01 \x03(\tR\fconsignments\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tR\trequestId\x12:\n" +
-	"\x19carrier_service_reference\x18\x03 \x01(\tR\x17carrierServiceReference\"l\n" +
+	"\x19carrier_service_reference\x18\x03 \x01(\tR\x17carrierServiceReference\"\x8c\x01\n" +
 	".AllocateConsignmentsWithCarrierServiceResponse\x12:\n" +
-	"\aresults\x18\x01 \x03(\v2 .allocation.v1.ConsignmentResultR\aresults\"\xaf\x01\n" +
+	"\aresults\x18\x01 \x03(\v2 .allocation.v1.ConsignmentResultR\aresults\x12\x1e\n" +
+	"\n" +
+	"unreadable\x18\x02 \x03(\tR\n" +
+	"unreadable\"\xaf\x01\n" +
 	"-AllocateConsignmentsWithServiceFiltersRequest\x12\"\n" +
 	"\fconsignments\x18\x01 \x03(\tR\fconsignments\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tR\trequestId\x12;\n" +
-	"\afilters\x18\x03 \x01(\v2!.allocation.v1.ConsignmentFiltersR\afilters\"l\n" +
+	"\afilters\x18\x03 \x01(\v2!.allocation.v1.ConsignmentFiltersR\afilters\"\x8c\x01\n" +
 	".AllocateConsignmentsWithServiceFiltersResponse\x12:\n" +
-	"\aresults\x18\x01 \x03(\v2 .allocation.v1.ConsignmentResultR\aresults\"\xd5\x02\n" +
+	"\aresults\x18\x01 \x03(\v2 .allocation.v1.ConsignmentResultR\aresults\x12\x1e\n" +
+	"\n" +
+	"unreadable\x18\x02 \x03(\tR\n" +
+	"unreadable\"\xd5\x02\n" +
 	"$AllocateConsignmentWithLabelsRequest\x123\n" +
 	"\x15consignment_reference\x18\x01 \x01(\tR\x14consignmentReference\x12\x1d\n" +
 	"\n" +
@@ -3120,14 +3266,17 @@ const file_allocation_v1_consignment_allocation_service_proto_rawDesc = "" +
 	"\rservice_group\x18\x05 \x01(\tH\x00R\fserviceGroup\x12)\n" +
 	"\x0fquote_reference\x18\x06 \x01(\tH\x00R\x0equoteReferenceB\n" +
 	"\n" +
-	"\bselector\"\xe2\x01\n" +
+	"\bselector\"\x82\x02\n" +
 	"%AllocateConsignmentWithLabelsResponse\x12D\n" +
 	"\n" +
 	"allocation\x18\x01 \x01(\v2$.allocation.v1.ConsignmentAllocationR\n" +
 	"allocation\x127\n" +
 	"\x06labels\x18\x02 \x03(\v2\x1f.allocation.v1.ConsignmentLabelR\x06labels\x12:\n" +
 	"\vlabel_error\x18\x03 \x01(\v2\x19.allocation.v1.LabelErrorR\n" +
-	"labelError\"r\n" +
+	"labelError\x12\x1e\n" +
+	"\n" +
+	"unreadable\x18\x04 \x03(\tR\n" +
+	"unreadable\"r\n" +
 	"\x1cDeallocateConsignmentRequest\x123\n" +
 	"\x15consignment_reference\x18\x01 \x01(\tR\x14consignmentReference\x12\x1d\n" +
 	"\n" +
@@ -3137,9 +3286,12 @@ const file_allocation_v1_consignment_allocation_service_proto_rawDesc = "" +
 	"\x1dDeallocateConsignmentsRequest\x12\"\n" +
 	"\fconsignments\x18\x01 \x03(\tR\fconsignments\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x02 \x01(\tR\trequestId\"\\\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\"|\n" +
 	"\x1eDeallocateConsignmentsResponse\x12:\n" +
-	"\aresults\x18\x01 \x03(\v2 .allocation.v1.ConsignmentResultR\aresults\"V\n" +
+	"\aresults\x18\x01 \x03(\v2 .allocation.v1.ConsignmentResultR\aresults\x12\x1e\n" +
+	"\n" +
+	"unreadable\x18\x02 \x03(\tR\n" +
+	"unreadable\"V\n" +
 	"\x1fGetConsignmentAllocationRequest\x123\n" +
 	"\x15consignment_reference\x18\x01 \x01(\tR\x14consignmentReference\"h\n" +
 	" GetConsignmentAllocationResponse\x12D\n" +
@@ -3147,12 +3299,15 @@ const file_allocation_v1_consignment_allocation_service_proto_rawDesc = "" +
 	"allocation\x18\x01 \x01(\v2$.allocation.v1.ConsignmentAllocationR\n" +
 	"allocation\"R\n" +
 	"\x1bGetConsignmentQuotesRequest\x123\n" +
-	"\x15consignment_reference\x18\x01 \x01(\tR\x14consignmentReference\"\xe5\x01\n" +
+	"\x15consignment_reference\x18\x01 \x01(\tR\x14consignmentReference\"\x85\x02\n" +
 	"\x1cGetConsignmentQuotesResponse\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x127\n" +
 	"\x06quotes\x18\x03 \x03(\v2\x1f.allocation.v1.ConsignmentQuoteR\x06quotes\x12T\n" +
-	"\x14unqualified_services\x18\x04 \x03(\v2!.allocation.v1.UnqualifiedServiceR\x13unqualifiedServices*\x82\n" +
+	"\x14unqualified_services\x18\x04 \x03(\v2!.allocation.v1.UnqualifiedServiceR\x13unqualifiedServices\x12\x1e\n" +
+	"\n" +
+	"unreadable\x18\x05 \x03(\tR\n" +
+	"unreadable*\x82\n" +
 	"\n" +
 	"\x10ConsignmentState\x12!\n" +
 	"\x1dCONSIGNMENT_STATE_UNSPECIFIED\x10\x00\x12!\n" +

@@ -1340,6 +1340,97 @@ func (x *PaperlessDocuments) GetUsageTypeText() string {
 	return ""
 }
 
+// SuppliedDocument is a document that was supplied with a shipment, for paperless trade.
+type SuppliedDocument struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Output only. Upstream's reference of the document. Empty if it named none.
+	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
+	// Output only. What has become of the document, such as `ready`. The vocabulary is upstream's.
+	State string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	// Output only. The kind of document, such as `commercial_invoice`. The vocabulary is upstream's.
+	Type string `protobuf:"bytes,3,opt,name=type,proto3" json:"type,omitempty"`
+	// Output only. The format of its file, such as `pdf`. The vocabulary is upstream's.
+	Format string `protobuf:"bytes,4,opt,name=format,proto3" json:"format,omitempty"`
+	// Output only. What it is used for, such as `electronic_trade`. The vocabulary is upstream's.
+	Usage string `protobuf:"bytes,5,opt,name=usage,proto3" json:"usage,omitempty"`
+	// Output only. When the document expires. Unset if upstream does not say.
+	Expiration    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=expiration,proto3" json:"expiration,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuppliedDocument) Reset() {
+	*x = SuppliedDocument{}
+	mi := &file_allocation_v1_core_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuppliedDocument) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuppliedDocument) ProtoMessage() {}
+
+func (x *SuppliedDocument) ProtoReflect() protoreflect.Message {
+	mi := &file_allocation_v1_core_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuppliedDocument.ProtoReflect.Descriptor instead.
+func (*SuppliedDocument) Descriptor() ([]byte, []int) {
+	return file_allocation_v1_core_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *SuppliedDocument) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+func (x *SuppliedDocument) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *SuppliedDocument) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *SuppliedDocument) GetFormat() string {
+	if x != nil {
+		return x.Format
+	}
+	return ""
+}
+
+func (x *SuppliedDocument) GetUsage() string {
+	if x != nil {
+		return x.Usage
+	}
+	return ""
+}
+
+func (x *SuppliedDocument) GetExpiration() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Expiration
+	}
+	return nil
+}
+
 // ApplicableDocument says whether a kind of customs document applies to a shipment.
 type ApplicableDocument struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1353,7 +1444,7 @@ type ApplicableDocument struct {
 
 func (x *ApplicableDocument) Reset() {
 	*x = ApplicableDocument{}
-	mi := &file_allocation_v1_core_proto_msgTypes[11]
+	mi := &file_allocation_v1_core_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1365,7 +1456,7 @@ func (x *ApplicableDocument) String() string {
 func (*ApplicableDocument) ProtoMessage() {}
 
 func (x *ApplicableDocument) ProtoReflect() protoreflect.Message {
-	mi := &file_allocation_v1_core_proto_msgTypes[11]
+	mi := &file_allocation_v1_core_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1378,7 +1469,7 @@ func (x *ApplicableDocument) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplicableDocument.ProtoReflect.Descriptor instead.
 func (*ApplicableDocument) Descriptor() ([]byte, []int) {
-	return file_allocation_v1_core_proto_rawDescGZIP(), []int{11}
+	return file_allocation_v1_core_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ApplicableDocument) GetType() string {
@@ -1416,7 +1507,7 @@ type UpstreamError struct {
 
 func (x *UpstreamError) Reset() {
 	*x = UpstreamError{}
-	mi := &file_allocation_v1_core_proto_msgTypes[12]
+	mi := &file_allocation_v1_core_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1428,7 +1519,7 @@ func (x *UpstreamError) String() string {
 func (*UpstreamError) ProtoMessage() {}
 
 func (x *UpstreamError) ProtoReflect() protoreflect.Message {
-	mi := &file_allocation_v1_core_proto_msgTypes[12]
+	mi := &file_allocation_v1_core_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1441,7 +1532,7 @@ func (x *UpstreamError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpstreamError.ProtoReflect.Descriptor instead.
 func (*UpstreamError) Descriptor() ([]byte, []int) {
-	return file_allocation_v1_core_proto_rawDescGZIP(), []int{12}
+	return file_allocation_v1_core_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *UpstreamError) GetReference() string {
@@ -1501,7 +1592,7 @@ type UpstreamErrorDetail struct {
 
 func (x *UpstreamErrorDetail) Reset() {
 	*x = UpstreamErrorDetail{}
-	mi := &file_allocation_v1_core_proto_msgTypes[13]
+	mi := &file_allocation_v1_core_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1513,7 +1604,7 @@ func (x *UpstreamErrorDetail) String() string {
 func (*UpstreamErrorDetail) ProtoMessage() {}
 
 func (x *UpstreamErrorDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_allocation_v1_core_proto_msgTypes[13]
+	mi := &file_allocation_v1_core_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1526,7 +1617,7 @@ func (x *UpstreamErrorDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpstreamErrorDetail.ProtoReflect.Descriptor instead.
 func (*UpstreamErrorDetail) Descriptor() ([]byte, []int) {
-	return file_allocation_v1_core_proto_rawDescGZIP(), []int{13}
+	return file_allocation_v1_core_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *UpstreamErrorDetail) GetProperty() string {
@@ -1563,7 +1654,7 @@ type ServiceCapability struct {
 
 func (x *ServiceCapability) Reset() {
 	*x = ServiceCapability{}
-	mi := &file_allocation_v1_core_proto_msgTypes[14]
+	mi := &file_allocation_v1_core_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1575,7 +1666,7 @@ func (x *ServiceCapability) String() string {
 func (*ServiceCapability) ProtoMessage() {}
 
 func (x *ServiceCapability) ProtoReflect() protoreflect.Message {
-	mi := &file_allocation_v1_core_proto_msgTypes[14]
+	mi := &file_allocation_v1_core_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1588,7 +1679,7 @@ func (x *ServiceCapability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceCapability.ProtoReflect.Descriptor instead.
 func (*ServiceCapability) Descriptor() ([]byte, []int) {
-	return file_allocation_v1_core_proto_rawDescGZIP(), []int{14}
+	return file_allocation_v1_core_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ServiceCapability) GetType() string {
@@ -1622,7 +1713,7 @@ type AllocationFilters struct {
 
 func (x *AllocationFilters) Reset() {
 	*x = AllocationFilters{}
-	mi := &file_allocation_v1_core_proto_msgTypes[15]
+	mi := &file_allocation_v1_core_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1634,7 +1725,7 @@ func (x *AllocationFilters) String() string {
 func (*AllocationFilters) ProtoMessage() {}
 
 func (x *AllocationFilters) ProtoReflect() protoreflect.Message {
-	mi := &file_allocation_v1_core_proto_msgTypes[15]
+	mi := &file_allocation_v1_core_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1647,7 +1738,7 @@ func (x *AllocationFilters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AllocationFilters.ProtoReflect.Descriptor instead.
 func (*AllocationFilters) Descriptor() ([]byte, []int) {
-	return file_allocation_v1_core_proto_rawDescGZIP(), []int{15}
+	return file_allocation_v1_core_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AllocationFilters) GetDirection() Direction {
@@ -1693,7 +1784,7 @@ type AllocationRejection struct {
 
 func (x *AllocationRejection) Reset() {
 	*x = AllocationRejection{}
-	mi := &file_allocation_v1_core_proto_msgTypes[16]
+	mi := &file_allocation_v1_core_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1705,7 +1796,7 @@ func (x *AllocationRejection) String() string {
 func (*AllocationRejection) ProtoMessage() {}
 
 func (x *AllocationRejection) ProtoReflect() protoreflect.Message {
-	mi := &file_allocation_v1_core_proto_msgTypes[16]
+	mi := &file_allocation_v1_core_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1718,7 +1809,7 @@ func (x *AllocationRejection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AllocationRejection.ProtoReflect.Descriptor instead.
 func (*AllocationRejection) Descriptor() ([]byte, []int) {
-	return file_allocation_v1_core_proto_rawDescGZIP(), []int{16}
+	return file_allocation_v1_core_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *AllocationRejection) GetCode() string {
@@ -1752,7 +1843,8 @@ type Allocation struct {
 	State ShipmentState `protobuf:"varint,2,opt,name=state,proto3,enum=allocation.v1.ShipmentState" json:"state,omitempty"`
 	// Output only. The state exactly as upstream wrote it.
 	StateText string `protobuf:"bytes,3,opt,name=state_text,json=stateText,proto3" json:"state_text,omitempty"`
-	// Output only. The price of the allocation. Unset if the shipment is not allocated.
+	// Output only. The price of the allocation. Unset if the shipment is not allocated, and if `unreadable` has a path below
+	// `price`: a price is exact, or not told.
 	Price *Price `protobuf:"bytes,4,opt,name=price,proto3" json:"price,omitempty"`
 	// Output only. The carrier service that was chosen. Unset if the shipment is not allocated.
 	Carrier *Carrier `protobuf:"bytes,5,opt,name=carrier,proto3" json:"carrier,omitempty"`
@@ -1782,14 +1874,20 @@ type Allocation struct {
 	// did not say how it ended. It then lacks what only that answer has: `excluded_services`, `correlation_id`, `message`
 	// and `details`. Under the default rules, and of a service group, it says no more than that the shipment has been
 	// allocated since the request was sent: Ship does not tell by which rules or group.
-	Reconciled    bool `protobuf:"varint,17,opt,name=reconciled,proto3" json:"reconciled,omitempty"`
+	Reconciled bool `protobuf:"varint,17,opt,name=reconciled,proto3" json:"reconciled,omitempty"`
+	// Output only. The documents that were supplied with the shipment, where upstream lists them.
+	SuppliedDocuments []*SuppliedDocument `protobuf:"bytes,18,rep,name=supplied_documents,json=suppliedDocuments,proto3" json:"supplied_documents,omitempty"`
+	// Output only. What of this allocation cannot be read in upstream's answer, and is left out here: JSON paths in
+	// upstream's own spelling from the root of the answer, such as `_links[2].href`. Nothing is guessed or rounded
+	// instead. At most 16 entries; the last one says how many more there are, as in `and 7 more`.
+	Unreadable    []string `protobuf:"bytes,19,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Allocation) Reset() {
 	*x = Allocation{}
-	mi := &file_allocation_v1_core_proto_msgTypes[17]
+	mi := &file_allocation_v1_core_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1801,7 +1899,7 @@ func (x *Allocation) String() string {
 func (*Allocation) ProtoMessage() {}
 
 func (x *Allocation) ProtoReflect() protoreflect.Message {
-	mi := &file_allocation_v1_core_proto_msgTypes[17]
+	mi := &file_allocation_v1_core_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1814,7 +1912,7 @@ func (x *Allocation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Allocation.ProtoReflect.Descriptor instead.
 func (*Allocation) Descriptor() ([]byte, []int) {
-	return file_allocation_v1_core_proto_rawDescGZIP(), []int{17}
+	return file_allocation_v1_core_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Allocation) GetShipmentReference() string {
@@ -1936,10 +2034,25 @@ func (x *Allocation) GetReconciled() bool {
 	return false
 }
 
+func (x *Allocation) GetSuppliedDocuments() []*SuppliedDocument {
+	if x != nil {
+		return x.SuppliedDocuments
+	}
+	return nil
+}
+
+func (x *Allocation) GetUnreadable() []string {
+	if x != nil {
+		return x.Unreadable
+	}
+	return nil
+}
+
 // SurchargeBaseApplication is what a surcharge is applied to.
 type SurchargeBaseApplication struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Output only. The base, as upstream wrote it.
+	// Output only. The base, as upstream wrote it: a name, or `true` or `false` where upstream says whether the surcharge
+	// applies to the base price.
 	Base string `protobuf:"bytes,1,opt,name=base,proto3" json:"base,omitempty"`
 	// Output only. True if the surcharge is applied to the base alone.
 	BaseOnly      bool `protobuf:"varint,2,opt,name=base_only,json=baseOnly,proto3" json:"base_only,omitempty"`
@@ -1949,7 +2062,7 @@ type SurchargeBaseApplication struct {
 
 func (x *SurchargeBaseApplication) Reset() {
 	*x = SurchargeBaseApplication{}
-	mi := &file_allocation_v1_core_proto_msgTypes[18]
+	mi := &file_allocation_v1_core_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1961,7 +2074,7 @@ func (x *SurchargeBaseApplication) String() string {
 func (*SurchargeBaseApplication) ProtoMessage() {}
 
 func (x *SurchargeBaseApplication) ProtoReflect() protoreflect.Message {
-	mi := &file_allocation_v1_core_proto_msgTypes[18]
+	mi := &file_allocation_v1_core_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1974,7 +2087,7 @@ func (x *SurchargeBaseApplication) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SurchargeBaseApplication.ProtoReflect.Descriptor instead.
 func (*SurchargeBaseApplication) Descriptor() ([]byte, []int) {
-	return file_allocation_v1_core_proto_rawDescGZIP(), []int{18}
+	return file_allocation_v1_core_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SurchargeBaseApplication) GetBase() string {
@@ -2033,7 +2146,7 @@ type Surcharge struct {
 
 func (x *Surcharge) Reset() {
 	*x = Surcharge{}
-	mi := &file_allocation_v1_core_proto_msgTypes[19]
+	mi := &file_allocation_v1_core_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2045,7 +2158,7 @@ func (x *Surcharge) String() string {
 func (*Surcharge) ProtoMessage() {}
 
 func (x *Surcharge) ProtoReflect() protoreflect.Message {
-	mi := &file_allocation_v1_core_proto_msgTypes[19]
+	mi := &file_allocation_v1_core_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2058,7 +2171,7 @@ func (x *Surcharge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Surcharge.ProtoReflect.Descriptor instead.
 func (*Surcharge) Descriptor() ([]byte, []int) {
-	return file_allocation_v1_core_proto_rawDescGZIP(), []int{19}
+	return file_allocation_v1_core_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Surcharge) GetReference() string {
@@ -2187,7 +2300,7 @@ type Quote struct {
 	CollectionDate *DateRange `protobuf:"bytes,4,opt,name=collection_date,json=collectionDate,proto3" json:"collection_date,omitempty"`
 	// Output only. When the shipment would be delivered.
 	DeliveryDate *DateRange `protobuf:"bytes,5,opt,name=delivery_date,json=deliveryDate,proto3" json:"delivery_date,omitempty"`
-	// Output only. What it would cost.
+	// Output only. What it would cost. Unset if `unreadable` has a path below its `price`: a price is exact, or not told.
 	Price *Price `protobuf:"bytes,6,opt,name=price,proto3" json:"price,omitempty"`
 	// Output only. When the quote was made.
 	Created *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=created,proto3" json:"created,omitempty"`
@@ -2199,13 +2312,17 @@ type Quote struct {
 	Links []*Link `protobuf:"bytes,10,rep,name=links,proto3" json:"links,omitempty"`
 	// Output only. Which customs documents would apply.
 	ApplicableDocuments []*ApplicableDocument `protobuf:"bytes,11,rep,name=applicable_documents,json=applicableDocuments,proto3" json:"applicable_documents,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// Output only. What of this quote cannot be read in upstream's answer, and is left out here: JSON paths in upstream's
+	// own spelling from the root of the answer, such as `quotes[1].price.net`. Nothing is guessed or rounded instead. At
+	// most 16 entries; the last one says how many more there are, as in `and 7 more`.
+	Unreadable    []string `protobuf:"bytes,12,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Quote) Reset() {
 	*x = Quote{}
-	mi := &file_allocation_v1_core_proto_msgTypes[20]
+	mi := &file_allocation_v1_core_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2217,7 +2334,7 @@ func (x *Quote) String() string {
 func (*Quote) ProtoMessage() {}
 
 func (x *Quote) ProtoReflect() protoreflect.Message {
-	mi := &file_allocation_v1_core_proto_msgTypes[20]
+	mi := &file_allocation_v1_core_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2230,7 +2347,7 @@ func (x *Quote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Quote.ProtoReflect.Descriptor instead.
 func (*Quote) Descriptor() ([]byte, []int) {
-	return file_allocation_v1_core_proto_rawDescGZIP(), []int{20}
+	return file_allocation_v1_core_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Quote) GetReference() string {
@@ -2310,6 +2427,13 @@ func (x *Quote) GetApplicableDocuments() []*ApplicableDocument {
 	return nil
 }
 
+func (x *Quote) GetUnreadable() []string {
+	if x != nil {
+		return x.Unreadable
+	}
+	return nil
+}
+
 var File_allocation_v1_core_proto protoreflect.FileDescriptor
 
 const file_allocation_v1_core_proto_rawDesc = "" +
@@ -2359,7 +2483,16 @@ const file_allocation_v1_core_proto_rawDesc = "" +
 	"\x0fsent_to_carrier\x18\x01 \x01(\bR\rsentToCarrier\x12@\n" +
 	"\n" +
 	"usage_type\x18\x02 \x01(\x0e2!.allocation.v1.PaperlessUsageTypeR\tusageType\x12&\n" +
-	"\x0fusage_type_text\x18\x03 \x01(\tR\rusageTypeText\"H\n" +
+	"\x0fusage_type_text\x18\x03 \x01(\tR\rusageTypeText\"\xc4\x01\n" +
+	"\x10SuppliedDocument\x12\x1c\n" +
+	"\treference\x18\x01 \x01(\tR\treference\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\x12\x12\n" +
+	"\x04type\x18\x03 \x01(\tR\x04type\x12\x16\n" +
+	"\x06format\x18\x04 \x01(\tR\x06format\x12\x14\n" +
+	"\x05usage\x18\x05 \x01(\tR\x05usage\x12:\n" +
+	"\n" +
+	"expiration\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expiration\"H\n" +
 	"\x12ApplicableDocument\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x1e\n" +
 	"\n" +
@@ -2391,7 +2524,7 @@ const file_allocation_v1_core_proto_rawDesc = "" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x1e\n" +
 	"\n" +
 	"references\x18\x03 \x03(\tR\n" +
-	"references\"\xc6\a\n" +
+	"references\"\xb6\b\n" +
 	"\n" +
 	"Allocation\x12-\n" +
 	"\x12shipment_reference\x18\x01 \x01(\tR\x11shipmentReference\x122\n" +
@@ -2414,7 +2547,11 @@ const file_allocation_v1_core_proto_rawDesc = "" +
 	"\x14applicable_documents\x18\x10 \x03(\v2!.allocation.v1.ApplicableDocumentR\x13applicableDocuments\x12\x1e\n" +
 	"\n" +
 	"reconciled\x18\x11 \x01(\bR\n" +
-	"reconciled\"K\n" +
+	"reconciled\x12N\n" +
+	"\x12supplied_documents\x18\x12 \x03(\v2\x1f.allocation.v1.SuppliedDocumentR\x11suppliedDocuments\x12\x1e\n" +
+	"\n" +
+	"unreadable\x18\x13 \x03(\tR\n" +
+	"unreadable\"K\n" +
 	"\x18SurchargeBaseApplication\x12\x12\n" +
 	"\x04base\x18\x01 \x01(\tR\x04base\x12\x1b\n" +
 	"\tbase_only\x18\x02 \x01(\bR\bbaseOnly\"\xfa\x06\n" +
@@ -2435,7 +2572,7 @@ const file_allocation_v1_core_proto_rawDesc = "" +
 	"\x17incremental_unit_factor\x18\r \x01(\v2\x14.google.type.DecimalR\x15incrementalUnitFactor\x12J\n" +
 	"\x16incremental_unit_price\x18\x0e \x01(\v2\x14.google.type.DecimalR\x14incrementalUnitPrice\x129\n" +
 	"\rminimum_value\x18\x0f \x01(\v2\x14.google.type.DecimalR\fminimumValue\x129\n" +
-	"\rmaximum_value\x18\x10 \x01(\v2\x14.google.type.DecimalR\fmaximumValue\"\xdb\x04\n" +
+	"\rmaximum_value\x18\x10 \x01(\v2\x14.google.type.DecimalR\fmaximumValue\"\xfb\x04\n" +
 	"\x05Quote\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x12-\n" +
 	"\x12shipment_reference\x18\x02 \x01(\tR\x11shipmentReference\x120\n" +
@@ -2450,7 +2587,10 @@ const file_allocation_v1_core_proto_rawDesc = "" +
 	"surcharges\x12)\n" +
 	"\x05links\x18\n" +
 	" \x03(\v2\x13.allocation.v1.LinkR\x05links\x12T\n" +
-	"\x14applicable_documents\x18\v \x03(\v2!.allocation.v1.ApplicableDocumentR\x13applicableDocuments*\x94\r\n" +
+	"\x14applicable_documents\x18\v \x03(\v2!.allocation.v1.ApplicableDocumentR\x13applicableDocuments\x12\x1e\n" +
+	"\n" +
+	"unreadable\x18\f \x03(\tR\n" +
+	"unreadable*\x94\r\n" +
 	"\rShipmentState\x12\x1e\n" +
 	"\x1aSHIPMENT_STATE_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aSHIPMENT_STATE_UNALLOCATED\x10\x01\x12\x1d\n" +
@@ -2555,7 +2695,7 @@ func file_allocation_v1_core_proto_rawDescGZIP() []byte {
 }
 
 var file_allocation_v1_core_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_allocation_v1_core_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_allocation_v1_core_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_allocation_v1_core_proto_goTypes = []any{
 	(ShipmentState)(0),               // 0: allocation.v1.ShipmentState
 	(ExclusionCode)(0),               // 1: allocation.v1.ExclusionCode
@@ -2575,74 +2715,77 @@ var file_allocation_v1_core_proto_goTypes = []any{
 	(*ExcludedService)(nil),          // 15: allocation.v1.ExcludedService
 	(*DateRange)(nil),                // 16: allocation.v1.DateRange
 	(*PaperlessDocuments)(nil),       // 17: allocation.v1.PaperlessDocuments
-	(*ApplicableDocument)(nil),       // 18: allocation.v1.ApplicableDocument
-	(*UpstreamError)(nil),            // 19: allocation.v1.UpstreamError
-	(*UpstreamErrorDetail)(nil),      // 20: allocation.v1.UpstreamErrorDetail
-	(*ServiceCapability)(nil),        // 21: allocation.v1.ServiceCapability
-	(*AllocationFilters)(nil),        // 22: allocation.v1.AllocationFilters
-	(*AllocationRejection)(nil),      // 23: allocation.v1.AllocationRejection
-	(*Allocation)(nil),               // 24: allocation.v1.Allocation
-	(*SurchargeBaseApplication)(nil), // 25: allocation.v1.SurchargeBaseApplication
-	(*Surcharge)(nil),                // 26: allocation.v1.Surcharge
-	(*Quote)(nil),                    // 27: allocation.v1.Quote
-	(*money.Money)(nil),              // 28: google.type.Money
-	(*decimal.Decimal)(nil),          // 29: google.type.Decimal
-	(*timestamppb.Timestamp)(nil),    // 30: google.protobuf.Timestamp
+	(*SuppliedDocument)(nil),         // 18: allocation.v1.SuppliedDocument
+	(*ApplicableDocument)(nil),       // 19: allocation.v1.ApplicableDocument
+	(*UpstreamError)(nil),            // 20: allocation.v1.UpstreamError
+	(*UpstreamErrorDetail)(nil),      // 21: allocation.v1.UpstreamErrorDetail
+	(*ServiceCapability)(nil),        // 22: allocation.v1.ServiceCapability
+	(*AllocationFilters)(nil),        // 23: allocation.v1.AllocationFilters
+	(*AllocationRejection)(nil),      // 24: allocation.v1.AllocationRejection
+	(*Allocation)(nil),               // 25: allocation.v1.Allocation
+	(*SurchargeBaseApplication)(nil), // 26: allocation.v1.SurchargeBaseApplication
+	(*Surcharge)(nil),                // 27: allocation.v1.Surcharge
+	(*Quote)(nil),                    // 28: allocation.v1.Quote
+	(*money.Money)(nil),              // 29: google.type.Money
+	(*decimal.Decimal)(nil),          // 30: google.type.Decimal
+	(*timestamppb.Timestamp)(nil),    // 31: google.protobuf.Timestamp
 }
 var file_allocation_v1_core_proto_depIdxs = []int32{
-	28, // 0: allocation.v1.Price.net:type_name -> google.type.Money
-	28, // 1: allocation.v1.Price.gross:type_name -> google.type.Money
+	29, // 0: allocation.v1.Price.net:type_name -> google.type.Money
+	29, // 1: allocation.v1.Price.gross:type_name -> google.type.Money
 	8,  // 2: allocation.v1.Price.taxes:type_name -> allocation.v1.Tax
 	9,  // 3: allocation.v1.Tax.rate:type_name -> allocation.v1.TaxRate
-	28, // 4: allocation.v1.Tax.amount:type_name -> google.type.Money
-	29, // 5: allocation.v1.TaxRate.value:type_name -> google.type.Decimal
+	29, // 4: allocation.v1.Tax.amount:type_name -> google.type.Money
+	30, // 5: allocation.v1.TaxRate.value:type_name -> google.type.Decimal
 	11, // 6: allocation.v1.TrackingReference.links:type_name -> allocation.v1.Link
 	12, // 7: allocation.v1.TrackingDetails.shipment:type_name -> allocation.v1.TrackingReference
 	12, // 8: allocation.v1.TrackingDetails.contents:type_name -> allocation.v1.TrackingReference
 	1,  // 9: allocation.v1.Exclusion.code:type_name -> allocation.v1.ExclusionCode
 	10, // 10: allocation.v1.ExcludedService.carrier:type_name -> allocation.v1.Carrier
 	14, // 11: allocation.v1.ExcludedService.exclusion:type_name -> allocation.v1.Exclusion
-	30, // 12: allocation.v1.DateRange.start:type_name -> google.protobuf.Timestamp
-	30, // 13: allocation.v1.DateRange.end:type_name -> google.protobuf.Timestamp
+	31, // 12: allocation.v1.DateRange.start:type_name -> google.protobuf.Timestamp
+	31, // 13: allocation.v1.DateRange.end:type_name -> google.protobuf.Timestamp
 	2,  // 14: allocation.v1.PaperlessDocuments.usage_type:type_name -> allocation.v1.PaperlessUsageType
-	20, // 15: allocation.v1.UpstreamError.details:type_name -> allocation.v1.UpstreamErrorDetail
-	11, // 16: allocation.v1.UpstreamError.links:type_name -> allocation.v1.Link
-	3,  // 17: allocation.v1.AllocationFilters.direction:type_name -> allocation.v1.Direction
-	0,  // 18: allocation.v1.Allocation.state:type_name -> allocation.v1.ShipmentState
-	7,  // 19: allocation.v1.Allocation.price:type_name -> allocation.v1.Price
-	10, // 20: allocation.v1.Allocation.carrier:type_name -> allocation.v1.Carrier
-	13, // 21: allocation.v1.Allocation.tracking_details:type_name -> allocation.v1.TrackingDetails
-	15, // 22: allocation.v1.Allocation.excluded_services:type_name -> allocation.v1.ExcludedService
-	16, // 23: allocation.v1.Allocation.shipping_date:type_name -> allocation.v1.DateRange
-	16, // 24: allocation.v1.Allocation.expected_delivery_date:type_name -> allocation.v1.DateRange
-	30, // 25: allocation.v1.Allocation.allocation_date:type_name -> google.protobuf.Timestamp
-	11, // 26: allocation.v1.Allocation.links:type_name -> allocation.v1.Link
-	19, // 27: allocation.v1.Allocation.details:type_name -> allocation.v1.UpstreamError
-	17, // 28: allocation.v1.Allocation.paperless_documents:type_name -> allocation.v1.PaperlessDocuments
-	18, // 29: allocation.v1.Allocation.applicable_documents:type_name -> allocation.v1.ApplicableDocument
-	29, // 30: allocation.v1.Surcharge.value:type_name -> google.type.Decimal
-	4,  // 31: allocation.v1.Surcharge.application_type:type_name -> allocation.v1.SurchargeApplicationType
-	5,  // 32: allocation.v1.Surcharge.type:type_name -> allocation.v1.SurchargeType
-	25, // 33: allocation.v1.Surcharge.base_application:type_name -> allocation.v1.SurchargeBaseApplication
-	6,  // 34: allocation.v1.Surcharge.calculation_model:type_name -> allocation.v1.SurchargeCalculationModel
-	29, // 35: allocation.v1.Surcharge.incremental_unit_factor:type_name -> google.type.Decimal
-	29, // 36: allocation.v1.Surcharge.incremental_unit_price:type_name -> google.type.Decimal
-	29, // 37: allocation.v1.Surcharge.minimum_value:type_name -> google.type.Decimal
-	29, // 38: allocation.v1.Surcharge.maximum_value:type_name -> google.type.Decimal
-	10, // 39: allocation.v1.Quote.carrier:type_name -> allocation.v1.Carrier
-	16, // 40: allocation.v1.Quote.collection_date:type_name -> allocation.v1.DateRange
-	16, // 41: allocation.v1.Quote.delivery_date:type_name -> allocation.v1.DateRange
-	7,  // 42: allocation.v1.Quote.price:type_name -> allocation.v1.Price
-	30, // 43: allocation.v1.Quote.created:type_name -> google.protobuf.Timestamp
-	30, // 44: allocation.v1.Quote.expires:type_name -> google.protobuf.Timestamp
-	26, // 45: allocation.v1.Quote.surcharges:type_name -> allocation.v1.Surcharge
-	11, // 46: allocation.v1.Quote.links:type_name -> allocation.v1.Link
-	18, // 47: allocation.v1.Quote.applicable_documents:type_name -> allocation.v1.ApplicableDocument
-	48, // [48:48] is the sub-list for method output_type
-	48, // [48:48] is the sub-list for method input_type
-	48, // [48:48] is the sub-list for extension type_name
-	48, // [48:48] is the sub-list for extension extendee
-	0,  // [0:48] is the sub-list for field type_name
+	31, // 15: allocation.v1.SuppliedDocument.expiration:type_name -> google.protobuf.Timestamp
+	21, // 16: allocation.v1.UpstreamError.details:type_name -> allocation.v1.UpstreamErrorDetail
+	11, // 17: allocation.v1.UpstreamError.links:type_name -> allocation.v1.Link
+	3,  // 18: allocation.v1.AllocationFilters.direction:type_name -> allocation.v1.Direction
+	0,  // 19: allocation.v1.Allocation.state:type_name -> allocation.v1.ShipmentState
+	7,  // 20: allocation.v1.Allocation.price:type_name -> allocation.v1.Price
+	10, // 21: allocation.v1.Allocation.carrier:type_name -> allocation.v1.Carrier
+	13, // 22: allocation.v1.Allocation.tracking_details:type_name -> allocation.v1.TrackingDetails
+	15, // 23: allocation.v1.Allocation.excluded_services:type_name -> allocation.v1.ExcludedService
+	16, // 24: allocation.v1.Allocation.shipping_date:type_name -> allocation.v1.DateRange
+	16, // 25: allocation.v1.Allocation.expected_delivery_date:type_name -> allocation.v1.DateRange
+	31, // 26: allocation.v1.Allocation.allocation_date:type_name -> google.protobuf.Timestamp
+	11, // 27: allocation.v1.Allocation.links:type_name -> allocation.v1.Link
+	20, // 28: allocation.v1.Allocation.details:type_name -> allocation.v1.UpstreamError
+	17, // 29: allocation.v1.Allocation.paperless_documents:type_name -> allocation.v1.PaperlessDocuments
+	19, // 30: allocation.v1.Allocation.applicable_documents:type_name -> allocation.v1.ApplicableDocument
+	18, // 31: allocation.v1.Allocation.supplied_documents:type_name -> allocation.v1.SuppliedDocument
+	30, // 32: allocation.v1.Surcharge.value:type_name -> google.type.Decimal
+	4,  // 33: allocation.v1.Surcharge.application_type:type_name -> allocation.v1.SurchargeApplicationType
+	5,  // 34: allocation.v1.Surcharge.type:type_name -> allocation.v1.SurchargeType
+	26, // 35: allocation.v1.Surcharge.base_application:type_name -> allocation.v1.SurchargeBaseApplication
+	6,  // 36: allocation.v1.Surcharge.calculation_model:type_name -> allocation.v1.SurchargeCalculationModel
+	30, // 37: allocation.v1.Surcharge.incremental_unit_factor:type_name -> google.type.Decimal
+	30, // 38: allocation.v1.Surcharge.incremental_unit_price:type_name -> google.type.Decimal
+	30, // 39: allocation.v1.Surcharge.minimum_value:type_name -> google.type.Decimal
+	30, // 40: allocation.v1.Surcharge.maximum_value:type_name -> google.type.Decimal
+	10, // 41: allocation.v1.Quote.carrier:type_name -> allocation.v1.Carrier
+	16, // 42: allocation.v1.Quote.collection_date:type_name -> allocation.v1.DateRange
+	16, // 43: allocation.v1.Quote.delivery_date:type_name -> allocation.v1.DateRange
+	7,  // 44: allocation.v1.Quote.price:type_name -> allocation.v1.Price
+	31, // 45: allocation.v1.Quote.created:type_name -> google.protobuf.Timestamp
+	31, // 46: allocation.v1.Quote.expires:type_name -> google.protobuf.Timestamp
+	27, // 47: allocation.v1.Quote.surcharges:type_name -> allocation.v1.Surcharge
+	11, // 48: allocation.v1.Quote.links:type_name -> allocation.v1.Link
+	19, // 49: allocation.v1.Quote.applicable_documents:type_name -> allocation.v1.ApplicableDocument
+	50, // [50:50] is the sub-list for method output_type
+	50, // [50:50] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_allocation_v1_core_proto_init() }
@@ -2650,14 +2793,14 @@ func file_allocation_v1_core_proto_init() {
 	if File_allocation_v1_core_proto != nil {
 		return
 	}
-	file_allocation_v1_core_proto_msgTypes[15].OneofWrappers = []any{}
+	file_allocation_v1_core_proto_msgTypes[16].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_allocation_v1_core_proto_rawDesc), len(file_allocation_v1_core_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   21,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -658,7 +658,11 @@ type AllocateShipmentsResponse struct {
 	// Output only. What happened, in upstream's words. It may change at any time.
 	Message string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
 	// Output only. Links that upstream returned.
-	Links         []*Link `protobuf:"bytes,6,rep,name=links,proto3" json:"links,omitempty"`
+	Links []*Link `protobuf:"bytes,6,rep,name=links,proto3" json:"links,omitempty"`
+	// Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+	// spelling from the root of the answer, such as `rejected[0].message`. At most 16 entries; the last one says how many
+	// more there are, as in `and 7 more`.
+	Unreadable    []string `protobuf:"bytes,7,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -731,6 +735,13 @@ func (x *AllocateShipmentsResponse) GetMessage() string {
 func (x *AllocateShipmentsResponse) GetLinks() []*Link {
 	if x != nil {
 		return x.Links
+	}
+	return nil
+}
+
+func (x *AllocateShipmentsResponse) GetUnreadable() []string {
+	if x != nil {
+		return x.Unreadable
 	}
 	return nil
 }
@@ -828,7 +839,11 @@ type AllocateShipmentsWithServiceGroupResponse struct {
 	// Output only. What happened, in upstream's words. It may change at any time.
 	Message string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
 	// Output only. Links that upstream returned.
-	Links         []*Link `protobuf:"bytes,6,rep,name=links,proto3" json:"links,omitempty"`
+	Links []*Link `protobuf:"bytes,6,rep,name=links,proto3" json:"links,omitempty"`
+	// Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+	// spelling from the root of the answer, such as `rejected[0].message`. At most 16 entries; the last one says how many
+	// more there are, as in `and 7 more`.
+	Unreadable    []string `protobuf:"bytes,7,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -901,6 +916,13 @@ func (x *AllocateShipmentsWithServiceGroupResponse) GetMessage() string {
 func (x *AllocateShipmentsWithServiceGroupResponse) GetLinks() []*Link {
 	if x != nil {
 		return x.Links
+	}
+	return nil
+}
+
+func (x *AllocateShipmentsWithServiceGroupResponse) GetUnreadable() []string {
+	if x != nil {
+		return x.Unreadable
 	}
 	return nil
 }
@@ -997,7 +1019,11 @@ type AllocateShipmentsWithCarrierServiceResponse struct {
 	// Output only. What happened, in upstream's words. It may change at any time.
 	Message string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
 	// Output only. Links that upstream returned.
-	Links         []*Link `protobuf:"bytes,6,rep,name=links,proto3" json:"links,omitempty"`
+	Links []*Link `protobuf:"bytes,6,rep,name=links,proto3" json:"links,omitempty"`
+	// Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+	// spelling from the root of the answer, such as `rejected[0].message`. At most 16 entries; the last one says how many
+	// more there are, as in `and 7 more`.
+	Unreadable    []string `protobuf:"bytes,7,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1070,6 +1096,13 @@ func (x *AllocateShipmentsWithCarrierServiceResponse) GetMessage() string {
 func (x *AllocateShipmentsWithCarrierServiceResponse) GetLinks() []*Link {
 	if x != nil {
 		return x.Links
+	}
+	return nil
+}
+
+func (x *AllocateShipmentsWithCarrierServiceResponse) GetUnreadable() []string {
+	if x != nil {
+		return x.Unreadable
 	}
 	return nil
 }
@@ -1148,7 +1181,11 @@ type AllocateShipmentsWithFiltersResponse struct {
 	// Output only. Links to shipments, as upstream returned them.
 	Shipments []*Link `protobuf:"bytes,2,rep,name=shipments,proto3" json:"shipments,omitempty"`
 	// Output only. What happened, in upstream's words. It may change at any time.
-	Message       string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	// Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+	// spelling from the root of the answer, such as `shipments[2].href`. At most 16 entries; the last one says how many
+	// more there are, as in `and 7 more`.
+	Unreadable    []string `protobuf:"bytes,4,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1202,6 +1239,13 @@ func (x *AllocateShipmentsWithFiltersResponse) GetMessage() string {
 		return x.Message
 	}
 	return ""
+}
+
+func (x *AllocateShipmentsWithFiltersResponse) GetUnreadable() []string {
+	if x != nil {
+		return x.Unreadable
+	}
+	return nil
 }
 
 // DeallocateShipmentRequest is the request of DeallocateShipment.
@@ -1269,7 +1313,11 @@ type DeallocateShipmentResponse struct {
 	// Output only. What happened, in upstream's words. It may change at any time.
 	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
 	// Output only. Links that upstream returned.
-	Links         []*Link `protobuf:"bytes,3,rep,name=links,proto3" json:"links,omitempty"`
+	Links []*Link `protobuf:"bytes,3,rep,name=links,proto3" json:"links,omitempty"`
+	// Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+	// spelling from the root of the answer, such as `_links[0].href`. At most 16 entries; the last one says how many more
+	// there are, as in `and 7 more`.
+	Unreadable    []string `protobuf:"bytes,4,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1321,6 +1369,13 @@ func (x *DeallocateShipmentResponse) GetMessage() string {
 func (x *DeallocateShipmentResponse) GetLinks() []*Link {
 	if x != nil {
 		return x.Links
+	}
+	return nil
+}
+
+func (x *DeallocateShipmentResponse) GetUnreadable() []string {
+	if x != nil {
+		return x.Unreadable
 	}
 	return nil
 }
@@ -1475,8 +1530,12 @@ type CreateShipmentQuotesResponse struct {
 	Quotes []*Quote `protobuf:"bytes,3,rep,name=quotes,proto3" json:"quotes,omitempty"`
 	// Output only. The active carrier services that gave no quote, and why.
 	ExcludedServices []*ExcludedService `protobuf:"bytes,4,rep,name=excluded_services,json=excludedServices,proto3" json:"excluded_services,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+	// spelling from the root of the answer, such as `excluded_services[3].carrier`. At most 16 entries; the last one says
+	// how many more there are, as in `and 7 more`.
+	Unreadable    []string `protobuf:"bytes,5,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateShipmentQuotesResponse) Reset() {
@@ -1537,6 +1596,13 @@ func (x *CreateShipmentQuotesResponse) GetExcludedServices() []*ExcludedService 
 	return nil
 }
 
+func (x *CreateShipmentQuotesResponse) GetUnreadable() []string {
+	if x != nil {
+		return x.Unreadable
+	}
+	return nil
+}
+
 var File_allocation_v1_shipment_allocation_service_proto protoreflect.FileDescriptor
 
 const file_allocation_v1_shipment_allocation_service_proto_rawDesc = "" +
@@ -1590,57 +1656,72 @@ const file_allocation_v1_shipment_allocation_service_proto_rawDesc = "" +
 	"\tshipments\x18\x01 \x03(\tR\tshipments\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tR\trequestId\x12D\n" +
-	"\fcapabilities\x18\x03 \x03(\v2 .allocation.v1.ServiceCapabilityR\fcapabilities\"\x97\x02\n" +
+	"\fcapabilities\x18\x03 \x03(\v2 .allocation.v1.ServiceCapabilityR\fcapabilities\"\xb7\x02\n" +
 	"\x19AllocateShipmentsResponse\x12\x16\n" +
 	"\x06queued\x18\x01 \x03(\tR\x06queued\x12>\n" +
 	"\brejected\x18\x02 \x03(\v2\".allocation.v1.AllocationRejectionR\brejected\x12;\n" +
 	"\vallocations\x18\x03 \x03(\v2\x19.allocation.v1.AllocationR\vallocations\x12 \n" +
 	"\vunaccounted\x18\x04 \x03(\tR\vunaccounted\x12\x18\n" +
 	"\amessage\x18\x05 \x01(\tR\amessage\x12)\n" +
-	"\x05links\x18\x06 \x03(\v2\x13.allocation.v1.LinkR\x05links\"\xd2\x01\n" +
+	"\x05links\x18\x06 \x03(\v2\x13.allocation.v1.LinkR\x05links\x12\x1e\n" +
+	"\n" +
+	"unreadable\x18\a \x03(\tR\n" +
+	"unreadable\"\xd2\x01\n" +
 	"(AllocateShipmentsWithServiceGroupRequest\x12\x1c\n" +
 	"\tshipments\x18\x01 \x03(\tR\tshipments\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tR\trequestId\x12#\n" +
 	"\rservice_group\x18\x03 \x01(\tR\fserviceGroup\x12D\n" +
-	"\fcapabilities\x18\x04 \x03(\v2 .allocation.v1.ServiceCapabilityR\fcapabilities\"\xa7\x02\n" +
+	"\fcapabilities\x18\x04 \x03(\v2 .allocation.v1.ServiceCapabilityR\fcapabilities\"\xc7\x02\n" +
 	")AllocateShipmentsWithServiceGroupResponse\x12\x16\n" +
 	"\x06queued\x18\x01 \x03(\tR\x06queued\x12>\n" +
 	"\brejected\x18\x02 \x03(\v2\".allocation.v1.AllocationRejectionR\brejected\x12;\n" +
 	"\vallocations\x18\x03 \x03(\v2\x19.allocation.v1.AllocationR\vallocations\x12 \n" +
 	"\vunaccounted\x18\x04 \x03(\tR\vunaccounted\x12\x18\n" +
 	"\amessage\x18\x05 \x01(\tR\amessage\x12)\n" +
-	"\x05links\x18\x06 \x03(\v2\x13.allocation.v1.LinkR\x05links\"\xeb\x01\n" +
+	"\x05links\x18\x06 \x03(\v2\x13.allocation.v1.LinkR\x05links\x12\x1e\n" +
+	"\n" +
+	"unreadable\x18\a \x03(\tR\n" +
+	"unreadable\"\xeb\x01\n" +
 	"*AllocateShipmentsWithCarrierServiceRequest\x12\x1c\n" +
 	"\tshipments\x18\x01 \x03(\tR\tshipments\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tR\trequestId\x12:\n" +
 	"\x19carrier_service_reference\x18\x03 \x01(\tR\x17carrierServiceReference\x12D\n" +
-	"\fcapabilities\x18\x04 \x03(\v2 .allocation.v1.ServiceCapabilityR\fcapabilities\"\xa9\x02\n" +
+	"\fcapabilities\x18\x04 \x03(\v2 .allocation.v1.ServiceCapabilityR\fcapabilities\"\xc9\x02\n" +
 	"+AllocateShipmentsWithCarrierServiceResponse\x12\x16\n" +
 	"\x06queued\x18\x01 \x03(\tR\x06queued\x12>\n" +
 	"\brejected\x18\x02 \x03(\v2\".allocation.v1.AllocationRejectionR\brejected\x12;\n" +
 	"\vallocations\x18\x03 \x03(\v2\x19.allocation.v1.AllocationR\vallocations\x12 \n" +
 	"\vunaccounted\x18\x04 \x03(\tR\vunaccounted\x12\x18\n" +
 	"\amessage\x18\x05 \x01(\tR\amessage\x12)\n" +
-	"\x05links\x18\x06 \x03(\v2\x13.allocation.v1.LinkR\x05links\"\x9e\x01\n" +
+	"\x05links\x18\x06 \x03(\v2\x13.allocation.v1.LinkR\x05links\x12\x1e\n" +
+	"\n" +
+	"unreadable\x18\a \x03(\tR\n" +
+	"unreadable\"\x9e\x01\n" +
 	"#AllocateShipmentsWithFiltersRequest\x12\x1c\n" +
 	"\tshipments\x18\x01 \x03(\tR\tshipments\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tR\trequestId\x12:\n" +
-	"\afilters\x18\x03 \x01(\v2 .allocation.v1.AllocationFiltersR\afilters\"\x91\x01\n" +
+	"\afilters\x18\x03 \x01(\v2 .allocation.v1.AllocationFiltersR\afilters\"\xb1\x01\n" +
 	"$AllocateShipmentsWithFiltersResponse\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x121\n" +
 	"\tshipments\x18\x02 \x03(\v2\x13.allocation.v1.LinkR\tshipments\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage\"i\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\x12\x1e\n" +
+	"\n" +
+	"unreadable\x18\x04 \x03(\tR\n" +
+	"unreadable\"i\n" +
 	"\x19DeallocateShipmentRequest\x12-\n" +
 	"\x12shipment_reference\x18\x01 \x01(\tR\x11shipmentReference\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x02 \x01(\tR\trequestId\"\x90\x01\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\"\xb0\x01\n" +
 	"\x1aDeallocateShipmentResponse\x12-\n" +
 	"\x12shipment_reference\x18\x01 \x01(\tR\x11shipmentReference\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12)\n" +
-	"\x05links\x18\x03 \x03(\v2\x13.allocation.v1.LinkR\x05links\"M\n" +
+	"\x05links\x18\x03 \x03(\v2\x13.allocation.v1.LinkR\x05links\x12\x1e\n" +
+	"\n" +
+	"unreadable\x18\x04 \x03(\tR\n" +
+	"unreadable\"M\n" +
 	"\x1cGetShipmentAllocationRequest\x12-\n" +
 	"\x12shipment_reference\x18\x01 \x01(\tR\x11shipmentReference\"Z\n" +
 	"\x1dGetShipmentAllocationResponse\x129\n" +
@@ -1648,12 +1729,15 @@ const file_allocation_v1_shipment_allocation_service_proto_rawDesc = "" +
 	"allocation\x18\x01 \x01(\v2\x19.allocation.v1.AllocationR\n" +
 	"allocation\"L\n" +
 	"\x1bCreateShipmentQuotesRequest\x12-\n" +
-	"\x12shipment_reference\x18\x01 \x01(\tR\x11shipmentReference\"\xd1\x01\n" +
+	"\x12shipment_reference\x18\x01 \x01(\tR\x11shipmentReference\"\xf1\x01\n" +
 	"\x1cCreateShipmentQuotesResponse\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12,\n" +
 	"\x06quotes\x18\x03 \x03(\v2\x14.allocation.v1.QuoteR\x06quotes\x12K\n" +
-	"\x11excluded_services\x18\x04 \x03(\v2\x1e.allocation.v1.ExcludedServiceR\x10excludedServices2\xc8\f\n" +
+	"\x11excluded_services\x18\x04 \x03(\v2\x1e.allocation.v1.ExcludedServiceR\x10excludedServices\x12\x1e\n" +
+	"\n" +
+	"unreadable\x18\x05 \x03(\tR\n" +
+	"unreadable2\xc8\f\n" +
 	"\x19ShipmentAllocationService\x12c\n" +
 	"\x10AllocateShipment\x12&.allocation.v1.AllocateShipmentRequest\x1a'.allocation.v1.AllocateShipmentResponse\x12\x93\x01\n" +
 	" AllocateShipmentWithServiceGroup\x126.allocation.v1.AllocateShipmentWithServiceGroupRequest\x1a7.allocation.v1.AllocateShipmentWithServiceGroupResponse\x12\x99\x01\n" +

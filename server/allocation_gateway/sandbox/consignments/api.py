@@ -264,7 +264,8 @@ class ConsignmentsApi:
         self, status: int, document: object, version: Version, headers: Mapping[str, str] | None = None
     ) -> Reply:
         switches = self.switches.current
-        body = None if document is None else encode(spoken(document, switches, version))
+        mark = switches.byte_order_mark
+        body = None if document is None else encode(spoken(document, switches, version), mark=mark)
         label = None if switches.gzip == "never" else switches.gzip
         return Reply(status, body, headers or {}, gzip_label=label)
 

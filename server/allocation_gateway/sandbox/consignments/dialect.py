@@ -44,9 +44,17 @@ def _object(document: Mapping[str, Any], switches: ConsignmentsSwitches, version
 
 
 def _name(name: str, switches: ConsignmentsSwitches) -> str:
-    if name == "AllocationDate":
-        return switches.allocation_date
-    return switches.tax_amount if name == "VatAmount" else name
+    match name:
+        case "AllocationDate":
+            return switches.allocation_date
+        case "VatAmount":
+            return switches.tax_amount
+        case "TaxRate":
+            return switches.tax_rate
+        case "ContentType":
+            return switches.label_content_type
+        case _:
+            return name
 
 
 def _in_version_1(document: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -71,6 +71,9 @@ class ConsignmentsSwitches(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     # The dialect of every answer.
     allocation_date: Literal["AllocationDate", "AllocateDate"] = "AllocationDate"
     tax_amount: Literal["VatAmount", "TaxAmount"] = "VatAmount"
+    tax_rate: Literal["TaxRate", "VatRate"] = "TaxRate"
+    label_content_type: Literal["ContentType", "Content-Type"] = "ContentType"
     nulls: Literal["present", "omitted"] = "present"
     extra_fields: bool = False
     unknown_enums: bool = False
+    byte_order_mark: bool = False

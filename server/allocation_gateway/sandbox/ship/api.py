@@ -186,7 +186,7 @@ class ShipApi:
         switches = self.switches.current
         return Reply(
             status,
-            None if document is None else encode(spoken(document, switches)),
+            None if document is None else encode(spoken(document, switches), mark=switches.byte_order_mark),
             {"x-api-version": VERSION},
             gzip_label=switches.gzip_label,
         )

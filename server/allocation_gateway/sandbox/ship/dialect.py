@@ -41,4 +41,6 @@ def _object(document: Mapping[str, Any], switches: ShipSwitches) -> dict[str, An
 
 def _state(state: str, switches: ShipSwitches) -> str:
     text = UNKNOWN_STATE if switches.unknown_enums else state
-    return text.title() if switches.state_case == "title" else text
+    if switches.state_case == "lower":
+        return text
+    return text.title() if switches.state_case == "title" else text.title().replace("_", "")

@@ -5,6 +5,7 @@ Pure views of the world. What the switches change about all of them alike is in 
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -179,7 +180,41 @@ def resource_result(reference: str, custom_reference: str | None, message: str, 
     }
 
 
-def shipment(value: Shipment, base: str, *, tracking_as_references: bool) -> Document:
+# What one specification lists below a shipment, and what the documents show as part of an AllocateResult.
+SUPPLIED_DOCUMENTS = (
+    {
+        "document_reference": "pd_00794403010635468411384028069888",
+        "document_state": "ready",
+        "document_type": "commercial_invoice",
+        "file_format": "pdf",
+        "usage": "electronic_trade",
+        "expiration": "2099-12-31T23:59:59+00:00",
+    },
+    {"type": "invoice", "format": "pdf"},
+)
+PAPERLESS_DOCUMENTS = {"sent_to_carrier": True, "usage_type": "electronic_and_physical"}
+
+
+def surcharge(base: bool | str, currency: str) -> Document:
+    """A Surcharge that is applied to the base price, which the sources tell in two ways."""
+    return {
+        "reference": "SBX_FUEL",
+        "currency": currency,
+        "value": Decimal("0.0525"),
+        "application_type": "standard",
+        "type": "variable",
+        "base_application": {"base": base, "base_only": True},
+        "calculation_model": "calculated",
+        "label": "Fuel",
+        "description": "A proportion of the base price.",
+        "incremental_unit_factor": None,
+        "incremental_unit_price": None,
+        "minimum_value": Decimal("0.10"),
+        "maximum_value": None,
+    }
+
+
+def shipment(value: Shipment, base: str, *, tracking_as_references: bool, paperless_documents: object) -> Document:
     """A Shipment."""
     booked, details = value.allocation, value.details
     nothing: Document = {"has_value": False}
@@ -200,7 +235,7 @@ def shipment(value: Shipment, base: str, *, tracking_as_references: bool) -> Doc
         "allocation": None
         if booked is None
         else _allocation(value, booked, base, tracking_as_references=tracking_as_references),
-        "paperless_documents": [],
+        "paperless_documents": paperless_documents,
         "_links": [shipment_link(base, value.reference)],
     }
 
@@ -227,8 +262,9 @@ def quote_result(
     message: str,
     base: str,
     excluded_services: Sequence[Document],
+    surcharge_base: bool | str | None = None,
 ) -> Document:
-    """A QuoteResult."""
+    """A QuoteResult. Each quote has a surcharge with the given base, unless there is none."""
     return {
         "reference": reference,
         "message": message,
@@ -238,12 +274,12 @@ def quote_result(
             "custom_reference": value.details.document.get("custom_reference"),
             "_links": [shipment_link(base, value.reference)],
         },
-        "quotes": [_quote(quote, base) for quote in quotes],
+        "quotes": [_quote(quote, base, surcharge_base) for quote in quotes],
         "excluded_services": excluded_services,
     }
 
 
-def _quote(value: Quote, base: str) -> Document:
+def _quote(value: Quote, base: str, surcharge_base: bool | str | None) -> Document:
     path = f"/shipments/{value.shipment_reference}/allocate/quote/{value.reference}"
     return {
         "reference": value.reference,
@@ -254,6 +290,6 @@ def _quote(value: Quote, base: str) -> Document:
         "price": price(value.price),
         "created": moment(value.created),
         "expires": moment(value.expires),
-        "surcharges": [],
+        "surcharges": [] if surcharge_base is None else [surcharge(surcharge_base, value.price.currency)],
         "_links": [link(base, path, "quote", value.reference)],
     }

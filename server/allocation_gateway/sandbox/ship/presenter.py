@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from allocation_gateway.sandbox.ship import documents, errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from allocation_gateway.sandbox.ship.documents import Document
     from allocation_gateway.sandbox.ship.eligibility import Exclusion
@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from allocation_gateway.sandbox.ship.switches import ShipSwitches
     from allocation_gateway.sandbox.ship.world import World
     from allocation_gateway.sandbox.switches import SwitchBoard
+
+
+_PAPERLESS: Mapping[str, object] = {
+    "empty": [],
+    "array": documents.SUPPLIED_DOCUMENTS,
+    "object": documents.PAPERLESS_DOCUMENTS,
+}
+_SURCHARGE_BASES: Mapping[str, bool | str | None] = {"none": None, "boolean_base": True, "named_base": "net"}
 
 
 def new_correlation_id() -> str:
@@ -107,7 +115,12 @@ class Presenter:
     def shipment(self, shipment: Shipment) -> Document:
         """A Shipment."""
         as_references = self._switches.current.allocation_tracking == "tracking_references"
-        return documents.shipment(shipment, self.base, tracking_as_references=as_references)
+        return documents.shipment(
+            shipment,
+            self.base,
+            tracking_as_references=as_references,
+            paperless_documents=_PAPERLESS[self._switches.current.paperless_documents],
+        )
 
     def quotes(self, shipment: Shipment, quotation: Quotation) -> Document:
         """A QuoteResult."""
@@ -119,6 +132,7 @@ class Presenter:
             message=f"{len(quotation.quotes)} {noun} retrieved successfully for shipment {shipment.reference}",
             base=self.base,
             excluded_services=self.excluded(quotation.exclusions),
+            surcharge_base=_SURCHARGE_BASES[self._switches.current.surcharges],
         )
 
     def _no_quotes(self, problem: ShipError, shipment: Shipment, error: Document) -> Document:

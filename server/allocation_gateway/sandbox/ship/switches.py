@@ -40,15 +40,18 @@ class ShipSwitches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     quote_expiry: Literal["end_of_day", "seconds"] = "end_of_day"
     no_quotes_body: Literal["api_error_with_excluded", "api_error", "quote_result"] = "api_error_with_excluded"
     unusable_quote: Literal[521, 400, 404] = 521
+    surcharges: Literal["none", "boolean_base", "named_base"] = "none"
     # Reading and undoing.
     deallocate: Literal["offered", "not_offered"] = "offered"
+    paperless_documents: Literal["empty", "array", "object"] = "empty"
     allocation_tracking: Literal["tracking_details", "tracking_references"] = "tracking_details"
     get_while_allocating: Literal["shipment", "processing"] = "shipment"
     # The dialect of every answer.
     validation_parent: Literal["validation_error", "invalid_request"] = "validation_error"
     version_error_parent: Literal["validation_error", "own"] = "validation_error"
-    state_case: Literal["lower", "title"] = "lower"
+    state_case: Literal["lower", "title", "pascal"] = "lower"
     nulls: Literal["omitted", "present"] = "omitted"
     extra_fields: bool = False
     unknown_enums: bool = False
+    byte_order_mark: bool = False
     gzip_label: Literal["gzip", "gzipped"] = "gzip"

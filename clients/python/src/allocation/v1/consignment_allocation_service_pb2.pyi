@@ -489,6 +489,7 @@ class ConsignmentAllocation(_message.Message):
     SERVICE_GROUP_FIELD_NUMBER: _builtins.int
     ALLOCATION_DATE_FIELD_NUMBER: _builtins.int
     FAILED_ALLOCATION_FIELD_NUMBER: _builtins.int
+    UNREADABLE_FIELD_NUMBER: _builtins.int
     consignment_reference: _builtins.str
     """Output only. The consignment."""
     description: _builtins.str
@@ -523,7 +524,9 @@ class ConsignmentAllocation(_message.Message):
 
     @_builtins.property
     def price(self) -> _core_pb2.Price:
-        """Output only. The price. Set only when the allocation was read."""
+        """Output only. The price. Set only when the allocation was read, and unset if `unreadable` has a path below
+        `Allocation.Price`: a price is exact, or not told.
+        """
 
     @_builtins.property
     def allocation_date(self) -> _timestamp_pb2.Timestamp:
@@ -532,6 +535,13 @@ class ConsignmentAllocation(_message.Message):
     @_builtins.property
     def failed_allocation(self) -> Global___FailedAllocation:
         """Output only. Why the most recent attempt failed. Set only when the consignment was read."""
+
+    @_builtins.property
+    def unreadable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Output only. What of this allocation cannot be read in upstream's answer, and is left out here: JSON paths in
+        upstream's own spelling from the root of the answer, such as `Allocation.Price.Net`. Nothing is guessed or rounded
+        instead. At most 16 entries; the last one says how many more there are, as in `and 7 more`.
+        """
 
     def __init__(
         self,
@@ -551,10 +561,11 @@ class ConsignmentAllocation(_message.Message):
         service_group: _builtins.str = ...,
         allocation_date: _timestamp_pb2.Timestamp | None = ...,
         failed_allocation: Global___FailedAllocation | None = ...,
+        unreadable: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["allocation_date", b"allocation_date", "failed_allocation", b"failed_allocation", "price", b"price"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_date", b"allocation_date", "carrier_name", b"carrier_name", "carrier_reference", b"carrier_reference", "carrier_service_name", b"carrier_service_name", "carrier_service_reference", b"carrier_service_reference", "consignment_reference", b"consignment_reference", "description", b"description", "failed_allocation", b"failed_allocation", "legs", b"legs", "links", b"links", "price", b"price", "reconciled", b"reconciled", "service_group", b"service_group", "state", b"state", "state_text", b"state_text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_date", b"allocation_date", "carrier_name", b"carrier_name", "carrier_reference", b"carrier_reference", "carrier_service_name", b"carrier_service_name", "carrier_service_reference", b"carrier_service_reference", "consignment_reference", b"consignment_reference", "description", b"description", "failed_allocation", b"failed_allocation", "legs", b"legs", "links", b"links", "price", b"price", "reconciled", b"reconciled", "service_group", b"service_group", "state", b"state", "state_text", b"state_text", "unreadable", b"unreadable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -573,6 +584,7 @@ class ConsignmentResult(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     FAILED_ALLOCATION_FIELD_NUMBER: _builtins.int
     ALLOCATION_FIELD_NUMBER: _builtins.int
+    UNREADABLE_FIELD_NUMBER: _builtins.int
     consignment_reference: _builtins.str
     """Output only. The consignment. Each one of the request is there exactly once, in its order."""
     outcome: Global___Outcome.ValueType
@@ -591,6 +603,13 @@ class ConsignmentResult(_message.Message):
     def allocation(self) -> Global___ConsignmentAllocation:
         """Output only. Its allocation, if it was allocated."""
 
+    @_builtins.property
+    def unreadable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Output only. What of this consignment cannot be read in upstream's answer, where there is no `allocation` to name
+        it: JSON paths in upstream's own spelling from the root of the answer, such as `[1].ApiLinks[0].Href`. At most 16
+        entries; the last one says how many more there are, as in `and 7 more`.
+        """
+
     def __init__(
         self,
         *,
@@ -601,10 +620,11 @@ class ConsignmentResult(_message.Message):
         reason: _error_reason_pb2.ErrorReason.ValueType = ...,
         failed_allocation: Global___FailedAllocation | None = ...,
         allocation: Global___ConsignmentAllocation | None = ...,
+        unreadable: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "failed_allocation", b"failed_allocation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "consignment_reference", b"consignment_reference", "description", b"description", "failed_allocation", b"failed_allocation", "outcome", b"outcome", "reason", b"reason", "status_code", b"status_code"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "consignment_reference", b"consignment_reference", "description", b"description", "failed_allocation", b"failed_allocation", "outcome", b"outcome", "reason", b"reason", "status_code", b"status_code", "unreadable", b"unreadable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -622,6 +642,7 @@ class ConsignmentLabel(_message.Message):
     CONTENT_TYPE_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
     RESULT_TEXT_FIELD_NUMBER: _builtins.int
+    UNREADABLE_FIELD_NUMBER: _builtins.int
     label_type: Global___LabelType.ValueType
     """Output only. What the label is for."""
     label_type_text: _builtins.str
@@ -634,6 +655,13 @@ class ConsignmentLabel(_message.Message):
     """Output only. What happened on the way to the label."""
     result_text: _builtins.str
     """Output only. The result exactly as upstream wrote it."""
+    @_builtins.property
+    def unreadable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Output only. What of this label cannot be read in upstream's answer, and is left out here: JSON paths in upstream's
+        own spelling from the root of the answer, such as `Responses[0].LabelFileType`. Nothing is guessed or rounded
+        instead. At most 16 entries; the last one says how many more there are, as in `and 7 more`.
+        """
+
     def __init__(
         self,
         *,
@@ -643,10 +671,11 @@ class ConsignmentLabel(_message.Message):
         content_type: _builtins.str = ...,
         result: Global___LabelResult.ValueType = ...,
         result_text: _builtins.str = ...,
+        unreadable: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "content_type", b"content_type", "label_type", b"label_type", "label_type_text", b"label_type_text", "result", b"result", "result_text", b"result_text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "content_type", b"content_type", "label_type", b"label_type", "label_type_text", b"label_type_text", "result", b"result", "result_text", b"result_text", "unreadable", b"unreadable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -755,6 +784,7 @@ class ConsignmentQuote(_message.Message):
     SURCHARGES_FIELD_NUMBER: _builtins.int
     CREATED_FIELD_NUMBER: _builtins.int
     EXPIRES_FIELD_NUMBER: _builtins.int
+    UNREADABLE_FIELD_NUMBER: _builtins.int
     reference: _builtins.str
     """Output only. The reference to allocate with, a UUID."""
     consignment_reference: _builtins.str
@@ -787,7 +817,7 @@ class ConsignmentQuote(_message.Message):
 
     @_builtins.property
     def price(self) -> _core_pb2.Price:
-        """Output only. What it would cost."""
+        """Output only. What it would cost. Unset if `unreadable` has a path below its `Price`: a price is exact, or not told."""
 
     @_builtins.property
     def surcharges(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConsignmentSurcharge]:
@@ -800,6 +830,13 @@ class ConsignmentQuote(_message.Message):
     @_builtins.property
     def expires(self) -> _timestamp_pb2.Timestamp:
         """Output only. From when on the quote can no longer be allocated."""
+
+    @_builtins.property
+    def unreadable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Output only. What of this quote cannot be read in upstream's answer, and is left out here: JSON paths in upstream's
+        own spelling from the root of the answer, such as `Quotes[1].Price.Net`. Nothing is guessed or rounded instead. At
+        most 16 entries; the last one says how many more there are, as in `and 7 more`.
+        """
 
     def __init__(
         self,
@@ -819,10 +856,11 @@ class ConsignmentQuote(_message.Message):
         surcharges: _abc.Iterable[Global___ConsignmentSurcharge] | None = ...,
         created: _timestamp_pb2.Timestamp | None = ...,
         expires: _timestamp_pb2.Timestamp | None = ...,
+        unreadable: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["base_price", b"base_price", "collection_date", b"collection_date", "created", b"created", "earliest_delivery_date", b"earliest_delivery_date", "expires", b"expires", "latest_delivery_date", b"latest_delivery_date", "price", b"price"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_price", b"base_price", "carrier_reference", b"carrier_reference", "carrier_service_name", b"carrier_service_name", "carrier_service_reference", b"carrier_service_reference", "collection_date", b"collection_date", "consignment_reference", b"consignment_reference", "created", b"created", "earliest_delivery_date", b"earliest_delivery_date", "expires", b"expires", "latest_delivery_date", b"latest_delivery_date", "price", b"price", "reference", b"reference", "source", b"source", "source_text", b"source_text", "surcharges", b"surcharges"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_price", b"base_price", "carrier_reference", b"carrier_reference", "carrier_service_name", b"carrier_service_name", "carrier_service_reference", b"carrier_service_reference", "collection_date", b"collection_date", "consignment_reference", b"consignment_reference", "created", b"created", "earliest_delivery_date", b"earliest_delivery_date", "expires", b"expires", "latest_delivery_date", b"latest_delivery_date", "price", b"price", "reference", b"reference", "source", b"source", "source_text", b"source_text", "surcharges", b"surcharges", "unreadable", b"unreadable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1079,18 +1117,27 @@ class AllocateConsignmentsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RESULTS_FIELD_NUMBER: _builtins.int
+    UNREADABLE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConsignmentResult]:
         """Output only. What became of each consignment of the request, in its order."""
+
+    @_builtins.property
+    def unreadable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+        spelling from the root of the answer, such as `[1]`. At most 16 entries; the last one says how many more there are,
+        as in `and 7 more`.
+        """
 
     def __init__(
         self,
         *,
         results: _abc.Iterable[Global___ConsignmentResult] | None = ...,
+        unreadable: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results", "unreadable", b"unreadable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1142,18 +1189,27 @@ class AllocateConsignmentsWithServiceGroupResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RESULTS_FIELD_NUMBER: _builtins.int
+    UNREADABLE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConsignmentResult]:
         """Output only. What became of each consignment of the request, in its order."""
+
+    @_builtins.property
+    def unreadable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+        spelling from the root of the answer, such as `[1]`. At most 16 entries; the last one says how many more there are,
+        as in `and 7 more`.
+        """
 
     def __init__(
         self,
         *,
         results: _abc.Iterable[Global___ConsignmentResult] | None = ...,
+        unreadable: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results", "unreadable", b"unreadable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1203,18 +1259,27 @@ class AllocateConsignmentsWithCarrierServiceResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RESULTS_FIELD_NUMBER: _builtins.int
+    UNREADABLE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConsignmentResult]:
         """Output only. What became of each consignment of the request, in its order."""
+
+    @_builtins.property
+    def unreadable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+        spelling from the root of the answer, such as `[1]`. At most 16 entries; the last one says how many more there are,
+        as in `and 7 more`.
+        """
 
     def __init__(
         self,
         *,
         results: _abc.Iterable[Global___ConsignmentResult] | None = ...,
+        unreadable: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results", "unreadable", b"unreadable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1266,18 +1331,27 @@ class AllocateConsignmentsWithServiceFiltersResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RESULTS_FIELD_NUMBER: _builtins.int
+    UNREADABLE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConsignmentResult]:
         """Output only. What became of each consignment of the request, in its order."""
+
+    @_builtins.property
+    def unreadable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+        spelling from the root of the answer, such as `[1]`. At most 16 entries; the last one says how many more there are,
+        as in `and 7 more`.
+        """
 
     def __init__(
         self,
         *,
         results: _abc.Iterable[Global___ConsignmentResult] | None = ...,
+        unreadable: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results", "unreadable", b"unreadable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1341,6 +1415,7 @@ class AllocateConsignmentWithLabelsResponse(_message.Message):
     ALLOCATION_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     LABEL_ERROR_FIELD_NUMBER: _builtins.int
+    UNREADABLE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def allocation(self) -> Global___ConsignmentAllocation:
         """Output only. The allocation."""
@@ -1353,16 +1428,24 @@ class AllocateConsignmentWithLabelsResponse(_message.Message):
     def label_error(self) -> Global___LabelError:
         """Output only. Why there is no label for the way out. Unset if there is one."""
 
+    @_builtins.property
+    def unreadable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+        spelling from the root of the answer, such as `Responses[1].LabelContent`. At most 16 entries; the last one says
+        how many more there are, as in `and 7 more`.
+        """
+
     def __init__(
         self,
         *,
         allocation: Global___ConsignmentAllocation | None = ...,
         labels: _abc.Iterable[Global___ConsignmentLabel] | None = ...,
         label_error: Global___LabelError | None = ...,
+        unreadable: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "label_error", b"label_error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "label_error", b"label_error", "labels", b"labels"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "label_error", b"label_error", "labels", b"labels", "unreadable", b"unreadable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1459,18 +1542,27 @@ class DeallocateConsignmentsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RESULTS_FIELD_NUMBER: _builtins.int
+    UNREADABLE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConsignmentResult]:
         """Output only. What became of each consignment of the request, in its order."""
+
+    @_builtins.property
+    def unreadable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+        spelling from the root of the answer, such as `[1]`. At most 16 entries; the last one says how many more there are,
+        as in `and 7 more`.
+        """
 
     def __init__(
         self,
         *,
         results: _abc.Iterable[Global___ConsignmentResult] | None = ...,
+        unreadable: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results", "unreadable", b"unreadable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1554,6 +1646,7 @@ class GetConsignmentQuotesResponse(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     QUOTES_FIELD_NUMBER: _builtins.int
     UNQUALIFIED_SERVICES_FIELD_NUMBER: _builtins.int
+    UNREADABLE_FIELD_NUMBER: _builtins.int
     reference: _builtins.str
     """Output only. Upstream's reference of this set of quotes. Allocate with the reference of a single quote, not with
     this one.
@@ -1568,6 +1661,13 @@ class GetConsignmentQuotesResponse(_message.Message):
     def unqualified_services(self) -> _containers.RepeatedCompositeFieldContainer[Global___UnqualifiedService]:
         """Output only. The carrier services that gave no quote, and why."""
 
+    @_builtins.property
+    def unreadable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+        spelling from the root of the answer, such as `UnqualifiedServices[3].Available`. At most 16 entries; the last one
+        says how many more there are, as in `and 7 more`.
+        """
+
     def __init__(
         self,
         *,
@@ -1575,10 +1675,11 @@ class GetConsignmentQuotesResponse(_message.Message):
         message: _builtins.str = ...,
         quotes: _abc.Iterable[Global___ConsignmentQuote] | None = ...,
         unqualified_services: _abc.Iterable[Global___UnqualifiedService] | None = ...,
+        unreadable: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "quotes", b"quotes", "reference", b"reference", "unqualified_services", b"unqualified_services"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "quotes", b"quotes", "reference", b"reference", "unqualified_services", b"unqualified_services", "unreadable", b"unreadable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -793,6 +793,50 @@ class PaperlessDocuments(_message.Message):
 Global___PaperlessDocuments: _TypeAlias = PaperlessDocuments  # noqa: Y015
 
 @_typing.final
+class SuppliedDocument(_message.Message):
+    """SuppliedDocument is a document that was supplied with a shipment, for paperless trade."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    EXPIRATION_FIELD_NUMBER: _builtins.int
+    reference: _builtins.str
+    """Output only. Upstream's reference of the document. Empty if it named none."""
+    state: _builtins.str
+    """Output only. What has become of the document, such as `ready`. The vocabulary is upstream's."""
+    type: _builtins.str
+    """Output only. The kind of document, such as `commercial_invoice`. The vocabulary is upstream's."""
+    format: _builtins.str
+    """Output only. The format of its file, such as `pdf`. The vocabulary is upstream's."""
+    usage: _builtins.str
+    """Output only. What it is used for, such as `electronic_trade`. The vocabulary is upstream's."""
+    @_builtins.property
+    def expiration(self) -> _timestamp_pb2.Timestamp:
+        """Output only. When the document expires. Unset if upstream does not say."""
+
+    def __init__(
+        self,
+        *,
+        reference: _builtins.str = ...,
+        state: _builtins.str = ...,
+        type: _builtins.str = ...,
+        format: _builtins.str = ...,
+        usage: _builtins.str = ...,
+        expiration: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expiration", b"expiration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expiration", b"expiration", "format", b"format", "reference", b"reference", "state", b"state", "type", b"type", "usage", b"usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SuppliedDocument: _TypeAlias = SuppliedDocument  # noqa: Y015
+
+@_typing.final
 class ApplicableDocument(_message.Message):
     """ApplicableDocument says whether a kind of customs document applies to a shipment."""
 
@@ -1020,6 +1064,8 @@ class Allocation(_message.Message):
     PAPERLESS_DOCUMENTS_FIELD_NUMBER: _builtins.int
     APPLICABLE_DOCUMENTS_FIELD_NUMBER: _builtins.int
     RECONCILED_FIELD_NUMBER: _builtins.int
+    SUPPLIED_DOCUMENTS_FIELD_NUMBER: _builtins.int
+    UNREADABLE_FIELD_NUMBER: _builtins.int
     shipment_reference: _builtins.str
     """Output only. The shipment."""
     state: Global___ShipmentState.ValueType
@@ -1038,7 +1084,9 @@ class Allocation(_message.Message):
     """
     @_builtins.property
     def price(self) -> Global___Price:
-        """Output only. The price of the allocation. Unset if the shipment is not allocated."""
+        """Output only. The price of the allocation. Unset if the shipment is not allocated, and if `unreadable` has a path below
+        `price`: a price is exact, or not told.
+        """
 
     @_builtins.property
     def carrier(self) -> Global___Carrier:
@@ -1080,6 +1128,17 @@ class Allocation(_message.Message):
     def applicable_documents(self) -> _containers.RepeatedCompositeFieldContainer[Global___ApplicableDocument]:
         """Output only. Which customs documents apply."""
 
+    @_builtins.property
+    def supplied_documents(self) -> _containers.RepeatedCompositeFieldContainer[Global___SuppliedDocument]:
+        """Output only. The documents that were supplied with the shipment, where upstream lists them."""
+
+    @_builtins.property
+    def unreadable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Output only. What of this allocation cannot be read in upstream's answer, and is left out here: JSON paths in
+        upstream's own spelling from the root of the answer, such as `_links[2].href`. Nothing is guessed or rounded
+        instead. At most 16 entries; the last one says how many more there are, as in `and 7 more`.
+        """
+
     def __init__(
         self,
         *,
@@ -1100,10 +1159,12 @@ class Allocation(_message.Message):
         paperless_documents: Global___PaperlessDocuments | None = ...,
         applicable_documents: _abc.Iterable[Global___ApplicableDocument] | None = ...,
         reconciled: _builtins.bool = ...,
+        supplied_documents: _abc.Iterable[Global___SuppliedDocument] | None = ...,
+        unreadable: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["allocation_date", b"allocation_date", "carrier", b"carrier", "expected_delivery_date", b"expected_delivery_date", "paperless_documents", b"paperless_documents", "price", b"price", "shipping_date", b"shipping_date", "tracking_details", b"tracking_details"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_date", b"allocation_date", "applicable_documents", b"applicable_documents", "carrier", b"carrier", "correlation_id", b"correlation_id", "details", b"details", "excluded_services", b"excluded_services", "expected_delivery_date", b"expected_delivery_date", "links", b"links", "message", b"message", "paperless_documents", b"paperless_documents", "price", b"price", "reconciled", b"reconciled", "shipment_reference", b"shipment_reference", "shipping_date", b"shipping_date", "state", b"state", "state_text", b"state_text", "tracking_details", b"tracking_details"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation_date", b"allocation_date", "applicable_documents", b"applicable_documents", "carrier", b"carrier", "correlation_id", b"correlation_id", "details", b"details", "excluded_services", b"excluded_services", "expected_delivery_date", b"expected_delivery_date", "links", b"links", "message", b"message", "paperless_documents", b"paperless_documents", "price", b"price", "reconciled", b"reconciled", "shipment_reference", b"shipment_reference", "shipping_date", b"shipping_date", "state", b"state", "state_text", b"state_text", "supplied_documents", b"supplied_documents", "tracking_details", b"tracking_details", "unreadable", b"unreadable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1118,7 +1179,9 @@ class SurchargeBaseApplication(_message.Message):
     BASE_FIELD_NUMBER: _builtins.int
     BASE_ONLY_FIELD_NUMBER: _builtins.int
     base: _builtins.str
-    """Output only. The base, as upstream wrote it."""
+    """Output only. The base, as upstream wrote it: a name, or `true` or `false` where upstream says whether the surcharge
+    applies to the base price.
+    """
     base_only: _builtins.bool
     """Output only. True if the surcharge is applied to the base alone."""
     def __init__(
@@ -1250,6 +1313,7 @@ class Quote(_message.Message):
     SURCHARGES_FIELD_NUMBER: _builtins.int
     LINKS_FIELD_NUMBER: _builtins.int
     APPLICABLE_DOCUMENTS_FIELD_NUMBER: _builtins.int
+    UNREADABLE_FIELD_NUMBER: _builtins.int
     reference: _builtins.str
     """Output only. The reference to allocate with."""
     shipment_reference: _builtins.str
@@ -1268,7 +1332,7 @@ class Quote(_message.Message):
 
     @_builtins.property
     def price(self) -> Global___Price:
-        """Output only. What it would cost."""
+        """Output only. What it would cost. Unset if `unreadable` has a path below its `price`: a price is exact, or not told."""
 
     @_builtins.property
     def created(self) -> _timestamp_pb2.Timestamp:
@@ -1290,6 +1354,13 @@ class Quote(_message.Message):
     def applicable_documents(self) -> _containers.RepeatedCompositeFieldContainer[Global___ApplicableDocument]:
         """Output only. Which customs documents would apply."""
 
+    @_builtins.property
+    def unreadable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Output only. What of this quote cannot be read in upstream's answer, and is left out here: JSON paths in upstream's
+        own spelling from the root of the answer, such as `quotes[1].price.net`. Nothing is guessed or rounded instead. At
+        most 16 entries; the last one says how many more there are, as in `and 7 more`.
+        """
+
     def __init__(
         self,
         *,
@@ -1304,10 +1375,11 @@ class Quote(_message.Message):
         surcharges: _abc.Iterable[Global___Surcharge] | None = ...,
         links: _abc.Iterable[Global___Link] | None = ...,
         applicable_documents: _abc.Iterable[Global___ApplicableDocument] | None = ...,
+        unreadable: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["carrier", b"carrier", "collection_date", b"collection_date", "created", b"created", "delivery_date", b"delivery_date", "expires", b"expires", "price", b"price"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applicable_documents", b"applicable_documents", "carrier", b"carrier", "collection_date", b"collection_date", "created", b"created", "delivery_date", b"delivery_date", "expires", b"expires", "links", b"links", "price", b"price", "reference", b"reference", "shipment_reference", b"shipment_reference", "surcharges", b"surcharges"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applicable_documents", b"applicable_documents", "carrier", b"carrier", "collection_date", b"collection_date", "created", b"created", "delivery_date", b"delivery_date", "expires", b"expires", "links", b"links", "price", b"price", "reference", b"reference", "shipment_reference", b"shipment_reference", "surcharges", b"surcharges", "unreadable", b"unreadable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -129,9 +129,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Sample: `{"reason": "UPSTREAM_UNAVAILABLE", "domain": "allocation.v1", "metadata": {"effect": "none"}}`
     """
     ERROR_REASON_UPSTREAM_CONTRACT_BROKEN: _ErrorReason.ValueType  # 16
-    """Upstream's answer is not what its documentation promises, and the message says in which way. Comes with INTERNAL. If
-    `effect` is `made`, the allocation stands, and an Allocation detail carries all of it that could be read: a price
-    that is not exact is left out, never rounded.
+    """What decides in upstream's answer is not what its documentation promises (whose answer it is, the state, the price or
+    the carrier of an allocation), and the message says in which way. Comes with INTERNAL. If `effect` is `made`, the
+    allocation stands, and an Allocation or ConsignmentAllocation detail carries all of it that could be read: a price
+    that is not exact is left out and named in `unreadable`, never rounded. What does not decide never fails a call.
 
     Sample: `{"reason": "UPSTREAM_CONTRACT_BROKEN", "domain": "allocation.v1", "metadata": {"upstream_status": "200",
     "effect": "made"}}`
@@ -332,9 +333,10 @@ front of it answered in its place. Comes with UNAVAILABLE and a google.rpc.Retry
 Sample: `{"reason": "UPSTREAM_UNAVAILABLE", "domain": "allocation.v1", "metadata": {"effect": "none"}}`
 """
 ERROR_REASON_UPSTREAM_CONTRACT_BROKEN: ErrorReason.ValueType  # 16
-"""Upstream's answer is not what its documentation promises, and the message says in which way. Comes with INTERNAL. If
-`effect` is `made`, the allocation stands, and an Allocation detail carries all of it that could be read: a price
-that is not exact is left out, never rounded.
+"""What decides in upstream's answer is not what its documentation promises (whose answer it is, the state, the price or
+the carrier of an allocation), and the message says in which way. Comes with INTERNAL. If `effect` is `made`, the
+allocation stands, and an Allocation or ConsignmentAllocation detail carries all of it that could be read: a price
+that is not exact is left out and named in `unreadable`, never rounded. What does not decide never fails a call.
 
 Sample: `{"reason": "UPSTREAM_CONTRACT_BROKEN", "domain": "allocation.v1", "metadata": {"upstream_status": "200",
 "effect": "made"}}`

@@ -353,6 +353,7 @@ class AllocateShipmentsResponse(_message.Message):
     UNACCOUNTED_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     LINKS_FIELD_NUMBER: _builtins.int
+    UNREADABLE_FIELD_NUMBER: _builtins.int
     message: _builtins.str
     """Output only. What happened, in upstream's words. It may change at any time."""
     @_builtins.property
@@ -379,6 +380,13 @@ class AllocateShipmentsResponse(_message.Message):
     def links(self) -> _containers.RepeatedCompositeFieldContainer[_core_pb2.Link]:
         """Output only. Links that upstream returned."""
 
+    @_builtins.property
+    def unreadable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+        spelling from the root of the answer, such as `rejected[0].message`. At most 16 entries; the last one says how many
+        more there are, as in `and 7 more`.
+        """
+
     def __init__(
         self,
         *,
@@ -388,10 +396,11 @@ class AllocateShipmentsResponse(_message.Message):
         unaccounted: _abc.Iterable[_builtins.str] | None = ...,
         message: _builtins.str = ...,
         links: _abc.Iterable[_core_pb2.Link] | None = ...,
+        unreadable: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocations", b"allocations", "links", b"links", "message", b"message", "queued", b"queued", "rejected", b"rejected", "unaccounted", b"unaccounted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocations", b"allocations", "links", b"links", "message", b"message", "queued", b"queued", "rejected", b"rejected", "unaccounted", b"unaccounted", "unreadable", b"unreadable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -454,6 +463,7 @@ class AllocateShipmentsWithServiceGroupResponse(_message.Message):
     UNACCOUNTED_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     LINKS_FIELD_NUMBER: _builtins.int
+    UNREADABLE_FIELD_NUMBER: _builtins.int
     message: _builtins.str
     """Output only. What happened, in upstream's words. It may change at any time."""
     @_builtins.property
@@ -480,6 +490,13 @@ class AllocateShipmentsWithServiceGroupResponse(_message.Message):
     def links(self) -> _containers.RepeatedCompositeFieldContainer[_core_pb2.Link]:
         """Output only. Links that upstream returned."""
 
+    @_builtins.property
+    def unreadable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+        spelling from the root of the answer, such as `rejected[0].message`. At most 16 entries; the last one says how many
+        more there are, as in `and 7 more`.
+        """
+
     def __init__(
         self,
         *,
@@ -489,10 +506,11 @@ class AllocateShipmentsWithServiceGroupResponse(_message.Message):
         unaccounted: _abc.Iterable[_builtins.str] | None = ...,
         message: _builtins.str = ...,
         links: _abc.Iterable[_core_pb2.Link] | None = ...,
+        unreadable: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocations", b"allocations", "links", b"links", "message", b"message", "queued", b"queued", "rejected", b"rejected", "unaccounted", b"unaccounted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocations", b"allocations", "links", b"links", "message", b"message", "queued", b"queued", "rejected", b"rejected", "unaccounted", b"unaccounted", "unreadable", b"unreadable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -553,6 +571,7 @@ class AllocateShipmentsWithCarrierServiceResponse(_message.Message):
     UNACCOUNTED_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     LINKS_FIELD_NUMBER: _builtins.int
+    UNREADABLE_FIELD_NUMBER: _builtins.int
     message: _builtins.str
     """Output only. What happened, in upstream's words. It may change at any time."""
     @_builtins.property
@@ -579,6 +598,13 @@ class AllocateShipmentsWithCarrierServiceResponse(_message.Message):
     def links(self) -> _containers.RepeatedCompositeFieldContainer[_core_pb2.Link]:
         """Output only. Links that upstream returned."""
 
+    @_builtins.property
+    def unreadable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+        spelling from the root of the answer, such as `rejected[0].message`. At most 16 entries; the last one says how many
+        more there are, as in `and 7 more`.
+        """
+
     def __init__(
         self,
         *,
@@ -588,10 +614,11 @@ class AllocateShipmentsWithCarrierServiceResponse(_message.Message):
         unaccounted: _abc.Iterable[_builtins.str] | None = ...,
         message: _builtins.str = ...,
         links: _abc.Iterable[_core_pb2.Link] | None = ...,
+        unreadable: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocations", b"allocations", "links", b"links", "message", b"message", "queued", b"queued", "rejected", b"rejected", "unaccounted", b"unaccounted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocations", b"allocations", "links", b"links", "message", b"message", "queued", b"queued", "rejected", b"rejected", "unaccounted", b"unaccounted", "unreadable", b"unreadable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -643,6 +670,7 @@ class AllocateShipmentsWithFiltersResponse(_message.Message):
     REFERENCE_FIELD_NUMBER: _builtins.int
     SHIPMENTS_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    UNREADABLE_FIELD_NUMBER: _builtins.int
     reference: _builtins.str
     """Output only. Upstream's reference of this result, such as `af_00794403010635468411384028069888`."""
     message: _builtins.str
@@ -651,16 +679,24 @@ class AllocateShipmentsWithFiltersResponse(_message.Message):
     def shipments(self) -> _containers.RepeatedCompositeFieldContainer[_core_pb2.Link]:
         """Output only. Links to shipments, as upstream returned them."""
 
+    @_builtins.property
+    def unreadable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+        spelling from the root of the answer, such as `shipments[2].href`. At most 16 entries; the last one says how many
+        more there are, as in `and 7 more`.
+        """
+
     def __init__(
         self,
         *,
         reference: _builtins.str = ...,
         shipments: _abc.Iterable[_core_pb2.Link] | None = ...,
         message: _builtins.str = ...,
+        unreadable: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "reference", b"reference", "shipments", b"shipments"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "reference", b"reference", "shipments", b"shipments", "unreadable", b"unreadable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -704,6 +740,7 @@ class DeallocateShipmentResponse(_message.Message):
     SHIPMENT_REFERENCE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     LINKS_FIELD_NUMBER: _builtins.int
+    UNREADABLE_FIELD_NUMBER: _builtins.int
     shipment_reference: _builtins.str
     """Output only. The shipment whose allocation was taken back."""
     message: _builtins.str
@@ -712,16 +749,24 @@ class DeallocateShipmentResponse(_message.Message):
     def links(self) -> _containers.RepeatedCompositeFieldContainer[_core_pb2.Link]:
         """Output only. Links that upstream returned."""
 
+    @_builtins.property
+    def unreadable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+        spelling from the root of the answer, such as `_links[0].href`. At most 16 entries; the last one says how many more
+        there are, as in `and 7 more`.
+        """
+
     def __init__(
         self,
         *,
         shipment_reference: _builtins.str = ...,
         message: _builtins.str = ...,
         links: _abc.Iterable[_core_pb2.Link] | None = ...,
+        unreadable: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["links", b"links", "message", b"message", "shipment_reference", b"shipment_reference"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["links", b"links", "message", b"message", "shipment_reference", b"shipment_reference", "unreadable", b"unreadable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -805,6 +850,7 @@ class CreateShipmentQuotesResponse(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     QUOTES_FIELD_NUMBER: _builtins.int
     EXCLUDED_SERVICES_FIELD_NUMBER: _builtins.int
+    UNREADABLE_FIELD_NUMBER: _builtins.int
     reference: _builtins.str
     """Output only. Upstream's reference of this set of quotes. Allocate with the reference of a single quote, not with
     this one.
@@ -819,6 +865,13 @@ class CreateShipmentQuotesResponse(_message.Message):
     def excluded_services(self) -> _containers.RepeatedCompositeFieldContainer[_core_pb2.ExcludedService]:
         """Output only. The active carrier services that gave no quote, and why."""
 
+    @_builtins.property
+    def unreadable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Output only. What else cannot be read in upstream's answer, and is left out here: JSON paths in upstream's own
+        spelling from the root of the answer, such as `excluded_services[3].carrier`. At most 16 entries; the last one says
+        how many more there are, as in `and 7 more`.
+        """
+
     def __init__(
         self,
         *,
@@ -826,10 +879,11 @@ class CreateShipmentQuotesResponse(_message.Message):
         message: _builtins.str = ...,
         quotes: _abc.Iterable[_core_pb2.Quote] | None = ...,
         excluded_services: _abc.Iterable[_core_pb2.ExcludedService] | None = ...,
+        unreadable: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["excluded_services", b"excluded_services", "message", b"message", "quotes", b"quotes", "reference", b"reference"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["excluded_services", b"excluded_services", "message", b"message", "quotes", b"quotes", "reference", b"reference", "unreadable", b"unreadable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
