@@ -60,9 +60,16 @@ test-clients: $(DEV) ## call a running gateway through the Go and Python stubs (
 	@command -v go >/dev/null || { echo "go is missing: test-clients needs a Go toolchain" >&2; exit 1; }
 	@$(BIN)/pytest -m clients tests/clients
 
+# Has nginx, from the distribution if there is none. It is not in the PATH of everybody.
+NEEDS_NGINX = PATH="$$PATH:/usr/sbin:/usr/local/sbin" command -v nginx >/dev/null \
+	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
+		&& apt-get install -y -qq --no-install-recommends nginx-light >/dev/null; } \
+	|| { echo "nginx is missing: $@ runs it" >&2; exit 1; }
+
 .PHONY: test-wire
-test-wire: $(DEV) ## attack the gRPC server of each engine at length, and call it from other languages (needs go and npm)
+test-wire: $(DEV) ## attack the gRPC server of each engine at length, call it from other languages and through nginx (needs go and npm)
 	@for tool in go npm; do command -v $$tool >/dev/null || { echo "$$tool is missing: $@ needs it" >&2; exit 1; }; done
+	@$(NEEDS_NGINX)
 	@$(BIN)/pytest -m wire tests/wire
 
 .PHONY: test-image

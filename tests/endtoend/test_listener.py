@@ -43,7 +43,11 @@ if TYPE_CHECKING:
 SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 RPCS: Final[tuple[Operation | LocalRpc, ...]] = (*table.OPERATIONS, *LOCAL_RPCS)
 SERVICES: Final = {rpc.service for rpc in RPCS}
-STANDARD: Final = {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
+STANDARD: Final = {
+    "grpc.health.v1.Health",
+    "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
+}
 
 
 @pytest.fixture(scope="module")

@@ -46,3 +46,26 @@ def test_the_demo_says_in_one_line_what_is_missing() -> None:
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) == 1
     assert "http://127.0.0.1:1" in result.stderr
+
+
+def test_no_command_in_a_document_presumes_that_something_of_this_repository_is_published() -> None:
+    """Nothing is: what is installed is named by its path in a checkout, and images and charts by a placeholder."""
+    own = r"\S*allocation[-_/.]?gateway\S*"
+    published = [
+        rf"go (?:get|install) {own}",
+        rf"pip3? install (?:-\S+ )*(?![./<]){own}",
+        rf"uv (?:add|pip install) (?![./<]){own}",
+        rf"docker (?:pull|run)\b.* {own}",
+        r"helm repo add",
+        r"helm (?:install|upgrade|pull|template)\b.* oci://",
+        rf"npm (?:i|install|ci) {own}",
+        r"repository: (?:https?|oci)://",
+    ]
+    found = {}
+    for document in ROOT.rglob("*.md"):
+        if not {".venv", ".cache", "build", "node_modules"} & set(document.relative_to(ROOT).parts):
+            text = "\n".join(re.findall(r"```(?:sh|yaml|)\n(.*?)```", document.read_text(), re.DOTALL))
+            matches = [match for pattern in published for match in re.findall(pattern, text.replace("\\\n", " "))]
+            if matches:
+                found[str(document.relative_to(ROOT))] = matches
+    assert found == {}

@@ -49,7 +49,7 @@ class Rendered:
     @property
     def container(self) -> dict[str, Any]:
         """The gateway's container."""
-        (found,) = self.pod["containers"]
+        (found,) = [container for container in self.pod["containers"] if container["name"] == NAME]
         assert isinstance(found, dict)
         return found
 
@@ -97,13 +97,13 @@ class Helm:
             [self.command, *arguments], capture_output=True, text=True, timeout=60, check=False, cwd=ROOT
         )
 
-    def render(self, *arguments: str, release: str = NAME) -> Rendered:
-        """Renders the chart with further arguments.
+    def render(self, *arguments: str, release: str = NAME, chart: Path = CHART) -> Rendered:
+        """Renders the chart, or another one, with further arguments.
 
         Raises:
             RefusedError: Helm refused the values.
         """
-        done = self("template", release, str(CHART), *arguments)
+        done = self("template", release, str(chart), *arguments)
         if done.returncode != 0:
             raise RefusedError(done.stderr)
         return Rendered([found for found in yaml.safe_load_all(done.stdout) if found])

@@ -26,19 +26,63 @@ app.kubernetes.io/name: {{ include "allocation-gateway.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
-{{- define "allocation-gateway.labels" -}}
+{{- define "allocation-gateway.ownLabels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{ include "allocation-gateway.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
+{{/* The labels of a part, from a dict of `root` and, if it has some of its own, `labels`. Those of selectors stand. */}}
+{{- define "allocation-gateway.labels" -}}
+{{- $fixed := include "allocation-gateway.selectorLabels" .root | fromYaml -}}
+{{- $own := include "allocation-gateway.ownLabels" .root | fromYaml -}}
+{{- toYaml (merge dict $fixed (default dict .labels) .root.Values.commonLabels $own) -}}
+{{- end }}
+
+{{/* Name, labels and annotations of an object, from a dict of `root` and, where needed, `name`, `labels`, `annotations`. */}}
+{{- define "allocation-gateway.metadata" -}}
+name: {{ default (include "allocation-gateway.fullname" .root) .name }}
+labels:
+  {{- include "allocation-gateway.labels" . | nindent 2 }}
+{{- with merge dict (default dict .annotations) .root.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
 {{- define "allocation-gateway.image" -}}
-{{- if .Values.image.digest -}}
-{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
-{{- else -}}
-{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) -}}
+{{- $registry := default .Values.image.registry (.Values.global).imageRegistry -}}
+{{- $image := .Values.image.repository -}}
+{{- with $registry -}}
+{{- $image = printf "%s/%s" (trimSuffix "/" .) $image -}}
 {{- end -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" $image .Values.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $image (default .Chart.AppVersion .Values.image.tag) -}}
+{{- end -}}
+{{- end }}
+
+{{/* The Secrets of the images' registries, those of the umbrella chart first, each once. */}}
+{{- define "allocation-gateway.imagePullSecrets" -}}
+{{- $names := list -}}
+{{- range concat (default list (.Values.global).imagePullSecrets) .Values.imagePullSecrets -}}
+{{- $names = append $names (ternary . (get (ternary dict . (kindIs "string" .)) "name") (kindIs "string" .)) -}}
+{{- end -}}
+{{- with uniq $names -}}
+imagePullSecrets:
+{{- range . }}
+  - name: {{ . }}
+{{- end }}
+{{- end -}}
+{{- end }}
+
+{{/* The address that pods listen on. */}}
+{{- define "allocation-gateway.host" -}}
+{{- $service := .Values.service -}}
+{{- $both := list "PreferDualStack" "RequireDualStack" | has $service.ipFamilyPolicy -}}
+{{- default (ternary "[::]" "0.0.0.0" (or $both (has "IPv6" $service.ipFamilies))) .Values.host -}}
 {{- end }}
 
 {{/* The configuration file. Numbers, strings, booleans and arrays are written alike in JSON and TOML; tables are not. */}}
@@ -56,13 +100,14 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
-{{/* The seconds that the gateway may take to end, rounded up. */}}
+{{/* The seconds that a pod may take to end, rounded up: its hook if that tells, and then the gateway. */}}
 {{- define "allocation-gateway.shutdownSeconds" -}}
 {{- $settings := .Values.settings -}}
 {{- $seconds := 0.0 -}}
 {{- range $name := list "shutdown_delay" "shutdown_grace" "telemetry_flush_timeout" -}}
 {{- $seconds = addf $seconds (get $settings $name) -}}
 {{- end -}}
+{{- $seconds = addf $seconds (dig "preStop" "sleep" "seconds" 0 .Values.lifecycle) -}}
 {{- ceil $seconds | int -}}
 {{- end }}
 
@@ -86,6 +131,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{/* What a schema cannot say: values that need or exclude each other. */}}
 {{- define "allocation-gateway.validate" -}}
+{{- if not .Values.enabled -}}
+{{- fail "enabled: is false, which only the condition of an umbrella chart's dependency can heed" -}}
+{{- end -}}
 {{- if not (or .Values.sandbox.enabled .Values.ship.apiKeySecret.name .Values.consignments.apiKeySecret.name) -}}
 {{- fail "ship.apiKeySecret.name: is required: name an existing Secret with the key of the Ship API, or one in consignments.apiKeySecret.name, or set sandbox.enabled" -}}
 {{- end -}}
@@ -102,6 +150,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if and .Values.service.headless (ne .Values.service.type "ClusterIP") -}}
 {{- fail "service.headless: needs service.type ClusterIP" -}}
 {{- end -}}
+{{- if and .Values.service.headless .Values.service.clusterIP -}}
+{{- fail "service.headless: is set together with service.clusterIP" -}}
+{{- end -}}
+{{- include "allocation-gateway.validateService" . -}}
 {{- $minAvailable := not (kindIs "invalid" .Values.podDisruptionBudget.minAvailable) -}}
 {{- if and $minAvailable (not (kindIs "invalid" .Values.podDisruptionBudget.maxUnavailable)) -}}
 {{- fail "podDisruptionBudget.minAvailable: is set together with podDisruptionBudget.maxUnavailable" -}}
@@ -109,7 +161,30 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $needed := include "allocation-gateway.shutdownSeconds" . | int -}}
 {{- with .Values.terminationGracePeriodSeconds -}}
 {{- if le (int .) $needed -}}
-{{- fail (printf "terminationGracePeriodSeconds: must be more than the %d seconds that the settings of the shutdown add up to" $needed) -}}
+{{- fail (printf "terminationGracePeriodSeconds: must be more than the %d seconds that the settings of the shutdown and lifecycle.preStop.sleep add up to" $needed) -}}
 {{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* Fields that Kubernetes refuses with other types of Service. */}}
+{{- define "allocation-gateway.validateService" -}}
+{{- $outside := list "NodePort" "LoadBalancer" -}}
+{{- $types := dict
+    "nodePort" $outside
+    "externalTrafficPolicy" $outside
+    "loadBalancerClass" (list "LoadBalancer")
+    "loadBalancerIP" (list "LoadBalancer")
+    "loadBalancerSourceRanges" (list "LoadBalancer")
+    "allocateLoadBalancerNodePorts" (list "LoadBalancer")
+-}}
+{{- $service := .Values.service -}}
+{{- range $field, $fitting := $types -}}
+{{- $value := get $service $field -}}
+{{- if and (or $value (kindIs "bool" $value)) (not (has $service.type $fitting)) -}}
+{{- fail (printf "service.%s: needs service.type %s" $field (join " or " $fitting)) -}}
+{{- end -}}
+{{- end -}}
+{{- if and $service.sessionAffinityConfig (ne $service.sessionAffinity "ClientIP") -}}
+{{- fail "service.sessionAffinityConfig: needs service.sessionAffinity ClientIP" -}}
 {{- end -}}
 {{- end }}

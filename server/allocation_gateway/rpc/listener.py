@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from allocation_gateway import ports
 from allocation_gateway.operations import table
@@ -15,6 +14,7 @@ from allocation_gateway.rpc.engines import open_engine
 from allocation_gateway.rpc.handler import Handler
 from allocation_gateway.rpc.health import NOT_SERVING, SERVING, Health
 from allocation_gateway.rpc.local import LOCAL_RPCS, LocalHandler
+from allocation_gateway.rpc.reflection import add_reflection
 from allocation_gateway.rpc.service_groups import SERVICE as GROUPS_SERVICE
 
 if TYPE_CHECKING:
@@ -39,11 +39,7 @@ class Listener:
         self._health = Health(("", *self._services))
         _add_health(self._health, self._server)
         if settings.reflection:
-            names = (*self._services, health.SERVICE_NAME, reflection.SERVICE_NAME)
-            servicer = reflection.aio.ReflectionServicer(names)
-            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(  # type: ignore[no-untyped-call] # it has no types
-                servicer, self._server
-            )
+            add_reflection((*self._services, health.SERVICE_NAME), self._server)
         self._probes: Engine | None = None
         self.health_address = ""
         self.address = self._bind()
