@@ -81,6 +81,9 @@ class GatewayError(Exception):
         excluded: The services that a failed allocation excluded.
         allocation: The allocation that was made although the call fails, without what could not be read; or the one
             that stands in its way.
+        barred: True of a write if the answer's status says that the request was not let through or not looked at, but
+            not in documented words of upstream's own: one reading that shows nothing done is enough to believe it.
+        retry_after: Seconds for which upstream asks to be left alone; 0 if it does not.
     """
 
     def __init__(
@@ -94,6 +97,8 @@ class GatewayError(Exception):
         details: Sequence[Message] = (),
         excluded: Sequence[core_pb2.ExcludedService] = (),
         allocation: AnyAllocation | None = None,
+        barred: bool = False,
+        retry_after: float = 0.0,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -104,32 +109,25 @@ class GatewayError(Exception):
         self.details = details
         self.excluded = excluded
         self.allocation = allocation
+        self.barred = barred
+        self.retry_after = retry_after
 
     def with_effect(self, effect: WriteEffect | None) -> GatewayError:
         """Returns the same error with another effect."""
-        return GatewayError(
-            self.code,
-            self.reason,
-            self.message,
-            effect=effect,
-            metadata=self.metadata,
-            details=self.details,
-            excluded=self.excluded,
-            allocation=self.allocation,
-        )
+        error = self._copied()
+        error.effect = effect
+        return error
 
     def with_allocation(self, allocation: AnyAllocation) -> GatewayError:
         """Returns the same error with the allocation that stands in its way."""
-        return GatewayError(
-            self.code,
-            self.reason,
-            self.message,
-            effect=self.effect,
-            metadata=self.metadata,
-            details=self.details,
-            excluded=self.excluded,
-            allocation=allocation,
-        )
+        error = self._copied()
+        error.allocation = allocation
+        return error
+
+    def _copied(self) -> GatewayError:
+        error = GatewayError.__new__(GatewayError, *self.args)
+        error.__dict__.update(self.__dict__)
+        return error
 
     @property
     def reason_name(self) -> str:

@@ -28,8 +28,21 @@ class NamesShipments(Protocol):
 
 
 def is_bulk_result(body: object) -> bool:
-    """Tells whether a body says what was queued and what was rejected, whatever the HTTP status is."""
+    """Tells whether a body says what became of single shipments, whatever the HTTP status is.
+
+    It does so by what was queued and what was rejected, or by an AllocateResult for each.
+    """
+    if isinstance(body, list):
+        return bool(body) and all(isinstance(item, dict) and item.keys() >= _RESULT for item in body)
+    return _is_listing(body)
+
+
+def _is_listing(body: object) -> bool:
     return isinstance(body, dict) and any(isinstance(body.get(key), list) for key in ("queued", "rejected"))
+
+
+# What tells an AllocateResult from an ApiError.
+_RESULT: Final = frozenset({"shipment_reference", "state"})
 
 
 _REJECTION: Final = Shape(code=TEXT, message=TEXT, references=TEXTS)
@@ -43,7 +56,7 @@ def _either(of_array: ReadObject, of_object: ReadObject) -> Callable[[Any, Findi
     def read(body: Any, findings: Findings) -> Any:
         if isinstance(body, list):
             return of_array({"body": body}, "", findings)
-        if is_bulk_result(body):
+        if _is_listing(body):
             return of_object(body, "", findings)
         findings.note("body", "an object with `queued` or `rejected`, or an array", body)
         return None

@@ -186,6 +186,7 @@ class Upstream:
             return reply.read(operation, request, answer)
         except GatewayError as error:
             exchange.is_alive = error.reason not in _FAILURES
+            exchange.retry_after = exchange.retry_after or error.retry_after
             raise
 
     async def read(self, operation: Operation, request: Message, exchange: Exchange) -> Any:
