@@ -133,11 +133,11 @@ def told(operation: Operation, request: Message, answer: Answer) -> str:
     try:
         reply.read(operation, request, answer)
     except GatewayError as error:
-        if error.effect is WriteEffect.NONE:
-            assert not error.barred
-            return NONE
-        assert error.effect is WriteEffect.UNKNOWN
-        return ONE_READING if error.barred else UNKNOWN
+        return {
+            (WriteEffect.NONE, False): NONE,
+            (WriteEffect.UNKNOWN, False): UNKNOWN,
+            (WriteEffect.UNKNOWN, True): ONE_READING,
+        }[error.effect, error.barred]  # type: ignore[index] # anything else is a KeyError, and wrong
     return ANSWERED
 
 

@@ -98,9 +98,16 @@ def _error(
         excluded=error.excluded if error is not None and verdict.code is StatusCode.FAILED_PRECONDITION else (),
         barred=belief.barred,
     )
-    if verdict.code is StatusCode.RESOURCE_EXHAUSTED and error is not None and "retry-after" not in answer.headers:
-        failed.retry_after = min(error.retry_after, LONGEST_RETRY_SECONDS)
+    if verdict.code is StatusCode.RESOURCE_EXHAUSTED:
+        failed.retry_after = _asked(answer, error or ErrorBody()) or 0.0
     return failed
+
+
+def _asked(answer: Answer, error: ErrorBody) -> float | None:
+    """Returns for how many seconds upstream asks to be left alone; None if it does not."""
+    if "retry-after" in answer.headers:
+        return retry_seconds(answer.headers)
+    return min(error.retry_after, LONGEST_RETRY_SECONDS) if error.retry_after else None
 
 
 def broken(
@@ -208,8 +215,8 @@ def _details(
     if name := _missing(verdict, request):
         yield errors.resource(verdict.kind, name)
     if verdict.code in (StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED):
-        asked = error.retry_after if "retry-after" not in answer.headers else 0.0
-        yield errors.retry_after(min(asked, LONGEST_RETRY_SECONDS) or retry_seconds(answer.headers))
+        asked = _asked(answer, error)
+        yield errors.retry_after(DEFAULT_RETRY_SECONDS if asked is None else asked)
 
 
 def _missing(verdict: Verdict, request: Message) -> str:
