@@ -56,6 +56,8 @@ _EXPENDABLE: Final = (
     # What cannot be read is what such an error is mostly about.
     "unreadable",
 )
+# What the last violation says, after their number, of those that are left out.
+_MORE: Final = " more are left out"
 _REASON_PREFIX: Final = "ERROR_REASON_"
 EFFECT_KEY: Final = "effect"
 
@@ -84,6 +86,9 @@ class GatewayError(Exception):
         excluded: The services that a failed allocation excluded.
         allocation: The allocation that was made although the call fails, without what could not be read; or the one
             that stands in its way.
+        barred: True of a write if the answer's status says that the request was not let through or not looked at, but
+            not in documented words of upstream's own: one reading that shows nothing done is enough to believe it.
+        retry_after: Seconds for which upstream asks to be left alone; 0 if it does not.
     """
 
     def __init__(
@@ -97,42 +102,37 @@ class GatewayError(Exception):
         details: Sequence[Message] = (),
         excluded: Sequence[core_pb2.ExcludedService] = (),
         allocation: AnyAllocation | None = None,
+        barred: bool = False,
+        retry_after: float = 0.0,
     ) -> None:
         super().__init__(message)
         self.code = code
         self.reason = reason
         self.message = clip(message, _MAX_MESSAGE)
         self.effect = effect
-        self.metadata = dict(metadata or {})
+        self.metadata = {key: clip(value, _MAX_TEXT) for key, value in (metadata or {}).items()}
         self.details = details
         self.excluded = excluded
         self.allocation = allocation
+        self.barred = barred
+        self.retry_after = retry_after
 
     def with_effect(self, effect: WriteEffect | None) -> GatewayError:
         """Returns the same error with another effect."""
-        return GatewayError(
-            self.code,
-            self.reason,
-            self.message,
-            effect=effect,
-            metadata=self.metadata,
-            details=self.details,
-            excluded=self.excluded,
-            allocation=self.allocation,
-        )
+        error = self._copied()
+        error.effect = effect
+        return error
 
     def with_allocation(self, allocation: AnyAllocation) -> GatewayError:
         """Returns the same error with the allocation that stands in its way."""
-        return GatewayError(
-            self.code,
-            self.reason,
-            self.message,
-            effect=self.effect,
-            metadata=self.metadata,
-            details=self.details,
-            excluded=self.excluded,
-            allocation=allocation,
-        )
+        error = self._copied()
+        error.allocation = allocation
+        return error
+
+    def _copied(self) -> GatewayError:
+        error = GatewayError.__new__(GatewayError, *self.args)
+        error.__dict__.update(self.__dict__)
+        return error
 
     @property
     def reason_name(self) -> str:
@@ -153,8 +153,7 @@ class GatewayError(Exception):
 
     def status(self) -> status_pb2.Status:
         """Returns the status with as many details as the trailers hold. What is cut says how much."""
-        metadata = {key: clip(value, _MAX_TEXT) for key, value in self.info.items()}
-        info = error_details_pb2.ErrorInfo(reason=self.reason_name, domain=DOMAIN, metadata=metadata)
+        info = error_details_pb2.ErrorInfo(reason=self.reason_name, domain=DOMAIN, metadata=self.info)
         status = status_pb2.Status(code=self.code.value[0], message=self.message)
         _attach(status, info)
         for detail in self.details:
@@ -173,7 +172,8 @@ class GatewayError(Exception):
 
 def clip(text: str, limit: int) -> str:
     """Cuts a text that takes more bytes than a limit, and says how many characters are missing."""
-    encoded = text.encode()
+    # No character takes less than a byte: of a long text the rest need not be looked at.
+    encoded = text[: limit + 1].encode()
     if len(encoded) <= limit:
         return text
     kept = encoded[:limit].decode(errors="ignore")
@@ -191,15 +191,23 @@ def clipped(detail: M) -> M:
 
 
 def bad_request(violations: Iterable[tuple[str, str]]) -> error_details_pb2.BadRequest:
-    """Makes a BadRequest from pairs of field path and description."""
-    return error_details_pb2.BadRequest(
-        field_violations=[
-            error_details_pb2.BadRequest.FieldViolation(
-                field=clip(field, _MAX_TEXT), description=clip(description, _MAX_TEXT)
+    """Makes a BadRequest from pairs of field path and description. It holds no more than could ever be told."""
+    made: list[error_details_pb2.BadRequest.FieldViolation] = []
+    more = 0
+    for field, description in violations:
+        if len(made) < _MOST_ITEMS:
+            made.append(
+                error_details_pb2.BadRequest.FieldViolation(
+                    field=clip(field, _MAX_TEXT), description=clip(description, _MAX_TEXT)
+                )
             )
-            for field, description in violations
-        ]
-    )
+        else:
+            more += 1
+    return error_details_pb2.BadRequest(field_violations=[*made, _left_out(more)] if more else made)
+
+
+def _left_out(count: int) -> error_details_pb2.BadRequest.FieldViolation:
+    return error_details_pb2.BadRequest.FieldViolation(description=f"{count}{_MORE}")
 
 
 def resource(kind: str, name: str, description: str = "Upstream does not know it.") -> error_details_pb2.ResourceInfo:
@@ -236,14 +244,29 @@ def _attach(status: status_pb2.Status, detail: Message) -> bool:
 
 
 def _attach_violations(status: status_pb2.Status, detail: error_details_pb2.BadRequest) -> None:
-    if _attach(status, detail):
+    violations = list(detail.field_violations)
+    count = _fitting(violations)
+    if count == len(violations) and _attach(status, detail):
         return
-    count = total = len(detail.field_violations)
+    total = len(violations)
+    if len(violations) > _MOST_ITEMS:
+        total += int(violations.pop().description.removesuffix(_MORE)) - 1
+    count = min(count, len(violations))
     while count:
         count = count * 3 // 4
-        left_out = error_details_pb2.BadRequest.FieldViolation(description=f"{total - count} more are left out")
-        if _attach(status, error_details_pb2.BadRequest(field_violations=[*detail.field_violations[:count], left_out])):
+        kept = [*violations[:count], _left_out(total - count)]
+        if _attach(status, error_details_pb2.BadRequest(field_violations=kept)):
             return
+
+
+def _fitting(items: Sequence[Message]) -> int:
+    """Returns how many items there is room for at most, if nothing else took any."""
+    size = 0
+    for count, item in enumerate(items):
+        size += item.ByteSize() + 2
+        if size > TRAILER_BUDGET:
+            return count
+    return len(items)
 
 
 def _attach_progress(status: status_pb2.Status, detail: error_reason_pb2.WriteProgress) -> None:
@@ -257,13 +280,11 @@ def _attach_progress(status: status_pb2.Status, detail: error_reason_pb2.WritePr
 
 
 def _attach_excluded(status: status_pb2.Status, excluded: Sequence[core_pb2.ExcludedService]) -> None:
-    count = min(len(excluded), _MOST_ITEMS)
+    clipped = [_clipped(service) for service in excluded[:_MOST_ITEMS]]
+    count = _fitting(clipped)
     while not _attach(
         status,
-        error_reason_pb2.ExcludedServices(
-            excluded_services=[_clipped(service) for service in excluded[:count]],
-            omitted_count=len(excluded) - count,
-        ),
+        error_reason_pb2.ExcludedServices(excluded_services=clipped[:count], omitted_count=len(excluded) - count),
     ):
         if count == 0:
             return
@@ -296,11 +317,22 @@ def _attach_allocation(status: status_pb2.Status, allocation: AnyAllocation) -> 
     text = "message" if isinstance(kept, core_pb2.Allocation) else "description"
     present = {field.name for field, _ in kept.ListFields()}
     left_out: list[str] = []
+    large = {field for field in _EXPENDABLE if field in present and _is_large(getattr(kept, field))}
     for field in _EXPENDABLE:
-        if _attach(status, kept):
+        if not large and _attach(status, kept):
             return
+        large.discard(field)
         if field in present:
             kept.ClearField(field)
             left_out.append(field)
             setattr(kept, text, f"Left out, since it is too long: {', '.join(left_out)}.")
     _attach(status, kept)
+
+
+def _is_large(value: Any) -> bool:
+    """Tells whether a field alone is too large to be told, so that it need not be tried."""
+    if isinstance(value, str):
+        return len(value) > TRAILER_BUDGET
+    if hasattr(value, "ByteSize"):
+        return bool(value.ByteSize() > TRAILER_BUDGET)
+    return _fitting(value) < len(value)

@@ -131,10 +131,14 @@ def test_an_api_error_becomes_its_status(
 
 
 # HTTP status, body, headers; gRPC status, reason.
-APIM: Final = {"statusCode": 429, "message": "Rate limit is exceeded. Try again in 9 seconds."}
+# Without the seconds that it names: for so long nothing would be asked.
+APIM: Final = {"statusCode": 429, "message": "Rate limit is exceeded."}
 UNDOCUMENTED: Final[list[tuple[int, Any, dict[str, str], StatusCode, str]]] = [
     (401, {"statusCode": 401, "message": MISSING_KEY}, {}, INTERNAL, "UPSTREAM_CREDENTIALS_REJECTED"),
-    (403, {"statusCode": 403, "message": "Out of call volume quota."}, {}, INTERNAL, "UPSTREAM_CREDENTIALS_REJECTED"),
+    (403, {"statusCode": 403, "message": "Out of call volume quota."}, {}, EXHAUSTED, "UPSTREAM_THROTTLED"),
+    (403, {"statusCode": 403, "message": "Forbidden"}, {}, INTERNAL, "UPSTREAM_CREDENTIALS_REJECTED"),
+    (403, {"message": "Out of call volume quota."}, {}, INTERNAL, "UPSTREAM_CREDENTIALS_REJECTED"),
+    (401, {"statusCode": 401, "message": "Out of call volume quota."}, {}, INTERNAL, "UPSTREAM_CREDENTIALS_REJECTED"),
     (404, {"statusCode": 404, "message": "Resource not found"}, {}, NOT_FOUND, "RESOURCE_NOT_FOUND"),
     (429, APIM, {}, EXHAUSTED, "UPSTREAM_THROTTLED"),
     (500, {"statusCode": 500, "message": "Internal server error"}, {}, INTERNAL, "UPSTREAM_FAILED"),

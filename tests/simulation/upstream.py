@@ -466,7 +466,7 @@ class _Sent:
 
     def _answer_of(self, status: int, body: bytes) -> Answer:
         date = formatdate(self._model.wall(), usegmt=True)
-        return Answer(status, {"date": date, "content-type": "application/json"}, body, "", self._loop.time())
+        return Answer(status, {"date": date, "content-type": "application/json"}, body, head_at=self._loop.time())
 
     def _put(self, answer: Answer) -> None:
         if not self._reply.done():
@@ -499,7 +499,7 @@ class _Sent:
         self._put(answer._replace(body=half, problem="the body is cut short"))
 
     def _show_page(self, status: int) -> None:
-        self._put(Answer(status, {"content-type": "text/html"}, _PAGE, "", self._loop.time()))
+        self._put(Answer(status, {"content-type": "text/html"}, _PAGE, head_at=self._loop.time()))
 
     def _show_page_late(self, _: Answer, late: float, status: int) -> None:
         self._loop.call_later(late, self._show_page, status)
@@ -512,7 +512,7 @@ class _Sent:
         if self._path.startswith(("/alloc", "/consign")):
             body = b'{"statusCode":429,"message":"Rate limit is exceeded."}'
         self._delivered = self._status = 429
-        self._put(Answer(429, {"retry-after": "1", "date": ""}, body, "", self._loop.time()))
+        self._put(Answer(429, {"retry-after": "1", "date": ""}, body, head_at=self._loop.time()))
 
 
 def _references(path: str, body: bytes | None) -> tuple[str, ...]:

@@ -84,7 +84,7 @@ class Scripted:
 
 def answer(status: int, body: bytes, **headers: str) -> Answer:
     now = asyncio.get_running_loop().time()
-    return Answer(status, {"date": formatdate(now, usegmt=True), **headers}, body, "", now)
+    return Answer(status, {"date": formatdate(now, usegmt=True), **headers}, body, head_at=now)
 
 
 def told(status: int, body: bytes, **headers: str) -> Callable[[], Answer]:

@@ -25,7 +25,7 @@ RESULTS: Final = {
     **{str(number): number for number in range(1, 12)},
 }
 # Of these results the consignment is not allocated.
-_NOT_ALLOCATED: Final = frozenset(
+NOT_ALLOCATED: Final = frozenset(
     {
         pb.LABEL_RESULT_CONSIGNMENT_ALLOCATION_FAILED,
         pb.LABEL_RESULT_CONSIGNMENT_CREATION_FAILED,
@@ -88,7 +88,7 @@ def _is_allocated(result: int, status_code: int, *, names_service: bool, has_lab
     What upstream calls the result decides. Of one that says neither, the status does, together with what only an
     allocated consignment has.
     """
-    if result in _NOT_ALLOCATED:
+    if result in NOT_ALLOCATED:
         return False
     if result == pb.LABEL_RESULT_CONSIGNMENT_ALLOCATED or has_label:
         return True

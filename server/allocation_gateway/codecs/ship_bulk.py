@@ -28,8 +28,21 @@ class NamesShipments(Protocol):
 
 
 def is_bulk_result(body: object) -> bool:
-    """Tells whether a body says what was queued and what was rejected, whatever the HTTP status is."""
+    """Tells whether a body says what became of single shipments, whatever the HTTP status is.
+
+    It does so by what was queued and what was rejected, or by an AllocateResult for each.
+    """
+    if isinstance(body, list):
+        return bool(body) and all(isinstance(item, dict) and item.keys() >= _RESULT for item in body)
+    return _is_listing(body)
+
+
+def _is_listing(body: object) -> bool:
     return isinstance(body, dict) and any(isinstance(body.get(key), list) for key in ("queued", "rejected"))
+
+
+# What tells an AllocateResult from an ApiError.
+_RESULT: Final = frozenset({"shipment_reference", "state"})
 
 
 _REJECTION: Final = Shape(code=TEXT, message=TEXT, references=TEXTS)
@@ -40,7 +53,7 @@ def _read(body: Any, findings: Findings) -> Object | None:
     """Reads either form: the guides show an object, the OpenAPI documents an array. Of neither, None."""
     if isinstance(body, list):
         return {"allocations": json.things(body, "", findings, ALLOCATE_RESULT.read)}
-    if is_bulk_result(body):
+    if _is_listing(body):
         return _OBJECT.read(body, "", findings)
     findings.decisive.note("body", "an object with `queued` or `rejected`, or an array", body)
     return None
@@ -49,7 +62,7 @@ def _read(body: Any, findings: Findings) -> Object | None:
 def _refine(body: Any, findings: Findings) -> Object:
     if isinstance(body, list):
         return {"allocations": [ALLOCATE_RESULT.refine(item, "", findings) for item in body]}
-    if not is_bulk_result(body):
+    if not _is_listing(body):
         findings.decisive.note("body", "an object with `queued` or `rejected`, or an array", body)
     return _OBJECT.refine(body, "", findings)
 

@@ -11,9 +11,11 @@ from allocation.v1.error_reason_pb2 import ErrorReason
 
 from allocation_gateway.codecs import json
 from allocation_gateway.errors import GatewayError
-from allocation_gateway.upstream import failures, follow_up, reply
+from allocation_gateway.upstream import failures, follow_up
 from allocation_gateway.upstream.engines import open_engine
 from allocation_gateway.upstream.http import Attempt, NoAnswerError, Target, TooLateError
+from allocation_gateway.upstream.reading import Reading
+from allocation_gateway.upstream.redaction import Redactor
 from allocation_gateway.version import __version__
 from allocation_gateway.waiting import TimeLimit
 
@@ -27,9 +29,6 @@ if TYPE_CHECKING:
     from allocation_gateway.telemetry.observation import Observation
     from allocation_gateway.upstream.http import Answer, Engine
 
-_REDACTED: Final = b"********"
-# A shorter key could be part of an innocent word.
-_SHORTEST_REDACTED: Final = 8
 # Seconds before the deadline at which a further reading is given up, so that what it was to complete still arrives.
 _LAST_MOMENT: Final = 0.05
 _THROTTLED: Final = frozenset({429, 503})
@@ -97,7 +96,7 @@ class Upstream:
         self._settings = settings
         self._base_url = configured.base_url.rstrip("/")
         self._timeout = configured.timeout
-        self._key = key.reveal().encode()
+        self._reading = Reading(Redactor(key.reveal()))
         self._engine = engine or open_engine(settings.http_engine, self._target(configured, key))
 
     def _target(self, configured: ApiSettings, key: Secret) -> Target:
@@ -176,16 +175,16 @@ class Upstream:
             seen.failed(type(error).__name__)
             raise
         seen.answered(answer.status)
-        answer = self._redacted(answer)
         exchange.date = answer.headers.get("date", "")
         exchange.head_at = answer.head_at
         exchange.is_alive = True
         if answer.status in _THROTTLED and "retry-after" in answer.headers:
             exchange.retry_after = failures.retry_seconds(answer.headers)
         try:
-            return reply.read(operation, request, answer, seen.undocumented)
+            return await self._reading.read(operation, request, answer, seen.undocumented)
         except GatewayError as error:
             exchange.is_alive = error.reason not in _FAILURES
+            exchange.retry_after = exchange.retry_after or error.retry_after
             raise
 
     async def read(self, operation: Operation, request: Message, exchange: Exchange) -> Any:
@@ -195,13 +194,6 @@ class Upstream:
             GatewayError: As for `call`.
         """
         return await self._once(operation, next(iter(operation.routes.values())), request, exchange)
-
-    def _redacted(self, answer: Answer) -> Answer:
-        """Takes the key out of an answer that quotes it: parts of answers reach callers and logs."""
-        key = self._key
-        if len(key) < _SHORTEST_REDACTED or key not in answer.body:
-            return answer
-        return answer._replace(body=answer.body.replace(key, _REDACTED))
 
     async def probe(self) -> Answer:
         """Reads something that does not exist, outside of any operation.
@@ -213,8 +205,9 @@ class Upstream:
         async with asyncio.timeout(self._timeout):
             path = failures.DIALECTS[self.api].probe
             answer = await self._engine.exchange("GET", path, body=None, headers=[], attempt=Attempt())
-            return self._redacted(answer)
+            return self._reading.prepared(answer)
 
     async def close(self) -> None:
         """Closes all connections."""
         await self._engine.close()
+        self._reading.close()

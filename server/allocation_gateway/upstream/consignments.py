@@ -7,8 +7,15 @@ of its own.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
+from allocation.v1 import consignment_allocation_service_pb2 as pb
+
+from allocation_gateway.codecs import consignment_nouns as nouns
+from allocation_gateway.codecs.consignment_labels import NOT_ALLOCATED, RESULTS
+from allocation_gateway.codecs.findings import Findings
+from allocation_gateway.codecs.json import Findings
 from allocation_gateway.upstream import verdicts
 from allocation_gateway.upstream.dialect import Complaint, Dialect, ErrorBody, objects, text
 
@@ -16,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from allocation_gateway.codecs.json import Object
+    from allocation_gateway.operations.model import Effect
     from allocation_gateway.settings import ApiSettings
     from allocation_gateway.upstream.verdicts import Verdict
 
@@ -26,6 +34,23 @@ BY_CODE: Final[Mapping[str, Verdict]] = {
     "ServiceProfileNotFoundException": verdicts.NO_SERVICE,
     "InvalidApiKeyException": verdicts.CREDENTIALS,
 }
+# The states of a consignment that agree with a refusal to allocate it.
+_UNALLOCATED: Final = frozenset(
+    {
+        pb.CONSIGNMENT_STATE_UNALLOCATED,
+        pb.CONSIGNMENT_STATE_ALLOCATION_FAILED,
+        pb.CONSIGNMENT_STATE_CANCELLED,
+        pb.CONSIGNMENT_STATE_CANCELLING,
+    }
+)
+# Those that do not agree with a refusal to de-allocate it, or do not tell.
+_NOT_ALLOCATED: Final = _UNALLOCATED | {pb.CONSIGNMENT_STATE_UNSPECIFIED, pb.CONSIGNMENT_STATE_ALLOCATING}
+# Azure API Management tells by its text alone how long to wait, and that a 403 is about a quota and not about the key.
+_QUOTA: Final = re.compile(r"\bquota\b", re.IGNORECASE)
+_IN_SECONDS: Final = re.compile(r"\btry again in (\d{1,9}) seconds?\b", re.IGNORECASE)
+_IN_TIME: Final = re.compile(r"\breplenished in (?:(\d{1,4})\.)?(\d{1,2}):(\d{2}):(\d{2})\b", re.IGNORECASE)
+# Its texts are two sentences. What is longer is none of them.
+_LONGEST_TEXT: Final = 500
 
 
 def headers(api: ApiSettings, key: str) -> list[tuple[str, str]]:
@@ -50,7 +75,56 @@ def error_body(source: Object) -> ErrorBody:
         complaints = [Complaint(own, "", message)]
     # What the API management says by itself begins with small letters.
     is_own = bool(own or correlation_id or said)
-    return ErrorBody(code=own, complaints=complaints, correlation_id=correlation_id, is_own=is_own)
+    managed = "" if is_own or source.get("statusCode").__class__ is not int else text(source, "message")[:_LONGEST_TEXT]
+    return ErrorBody(
+        code=own,
+        complaints=complaints,
+        correlation_id=correlation_id,
+        is_own=is_own,
+        is_quota=_QUOTA.search(managed) is not None,
+        retry_after=_wait(managed),
+    )
 
 
-DIALECT: Final = Dialect(headers=headers, error_body=error_body, by_code=BY_CODE, probe="/consignments/EC-000-000-000")
+def _wait(said: str) -> float:
+    """Returns for how many seconds the API management asks to wait; 0 if it does not."""
+    if match := _IN_SECONDS.search(said):
+        return float(match[1])
+    if match := _IN_TIME.search(said):
+        days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+        return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
+    return 0.0
+
+
+def contradicts(source: Object, effect: Effect) -> bool:
+    """See Dialect. Answers of every shape are looked for, since nobody promises which one comes with an error."""
+    if any(_says_done(item) for item in (source, *objects(source.get("Responses")))):
+        return True
+    has_state = source.get("ConsignmentState") is not None
+    state = nouns.state(source, Findings())["state"] if has_state else None
+    if effect.allocates:
+        return bool(source.get("Allocation")) or (has_state and state not in _UNALLOCATED)
+    return has_state and state in _NOT_ALLOCATED
+
+
+def _says_done(source: Object) -> bool:
+    """Tells whether an AllocationSummary, a WithMessage or one of a labels response says that it was carried out."""
+    result = RESULTS.get(nouns.name_or_number(source, "Result", "", Findings()).lower())
+    if result in NOT_ALLOCATED:
+        return False
+    status = nouns.integer(source, "StatusCode", "", Findings())
+    return (
+        200 <= status < 300
+        or source.get("IsSuccess") is True
+        or bool(source.get("CarrierServiceReference") or source.get("LabelContent"))
+        or result == pb.LABEL_RESULT_CONSIGNMENT_ALLOCATED
+    )
+
+
+DIALECT: Final = Dialect(
+    headers=headers,
+    error_body=error_body,
+    contradicts=contradicts,
+    by_code=BY_CODE,
+    probe="/consignments/EC-000-000-000",
+)

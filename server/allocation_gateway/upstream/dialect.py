@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from allocation.v1 import core_pb2
 
     from allocation_gateway.codecs.json import Object
+    from allocation_gateway.operations.model import Effect
     from allocation_gateway.settings import ApiSettings
     from allocation_gateway.upstream.verdicts import Verdict
 
@@ -33,6 +34,8 @@ class ErrorBody:
         correlation_id: Upstream's correlation id; empty if there is none.
         excluded: The services that a failed allocation excluded.
         is_own: True if only upstream itself can have written it, and no proxy in between.
+        is_quota: True if the API management in front of upstream says that the calls of a period are used up.
+        retry_after: Seconds that the API management asks to wait in its text; 0 if it does not.
     """
 
     code: str = ""
@@ -40,6 +43,8 @@ class ErrorBody:
     correlation_id: str = ""
     excluded: Sequence[core_pb2.ExcludedService] = ()
     is_own: bool = False
+    is_quota: bool = False
+    retry_after: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,8 @@ class Dialect:
     Attributes:
         headers: Makes the headers of every request from the API's settings and its key.
         error_body: Reads an error body.
+        contradicts: Tells whether a body under a status of refusal says that an operation of this effect was carried
+            out, or is being carried out. What it says and nobody knows counts as that.
         by_code: The row of each code that upstream is known to use.
         fields: The fields of ours that a code is about, where upstream's own name for it is missing or not ours.
         probe: A path below the base URL that is harmless to read.
@@ -56,6 +63,7 @@ class Dialect:
 
     headers: Callable[[ApiSettings, str], list[tuple[str, str]]]
     error_body: Callable[[Object], ErrorBody]
+    contradicts: Callable[[Object, Effect], bool]
     by_code: Mapping[str, Verdict]
     probe: str
     fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """The error table: from what upstream did to one gRPC status. It is total: whatever upstream does has a row.
 
 The codes in the JSON decide first, a child before its parent; the HTTP status decides if no code is known; the text of
-a message never does. docs/errors.md has the table as callers read it.
+a message never does, but for one of Azure API Management's. docs/errors.md has the table as callers read it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from allocation_gateway import errors
 from allocation_gateway.codecs import json
 from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.operations.model import Api
-from allocation_gateway.upstream import consignments, ship, verdicts
+from allocation_gateway.upstream import consignments, refusals, ship, verdicts
 from allocation_gateway.upstream.dialect import ErrorBody
-from allocation_gateway.upstream.verdicts import BY_STATUS
+from allocation_gateway.upstream.refusals import Belief
+from allocation_gateway.upstream.verdicts import BY_STATUS, WITHOUT_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,15 +36,13 @@ if TYPE_CHECKING:
 DIALECTS: Final[Mapping[Api, Dialect]] = {Api.SHIP: ship.DIALECT, Api.CONSIGNMENTS: consignments.DIALECT}
 DEFAULT_RETRY_SECONDS: Final = 1.0
 LONGEST_RETRY_SECONDS: Final = 3600.0
-# A proxy in between can give these in upstream's place, so that they mean the same without a body of upstream's.
-_WITHOUT_BODY: Final = frozenset({401, 403, 405, 407, 429, 500, 502, 503, 504})
 # CDNs use these for an origin that does not answer; only upstream's own JSON makes 521 an answer.
 _CDN: Final = range(520, 531)
 _ALLOCATION_FAILED: Final = 521
+_FORBIDDEN: Final = 403
 _NOT_FOUND: Final = 404
+_PROXY_CREDENTIALS: Final = 407
 _SERVER_ERROR: Final = 500
-# Upstream's own framework, or a proxy in its name, gives these up without knowing what was done.
-_NOT_ITS_OWN: Final = frozenset({500, 502, 503, 504})
 
 
 def failure(operation: Operation, request: Message, answer: Answer, body: object) -> GatewayError:
@@ -58,9 +57,11 @@ def failure(operation: Operation, request: Message, answer: Answer, body: object
     dialect = DIALECTS[operation.api]
     error = dialect.error_body(body) if isinstance(body, dict) else None
     code, verdict = _decide(operation, dialect, answer.status, error)
+    contradicts = isinstance(body, dict) and operation.effect.writes and dialect.contradicts(body, operation.effect)
+    belief = refusals.belief(operation, answer, body, error, verdict, contradicts=contradicts)
     if verdict is verdicts.BROKEN:
-        return broken(operation, answer, _what_is_wrong(answer, body))
-    return _error(operation, request, answer, error, code, verdict)
+        return broken(operation, answer, _what_is_wrong(answer, body), barred=belief.barred)
+    return _error(operation, request, answer, error, code, verdict, belief)
 
 
 def refused(operation: Operation, request: Message, answer: Answer, body: object) -> GatewayError:
@@ -69,29 +70,44 @@ def refused(operation: Operation, request: Message, answer: Answer, body: object
     error = dialect.error_body(body) if isinstance(body, dict) else ErrorBody()
     known = _known(dialect, error)
     code, verdict = known or ("", verdicts.FAILED if operation.effect.allocates else verdicts.STATE)
-    return _error(operation, request, answer, error, code, verdict)
+    belief = Belief(WriteEffect.NONE if operation.effect.writes else None)
+    return _error(operation, request, answer, error, code, verdict, belief)
 
 
 def _error(
-    operation: Operation, request: Message, answer: Answer, error: ErrorBody | None, code: str, verdict: Verdict
+    operation: Operation,
+    request: Message,
+    answer: Answer,
+    error: ErrorBody | None,
+    code: str,
+    verdict: Verdict,
+    belief: Belief,
 ) -> GatewayError:
     metadata = {"upstream_status": str(answer.status)}
     if code:
         metadata["upstream_code"] = code
     if error is not None and error.correlation_id:
         metadata["upstream_correlation_id"] = error.correlation_id
-    effect = None
-    if operation.effect.writes:
-        effect = WriteEffect.NONE if error is not None and _is_refusal(answer.status, verdict) else WriteEffect.UNKNOWN
-    return GatewayError(
+    failed = GatewayError(
         verdict.code,
         verdict.reason,
         verdict.message,
-        effect=effect,
+        effect=belief.effect,
         metadata=metadata,
         details=list(_details(operation, request, answer, error or ErrorBody(), verdict)),
         excluded=error.excluded if error is not None and verdict.code is StatusCode.FAILED_PRECONDITION else (),
+        barred=belief.barred,
     )
+    if verdict.code is StatusCode.RESOURCE_EXHAUSTED:
+        failed.retry_after = _asked(answer, error or ErrorBody()) or 0.0
+    return failed
+
+
+def _asked(answer: Answer, error: ErrorBody) -> float | None:
+    """Returns for how many seconds upstream asks to be left alone; None if it does not."""
+    if "retry-after" in answer.headers:
+        return retry_seconds(answer.headers)
+    return min(error.retry_after, LONGEST_RETRY_SECONDS) if error.retry_after else None
 
 
 def broken(
@@ -101,6 +117,7 @@ def broken(
     *,
     effect: WriteEffect = WriteEffect.UNKNOWN,
     allocation: AnyAllocation | None = None,
+    barred: bool = False,
 ) -> GatewayError:
     """Returns the error for an answer that is not as documented. If the allocation was made, the error carries it."""
     suffix = " The operation was carried out." if effect is WriteEffect.MADE else ""
@@ -111,6 +128,7 @@ def broken(
         effect=effect if operation.effect.writes else None,
         metadata={"upstream_status": str(answer.status)},
         allocation=allocation,
+        barred=barred,
     )
 
 
@@ -152,8 +170,9 @@ def _known(dialect: Dialect, error: ErrorBody) -> tuple[str, Verdict] | None:
 def _decide(operation: Operation, dialect: Dialect, status: int, error: ErrorBody | None) -> tuple[str, Verdict]:
     """Returns the code that is told to callers, and the row."""
     if error is None:
-        known_without = status in _WITHOUT_BODY or status in _CDN
-        return "", _by_status(operation, status, ErrorBody()) if known_without else verdicts.BROKEN
+        return "", verdicts.UNAVAILABLE if status in _CDN else WITHOUT_WORDS.get(status, verdicts.BROKEN)
+    if error.is_quota and status == _FORBIDDEN:
+        return "", verdicts.THROTTLED
     if known := _known(dialect, error):
         return known
     told = next((complaint.code for complaint in error.complaints if complaint.code), error.code)
@@ -168,12 +187,10 @@ def _by_status(operation: Operation, status: int, error: ErrorBody) -> Verdict:
     # Whoever stands in front of upstream can say 404 too, of a path that leads nowhere.
     if status == _NOT_FOUND and operation.sole_resource and error.is_own:
         return verdicts.BY_RESOURCE[operation.sole_resource]
+    # In upstream's own words it says that some of several were allocated, and should say which.
+    if status == _PROXY_CREDENTIALS and error.is_own:
+        return verdicts.BROKEN
     return BY_STATUS.get(status) or (verdicts.UPSTREAM_FAILED if status >= _SERVER_ERROR else verdicts.BROKEN)
-
-
-def _is_refusal(status: int, verdict: Verdict) -> bool:
-    """Tells whether upstream itself says that nothing was done."""
-    return verdict not in (verdicts.UPSTREAM_FAILED, verdicts.UNAVAILABLE) and status not in _NOT_ITS_OWN
 
 
 def _what_is_wrong(answer: Answer, body: object) -> str:
@@ -198,7 +215,8 @@ def _details(
     if name := _missing(verdict, request):
         yield errors.resource(verdict.kind, name)
     if verdict.code in (StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED):
-        yield errors.retry_after(retry_seconds(answer.headers))
+        asked = _asked(answer, error)
+        yield errors.retry_after(DEFAULT_RETRY_SECONDS if asked is None else asked)
 
 
 def _missing(verdict: Verdict, request: Message) -> str:

@@ -10,6 +10,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 
+class Packed(Protocol):
+    """A body that is not decompressed yet."""
+
+    def unpacked(self) -> tuple[bytes, str]:
+        """Returns the body, and why it cannot be read: one of them is empty. Any thread may call it, once."""
+
+
 class Answer(NamedTuple):
     """What upstream answered.
 
@@ -18,6 +25,7 @@ class Answer(NamedTuple):
         headers: The headers, by any spelling of their names.
         body: The decompressed body; empty if it could not be read.
         problem: Why the body could not be read; empty if it could.
+        packed: What the body is to be decompressed from, which takes its time; None if it is here.
         head_at: When its status and headers had arrived, by the event loop's clock read anew; infinity if that is not
             known.
     """
@@ -26,6 +34,7 @@ class Answer(NamedTuple):
     headers: Mapping[str, str]
     body: bytes
     problem: str = ""
+    packed: Packed | None = None
     head_at: float = math.inf
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import structlog
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from allocation_gateway.operations.model import Operation
     from allocation_gateway.upstream.http import Answer
 
+    Count: TypeAlias = Callable[[str, str], None]
+
 SUCCESSES: Final = frozenset({200, 201, 202, 207})
 # What stands for nothing in JSON is as good as nothing.
 _NO_BODY: Final = frozenset({b"", b"null"})
 _log = structlog.get_logger()
 
 
-def read(
-    operation: Operation, request: Message, answer: Answer, count: Callable[[str, str], None] | None = None
-) -> Message:
+def read(operation: Operation, request: Message, answer: Answer, count: Count | None = None) -> Message:
     """Returns the response. It names what upstream's answer has and cannot be read, and does not decide.
 
     Args:

@@ -18,6 +18,7 @@ from allocation_gateway.upstream.dialect import Complaint, Dialect, ErrorBody, o
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from allocation_gateway.operations.model import Effect
     from allocation_gateway.settings import ApiSettings
     from allocation_gateway.upstream.verdicts import Verdict
 
@@ -46,7 +47,22 @@ BY_CODE: Final[Mapping[str, Verdict]] = {
     "carrier_service_shipment_mismatch": verdicts.MISMATCH,
     "shipment_invalid_state": verdicts.STATE,
     "no_quotes_available": verdicts.NO_QUOTES,
+    "internal_server_error": verdicts.UPSTREAM_FAILED,
 }
+# The states of a shipment that agree with a refusal to allocate it.
+_UNALLOCATED: Final = frozenset(
+    {
+        core_pb2.SHIPMENT_STATE_UNALLOCATED,
+        core_pb2.SHIPMENT_STATE_ALLOCATION_FAILED,
+        core_pb2.SHIPMENT_STATE_CANCELLED,
+        core_pb2.SHIPMENT_STATE_CANCELLING,
+    }
+)
+# Those that do not agree with a refusal to de-allocate it, or do not tell.
+_NOT_ALLOCATED: Final = _UNALLOCATED | {core_pb2.SHIPMENT_STATE_UNSPECIFIED, core_pb2.SHIPMENT_STATE_ALLOCATING}
+# What an answer has of a shipment that is allocated, or queued to be.
+_OF_ALLOCATION: Final = ("price", "carrier", "tracking_details", "allocation")
+_OF_QUEUE: Final = ("queued", "shipments")
 
 
 # Our field for what upstream complains about, where its own name or none is given.
@@ -87,6 +103,20 @@ def error_body(source: json.Object) -> ErrorBody:
     )
 
 
+def contradicts(source: json.Object, effect: Effect) -> bool:
+    """See Dialect. The state decides where there is one, as it does in every AllocateResult and Shipment."""
+    if any(source.get(key) for key in _OF_QUEUE):
+        return True
+    text_of_state = source.get("state")
+    if text_of_state is None:
+        if effect.allocates:
+            return any(source.get(key) for key in _OF_ALLOCATION)
+        # A ResourceResult is what a de-allocation that was carried out is answered with.
+        return source.get("reference") is not None and not (source.get("code") or source.get("errors"))
+    state = nouns.STATES.get(str(text_of_state).lower(), core_pb2.SHIPMENT_STATE_UNSPECIFIED)
+    return state not in _UNALLOCATED if effect.allocates else state in _NOT_ALLOCATED
+
+
 def _complaint(source: json.Object) -> Complaint:
     return Complaint(text(source, "code"), text(source, "property"), text(source, "message"))
 
@@ -99,6 +129,7 @@ def _excluded(source: json.Object) -> list[core_pb2.ExcludedService]:
 DIALECT: Final = Dialect(
     headers=headers,
     error_body=error_body,
+    contradicts=contradicts,
     by_code=BY_CODE,
     fields=FIELDS,
     probe="/shipments/sp_00000000000000000000000000000000",

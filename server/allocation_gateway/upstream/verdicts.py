@@ -131,6 +131,12 @@ BROKEN = Verdict(
     ErrorReason.ERROR_REASON_UPSTREAM_CONTRACT_BROKEN,
     "Upstream's answer is not as documented",
 )
+PROXY = MISCONFIGURED._replace(
+    message="A proxy between the gateway and upstream refuses the gateway's credentials (HTTP 407)."
+)
+NETWORK = MISCONFIGURED._replace(
+    message="The network between the gateway and upstream lets nobody through without signing in (HTTP 511)."
+)
 
 BY_STATUS: Final[Mapping[int, Verdict]] = {
     400: INVALID,
@@ -138,7 +144,7 @@ BY_STATUS: Final[Mapping[int, Verdict]] = {
     403: CREDENTIALS,
     404: NOT_FOUND,
     405: MISCONFIGURED,
-    407: MISCONFIGURED,
+    407: PROXY,
     409: CONFLICT,
     410: GONE,
     429: THROTTLED,
@@ -146,8 +152,27 @@ BY_STATUS: Final[Mapping[int, Verdict]] = {
     502: UNAVAILABLE,
     503: UNAVAILABLE,
     504: UNAVAILABLE,
+    511: NETWORK,
     521: FAILED,
     531: NO_QUOTES,
+}
+
+# What the same statuses say if nothing of upstream's own comes with them: it may be somebody in front of it who speaks.
+WITHOUT_WORDS: Final[Mapping[int, Verdict]] = {
+    401: CREDENTIALS._replace(
+        message="Upstream, or a proxy in front of it, does not accept the gateway's credentials (HTTP 401)."
+    ),
+    403: CREDENTIALS._replace(message="Upstream, or a proxy in front of it, refuses to serve the gateway (HTTP 403)."),
+    405: MISCONFIGURED._replace(
+        message="Upstream, or a proxy in front of it, refuses the method of the request (HTTP 405)."
+    ),
+    407: PROXY,
+    429: THROTTLED._replace(message="Upstream, or a proxy in front of it, limits the rate of calls (HTTP 429)."),
+    500: UPSTREAM_FAILED,
+    502: UNAVAILABLE,
+    503: UNAVAILABLE,
+    504: UNAVAILABLE,
+    511: NETWORK,
 }
 
 # What is missing if the one thing that a request names is not found.

@@ -435,6 +435,8 @@ class Write:
         if error.effect is WriteEffect.MADE:
             await resolution.record(handle, self.request.operation, self.request.message, error)
             raise error
+        if error.barred and error.effect is WriteEffect.UNKNOWN and not self._was_in_doubt:
+            error = await self._read_once(handle, error)
         if error.effect is not WriteEffect.NONE:
             self._environment.count("in_doubt", self.request.operation)
             self._doubt(error)
@@ -445,6 +447,16 @@ class Write:
             await handle.release()
             raise explained
         return None
+
+    async def _read_once(self, handle: ClaimHandle, error: GatewayError) -> GatewayError:
+        """Reads once what became of a request that was probably not let through.
+
+        Returns:
+            The error: with an effect of none if nothing is there, and as it is if something is, or cannot be read.
+        """
+        readback = self._read_by(handle)
+        await readback.read(self._observation, self._clock() + self._account.settings.timeout)
+        return error.with_effect(WriteEffect.NONE) if readback.shows_nothing and not readback.known else error
 
     def _remaining(self, readback: ReadBack) -> Any:
         """Returns the request for what is still without effect."""

@@ -138,12 +138,12 @@ class HttpxEngine:
             raise NoAnswerError(_how(error)) from error
         head_at = time.monotonic()
         try:
-            content, problem = await self._read(response)
+            body = await self._read(response)
         finally:
             await response.aclose()
-        return Answer(response.status_code, response.headers, content, problem, head_at)
+        return Answer(response.status_code, response.headers, *body.whole(), head_at)
 
-    async def _read(self, response: httpx.Response) -> tuple[bytes, str]:
+    async def _read(self, response: httpx.Response) -> Body:
         body = Body(self._max_answer_bytes, response.headers.get("content-encoding", "identity"))
         try:
             async for part in response.aiter_raw():
@@ -151,7 +151,7 @@ class HttpxEngine:
                     break
         except httpx.TransportError:
             body.cut_short()
-        return body.whole()
+        return body
 
     def _ended(self, task: asyncio.Task[Answer]) -> None:
         self._free.append(self._exchanges.pop(task))

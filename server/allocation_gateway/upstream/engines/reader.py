@@ -138,8 +138,7 @@ class AnswerReader:
         self._complete(self._body)
 
     def _complete(self, body: Body) -> None:
-        content, problem = body.whole()
-        self.answer = Answer(self._status, Headers(self._raw), content, problem, self._head_at)
+        self.answer = Answer(self._status, Headers(self._raw), *body.whole(), self._head_at)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Takes a header from the parser, or a trailer, which nobody asked for."""
