@@ -15,7 +15,6 @@ from allocation.v1 import consignment_allocation_service_pb2 as pb
 from allocation_gateway.codecs import consignment_nouns as nouns
 from allocation_gateway.codecs.consignment_labels import NOT_ALLOCATED, RESULTS
 from allocation_gateway.codecs.findings import Findings
-from allocation_gateway.codecs.json import Findings
 from allocation_gateway.upstream import verdicts
 from allocation_gateway.upstream.dialect import Complaint, Dialect, ErrorBody, objects, text
 
