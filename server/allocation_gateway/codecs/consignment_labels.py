@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
+import string as characters
 from typing import TYPE_CHECKING, Final
 
 from allocation.v1 import consignment_allocation_service_pb2 as pb
@@ -24,6 +24,9 @@ RESULTS: Final = {
     **nouns.pascal(dict(pb.LabelResult.items()), "LABEL_RESULT_"),
     **{str(number): number for number in range(1, 12)},
 }
+_WHITE_SPACE: Final = characters.whitespace.encode()
+# A multiple of four, so that each part is base64 of its own.
+_PART: Final = 1_048_576
 # Of these results the consignment is not allocated.
 NOT_ALLOCATED: Final = frozenset(
     {
@@ -150,17 +153,26 @@ def _content(source: Object, key: str, path: str, findings: Findings) -> tuple[b
     if not isinstance(value, str):
         problem = f"expected a string, got {json.kind_of(value)}"
     else:
-        text = "".join(value.split())
-        try:
-            content = base64.b64decode(text, validate=True)
-        except (binascii.Error, ValueError):
-            content = b""
-        # Python passes over padding that is too much.
-        if not text or (content and len(text) % 4 == 0):
+        encoded = value.encode().translate(None, _WHITE_SPACE)
+        content = _decoded(encoded)
+        if content or not encoded:
             return content, ""
         problem = "is not base64"
     findings.tell(f"{path}{key}", problem)
     return b"", f"{path}{key}: {problem}"
+
+
+def _decoded(encoded: bytes) -> bytes:
+    """Decodes base64, part by part: the whole of a large label would take a tenth of a second. Empty if it is none."""
+    parts = []
+    for start in range(0, len(encoded), _PART):
+        try:
+            parts.append(binascii.a2b_base64(encoded[start : start + _PART], strict_mode=True))
+        except binascii.Error:
+            return b""
+    # Padding is for the end of the last one.
+    is_whole = len(encoded) % 4 == 0 and all(len(part) == _PART // 4 * 3 for part in parts[:-1])
+    return b"".join(parts) if is_whole else b""
 
 
 def label(_: Message, body: object, findings: Findings) -> pb.ConsignmentLabel:

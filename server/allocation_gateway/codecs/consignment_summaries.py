@@ -26,10 +26,14 @@ _ACCEPTED: Final = 202
 _PATHS: Final = frozenset({"consignments", "labels"})
 # What stands where the reference would in the address of a label that is not a consignment's but a package's.
 _PACKAGE: Final = "package"
-_SENTENCE: Final = re.compile(r"\s*Consignment\s+(?!has been\b)(\S.*?)\s+has been\b", re.IGNORECASE | re.DOTALL)
+# A documented description names its consignment between these. One pattern for both would take the square of the time.
+_SUBJECT: Final = re.compile(r"\s*Consignment\s+(?!has been\b)(?=\S)", re.IGNORECASE)
+_PREDICATE: Final = re.compile(r"\shas been\b", re.IGNORECASE)
 _REFERENCE: Final = re.compile(r"EC(?:-[A-Z0-9]{3}){3}", re.ASCII | re.IGNORECASE)
 # Of nearly every address the path can be told without taking the rest apart.
 _PLAIN_ADDRESS: Final = re.compile(r"https?://[A-Za-z0-9.:-]+(/[^?#\s]*)", re.ASCII)
+# What is longer names no consignment, and to look for one in it would take for ever.
+_LONGEST_TEXT: Final = 4_096
 _PUNCTUATION: Final = ".,;:!?()[]<>{}'\"`"
 
 
@@ -220,6 +224,8 @@ def _linked(link: Object, requested: _Requested) -> str:
 
 def _path(href: str) -> str:
     """Returns the path of an address, whatever else is in it; empty if it is none."""
+    if len(href) > _LONGEST_TEXT:
+        return ""
     if plain := _PLAIN_ADDRESS.fullmatch(href):
         return plain[1]
     try:
@@ -230,11 +236,14 @@ def _path(href: str) -> str:
 
 def _described(description: str, requested: _Requested) -> set[str]:
     """Returns the consignments that a description speaks of, by its documented beginning or anywhere in it."""
-    sentence = _SENTENCE.match(description)
-    if sentence is not None:
+    description = description[:_LONGEST_TEXT]
+    subject = _SUBJECT.match(description)
+    predicate = None if subject is None else _PREDICATE.search(description, subject.end())
+    if subject is not None and predicate is not None:
+        whole = description[subject.end() : predicate.start()].rstrip()
         # Its own punctuation may be what tells it from another one; the documented form has none.
-        bare = sentence[1].strip(_PUNCTUATION)
-        name = bare if _REFERENCE.fullmatch(bare) else sentence[1]
+        bare = whole.strip(_PUNCTUATION)
+        name = bare if _REFERENCE.fullmatch(bare) else whole
         if requested.find(name) or not re.search(r"\s", name):
             return {requested.find(name) or name}
     found: set[str] = set()

@@ -74,14 +74,32 @@ BULK: Final = Document(
 )
 
 
+def _of_request(items: Sequence[Object], references: Sequence[str], findings: Findings) -> list[Object]:
+    """Returns the results of the shipments that were asked for. Of one with two that disagree there is none."""
+    asked = frozenset(references)
+    found: dict[str, Object] = {}
+    contradicted: set[str] = set()
+    for item in items:
+        reference = item["shipment_reference"]
+        earlier = found.setdefault(reference, item)
+        if earlier.get("state") != item.get("state"):
+            contradicted.add(reference)
+    if not found.keys() <= asked:
+        findings.tell("body[].shipment_reference", "is not one of the shipments that were asked for")
+    if contradicted:
+        findings.tell("body[].state", "there are several of one shipment")
+    return [item for name, item in found.items() if name in asked and name not in contradicted]
+
+
 def bulk(response: Callable[..., Message]) -> Callable[[NamesShipments, Object | None, Findings], Message]:
     """Makes the decoder of a bulk rpc."""
 
-    def decode(request: NamesShipments, fields: Object | None, _: Findings) -> Message:
+    def decode(request: NamesShipments, fields: Object | None, findings: Findings) -> Message:
         if fields is None:
             return response()
         # One bad item does not cost the others: what it does not say is unaccounted for.
-        known = {item["shipment_reference"] for item in fields.get("allocations") or ()}
+        fields["allocations"] = _of_request(fields.get("allocations") or (), request.shipments, findings)
+        known = {item["shipment_reference"] for item in fields["allocations"]}
         known.update(fields.get("queued") or ())
         for item in fields.get("rejected") or ():
             known.update(item.get("references") or ())

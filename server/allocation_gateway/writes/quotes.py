@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 _MOST: Final = 10_000
+# No shipment has nearly as many. Each takes some microseconds, in which nobody else is answered.
+_MOST_AT_ONCE: Final = 1_000
 
 
 class Quotes:
@@ -23,7 +25,7 @@ class Quotes:
 
     def remember(self, response: Message) -> None:
         """Remembers the quotes of a response, if it is one of quotes."""
-        for quote in getattr(response, "quotes", ()):
+        for quote in getattr(response, "quotes", ())[:_MOST_AT_ONCE]:
             self._terms[quote.reference] = _terms(quote)
             self._terms.move_to_end(quote.reference)
         while len(self._terms) > _MOST:
