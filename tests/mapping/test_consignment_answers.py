@@ -286,6 +286,10 @@ def test_what_names_a_consignment_in_a_way_that_cannot_be_read_does_not_go_by_it
     items = [summary(A, **ANONYMOUS), message(None, Data=17, Message="Done."), summary(C)]
     assert services(bulk(consignments_stub, upstream, items)) == ["unknown", "unknown", *of(C)]
 
+    got = call_for_others(consignments_stub, upstream, "AllocateConsignments", 200, items)
+
+    assert list(got.unreadable) == ["[1].Data"]
+
 
 def test_the_defects_of_an_answer_about_another_consignment_are_not_this_ones(
     consignments_stub: Stub, upstream: Upstream

@@ -114,7 +114,7 @@ def bulk(
             for reference in operation.references(request)
             if reference in known or reference in told
         ]
-        return operation.response(results=results)
+        return operation.response(results=results, unreadable=response.unreadable)
     rejected = []
     for reference, found in known.items():
         if reference in response.unaccounted:
