@@ -24,11 +24,12 @@ from allocation_gateway.rpc.listener import Listener
 from allocation_gateway.settings import ConfigurationError, variable
 from allocation_gateway.telemetry import telemetry
 from allocation_gateway.upstream.client import Upstream
+from allocation_gateway.upstream.keys import KeyFile
 from allocation_gateway.writes.coordinator import Coordinator
 from allocation_gateway.writes.quotes import Quotes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from allocation_gateway.claims.model import ClaimStore
     from allocation_gateway.sandbox.options import SandboxOptions
@@ -64,6 +65,35 @@ class Stop:
     async def wait(self) -> None:
         """Waits for the first signal."""
         await self._wished.wait()
+
+
+class Rereading:
+    """SIGHUP: has the files read again that may be replaced while the gateway runs. It never ends the process.
+
+    The files of the listener are read again for each connection anyway.
+
+    Attributes:
+        parts: What reads them.
+    """
+
+    def __init__(self) -> None:
+        self.parts: list[Callable[[], Awaitable[None]]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._signalled)
+
+    def _signalled(self) -> None:
+        _log.info("rereading_files")
+        for part in self.parts:
+            task = asyncio.ensure_future(self._read(part))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    @staticmethod
+    async def _read(part: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await part()
+        except Exception:  # noqa: BLE001 - whatever is in a file must not end the process
+            _log.exception("defect", part="rereading")
 
 
 class Supervision(Protocol):
@@ -103,6 +133,7 @@ async def serve(
         ConfigurationError: It cannot start: a port is taken, or a file cannot be used.
     """
     stop = Stop()
+    rereading = Rereading()
     if supervision is not None:
         supervision.begin(stop)
     async with AsyncExitStack() as stack:
@@ -115,10 +146,12 @@ async def serve(
         upstreams = configured_upstreams(settings)
         for upstream in upstreams.values():
             stack.push_async_callback(upstream.close)
+            _follow_key(settings, upstream, rereading, stack)
         groups = open_groups(
             settings, Listings(upstreams if settings.service_group_listing else {}, observed), observed
         )
         stack.push_async_callback(groups.close)
+        rereading.parts.append(groups.reread)
         check_settle_times(settings)
         gateway = Gateway(
             settings=settings,
@@ -142,6 +175,18 @@ async def serve(
         await stop.wait()
         await _drain(settings, listener, gateway, delay=0.0 if stop.by_hand else settings.shutdown_delay)
     _log.info("stopped")
+
+
+def _follow_key(settings: Settings, upstream: Upstream, rereading: Rereading, stack: AsyncExitStack) -> None:
+    """Has an API use each key that its file comes to hold, if it has one in a file."""
+    file = settings.api(upstream.api.value).api_key_file
+    if file is None:
+        return
+    key_file = KeyFile(upstream, file)
+    upstream.on_refused_key = key_file.ask
+    rereading.parts.append(key_file.check)
+    following = asyncio.create_task(key_file.run())
+    stack.callback(following.cancel)
 
 
 def _spare_the_collector() -> None:

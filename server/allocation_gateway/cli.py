@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -12,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from allocation_gateway import settings
+from allocation_gateway import setting_types, settings
 from allocation_gateway.sandbox import command as sandbox_command
 from allocation_gateway.sandbox.options import SandboxOptions
 from allocation_gateway.settings import ConfigurationError, Secret
-from allocation_gateway.telemetry import logs
+from allocation_gateway.telemetry import logs, variables
 from allocation_gateway.version import __version__
 from allocation_gateway.workers import supervisor
 
@@ -84,18 +85,21 @@ def _workers(text: str) -> int:
     """A parser of the option, by the rule of the setting."""
     try:
         return msgspec.convert(text, settings.Workers, strict=False)
-    except msgspec.ValidationError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+    except msgspec.ValidationError:
+        raise argparse.ArgumentTypeError(setting_types.sentence(settings.Workers, text, is_from_text=True)) from None
 
 
 def _load(overrides: dict[str, Any] | None = None) -> settings.Settings:
     """Reads the configuration, and sets up logging."""
     loaded = settings.load(os.environ, overrides=overrides)
+    variables.prepare(os.environ, workers=loaded.workers)
     logs.configure(loaded.log_level, loaded.log_format)
     return loaded
 
 
 def _serve(options: argparse.Namespace) -> int:
+    # It has files read again. Until it is listened to, it must not end the process.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     overrides: dict[str, Any] = {} if options.workers is None else {"workers": options.workers}
     sandbox = None
     if options.sandbox:

@@ -1,15 +1,42 @@
-"""Connections to a Valkey or Redis server."""
+"""Connections to a Valkey or Redis server, and what is wrong with a server that cannot be used."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import socket
+import ssl
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from redis.asyncio import BlockingConnectionPool
+from redis import exceptions
+from redis.asyncio import BlockingConnectionPool, Connection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from allocation_gateway import server_url
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from allocation_gateway.server_url import ServerUrl
     from allocation_gateway.settings import Secret
+
+# OpenSSL's numbers for a certificate that is of another name, or of another address.
+_OTHER_NAMES: Final = frozenset({62, 64})
+_EXPIRED: Final = 10
+_NOT_YET: Final = 9
+
+
+class Problem(NamedTuple):
+    """Why a server cannot be used.
+
+    Attributes:
+        kind: One word for metrics and log lines, such as `address`, `tls` or `credentials`.
+        text: One line for the operator: what is wrong, and what to do. It never holds the password.
+        is_lasting: Whether it takes somebody to change the configuration of the gateway or of the server.
+    """
+
+    kind: str
+    text: str
+    is_lasting: bool = False
 
 
 def open_pool(url: Secret, *, connections: int, timeout: float) -> BlockingConnectionPool:
@@ -23,12 +50,129 @@ def open_pool(url: Secret, *, connections: int, timeout: float) -> BlockingConne
     Raises:
         ValueError: The URL is none of a server.
     """
-    return BlockingConnectionPool.from_url(
-        url.reveal(),
+    target = server_url.parse(url.reveal())
+    options: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout, **target.options}
+    return BlockingConnectionPool(
+        connection_class=SSLConnection if target.is_tls else Connection,
         max_connections=connections,
         timeout=timeout,
-        socket_timeout=timeout,
-        socket_connect_timeout=timeout,
+        host=target.host,
+        port=target.port,
+        db=target.database,
+        username=target.username or None,
+        password=target.password or None,
         retry=Retry(NoBackoff(), 0),
         decode_responses=False,
+        **options,
     )
+
+
+def diagnose(error: BaseException, url: Secret) -> Problem:
+    """Returns what is wrong with a server, from the error with which a command or a connection has failed."""
+    target = server_url.parse(url.reveal())
+    for cause in _causes(error):
+        for read in (_of_tls, _of_network, _of_answer):
+            if problem := read(cause, target):
+                return problem
+    return Problem(type(error).__name__, f"{target.address} cannot be used: {type(error).__name__}")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yields an error and what led to it, the origin first: the library wraps what the system says."""
+    chain: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in chain:
+        # That a script is not known yet is the usual course: what has failed is what was done about it.
+        if not isinstance(cause, exceptions.NoScriptError):
+            chain.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    yield from reversed(chain)
+
+
+def _of_tls(error: BaseException, target: ServerUrl) -> Problem | None:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Problem("tls", _of_certificate(error, target), is_lasting=True)
+    if not isinstance(error, ssl.SSLError):
+        return None
+    reason = error.reason or type(error).__name__
+    if "CERTIFICATE_REQUIRED" in reason or "HANDSHAKE_FAILURE" in reason:
+        text = f"{target.address} wants a certificate of the client: name it by ssl_certfile and ssl_keyfile in the URL"
+        return Problem("tls", text, is_lasting=True)
+    if reason in {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"}:
+        text = f"{target.address} does not speak TLS: use redis:// if that is meant, or the server's port for TLS"
+        return Problem("tls", text, is_lasting=True)
+    return Problem("tls", f"TLS with {target.address} failed: {reason}")
+
+
+def _of_certificate(error: ssl.SSLCertVerificationError, target: ServerUrl) -> str:
+    if error.verify_code in _OTHER_NAMES:
+        return f"the certificate of {target.address} is not one for {target.host}: name the server as it does"
+    if error.verify_code in {_EXPIRED, _NOT_YET}:
+        return f"the certificate of {target.address} is not valid now: {error.verify_message}"
+    return (
+        f"the certificate of {target.address} is not trusted: {error.verify_message}; "
+        "name the file of its authority by ssl_ca_certs in the URL"
+    )
+
+
+def _of_network(error: BaseException, target: ServerUrl) -> Problem | None:
+    if isinstance(error, socket.gaierror | UnicodeError):
+        return Problem("name", f"the name {target.host} cannot be resolved")
+    if isinstance(error, ConnectionRefusedError):
+        return Problem("address", f"nothing listens on {target.address}")
+    if isinstance(error, TimeoutError | exceptions.TimeoutError):
+        hint = ", or does not speak TLS" if target.is_tls else ""
+        return Problem("timeout", f"{target.address} did not answer in time{hint}")
+    if isinstance(error, ConnectionError):
+        hint = "" if target.is_tls else "; a port for TLS needs rediss://"
+        return Problem("connection", f"the connection to {target.address} was closed{hint}")
+    if isinstance(error, FileNotFoundError | PermissionError):
+        return Problem("tls", f"a file that the URL names cannot be read: {error.strerror}", is_lasting=True)
+    if isinstance(error, OSError):
+        return Problem("address", f"{target.address} cannot be reached: {error.strerror or type(error).__name__}")
+    return None
+
+
+def _of_answer(error: BaseException, target: ServerUrl) -> Problem | None:
+    """Reads what the server has answered. Its texts hold no password: it is never told one back."""
+    text = str(error)
+    if isinstance(error, exceptions.AuthenticationError | exceptions.AuthenticationWrongNumberOfArgsError):
+        return Problem("credentials", _of_credentials(target), is_lasting=True)
+    if isinstance(error, exceptions.NoPermissionError):
+        told = text.partition(" has no permissions ")[2] or text
+        return Problem("rights", f"the user of the URL lacks rights on the server: no permissions {told}", True)
+    if isinstance(error, exceptions.ReadOnlyError):
+        return Problem("role", f"{target.address} is a replica, which takes no writes: name the primary")
+    if isinstance(error, exceptions.BusyLoadingError):
+        return Problem("loading", f"{target.address} still reads what it keeps")
+    if isinstance(error, exceptions.OutOfMemoryError):
+        return Problem("memory", f"{target.address} is full: it needs more maxmemory")
+    if isinstance(error, exceptions.MovedError | exceptions.ClusterError):
+        return Problem("cluster", f"{target.address} is part of a cluster, which is not supported")
+    if isinstance(error, exceptions.ResponseError):
+        return _of_response(text, target)
+    if isinstance(error, exceptions.InvalidResponse):
+        return Problem("protocol", f"what answers at {target.address} is no Valkey or Redis server")
+    if isinstance(error, exceptions.ConnectionError):
+        if "max number of clients" in text:
+            return Problem("connection", f"{target.address} has as many clients as its maxclients allows")
+        if "Connection closed" in text:
+            hint = "" if target.is_tls else "; a port for TLS needs rediss://"
+            return Problem("connection", f"the connection to {target.address} was closed{hint}")
+    return None
+
+
+def _of_credentials(target: ServerUrl) -> str:
+    if target.password:
+        return "the server refuses the credentials of the URL: its user name or its password is wrong"
+    return "the server refuses the credentials of the URL: it wants a password, and the URL has none"
+
+
+def _of_response(text: str, target: ServerUrl) -> Problem:
+    if "DB index" in text or "db index" in text or "SELECT is not allowed" in text:
+        return Problem("database", f"the server has no database {target.database}", is_lasting=True)
+    if text.startswith("MISCONF"):
+        return Problem("persistence", "the server cannot write to its disk, and takes no writes meanwhile")
+    if text.startswith("NOREPLICAS"):
+        return Problem("persistence", "the server has fewer replicas than min-replicas-to-write, and takes no writes")
+    return Problem("answer", f"the server answers: {text}")

@@ -2,7 +2,8 @@
 
 Each field of Settings is one setting: its type is what it accepts, its description is its documentation. The
 environment variable of a setting is ALLOCATION_GATEWAY_ and its name in capitals; in the TOML file it is its name as it
-stands here. The environment wins over the file. Everything is read once and checked before the port opens.
+stands here. The environment wins over the file. Everything is read once and checked before the port opens; the files of
+keys are followed afterwards.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
+
+from allocation_gateway import server_url, setting_types
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -232,7 +235,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Secret,
         described(
             "A Valkey or Redis server by which replicas share what they know of service groups, as "
-            "`rediss://user:password@host:6379/0`; `redis://` is without TLS."
+            "`rediss://user:password@host:6379/0`, percent-encoded; `redis://` is without TLS. `valkeys://` and "
+            "`valkey://` are the same."
         ),
     ] = Secret("")
     cache_namespace: Annotated[
@@ -243,7 +247,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Secret,
         described(
             "A Valkey or Redis server that keeps the claims of writes for all processes, as "
-            "`rediss://user:password@host:6379/0`; `redis://` is without TLS. Without one each process keeps its own."
+            "`rediss://user:password@host:6379/0`, percent-encoded; `redis://` is without TLS. `valkeys://` and "
+            "`valkey://` are the same. Without one each process keeps its own."
         ),
     ] = Secret("")
     store_namespace: Annotated[
@@ -317,7 +322,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ship_base_url: Annotated[str, described("Where the Ship API is.")] = "https://api.sorted.com/pro"
     ship_api_key: Annotated[Secret, described("The key of the Ship API.")] = Secret("")
     ship_api_key_file: Annotated[
-        Path | None, described("A file that holds the key of the Ship API, instead of `SHIP_API_KEY`.")
+        Path | None,
+        described(
+            "A file that holds the key of the Ship API, instead of `SHIP_API_KEY`. A key that is replaced in it is "
+            "used without a restart."
+        ),
     ] = None
     ship_api_version: Annotated[str, described("The value of the header `x-api-version`.")] = "1.1"
     ship_timeout: Annotated[
@@ -425,7 +434,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     consignments_api_key: Annotated[Secret, described("The key of the Consignments API.")] = Secret("")
     consignments_api_key_file: Annotated[
         Path | None,
-        described("A file that holds the key of the Consignments API, instead of `CONSIGNMENTS_API_KEY`."),
+        described(
+            "A file that holds the key of the Consignments API, instead of `CONSIGNMENTS_API_KEY`. A key that is "
+            "replaced in it is used without a restart."
+        ),
     ] = None
     consignments_api_version: Annotated[str, described("The value of the header `electio-api-version`.")] = "1.1"
     consignments_timeout: Annotated[
@@ -543,12 +555,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             return api.api_key
         where = variable(f"{name}_api_key_file")
         try:
-            text = api.api_key_file.read_text().strip()
-        except (OSError, UnicodeDecodeError) as error:
+            return key_of(api.api_key_file.read_bytes())
+        except OSError as error:
             raise ConfigurationError(f"{where}: cannot be read: {error}") from error
-        if not text:
-            raise ConfigurationError(f"{where}: the file is empty")
-        return Secret(text)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{where}: {error}") from None
 
 
 TYPES: Mapping[str, Any] = {
@@ -576,7 +587,7 @@ def load(environ: Mapping[str, str], *, overrides: Mapping[str, Any] | None = No
     given = {name[len(PREFIX) :].lower(): text for name, text in environ.items() if name.startswith(PREFIX)}
     values = _from_file(given.pop(CONFIG_FILE, ""))
     for name, text in given.items():
-        values[name] = _convert(name, _split(name, text), variable(name))
+        values[name] = _convert(name, _split(name, text), variable(name), text)
     values.update(overrides or {})
     settings = Settings(**values)
     _check(settings)
@@ -606,23 +617,26 @@ def _split(name: str, text: str) -> object:
     if isinstance(default, dict):
         pairs = [part.partition("=") for part in parts]
         if not all(separator for _, separator, _ in pairs):
-            raise ConfigurationError(f"{variable(name)}: expected Operation=value, separated by commas")
+            told = setting_types.sentence(TYPES[name], text, is_from_text=True)
+            raise ConfigurationError(f"{variable(name)}: {told}")
         return {key.strip(): value.strip() for key, _, value in pairs}
     if isinstance(default, bool):
         return text.strip().lower() or None
     return text or None
 
 
-def _convert(name: str, value: object, where: str) -> Any:
+def _convert(name: str, value: object, where: str, text: str | None = None) -> Any:
+    """Makes a setting of what was given: of a text of the environment if there is one, and else of the TOML file."""
     if name not in TYPES:
         raise ConfigurationError(f"{where}: there is no such setting")
     if value is None:
         return getattr(Settings(), name)
     try:
         return msgspec.convert(value, TYPES[name], strict=False, dec_hook=from_text)
-    except msgspec.ValidationError as error:
-        # The value itself may be a secret that went into the wrong variable: only the rule is told.
-        raise ConfigurationError(f"{where}: {_rule(error)}") from None
+    except msgspec.ValidationError:
+        given = value if text is None else text
+        told = setting_types.sentence(TYPES[name], given, is_from_text=text is not None)
+        raise ConfigurationError(f"{where}: {told}") from None
 
 
 def from_text(kind: type, value: object) -> object:
@@ -630,11 +644,6 @@ def from_text(kind: type, value: object) -> object:
     if not isinstance(value, str):
         raise TypeError("expected `str`")
     return kind(value)
-
-
-def _rule(error: msgspec.ValidationError) -> str:
-    text = str(error).partition(" - at ")[0]
-    return "invalid value" if text.startswith("Invalid enum value") else text[:1].lower() + text[1:]
 
 
 def _check(settings: Settings) -> None:
@@ -669,14 +678,12 @@ def _check_processes(settings: Settings) -> None:
 
 
 def _check_server(where: str, url: str) -> None:
+    if not url:
+        return
     try:
-        parts = urlsplit(url)
-        usable = not url or (parts.scheme in {"redis", "rediss"} and parts.hostname and parts.port != 0)
-    except ValueError:
-        usable = False
-    if not usable:
-        # The text can hold a password: it is not told.
-        raise ConfigurationError(f"{where}: must be a redis:// or rediss:// URL")
+        server_url.check_files(server_url.parse(url))
+    except ValueError as error:
+        raise ConfigurationError(f"{where}: {error}") from None
 
 
 def _check_apis(settings: Settings) -> None:
@@ -695,9 +702,9 @@ def _check_api(settings: Settings, name: str) -> bool:
     if api.api_key and api.api_key_file is not None:
         raise ConfigurationError(f"{where}: is set together with {variable(f'{name}_api_key_file')}")
     key = settings.key(name)
-    if not key.reveal().isascii() or (key and not key.reveal().isprintable()):
+    if not _is_header(key.reveal()):
         raise ConfigurationError(f"{where}: holds characters that cannot be sent in a header")
-    if not api.api_version.isascii() or not api.api_version.isprintable():
+    if not _is_header(api.api_version):
         raise ConfigurationError(f"{variable(f'{name}_api_version')}: holds characters that cannot be sent in a header")
     for field, seconds in (
         ("settle_time", api.settle_time),
@@ -714,6 +721,27 @@ def _check_api(settings: Settings, name: str) -> bool:
         )
     check_base_url(variable(f"{name}_base_url"), api.base_url, allow_plaintext=settings.allow_plaintext)
     return bool(key)
+
+
+def _is_header(text: str) -> bool:
+    return text.isascii() and text.isprintable()
+
+
+def key_of(content: bytes) -> Secret:
+    """Returns the key that a file holds, without the line break at its end.
+
+    Raises:
+        ConfigurationError: It holds none that can be sent. The text does not name the file.
+    """
+    try:
+        text = content.decode().strip()
+    except UnicodeDecodeError:
+        raise ConfigurationError("the file is no text") from None
+    if not text:
+        raise ConfigurationError("the file is empty")
+    if not _is_header(text):
+        raise ConfigurationError("the file holds characters that cannot be sent in a header")
+    return Secret(text)
 
 
 def check_base_url(where: str, url: str, *, allow_plaintext: bool) -> None:

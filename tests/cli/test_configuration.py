@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import traceback
 from typing import TYPE_CHECKING, Any, Final
@@ -53,30 +54,34 @@ WRONG: Final = [
     ({"SHIP_BASE_URL": "https://api.sorted.com\n.evil.com"}, "SHIP_BASE_URL", "have to be encoded"),
     ({"SHIP_BASE_URL": "https://me:word@api.sorted.com"}, "SHIP_BASE_URL", "no credentials"),
     ({"SHIP_BASE_URL": "https://api.sorted.com?a=b"}, "SHIP_BASE_URL", "no credentials, query"),
-    ({"PORT": "many"}, "PORT", "expected `int`"),
-    ({"PORT": "65536"}, "PORT", "expected `int` <= 65535"),
-    ({"PORT": "-1"}, "PORT", "expected `int` >= 0"),
-    ({"PORT": "1.5"}, "PORT", "expected `int`"),
-    ({"MAX_CONCURRENT_CALLS": "0"}, "MAX_CONCURRENT_CALLS", "expected `int` >= 1"),
-    ({"DEFAULT_DEADLINE": "0"}, "DEFAULT_DEADLINE", "expected `float` > 0"),
-    ({"DEFAULT_DEADLINE": "nan"}, "DEFAULT_DEADLINE", "expected `float` > 0"),
-    ({"SHUTDOWN_GRACE": "nan"}, "SHUTDOWN_GRACE", "expected `float` >= 0"),
-    ({"SHUTDOWN_GRACE": "inf"}, "SHUTDOWN_GRACE", "expected `float` <= 86400"),
-    ({"REFLECTION": "perhaps"}, "REFLECTION", "expected `bool`"),
-    ({"LOG_LEVEL": "loud"}, "LOG_LEVEL", "invalid value"),
-    ({"SHIP_CAPABILITIES_SHAPE": "list"}, "SHIP_CAPABILITIES_SHAPE", "invalid value"),
+    ({"PORT": "many"}, "PORT", "must be a whole number from 0 to 65535, got 'many'\n"),
+    ({"PORT": "65536"}, "PORT", "must be a whole number from 0 to 65535, got '65536'\n"),
+    ({"PORT": "-1"}, "PORT", "must be a whole number from 0 to 65535, got '-1'\n"),
+    ({"PORT": "1.5"}, "PORT", "must be a whole number from 0 to 65535, got '1.5'\n"),
+    ({"MAX_CONCURRENT_CALLS": "0"}, "MAX_CONCURRENT_CALLS", "must be a whole number of at least 1, got '0'\n"),
+    ({"DEFAULT_DEADLINE": "0"}, "DEFAULT_DEADLINE", "must be a number above 0 and at most 86400, got '0'\n"),
+    ({"DEFAULT_DEADLINE": "nan"}, "DEFAULT_DEADLINE", "must be a number above 0 and at most 86400, got 'nan'\n"),
+    ({"SHUTDOWN_GRACE": "nan"}, "SHUTDOWN_GRACE", "must be a number from 0 to 86400, got 'nan'\n"),
+    ({"SHUTDOWN_GRACE": "inf"}, "SHUTDOWN_GRACE", "must be a number from 0 to 86400, got 'inf'\n"),
+    ({"REFLECTION": "perhaps"}, "REFLECTION", "must be true or false, got 'perhaps'\n"),
+    ({"LOG_LEVEL": "loud"}, "LOG_LEVEL", "must be debug, info, warning or error, got 'loud'\n"),
+    ({"SHIP_CAPABILITIES_SHAPE": "list"}, "SHIP_CAPABILITIES_SHAPE", "must be array or object, got 'list'\n"),
     ({"SHIP_ROUTES": "CreateShipmentQuotes"}, "SHIP_ROUTES", "Operation=value"),
     ({"SHIP_ROUTES": "NoSuchOperation=get"}, "SHIP_ROUTES", "'NoSuchOperation'"),
     ({"SHIP_ROUTES": "CreateShipmentQuotes=fax"}, "SHIP_ROUTES", "'fax', only post, get"),
     ({"SHIP_DISABLED_OPERATIONS": "NoSuchOperation"}, "SHIP_DISABLED_OPERATIONS", "'NoSuchOperation'"),
     ({"SHIP_MAX_CONNECTIONS": "8", "SHIP_MAX_IN_FLIGHT": "8"}, "SHIP_MAX_IN_FLIGHT", "CONNECTIONS to be 9 or more"),
-    ({"SHIP_BREAKER_FAILURE_RATIO": "1.5"}, "SHIP_BREAKER_FAILURE_RATIO", "expected `float` <= 1"),
-    ({"CONSIGNMENTS_RATE_LIMIT": "-1"}, "CONSIGNMENTS_RATE_LIMIT", "expected `float` >= 0"),
+    (
+        {"SHIP_BREAKER_FAILURE_RATIO": "1.5"},
+        "SHIP_BREAKER_FAILURE_RATIO",
+        "above 0 and at most 1, got '1.5'\n",
+    ),
+    ({"CONSIGNMENTS_RATE_LIMIT": "-1"}, "CONSIGNMENTS_RATE_LIMIT", "must be a number from 0 to 1000000, got '-1'\n"),
     ({"CACHE_URL": "http://127.0.0.1"}, "CACHE_URL", "must be a redis:// or rediss:// URL"),
     ({"CACHE_URL": "redis://"}, "CACHE_URL", "must be a redis:// or rediss:// URL"),
-    ({"CACHE_URL": "redis://host:port"}, "CACHE_URL", "must be a redis:// or rediss:// URL"),
+    ({"CACHE_URL": "redis://host:port"}, "CACHE_URL", "the port must be a whole number from 1 to 65535"),
     ({"STORE_URL": "http://127.0.0.1"}, "STORE_URL", "must be a redis:// or rediss:// URL"),
-    ({"STORE_TIMEOUT": "0"}, "STORE_TIMEOUT", "expected `float` > 0"),
+    ({"STORE_TIMEOUT": "0"}, "STORE_TIMEOUT", "must be a number above 0"),
     (
         {"REPLICAS": "2"},
         "STORE_URL",
@@ -91,8 +96,8 @@ WRONG: Final = [
     ),
     ({"SHIP_SETTLE_TIMES": "NoSuchOperation=60"}, "SHIP_SETTLE_TIMES", "'NoSuchOperation'"),
     ({"SHIP_SETTLE_TIMES": "AllocateConsignment=60"}, "SHIP_SETTLE_TIMES", "'AllocateConsignment'"),
-    ({"CACHE_TIMEOUT": "0"}, "CACHE_TIMEOUT", "expected `float` > 0"),
-    ({"SERVICE_GROUP_POLICY": "lax"}, "SERVICE_GROUP_POLICY", "invalid value"),
+    ({"CACHE_TIMEOUT": "0"}, "CACHE_TIMEOUT", "must be a number above 0"),
+    ({"SERVICE_GROUP_POLICY": "lax"}, "SERVICE_GROUP_POLICY", "must be learn or strict, got 'lax'\n"),
     ({"CONFIG_FILE": "/no/such/file"}, "CONFIG_FILE", "cannot be read"),
     ({"SHIP_API_KEY": "", "SHIP_API_KEY_FILE": "/no/such/file"}, "SHIP_API_KEY_FILE", "cannot be read"),
     ({"SHIP_API_KEY_FILE": "/dev/null"}, "SHIP_API_KEY", "is set together with"),
@@ -119,17 +124,35 @@ def test_wrong_setting_is_one_line_that_names_it(
     assert KEY not in told
 
 
+@pytest.mark.parametrize("name", configuration.TYPES)
+def test_every_type_error_is_an_english_sentence(name: str, tmp_path: Path, command: Command) -> None:
+    """From the environment and from the file alike, whatever the type of the setting is."""
+    default = getattr(configuration.Settings(), name)
+    if isinstance(default, bool | int | float | dict) or name in {"log_level", "service_group_policy", "http_engine"}:
+        told = refused({name.upper(): "?"}, command)
+        assert re.fullmatch(rf"allocation-gateway: {PREFIX}{name.upper()}: must be [^`]+, got '\?'\n", told)
+    told = refused({"CONFIG_FILE": toml(tmp_path, f"{name} = 2020-01-01T00:00:00")}, command)
+    assert re.fullmatch(rf"allocation-gateway: {name} in \S+: must be [^`]+\n", told)
+    assert (", got a date or a time" in told) is not isinstance(default, Secret)
+
+
 @pytest.mark.parametrize(
     ("content", "text"),
     [
         ('colour = "red"', "colour in {file}: there is no such setting"),
         ("PORT = 1", "PORT in {file}: there is no such setting"),
-        ('port = "many"', "port in {file}: expected `int`"),
-        ("default_deadline = nan", "default_deadline in {file}: expected `float` > 0"),
+        ('port = "many"', "port in {file}: must be a whole number from 0 to 65535, got 'many'\n"),
+        ("default_deadline = nan", "default_deadline in {file}: must be a number above 0 and at most 86400, got nan\n"),
         ("port =", "CONFIG_FILE: {file} is not valid TOML"),
         ("[ship]\nbase_url = 'https://x'", "ship in {file}: there is no such setting"),
         ("config_file = '/etc/other.toml'", "config_file in {file}: there is no such setting"),
-        ("service_groups = 'one, two'", "service_groups in {file}: expected `array`"),
+        ("service_groups = 'one, two'", "service_groups in {file}: must be an array of texts, got 'one, two'\n"),
+        ("service_groups = [1]", "service_groups in {file}: must be an array of texts, got an array\n"),
+        ("reflection = 2", "reflection in {file}: must be true or false, got 2\n"),
+        ("port = 2020-01-01", "port in {file}: must be a whole number from 0 to 65535, got a date or a time\n"),
+        ("port = true", "port in {file}: must be a whole number from 0 to 65535, got true\n"),
+        ("ship_api_key = 5", "ship_api_key in {file}: must be a text\n"),
+        ("ship_settle_times = {A = 'x'}", "ship_settle_times in {file}: must be a table of a number above 0"),
     ],
 )
 def test_wrong_file_is_one_line_that_names_it_and_the_key(

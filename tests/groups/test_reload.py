@@ -12,7 +12,8 @@ import pytest
 from allocation.v1 import service_group_service_pb2 as groups_pb
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 from allocation.v1.service_group_service_pb2_grpc import ServiceGroupServiceStub
-from allocation_gateway.groups.watcher import INTERVAL, SETTLE
+from allocation_gateway.following import SETTLE
+from allocation_gateway.groups.watcher import INTERVAL
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from support.front import LONG, SHIPMENT, Front, running_front
 from support.status import failure, failure_of

@@ -343,6 +343,9 @@ class Engine:
         self._power = power
         self._loop = asyncio.get_running_loop()
 
+    def use_headers(self, headers: Sequence[tuple[str, str]]) -> None:
+        """Has nothing to do with headers."""
+
     async def exchange(
         self,
         method: str,

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2, logs_service_pb2_grpc
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_DELTA
@@ -69,6 +70,20 @@ class Point:
     span_ns: tuple[int, int] = (0, 0)
 
 
+@dataclass(frozen=True)
+class Record:
+    """A log record that arrived."""
+
+    event: str
+    body: str
+    severity: str
+    severity_number: int
+    trace_id: str
+    span_id: str
+    attributes: dict[str, Any]
+    at_ns: int
+
+
 @dataclass
 class Collector:
     """What arrived so far."""
@@ -77,6 +92,7 @@ class Collector:
     spans: list[Span] = field(default_factory=list)
     # Of histograms, counters and gauges.
     points: list[Point] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
     resources: list[dict[str, Any]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     _changed: threading.Condition = field(default_factory=threading.Condition)
@@ -109,6 +125,24 @@ class Collector:
                         self.points += _points(metric)
             self._changed.notify_all()
 
+    def take_logs(self, request: logs_service_pb2.ExportLogsServiceRequest) -> None:
+        """Keeps log records."""
+        with self._changed:
+            for group in request.resource_logs:
+                self.resources.append(_attributes(group.resource.attributes))
+                self.records += [_record(record) for scope in group.scope_logs for record in scope.log_records]
+            self._changed.notify_all()
+
+    def wait_for_record(self, event: str) -> Record:
+        """Waits for a log record of an event, and returns the first."""
+
+        def found() -> list[Record]:
+            return [record for record in self.records if record.event == event]
+
+        with self._changed:
+            assert self._changed.wait_for(found, TIMEOUT), self.records
+            return found()[0]
+
     def wait_for_points(self, done: Callable[[], bool]) -> None:
         """Waits until the data points that have come make something true."""
         with self._changed:
@@ -134,6 +168,19 @@ def _span(span: SpanMessage) -> Span:
         _attributes(span.attributes),
         span.status.code == Status.STATUS_CODE_ERROR,
         (span.end_time_unix_nano - span.start_time_unix_nano) / 1e9,
+    )
+
+
+def _record(record: Any) -> Record:
+    return Record(
+        record.event_name,
+        _value(record.body),
+        record.severity_text,
+        record.severity_number,
+        record.trace_id.hex(),
+        record.span_id.hex(),
+        _attributes(record.attributes),
+        record.time_unix_nano,
     )
 
 
@@ -176,14 +223,27 @@ class _Metrics(metrics_service_pb2_grpc.MetricsServiceServicer):
         return metrics_service_pb2.ExportMetricsServiceResponse()
 
 
+class _Logs(logs_service_pb2_grpc.LogsServiceServicer):
+    def __init__(self, collector: Collector) -> None:
+        self._collector = collector
+
+    def Export(self, request: Any, _: Any) -> Any:  # noqa: N802 - the service's name for it
+        self._collector.take_logs(request)
+        return logs_service_pb2.ExportLogsServiceResponse()
+
+
 @contextmanager
-def running_collector() -> Iterator[Collector]:
-    """Runs a collector that takes OTLP over gRPC."""
+def running_collector(credentials: grpc.ServerCredentials | None = None) -> Iterator[Collector]:
+    """Runs a collector that takes OTLP over gRPC, by TLS if it is given credentials."""
     collector = Collector()
     server = grpc.server(ThreadPoolExecutor(2))
     trace_service_pb2_grpc.add_TraceServiceServicer_to_server(_Traces(collector), server)  # type: ignore[no-untyped-call]
     metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(_Metrics(collector), server)  # type: ignore[no-untyped-call]
-    collector.endpoint = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    logs_service_pb2_grpc.add_LogsServiceServicer_to_server(_Logs(collector), server)  # type: ignore[no-untyped-call]
+    if credentials is None:
+        collector.endpoint = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    else:
+        collector.endpoint = f"https://127.0.0.1:{server.add_secure_port('127.0.0.1:0', credentials)}"
     server.start()
     try:
         yield collector
@@ -204,6 +264,8 @@ def running_http_collector() -> Iterator[Collector]:
             collector.paths.append(self.path)
             if self.path == "/v1/traces":
                 collector.take_traces(trace_service_pb2.ExportTraceServiceRequest.FromString(body))
+            elif self.path == "/v1/logs":
+                collector.take_logs(logs_service_pb2.ExportLogsServiceRequest.FromString(body))
             else:
                 collector.take_metrics(metrics_service_pb2.ExportMetricsServiceRequest.FromString(body))
             self.send_response(200)

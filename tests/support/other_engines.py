@@ -41,8 +41,12 @@ class AiohttpEngine:
     def __init__(self, target: Target) -> None:
         self._target = target
         self._base = target.base_url
-        self._headers = [(name, value) for name, value in target.headers]
         self._session: aiohttp.ClientSession | None = None
+        self.use_headers(target.headers)
+
+    def use_headers(self, headers: Sequence[tuple[str, str]]) -> None:
+        """See Engine."""
+        self._headers = list(headers)
 
     def _opened(self) -> aiohttp.ClientSession:
         """Returns the session, which wants to be made where an event loop runs."""
@@ -118,7 +122,7 @@ class Httpx2Engine:
     def __init__(self, target: Target) -> None:
         self._base = httpx2.URL(target.base_url)
         self._prefix = self._base.raw_path.rstrip(b"/")
-        self._headers = [(name.encode(), value.encode()) for name, value in target.headers]
+        self.use_headers(target.headers)
         self._max_answer_bytes = target.max_answer_bytes
         self._timeout = {"connect": target.connect_timeout, "read": None, "write": None, "pool": None}
         self._client = httpx2.AsyncClient(
@@ -131,6 +135,10 @@ class Httpx2Engine:
             follow_redirects=False,
             trust_env=_reads_environment(target),
         )
+
+    def use_headers(self, headers: Sequence[tuple[str, str]]) -> None:
+        """See Engine."""
+        self._headers = [(name.encode(), value.encode()) for name, value in headers]
 
     async def exchange(
         self,
@@ -184,6 +192,11 @@ class PyreqwestEngine:
     def __init__(self, target: Target) -> None:
         self._target = target
         self._client: Client | None = None
+
+    def use_headers(self, headers: Sequence[tuple[str, str]]) -> None:
+        """See Engine."""
+        self._target = self._target._replace(headers=headers)
+        self._client = None
 
     def _opened(self) -> Client:
         if self._client is None:

@@ -59,6 +59,9 @@ class Scripted:
         self.shown = UNALLOCATED
         self.held: asyncio.Event | None = None
 
+    def use_headers(self, headers: Sequence[tuple[str, str]]) -> None:
+        """Has nothing to do with headers."""
+
     async def exchange(
         self,
         method: str,

@@ -26,7 +26,7 @@ async def open_claims(settings: Settings, names: Iterable[str], telemetry: Telem
     if not settings.store_url:
         return keep_in_memory(settings, names)
     # On demand: whoever needs no server pays neither the memory nor the start-up time of its client.
-    from allocation_gateway.claims.server import ClaimServer, UnsafeServerError
+    from allocation_gateway.claims.server import ClaimServer, UnsafeServerError, UnusableServerError
     from allocation_gateway.claims.shared import SharedClaims
 
     where = variable("store_url")
@@ -38,14 +38,14 @@ async def open_claims(settings: Settings, names: Iterable[str], telemetry: Telem
             checks=settings.store_checks,
             telemetry=telemetry,
         )
-    except ValueError:
-        # The text of the error can hold the password.
-        raise ConfigurationError(f"{where}: is no URL of a server") from None
+    except ValueError as error:
+        raise ConfigurationError(f"{where}: {error}") from None
     try:
         await server.open()
-    except UnsafeServerError as error:
+    except UnusableServerError as error:
         await server.close()
-        raise ConfigurationError(f"{where}: {error}; {variable('store_checks')} decides whether that matters") from None
+        hint = f"; {variable('store_checks')} decides whether that matters" if type(error) is UnsafeServerError else ""
+        raise ConfigurationError(f"{where}: {error}{hint}") from None
     return {
         name: SharedClaims(server, namespace=settings.store_namespace, name=name, retention=settings.claim_retention)
         for name in names

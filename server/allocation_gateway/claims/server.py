@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import AuthenticationError, NoScriptError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoPermissionError, NoScriptError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from allocation_gateway.claims.model import StoreUnavailableError
-from allocation_gateway.pooling import open_pool
+from allocation_gateway.pooling import Problem, diagnose, open_pool
 
 if TYPE_CHECKING:
     from allocation_gateway.settings import Secret
@@ -31,8 +31,16 @@ _FAILURES: Final = (RedisError, OSError, TimeoutError, RuntimeError)
 _log = structlog.get_logger()
 
 
-class UnsafeServerError(Exception):
-    """The server must not be used for claims. The text says why, for the operator."""
+class UnusableServerError(Exception):
+    """The server cannot be used as it is configured. The text says why, for the operator."""
+
+    kind: str = "unusable"
+
+
+class UnsafeServerError(UnusableServerError):
+    """The server may lose claims, which the checks do not allow."""
+
+    kind = "unsafe"
 
 
 class ClaimServer:
@@ -61,6 +69,7 @@ class ClaimServer:
         Raises:
             ValueError: The URL is none of a server.
         """
+        self._url = url
         self._pool = open_pool(url, connections=connections, timeout=timeout)
         self._client: Any = Redis(connection_pool=self._pool)
         self._timeout = timeout
@@ -70,19 +79,22 @@ class ClaimServer:
         # A name that the server gives the script, not a safeguard.
         self._sha = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
         self._checked = checks == "off"
-        self._usable: bool | None = None
+        self._usable = False
+        self._told: set[str] = set()
 
     async def open(self) -> None:
         """Makes the first contact. A server that cannot be reached is asked again by the first step that reaches it.
 
         Raises:
-            UnsafeServerError: It may not be used as it is.
+            UnusableServerError: It cannot be used, or may not be, until somebody changes a configuration.
         """
         try:
             async with asyncio.timeout(self._timeout):
                 await self._check()
         except _FAILURES as error:
-            self._failed("check", error)
+            problem = self._failed("check", error)
+            if problem.is_lasting and problem.kind != "tls":
+                raise UnusableServerError(problem.text) from None
 
     async def run(self, step: str, key: str, *arguments: str | bytes | int) -> Any:
         """Carries out a step.
@@ -105,7 +117,7 @@ class ClaimServer:
                     found = await self._client.execute_command("EVALSHA", self._sha, 1, key, step, *arguments)
                 except NoScriptError:
                     found = await self._client.execute_command("EVAL", self._script, 1, key, step, *arguments)
-        except UnsafeServerError as error:
+        except UnusableServerError as error:
             self._failed(step, error)
             raise StoreUnavailableError(f"{step}: {error}") from None
         except _FAILURES as error:
@@ -119,10 +131,7 @@ class ClaimServer:
     async def _check(self) -> None:
         if self._checked:
             return
-        try:
-            problem = await self._problem()
-        except AuthenticationError:
-            raise UnsafeServerError("the server refuses the credentials") from None
+        problem = await self._problem()
         if problem and self._checks == "require":
             raise UnsafeServerError(f"the server {problem}")
         if problem:
@@ -134,33 +143,46 @@ class ClaimServer:
         try:
             memory: dict[str, Any] = await self._client.info("memory")
             persistence: dict[str, Any] = await self._client.info("persistence")
-        except ResponseError:
-            return "does not let its INFO be read"
+            replication: dict[str, Any] = await self._client.info("replication")
+        except NoPermissionError:
+            return "does not let its INFO be read: the user of the URL needs +info"
+        if replication.get("role") == "slave":
+            return f"is a replica, which takes no writes: name the primary, {_primary(replication)}"
         policy = memory.get("maxmemory_policy", "unknown")
         if policy != "noeviction":
             return f"has the maxmemory-policy {policy}, which must be noeviction"
         return "" if persistence.get("aof_enabled") else "keeps no append-only file (appendonly yes)"
 
-    def _failed(self, step: str, error: Exception) -> None:
+    def _failed(self, step: str, error: Exception) -> Problem:
+        """Takes note of a step that has failed. Returns what is wrong with the server."""
         if isinstance(error, RedisConnectionError) and self._checks != "off":
             self._checked = False
-        reason = "unsafe" if isinstance(error, UnsafeServerError) else _kind(error)
-        self._telemetry.store_failure(step, reason)
-        if self._usable is not False:
-            self._usable = False
-            # What a server says itself, such as that it is full, holds no address. Other texts do.
-            problem = {"problem": str(error)} if isinstance(error, UnsafeServerError | ResponseError) else {}
-            _log.warning("claim_store_not_usable", reason=reason, **problem)
+        if isinstance(error, UnusableServerError):
+            problem = Problem(error.kind, str(error), is_lasting=True)
+        else:
+            problem = diagnose(error, self._url)
+        self._telemetry.store_failure(step, problem.kind)
+        # Each kind once: a server that first could not be reached can then turn out to refuse the credentials.
+        if problem.kind not in self._told:
+            self._told.add(problem.kind)
+            _log.warning("claim_store_not_usable", reason=problem.kind, problem=problem.text)
+        self._usable = False
+        return problem
 
     def _set_usable(self) -> None:
         if not self._usable:
             self._usable = True
+            self._told.clear()
             _log.info("claim_store_usable")
 
     async def close(self) -> None:
         """Closes all connections."""
         await self._client.aclose()
         await self._pool.disconnect()
+
+
+def _primary(replication: dict[str, Any]) -> str:
+    return f"{replication.get('master_host', 'unknown')}:{replication.get('master_port', 'unknown')}"
 
 
 def _kind(error: Exception) -> str:

@@ -333,6 +333,11 @@ class ServiceGroups:
 
     # The work in the background.
 
+    async def reread(self) -> None:
+        """Reads the catalogue file again, if there is one."""
+        if self._watcher is not None:
+            await self._watcher.check()
+
     def follow(self, follower: watcher.Watcher) -> None:
         """Follows a catalogue file from now on."""
         self._watcher = follower
@@ -451,6 +456,5 @@ def _sharing(settings: Settings, groups: ServiceGroups) -> Sharing:
             ttl=settings.service_group_ttl,
             on_state=lambda usable: groups.tell(CACHE, usable=usable),
         )
-    except (ValueError, TypeError):
-        # The text could hold the password.
-        raise ConfigurationError(f"{variable('cache_url')}: must be a redis:// or rediss:// URL") from None
+    except ValueError as error:
+        raise ConfigurationError(f"{variable('cache_url')}: {error}") from None

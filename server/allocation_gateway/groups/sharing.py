@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, ReadOnlyError, RedisError, ResponseError
 
 from allocation_gateway.groups import entries
 from allocation_gateway.groups.entries import Forgotten, Learned, Listed
-from allocation_gateway.pooling import open_pool
+from allocation_gateway.pooling import diagnose, open_pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -110,6 +110,7 @@ class Sharing:
         Raises:
             ValueError: The URL is none of a server.
         """
+        self._url = url
         self._pool = open_pool(url, connections=_CONNECTIONS, timeout=COMMAND_TIMEOUT)
         self._client = Redis(connection_pool=self._pool)
         self._peer = peer
@@ -123,6 +124,7 @@ class Sharing:
         self._wake = asyncio.Event()
         self.usable = False
         self._told: bool | None = None
+        self._reasons: set[str] = set()
 
     # What goes out.
 
@@ -197,11 +199,21 @@ class Sharing:
         async with self._client.pubsub() as pubsub:
             # First of all, so that nothing is published unheard while the rest is read.
             await pubsub.subscribe(*self._channels)
+            await self._refuse_replica()
             await self._sync()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._receive(pubsub))
                 tasks.create_task(self._send())
                 tasks.create_task(self._beat())
+
+    async def _refuse_replica(self) -> None:
+        """Makes sure that what is learned can be written, as far as the server lets itself be asked."""
+        try:
+            replication: dict[str, Any] = await self._client.info("replication")
+        except ResponseError:
+            return
+        if replication.get("role") == "slave":
+            raise ReadOnlyError("it is a replica")
 
     async def _receive(self, pubsub: Any) -> None:
         while True:
@@ -250,7 +262,7 @@ class Sharing:
             pipe.zscore(keys.forgotten, "at")
             pipe.hgetall(keys.observed)
             # A key that holds something of another type is as good as none.
-            forgotten, observed = await pipe.execute(raise_on_error=False)
+            forgotten, observed = _permitted(await pipe.execute(raise_on_error=False))
             await self._merge(api, keys, forgotten, observed)
 
     async def _merge(self, api: Api, keys: _Keys, forgotten: object, observed: object) -> None:
@@ -280,24 +292,36 @@ class Sharing:
             if known is None or known.learned_at < entry.learned_at:
                 self._write_learned(pipe, keys, entry, news=known is None)
         if len(pipe):
-            await pipe.execute(raise_on_error=False)
+            _permitted(await pipe.execute(raise_on_error=False))
 
     def _lost(self, error: BaseException) -> None:
-        # The text of an error can hold the address with its password: only its kind is told.
-        self._set_usable(usable=False, reason=type(error).__name__)
+        problem = diagnose(error, self._url)
+        self._set_usable(usable=False, reason=problem.kind, problem=problem.text)
 
-    def _set_usable(self, *, usable: bool, reason: str) -> None:
+    def _set_usable(self, *, usable: bool, reason: str, **more: str) -> None:
         self.usable = usable
+        if usable:
+            self._reasons.clear()
+        elif reason not in self._reasons:
+            # Each reason once: a server that first could not be reached can then turn out to refuse the credentials.
+            self._reasons.add(reason)
+            _log.warning("cache_not_usable", reason=reason, **more)
         if usable is self._told:
             return
         self._told = usable
         if usable:
             _log.info("cache_usable")
-        else:
-            _log.warning("cache_not_usable", reason=reason)
         self._on_state(usable)
 
     async def close(self) -> None:
         """Closes all connections."""
         await self._client.aclose()
         await self._pool.disconnect()
+
+
+def _permitted(results: list[Any]) -> list[Any]:
+    """Returns the results of commands, none of which was refused for what the user of the URL may not do."""
+    for result in results:
+        if isinstance(result, NoPermissionError | ReadOnlyError):
+            raise result
+    return results

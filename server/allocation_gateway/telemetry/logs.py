@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 import structlog
@@ -19,6 +19,40 @@ if TYPE_CHECKING:
 
 # Events of which each call has one. All others are rare, and what they tell may be the last that can be told.
 _FREQUENT: Final = frozenset({"call"})
+
+
+class Forward(Protocol):
+    """What log lines are given to besides."""
+
+    def __call__(self, level: str, nanoseconds: int, line: Mapping[str, Any]) -> None:
+        """Takes a line.
+
+        Args:
+            level: Its level, such as `info`.
+            nanoseconds: When it was written, since the epoch.
+            line: Its fields, with the event.
+        """
+
+
+class _Forwards:
+    """Where lines go besides standard error.
+
+    Attributes:
+        to: What they are given to; None if nothing.
+    """
+
+    __slots__ = ("to",)
+
+    def __init__(self) -> None:
+        self.to: Forward | None = None
+
+
+_forwards: Final = _Forwards()
+
+
+def forward(to: Forward | None) -> None:
+    """Gives every line from now on to something besides standard error; to nothing any more if that is None."""
+    _forwards.to = to
 
 
 class _Forward(logging.Handler):
@@ -63,6 +97,7 @@ def configure(level: str, form: str, *, worker: int | None = None) -> None:
                 structlog.processors.add_log_level,
                 structlog.processors.TimeStamper(fmt="iso", utc=True),
                 structlog.processors.format_exc_info,
+                _forwarded,
                 structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
             ],
             wrapper_class=filtering,
@@ -71,6 +106,13 @@ def configure(level: str, form: str, *, worker: int | None = None) -> None:
         )
     # Never more than warnings, at whatever level our own lines are: below that, libraries quote headers.
     logging.basicConfig(handlers=[_Forward()], level=logging.WARNING, force=True)
+
+
+def _forwarded(_: object, level: str, line: EventDict) -> EventDict:
+    """Gives a line on. A processor of the lines for the eye."""
+    if (to := _forwards.to) is not None:
+        to(level, time.time_ns(), line)
+    return line
 
 
 class _Text:
@@ -91,11 +133,14 @@ def _json_logger(filtering: type[FilteringBoundLogger], of_worker: Mapping[str, 
     timestamps = Timestamps()
 
     def write(self: Any, level: str, event: str, **fields: Any) -> None:
-        named = {"event": event, **of_worker, "level": level, "timestamp": timestamps.of(time.time_ns())}
+        now = time.time_ns()
+        named = {"event": event, **of_worker, "level": level, "timestamp": timestamps.of(now)}
         line: EventDict = {**self._context, **fields, **named}
         if "exc_info" in line:
             line = structlog.processors.format_exc_info(None, level, line)
         self._logger.write(encode(line), at_once=event not in _FREQUENT)
+        if (to := _forwards.to) is not None:
+            to(level, now, line)
 
     return type("JsonLogger", (filtering,), {"_proxy_to_logger": write})
 

@@ -232,11 +232,15 @@ class CompletingReader(PeriodicExportingMetricReader):
         super()._receive_metrics(self._recorder.complete(metrics_data), timeout_millis, **kwargs)
 
 
-def recorder_for(environ: Mapping[str, str]) -> Recorder:
+def recorder_for(environ: Mapping[str, str], *, readers: int = 1) -> Recorder:
     """Makes a recorder that leaves to the SDK what only the SDK can do, if the standard variables ask for that.
 
-    Buckets that move, and exemplars without a trace, need every duration.
+    Buckets that move, and exemplars without a trace, need every duration. So do several readers of which one tells only
+    what is new: what is counted here is forgotten once that one has been told.
     """
+    preference = environ.get("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "cumulative").strip().lower()
+    if readers > 1 and preference != "cumulative":
+        return Recorder(0)
     moves = environ.get("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION") == (
         "base2_exponential_bucket_histogram"
     )

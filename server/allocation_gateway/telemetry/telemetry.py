@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import re
 import threading
 from typing import TYPE_CHECKING, Final
@@ -18,11 +19,10 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import Decision, TraceIdRatioBased
 from opentelemetry.trace import SpanKind
 
-from allocation_gateway.settings import ConfigurationError
-from allocation_gateway.telemetry import conventions
+from allocation_gateway.telemetry import conventions, exporters, variables
 from allocation_gateway.telemetry.conventions import BUCKETS, ERROR_TYPE, RPC_METHOD
 from allocation_gateway.telemetry.observation import CallObservation, Observation
-from allocation_gateway.telemetry.recording import CompletingReader, Recorder, recorder_for
+from allocation_gateway.telemetry.recording import Recorder, recorder_for
 from allocation_gateway.version import __version__
 
 if TYPE_CHECKING:
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
 
     from opentelemetry.metrics import CallbackOptions, Counter, Meter
     from opentelemetry.metrics import _Gauge as Gauge
-    from opentelemetry.sdk.metrics.export import MetricExporter
-    from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.sdk.trace.sampling import Sampler
     from opentelemetry.trace import Span, Tracer
 
     from allocation_gateway.telemetry.conventions import Route
     from allocation_gateway.telemetry.recording import Durations
+    from allocation_gateway.telemetry.records import Forwarding
 
 SCOPE: Final = "allocation_gateway"
 # Random for each process, unless the variables say otherwise.
 _INSTANCE: Final = "service.instance.id"
 # How a sampler describes itself that keeps a share of the traces that begin here.
 _BY_RATIO: Final = re.compile(r"(?:ParentBased\{root:)?TraceIdRatioBased\{([^}]+)\}")
+_B3: Final = frozenset({"b3", "x-b3-traceid", "x-b3-spanid", "x-b3-sampled", "x-b3-flags"})
 # Those of a server nearby, which answers in less than the first of the usual ones, in seconds.
 STORE_BUCKETS: Final = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 
@@ -78,8 +78,10 @@ class Telemetry:
         tracer_provider: TracerProvider | None = None,
         meter_provider: MeterProvider | None = None,
         recorder: Recorder | None = None,
+        forwarding: Forwarding | None = None,
     ) -> None:
-        """Takes the providers, and what completes the metrics that a reader of the latter exports."""
+        """Takes the providers, what completes the metrics that are exported, and what exports log lines."""
+        self._forwarding = forwarding
         self._tracer_provider = tracer_provider
         self._meter_provider = meter_provider
         self.tracer: Tracer | None = None
@@ -104,7 +106,7 @@ class Telemetry:
         self._ids: TraceIds | None = None
         if tracer_provider is not None:
             self.tracer = tracer_provider.get_tracer(SCOPE, __version__)
-            self._propagated = frozenset(get_global_textmap().fields)
+            self._propagated = _propagated()
             self._sampler = tracer_provider.sampler
             self._bound = _bound(self._sampler)
             if isinstance(tracer_provider.id_generator, TraceIds):
@@ -314,9 +316,17 @@ class Telemetry:
 
     async def close(self, bound: float) -> None:
         """Sends off what is left, within a bound in seconds even if nobody takes it."""
-        providers = [provider for provider in (self._tracer_provider, self._meter_provider) if provider is not None]
+        parts = (self._tracer_provider, self._meter_provider, self._forwarding)
+        providers = [part for part in parts if part is not None]
         if providers:
             await asyncio.wait([_shut_down(provider) for provider in providers], timeout=bound)
+
+
+def _propagated() -> frozenset[str]:
+    """Returns the metadata that says to which trace a call belongs."""
+    fields = frozenset(get_global_textmap().fields)
+    # Each propagator of B3 reads both spellings, and a header for debugging that it does not list.
+    return fields | _B3 if fields & _B3 else fields
 
 
 def _bound(sampler: Sampler) -> int:
@@ -330,7 +340,7 @@ def _of_line(line: tuple[str, str]) -> Mapping[str, str | int]:
     return {"api": api, "lane": lane}
 
 
-def _shut_down(provider: TracerProvider | MeterProvider) -> asyncio.Future[None]:
+def _shut_down(provider: TracerProvider | MeterProvider | Forwarding) -> asyncio.Future[None]:
     """Shuts a provider down in a thread of its own. Exporters retry on their own clock: it may be left behind."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
@@ -351,31 +361,48 @@ def _shut_down(provider: TracerProvider | MeterProvider) -> asyncio.Future[None]
 
 
 def from_environment(environ: Mapping[str, str], *, worker: int | None = None) -> Telemetry:
-    """Makes what the standard variables ask for: a signal is exported over OTLP if its exporter or an endpoint is set.
+    """Makes what the standard variables ask for: a signal is exported if its exporter or an OTLP endpoint is set.
 
     Args:
-        environ: The variables.
+        environ: The variables, which have been prepared.
         worker: The number of this process, if it is one of several that have the same variables.
 
     Raises:
-        ConfigurationError: A variable asks for an exporter or a protocol that the gateway does not have.
+        ConfigurationError: A variable asks for something that cannot be had.
     """
-    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+    if variables.is_disabled(environ):
         return Telemetry()
-    traces, metrics = _wanted("TRACES", environ), _wanted("METRICS", environ)
-    if not traces and not metrics:
+    variables.check(environ)
+    traces, metrics, records = (variables.exporters(signal, environ) for signal in variables.SIGNALS)
+    if not traces and not metrics and not records:
         return Telemetry()
+    logging.getLogger("opentelemetry").setLevel(_level(environ.get("OTEL_LOG_LEVEL", "")))
     ours = Resource.create({"service.name": "allocation-gateway", "service.version": __version__})
     resource = ours.merge(_named(OTELResourceDetector().detect(), worker))
-    tracer_provider = meter_provider = recorder = None
+    tracer_provider = meter_provider = recorder = forwarding = None
+    if metrics:
+        # First, since it is the one that can fail: a port may be taken.
+        recorder = recorder_for(environ, readers=len(metrics))
+        readers = [exporters.metric_reader(name, environ, recorder) for name in metrics]
+        meter_provider = MeterProvider(readers, resource=resource, shutdown_on_exit=False)
     if traces:
         tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False, id_generator=TraceIds())
-        tracer_provider.add_span_processor(BatchSpanProcessor(_span_exporter(environ)))
-    if metrics:
-        recorder = recorder_for(environ)
-        reader = CompletingReader(_metric_exporter(environ), recorder)
-        meter_provider = MeterProvider([reader], resource=resource, shutdown_on_exit=False)
-    return Telemetry(tracer_provider, meter_provider, recorder)
+        for name in traces:
+            tracer_provider.add_span_processor(BatchSpanProcessor(exporters.span_exporter(name, environ)))
+    if records:
+        # On demand: few have their log lines sent.
+        from allocation_gateway.telemetry.records import Forwarding
+
+        forwarding = Forwarding([exporters.log_exporter(name, environ) for name in records], resource)
+        forwarding.begin()
+    return Telemetry(tracer_provider, meter_provider, recorder, forwarding)
+
+
+def _level(name: str) -> int:
+    """Returns from which level on the SDK is heard: never below warnings, which is where libraries quote headers."""
+    if name.lower() == "none":
+        return logging.CRITICAL + 1
+    return logging.ERROR if name.lower() == "error" else logging.WARNING
 
 
 def _named(given: Resource, worker: int | None) -> Resource:
@@ -384,42 +411,3 @@ def _named(given: Resource, worker: int | None) -> Resource:
     if worker is None or instance is None:
         return given
     return given.merge(Resource({_INSTANCE: f"{instance}/{worker}"}))
-
-
-def _wanted(signal: str, environ: Mapping[str, str]) -> bool:
-    name = f"OTEL_{signal}_EXPORTER"
-    exporter = environ.get(name, "").strip().lower()
-    if exporter not in {"", "none", "otlp"}:
-        raise ConfigurationError(f"{name}: the gateway exports by otlp or none")
-    endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")
-    return exporter == "otlp" or (exporter == "" and any(environ.get(endpoint) for endpoint in endpoints))
-
-
-def _is_http(signal: str, environ: Mapping[str, str]) -> bool:
-    name = f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL"
-    name = name if environ.get(name) else "OTEL_EXPORTER_OTLP_PROTOCOL"
-    protocol = environ.get(name, "").strip().lower() or "grpc"
-    if protocol not in {"grpc", "http/protobuf"}:
-        raise ConfigurationError(f"{name}: the gateway speaks grpc or http/protobuf")
-    return protocol == "http/protobuf"
-
-
-def _span_exporter(environ: Mapping[str, str]) -> SpanExporter:
-    # Imported on demand: an exporter costs start-up time and memory that a process without telemetry should not pay.
-    if _is_http("TRACES", environ):
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
-
-        return HttpExporter()
-    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-
-    return OTLPSpanExporter()
-
-
-def _metric_exporter(environ: Mapping[str, str]) -> MetricExporter:
-    if _is_http("METRICS", environ):
-        from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as HttpExporter
-
-        return HttpExporter()
-    from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
-
-    return OTLPMetricExporter()

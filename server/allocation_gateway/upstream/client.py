@@ -10,7 +10,7 @@ from allocation.v1.consignment_allocation_service_pb2 import AllocateConsignment
 from allocation.v1.error_reason_pb2 import ErrorReason
 
 from allocation_gateway.codecs import json
-from allocation_gateway.errors import GatewayError
+from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.upstream import failures, follow_up
 from allocation_gateway.upstream.engines import open_engine
 from allocation_gateway.upstream.http import Attempt, NoAnswerError, Target, TooLateError
@@ -20,7 +20,7 @@ from allocation_gateway.version import __version__
 from allocation_gateway.waiting import TimeLimit
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from google.protobuf.message import Message
 
@@ -80,7 +80,13 @@ class Exchange:
 
 
 class Upstream:
-    """One REST API with its address, its key and its limits."""
+    """One REST API with its address, its key and its limits.
+
+    Attributes:
+        api: Which one it is.
+        on_refused_key: Looks whether there is a new key by now, since upstream refuses that in use; None if it cannot
+            change.
+    """
 
     def __init__(self, settings: Settings, api: Api, key: Secret, engine: Engine | None = None) -> None:
         """Opens no connection yet.
@@ -96,22 +102,38 @@ class Upstream:
         self._settings = settings
         self._base_url = configured.base_url.rstrip("/")
         self._timeout = configured.timeout
-        self._reading = Reading(Redactor(key.reveal()))
+        # The one in use.
+        self._key = key.reveal()
+        self.on_refused_key: Callable[[], Awaitable[None]] | None = None
+        self._reading = Reading(Redactor(self._key))
         self._engine = engine or open_engine(settings.http_engine, self._target(configured, key))
 
     def _target(self, configured: ApiSettings, key: Secret) -> Target:
         return Target(
             base_url=self._base_url,
-            headers=[
-                *failures.DIALECTS[self.api].headers(configured, key.reveal()),
-                ("accept", "application/json"),
-                ("accept-encoding", "gzip"),
-                ("user-agent", f"allocation-gateway/{__version__}"),
-            ],
+            headers=self._headers(key),
             connect_timeout=configured.connect_timeout,
             max_connections=configured.max_connections,
             max_answer_bytes=configured.max_answer_bytes,
         )
+
+    def _headers(self, key: Secret) -> list[tuple[str, str]]:
+        return [
+            *failures.DIALECTS[self.api].headers(self._settings.api(self.api.value), key.reveal()),
+            ("accept", "application/json"),
+            ("accept-encoding", "gzip"),
+            ("user-agent", f"allocation-gateway/{__version__}"),
+        ]
+
+    def use_key(self, key: Secret) -> bool:
+        """Sends a key with every request from now on. Returns whether it is another one than before."""
+        latest = key.reveal()
+        if latest == self._key:
+            return False
+        self._engine.use_headers(self._headers(key))
+        self._reading.redact(Redactor(latest))
+        self._key = latest
+        return True
 
     def call(
         self, operation: Operation, route: Route, request: Message, exchange: Exchange
@@ -149,6 +171,21 @@ class Upstream:
         return read
 
     async def _once(self, operation: Operation, route: Route, request: Message, exchange: Exchange) -> Message:
+        """Sends a request, and once more if upstream itself refuses its key, and there is a new one by now."""
+        key = self._key
+        try:
+            return await self._sent(operation, route, request, exchange)
+        except GatewayError as error:
+            if error.reason != ErrorReason.ERROR_REASON_UPSTREAM_CREDENTIALS_REJECTED:
+                raise
+            if self._key is key and self.on_refused_key is not None:
+                await self.on_refused_key()
+            if self._key is key or error.effect not in (None, WriteEffect.NONE):
+                raise
+        exchange.attempt.sent = False  # nothing has come of it
+        return await self._sent(operation, route, request, exchange)
+
+    async def _sent(self, operation: Operation, route: Route, request: Message, exchange: Exchange) -> Message:
         body = None if operation.encode is None else json.encode(operation.encode(request, self._settings))
         route = route.of(request)
         path = route.path(request)

@@ -137,5 +137,8 @@ class Engine(Protocol):
             TooLateError: Its time was over before anything was sent.
         """
 
+    def use_headers(self, headers: Sequence[tuple[str, str]]) -> None:
+        """Has every request from now on carry other headers than those of its target."""
+
     async def close(self) -> None:
         """Closes all connections. Exchanges under way end without an answer."""

@@ -27,14 +27,21 @@ _LARGE: Final = 131_072
 # Reading so many values takes some milliseconds.
 _MANY_VALUES: Final = 2_000
 
+_MOST_KEYS: Final = 4
+
 
 class Reading:
     """Reads the answers of one API."""
 
     def __init__(self, redactor: Redactor) -> None:
-        self._redactor = redactor
+        # Of the key in use first, and of those before it, which upstream may still quote.
+        self._redactors: tuple[Redactor, ...] = (redactor,)
         # One at a time: they would take the time from each other, and together from the event loop.
         self._apart = ThreadPoolExecutor(1, thread_name_prefix="large-answers")
+
+    def redact(self, redactor: Redactor) -> None:
+        """Takes another key out of answers, too."""
+        self._redactors = (redactor, *self._redactors)[:_MOST_KEYS]
 
     async def read(self, operation: Operation, request: Message, answer: Answer, count: Count) -> Message:
         """Returns the response, without the key wherever the answer quotes it. See reply.read.
@@ -45,7 +52,7 @@ class Reading:
         if _is_large(answer):
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._apart, self._read, operation, request, answer, count)
-        return reply.read(operation, request, self._redactor.redacted(answer), count)
+        return reply.read(operation, request, self._redacted(answer), count)
 
     def _read(self, operation: Operation, request: Message, answer: Answer, count: Count) -> Message:
         return reply.read(operation, request, self.prepared(answer), count)
@@ -59,7 +66,12 @@ class Reading:
             json.check_extent(answer.body)
         except json.TooMuchError as error:
             return answer._replace(body=b"", problem=f"the body is too much to be read: {error}")
-        return self._redactor.redacted(answer)
+        return self._redacted(answer)
+
+    def _redacted(self, answer: Answer) -> Answer:
+        for redactor in self._redactors:
+            answer = redactor.redacted(answer)
+        return answer
 
     def close(self) -> None:
         """Takes no further answers."""

@@ -82,7 +82,7 @@ def run(settings: Settings, sandbox: SandboxOptions | None, on_ready: Callable[[
         ConfigurationError: They cannot start: a port is taken, or a worker cannot use the configuration.
     """
     with ExitStack() as stack:
-        signals = stack.enter_context(Signals(*_TOLD_TO_STOP, signal.SIGCHLD))
+        signals = stack.enter_context(Signals(*_TOLD_TO_STOP, signal.SIGCHLD, signal.SIGHUP))
         reserved = {}
         for name in ("port", "health_port"):
             if (asked := getattr(settings, name)) is not None:
@@ -180,10 +180,18 @@ class _Supervisor:
         for number in self._signals.take():
             if number == signal.SIGCHLD:
                 self._reap()
+            elif number == signal.SIGHUP:
+                self._have_files_reread()
             elif self._ending:
                 self._second_signal = number
             else:
                 self._end(number)
+
+    def _have_files_reread(self) -> None:
+        for place, child in self._workers():
+            # One that does not accept calls reads them as it starts.
+            if place.accepts:
+                child.signal(signal.SIGHUP)
 
     def _hear(self, place: _Place) -> None:
         """Takes note of what a worker says."""

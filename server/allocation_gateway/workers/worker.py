@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -65,6 +66,8 @@ async def _serve(link: Link, task: WorkerTask) -> None:
 
 def main() -> int:
     """Serves until the supervisor says otherwise, or has gone. Returns the exit code."""
+    # Until it is listened to, it must not end the process.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     link = Link()
     if not isinstance(link.task, WorkerTask):
         return 0

@@ -48,8 +48,8 @@ class DirectEngine:
         self._prefix = b" " + parts.path.encode("ascii")
         host = f"[{self._host}]" if ":" in self._host else self._host
         named = host if self._port == default_port else f"{host}:{self._port}"
-        own = [(name.encode("ascii"), value.encode("ascii")) for name, value in target.headers]
-        self._head = b" HTTP/1.1\r\n" + _lines([(b"host", named.encode("ascii")), *own])
+        self._named = named.encode("ascii")
+        self.use_headers(target.headers)
         self._connect_timeout = target.connect_timeout
         self._max_answer_bytes = target.max_answer_bytes
         self._free_places = target.max_connections
@@ -58,6 +58,11 @@ class DirectEngine:
         self._connections: set[Connection] = set()
         self._sweeping: asyncio.TimerHandle | None = None
         self._is_closed = False
+
+    def use_headers(self, headers: Sequence[tuple[str, str]]) -> None:
+        """See Engine."""
+        own = [(name.encode("ascii"), value.encode("ascii")) for name, value in headers]
+        self._head = b" HTTP/1.1\r\n" + _lines([(b"host", self._named), *own])
 
     async def exchange(
         self,

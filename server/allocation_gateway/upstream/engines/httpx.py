@@ -59,7 +59,7 @@ class HttpxEngine:
     def __init__(self, target: Target) -> None:
         self._base = httpx.URL(target.base_url)
         self._prefix = self._base.raw_path.rstrip(b"/")
-        self._headers = [(name.encode(), value.encode()) for name, value in target.headers]
+        self.use_headers(target.headers)
         self._max_answer_bytes = target.max_answer_bytes
         self._timeout = {"connect": target.connect_timeout, "read": None, "write": None, "pool": None}
         # httpcore leaks a place in its pool if a request is cancelled while it waits for one (its issue 1093), while it
@@ -93,6 +93,10 @@ class HttpxEngine:
             # Callers of different services share it: a cookie would carry state from one call into another.
             client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         return client
+
+    def use_headers(self, headers: Sequence[tuple[str, str]]) -> None:
+        """See Engine."""
+        self._headers = [(name.encode(), value.encode()) for name, value in headers]
 
     async def exchange(
         self,

@@ -1,0 +1,243 @@
+"""The URL of a Valkey or Redis server: what it may hold, checked before anything connects.
+
+A password with a slash or a hash that is not percent-encoded makes another host of the URL. So everything in it is
+looked at, and no text of an error repeats what could be a part of the password.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+# Whether each scheme is with TLS.
+_SCHEMES: Final = {"redis": False, "valkey": False, "rediss": True, "valkeys": True}
+_SENTINEL: Final = re.compile(r"(redis|valkey)s?[+-]sentinel", re.IGNORECASE)
+_DEFAULT_PORT: Final = 6379
+_MOST_DATABASES: Final = 2**31 - 1
+_HOST: Final = re.compile(r"[A-Za-z0-9_.:-]+")
+_ENCODE: Final = "user name and password must be percent-encoded: / as %2F, # as %23, ? as %3F, @ as %40, % as %25"
+_VERIFICATION: Final = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
+_TLS_VERSIONS: Final = {
+    "tlsv1.2": ssl.TLSVersion.TLSv1_2,
+    "tlsv1.3": ssl.TLSVersion.TLSv1_3,
+    **{str(int(version)): version for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)},
+}
+
+
+class ServerUrl(NamedTuple):
+    """Where a server is, and how it is spoken to.
+
+    Attributes:
+        host: Its name or address.
+        port: Its port.
+        is_tls: Whether it is spoken to by TLS.
+        username: Who logs in; empty for the server's default user.
+        password: With which password; empty without one.
+        database: The number of the database.
+        options: What the query says, by the names and with the values that the client library takes.
+    """
+
+    host: str
+    port: int
+    is_tls: bool
+    username: str
+    password: str
+    database: int
+    options: Mapping[str, Any]
+
+    @property
+    def address(self) -> str:
+        """The host and the port as people write them."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def __repr__(self) -> str:
+        return f"ServerUrl({self.address})"
+
+
+def parse(url: str) -> ServerUrl:
+    """Reads a URL.
+
+    Raises:
+        ValueError: It is none of a server. The text says what is wrong, and holds no part of user name or password.
+    """
+    scheme, separator, rest = url.partition("://")
+    if separator and _SENTINEL.fullmatch(scheme):
+        raise ValueError("Sentinel is not supported yet: name the primary server itself, as redis://host:6379/0")
+    if not separator or scheme.lower() not in _SCHEMES:
+        raise ValueError("must be a redis:// or rediss:// URL (or valkey://, valkeys://)")
+    if any(not character.isprintable() or character.isspace() for character in rest):
+        # Python would leave out a line break, and take the rest for the address.
+        raise ValueError("holds a space or a control character, which must be percent-encoded")
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        # Brackets, or letters that stand for others. The text of the error can hold the password.
+        raise ValueError(_ENCODE) from None
+    try:
+        return _read(parts, is_tls=_SCHEMES[scheme.lower()])
+    except ValueError:
+        # Whatever is wrong is so since the URL was taken apart in the wrong places.
+        if "@" in _after_authority(rest):
+            raise ValueError(_ENCODE) from None
+        raise
+
+
+def _after_authority(rest: str) -> str:
+    """Returns what comes after the host and the port, by the first character that ends them."""
+    found = re.search(r"[/?#]", rest)
+    return rest[found.start() :] if found else ""
+
+
+def _read(parts: SplitResult, *, is_tls: bool) -> ServerUrl:
+    host = parts.hostname or ""
+    if not host:
+        raise ValueError("must be a redis:// or rediss:// URL that names a host")
+    if not _HOST.fullmatch(host):
+        raise ValueError(f"the host holds characters that no name of a host has; {_ENCODE}")
+    if parts.fragment:
+        raise ValueError(f"must not hold a fragment (#); {_ENCODE}")
+    options = dict(_option(name, value, is_tls=is_tls) for name, value in _pairs(parts.query))
+    database = _database(parts.path, options.pop("db", None))
+    if "ssl_keyfile" in options and "ssl_certfile" not in options:
+        raise ValueError("the option ssl_keyfile needs ssl_certfile")
+    return ServerUrl(
+        host, _port(parts), is_tls, unquote(parts.username or ""), unquote(parts.password or ""), database, options
+    )
+
+
+def _port(parts: SplitResult) -> int:
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if port == 0:
+        raise ValueError(
+            "the port must be a whole number from 1 to 65535; a user name and a password end with @, before the host"
+        )
+    return port or _DEFAULT_PORT
+
+
+def _database(path: str, option: int | None) -> int:
+    if path in {"", "/"}:
+        return option or 0
+    number = path.removeprefix("/").removesuffix("/")
+    if not re.fullmatch(r"[0-9]{1,10}", number) or int(number) > _MOST_DATABASES:
+        raise ValueError("what follows the host must be the number of a database, such as /0")
+    if option is not None and option != int(number):
+        raise ValueError("the path and the option db name different databases")
+    return int(number)
+
+
+def _pairs(query: str) -> list[tuple[str, str]]:
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=True) if query else []
+    except ValueError:
+        raise ValueError("the options after ? must be given as name=value, separated by &") from None
+    names = [name for name, _ in pairs]
+    if len({*names}) < len(names):
+        raise ValueError("an option after ? is given twice")
+    return pairs
+
+
+def _option(name: str, value: str, *, is_tls: bool) -> tuple[str, Any]:
+    if name not in _OPTIONS:
+        shown = f"{name!r} " if re.fullmatch(r"\w{1,32}", name, re.ASCII) else ""
+        raise ValueError(f"the option {shown}after ? is not known; there are {', '.join(_OPTIONS)}")
+    if name.startswith("ssl_") and not is_tls:
+        raise ValueError(f"the option {name} needs TLS, which rediss:// and valkeys:// have")
+    rule, convert = _OPTIONS[name]
+    try:
+        return name, convert(value)
+    except (ValueError, KeyError):
+        raise ValueError(f"the option {name} must be {rule}") from None
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def convert(text: str) -> int:
+        number = int(text) if re.fullmatch(r"[0-9]{1,10}", text) else -1
+        if not least <= number <= most:
+            raise ValueError
+        return number
+
+    return convert
+
+
+def _switch(text: str) -> bool:
+    return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[text.lower()]
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 < number <= 86_400:
+        raise ValueError
+    return number
+
+
+def _file(text: str) -> str:
+    if not text:
+        raise ValueError
+    return text
+
+
+# What may follow the question mark: how it is described, and what makes the library's value of it.
+_OPTIONS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
+    "db": ("the number of a database", _whole(0, _MOST_DATABASES)),
+    "client_name": ("a name", _file),
+    "protocol": ("2 or 3", _whole(2, 3)),
+    "socket_timeout": ("a number of seconds above 0", _seconds),
+    "socket_connect_timeout": ("a number of seconds above 0", _seconds),
+    "socket_keepalive": ("true or false", _switch),
+    "health_check_interval": ("a whole number of seconds", _whole(0, 86_400)),
+    "ssl_ca_certs": ("the path of a file", _file),
+    "ssl_ca_path": ("the path of a folder", _file),
+    "ssl_certfile": ("the path of a file", _file),
+    "ssl_keyfile": ("the path of a file", _file),
+    "ssl_password": ("a text", _file),
+    "ssl_cert_reqs": ("none, optional or required", lambda text: {name: name for name in _VERIFICATION}[text]),
+    "ssl_check_hostname": ("true or false", _switch),
+    "ssl_min_version": ("TLSv1.2 or TLSv1.3", lambda text: _TLS_VERSIONS[text.lower()]),
+    "ssl_ciphers": ("a list of ciphers", _file),
+}
+
+
+def check_files(url: ServerUrl) -> None:
+    """Checks that the files which a URL names can be used.
+
+    Raises:
+        ValueError: One of them is missing, or is no PEM. The text names it.
+    """
+    options = url.options
+    for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
+        if name in options:
+            try:
+                Path(options[name]).read_bytes()
+            except OSError as error:
+                raise ValueError(f"the option {name}: {options[name]} cannot be read: {error.strerror}") from None
+    if "ssl_ca_path" in options and not Path(options["ssl_ca_path"]).is_dir():
+        raise ValueError(f"the option ssl_ca_path: {options['ssl_ca_path']} is no folder")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if "ssl_ca_certs" in options:
+        try:
+            context.load_verify_locations(options["ssl_ca_certs"])
+        except (ssl.SSLError, OSError):
+            raise ValueError(f"the option ssl_ca_certs: {options['ssl_ca_certs']} holds no certificates, PEM") from None
+    if "ssl_certfile" in options:
+        try:
+            # Without a password, an encrypted key would make OpenSSL ask for one on the terminal.
+            context.load_cert_chain(
+                options["ssl_certfile"], options.get("ssl_keyfile"), password=options.get("ssl_password", "")
+            )
+        except (ssl.SSLError, OSError) as error:
+            reason = (error.reason if isinstance(error, ssl.SSLError) else error.strerror) or "the files are malformed"
+            raise ValueError(f"the options ssl_certfile and ssl_keyfile cannot be used together: {reason}") from None
+    if "ssl_ciphers" in options:
+        try:
+            context.set_ciphers(options["ssl_ciphers"])
+        except ssl.SSLError:
+            raise ValueError("the option ssl_ciphers names no cipher that there is") from None

@@ -1,0 +1,308 @@
+"""A server that cannot be used: one line says which of its address, name, TLS, password, rights and so on is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import pytest
+import redis
+import structlog
+from allocation_gateway.claims.model import Begun, StoreUnavailableError
+from allocation_gateway.claims.opening import open_claims
+from allocation_gateway.groups.sharing import Sharing
+from allocation_gateway.settings import ConfigurationError, Secret, Settings
+from allocation_gateway.telemetry.telemetry import Telemetry
+from support.cache import free_port, running_cache, slow_path
+from support.certificates import Authority
+from support.claims import new_claim
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+    from typing import Any
+
+    from allocation_gateway.claims.model import ClaimStore
+    from allocation_gateway.groups.entries import Learned
+    from allocation_gateway.operations.model import Api
+
+PASSWORD: Final = "a-password-that-nobody-may-see"  # noqa: S105 - of a server that lives for one test
+SAFE: Final = ("--appendonly", "yes")
+
+
+async def opened(url: str, **more: Any) -> Mapping[str, ClaimStore]:
+    return await open_claims(Settings(store_url=Secret(url), **{"store_timeout": 5.0, **more}), ("ship",), Telemetry())
+
+
+async def told(url: str, **more: Any) -> tuple[str, str]:
+    """Opens a store that cannot be used yet. Returns the reason and the problem that are logged, once."""
+    with structlog.testing.capture_logs() as lines:
+        stores = await opened(url, **more)
+        for _ in range(2):
+            with pytest.raises(StoreUnavailableError):
+                await stores["ship"].begin(new_claim())
+        await stores["ship"].close()
+    (line,) = lines
+    assert (line["event"], line["log_level"]) == ("claim_store_not_usable", "warning")
+    assert PASSWORD not in f"{lines}"
+    return line["reason"], line["problem"]
+
+
+async def refused(url: str, **more: Any) -> str:
+    """Opens a store that refuses to start. Returns what it says."""
+    with pytest.raises(ConfigurationError) as raised:
+        await opened(url, **more)
+    assert PASSWORD not in f"{raised.value}"
+    return str(raised.value).removeprefix("ALLOCATION_GATEWAY_STORE_URL: ")
+
+
+@pytest.mark.asyncio
+async def test_address_and_name_that_lead_nowhere() -> None:
+    port = free_port()
+    reason, problem = await told(f"redis://:{PASSWORD}@127.0.0.1:{port}/0")
+    assert (reason, problem) == ("address", f"nothing listens on 127.0.0.1:{port}")
+    reason, problem = await told(f"redis://:{PASSWORD}@no-such-host.invalid/0")
+    assert (reason, problem) == ("name", "the name no-such-host.invalid cannot be resolved")
+
+
+@pytest.mark.asyncio
+async def test_something_else_that_listens_there() -> None:
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"SSH-2.0-OpenSSH\r\n")
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        reason, problem = await told(f"redis://:{PASSWORD}@127.0.0.1:{port}/0")
+    assert (reason, problem) == ("protocol", f"what answers at 127.0.0.1:{port} is no Valkey or Redis server")
+
+
+@pytest.mark.asyncio
+async def test_something_that_never_answers() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        reason, problem = await told(f"redis://127.0.0.1:{port}/0", store_timeout=0.2)
+    assert (reason, problem) == ("timeout", f"127.0.0.1:{port} did not answer in time")
+
+
+@contextmanager
+def encrypted(folder: Path, *more: str, host: str = "", expired: bool = False) -> Iterator[tuple[int, Authority]]:
+    """Runs a server that speaks TLS alone."""
+    authority = Authority(folder)
+    chain, key = authority.issue("server", host=host, expired=expired)
+    files = ("--tls-cert-file", str(chain), "--tls-key-file", str(key), "--tls-ca-cert-file", str(authority.file))
+    options = (*SAFE, "--dir", str(folder), *files, *(more or ("--tls-auth-clients", "no")))
+    with running_cache(*options, tls=True) as server:
+        yield server.port, authority
+
+
+@pytest.mark.cache
+@pytest.mark.asyncio
+@pytest.mark.parametrize("scheme", ["rediss", "valkeys"])
+async def test_certificate_that_is_not_trusted(scheme: str, tmp_path: Path) -> None:
+    with encrypted(tmp_path) as (port, authority):
+        reason, problem = await told(f"{scheme}://:{PASSWORD}@127.0.0.1:{port}/0")
+        assert reason == "tls"
+        assert problem.startswith(f"the certificate of 127.0.0.1:{port} is not trusted: self-signed certificate in")
+        assert "ssl_ca_certs" in problem
+        stores = await opened(f"{scheme}://127.0.0.1:{port}/0?ssl_ca_certs={authority.file}")
+        assert isinstance(await stores["ship"].begin(new_claim()), Begun)
+        await stores["ship"].close()
+
+
+@pytest.mark.cache
+@pytest.mark.asyncio
+async def test_certificate_of_another_name_and_one_that_has_expired(tmp_path: Path) -> None:
+    for name, expected in (("127.0.0.1", "is not one for 127.0.0.1"), ("localhost", "is not one for localhost")):
+        with encrypted(tmp_path, host="another.example") as (port, authority):
+            reason, problem = await told(f"rediss://{name}:{port}/0?ssl_ca_certs={authority.file}")
+        assert (reason, expected in problem) == ("tls", True), problem
+    with encrypted(tmp_path, expired=True) as (port, authority):
+        reason, problem = await told(f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={authority.file}")
+    assert (reason, "is not valid now: certificate has expired" in problem) == ("tls", True), problem
+
+
+@pytest.mark.cache
+@pytest.mark.asyncio
+async def test_server_that_wants_a_certificate_too(tmp_path: Path) -> None:
+    with encrypted(tmp_path, "--tls-auth-clients", "yes") as (port, authority):
+        url = f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={authority.file}"
+        reason, problem = await told(url)
+        assert reason in {"tls", "connection"}
+        assert "ssl_certfile" in problem
+        chain, key = authority.issue("client")
+        stores = await opened(f"{url}&ssl_certfile={chain}&ssl_keyfile={key}")
+        assert isinstance(await stores["ship"].begin(new_claim()), Begun)
+        await stores["ship"].close()
+
+
+@pytest.mark.cache
+@pytest.mark.asyncio
+async def test_tls_on_one_side_alone(tmp_path: Path) -> None:
+    with encrypted(tmp_path) as (port, _):
+        reason, problem = await told(f"redis://:{PASSWORD}@127.0.0.1:{port}/0")
+    assert (reason, "a port for TLS needs rediss://" in problem) == ("connection", True), problem
+    with running_cache(*SAFE, "--dir", str(tmp_path)) as server:
+        url = f"rediss://:{PASSWORD}@127.0.0.1:{server.port}/0"
+        reason, problem = await told(url, store_timeout=0.5)
+    # Such a server waits for more.
+    assert (reason, "or does not speak TLS" in problem) == ("timeout", True), problem
+
+
+@pytest.mark.cache
+@pytest.mark.asyncio
+@pytest.mark.parametrize("checks", ["require", "warn"])
+async def test_database_that_does_not_exist(checks: str, tmp_path: Path) -> None:
+    with running_cache(*SAFE, "--databases", "16", "--dir", str(tmp_path)) as server:
+        said = await refused(f"redis://127.0.0.1:{server.port}/99", store_checks=checks)
+        assert said == "the server has no database 99"
+        reason, problem = await told(f"redis://127.0.0.1:{server.port}/99", store_checks="off")
+        assert (reason, problem) == ("database", said)
+
+
+@pytest.mark.cache
+@pytest.mark.asyncio
+async def test_password_that_is_wrong_or_missing(tmp_path: Path) -> None:
+    with running_cache(*SAFE, "--requirepass", "right", "--dir", str(tmp_path)) as server:
+        said = await refused(f"redis://:{PASSWORD}@127.0.0.1:{server.port}/0")
+        assert said == "the server refuses the credentials of the URL: its user name or its password is wrong"
+        said = await refused(f"redis://127.0.0.1:{server.port}/0")
+        assert said == "the server refuses the credentials of the URL: it wants a password, and the URL has none"
+
+
+@pytest.mark.cache
+@pytest.mark.asyncio
+async def test_user_that_lacks_rights(tmp_path: Path) -> None:
+    all_but_scripts = ["~*", "&*", "+@all", "-evalsha", "-eval"]
+    other_keys = ["~others:*", "&*", "+@all"]
+    with running_cache(*SAFE, "--dir", str(tmp_path)) as server, redis.Redis(port=server.port) as client:
+        users = {"noscript": all_but_scripts, "nokey": other_keys, "noinfo": ["~*", "+@all", "-info"]}
+        for name, rights in users.items():
+            client.execute_command("ACL", "SETUSER", name, "on", f">{PASSWORD}", *rights)
+        url = f"redis://{{}}:{PASSWORD}@127.0.0.1:{server.port}/0"
+        reason, problem = await told(url.format("noscript"))
+        assert (reason, "lacks rights" in problem, "'evalsha' command" in problem) == ("rights", True, True), problem
+        reason, problem = await told(url.format("nokey"))
+        assert (reason, "lacks rights" in problem) == ("rights", True), problem
+        assert "needs +info; ALLOCATION_GATEWAY_STORE_CHECKS" in await refused(url.format("noinfo"))
+
+
+@pytest.mark.cache
+@pytest.mark.asyncio
+async def test_replica_takes_no_writes(tmp_path: Path) -> None:
+    for name in ("primary", "replica"):
+        (tmp_path / name).mkdir()
+    with (
+        running_cache(*SAFE, "--dir", str(tmp_path / "primary")) as primary,
+        running_cache(*SAFE, "--dir", str(tmp_path / "replica"), "--replicaof", f"127.0.0.1 {primary.port}") as server,
+    ):
+        said = await refused(f"redis://127.0.0.1:{server.port}/0")
+        assert said.startswith(
+            f"the server is a replica, which takes no writes: name the primary, 127.0.0.1:{primary.port}"
+        )
+        reason, problem = await told(f"redis://127.0.0.1:{server.port}/0", store_checks="off")
+        assert (reason, "is a replica, which takes no writes" in problem) == ("role", True), problem
+        assert await shared(f"redis://127.0.0.1:{server.port}/0") == "role"
+
+
+@pytest.mark.cache
+@pytest.mark.asyncio
+async def test_server_that_is_full_or_cannot_write_to_its_disk(tmp_path: Path) -> None:
+    with running_cache(*SAFE, "--dir", str(tmp_path)) as server, redis.Redis(port=server.port) as client:
+        client.config_set("maxmemory", "1")
+        reason, problem = await told(f"redis://127.0.0.1:{server.port}/0")
+        assert (reason, "is full: it needs more maxmemory" in problem) == ("memory", True), problem
+        client.config_set("maxmemory", "0")
+        client.config_set("min-replicas-to-write", "1")
+        reason, problem = await told(f"redis://127.0.0.1:{server.port}/0")
+        assert (reason, "min-replicas-to-write" in problem) == ("persistence", True), problem
+
+
+class Nothing:
+    """A peer that knows nothing."""
+
+    def learned_elsewhere(self, api: Api, entry: Learned) -> None: ...
+
+    def forgotten_elsewhere(self, api: Api, at: float) -> None: ...
+
+    def learned_here(self, api: Api) -> tuple[()]:
+        del api
+        return ()
+
+    def forgotten_here(self, api: Api) -> float:
+        del api
+        return 0.0
+
+
+async def shared(url: str) -> str:
+    """Shares service groups by a server that cannot be used for it. Returns the reason that is logged."""
+    from allocation_gateway.operations.model import Api
+
+    ended = asyncio.Event()
+    with structlog.testing.capture_logs() as lines:
+        sharing = Sharing(
+            Secret(url),
+            Nothing(),
+            namespace="groups",
+            base_urls={Api.SHIP: "http://127.0.0.1"},
+            timeout=1.0,
+            ttl=60.0,
+            on_state=lambda usable: None if usable else ended.set(),
+        )
+        running = asyncio.create_task(sharing.run())
+        await asyncio.wait_for(ended.wait(), 20.0)
+        running.cancel()
+        await asyncio.wait([running])
+        await sharing.close()
+    (line,) = [line for line in lines if line["event"] == "cache_not_usable"]
+    assert line["problem"]
+    assert PASSWORD not in f"{lines}"
+    assert "cache_usable" not in [line["event"] for line in lines]
+    return str(line["reason"])
+
+
+@pytest.mark.cache
+@pytest.mark.asyncio
+async def test_sharing_says_as_precisely_what_is_wrong(tmp_path: Path) -> None:
+    with running_cache("--requirepass", "right") as server:
+        assert await shared(f"redis://:{PASSWORD}@127.0.0.1:{server.port}/0") == "credentials"
+        assert await shared(f"redis://:right@127.0.0.1:{server.port}/99") == "database"
+        with redis.Redis(port=server.port, password="right") as client:  # noqa: S106 - of this server
+            client.execute_command("ACL", "SETUSER", "poor", "on", f">{PASSWORD}", "~others:*", "&*", "+@all")
+        assert await shared(f"redis://poor:{PASSWORD}@127.0.0.1:{server.port}/0") == "rights"
+    with encrypted(tmp_path) as (port, _):
+        assert await shared(f"rediss://:{PASSWORD}@127.0.0.1:{port}/0") == "tls"
+    assert await shared(f"redis://:{PASSWORD}@127.0.0.1:{free_port()}/0") == "address"
+
+
+@pytest.mark.cache
+@pytest.mark.asyncio
+async def test_each_reason_is_told_once_until_the_server_can_be_used(tmp_path: Path) -> None:
+    with running_cache(*SAFE, "--dir", str(tmp_path)) as server, slow_path(server.port) as path:
+        with structlog.testing.capture_logs() as lines:
+            stores = await opened(f"redis://127.0.0.1:{path.port}/0", store_timeout=0.3)
+            assert isinstance(await stores["ship"].begin(new_claim()), Begun)
+            for _ in range(2):
+                path.stop()
+                for _ in range(2):
+                    with pytest.raises(StoreUnavailableError):
+                        await stores["ship"].begin(new_claim("other"))
+                path.go_on()
+                while True:
+                    try:
+                        await stores["ship"].begin(new_claim("other"))
+                    except StoreUnavailableError:
+                        continue
+                    break
+            await stores["ship"].close()
+        assert [(line["event"], line.get("reason", "")) for line in lines] == [
+            ("claim_store_usable", ""),
+            ("claim_store_not_usable", "timeout"),
+            ("claim_store_usable", ""),
+            ("claim_store_not_usable", "timeout"),
+            ("claim_store_usable", ""),
+        ]
