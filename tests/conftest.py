@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 
 KEY = "a-key-that-nobody-may-see"
 CONSIGNMENTS_KEY = "NzI1M2U0-another-key-that-nobody-may-see"
-# What is scripted is answered in order, and most of it is failure: nothing is asked again, and no breaker opens.
+# What is scripted is answered in order, and most of it is failure: nothing is asked again, and no breaker opens. Nor is
+# anything read before it is sent because another test has allocated the same shipment: that is forgotten at once.
 ONE_ATTEMPT = {
-    f"{api}_{name}": value
-    for api in ("SHIP", "CONSIGNMENTS")
-    for name, value in (("MAX_ATTEMPTS", "1"), ("BREAKER_MIN_CALLS", "1000000"))
+    **{
+        f"{api}_{name}": value
+        for api in ("SHIP", "CONSIGNMENTS")
+        for name, value in (("MAX_ATTEMPTS", "1"), ("BREAKER_MIN_CALLS", "1000000"))
+    },
+    "CLAIM_RETENTION_IN_MEMORY": "0.001",
 }
 
 

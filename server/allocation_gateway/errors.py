@@ -31,8 +31,8 @@ _NO_RETRY: Final = -1
 # All trailers of a call together, as encoded on the wire. Peers refuse trailers from 8 kB on and turn the call into
 # RESOURCE_EXHAUSTED; the rest is room for what proxies add.
 TRAILER_BUDGET: Final = 5_800
-# No item of a list takes less than two bytes, so that more need not be tried.
-_MOST_ITEMS: Final = TRAILER_BUDGET // 2
+# No item of a list that says anything takes less than ten bytes, so that more need not be tried.
+_MOST_ITEMS: Final = TRAILER_BUDGET // 10
 _FIXED_TRAILERS: Final = 120
 _MAX_MESSAGE: Final = 400
 _MAX_TEXT: Final = 200

@@ -25,8 +25,7 @@ RESULTS: Final = {
     **{str(number): number for number in range(1, 12)},
 }
 _WHITE_SPACE: Final = characters.whitespace.encode()
-# A multiple of four, so that each part is base64 of its own.
-_PART: Final = 1_048_576
+_PART: Final = 262_144
 # Of these results the consignment is not allocated.
 NOT_ALLOCATED: Final = frozenset(
     {
@@ -153,26 +152,30 @@ def _content(source: Object, key: str, path: str, findings: Findings) -> tuple[b
     if not isinstance(value, str):
         problem = f"expected a string, got {json.kind_of(value)}"
     else:
-        encoded = value.encode().translate(None, _WHITE_SPACE)
-        content = _decoded(encoded)
-        if content or not encoded:
+        content = _decoded(value)
+        if content or not value.strip():
             return content, ""
         problem = "is not base64"
     findings.tell(f"{path}{key}", problem)
     return b"", f"{path}{key}: {problem}"
 
 
-def _decoded(encoded: bytes) -> bytes:
-    """Decodes base64, part by part: the whole of a large label would take a tenth of a second. Empty if it is none."""
-    parts = []
-    for start in range(0, len(encoded), _PART):
+def _decoded(text: str) -> bytes:
+    """Decodes base64, part by part: a large label at once would keep everybody else waiting. Empty if it is none."""
+    parts: list[bytes] = []
+    rest = b""
+    for start in range(0, len(text), _PART):
+        encoded = rest + text[start : start + _PART].encode().translate(None, _WHITE_SPACE)
+        # Padding is for the end: with more to come, the last four characters wait for it.
+        whole = len(encoded) if start + _PART >= len(text) else max(len(encoded) - 4, 0) // 4 * 4
+        encoded, rest = encoded[:whole], encoded[whole:]
         try:
-            parts.append(binascii.a2b_base64(encoded[start : start + _PART], strict_mode=True))
+            parts.append(binascii.a2b_base64(encoded, strict_mode=True))
         except binascii.Error:
             return b""
-    # Padding is for the end of the last one.
-    is_whole = len(encoded) % 4 == 0 and all(len(part) == _PART // 4 * 3 for part in parts[:-1])
-    return b"".join(parts) if is_whole else b""
+        if whole % 4 or (rest and len(parts[-1]) != whole // 4 * 3):
+            return b""
+    return b"".join(parts)
 
 
 def label(_: Message, body: object, findings: Findings) -> pb.ConsignmentLabel:

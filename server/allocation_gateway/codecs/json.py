@@ -44,6 +44,8 @@ MOST_SPECIAL_BYTES: Final = 2_000_000
 
 A label of 16 MiB whose slashes are escaped has an eighth of them. They take the parser ten times as long as others.
 """
+MOST_CHARACTERS: Final = 1_048_576
+"""The longest text that is read, but for a label. It would be copied several times on its way to its caller."""
 # A value takes two bytes at least, with what separates it from the next: what is shorter need not be counted.
 _SURELY_FEW: Final = 2 * MOST_VALUES
 _BEFORE_VALUES: Final = b",[{"
@@ -121,8 +123,10 @@ def string(source: Object, key: str, path: str, findings: Findings) -> str:
     """Reads a string; empty if there is none."""
     value = source.get(key)
     if value.__class__ is str:
-        return value
-    if value is not None:
+        if len(value) <= MOST_CHARACTERS:
+            return value
+        findings.tell(f"{path}{key}", f"is longer than {MOST_CHARACTERS} characters")
+    elif value is not None:
         findings.note(f"{path}{key}", "a string", value)
     return ""
 

@@ -11,7 +11,7 @@ _GZIP_WINDOW: Final = 31
 # So much is decompressed as it comes. What follows is left for later, since it keeps the event loop from turning.
 _AT_ONCE: Final = 1_048_576
 # Parts are put together when there are so many: a server may send bytes one by one.
-_MANY_PARTS: Final = 64
+_MANY_PARTS: Final = 1_024
 
 
 class Body:
