@@ -30,14 +30,13 @@ TRANSIENT: Final = frozenset(
     {"UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED", "DEADLINE_EXCEEDED", "CANCELLED", "UNKNOWN"}
 )
 HIGHEST_UNKNOWN_SHARE: Final = 0.02
-# Seconds between something and the moment at which it is written down.
+# Seconds between something and the moment at which it is written down. Witnesses are single processes, which write
+# things down in turn. It is far below any time that a policy decides by.
 CLOCK: Final = 0.05
-# A request may be seen so much later than it was sent, as a part of the settle time, on a machine that is busy.
-SEEN_LATE: Final = 0.15
 _FIRST_REFUSAL: Final = 400
 # Seconds by which an allocation must be older than a write to be denied, and what dates leave out.
 _LONGEST_BEFORE: Final = 12.0
-# Seconds before a deadline at which the gateway answers because of it.
+# Seconds before a deadline at which the gateway answers because of it: its own margin, and as much again.
 IN_TIME: Final = 0.15
 
 
@@ -81,6 +80,10 @@ class Checker:
         self._calls: dict[str, list[Call]] = defaultdict(list)
         for call in sorted(history.calls, key=lambda one: one.started):
             self._calls[call.id].append(call)
+        self._asked_for: dict[str, list[Call]] = defaultdict(list)
+        for call in history.calls:
+            for reference in call.references:
+                self._asked_for[reference].append(call)
         self._writes: dict[str, list[Request]] = defaultdict(list)
         for request in sorted(history.requests, key=lambda one: one.arrived):
             if request.writes:
@@ -117,16 +120,15 @@ class Checker:
         return [*found, *self._share_of_unknown(), *self._amplified()]
 
     def _weakened(self) -> frozenset[str]:
-        """Returns the ids for which only upstream's guard is promised: what the promise rests on was not so."""
+        """Returns the ids for which only upstream's guard is promised: what the promise rests on was not so.
+
+        It rests on claims that survive, and on a process not being stopped between its last check and its sending.
+        """
         moments = [one for one in self._history.incidents if one.kind in {"gateway stopped", "store wiped"}]
         references: set[str] = set()
         for id_, calls in self._calls.items():
             if id_ in self._operations and any(self._in_doubt(calls, one) for one in moments):
                 references.update(self._operations[id_].references)
-        # So does a write that the machine was too slow to deliver before its settle time: the promise rests on that.
-        for request in self._history.requests:
-            if request.fault == "late effect" and request.over - request.arrived > self._run.settle:
-                references.update(request.references)
         # Whoever shares a shipment with such a write is told what that made of it.
         return frozenset(id_ for id_, one in self._operations.items() if not references.isdisjoint(one.references))
 
@@ -184,7 +186,7 @@ class Checker:
     def _sent_early(self, operation: Operation) -> Iterator[Violation]:
         """A write that was sent while an earlier one of its id could still take effect."""
         writes = self._writes[operation.id]
-        soonest = (1 - SEEN_LATE) * self._run.settle
+        soonest = self._run.settle - CLOCK
         for index, later in enumerate(writes):
             for earlier in writes[:index]:
                 if later.arrived < earlier.over - CLOCK:
@@ -231,22 +233,18 @@ class Checker:
     def _not_done(self, operation: Operation, calls: Sequence[Call]) -> Iterator[Violation]:
         """*Not done* is never said of what was done, nor of what comes to be done without another call."""
         effects = self._effects(operation)
-        told_unknown = False
         for index, call in enumerate(calls):
             if call.role == "other":
                 continue
             others = (one for one in calls if one is not call and one.role != "other")
             overlapped = any(one.started < call.ended and call.started < one.ended for one in others)
-            # Turned away at the door after an unknown, or while a copy is under way, a call speaks of itself alone.
-            about_itself = (told_unknown or overlapped) and not conclusive(call) and not call.effect
-            told_unknown = told_unknown or unknown(call)
             until = calls[index + 1].started if index + 1 < len(calls) else float("inf")
             end = self._said_at(operation, call) if overlapped else until
             for one in effects:
                 said = call.outcomes.get(one.reference) == "rejected" or (
                     call.code != "OK" and not unknown(call) and call.effect in {"none", ""}
                 )
-                if said and one.time <= end and not about_itself and not self._is_excused(call, one):
+                if said and one.time <= end and not self._is_excused(call, one):
                     when = one.time - call.ended
                     text = (
                         f"call {call.number} says {call.code} {call.reason}, {one.reference} {one.kind} {when:+.2f} s"
@@ -297,7 +295,10 @@ class Checker:
     def _was_not_recorded(self, first: Call, call: Call) -> bool:
         """Tells whether a repeat was read, because the store may have failed to take the first answer."""
         struck = any(
-            one.kind in _OF_THE_STORE and one.started <= call.ended and one.ended >= first.started
+            one.kind in _OF_THE_STORE
+            and (not one.named or call.id in one.named)
+            and one.started <= call.ended
+            and one.ended >= first.started
             for one in self._history.incidents
         )
         return call.code == "OK" and call.reconciled and struck
@@ -305,13 +306,11 @@ class Checker:
     def _untold(self, operation: Operation, calls: Sequence[Call]) -> Iterator[Violation]:
         """An effect of which its client's last word says nothing."""
         own = [call for call in calls if call.role != "other"]
-        told_unknown = any(map(unknown, own))
         last = max(own, key=lambda call: call.ended)
         for one in self._effects(operation):
             said = last.outcomes.get(one.reference, "done") if last.code == "OK" else ""
             honest = said in {"done", "queued", "unknown"} or unknown(last) or last.effect == "made"
-            told = honest or (told_unknown and not conclusive(last)) or self._is_excused(last, one)
-            if not told:
+            if not honest and not self._is_excused(last, one):
                 text = f"{one.reference} was {one.kind}, the last word is {last.code} {last.reason} {said}"
                 yield Violation("effect without a word", operation.id, text)
 
@@ -349,25 +348,39 @@ class Checker:
             if call.reason != "OUTCOME_UNKNOWN":
                 continue
             over = self.touching.over(call)
-            in_a_hurry = call.deadline - call.started < self.touching.recovery
+            in_a_hurry = call.deadline - call.started < self._run.recovery
             if over is None and in_a_hurry and call.deadline - call.ended < IN_TIME:
-                # Its time was up, as it may be on a busy machine.
+                # Its time was up, which may be a third of a second. Whoever waits longer is not told so without a
+                # fault.
                 continue
-            if self._is_undecidable(operation):
+            if self._is_undecided(operation, call) or self._is_behind_another(call):
                 continue
             if over is None:
                 yield Violation("unknown without a fault", call.id, f"call {call.number}")
-            elif call.deadline - over >= self.touching.recovery and not self._is_left_to_a_repeat(operation, call):
+            elif call.deadline - over >= self._run.recovery and not self._is_left_to_a_repeat(operation, call):
                 text = f"call {call.number} had {call.deadline - over:.2f} s left when the last fault was over"
                 yield Violation("unknown though readable", call.id, text)
 
-    def _is_undecidable(self, operation: Operation) -> bool:
-        """Tells whether somebody else allocated the shipment at about the time of an allocation of it.
+    def _is_behind_another(self, call: Call) -> bool:
+        """Tells whether a call is told to ask again while another request for the same is in the gateways' hands.
 
-        Where the gateway could not read the shipment before it sent anything, and upstream names no tracking
-        references, nothing tells the two apart: that is never known then, and said to be unknown.
+        It waits for that no longer than the lock of a shipment is waited for, whatever its caller's patience.
         """
-        if operation.verb != "allocate":
+        return call.retry_after is not None and any(
+            one.id != call.id and one.started <= call.ended and call.started <= one.ended
+            for reference in call.references
+            for one in self._asked_for[reference]
+        )
+
+    def _is_undecided(self, operation: Operation, call: Call) -> bool:
+        """Tells whether a call is told, and rightly so, that it can never be known what became of its operation.
+
+        That is so if somebody else allocated the shipment at about the time of an allocation of it. Where the gateway
+        could not read the shipment before it sent anything, and upstream names no tracking references, nothing tells
+        the two apart. Then it does not say when to ask again.
+        """
+        is_final = call.reason == "OUTCOME_UNKNOWN" and call.retry_after is None
+        if operation.verb != "allocate" or not is_final:
             return False
         others = [
             one.time
@@ -376,31 +389,37 @@ class Checker:
             if one.kind == "allocated" and one.trace != operation.id
         ]
         return any(
-            call.started - _LONGEST_BEFORE <= time <= call.started + self._run.tolerance
+            one.started - _LONGEST_BEFORE <= time <= one.started + self._run.tolerance
             for time in others
-            for call in self._calls[operation.id]
+            for one in self._calls[operation.id]
         )
 
     def undecided(self) -> int:
         """Counts the operations of which it is not known at the end, and never can be."""
         return sum(
-            bool(calls := self._calls[one.id]) and calls[-1].reason == "OUTCOME_UNKNOWN" and self._is_undecidable(one)
+            bool(calls := self._calls[one.id]) and self._is_undecided(one, calls[-1])
             for one in self._history.operations
         )
 
     def _unresolved(self, operation: Operation, calls: Sequence[Call]) -> Iterator[Violation]:
         """After all faults, asking again tells."""
         settling = [call for call in calls if call.role == "settling"]
-        if settling and not any(map(conclusive, settling)) and not self._is_undecidable(operation):
+        told = any(conclusive(call) or self._is_undecided(operation, call) for call in settling)
+        if settling and not told:
             said = f"{settling[-1].code} {settling[-1].reason}"
             yield Violation("never resolved", operation.id, f"after all faults it is still answered {said}")
 
     def share_of_unknown(self) -> tuple[int, int]:
-        """Counts the calls that were told *unknown* although their upstream recovered in time, and all of those."""
+        """Counts the calls that were told *unknown* although their upstream recovered in time, and all of those.
+
+        Those of what can never be known are counted by themselves.
+        """
         return self.touching.unknown_of_recovering(
             call
             for call in self._history.calls
-            if call.id not in self._weak and not self._is_left_to_a_repeat(self._operations[call.id], call)
+            if call.id not in self._weak
+            and not self._is_left_to_a_repeat(self._operations[call.id], call)
+            and not self._is_undecided(self._operations[call.id], call)
         )
 
     def _share_of_unknown(self) -> Iterator[Violation]:

@@ -35,9 +35,12 @@ _OPTIONS: Final = (
 )
 # How often, and for how many seconds, a client asks before it takes *unknown* for an answer.
 _MOST_CALLS: Final = 9
-_MOST_SECONDS: Final = 25.0
+_MOST_SECONDS: Final = 60.0
 _LONGEST_WAIT: Final = 2.0
-_SETTLING_TIMEOUT: Final = 8.0
+# How long clients wait when all faults are over, in times of what a call may take then.
+_SETTLING_PATIENCE: Final = 1.2
+# Seconds between two clients that ask then: all at once would be a fault of its own.
+_BETWEEN_SETTLING: Final = 0.02
 
 
 class Clients:
@@ -66,8 +69,7 @@ class Clients:
     async def run(self, session: Session) -> None:
         """Lets everyone of a session do what they want to."""
         clients = (self._client(steps, session) for steps in session.clients)
-        others = (self._outside(session.clients[0][0], moment, what) for moment, what in session.outside)
-        await asyncio.gather(*clients, *others)
+        await asyncio.gather(*clients, self._other_system(session))
 
     async def _client(self, steps: Iterable[Step], session: Session) -> None:
         for step in steps:
@@ -82,7 +84,7 @@ class Clients:
         )
         match step.fate:
             case "quitter":
-                patience = self._plan.generator("patience", step.id).uniform(0.01, 0.8)
+                patience = self._plan.patience("patience", step.id)
                 await self._ask(step, asked, "first", patience=patience)
             case "twin":
                 copy = asyncio.create_task(self._ask(step, asked, "copy"))
@@ -135,7 +137,8 @@ class Clients:
         number = self._numbers
         dice = self._plan.generator("way", step.id, role, number if role in {"retry", "settling"} else 0)
         replica = dice.randrange(len(self._channels))
-        timeout = _SETTLING_TIMEOUT if role in {"settling", "repeat", "other"} else step.timeout
+        is_late = role in {"settling", "repeat", "other"}
+        timeout = _SETTLING_PATIENCE * self._history.run.recovery if is_late else step.timeout
         started = time.time()
         self.in_flight[replica] += 1
         call = Call(
@@ -179,9 +182,13 @@ class Clients:
         async with asyncio.timeout(patience):
             return await sent
 
-    async def _outside(self, step: Step, moment: float, what: str) -> None:
+    async def _other_system(self, session: Session) -> None:
         """What another system does with the same shipment, past the gateway."""
-        await asyncio.sleep(moment)
+        for pause, what in session.outside:
+            await asyncio.sleep(pause)
+            await self._outside(session.clients[0][0], what)
+
+    async def _outside(self, step: Step, what: str) -> None:
         one = step.references[0]
         if step.api == "ship":
             path = f"/pro/shipments/{one}/" + ("allocate" if what == "allocate" else "allocation")
@@ -208,15 +215,18 @@ class Clients:
                     call = await self._ask(step, asked, role)
 
         tasks = []
-        for id_, (step, asked) in self._steps.items():
+        for id_, (step, asked) in tuple(self._steps.items()):
             call = self._last[id_]
             dice = self._plan.generator("settling", id_)
             if not conclusive(call):
                 # Some who went away never come back.
                 if step.fate != "quitter" or dice.random() < 0.5:
-                    tasks.append(again(step, asked, "settling"))
+                    tasks.append(asyncio.create_task(again(step, asked, "settling")))
             elif call.code == "OK" and dice.random() < share_of_repeats:
-                tasks.append(again(step, asked, "repeat"))
+                tasks.append(asyncio.create_task(again(step, asked, "repeat")))
+            else:
+                continue
+            await asyncio.sleep(_BETWEEN_SETTLING)
         await asyncio.gather(*tasks)
 
 

@@ -1,6 +1,7 @@
 """The settings of the gateways under chaos: the one place that knows their names.
 
-Times are short, so that a settle time passes while a caller still waits.
+Times are so long that answers can be lost long after any tolerance has passed, and so short that a settle time passes
+while a caller still waits.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
@@ -18,9 +20,39 @@ from support.gateway import COMMAND, environment
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-TIMEOUT: Final = 0.5
-SETTLE: Final = 1.0
-LEASE: Final = 1.0
+
+@dataclass(frozen=True)
+class Pace:
+    """The times that decide how long everything takes, in seconds.
+
+    Attributes:
+        timeout: What the gateway gives one upstream request.
+        settle: The settle time.
+        lease: The lease of a claim.
+        given: Whether the gateway is given them; else they are its defaults.
+    """
+
+    timeout: float
+    settle: float
+    lease: float
+    given: bool = True
+
+    def settings(self) -> dict[str, str]:
+        """Returns them as settings."""
+        if not self.given:
+            return {}
+        return {
+            "SHIP_TIMEOUT": str(self.timeout),
+            "CONSIGNMENTS_TIMEOUT": str(self.timeout),
+            "SHIP_SETTLE_TIME": str(self.settle),
+            "CONSIGNMENTS_SETTLE_TIME": str(self.settle),
+            "CLAIM_LEASE": str(self.lease),
+        }
+
+
+# Twice the tolerance for dates, and more.
+SHORT: Final = Pace(timeout=4.0, settle=5.0, lease=2.0)
+DEFAULTS: Final = Pace(timeout=30.0, settle=30.0, lease=10.0, given=False)
 BREAKER_OPEN: Final = 0.1
 # A breaker stays open up to eight times as long, and a little more.
 LONGEST_BREAKER_OPEN: Final = 10 * BREAKER_OPEN
@@ -37,12 +69,7 @@ COMMON: Final[Mapping[str, str]] = {
     "CONSIGNMENTS_API_KEY": "sandbox-key",
     "SERVICE_GROUP_LISTING": "false",
     "SHUTDOWN_DELAY": "0",
-    "SHUTDOWN_GRACE": "5",
-    "SHIP_TIMEOUT": str(TIMEOUT),
-    "CONSIGNMENTS_TIMEOUT": str(TIMEOUT),
-    "SHIP_SETTLE_TIME": str(SETTLE),
-    "CONSIGNMENTS_SETTLE_TIME": str(SETTLE),
-    "CLAIM_LEASE": str(LEASE),
+    "SHUTDOWN_GRACE": "6",
     "SHIP_BREAKER_WINDOW": "2",
     "CONSIGNMENTS_BREAKER_WINDOW": "2",
     "SHIP_BREAKER_OPEN_TIME": str(BREAKER_OPEN),
@@ -58,22 +85,22 @@ GENEROUS: Final[Mapping[str, str]] = {
     "CONSIGNMENTS_BREAKER_FAILURE_RATIO": "0.9",
 }
 SHARED: Final[Mapping[str, str]] = {
-    "STORE_TIMEOUT": "0.3",
+    "STORE_TIMEOUT": "1",
     "STORE_UNAVAILABLE": "refuse",
     "REPLICAS": str(REPLICAS),
 }
 IN_FLIGHT: Final = "SHIP_MAX_IN_FLIGHT"
 
 
-def described(phase: str, seed: int, *, guard: bool, replicas: int) -> Run:
+def described(phase: str, seed: int, *, guard: bool, replicas: int, pace: Pace = SHORT) -> Run:
     """Returns what a history says of the gateways under test."""
     return Run(
         phase=phase,
         seed=seed,
         guard=guard,
-        timeout=TIMEOUT,
-        settle=SETTLE,
-        lease=LEASE,
+        timeout=pace.timeout,
+        settle=pace.settle,
+        lease=pace.lease,
         breaker=LONGEST_BREAKER_OPEN,
         tolerance=TOLERANCE,
         burst=BURST * replicas,
@@ -81,7 +108,12 @@ def described(phase: str, seed: int, *, guard: bool, replicas: int) -> Run:
 
 
 def settings(
-    ship: str, consignments: str, port: int, store: str = "", more: Mapping[str, str] | None = None
+    ship: str,
+    consignments: str,
+    port: int,
+    store: str = "",
+    more: Mapping[str, str] | None = None,
+    pace: Pace = SHORT,
 ) -> dict[str, str]:
     """Returns the settings of one gateway, by their names without the prefix.
 
@@ -91,10 +123,11 @@ def settings(
         port: Where it listens.
         store: The URL of the store that it shares; empty if it has none.
         more: What only this one has, or has otherwise.
+        pace: Its times.
     """
     own = {"PORT": str(port), "SHIP_BASE_URL": ship, "CONSIGNMENTS_BASE_URL": consignments}
     shared = {**SHARED, "STORE_URL": store} if store else {}
-    return known({**COMMON, **own, **shared, **(more or {})})
+    return known({**COMMON, **pace.settings(), **own, **shared, **(more or {})})
 
 
 def variables(given: Mapping[str, str]) -> dict[str, str]:
@@ -121,6 +154,6 @@ def known(given: Mapping[str, str]) -> dict[str, str]:
 def _names() -> frozenset[str]:
     listing = subprocess.run([COMMAND, "settings"], check=True, capture_output=True, text=True).stdout
     names = frozenset(re.findall(r"(?m)^\| `([A-Z_]+)`", listing))
-    missing = sorted({*COMMON, *SHARED, *GENEROUS, IN_FLIGHT} - names)
+    missing = sorted({*COMMON, *SHORT.settings(), *SHARED, *GENEROUS, IN_FLIGHT} - names)
     sys.stdout.write(f"The gateway has no setting {', '.join(missing) or 'that is missing'}\n")
     return names

@@ -18,6 +18,9 @@ HISTORY: Final = "history.jsonl"
 # The trace ids of another system's requests begin so. No UUID of version 4 does in practice.
 OUTSIDE: Final = "00000000"
 
+# Seconds for the gateway and this machine to get to what is to be done.
+_MARGIN: Final = 1.0
+
 Verb = Literal["allocate", "deallocate", "queue"]
 
 
@@ -45,6 +48,19 @@ class Run(msgspec.Struct, frozen=True, tag=True):
     breaker: float
     tolerance: float
     burst: int
+
+    @property
+    def recovery(self) -> float:
+        """Seconds in which a call must be answered for good once the last fault that touches it is over.
+
+        A claim may have to be taken over, an effect be waited for, a breaker close, and then it is read and sent again.
+        """
+        return self.settle + self.lease + self.breaker + 2 * self.timeout + _MARGIN
+
+    @property
+    def linger(self) -> float:
+        """Seconds for which a fault touches what is asked for when it is over."""
+        return self.settle + self.lease + self.breaker + _MARGIN
 
 
 class Operation(msgspec.Struct, frozen=True, tag=True):
@@ -154,6 +170,7 @@ class Incident(msgspec.Struct, frozen=True, tag=True):
         started, ended: When. It has ended when everything works again.
         replica: The gateway it was done to; -1 if it was none.
         touched: How many calls were in flight.
+        named: The request ids and references that it was about; empty if it was about all of them.
     """
 
     kind: str
@@ -161,6 +178,7 @@ class Incident(msgspec.Struct, frozen=True, tag=True):
     ended: float
     replica: int = -1
     touched: int = 0
+    named: tuple[str, ...] = ()
 
 
 class Effect(msgspec.Struct, frozen=True, tag=True):

@@ -5,20 +5,29 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from chaos.configuration import DEFAULTS, SHORT, Pace
 from chaos.plan import Rates
 from chaos.wire import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_READ_KINDS: Final = tuple(kind for kind in KINDS if kind != "late effect")
 _EVERYTHING: Final = Rates(
     # A quarter in all: half of all requests failing is what a breaker is for.
-    writes=dict.fromkeys(KINDS, 0.035),
-    reads={kind: 0.02 for kind in KINDS if kind != "late effect"},
+    writes=dict.fromkeys(KINDS, 0.03),
+    reads=dict.fromkeys(_READ_KINDS, 0.015),
 )
 _LITTLE: Final = Rates(
-    writes=dict.fromkeys(KINDS, 0.025),
-    reads={kind: 0.01 for kind in KINDS if kind != "late effect"},
+    writes=dict.fromkeys(KINDS, 0.02),
+    reads=dict.fromkeys(_READ_KINDS, 0.01),
+)
+# Answers of writes that were carried out are lost in all ways.
+_LOST: Final = Rates(
+    writes=dict.fromkeys(
+        ("latency", "reset after", "half a response", "wrong status", "garbage", "drip", "hang"), 0.11
+    ),
+    reads=dict.fromkeys(_READ_KINDS, 0.02),
 )
 
 
@@ -30,8 +39,13 @@ class Phase:
         name: Its name, which is its directory's too.
         sessions: How many sessions it has at least: it goes on until everything is done that is done to it.
         rates: What strikes requests.
+        lane: Phases of different lanes run at the same time; those of one lane one after the other.
         guard: Whether upstream refuses to allocate what is allocated.
         shared: Whether three gateways share a store; else there is one gateway without.
+        pace: The times of the gateways.
+        longest: Seconds by which an answer is late at most; 0 for somewhat more than the gateway's time-out.
+        is_skewed: Whether upstream's clock is wrong, by a minute to an hour; as the plan says, unless `skew` does.
+        skew: Seconds by which it is fast; 0 leaves it to the plan.
         at_once: How many sessions go on at the same time.
         store_rate: How many of the store's commands are struck.
         disturbances: What is done to processes and whole wires, in turn.
@@ -45,57 +59,135 @@ class Phase:
     name: str
     sessions: int
     rates: Rates = field(default_factory=Rates)
+    lane: int = 0
     guard: bool = True
     shared: bool = False
-    at_once: int = 64
+    pace: Pace = SHORT
+    longest: float = 0.0
+    is_skewed: bool = True
+    skew: int = 0
+    at_once: int = 256
     store_rate: float = 0.0
     disturbances: tuple[str, ...] = ()
     rounds: int = 1
-    pause: float = 0.5
+    pause: float = 2.0
     kinds: Sequence[str] = ()
     broken: str = ""
     caught_by: frozenset[str] = frozenset()
 
 
 PHASES: Final[Sequence[Phase]] = (
-    Phase("one-guarded", 2000, _EVERYTHING, disturbances=("upstream restart",), rounds=6, pause=5.0),
-    Phase("one-unguarded", 2000, _EVERYTHING, guard=False, disturbances=("upstream restart",), rounds=6, pause=5.0),
-    Phase("three-wires", 2500, _EVERYTHING, guard=False, shared=True, store_rate=0.04),
+    Phase("one-guarded", 1600, _EVERYTHING, disturbances=("upstream restart",), rounds=4, pause=15.0),
+    Phase("one-unguarded", 1600, _EVERYTHING, guard=False, disturbances=("upstream restart",), rounds=4, pause=15.0),
+    # An outage is left to the gateway's own breaker and budget. Its clock is right.
+    Phase("outage", 800, shared=True, is_skewed=False, at_once=480, disturbances=("outage",), kinds=("single",)),
+    Phase("three-wires", 1600, _EVERYTHING, 1, guard=False, shared=True, store_rate=0.03),
     Phase(
         "three-processes",
-        4000,
+        2000,
         _LITTLE,
+        1,
         guard=False,
         shared=True,
-        at_once=160,
+        at_once=320,
         store_rate=0.01,
         disturbances=("kill", "terminate", "store restart", "kill", "terminate", "upstream restart"),
-        rounds=13,
+        rounds=4,
     ),
-    Phase("three-weak", 2500, _LITTLE, shared=True, at_once=96, disturbances=("stop", "wipe"), rounds=17),
-    Phase("outage", 1000, shared=True, at_once=240, disturbances=("outage",), kinds=("single",)),
+    Phase("three-weak", 1300, _LITTLE, 1, shared=True, disturbances=("stop", "wipe"), rounds=8),
+    *(
+        Phase(
+            f"defaults-{guard}",
+            25,
+            _LOST,
+            lane,
+            guard=guard == "guarded",
+            pace=DEFAULTS,
+            longest=25.0,
+            kinds=("single", "sequence", "outside"),
+        )
+        for lane, guard in ((2, "guarded"), (3, "unguarded"))
+    ),
 )
 
 
 def _broken(
-    policy: str, strikes: str, kinds: Sequence[str], *caught_by: str, guard: bool = False, sessions: int = 100
+    policy: str,
+    lane: int,
+    *caught_by: str,
+    writes: dict[str, float],
+    reads: dict[str, float] | None = None,
+    sessions: int = 80,
+    kinds: Sequence[str] = ("single",),
+    skew: int = 0,
+    store_rate: float = 0.0,
+    disturbances: tuple[str, ...] = (),
+    rounds: int = 1,
+    shared: bool = False,
+    longest: float = 0.0,
 ) -> Phase:
     """Returns a short phase, of what a broken policy cannot stand."""
     return Phase(
         f"broken-{policy}",
         sessions,
         # Less than opens a breaker.
-        Rates(writes={strikes: 0.3}),
-        guard=guard,
+        Rates(writes=writes, reads=reads or {}),
+        lane,
+        guard=False,
+        shared=shared,
+        longest=longest,
+        skew=skew,
+        store_rate=store_rate,
+        disturbances=disturbances,
+        rounds=rounds,
+        pause=1.0,
         kinds=kinds,
         broken=policy,
         caught_by=frozenset(caught_by),
     )
 
 
+# The lanes are those in which the fewest other calls are made.
 BROKEN: Final[Sequence[Phase]] = (
-    _broken("blind-retry", "reset after", ("single",), "two effects"),
-    _broken("early-release", "late effect", ("single",), "two effects"),
-    _broken("no-read-back", "reset after", ("single",), "two effects"),
-    _broken("adopt-anything", "reset before", ("contest",), "OK without its effect", guard=True, sessions=300),
+    _broken("blind-retry", 2, "two effects", "sent before the settle time", writes={"reset after": 0.3}),
+    _broken("early-release", 2, "two effects", writes={"late effect": 0.3}),
+    _broken("no-read-back", 2, "two effects", writes={"reset after": 0.3}),
+    _broken("adopt-anything", 2, "OK without its effect", writes={"reset before": 0.3}, kinds=("outside",)),
+    # Answers are lost long after the effect, and so long after the claim.
+    _broken("age-as-of-the-failure", 3, "not done, and yet done", writes={"hang": 0.3}),
+    # What another system has allocated some seconds before is read slowly.
+    _broken(
+        "stretching-tolerance",
+        3,
+        "OK without its effect",
+        writes={"reset before": 0.3},
+        reads={"latency": 0.8},
+        kinds=("afterwards",),
+    ),
+    # Upstream's clock is half an hour slow, and everything seems old.
+    _broken("own-clock", 3, "not done, and yet done", writes={"reset after": 0.3}, skew=-1800),
+    _broken(
+        "foreign-release",
+        3,
+        "two effects",
+        writes={"hang": 0.3, "reset after": 0.2},
+        sessions=240,
+        store_rate=0.3,
+        disturbances=("kill",),
+        rounds=4,
+        shared=True,
+    ),
+    _broken(
+        "forgotten-doubt",
+        2,
+        "two effects",
+        "sent before the settle time",
+        # Most come as late as any may: others take the claim over before.
+        writes={"late effect": 0.5},
+        longest=100.0,
+        sessions=120,
+        disturbances=("kill",),
+        rounds=6,
+        shared=True,
+    ),
 )

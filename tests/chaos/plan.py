@@ -5,7 +5,9 @@ Every decision has a generator of its own, named after what it decides, so that 
 
 from __future__ import annotations
 
+import math
 import random
+import re
 import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
@@ -15,18 +17,23 @@ from allocation_gateway.sandbox.consignments.seed import numbered as consignment
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from chaos.history import Run
+
 Api = Literal["ship", "consignments"]
 Fate = Literal["patient", "hurried", "quitter", "twin", "reuser", "repeater"]
 
-# Seconds that each kind of client waits for one answer.
-_PATIENCE: Final[Mapping[str, tuple[float, float]]] = {
-    "patient": (6.0, 8.0),
-    "twin": (6.0, 8.0),
-    "reuser": (6.0, 8.0),
-    "repeater": (6.0, 8.0),
-    "hurried": (0.3, 1.2),
-    "quitter": (6.0, 8.0),
-}
+# How long clients wait for one answer, in times of what a call may take once its last fault is over.
+_PATIENCE: Final = (1.05, 1.25)
+# How long those wait that are in a hurry: from so many seconds to so many time-outs.
+_HURRIED: Final = (0.3, 1.5)
+# Seconds within which clients and other systems have to do with the same shipment one after the other: from far below
+# the tolerance for dates to what proves that an allocation is not a write's own.
+_APART: Final = (0.01, 12.0)
+# Seconds after which a client has to do with what another system has allocated: most of it is too old to be taken for
+# the client's own, and too new to be proved somebody else's.
+_AFTERWARDS: Final = (2.0, 11.0)
+# Seconds by which upstream's clock is wrong, in one direction or the other.
+_SKEW: Final = (60.0, 3600.0)
 _FATES: Final[Mapping[Fate, float]] = {
     "patient": 0.58,
     "hurried": 0.12,
@@ -49,8 +56,10 @@ _SESSIONS: Final[Mapping[str, float]] = {
     "contest": 0.12,
     "bulk": 0.15,
     "outside": 0.05,
+    "afterwards": 0.03,
 }
 BULK_SIZE: Final = 4
+REFERENCE: Final = re.compile(r"sp_\d{32}|EC-\d{3}-\d{3}-\d{3}")
 
 
 @dataclass(frozen=True)
@@ -84,7 +93,7 @@ class Session:
         number: Its number within the phase.
         kind: What they do.
         clients: The steps of each client, who all begin at the same time.
-        outside: What another system does meanwhile, by seconds after the beginning: `allocate` or `deallocate`.
+        outside: What another system does meanwhile, in turn, by seconds before each: `allocate` or `deallocate`.
         spare: A shipment that nobody else uses: for the other request of an id that is used twice.
     """
 
@@ -123,13 +132,27 @@ class Strike:
 class Plan:
     """What a phase does."""
 
-    def __init__(self, seed: int, phase: str, rates: Rates) -> None:
-        self._name = f"{seed}/{phase}"
+    def __init__(self, run: Run, rates: Rates) -> None:
+        self._name = f"{run.seed}/{run.phase}"
         self._rates = rates
+        self._run = run
 
     def generator(self, *what: object) -> random.Random:
         """Returns the generator of one decision."""
         return random.Random("/".join(map(str, (self._name, *what))))  # noqa: S311 # it has to be predictable
+
+    def skew(self) -> int:
+        """Returns the seconds by which upstream's clock is wrong."""
+        dice = self.generator("skew")
+        return dice.choice((1, -1)) * round(spread(dice.random(), *_SKEW))
+
+    def patience(self, what: str, number: object) -> float:
+        """Returns for how many seconds a client waits that is in a hurry."""
+        return self._hurry(self.generator(what, number))
+
+    def _hurry(self, dice: random.Random) -> float:
+        shortest, longest = _HURRIED
+        return spread(dice.random(), shortest, longest * self._run.timeout)
 
     def sessions(self, count: int, kinds: Sequence[str] = tuple(_SESSIONS)) -> Iterator[Session]:
         """Yields the sessions of the phase. Each has shipments of its own."""
@@ -150,7 +173,8 @@ class Plan:
     ) -> Session:
         def step(how: str, after: float = 0.0) -> Step:
             fate: Fate = dice.choices(tuple(_FATES), tuple(_FATES.values()))[0]
-            timeout = dice.uniform(*_PATIENCE[fate])
+            hurry, patience = self._hurry(dice), dice.uniform(*_PATIENCE) * self._run.recovery
+            timeout = hurry if fate == "hurried" else patience
             id_ = uuid.UUID(int=dice.getrandbits(128), version=4)
             return Step(id_, api, how, references, fate, timeout, after)
 
@@ -164,12 +188,18 @@ class Plan:
             case "sequence":
                 clients = ((step(dice.choice(single)), step("deallocate"), step(dice.choice(single))),)
             case "contest":
-                clients = tuple((step(dice.choice(single), dice.uniform(0.0, 0.3)),) for _ in range(dice.randint(2, 3)))
-            case "outside":
-                clients = ((step(dice.choice(single), dice.uniform(0.0, 0.2)),),)
-                outside = tuple(
-                    (dice.uniform(0.0, 0.6), what) for what in ("allocate", "deallocate", "allocate", "deallocate")
+                clients = tuple(
+                    (step(dice.choice(single), spread(dice.random(), *_APART)),) for _ in range(dice.randint(2, 3))
                 )
+            case "outside":
+                clients = ((step(dice.choice(single), spread(dice.random(), *_APART)),),)
+                outside = tuple(
+                    (spread(dice.random(), *_APART), what)
+                    for what in ("allocate", "deallocate", "allocate", "deallocate")
+                )
+            case "afterwards":
+                clients = ((step(dice.choice(single), dice.uniform(*_AFTERWARDS)),),)
+                outside = ((0.0, "allocate"),)
             case _:
                 clients = ((step(dice.choice(single)),),)
         return Session(number, kind, clients, spare, outside)
@@ -184,6 +214,11 @@ class Plan:
                 return Strike(kind, dice.random(), dice.random() < 0.5, dice.choice((500, 502, 503, 504, 520)))
             left -= rate
         return None
+
+
+def spread(share: float, shortest: float, longest: float) -> float:
+    """Returns a duration between two: shares from 0 to 1 give of each order of magnitude alike."""
+    return shortest * math.exp(share * math.log(longest / shortest))
 
 
 def shipment(number: int) -> str:

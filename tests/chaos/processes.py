@@ -36,8 +36,15 @@ class Gateways:
         addresses: Where they listen.
     """
 
-    def __init__(self, history: History, directory: Path, arguments: Sequence[Sequence[str]]) -> None:
-        """Takes the command line of each gateway, without `serve`."""
+    def __init__(
+        self,
+        history: History,
+        directory: Path,
+        arguments: Sequence[Sequence[str]],
+        pace: configuration.Pace = configuration.SHORT,
+    ) -> None:
+        """Takes the command line of each gateway, without `serve`, and the times of all."""
+        self._pace = pace
         self._history = history
         self._directory = directory
         self._arguments = arguments
@@ -49,7 +56,8 @@ class Gateways:
 
     async def start(self, ship: str, consignments: str, store: str = "", more: Mapping[str, str] | None = None) -> None:
         """Starts all of them in front of an upstream, with further settings."""
-        self._settings = [configuration.settings(ship, consignments, port, store, more) for port in self._ports]
+        pace = self._pace
+        self._settings = [configuration.settings(ship, consignments, port, store, more, pace) for port in self._ports]
         await asyncio.gather(*(self._start(replica) for replica in range(len(self._ports))))
 
     async def _start(self, replica: int) -> None:
@@ -132,11 +140,21 @@ def broken_command(policy: str) -> list[str]:
 class Witness:
     """The sandbox: upstream, and the journal that says what really happened.
 
+    Its clock is wrong by some time, and the journal's times with it. The history has them as they really were.
+
     Attributes:
         port: Where it listens.
     """
 
-    def __init__(self, history: History, shipments: int) -> None:
+    def __init__(self, history: History, shipments: int, skew: int = 0) -> None:
+        """Does not start it yet.
+
+        Args:
+            history: Where what it says is written down.
+            shipments: How many it has.
+            skew: Seconds by which its clock is fast.
+        """
+        self._skew = skew
         self._history = history
         self._shipments = shipments
         self._process: asyncio.subprocess.Process | None = None
@@ -165,6 +183,9 @@ class Witness:
                 "electio-api-version": "1.1",
             },
         )
+        if self._skew:
+            async with self.http.post("/_sandbox/clock", json={"advance": self._skew}) as answer:
+                answer.raise_for_status()
         if not self._history.run.guard:
             off = {"guard": False}
             async with self.http.put("/_sandbox/switches", json={"ship": off, "consignments": off}) as answer:
@@ -197,10 +218,9 @@ class Witness:
             about = await answer.json()
         for event in about["events"]:
             trace = event["arrival"].get("traceparent", "")[3:35]
-            effect = Effect(
-                reference, event["effect"], _seconds(event["time"]), trace, event.get("service_reference") or ""
-            )
-            self._history.add(effect)
+            real = _seconds(event["time"]) - self._skew
+            service = event.get("service_reference") or ""
+            self._history.add(Effect(reference, event["effect"], real, trace, service))
 
 
 def _seconds(text: str) -> float:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 _EXAMPLES = 4
 # What a whole run must have at least, so that what it shows means something.
-LEAST_CALLS = 20_000
-LEAST_FAULTS = 500
+LEAST_CALLS = 15_000
+LEAST_FAULTS = 300
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class _Phase:
     touched: Counter[str]
     answers: dict[str, Counter[str]]
     unknown: tuple[int, int]
+    undecided: int
+    is_broken: bool
     violations: Sequence[Violation]
 
 
@@ -39,8 +41,24 @@ class Report:
     def __init__(self) -> None:
         self._phases: dict[str, _Phase] = {}
 
-    def add(self, history: History, checker: Checker, violations: Sequence[Violation], seconds: float) -> None:
-        """Takes a phase."""
+    def add(
+        self,
+        history: History,
+        checker: Checker,
+        violations: Sequence[Violation],
+        seconds: float,
+        *,
+        is_broken: bool,
+    ) -> None:
+        """Takes a phase.
+
+        Args:
+            history: What happened in it.
+            checker: What has checked that.
+            violations: What it has found.
+            seconds: How long it took.
+            is_broken: Whether a policy was broken in it.
+        """
         faults = Counter(request.fault for request in history.requests if request.fault)
         faults.update(one.kind for one in history.incidents)
         touched: Counter[str] = Counter()
@@ -61,17 +79,20 @@ class Report:
             touched=touched,
             answers=answers,
             unknown=checker.share_of_unknown(),
+            undecided=checker.undecided(),
+            is_broken=is_broken,
             violations=violations,
         )
 
-    def print_phase(self, name: str) -> None:
+    def print_phase(self, name: str, seed: int) -> None:
         """Prints one phase."""
+        _say(f"=== {name}, seed {seed}")
         phase = self._phases[name]
         told, faulted = phase.unknown
         _say(
             f"{phase.operations} operations in {phase.calls} calls and {phase.seconds:.0f} s; "
             f"{phase.writes} writes on the wire, {phase.writes / max(phase.asked, 1):.3f} for each request id; "
-            f"unknown: {told} of {faulted} faulted calls whose upstream recovered"
+            f"unknown: {told} of {faulted} faulted calls whose upstream recovered; undecidable: {phase.undecided}"
         )
         by_rule: dict[str, list[Violation]] = defaultdict(list)
         for one in phase.violations:
@@ -80,6 +101,11 @@ class Report:
             _say(f"  {len(violations)} times: {rule}")
             for one in violations[:_EXAMPLES]:
                 _say(f"    {one.id}: {one.text}")
+
+    def undecided(self) -> tuple[int, int]:
+        """Counts the operations of which it can never be known what became of them, and all; of real gateways only."""
+        phases = [phase for phase in self._phases.values() if not phase.is_broken]
+        return sum(phase.undecided for phase in phases), sum(phase.operations for phase in phases)
 
     def shortfalls(self) -> list[str]:
         """Returns what there was too little of for a whole run.
@@ -119,6 +145,8 @@ class Report:
             _say(f"  {kind}")
             for answer, count in counts.most_common():
                 _say(f"    {count:6} {answer}")
+        undecided, operations = self.undecided()
+        _say(f"Of {undecided} of {operations} operations it can never be known what became of them")
         _say(f"{sum(len(phase.violations) for phase in phases)} violations, those of broken policies included")
 
 

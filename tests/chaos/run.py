@@ -3,8 +3,8 @@
 Usage: PYTHONPATH=tests python -m chaos.run [--keep DIRECTORY] [PHASE ...]
 
 CHAOS_SEED chooses the plan, CHAOS_SCALE multiplies the number of sessions, and CHAOS_SECONDS bounds the time in which
-sessions begin, over all phases. Phases are those of chaos.phases; all of them by default. In those whose name begins
-with `broken` a policy is broken, and has to be caught.
+sessions begin, over all phases of a lane: lanes run at the same time, since most of it is waiting. Phases are those of
+chaos.phases; all of them by default. In those whose name begins with `broken` a policy is broken, and has to be caught.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import asyncio
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -36,17 +37,24 @@ from chaos.store import Store
 from chaos.wire import Wire
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from chaos.phases import Phase
 
 _SEED: Final = 1
 # Seconds in which sessions may begin, and that one of them may take, whatever happens to it.
-_SECONDS: Final = 480.0
-_LONGEST_SESSION: Final = 120.0
+_SECONDS: Final = 420.0
+_LONGEST_SESSION: Final = 300.0
 # Sessions go on until all disturbances are over, up to so many times their number.
 _MOST_SESSIONS: Final = 4
-_BETWEEN_SESSIONS: Final = 0.005
-_STOPPED: Final = 1.6 * configuration.LEASE
+_LEAST_SESSIONS: Final = 20
+# Two lanes of these keep two cores about half busy.
+_BETWEEN_SESSIONS: Final = 0.08
+_STOPPED: Final = 1.6 * configuration.SHORT.lease
 _REPEATS: Final = 0.1
+# Of all writes, so few may end without its ever being known whether they were carried out.
+_MOST_UNDECIDED: Final = 0.01
+_OF_THE_WHOLE: Final = frozenset({"broken policy not caught", "too many undecided", "too little of it"})
 
 
 class Runner:
@@ -59,9 +67,10 @@ class Runner:
     def __init__(self, phase: Phase, seed: int, directory: Path) -> None:
         self._phase = phase
         self._directory = directory
-        self._plan = Plan(seed, phase.name, phase.rates)
         self._replicas = configuration.REPLICAS if phase.shared else 1
-        self.history = History(configuration.described(phase.name, seed, guard=phase.guard, replicas=self._replicas))
+        run = configuration.described(phase.name, seed, guard=phase.guard, replicas=self._replicas, pace=phase.pace)
+        self._plan = Plan(run, phase.rates)
+        self.history = History(run)
 
     async def run(self, scale: float, seconds: float) -> None:
         """Runs the phase, and stores the history.
@@ -70,19 +79,21 @@ class Runner:
             scale: What the numbers of sessions and disturbances are multiplied with.
             seconds: When to begin no more sessions, whatever their number.
         """
-        least = max(int(self._phase.sessions * scale), 1)
+        least = max(int(self._phase.sessions * scale), min(self._phase.sessions, _LEAST_SESSIONS))
         rounds = max(int(self._phase.rounds * scale), 1)
         most = least * _MOST_SESSIONS
+        pace = self._phase.pace
+        skew = self._phase.skew or (self._plan.skew() if self._phase.is_skewed else 0)
         self._directory.mkdir(parents=True)
         async with AsyncExitStack() as stack:
-            witness = await stack.enter_async_context(Witness(self.history, most * (BULK_SIZE + 1) + 1))
-            wire = await stack.enter_async_context(Wire(self._plan, self.history, witness.port))
+            witness = await stack.enter_async_context(Witness(self.history, most * (BULK_SIZE + 1) + 1, skew))
+            wire = await stack.enter_async_context(Wire(self._plan, self.history, witness.port, self._phase.longest))
             store: Store | None = None
             if self._phase.shared:
                 kept = self._directory / "store"
                 store = await stack.enter_async_context(Store(self._plan, self.history, kept, self._phase.store_rate))
             command = broken_command(self._phase.broken) if self._phase.broken else gateway_command()
-            gateways = Gateways(self.history, self._directory, [command] * self._replicas)
+            gateways = Gateways(self.history, self._directory, [command] * self._replicas, pace)
             stack.push_async_callback(gateways.stop)
             upstream = f"http://127.0.0.1:{wire.port}"
             more = {} if "outage" in self._phase.disturbances else configuration.GENEROUS
@@ -95,9 +106,9 @@ class Runner:
             if store:
                 store.calm = True
             await wire.quiet()
-            await asyncio.sleep(configuration.SETTLE + configuration.LEASE)
+            await asyncio.sleep(pace.settle + pace.lease)
             await clients.settle(self._phase.at_once, _REPEATS)
-            await asyncio.sleep(configuration.SETTLE)
+            await asyncio.sleep(pace.settle)
             await witness.testify()
         self.history.store(self._directory)
 
@@ -162,6 +173,69 @@ class Disturber:
                 raise ValueError(f"no such disturbance here: {kind}")
 
 
+class Suite:
+    """Runs phases, and checks what each leaves behind.
+
+    Attributes:
+        report: What was found, for people.
+        found: What makes the suite fail.
+    """
+
+    def __init__(self, directory: Path, seed: int, scale: float, seconds: float) -> None:
+        self._directory = directory
+        self._seed = seed
+        self._scale = scale
+        self._seconds = seconds
+        self.report = Report()
+        self.found: list[Violation] = []
+
+    async def run(self, phases: Sequence[Phase]) -> None:
+        """Runs the lanes at the same time, and the phases of each one after the other."""
+        lanes: dict[int, list[Phase]] = defaultdict(list)
+        for phase in phases:
+            lanes[phase.lane].append(phase)
+        async with asyncio.TaskGroup() as group:
+            for lane in lanes.values():
+                group.create_task(self._lane(lane))
+
+    async def _lane(self, phases: Sequence[Phase]) -> None:
+        total = sum(phase.sessions for phase in phases)
+        for phase in phases:
+            await self._phase(phase, self._seconds * phase.sessions / total)
+
+    async def _phase(self, phase: Phase, seconds: float) -> None:
+        started = time.monotonic()
+        runner = Runner(phase, self._seed, self._directory / phase.name)
+        await runner.run(1.0 if phase.broken else self._scale, seconds)
+        # Beside other phases, which must not wait for it.
+        checker, violations = await asyncio.to_thread(_checked, runner.history)
+        self.report.add(runner.history, checker, violations, time.monotonic() - started, is_broken=bool(phase.broken))
+        self.report.print_phase(phase.name, self._seed)
+        if not phase.broken:
+            self.found += violations
+        elif phase.caught_by.isdisjoint(one.rule for one in violations):
+            text = f"{phase.broken} has broken none of: {', '.join(sorted(phase.caught_by))}"
+            self.found.append(Violation("broken policy not caught", "", text))
+
+    def check_whole(self, *, is_whole: bool) -> None:
+        """Checks what holds over all phases.
+
+        Args:
+            is_whole: Whether nothing was left out.
+        """
+        undecided, operations = self.report.undecided()
+        if undecided > _MOST_UNDECIDED * operations:
+            text = f"{undecided} of {operations} operations"
+            self.found.append(Violation("too many undecided", "", text))
+        if is_whole:
+            self.found += [Violation("too little of it", "", text) for text in self.report.shortfalls()]
+
+
+def _checked(history: History) -> tuple[Checker, list[Violation]]:
+    checker = Checker(history)
+    return checker, checker.violations()
+
+
 def _phases(names: list[str]) -> list[Phase]:
     every = {phase.name: phase for phase in (*PHASES, *BROKEN)}
     unknown = [name for name in names if name not in every]
@@ -179,31 +253,16 @@ def main() -> int:
     phases = _phases(options.phases)
     seed, scale = int(os.environ.get("CHAOS_SEED", _SEED)), float(os.environ.get("CHAOS_SCALE", "1"))
     seconds = float(os.environ.get("CHAOS_SECONDS", _SECONDS))
-    total = sum(phase.sessions for phase in phases)
     directory = options.keep or Path(tempfile.mkdtemp(prefix="chaos-"))
-    report = Report()
-    found: list[Violation] = []
-    for phase in phases:
-        started = time.monotonic()
-        runner = Runner(phase, seed, directory / phase.name)
-        sys.stdout.write(f"=== {phase.name}, seed {seed}\n")
-        sys.stdout.flush()
-        uvloop.run(runner.run(1.0 if phase.broken else scale, seconds * phase.sessions / total))
-        checker = Checker(runner.history)
-        violations = checker.violations()
-        report.add(runner.history, checker, violations, time.monotonic() - started)
-        report.print_phase(phase.name)
-        if not phase.broken:
-            found += violations
-        elif phase.caught_by.isdisjoint(one.rule for one in violations):
-            text = f"{phase.broken} has broken none of: {', '.join(sorted(phase.caught_by))}"
-            found.append(Violation("broken policy not caught", "", text))
-    report.print_whole()
-    if not options.phases and scale >= 1:
-        found += [Violation("too little of it", "", text) for text in report.shortfalls()]
-    if found:
-        for one in found:
-            if one.rule in {"broken policy not caught", "too little of it"}:
+    suite = Suite(directory, seed, scale, seconds)
+    sys.stdout.write(f"Seed {seed}\n")
+    sys.stdout.flush()
+    uvloop.run(suite.run(phases))
+    suite.report.print_whole()
+    suite.check_whole(is_whole=not options.phases and scale >= 1)
+    if suite.found:
+        for one in suite.found:
+            if one.rule in _OF_THE_WHOLE:
                 sys.stdout.write(f"{one.rule}: {one.text}\n")
         sys.stdout.write(f"BROKEN. Check again: PYTHONPATH=tests python -m chaos.check {directory}\n")
         return 1

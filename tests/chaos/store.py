@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import time
+import uuid
 from collections import Counter
 from typing import TYPE_CHECKING, Final, Self
 
 from chaos.history import Incident
+from chaos.plan import REFERENCE, spread
 from chaos.sockets import reset, steady_port
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -25,10 +28,12 @@ if TYPE_CHECKING:
 # Ten seconds for a server to start, and to read what it had written.
 _UNTIL_UP: Final = Retry(ConstantBackoff(0.02), 500)
 _CHUNK: Final = 65_536
-# Seconds by which a slow store holds up a command at most: some take longer than the gateway waits, most do not.
-_SLOWEST: Final = 0.6
+# Seconds by which a slow store holds up a command: some take longer than the gateway waits, and some so much longer
+# that whoever sent them has done other things since.
+_SLOW: Final = (0.01, 8.0)
 # Of the commands that are struck, so many are slow; of the others, the connection is reset before or after them.
 _SLOW_SHARE: Final = 0.6
+_REQUEST_ID: Final = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Store:
@@ -131,15 +136,21 @@ class Store:
         slow, early = dice.random() < _SLOW_SHARE, dice.random() < 0.5
         kind = "slow store" if slow else "store connection lost"
         if slow:
-            await asyncio.sleep(dice.uniform(0.0, _SLOWEST))
+            await asyncio.sleep(spread(dice.random(), *_SLOW))
         if slow or not early:
             back.write(data)
         if not slow:
             reset(writer)
         self.struck[kind] += 1
-        self._history.add(Incident(kind, started, time.time()))
+        self._history.add(Incident(kind, started, time.time(), named=named(data)))
         if not slow:
             raise ConnectionResetError
+
+
+def named(command: bytes) -> tuple[str, ...]:
+    """Returns the request ids and references that a command names."""
+    ids = (uuid.UUID(one.decode()).hex for one in _REQUEST_ID.findall(command))
+    return tuple(dict.fromkeys((*ids, *REFERENCE.findall(command.decode("latin-1")))))
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from allocation_gateway.sandbox.consignments.seed import numbered as consignment
 from chaos.check import Checker
 from chaos.history import OUTSIDE, Call, Effect, History, Incident, Operation, Request, Run
+from chaos.plan import shipment
+from chaos.store import named
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -198,7 +202,16 @@ CLEAN: dict[str, list[Record]] = {
         unknown(1, 0, 0.5, deadline=START + 0.5),
         lost(1, 0.05, 0.8),
         allocated(0.81),
-        call(2, 0.6, 0.7, "UNAVAILABLE", reason="CLAIM_STORE_UNAVAILABLE", effect="none"),
+        call(2, 0.6, 0.7, "UNAVAILABLE", reason="CLAIM_STORE_UNAVAILABLE"),
+    ],
+    "told to ask again behind another": [
+        operation(),
+        operation(OTHER),
+        unknown(1, 0, 2, retry_after=1.0),
+        call(2, 0.5, 2.5, id=OTHER),
+        request(1, 0.5, 2.4, trace=OTHER),
+        allocated(2.3, OTHER),
+        call(3, 3, 3.1, "FAILED_PRECONDITION", reason="INVALID_STATE", effect="none"),
     ],
     "a process slept": [
         operation(),
@@ -303,7 +316,7 @@ BROKEN: dict[str, list[list[Record]]] = {
             operation(),
             unknown(1, 0, 0.5, deadline=START + 0.5),
             lost(1, 0.05, 0.8),
-            call(2, 9, 16, "UNAVAILABLE", role="settling", reason="RESOURCE_PROCESSING", effect="none"),
+            call(2, 9, 16, "UNAVAILABLE", role="settling", reason="RESOURCE_PROCESSING"),
         ],
     ],
     "writes amplified": [
@@ -318,17 +331,49 @@ BROKEN: dict[str, list[list[Record]]] = {
 }
 
 
-def test_a_write_delivered_only_after_the_settle_time_is_no_fault_of_the_gateways() -> None:
-    """The promise rests on the settle time, and this machine may be too slow for it."""
-    twice = [allocated(1.25), allocated(1.41)]
-    assert not broken(operation(), call(1, 0, 2), lost(1, 0.05, 1.4), request(2, 1.2, 1.3), *twice)
-    assert "two effects" in broken(operation(), call(1, 0, 2), lost(1, 0.05, 0.9), request(2, 1.2, 1.3), *twice)
-
-
 @pytest.mark.parametrize(("rule", "records"), [(rule, one) for rule, many in BROKEN.items() for one in many])
 def test_a_broken_rule_is_found_and_no_other(rule: str, records: list[Record]) -> None:
     # With two in twenty unknown the share is too high as well, which is told once for all.
     assert broken(*records) - {"too many unknown"} == {rule}
+
+
+def test_what_was_not_known_before_is_no_excuse_for_a_wrong_denial() -> None:
+    before: list[Record] = [operation(references=(SHIPMENT, SPARE)), lost(1, 0.05, 0.3), allocated(0.3)]
+    before += [unknown(1, 0, 0.2, references=(SHIPMENT, SPARE), deadline=START + 0.2)]
+    turned_away = call(2, 0.6, 0.7, "UNAVAILABLE", reason="CLAIM_STORE_UNAVAILABLE", effect="none")
+    assert broken(*before, turned_away) == {"not done, and yet done", "effect without a word"}
+    in_part = call(2, 0.6, 0.7, references=(SHIPMENT, SPARE), outcomes={SHIPMENT: "rejected", SPARE: "unknown"})
+    assert broken(*before, in_part) == {"not done, and yet done", "effect without a word"}
+
+
+def test_that_something_can_never_be_known_is_only_said_of_what_somebody_else_did_at_the_time() -> None:
+    def story(other_at: float, retry_after: float | None) -> set[str]:
+        told = [unknown(number, number, number + 0.5, retry_after=retry_after) for number in (1, 2)]
+        fault = request(1, 1.05, 1.06, fault="reset before", forwarded=None, answered=None, status=0, delivered=0)
+        later = unknown(3, 3, 3.5, role="settling", retry_after=retry_after)
+        other = allocated(other_at, OUTSIDE + "c" * 24)
+        return broken(operation(), *told, fault, later, other) - {"too many unknown"}
+
+    assert story(0.5, None) == set()
+    assert story(-20, None) == {"unknown though readable", "never resolved"}
+    assert story(0.5, 1.0) == {"unknown though readable", "never resolved"}
+
+
+def test_it_is_known_what_a_command_of_the_store_names() -> None:
+    id_, one, other = str(uuid.uuid4()), shipment(7), consignment(8)
+    command = (
+        f"*5\r\n$7\r\nEVALSHA\r\n$40\r\n{'a' * 40}\r\n$60\r\ng:{{ship}}:claim:{id_}\r\n"
+        f"$60\r\ng:{{ship}}:lock:{one}\r\n$40\r\ng:{{ship}}:lock:{other}\r\n$36\r\n{id_}\r\n"
+    )
+    assert named(command.encode() + b"\xff\x00") == (uuid.UUID(id_).hex, one, other)
+
+
+def test_a_slow_command_of_the_store_touches_only_what_it_names() -> None:
+    story: list[Record] = [operation(), unknown(1, 0, 0.5), call(2, 0.6, 0.7), request(1, 0.6, 0.7), allocated(0.65)]
+    assert broken(*story, Incident("slow store", START, START + 0.5, named=(OTHER,))) == {"unknown without a fault"}
+    for name in (ID, SHIPMENT):
+        touched = broken(*story, Incident("slow store", START, START + 4, named=(name,)))
+        assert touched - {"too many unknown"} == set()
 
 
 def test_not_done_is_never_said_of_what_was_done() -> None:

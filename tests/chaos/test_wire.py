@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+import msgspec
 import pytest
 from allocation_gateway.sandbox.options import SandboxOptions
 from allocation_gateway.sandbox.server import Sandbox
-from chaos.configuration import described
+from allocation_gateway.settings import Settings
+from chaos.configuration import DEFAULTS, Pace, described
 from chaos.history import History
-from chaos.plan import Plan, Rates, shipment
+from chaos.plan import Plan, Rates, shipment, spread
+from chaos.processes import Witness
 from chaos.wire import KINDS, Wire
 
 if TYPE_CHECKING:
@@ -54,13 +59,14 @@ class Struck:
 
 
 @asynccontextmanager
-async def struck(**rates: float) -> AsyncIterator[Struck]:
+async def struck(*, longest: float = 0.3, **rates: float) -> AsyncIterator[Struck]:
     """Runs a wire whose writes are struck as often as said, by kinds with underscores."""
-    plan = Plan(1, "test", Rates(writes={kind.replace("_", " "): rate for kind, rate in rates.items()}))
-    history = History(described("test", 1, guard=True, replicas=1))
+    run = described("test", 1, guard=True, replicas=1, pace=Pace(timeout=0.5, settle=0.5, lease=0.5))
+    plan = Plan(run, Rates(writes={kind.replace("_", " "): rate for kind, rate in rates.items()}))
+    history = History(run)
     async with (
         Sandbox(SandboxOptions(port=0, shipments=1)) as sandbox,
-        Wire(plan, history, sandbox.port) as wire,
+        Wire(plan, history, sandbox.port, longest) as wire,
         # A lost connection must not be made up for: the client is the gateway, which does not do that either.
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as http,
     ):
@@ -88,6 +94,8 @@ async def test_what_is_not_struck_passes_as_it_is() -> None:
         ("half a response", 0, 1),
         ("garbage", 200, 1),
         ("latency", 200, 1),
+        ("drip", 200, 1),
+        ("hang", 0, 1),
     ],
 )
 async def test_a_fault_has_the_effect_that_it_is_named_after(kind: str, status: int, effects: int) -> None:
@@ -96,7 +104,7 @@ async def test_a_fault_has_the_effect_that_it_is_named_after(kind: str, status: 
         assert len(there.allocations()) == effects
     (request,) = there.history.requests
     assert request.fault == kind
-    assert request.delivered == (200 if kind == "latency" else 0)
+    assert request.delivered == (200 if kind in {"latency", "drip"} else 0)
     assert (request.status == 200) == bool(effects)
 
 
@@ -118,7 +126,71 @@ async def test_a_late_effect_comes_after_the_reset_and_within_the_settle_time() 
         assert there.allocations() == [TRACE]
     (request,) = there.history.requests
     assert request.forwarded is not None
-    assert 0.25 < request.forwarded - request.arrived < there.history.run.settle
+    assert 0 < request.ended - request.arrived < request.forwarded - request.arrived < there.history.run.settle
+
+
+@pytest.mark.asyncio
+async def test_a_slow_body_begins_at_once() -> None:
+    async with struck(drip=1.0) as there:
+        url = f"http://127.0.0.1:{there.wire.port}/pro/shipments/{SHIPMENT}/allocate"
+        async with there.http.put(url, headers=HEADERS) as answer:
+            head_at = time.time()
+            assert there.history.requests == []
+            assert b'"allocated"' in await answer.read()
+    (request,) = there.history.requests
+    assert request.answered is not None
+    assert request.answered <= head_at < request.ended
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("kind", ["hang", "reset_after", "garbage", "half_a_response"])
+async def test_it_is_over_when_the_gateway_leaves(kind: str) -> None:
+    async with struck(longest=1e6, **{kind: 1.0}) as there:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(there.allocate(), 0.5)
+        _, pending = await asyncio.wait(there.wire._handlers, timeout=10)
+        assert not pending
+        assert there.allocations() == [TRACE]
+    (request,) = there.history.requests
+    assert request.ended - request.arrived < 100
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("kind", ["late effect", "latency"])
+async def test_a_request_that_the_machine_has_held_up_past_the_settle_time_is_not_passed_on(kind: str) -> None:
+    async with struck(longest=1e6, **{kind.replace(" ", "_"): 1.0}) as there:
+        there.wire.latest_effect = there.history.run.settle
+        assert (await there.allocate())[0] == 0
+        await there.wire.quiet()
+        assert there.allocations() == []
+    (request,) = there.history.requests
+    assert request.forwarded is None
+
+
+@pytest.mark.asyncio
+async def test_the_witness_tells_real_times_whatever_upstreams_clock_shows() -> None:
+    history = History(described("test", 1, guard=True, replicas=1))
+    async with Witness(history, 1, -3600) as witness:
+        before = time.time()
+        async with witness.http.put(f"/pro/shipments/{SHIPMENT}/allocate", headers=HEADERS) as answer:
+            assert answer.status == 200
+            assert before - 3700 < parsedate_to_datetime(answer.headers["Date"]).timestamp() < before - 3500
+        after = time.time()
+        await witness.testify()
+    (effect,) = history.effects
+    assert before <= effect.time <= after
+
+
+def test_the_phases_at_the_defaults_know_them() -> None:
+    fields = {field.name: field.default for field in msgspec.structs.fields(Settings)}
+    assert (fields["ship_timeout"], fields["ship_settle_time"]) == (DEFAULTS.timeout, DEFAULTS.settle)
+    assert (fields["consignments_timeout"], fields["consignments_settle_time"]) == (DEFAULTS.timeout, DEFAULTS.settle)
+    assert fields["claim_lease"] == DEFAULTS.lease
+    assert DEFAULTS.settings() == {}
+
+
+def test_of_each_order_of_magnitude_there_are_as_many_delays() -> None:
+    assert [round(spread(share, 0.01, 100), 6) for share in (0, 0.25, 0.5, 0.75, 1)] == [0.01, 0.1, 1, 10, 100]
 
 
 @pytest.mark.asyncio
@@ -138,7 +210,7 @@ async def test_a_plan_is_the_same_for_the_same_seed() -> None:
     rates = Rates(writes=dict.fromkeys(KINDS, 0.1))
 
     def decisions(seed: int) -> list[Any]:
-        plan = Plan(seed, "phase", rates)
+        plan = Plan(described("phase", seed, guard=True, replicas=1), rates)
         return [list(plan.sessions(20)), [plan.strike(TRACE, writes=True, nth=nth) for nth in range(20)]]
 
     assert decisions(1) == decisions(1)

@@ -3,50 +3,47 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from chaos.history import Call, History, Incident, Request
 
-# A request that takes so much of its time-out without any fault was delayed by the machine, which is a fault too.
-_SLOW: Final = 0.5
-# Seconds for the gateway and this machine to get to it.
-_MARGIN: Final = 1.0
-
 
 class Touching:
     """The faults of one phase, by what they touch.
 
-    A fault touches a call if it struck an HTTP request for something that the call names, or befell a process, a whole
-    wire or the store; and if it was not over, its settle time included, when the call began.
-
-    Attributes:
-        recovery: Seconds in which a call must be answered for good once its last fault is over.
+    A fault touches a call if it struck an HTTP request or a command to the store for something that the call names, or
+    befell a process, a whole wire or the store; and if it was not over, its settle time included, when the call began.
     """
 
     def __init__(self, history: History) -> None:
         run = history.run
         self._history = history
-        self._linger = run.settle + run.lease + run.breaker + _MARGIN
-        self.recovery = run.settle + run.lease + run.breaker + 2 * run.timeout + _MARGIN
+        self._linger = run.linger
+        self._recovery = run.recovery
         self._timeout = run.timeout
         self._struck: dict[str, list[Request]] = defaultdict(list)
+        self._incidents: dict[str, list[Incident]] = defaultdict(list)
         for request in history.requests:
-            # Nothing was done to it, and yet its answer found nobody: it came when its time was nearly up.
-            late = not request.delivered
-            if request.fault or late or request.over - request.arrived > _SLOW * run.timeout:
+            # Of one to which nothing was done the answer found nobody if the gateway had left: its process had ended,
+            # or had been too slow to send it. That is not asked here, since it is counted as a fault of the process.
+            if request.fault:
                 for reference in request.references:
                     self._struck[reference].append(request)
+        for incident in history.incidents:
+            for name in incident.named or ("",):
+                self._incidents[name].append(incident)
 
-    def _began(self, request: Request) -> float:
-        return request.arrived if request.fault else request.arrived - self._timeout
+    def _incidents_of(self, call: Call) -> Iterator[Incident]:
+        for name in ("", call.id, *call.references):
+            yield from self._incidents[name]
 
     def _spans(self, call: Call) -> Iterator[tuple[float, float]]:
         for reference in call.references:
-            yield from ((self._began(request), request.over) for request in self._struck[reference])
-        yield from ((one.started, one.ended) for one in self._history.incidents)
+            yield from ((request.arrived, request.over) for request in self._struck[reference])
+        yield from ((one.started, one.ended) for one in self._incidents_of(call))
 
     def over(self, call: Call) -> float | None:
         """Returns when the last fault that touches a call was over; None if none touches it."""
@@ -58,13 +55,13 @@ class Touching:
         struck = (request for reference in call.references for request in self._struck[reference])
         return frozenset(
             [
-                request.fault or "slow machine"
+                request.fault
                 for request in struck
-                if self._began(request) <= call.ended and request.over + self._linger >= call.started
+                if request.arrived <= call.ended and request.over + self._linger >= call.started
             ]
             + [
                 one.kind
-                for one in self._history.incidents
+                for one in self._incidents_of(call)
                 if one.started <= call.ended and one.ended + self._linger >= call.started
             ]
         )
@@ -74,7 +71,7 @@ class Touching:
         told = asked = 0
         for call in calls:
             over = self.over(call)
-            if over is None or call.deadline - over < self._timeout or call.deadline - call.started < self.recovery:
+            if over is None or call.deadline - over < self._timeout or call.deadline - call.started < self._recovery:
                 continue
             asked += 1
             told += call.reason == "OUTCOME_UNKNOWN"

@@ -2,13 +2,18 @@
 
 | fault | what happens |
 |---|---|
-| `latency` | the request or its answer is late, by up to one and a half times the gateway's time-out |
+| `latency` | the request or its answer is late |
 | `reset before` | the request is taken, not passed on, and its connection is reset |
-| `reset after` | the request has its effect, and its connection is reset |
-| `late effect` | its connection is reset, and up to 80 % of the settle time later the request is passed on |
-| `half a response` | the request has its effect, and half of the answer arrives |
-| `wrong status` | an error page arrives instead of the API's answer, in half of the cases after the effect |
-| `garbage` | the request has its effect, and arrives with status 200 and a body that is no JSON |
+| `reset after` | the request has its effect, and later its connection is reset |
+| `late effect` | its connection is reset, and later the request is passed on |
+| `half a response` | the request has its effect, and later half of the answer arrives |
+| `wrong status` | an error page arrives instead of the API's answer, in half of the cases later than the effect |
+| `garbage` | the request has its effect, and later an answer arrives with status 200 and a body that is no JSON |
+| `drip` | the head of the answer arrives at once, and its body slowly |
+| `hang` | the request has its effect, and nothing arrives as long as the gateway waits |
+
+*Later* is from 0.01 seconds to beyond the gateway's time-out, of each order of magnitude alike. But a request is passed
+on before the end of the settle time or never, however slow the machine: the promise rests on that.
 """
 
 from __future__ import annotations
@@ -17,9 +22,11 @@ import asyncio
 import re
 import time
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from chaos.history import Incident, Request
+from chaos.plan import REFERENCE, spread
 from chaos.sockets import reset, steady_port
 
 if TYPE_CHECKING:
@@ -36,14 +43,19 @@ KINDS: Final = (
     "half a response",
     "wrong status",
     "garbage",
+    "drip",
+    "hang",
 )
-# The promise rests on no effect coming later than the settle time.
-_LATEST_EFFECT: Final = 0.8
-_EARLIEST_EFFECT: Final = 0.3
-# How much longer than the gateway's time-out an answer may be late.
-_LATENCY: Final = 1.5
+# The part of the settle time after which a request that is held up is passed on at the latest.
+_LATEST_EFFECT: Final = 0.9
+# If the machine is too slow for that, the part after which it is dropped.
+_DROPPED_AFTER: Final = 0.95
+# Seconds by which an answer is late at least, and how much longer than the gateway's time-out it may be late.
+_SHORTEST: Final = 0.01
+_LONGEST: Final = 1.5
+# The pieces in which a body arrives slowly.
+_DRIPS: Final = 8
 _PAGE: Final = b"<html><body>An error occurred.</body></html>"
-_REFERENCE: Final = re.compile(r"sp_\d{32}|EC-\d{3}-\d{3}-\d{3}")
 _LIMIT: Final = 1_048_576
 
 
@@ -103,6 +115,12 @@ class _Connection:
         writer.write(message.head + message.body)
         return await _message(reader)
 
+    async def linger(self, seconds: float) -> None:
+        """Lets time pass, at most until the gateway leaves: it sends nothing while it waits for an answer."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.reader.read(1)
+
     def reset(self) -> None:
         """Ends the connection without a word."""
         reset(self.writer)
@@ -113,20 +131,34 @@ class _Connection:
             self._upstream[1].close()
 
 
+class _TooLateError(OSError):
+    """The machine was so slow that a request would have its effect later than any may."""
+
+
 class Wire:
     """A proxy on a port of its own, which stays the same when the wire is cut.
 
     Attributes:
         port: Where gateways find upstream.
         struck: How many requests each kind of fault has struck.
+        latest_effect: Seconds after which a request is passed on at the latest.
     """
 
-    def __init__(self, plan: Plan, history: History, target: int) -> None:
+    def __init__(self, plan: Plan, history: History, target: int, longest: float = 0.0) -> None:
+        """Does not listen yet.
+
+        Args:
+            plan: What strikes requests.
+            history: Where they are written down.
+            target: The port of upstream.
+            longest: Seconds by which an answer is late at most; 0 for somewhat more than the gateway's time-out.
+        """
         self._plan = plan
         self._history = history
         self._target = target
-        self._timeout = history.run.timeout
+        self._longest = longest or _LONGEST * history.run.timeout
         self._settle = history.run.settle
+        self.latest_effect = _LATEST_EFFECT * self._settle
         self._server: asyncio.Server | None = None
         self._connections: set[_Connection] = set()
         self._late: set[asyncio.Task[None]] = set()
@@ -205,7 +237,7 @@ class Wire:
         trace = message.header("traceparent")[3:35]
         self._numbers += 1
         text = path + message.body.decode("latin-1")
-        request = Exchange(self._numbers, trace, method, path, tuple(dict.fromkeys(_REFERENCE.findall(text))))
+        request = Exchange(self._numbers, trace, method, path, tuple(dict.fromkeys(REFERENCE.findall(text))))
         key = (trace, request.writes)
         strike = self._plan.strike(trace, writes=request.writes, nth=self._seen[key])
         self._seen[key] += 1
@@ -213,7 +245,7 @@ class Wire:
             if self._outage:
                 return self._refuse(connection, request)
             if strike is None or self.calm:
-                return await self._plainly(connection, message, request, 0.0)
+                return await self._plainly(connection, message, request)
             request.fault = strike.kind
             self.struck[strike.kind] += 1
             return await self._faultily(connection, message, request, strike)
@@ -230,64 +262,101 @@ class Wire:
         return connection.send(_answer(503, _PAGE, "text/html"))
 
     async def _forward(self, connection: _Connection, message: _Message, request: Exchange) -> _Message:
-        request.forwarded = time.time()
+        request.forwarded = self._departure(request)
         answer = await connection.forward(message)
         request.answered = time.time()
         request.status = int(answer.line.split(" ")[1])
         return answer
 
-    async def _plainly(self, connection: _Connection, message: _Message, request: Exchange, late: float) -> bool:
+    def _departure(self, request: Exchange) -> float:
+        """Returns the time at which a request is passed on.
+
+        Raises:
+            _TooLateError: Its effect would come later than any may.
+        """
+        now = time.time()
+        # The rest of the settle time is for upstream.
+        if now > request.arrived + _DROPPED_AFTER * self._settle:
+            raise _TooLateError
+        return now
+
+    async def _plainly(self, connection: _Connection, message: _Message, request: Exchange, late: float = 0.0) -> bool:
         answer = await self._forward(connection, message, request)
         if late:
-            await asyncio.sleep(late)
+            await connection.linger(late)
         if not connection.send(answer.head + answer.body):
             return False
         request.delivered = request.status
         return True
 
+    async def _drip(self, connection: _Connection, message: _Message, request: Exchange, late: float) -> bool:
+        answer = await self._forward(connection, message, request)
+        connection.send(answer.head)
+        size = -(-len(answer.body) // _DRIPS) or 1
+        for start in range(0, len(answer.body), size):
+            await connection.linger(late / _DRIPS)
+            if not connection.send(answer.body[start : start + size]):
+                return False
+        request.delivered = request.status
+        return True
+
+    async def _instead(self, connection: _Connection, message: _Message, request: Exchange, late: float) -> _Message:
+        """Has a request take effect and lets time pass, for an answer that is not upstream's."""
+        answer = await self._forward(connection, message, request)
+        await connection.linger(late)
+        return answer
+
     async def _faultily(self, connection: _Connection, message: _Message, request: Exchange, strike: Strike) -> bool:
+        late = spread(strike.share, _SHORTEST, self._longest)
         match strike.kind:
+            case "latency" if strike.early:
+                # It goes its way even if the gateway has left.
+                await asyncio.sleep(min(late, self.latest_effect))
+                return await self._plainly(connection, message, request)
             case "latency":
-                late = strike.share * _LATENCY * self._timeout
-                if strike.early:
-                    await asyncio.sleep(late)
-                return await self._plainly(connection, message, request, 0.0 if strike.early else late)
+                return await self._plainly(connection, message, request, late)
             case "reset before":
                 connection.reset()
             case "reset after":
-                await self._forward(connection, message, request)
+                await self._instead(connection, message, request, late)
                 connection.reset()
             case "late effect":
                 connection.reset()
                 request.ended = time.time()
-                share = _EARLIEST_EFFECT + strike.share * (_LATEST_EFFECT - _EARLIEST_EFFECT)
                 # Shielded: the gateway's end of the connection may go, the request does not.
-                await asyncio.shield(self._hold(share * self._settle, message, request))
+                await asyncio.shield(self._hold(min(late, self.latest_effect), message, request))
             case "half a response":
-                answer = await self._forward(connection, message, request)
+                answer = await self._instead(connection, message, request, late)
                 whole, end = answer.head + answer.body, len(answer.body) or len(answer.head)
                 connection.send(whole[: len(whole) - (end + 1) // 2])
                 # An orderly end, so that the half really arrives.
                 connection.writer.close()
             case "wrong status":
                 if not strike.early:
-                    await self._forward(connection, message, request)
+                    await self._instead(connection, message, request, late)
                 return connection.send(_answer(strike.status, _PAGE, "text/html"))
             case "garbage":
-                await self._forward(connection, message, request)
+                await self._instead(connection, message, request, late)
                 return connection.send(_answer(200, _PAGE, "application/json"))
+            case "drip":
+                return await self._drip(connection, message, request, late)
+            case "hang":
+                await self._instead(connection, message, request, _LONGEST * self._longest)
+                connection.reset()
         return False
 
     def _hold(self, seconds: float, message: _Message, request: Exchange) -> asyncio.Task[None]:
         async def deliver() -> None:
             await asyncio.sleep(seconds)
             reader, writer = await asyncio.open_connection("127.0.0.1", self._target, limit=_LIMIT)
-            request.forwarded = time.time()
-            writer.write(message.head + message.body)
-            answer = await _message(reader)
+            try:
+                request.forwarded = self._departure(request)
+                writer.write(message.head + message.body)
+                answer = await _message(reader)
+            finally:
+                writer.close()
             request.answered = time.time()
             request.status = int(answer.line.split(" ")[1])
-            writer.close()
 
         task = asyncio.create_task(deliver())
         self._late.add(task)
