@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from allocation_gateway.errors import AnyAllocation
 
 UNCONFIRMED: Final = failures.outcome_unknown("Upstream accepted the request and has not said how it ended.")
+UNANSWERED: Final = failures.outcome_unknown("Upstream has not answered yet.")
 EARLIER: Final = failures.outcome_unknown("An earlier call with this request_id is not resolved yet.")
 NOT_LOOKED_UP: Final = failures.outcome_unknown(
     "The deadline passed before it was known whether this request_id was used before."

@@ -98,7 +98,7 @@ class Write:
         self._handle: ClaimHandle | None = None
         self._readback: ReadBack | None = None
         # With what the doubt began that it is in.
-        self._cause = errors.EARLIER
+        self._cause = errors.UNANSWERED
         # Whether it was asked whether there is a claim of this id.
         self._looked_up = False
         # Whether it was in doubt at any time: that it has no effect is never said after that.
@@ -160,7 +160,7 @@ class Write:
             return self._unknown()
         is_waiting = self.phase is Phase.WAITING
         if is_waiting and self._claimant.earlier is not None:
-            return self._unknown()
+            return self._unknown(errors.EARLIER)
         if is_waiting and self.request.is_named and not self._looked_up:
             return self._unknown(errors.NOT_LOOKED_UP)
         return errors.too_late(is_claimed=not is_waiting or not self.request.is_named)
@@ -229,7 +229,7 @@ class Write:
             pauses += 1
             await self._pause(pauses, until)
             if not isinstance(got, Busy) and not self._is_awaited:
-                raise self._unknown()
+                raise self._unknown(errors.EARLIER)
             if self._claimant.earlier is None:
                 await self._admit_unclaimed()
 
@@ -273,7 +273,7 @@ class Write:
         if not is_first and self._clock() >= min(until, self.deadline - _LAST_MOMENT):
             self._environment.count("aborted", self.request.operation)
             if self._claimant.earlier is not None:
-                raise self._unknown()
+                raise self._unknown(errors.EARLIER)
             raise errors.in_progress(is_named=self.request.is_named)
         if claim.state is State.IN_DOUBT:
             claimant = others.get(claim.request_id)
