@@ -259,10 +259,10 @@ def _attach_violations(status: status_pb2.Status, detail: error_details_pb2.BadR
             return
 
 
-def _fitting(items: Sequence[Message] | Sequence[str]) -> int:
-    """Returns how many items there is room for at most, if nothing else took any."""
+def _fitting(items: Sequence[Any]) -> int:
+    """Returns how many messages or texts there is room for at most, if nothing else took any."""
     size = 0
-    for count, item in enumerate[Message | str](items):
+    for count, item in enumerate(items):
         size += 2 + (len(item) if isinstance(item, str) else item.ByteSize())
         if size > TRAILER_BUDGET:
             return count

@@ -62,8 +62,8 @@ def test_every_metric_is_documented_with_its_kind_unit_and_attributes() -> None:
 
 
 def test_every_event_of_writes_is_documented() -> None:
-    counted = re.compile(r'\b(?:self|_writes)\.count\(\s*"(\w+)"')
-    sources = [path.read_text() for path in (PACKAGE / "policy").glob("*.py")]
+    counted = re.compile(r'environment\.count\(\s*"(\w+)"')
+    sources = [path.read_text() for path in (PACKAGE / "writes").glob("*.py")]
     assert set(rows("Metrics")) >= {"allocation_gateway.write.events"}
     documented = set(
         re.findall(r"^\| `(\w+)` \|", DOCUMENT.split("### Events of writes\n")[1].split("\n## ")[0], re.MULTILINE)

@@ -194,6 +194,18 @@ def test_what_was_read_before_the_write_needs_no_clock() -> None:
     assert judged("AllocateShipment", shipment(), blind._replace(before=mark(older))) is DONE
 
 
+def test_what_cannot_be_read_in_full_is_not_told_from_anything() -> None:
+    """Two readings of one allocation must not look like two allocations."""
+    partly = shipment()
+    partly.unreadable.append("allocation.tracking_details.shipment.tracking_references[0]")
+    assert mark(partly) is None
+    assert judged("AllocateShipment", partly, ORIGIN._replace(before=mark(shipment()))) is UNDECIDED
+    assert judged("AllocateShipment", partly, ORIGIN._replace(before="")) is DONE
+    linked = shipment()
+    linked.unreadable.append("_links[0].href")
+    assert mark(linked) == mark(shipment())
+
+
 def tracked(*references: str, service: str = "FF_1") -> core_pb2.Allocation:
     found = shipment(service)
     found.tracking_details.shipment.tracking_references.extend(references)

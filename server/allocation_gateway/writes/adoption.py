@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from allocation_gateway.writes.note import Terms
 
 
+# What the paths of that have in common, in small letters, by which one booking is told from another.
+_TELLING: Final = ("date", "tracking", "service", "carrier", "more")
 # The mark of what is not allocated.
 UNALLOCATED: Final = ""
 
@@ -128,7 +130,10 @@ def _origin_of(request: Any, found: AnyAllocation, origin: Origin) -> Standing:
         return Standing.OTHER
     if origin.before is not None:
         # With the claim as a lock, what was not there before has been made by this write since.
-        if mark(found) == origin.before:
+        shown = mark(found)
+        if shown is None and origin.before != UNALLOCATED:
+            return Standing.UNDECIDED
+        if shown == origin.before:
             return Standing.OTHER
     elif not found.HasField("allocation_date"):
         return Standing.UNDECIDED
@@ -156,10 +161,15 @@ def may_be_another_writes(found: AnyAllocation, origin: Origin) -> bool:
     return timing(found.allocation_date, origin.claimed, origin.seen) in {Timing.NEAR, Timing.UNCLEAR}
 
 
-def mark(found: AnyAllocation) -> str:
-    """Returns what tells the allocation that there is from one that is made later; empty if there is none."""
+def mark(found: AnyAllocation) -> str | None:
+    """Returns what tells the allocation that there is from one that is made later; UNALLOCATED if there is none.
+
+    None if not all of that could be read: two readings of one allocation must never look like two.
+    """
     if not is_allocated(found):
         return UNALLOCATED
+    if any(part in path.lower() for path in found.unreadable for part in _TELLING):
+        return None
     made = found.allocation_date
     return " ".join((f"{made.seconds}.{made.nanos:09d}", _service(found), *sorted(_tracking_references(found))))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import structlog
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from allocation_gateway.operations.model import Operation
     from allocation_gateway.telemetry.telemetry import Telemetry
+
+    Step: TypeAlias = Callable[[], Awaitable[Any]]
 
 # Pauses before each further attempt to tell the store what it could not be told at once, in seconds.
 _PAUSES: Final = (0.1, 0.3, 1.0, 3.0, 10.0)
@@ -27,17 +29,17 @@ class Afterwork:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def tell(self, step: Callable[[], Awaitable[Any]], request_id: str) -> None:
+    def tell(self, step: Step, request_id: str) -> None:
         """Carries out a step of the store that nobody waits for. If it cannot be, a lease runs out instead."""
-        self._start(_repeated(step, (0.0, *_PAUSES), "claim_not_ended", request_id))
+        self._start(_told(step, (0.0, *_PAUSES), request_id))
 
-    def tell_again(self, step: Callable[[], Awaitable[Any]], request_id: str) -> None:
+    def tell_again(self, step: Step, request_id: str) -> None:
         """Does the same for a step that has just failed."""
-        self._start(_repeated(step, _PAUSES, "claim_not_ended", request_id))
+        self._start(_told(step, _PAUSES, request_id))
 
-    def record(self, step: Callable[[], Awaitable[None]], request_id: str) -> None:
+    def record(self, step: Step, request_id: str) -> None:
         """Goes on trying to record what is known of a write whose caller has its answer already."""
-        self._start(_repeated(step, _PAUSES, "write_not_recorded", request_id))
+        self._start(_recorded(step, request_id))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.add(task := asyncio.create_task(work))
@@ -52,8 +54,18 @@ class Afterwork:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-async def _repeated(step: Callable[[], Awaitable[Any]], pauses: Sequence[float], failed: str, request_id: str) -> None:
-    """Carries out a step of the store, after each of several pauses until it has been carried out."""
+async def _told(step: Step, pauses: Sequence[float], request_id: str) -> None:
+    if not await _repeated(step, pauses):
+        _log.warning("claim_not_ended", request_id=request_id)
+
+
+async def _recorded(step: Step, request_id: str) -> None:
+    if not await _repeated(step, _PAUSES):
+        _log.error("write_not_recorded", request_id=request_id)
+
+
+async def _repeated(step: Step, pauses: Sequence[float]) -> bool:
+    """Carries out a step of the store, after one pause after the other until it succeeds. Returns whether it has."""
     for pause in pauses:
         if pause:
             await asyncio.sleep(pause)
@@ -61,8 +73,8 @@ async def _repeated(step: Callable[[], Awaitable[Any]], pauses: Sequence[float],
             await step()
         except StoreUnavailableError:
             continue
-        return
-    _log.error(failed, request_id=request_id)
+        return True
+    return False
 
 
 @dataclass(slots=True)

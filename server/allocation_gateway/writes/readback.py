@@ -126,8 +126,9 @@ class ReadBack:
 
         async def mark(reference: str, observation: Observation, deadline: float) -> None:
             found, _ = await self._fetch(reference, observation, deadline)
-            if found is not None:
-                found_as[reference] = adoption.mark(found)
+            shown = None if found is None else adoption.mark(found)
+            if shown is not None:
+                found_as[reference] = shown
 
         await self._each(mark, references, observation, deadline)
         return found_as
