@@ -159,10 +159,10 @@ def test_the_error_document_has_the_row_of_every_http_status() -> None:
         assert rows[status] == (verdict.code.name, ErrorReason.Name(verdict.reason).removeprefix("ERROR_REASON_"))
 
 
-def test_the_readme_has_the_table_of_settings() -> None:
-    readme = (ROOT / "README.md").read_text()
-    table = readme.partition("kept equal by a test -->\n")[2].partition("<!-- /settings -->")[0]
-    assert table == f"{markdown()}\n", "put the output of `allocation-gateway settings` into README.md"
+def test_the_documents_have_the_table_of_settings() -> None:
+    document = (ROOT / "docs/settings.md").read_text()
+    table = document.partition("kept equal by a test -->\n")[2].partition("<!-- /settings -->")[0]
+    assert table == f"{markdown()}\n", "put the output of `allocation-gateway settings` into docs/settings.md"
 
 
 def test_the_changelog_and_the_client_have_the_gateways_version() -> None:
