@@ -116,7 +116,7 @@ def test_cancelled_read_cancels_its_upstream_request(front: Front) -> None:
 
 def test_expired_write_is_of_unknown_outcome_and_goes_on(front: Front) -> None:
     """It is not cut, its caller is told that it may yet be carried out, and the log has its end."""
-    release = front.upstream.hold(body={"shipment_reference": SHIPMENT, "state": "allocated"})
+    release = front.upstream.hold(body={"shipment_reference": SHIPMENT, "state": "allocated"}, to="PUT")
     begun = time.monotonic()
     told = failure(lambda: front.stub.AllocateShipment(WRITE, timeout=1.5))
     assert time.monotonic() - begun < 1.5
@@ -132,8 +132,10 @@ def test_expired_write_is_of_unknown_outcome_and_goes_on(front: Front) -> None:
 
 
 def test_cancelled_write_that_was_sent_goes_on(front: Front) -> None:
-    release = front.upstream.hold(body={"shipment_reference": SHIPMENT, "state": "allocated"})
-    call = front.stub.AllocateShipment.future(WRITE, timeout=LONG)
+    write = another_write()
+    body = {"shipment_reference": write.shipment_reference, "state": "allocated"}
+    release = front.upstream.hold(body=body, to="PUT")
+    call = front.stub.AllocateShipment.future(write, timeout=LONG)
     front.upstream.next_request()
     call.cancel()
     front.gateway.wait_for("write_detached")
@@ -145,8 +147,8 @@ def test_cancelled_write_that_was_sent_goes_on(front: Front) -> None:
 
 
 def test_detached_write_that_fails_is_logged_with_its_reason(front: Front) -> None:
-    release = front.upstream.hold(400, {"code": "validation_error", "message": ""})
-    call = front.stub.AllocateShipment.future(WRITE, timeout=LONG)
+    release = front.upstream.hold(400, {"code": "validation_error", "message": ""}, to="PUT")
+    call = front.stub.AllocateShipment.future(another_write(), timeout=LONG)
     front.upstream.next_request()
     call.cancel()
     front.gateway.wait_for("write_detached")
@@ -156,7 +158,7 @@ def test_detached_write_that_fails_is_logged_with_its_reason(front: Front) -> No
 
 def test_detached_write_has_a_bound_of_its_own(front: Front) -> None:
     """Upstream never answers: at SHIP_TIMEOUT the connection is given up, and after the settle time the reading too."""
-    release = front.upstream.hold()
+    release = front.upstream.hold(to="PUT")
     begun = time.monotonic()
     call = front.stub.AllocateShipment.future(another_write(), timeout=LONG)
     front.upstream.next_request()
@@ -169,7 +171,7 @@ def test_detached_write_has_a_bound_of_its_own(front: Front) -> None:
 
 
 def test_write_that_upstream_never_answers_is_of_unknown_outcome(front: Front) -> None:
-    front.upstream.hold()
+    front.upstream.hold(to="PUT")
     told = failure(lambda: front.stub.AllocateShipment(another_write(), timeout=SHIP_TIMEOUT * 1.7))
     assert (told.code, told.reason) == (grpc.StatusCode.UNKNOWN, "OUTCOME_UNKNOWN")
     assert told.metadata == {"effect": "unknown"}
@@ -241,10 +243,10 @@ def test_refused_connection_is_unavailable_and_without_effect() -> None:
 @pytest.mark.parametrize("raw", [b"", b"HTTP/1.1 200 OK\r\ncontent-le"], ids=["nothing", "half a head"])
 def test_connection_that_is_lost_after_sending(front: Front, raw: bytes) -> None:
     """A read can simply be made again; of a write nobody knows what became."""
-    front.upstream.answer(raw=raw, close=True)
+    front.upstream.answer(raw=raw, close=True, to=f"GET /pro/shipments/{SHIPMENT}")
     read = failure(lambda: front.stub.GetShipmentAllocation(READ, timeout=LONG))
     assert (read.code, read.reason) == (grpc.StatusCode.UNAVAILABLE, "UPSTREAM_UNAVAILABLE")
-    front.upstream.answer(raw=raw, close=True)
+    front.upstream.answer(raw=raw, close=True, to="PUT")
     write = failure(lambda: front.stub.AllocateShipment(another_write(), timeout=1.5))
     assert (write.code, write.reason) == (grpc.StatusCode.UNKNOWN, "OUTCOME_UNKNOWN")
     assert write.metadata == {"effect": "unknown"}
@@ -254,9 +256,10 @@ def test_write_is_sent_once_even_if_its_connection_is_lost(front: Front) -> None
     """No layer below tries again on its own: that could book twice. What became of it is read."""
     front.stub.GetShipmentAllocation(READ, timeout=LONG)  # so that the write goes over a connection used before
     front.upstream.next_request()
-    front.upstream.answer(raw=b"", close=True)
-    failure(lambda: front.stub.AllocateShipment(another_write(), timeout=1.5))
-    methods = [line.split()[0] for line in written(front)]
+    front.upstream.answer(raw=b"", close=True, to="PUT")
+    write = another_write()
+    failure(lambda: front.stub.AllocateShipment(write, timeout=1.5))
+    methods = [line.split()[0] for line in written(front) if write.shipment_reference in line]
     assert methods[:2] == ["PUT", "GET"]
     assert methods.count("PUT") == 1
 

@@ -41,6 +41,8 @@ class Reply:
         close: Whether the connection is closed afterwards, as the answer then says, or before anything was sent if
             `raw` is empty.
         wait: If set, is waited for before anything is sent.
+        to: What the request line has to begin with for it to be the answer. Until such a request comes, others get the
+            default: in a gateway that several tests share, what one of them left in doubt is read while the next runs.
     """
 
     status: int = 200
@@ -49,6 +51,7 @@ class Reply:
     raw: bytes | None = None
     close: bool = False
     wait: threading.Event | None = None
+    to: str = ""
 
     def encoded(self) -> bytes:
         """Returns the bytes of the answer."""
@@ -100,6 +103,12 @@ class Upstream:
     def answer(self, status: int = 200, body: object = b"", **more: Any) -> None:
         """Scripts the answer to the next request."""
         self.script.put(Reply(status, body, **more))
+
+    def scripted(self, line: str) -> Reply | None:
+        """Takes the next scripted answer, if it is for a request with this line."""
+        with self.script.mutex:
+            following = self.script.queue
+            return following.popleft() if following and line.startswith(following[0].to) else None
 
     def next_request(self) -> Received:
         """Returns the oldest request that was not looked at, and waits for one."""
@@ -165,10 +174,7 @@ class _Connection(socketserver.StreamRequestHandler):
         if line.startswith("GET ") and UNREADABLE in line:
             self.wfile.write(Reply(503).encoded())
             return True
-        try:
-            reply = upstream.script.get_nowait()
-        except queue.Empty:
-            reply = upstream.default(received)
+        reply = upstream.scripted(line) or upstream.default(received)
         upstream.received.put(received)
         if reply.wait is not None:
             self._wait(reply.wait)
