@@ -136,7 +136,7 @@ def test_cancelled_write_that_was_sent_goes_on(front: Front) -> None:
     body = {"shipment_reference": write.shipment_reference, "state": "allocated"}
     release = front.upstream.hold(body=body, to="PUT")
     call = front.stub.AllocateShipment.future(write, timeout=LONG)
-    front.upstream.next_request()
+    front.upstream.next_request(to="PUT")
     call.cancel()
     front.gateway.wait_for("write_detached")
     front.gateway.wait_for("call", code="CANCELLED")
@@ -149,7 +149,7 @@ def test_cancelled_write_that_was_sent_goes_on(front: Front) -> None:
 def test_detached_write_that_fails_is_logged_with_its_reason(front: Front) -> None:
     release = front.upstream.hold(400, {"code": "validation_error", "message": ""}, to="PUT")
     call = front.stub.AllocateShipment.future(another_write(), timeout=LONG)
-    front.upstream.next_request()
+    front.upstream.next_request(to="PUT")
     call.cancel()
     front.gateway.wait_for("write_detached")
     release.set()
@@ -161,7 +161,7 @@ def test_detached_write_has_a_bound_of_its_own(front: Front) -> None:
     release = front.upstream.hold(to="PUT")
     begun = time.monotonic()
     call = front.stub.AllocateShipment.future(another_write(), timeout=LONG)
-    front.upstream.next_request()
+    front.upstream.next_request(to="PUT")
     call.cancel()
     assert release.gone.wait(LONG)
     assert SHIP_TIMEOUT - 0.2 < time.monotonic() - begun < SHIP_TIMEOUT + 3

@@ -110,9 +110,12 @@ class Upstream:
             following = self.script.queue
             return following.popleft() if following and line.startswith(following[0].to) else None
 
-    def next_request(self) -> Received:
-        """Returns the oldest request that was not looked at, and waits for one."""
-        return self.received.get(timeout=TIMEOUT)
+    def next_request(self, to: str = "") -> Received:
+        """Returns the oldest request that was not looked at and whose line begins so, and waits for one."""
+        while True:
+            received = self.received.get(timeout=TIMEOUT)
+            if received.line.startswith(to):
+                return received
 
     def hold(self, status: int = 200, body: object = b"", **more: Any) -> Hold:
         """Scripts an answer to the next request that is not given before what this returns is set."""
