@@ -84,6 +84,10 @@ class Checker:
         for call in history.calls:
             for reference in call.references:
                 self._asked_for[reference].append(call)
+        self._sent_for: dict[str, list[Request]] = defaultdict(list)
+        for request in history.requests:
+            for reference in request.references:
+                self._sent_for[reference].append(request)
         self._writes: dict[str, list[Request]] = defaultdict(list)
         for request in sorted(history.requests, key=lambda one: one.arrived):
             if request.writes:
@@ -348,10 +352,7 @@ class Checker:
             if call.reason != "OUTCOME_UNKNOWN":
                 continue
             over = self.touching.over(call)
-            in_a_hurry = call.deadline - call.started < self._run.recovery
-            if over is None and in_a_hurry and call.deadline - call.ended < IN_TIME:
-                # Its time was up, which may be a third of a second. Whoever waits longer is not told so without a
-                # fault.
+            if over is None and self._was_under_way(call):
                 continue
             if self._is_undecided(operation, call) or self._is_behind_another(call):
                 continue
@@ -360,6 +361,15 @@ class Checker:
             elif call.deadline - over >= self._run.recovery and not self._is_left_to_a_repeat(operation, call):
                 text = f"call {call.number} had {call.deadline - over:.2f} s left when the last fault was over"
                 yield Violation("unknown though readable", call.id, text)
+
+    def _was_under_way(self, call: Call) -> bool:
+        """Tells whether a caller's time was up while upstream had not answered: it may be a third of a second."""
+        in_time = call.deadline - IN_TIME
+        return call.ended >= in_time and any(
+            one.arrived <= call.ended and one.over >= in_time
+            for reference in call.references
+            for one in self._sent_for[reference]
+        )
 
     def _is_behind_another(self, call: Call) -> bool:
         """Tells whether a call is told to ask again while another request for the same is in the gateways' hands.

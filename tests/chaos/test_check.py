@@ -204,6 +204,13 @@ CLEAN: dict[str, list[Record]] = {
         allocated(0.81),
         call(2, 0.6, 0.7, "UNAVAILABLE", reason="CLAIM_STORE_UNAVAILABLE"),
     ],
+    "too little time for upstream's answer": [
+        operation(),
+        unknown(1, 0, 0.3, deadline=START + 0.35),
+        request(1, 0.1, 0.4),
+        allocated(0.2),
+        call(2, 0.5, 0.6),
+    ],
     "told to ask again behind another": [
         operation(),
         operation(OTHER),
@@ -307,6 +314,8 @@ BROKEN: dict[str, list[list[Record]]] = {
     ],
     "unknown without a fault": [
         [operation(), unknown(1, 0, 0.5)],
+        # Its time was up, and there was an answer.
+        [operation(), unknown(1, 0, 0.5, deadline=START + 0.5), request(1, 0.1, 0.2), allocated(0.15)],
         # What was over long ago is no excuse.
         [operation(), unknown(1, 0, 0.5), request(1, -60, -59.9, method="GET", fault="reset after", delivered=0)],
     ],
