@@ -54,5 +54,5 @@ class KeyFile:
         except ConfigurationError as error:
             _log.error("api_key_rejected", api=api, file=str(self._file), problem=str(error))
             return
-        if self._upstream.use_key(key):
+        if await self._upstream.use_key(key):
             _log.info("api_key_loaded", api=api, file=str(self._file))
