@@ -15,7 +15,7 @@ from allocation.v1.service_group_service_pb2_grpc import ServiceGroupServiceStub
 from allocation_gateway.following import SETTLE
 from allocation_gateway.groups.watcher import INTERVAL
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from support.front import LONG, SHIPMENT, Front, running_front
+from support.front import FORGETTING, LONG, SHIPMENT, Front, running_front
 from support.status import failure, failure_of
 
 if TYPE_CHECKING:
@@ -131,7 +131,9 @@ def known(front: Front, group: str) -> bool:
 
 @contextmanager
 def strict_front(file: Path) -> Iterator[Front]:
-    with running_front(SERVICE_GROUP_CATALOGUE_FILE=str(file), SERVICE_GROUP_POLICY="strict") as front:
+    with running_front(
+        settings=FORGETTING, SERVICE_GROUP_CATALOGUE_FILE=str(file), SERVICE_GROUP_POLICY="strict"
+    ) as front:
         yield front
 
 

@@ -12,7 +12,7 @@ from allocation.v1 import service_group_service_pb2 as pb
 from allocation.v1 import shipment_allocation_service_pb2 as ship_pb
 from allocation.v1.service_group_service_pb2_grpc import ServiceGroupServiceStub
 from google.rpc import error_details_pb2
-from support.front import KEY, LONG, SHIPMENT, Front, running_front
+from support.front import FORGETTING, KEY, LONG, SHIPMENT, Front, running_front
 from support.status import Failure, failure
 from support.upstream import Reply
 
@@ -34,6 +34,7 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
     file = tmp_path_factory.mktemp("catalogue") / "groups.yml"
     file.write_text(CATALOGUE)
     settings = {
+        **FORGETTING,
         "SERVICE_GROUP_CATALOGUE_FILE": str(file),
         "SERVICE_GROUP_REFRESH": "true",
         "CONSIGNMENTS_API_KEY": KEY,

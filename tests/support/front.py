@@ -24,6 +24,9 @@ KEY = "a-key-that-nobody-may-see"
 SHIPMENT = "sp_00794403010635468411384028069888"
 # Longer than anything takes here: whoever waits so long is stuck.
 LONG = 20.0
+# A gateway that forgets at once which request has allocated a shipment: tests that allocate the same one again have
+# their answers scripted, and none for the reading that would come before.
+FORGETTING = {"CLAIM_RETENTION_IN_MEMORY": "0.001"}
 SERVICE = "allocation.v1.ShipmentAllocationService"
 
 READ = pb.GetShipmentAllocationRequest(shipment_reference=SHIPMENT)
