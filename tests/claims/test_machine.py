@@ -146,7 +146,7 @@ class Model:
             if locker := self.locker(reference):
                 return Busy(locker.shown(self.now))
         if known:
-            made.attempts, made.is_resumed = known.attempts + 1, True
+            made.begun, made.attempts, made.is_resumed = known.begun, known.attempts + 1, True
         elif sum(claim.state is State.IN_DOUBT for claim in self.claims.values()) >= self.size:
             return StoreFullError
         else:

@@ -151,7 +151,7 @@ async def test_a_claim_settles_only_when_it_is_quiet_and_is_then_taken_up_again(
         again = await store.begin(claim)
         assert isinstance(again, Begun)
         assert again.claim.attempts == 2
-        assert again.claim.age < SHORT, "what was sent before can have no effect any more"
+        assert again.claim.age >= SHORT
         await store.release("id", claim.holder)
         left = await store.read("id")
         assert left is not None

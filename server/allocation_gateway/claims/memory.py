@@ -112,13 +112,14 @@ class MemoryClaims:
             lock = self._lock(reference, now)
             if lock is not None:
                 return Busy(lock.shown(now))
-        attempts = 1
+        begun_at, attempts = now, 1
         if record is None:
             self._make_room()
         else:
-            attempts = record.attempts + 1
+            begun_at, attempts = record.begun_at, record.attempts + 1
             self._forget(record)
         record = self._record(new, references, now, attempts)
+        record.begun_at = begun_at
         record.is_resumed = attempts > 1
         self._claims[record.request_id] = record
         for reference in references:

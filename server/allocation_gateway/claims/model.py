@@ -42,8 +42,7 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
         state: What is known of the write.
         holder: A token of the one who works on it, or did so last.
         attempts: How often it may have been sent.
-        age: Seconds since it was begun. When it was settled and taken up again, that is when it was taken up: nothing
-            that was sent before can have an effect any more.
+        age: Seconds since it was begun for the first time.
         lease_left: Seconds for which its holder works on it. Nobody does if they are not positive.
         quiet_in: Seconds until nothing sent for it can still take effect. That time has passed if they are not
             positive.
@@ -122,7 +121,7 @@ class ClaimStore(Protocol):
     async def begin(self, new: NewClaim) -> Begun | Held | Busy:
         """Makes a claim and takes all its locks, or none.
 
-        A claim that is settled is taken up again for the same request, with one more attempt.
+        A claim that is settled is taken up again for the same request: with its age, and one more attempt.
 
         Raises:
             StoreFullError: There is no room for it.

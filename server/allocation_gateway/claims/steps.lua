@@ -102,7 +102,7 @@ function steps.begin(holder, fingerprint, references, lease, quiet, body)
   end
   local head = new_head(holder, fingerprint, references, lease, quiet)
   if old then
-    head[ATTEMPTS], head[RESUMED] = old[ATTEMPTS] + 1, true
+    head[BEGUN_AT], head[ATTEMPTS], head[RESUMED] = old[BEGUN_AT], old[ATTEMPTS] + 1, true
     redis.call('PERSIST', key)
   end
   redis.call('HSET', key, 'h', cmsgpack.pack(head), 'b', body)

@@ -59,6 +59,7 @@ class Origin(NamedTuple):
         before: How the shipment stood before anything was sent that can have had an effect, by `mark`; None if that was
             not read.
         has_sent: Whether anything was sent that can have had an effect.
+        is_resumed: Whether others may have written to the shipment since something was sent.
         is_owned: Whether the allocation is known to be another write's: True or False if comparing them tells, None if
             another write is known to have allocated the shipment, and comparing tells nothing. False if there is none.
     """
@@ -68,6 +69,7 @@ class Origin(NamedTuple):
     terms: Terms | None = None
     before: str | None = None
     has_sent: bool = True
+    is_resumed: bool = False
     is_owned: bool | None = False
 
 
@@ -139,12 +141,13 @@ def _origin_of(request: Any, found: AnyAllocation, origin: Origin) -> Standing:
         return Standing.UNDECIDED
     else:
         made = timing(found.allocation_date, origin.claimed, origin.seen)
-        if made is Timing.BEFORE or (made is not Timing.AFTER and origin.is_owned):
+        is_claimed_since = made is Timing.AFTER and not origin.is_resumed
+        if made is Timing.BEFORE or (origin.is_owned and not is_claimed_since):
             return Standing.OTHER
         if made is Timing.UNCLEAR:
             is_sharp = origin.seen is None or origin.seen.is_sharp
             return Standing.UNDECIDED if is_sharp else Standing.UNCLEAR
-        if made is Timing.NEAR and origin.is_owned is None:
+        if origin.is_owned is None and not is_claimed_since:
             return Standing.UNDECIDED
     return Standing.DONE if _agrees(request, found, origin.terms) else Standing.UNDECIDED
 
@@ -158,7 +161,8 @@ def may_be_another_writes(found: AnyAllocation, origin: Origin) -> bool:
         or not found.HasField("allocation_date")
     ):
         return False
-    return timing(found.allocation_date, origin.claimed, origin.seen) in {Timing.NEAR, Timing.UNCLEAR}
+    made = timing(found.allocation_date, origin.claimed, origin.seen)
+    return made in {Timing.NEAR, Timing.UNCLEAR} or (made is Timing.AFTER and origin.is_resumed)
 
 
 def mark(found: AnyAllocation) -> str | None:

@@ -58,6 +58,7 @@ class ClaimHandle:
         send_by: Until when sending may begin under it, by the same clock.
         effects_end_at: Until when something that was sent under it can take effect, by the same clock.
         has_sent: Whether anything was sent that can have had an effect.
+        is_resumed: Whether it was settled before it was begun: others may have written to its references since.
     """
 
     __slots__ = (
@@ -70,6 +71,7 @@ class ClaimHandle:
         "claim",
         "effects_end_at",
         "has_sent",
+        "is_resumed",
         "new",
         "send_by",
     )
@@ -107,6 +109,16 @@ class ClaimHandle:
         self.send_by = asked + environment.lease
         self.effects_end_at = answered + claim.quiet_in
         self.has_sent = False
+        self.is_resumed = False
+
+    def resume(self, *, is_bulk: bool) -> None:
+        """Takes note that it was settled before: nothing that was sent earlier can take effect any more.
+
+        Of a single write nothing has; of a bulk call, a part may have had its effect before it was settled.
+        """
+        self.is_resumed = True
+        self.effects_end_at = self._now()
+        self.has_sent = is_bulk
 
     def remember(self, earlier: Earlier) -> None:
         """Takes over what is known of earlier attempts: the store may have lost it, or the claim may be a later one."""

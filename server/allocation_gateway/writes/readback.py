@@ -188,6 +188,7 @@ class ReadBack:
             terms=remembered.terms,
             before=remembered.before.get(reference),
             has_sent=handle.has_sent,
+            is_resumed=handle.is_resumed,
         )
         owner = handle.claim.owners.get(reference, handle.claim.request_id)
         if owner == handle.claim.request_id or not adoption.may_be_another_writes(found, origin):

@@ -299,8 +299,7 @@ class Write:
         earlier = self._claimant.earlier
         self._handle = handle
         if handle.claim.attempts > 1:
-            # It was settled before: nothing that was sent earlier can take effect any more.
-            handle.effects_end_at = self._account.now()
+            handle.resume(is_bulk=self.request.operation.effect.is_bulk)
             self._doubt_earlier()
             return
         if earlier is not None and earlier.is_abandoned:
