@@ -211,6 +211,14 @@ CLEAN: dict[str, list[Record]] = {
         allocated(0.2),
         call(2, 0.5, 0.6),
     ],
+    "too little time to see what another process was told": [
+        operation(),
+        unknown(1, 0, 0.2, deadline=START + 0.25),
+        request(1, 0.1, 0.4),
+        allocated(0.2),
+        unknown(2, 0.3, 0.5, deadline=START + 0.55),
+        call(3, 0.6, 0.7),
+    ],
     "told to ask again behind another": [
         operation(),
         operation(OTHER),
