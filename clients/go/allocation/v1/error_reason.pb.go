@@ -33,7 +33,7 @@ const (
 //   - `cause`: the reason with which OUTCOME_UNKNOWN began, such as `UPSTREAM_FAILED`,
 //   - `effect`: for an allocation or a de-allocation, `none` if nothing was changed under this `request_id`, `made` if it was
 //     carried out although the call failed, `unknown` if neither can be said. Without it nothing was sent for this call, and
-//     of earlier calls with the same `request_id` nothing was looked up.
+//     nothing is said of other calls with the same `request_id`, which another process may be sending meanwhile.
 type ErrorReason int32
 
 const (
@@ -152,7 +152,7 @@ const (
 	// The gateway has as many calls in hand as it is allowed to, or could not send this one in time. Comes with
 	// RESOURCE_EXHAUSTED and a google.rpc.RetryInfo; nothing was sent upstream.
 	//
-	// Sample: `{"reason": "GATEWAY_OVERLOADED", "domain": "allocation.v1", "metadata": {"effect": "none"}}`
+	// Sample: `{"reason": "GATEWAY_OVERLOADED", "domain": "allocation.v1"}`
 	ErrorReason_ERROR_REASON_GATEWAY_OVERLOADED ErrorReason = 21
 	// The time for the call ran out before upstream answered a read, or before an allocation or a de-allocation was sent.
 	// Comes with DEADLINE_EXCEEDED; nothing was changed.
@@ -162,7 +162,8 @@ const (
 	// An allocation or a de-allocation may or may not have been carried out: it was sent, upstream did not answer it in its
 	// own words, and reading the shipment has not settled it in the time there was. Comes with UNKNOWN, a
 	// google.rpc.RetryInfo and, of a bulk call, WriteProgress. Repeating the same call with the same `request_id` is safe,
-	// and is how to ask.
+	// and is how to ask. If it can never be known, since somebody else may have allocated the shipment at about the same
+	// time, there is no RetryInfo, and the Allocation or ConsignmentAllocation that is there is among the details.
 	//
 	// Sample: `{"reason": "OUTCOME_UNKNOWN", "domain": "allocation.v1", "metadata": {"cause": "UPSTREAM_FAILED",
 	// "upstream_status": "500", "effect": "unknown"}}`
@@ -188,9 +189,9 @@ const (
 	// Sample: `{"reason": "REQUEST_ID_REUSED", "domain": "allocation.v1", "metadata": {"effect": "none"}}`
 	ErrorReason_ERROR_REASON_REQUEST_ID_REUSED ErrorReason = 28
 	// Another allocation or de-allocation of the same shipment or consignment is under way, or what became of it is not
-	// known yet. Comes with ABORTED and a google.rpc.RetryInfo; nothing was done for this request.
+	// known yet. Comes with ABORTED and a google.rpc.RetryInfo; nothing was done for this call.
 	//
-	// Sample: `{"reason": "WRITE_IN_PROGRESS", "domain": "allocation.v1", "metadata": {"effect": "none"}}`
+	// Sample: `{"reason": "WRITE_IN_PROGRESS", "domain": "allocation.v1"}`
 	ErrorReason_ERROR_REASON_WRITE_IN_PROGRESS ErrorReason = 29
 	// The store in which the gateway keeps what it has sent cannot be reached, so that nothing was sent. Comes with
 	// UNAVAILABLE and a google.rpc.RetryInfo. It has no `effect`: of an earlier call with the same `request_id` nothing is

@@ -165,7 +165,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The gateway has as many calls in hand as it is allowed to, or could not send this one in time. Comes with
     RESOURCE_EXHAUSTED and a google.rpc.RetryInfo; nothing was sent upstream.
 
-    Sample: `{"reason": "GATEWAY_OVERLOADED", "domain": "allocation.v1", "metadata": {"effect": "none"}}`
+    Sample: `{"reason": "GATEWAY_OVERLOADED", "domain": "allocation.v1"}`
     """
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 22
     """The time for the call ran out before upstream answered a read, or before an allocation or a de-allocation was sent.
@@ -177,7 +177,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """An allocation or a de-allocation may or may not have been carried out: it was sent, upstream did not answer it in its
     own words, and reading the shipment has not settled it in the time there was. Comes with UNKNOWN, a
     google.rpc.RetryInfo and, of a bulk call, WriteProgress. Repeating the same call with the same `request_id` is safe,
-    and is how to ask.
+    and is how to ask. If it can never be known, since somebody else may have allocated the shipment at about the same
+    time, there is no RetryInfo, and the Allocation or ConsignmentAllocation that is there is among the details.
 
     Sample: `{"reason": "OUTCOME_UNKNOWN", "domain": "allocation.v1", "metadata": {"cause": "UPSTREAM_FAILED",
     "upstream_status": "500", "effect": "unknown"}}`
@@ -209,9 +210,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_WRITE_IN_PROGRESS: _ErrorReason.ValueType  # 29
     """Another allocation or de-allocation of the same shipment or consignment is under way, or what became of it is not
-    known yet. Comes with ABORTED and a google.rpc.RetryInfo; nothing was done for this request.
+    known yet. Comes with ABORTED and a google.rpc.RetryInfo; nothing was done for this call.
 
-    Sample: `{"reason": "WRITE_IN_PROGRESS", "domain": "allocation.v1", "metadata": {"effect": "none"}}`
+    Sample: `{"reason": "WRITE_IN_PROGRESS", "domain": "allocation.v1"}`
     """
     ERROR_REASON_CLAIM_STORE_UNAVAILABLE: _ErrorReason.ValueType  # 30
     """The store in which the gateway keeps what it has sent cannot be reached, so that nothing was sent. Comes with
@@ -230,7 +231,7 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     - `cause`: the reason with which OUTCOME_UNKNOWN began, such as `UPSTREAM_FAILED`,
     - `effect`: for an allocation or a de-allocation, `none` if nothing was changed under this `request_id`, `made` if it was
       carried out although the call failed, `unknown` if neither can be said. Without it nothing was sent for this call, and
-      of earlier calls with the same `request_id` nothing was looked up.
+      nothing is said of other calls with the same `request_id`, which another process may be sending meanwhile.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
@@ -369,7 +370,7 @@ ERROR_REASON_GATEWAY_OVERLOADED: ErrorReason.ValueType  # 21
 """The gateway has as many calls in hand as it is allowed to, or could not send this one in time. Comes with
 RESOURCE_EXHAUSTED and a google.rpc.RetryInfo; nothing was sent upstream.
 
-Sample: `{"reason": "GATEWAY_OVERLOADED", "domain": "allocation.v1", "metadata": {"effect": "none"}}`
+Sample: `{"reason": "GATEWAY_OVERLOADED", "domain": "allocation.v1"}`
 """
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 22
 """The time for the call ran out before upstream answered a read, or before an allocation or a de-allocation was sent.
@@ -381,7 +382,8 @@ ERROR_REASON_OUTCOME_UNKNOWN: ErrorReason.ValueType  # 23
 """An allocation or a de-allocation may or may not have been carried out: it was sent, upstream did not answer it in its
 own words, and reading the shipment has not settled it in the time there was. Comes with UNKNOWN, a
 google.rpc.RetryInfo and, of a bulk call, WriteProgress. Repeating the same call with the same `request_id` is safe,
-and is how to ask.
+and is how to ask. If it can never be known, since somebody else may have allocated the shipment at about the same
+time, there is no RetryInfo, and the Allocation or ConsignmentAllocation that is there is among the details.
 
 Sample: `{"reason": "OUTCOME_UNKNOWN", "domain": "allocation.v1", "metadata": {"cause": "UPSTREAM_FAILED",
 "upstream_status": "500", "effect": "unknown"}}`
@@ -413,9 +415,9 @@ Sample: `{"reason": "REQUEST_ID_REUSED", "domain": "allocation.v1", "metadata": 
 """
 ERROR_REASON_WRITE_IN_PROGRESS: ErrorReason.ValueType  # 29
 """Another allocation or de-allocation of the same shipment or consignment is under way, or what became of it is not
-known yet. Comes with ABORTED and a google.rpc.RetryInfo; nothing was done for this request.
+known yet. Comes with ABORTED and a google.rpc.RetryInfo; nothing was done for this call.
 
-Sample: `{"reason": "WRITE_IN_PROGRESS", "domain": "allocation.v1", "metadata": {"effect": "none"}}`
+Sample: `{"reason": "WRITE_IN_PROGRESS", "domain": "allocation.v1"}`
 """
 ERROR_REASON_CLAIM_STORE_UNAVAILABLE: ErrorReason.ValueType  # 30
 """The store in which the gateway keeps what it has sent cannot be reached, so that nothing was sent. Comes with
