@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -65,6 +65,11 @@ def unallocated(upstream: Upstream) -> Iterator[Upstream]:
     before, upstream.default = upstream.default, _unallocated
     yield upstream
     upstream.default = before
+
+
+def _in_a_moment() -> str:
+    """Returns a time of allocation that is later than the claim of a call which is made now, on a slow machine too."""
+    return (datetime.now(UTC) + timedelta(seconds=20)).isoformat()
 
 
 def _unallocated(received: Received) -> Reply:
@@ -125,7 +130,7 @@ def test_what_was_done_all_the_same_is_found_by_that_reading(
     """Whoever says that a request was not let through can be wrong."""
     reference, request = single()
     upstream.answer(status, PAGE)
-    made = {"allocation_date": datetime.now(UTC).isoformat(), "carrier": {"service_reference": "FF_1"}}
+    made = {"allocation_date": _in_a_moment(), "carrier": {"service_reference": "FF_1"}}
     upstream.answer(200, {"reference": reference, "state": "allocated", "allocation": made})
 
     response = soon(lambda: stub.AllocateShipment(request, timeout=PATIENCE))
@@ -229,7 +234,7 @@ def test_a_doubtful_body_is_read_until_it_is_known(stub: ShipmentAllocationServi
     reference, request = single()
     upstream.answer(521, {"shipment_reference": reference, "state": "allocated"})
     upstream.answer(200, {"reference": reference, "state": "unallocated"})
-    made = {"allocation_date": datetime.now(UTC).isoformat(), "carrier": {"service_reference": "FF_1"}}
+    made = {"allocation_date": _in_a_moment(), "carrier": {"service_reference": "FF_1"}}
     upstream.answer(200, {"reference": reference, "state": "allocated", "allocation": made})
 
     response = soon(lambda: stub.AllocateShipment(request, timeout=PATIENCE))
@@ -243,7 +248,7 @@ def test_one_of_two_that_a_407_does_not_name_is_found_by_reading(
 ) -> None:
     """An ApiError under the status of a partial success: each of the shipments is read."""
     done, open_ = (f"sp_{uuid.uuid4().hex}" for _ in range(2))
-    made = {"allocation_date": datetime.now(UTC).isoformat(), "carrier": {"service_reference": "FF_1"}}
+    made = {"allocation_date": _in_a_moment(), "carrier": {"service_reference": "FF_1"}}
     states: dict[str, Any] = {
         done: {"reference": done, "state": "allocated", "allocation": made},
         open_: {"reference": open_, "state": "unallocated"},

@@ -48,8 +48,8 @@ def test_a_quote_of_a_consignment_has_terms_too() -> None:
 def test_the_oldest_quotes_make_room() -> None:
     seen = Quotes()
     for first in range(0, 10_000, 1_000):
-        response = pb.CreateShipmentQuotesResponse(quotes=[quote(str(number)) for number in range(first, first + 1_000)])
-        seen.remember(response)
+        quotes = [quote(str(number)) for number in range(first, first + 1_000)]
+        seen.remember(pb.CreateShipmentQuotesResponse(quotes=quotes))
     assert seen.of(allocation("0")) is not None
     seen.remember(pb.CreateShipmentQuotesResponse(quotes=[quote("10000")]))
     assert seen.of(allocation("0")) is None

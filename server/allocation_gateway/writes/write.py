@@ -503,7 +503,9 @@ class Write:
         """
         self._enter(Phase.IN_DOUBT)
         if refusal.reason in TRANSIENT:
-            await asyncio.sleep(self._account.backoff.seconds(self._sender.attempts, reply.retry_after))
+            # Upstream may ask for more time than the caller has: the claim is not held for longer than that.
+            pause = self._account.backoff.seconds(self._sender.attempts, reply.retry_after)
+            await asyncio.sleep(min(pause, max(0.0, self.deadline - self._clock())))
             return None
         request, readback = self.request, self._read_by(handle)
         conclusion = await self._resolve(handle, readback)
