@@ -67,11 +67,17 @@ def test_no_world_breaks_the_promise() -> None:
     assert found.answers["OK  reconciled"] > 0
 
 
+def needs_one(seed: int, rule: str) -> bool:
+    """Tells whether one session is enough: some need what others do to the gateway, such as opening its breaker."""
+    every = frozenset(range(SESSIONS))
+    return any(shrink.breaks(seed, Mask(sessions=every - {number}), rule) for number in every)
+
+
 def test_what_is_found_is_made_small() -> None:
     """Whoever has to understand it reads of one shipment, and of no fault that it does not need."""
     policy, rule = "blind-retry", "two effects"
     with broken.broken(policy):
-        seed = next(seed for seed in range(WORLDS) if shrink.breaks(seed, Mask(), rule))
+        seed = next(seed for seed in range(WORLDS) if shrink.breaks(seed, Mask(), rule) and needs_one(seed, rule))
         mask = shrink.shrunk(seed, rule)
         world = World(seed, mask)
         violations = world.run()
