@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from support.gateway import Gateway
     from support.upstream import Received, Upstream
+pytestmark = pytest.mark.slow
 
 LONGEST: Final = 0.1
 TRIES: Final = 6

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from support.status import Failure
     from support.upstream import Upstream
+pytestmark = pytest.mark.slow
 
 EXHAUSTED: Final = (StatusCode.RESOURCE_EXHAUSTED, "UPSTREAM_THROTTLED")
 AN_HOUR: Final = 3600.0

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from support.status import Failure
     from writes.conftest import Scene
 
+pytestmark = pytest.mark.slow
+
 # Seconds that upstream has for an answer: more than the tolerance and the second that dates leave out.
 PATIENT: Final = TOLERANCE + 1.5
 SLOW: Final = {"SHIP_TIMEOUT": str(PATIENT), "SHIP_SETTLE_TIME": str(PATIENT)}
