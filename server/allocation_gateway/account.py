@@ -89,6 +89,10 @@ class Account:
         """Returns for how many seconds after an attempt ended it may still take effect."""
         return self.settings.settle_times.get(operation.name, self.settings.settle_time)
 
+    def times_out_at(self) -> float:
+        """Returns when a request that is sent now times out, by the event loop's clock."""
+        return self.clock() + self.settings.timeout
+
     def ended(self, operation: Operation, exchange: Exchange, permit: Permit) -> None:
         """Takes note of how a request ended, however it did, and gives back the permit that it was sent with."""
         if exchange.retry_after:

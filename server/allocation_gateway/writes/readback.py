@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from allocation.v1.error_reason_pb2 import ErrorReason
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from allocation_gateway.operations.model import Operation
     from allocation_gateway.telemetry.observation import Observation
     from allocation_gateway.writes.claim_handle import ClaimHandle
+    from allocation_gateway.writes.note import Note
 
 _READERS: Final[Mapping[Api, Operation]] = {Api.SHIP: ship.READ, Api.CONSIGNMENTS: consignments.READ}
 _MISSING: Final = frozenset(
@@ -113,7 +115,9 @@ class ReadBack:
         protection = self._account.protection
         if protection.readings_paused or not protection.readings.withdraw():
             return
-        await self._each(self._read_one, self.open(), observation, deadline)
+        # Of a large bulk call, the note is large too: it is decoded once for all references.
+        remembered = note.decode(self._handle.new.note)
+        await self._each(partial(self._read_one, remembered), self.open(), observation, deadline)
 
     async def seen(self, observation: Observation, deadline: float) -> AnyAllocation | None:
         """Reads the one reference of a single write. Returns the allocation that is there, whoever has made it."""
@@ -162,7 +166,7 @@ class ReadBack:
             return None, exchange if error.reason in _MISSING else None
         return response.allocation, exchange
 
-    async def _read_one(self, reference: str, observation: Observation, deadline: float) -> None:
+    async def _read_one(self, remembered: Note, reference: str, observation: Observation, deadline: float) -> None:
         found, exchange = await self._fetch(reference, observation, deadline)
         if exchange is None:
             return
@@ -170,7 +174,7 @@ class ReadBack:
             # What upstream does not know has not been allocated.
             self.absent.add(reference)
             return
-        origin = await self._origin(reference, found, exchange)
+        origin = await self._origin(remembered, reference, found, exchange)
         standing = adoption.standing(self._operation, self._request, found, origin)
         if standing is Standing.ABSENT:
             self.absent.add(reference)
@@ -179,9 +183,8 @@ class ReadBack:
         elif standing in {Standing.DONE, Standing.OTHER}:
             self.known[reference] = Found(standing, found)
 
-    async def _origin(self, reference: str, found: AnyAllocation, exchange: Exchange) -> Origin:
+    async def _origin(self, remembered: Note, reference: str, found: AnyAllocation, exchange: Exchange) -> Origin:
         handle = self._handle
-        remembered = note.decode(handle.new.note)
         origin = Origin(
             claimed=handle.began,
             seen=sighting(exchange.date, exchange.attempt.sent_at, exchange.head_at),

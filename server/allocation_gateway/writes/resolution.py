@@ -49,13 +49,7 @@ class WithoutEffect(NamedTuple):
 
 
 class Unresolved(NamedTuple):
-    """It is not known yet.
-
-    Attributes:
-        is_late: Whether waiting alone will not tell: nothing that was sent can take effect any more.
-    """
-
-    is_late: bool
+    """It is not known yet."""
 
 
 Conclusion: TypeAlias = Done | Denied | Undecided | WithoutEffect | Unresolved
@@ -85,7 +79,7 @@ async def resolve(
         readback.decide()
     if readback.is_complete:
         return _concluded(readback, operation, request)
-    return WithoutEffect() if is_late and readback.shows_nothing else Unresolved(is_late)
+    return WithoutEffect() if is_late and readback.shows_nothing else Unresolved()
 
 
 def _concluded(readback: ReadBack, operation: Operation, request: Any) -> Conclusion:
@@ -173,7 +167,7 @@ async def resolve_abandoned(
         return
     request = operation.request.FromString(handle.claim.request)
     readback = ReadBack(account, store, operation, request, handle)
-    until = min(account.clock() + account.settings.timeout, deadline)
+    until = min(account.times_out_at(), deadline)
     conclusion = await resolve(readback, handle, operation, request, observation, until)
     match conclusion:
         case Done(response):

@@ -116,9 +116,10 @@ def bulk(
         ]
         return operation.response(results=results, unreadable=response.unreadable)
     rejected = []
+    unread = [reference for reference in response.unaccounted if reference not in known]
+    del response.unaccounted[:]
+    response.unaccounted.extend(unread)
     for reference, found in known.items():
-        if reference in response.unaccounted:
-            response.unaccounted.remove(reference)
         if found.standing is Standing.OTHER:
             rejected.append(reference)
         elif found.standing is Standing.UNDECIDED:

@@ -330,7 +330,7 @@ class Write:
         readback = ReadBack(self._account, self._store, self.request.operation, self.request.message, handle)
         before: dict[str, str] = {}
         for _ in range(_SOME_TRIES):
-            until = min(self.deadline, self._clock() + self._account.settings.timeout)
+            until = min(self.deadline, self._account.times_out_at())
             before |= await readback.marks(references, self._observation, until)
             references = [name for name in references if name not in before]
             if not references or not self._is_awaited:
@@ -454,7 +454,7 @@ class Write:
             The error: with an effect of none if nothing is there, and as it is if something is, or cannot be read.
         """
         readback = self._read_by(handle)
-        await readback.read(self._observation, self._clock() + self._account.settings.timeout)
+        await readback.read(self._observation, self._account.times_out_at())
         return error.with_effect(WriteEffect.NONE) if readback.shows_nothing and not readback.known else error
 
     def _remaining(self, readback: ReadBack) -> Any:
@@ -534,7 +534,7 @@ class Write:
         says_nothing = len(unsaid) == len(request.operation.references(request.message))
         readback = self._read_by(handle)
         readback.limit(unsaid)
-        await readback.read(self._observation, self._clock() + self._account.settings.timeout)
+        await readback.read(self._observation, self._account.times_out_at())
         response = responses.bulk(request.operation, request.message, readback.known, response)
         if says_nothing and not responses.is_conclusive(request.operation, response):
             self._environment.count("in_doubt", request.operation)
@@ -550,7 +550,7 @@ class Write:
         if not is_state or self.request.operation.effect is not Effect.ALLOCATE or not self._is_awaited:
             return refusal
         readback = self._read_by(handle)
-        until = min(self.deadline, self._clock() + self._account.settings.timeout)
+        until = min(self.deadline, self._account.times_out_at())
         found = await readback.seen(self._observation, until)
         return refusal if found is None else refusal.with_allocation(found)
 
@@ -567,7 +567,7 @@ class Write:
         return self._readback
 
     async def _resolve(self, handle: ClaimHandle, readback: ReadBack) -> resolution.Conclusion:
-        until = self._clock() + self._account.settings.timeout
+        until = self._account.times_out_at()
         request = self.request
         return await resolution.resolve(readback, handle, request.operation, request.message, self._observation, until)
 
