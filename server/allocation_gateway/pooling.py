@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _OTHER_NAMES: Final = frozenset({62, 64})
 _EXPIRED: Final = 10
 _NOT_YET: Final = 9
+_NAME_CERTIFICATE: Final = "name it by ssl_certfile and ssl_keyfile in the URL"
+_WANTS_CERTIFICATE: Final = f"{{}} wants a certificate of the client: {_NAME_CERTIFICATE}"
 
 
 class Problem(NamedTuple):
@@ -95,9 +97,12 @@ def _of_tls(error: BaseException, target: ServerUrl) -> Problem | None:
     if not isinstance(error, ssl.SSLError):
         return None
     reason = error.reason or type(error).__name__
-    if "CERTIFICATE_REQUIRED" in reason or "HANDSHAKE_FAILURE" in reason:
-        text = f"{target.address} wants a certificate of the client: name it by ssl_certfile and ssl_keyfile in the URL"
-        return Problem("tls", text, is_lasting=True)
+    if "CERTIFICATE_REQUIRED" in reason:
+        # In TLS 1.3, the client has connected by then, and whether it sees this alert or only a closed connection is
+        # a matter of chance: it has to be the same kind of problem.
+        return Problem("connection", _WANTS_CERTIFICATE.format(target.address))
+    if "HANDSHAKE_FAILURE" in reason:
+        return Problem("tls", _WANTS_CERTIFICATE.format(target.address), is_lasting=True)
     if reason in {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"}:
         text = f"{target.address} does not speak TLS: use redis:// if that is meant, or the server's port for TLS"
         return Problem("tls", text, is_lasting=True)
@@ -124,8 +129,7 @@ def _of_network(error: BaseException, target: ServerUrl) -> Problem | None:
         hint = ", or does not speak TLS" if target.is_tls else ""
         return Problem("timeout", f"{target.address} did not answer in time{hint}")
     if isinstance(error, ConnectionError):
-        hint = "" if target.is_tls else "; a port for TLS needs rediss://"
-        return Problem("connection", f"the connection to {target.address} was closed{hint}")
+        return _closed(target)
     if isinstance(error, FileNotFoundError | PermissionError):
         return Problem("tls", f"a file that the URL names cannot be read: {error.strerror}", is_lasting=True)
     if isinstance(error, OSError):
@@ -157,9 +161,17 @@ def _of_answer(error: BaseException, target: ServerUrl) -> Problem | None:
         if "max number of clients" in text:
             return Problem("connection", f"{target.address} has as many clients as its maxclients allows")
         if "Connection closed" in text:
-            hint = "" if target.is_tls else "; a port for TLS needs rediss://"
-            return Problem("connection", f"the connection to {target.address} was closed{hint}")
+            return _closed(target)
     return None
+
+
+def _closed(target: ServerUrl) -> Problem:
+    hint = ""
+    if not target.is_tls:
+        hint = "; a port for TLS needs rediss://"
+    elif "ssl_certfile" not in target.options:
+        hint = f"; if the server wants a certificate of the client, {_NAME_CERTIFICATE}"
+    return Problem("connection", f"the connection to {target.address} was closed{hint}")
 
 
 def _of_credentials(target: ServerUrl) -> str:
