@@ -12,7 +12,7 @@ from allocation.v1.consignment_allocation_service_pb2_grpc import ConsignmentAll
 from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
 from chaos.check import conclusive
 from chaos.history import OUTSIDE, Call, Operation
-from chaos.requests import asking, digest, failure, is_reconciled, outcomes
+from chaos.requests import asking, digest, failure, is_reconciled, outcomes, references_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -144,7 +144,7 @@ class Clients:
         call = Call(
             number=number,
             id=step.id.hex,
-            references=tuple(_references(asked.message)),
+            references=tuple(references_of(asked.message)),
             role=role,
             replica=replica,
             started=started,
@@ -228,10 +228,3 @@ class Clients:
                 continue
             await asyncio.sleep(_BETWEEN_SETTLING)
         await asyncio.gather(*tasks)
-
-
-def _references(message: Any) -> list[str]:
-    for name in ("shipment_reference", "consignment_reference"):
-        if name in message.DESCRIPTOR.fields_by_name:
-            return [getattr(message, name)]
-    return list(message.shipments if "shipments" in message.DESCRIPTOR.fields_by_name else message.consignments)

@@ -46,6 +46,14 @@ class Asking(NamedTuple):
         return str(getattr(self.message, "carrier_service_reference", ""))
 
 
+def references_of(message: Any) -> list[str]:
+    """Returns the shipments or consignments that a request names."""
+    for name in ("shipment_reference", "consignment_reference"):
+        if name in message.DESCRIPTOR.fields_by_name:
+            return [getattr(message, name)]
+    return list(message.shipments if "shipments" in message.DESCRIPTOR.fields_by_name else message.consignments)
+
+
 def asking(step: Step, references: tuple[str, ...], quote: str) -> Asking:
     """Returns the request for a step.
 

@@ -59,10 +59,15 @@ async def refused(url: str, **more: Any) -> str:
 
 
 @pytest.mark.asyncio
-async def test_address_and_name_that_lead_nowhere() -> None:
+async def test_address_and_name_that_lead_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     port = free_port()
     reason, problem = await told(f"redis://:{PASSWORD}@127.0.0.1:{port}/0")
     assert (reason, problem) == ("address", f"nothing listens on 127.0.0.1:{port}")
+
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
     reason, problem = await told(f"redis://:{PASSWORD}@no-such-host.invalid/0")
     assert (reason, problem) == ("name", "the name no-such-host.invalid cannot be resolved")
 

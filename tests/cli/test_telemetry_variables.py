@@ -117,10 +117,10 @@ def checking(monkeypatch: pytest.MonkeyPatch, command: Command) -> Checking:
     return check
 
 
-def problem(settings: Mapping[str, str], **more: int) -> str:
+def problem(settings: Mapping[str, str]) -> str:
     """Returns what the rules say of variables; nothing if they can be used."""
     try:
-        variables.prepare(dict(settings), **more)
+        variables.prepare(dict(settings))
     except ConfigurationError as error:
         return str(error)
     return ""
@@ -274,8 +274,10 @@ AT_ODDS: Final = [
 
 
 @pytest.mark.parametrize(("settings", "text"), AT_ODDS)
-def test_variables_that_do_not_go_together_are_refused_alike(settings: dict[str, str], text: str) -> None:
-    assert run("check", settings) == run("serve", settings) == (2, f"allocation-gateway: {text}\n")
+def test_variables_that_do_not_go_together_are_refused_alike(
+    settings: dict[str, str], text: str, checking: Checking
+) -> None:
+    assert checking(settings) == run("serve", settings) == (2, f"allocation-gateway: {text}\n")
 
 
 def test_certificates_have_to_be_ones_and_to_fit_together(tmp_path: Path) -> None:

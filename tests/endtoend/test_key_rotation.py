@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 import pytest
 from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
 from support.front import LONG, READ, Front, another_write, running_front
-from support.gateway import PREFIX, running_gateway
+from support.gateway import COMMAND, PREFIX, environment, running_gateway
 from support.status import failure
 from support.upstream import Received, Reply, running_upstream, shipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from support.command import Command
 
@@ -105,9 +107,10 @@ def test_no_call_fails_while_a_key_is_replaced_under_load(engine: str, tmp_path:
                     failures.append(error)
 
         with ThreadPoolExecutor(4) as pool:
-            for _ in range(4):
-                pool.submit(work)
+            workers = [pool.submit(work) for _ in range(4)]
             try:
+                for _ in range(8):
+                    front.upstream.next_request()  # they are all at it
                 doorman.accepted.add(NEW)
                 mount.write(NEW + "\n")
                 front.gateway.wait_for("api_key_loaded", api="ship", file=str(mount.file))
@@ -116,6 +119,8 @@ def test_no_call_fails_while_a_key_is_replaced_under_load(engine: str, tmp_path:
                 read(front)
             finally:
                 done.set()
+        for worker in workers:
+            worker.result()
         assert failures == []
         assert keys(front)[-1] == NEW
         assert front.gateway.stop() == 0
@@ -220,7 +225,32 @@ def test_hangup_reads_the_files_again_and_ends_nothing(tmp_path: Path) -> None:
         assert front.gateway.stop() == 0
 
 
-def test_hangup_during_the_start_does_not_end_the_process(tmp_path: Path) -> None:
+def ignores_hangup(pid: int) -> bool:
+    """Tells whether a process that is starting has begun to ignore the signal."""
+    ignored = Path(f"/proc/{pid}/status").read_text().partition("SigIgn:")[2].split()[0]
+    return bool(int(ignored, 16) >> (signal.SIGHUP - 1) & 1)
+
+
+def test_hangup_during_the_start_does_not_end_the_process() -> None:
+    settings = {"ALLOW_PLAINTEXT": "true", "SHIP_API_KEY": OLD, "PORT": "0", "SHUTDOWN_DELAY": "0"}
+    given = environment({**settings, "SERVICE_GROUP_LISTING": "false"})
+    with subprocess.Popen([COMMAND, "serve"], env=given, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            end = time.monotonic() + LONG
+            while not ignores_hangup(process.pid):
+                assert process.poll() is None
+                assert time.monotonic() < end, "the signal is not ignored while it starts"
+            process.send_signal(signal.SIGHUP)
+            assert process.stderr is not None
+            assert any('"listening"' in line for line in process.stderr)
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=LONG)
+        finally:
+            process.kill()
+    assert process.returncode == 0
+
+
+def test_hangup_without_files_to_read_does_not_end_the_process() -> None:
     with running_upstream() as upstream:
         upstream.default = shipped
         settings = {"ALLOW_PLAINTEXT": "true", "SHIP_BASE_URL": upstream.url, "SHIP_API_KEY": OLD}

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 AGING: Final = Aging(ttl=100.0, stale=50.0, jitter=0.1, ahead=0.8, pause=5.0)
-NO_CHANCE: Final = 0.0
 
 
 @dataclass

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TIMEOUT: Final = 20.0
-LIST: Final = "GET /servicegroups"
 CONSIGNMENT: Final = "EC-000-05B-MMA"
 DANGEROUS: Final = f"sp_9{4:031d}"
 HERD: Final = 1000

@@ -85,7 +85,6 @@ NOT_MONEY: Final = [
     ("{}", "expected a number, got an object"),
     ("[2.00]", "expected a number, got an array"),
 ]
-NO_CURRENCY: Final = "price.currency: expected a string, got nothing"
 GOLDEN: Final = answer("service_group").decode()
 
 

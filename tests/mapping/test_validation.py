@@ -23,7 +23,6 @@ EMPTY: Final = "must not be empty"
 DOTS: Final = "must not be a dot segment"
 TWICE: Final = "must not be there twice"
 UUID: Final = "must be a UUID, such as 123e4567-e89b-42d3-a456-426614174000"
-LONG_TAG: Final = "must have at most 50 characters, not 51"
 DIRECTION: Final = "must be DIRECTION_INBOUND or DIRECTION_OUTBOUND"
 
 REFERENCE_FIELDS: Final = [

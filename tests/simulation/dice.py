@@ -5,10 +5,11 @@ So a session goes on doing what it did when another one is left out, and a failu
 
 from __future__ import annotations
 
-import math
 import random
 from dataclasses import dataclass, field
 from typing import Final
+
+from chaos import plan
 
 # A factor that keeps the seeds of the generators of one world apart from those of the next.
 _APART: Final = 1_000_003
@@ -44,4 +45,4 @@ class Dice:
 
 def spread(dice: random.Random, shortest: float, longest: float) -> float:
     """Returns a duration, of each order of magnitude between two alike."""
-    return shortest * math.exp(dice.random() * math.log(longest / shortest))
+    return plan.spread(dice.random(), shortest, longest)

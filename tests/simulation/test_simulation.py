@@ -88,9 +88,9 @@ def test_what_is_found_is_made_small() -> None:
 
 
 @pytest.mark.parametrize("policy", ["age-as-of-the-failure", "own-clock", "early-release"])
-def test_a_broken_policy_is_caught(policy: str) -> None:
+def test_a_broken_policy_is_caught(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A few of them: `make simulate` tries all."""
-    broken.wall = run.wall
+    monkeypatch.setattr(broken, "wall", run.wall)
     assert list(run.caught(policy, seed=1))
 
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import json
-import math
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from allocation_gateway.upstream.http import Answer, NoAnswerError
+from chaos import plan
 from chaos.history import OUTSIDE, Effect, Request
 from chaos.requests import CONSIGNMENT_SERVICE, SHIP_SERVICE
 
@@ -434,7 +434,7 @@ class _Sent:
             return
         self._fault = strike.kind
         # Of each order of magnitude alike, from far below the tolerances to far beyond the time-outs.
-        late = _SHORTEST * math.exp(strike.share * math.log(_LONGEST / _SHORTEST))
+        late = plan.spread(strike.share, _SHORTEST, _LONGEST)
         after: dict[str, tuple[Any, ...]] = {
             "latency after": (self._deliver_late, late),
             "reset after": (self._reset_late, late),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +18,8 @@ from allocation_gateway.errors import GatewayError
 from allocation_gateway.operations.model import Api
 from chaos.check import Checker, conclusive
 from chaos.history import Call, History, Incident, Operation, Run
-from chaos.requests import asking, is_reconciled, outcomes
+from chaos.plan import Step
+from chaos.requests import asking, is_reconciled, outcomes, references_of
 from google.rpc import error_details_pb2
 
 from simulation.dice import Dice, Mask, spread
@@ -31,6 +31,7 @@ from simulation.upstream import Model
 if TYPE_CHECKING:
     import random
 
+    from chaos import plan
     from chaos.check import Violation
     from chaos.requests import Asking
 
@@ -42,7 +43,7 @@ _SINGLE: Final = {"ship": ("default", "service"), "consignments": ("default", "g
 _BULK: Final = {"ship": ("bulk default",), "consignments": ("bulk default", "bulk deallocate")}
 _KINDS: Final = ("single", "sequence", "contest", "bulk", "outside")
 _KIND_WEIGHTS: Final = tuple(accumulate((50, 24, 12, 8, 6)))
-_FATES: Final = ("patient", "hurried", "quitter", "twin", "reuser", "repeater")
+_FATES: Final[tuple[plan.Fate, ...]] = ("patient", "hurried", "quitter", "twin", "reuser", "repeater")
 _FATE_WEIGHTS: Final = tuple(accumulate((58, 12, 6, 10, 4, 10)))
 # Seconds that callers wait for one answer, and for how long they go on asking.
 _PATIENCE: Final = {"hurried": (0.3, 20.0)}
@@ -57,19 +58,6 @@ _LOST: Final = 0.02
 # Seconds by which an adopted allocation may be older than its write: the tolerance, and dates are cut to seconds.
 _TOLERANCE: Final = 3.5
 _NOTHING: Final = Mask()
-
-
-@dataclass(frozen=True)
-class Step:
-    """One operation of a caller. See chaos.plan."""
-
-    id: uuid.UUID
-    api: Any
-    how: str
-    references: tuple[str, ...]
-    fate: Any
-    timeout: float
-    after: float
 
 
 class World:
@@ -227,7 +215,7 @@ class World:
 
     async def _session(self, number: int, dice: random.Random) -> None:
         kind = self._kind or dice.choices(_KINDS, cum_weights=_KIND_WEIGHTS)[0]
-        api = "ship" if dice.random() < 0.6 else "consignments"
+        api: plan.Api = "ship" if dice.random() < 0.6 else "consignments"
         size = dice.randint(2, 4) if kind == "bulk" else 1
         references = tuple(_reference(api, number * 8 + index) for index in range(size + 1))
         for reference in references:
@@ -257,7 +245,7 @@ class World:
         await asyncio.gather(*work)
 
     @staticmethod
-    def _step(dice: random.Random, api: str, how: str, references: tuple[str, ...], after: float = 0.0) -> Step:
+    def _step(dice: random.Random, api: plan.Api, how: str, references: tuple[str, ...], after: float = 0.0) -> Step:
         fate = dice.choices(_FATES, cum_weights=_FATE_WEIGHTS)[0]
         timeout = spread(dice, *_PATIENCE.get(fate, _USUAL_PATIENCE))
         return Step(uuid.UUID(int=dice.getrandbits(128), version=4), api, how, references, fate, timeout, after)
@@ -273,7 +261,7 @@ class World:
             await self._want(step, spare, dice)
 
     async def _want(self, step: Step, spare: str, dice: random.Random) -> None:
-        asked = asking(step, step.references, "")  # type: ignore[arg-type] # it has what is asked of it
+        asked = asking(step, step.references, "")
         self._steps.append((step, asked, dice))
         self.writes += 1
         self.history.operations.append(
@@ -289,7 +277,7 @@ class World:
             case "reuser":
                 call = await self._pursue(step, asked, dice)
                 if call.code == "OK":
-                    other = asking(step, (spare,), "")  # type: ignore[arg-type]
+                    other = asking(step, (spare,), "")
                     await self._ask(step, other, "other", dice)
             case "repeater":
                 call = await self._pursue(step, asked, dice)
@@ -324,7 +312,7 @@ class World:
         call = Call(
             number=self._numbers,
             id=step.id.hex,
-            references=tuple(_named(asked.message)),
+            references=tuple(references_of(asked.message)),
             role=role,
             replica=replica,
             started=started,
@@ -359,7 +347,6 @@ class World:
 
     async def _settle(self) -> None:
         """After all faults: asks again for what is not known."""
-        self._rate = 0.0
         self._model.calm = True
         work = []
         for step, asked, dice in self._steps:
@@ -385,10 +372,3 @@ _RETRY: Final = error_details_pb2.RetryInfo
 
 def _reference(api: str, number: int) -> str:
     return f"sp_{number:032d}" if api == "ship" else f"EC-000-{number // 1000:03d}-{number % 1000:03d}"
-
-
-def _named(message: Any) -> list[str]:
-    for name in ("shipment_reference", "consignment_reference"):
-        if name in message.DESCRIPTOR.fields_by_name:
-            return [getattr(message, name)]
-    return list(message.shipments if "shipments" in message.DESCRIPTOR.fields_by_name else message.consignments)

@@ -27,10 +27,10 @@ from allocation_gateway.writes.environment import Afterwork, Environment
 from allocation_gateway.writes.phases import TRANSITIONS, IllegalTransitionError, Phase
 from allocation_gateway.writes.request import WriteRequest
 from allocation_gateway.writes.write import Write
-from support.virtual import VirtualLoop
+from support.virtual import run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Sequence
 
     from allocation_gateway.settings import Settings
     from allocation_gateway.upstream.http import Attempt
@@ -142,11 +142,6 @@ class Bench:
         return Traced(self.environment, self.account, request, self.observation, self.account.clock() + seconds)
 
 
-def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(work())
-
-
 async def failed(write: Write) -> GatewayError:
     with pytest.raises(GatewayError) as caught:
         await write.run()
@@ -173,7 +168,7 @@ def test_a_write_that_is_answered_holds_sends_and_ends() -> None:
         assert claim is not None
         assert claim.state is State.DONE
 
-    run(work)
+    run(work())
 
 
 def test_a_repeat_of_what_is_done_ends_while_it_waits() -> None:
@@ -185,7 +180,7 @@ def test_a_repeat_of_what_is_done_ends_while_it_waits() -> None:
         assert again.walked == [WAITING, ENDED]
         assert bench.engine.sent == ["PUT"]
 
-    run(work)
+    run(work())
 
 
 def test_what_was_refused_for_a_moment_is_held_and_sent_again() -> None:
@@ -195,7 +190,7 @@ def test_what_was_refused_for_a_moment_is_held_and_sent_again() -> None:
         await write.run()
         assert write.walked == [WAITING, HELD, SENDING, HELD, SENDING, ENDED]
 
-    run(work)
+    run(work())
 
 
 def test_a_refusal_ends_a_write_and_leaves_no_claim() -> None:
@@ -207,7 +202,7 @@ def test_a_refusal_ends_a_write_and_leaves_no_claim() -> None:
         assert write.walked == [WAITING, HELD, SENDING, ENDED]
         assert await bench.store.read(ID) is None
 
-    run(work)
+    run(work())
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.5, 5.0, 29.0])
@@ -226,7 +221,7 @@ def test_a_lost_answer_is_read_back_however_old_its_effect_is(seconds: float) ->
         assert response.allocation.reconciled
         assert write.walked == [WAITING, HELD, SENDING, IN_DOUBT, ENDED]
 
-    run(work)
+    run(work())
 
 
 def test_what_had_no_effect_is_sent_again_when_it_can_have_none_any_more() -> None:
@@ -239,7 +234,7 @@ def test_what_had_no_effect_is_sent_again_when_it_can_have_none_any_more() -> No
         assert bench.account.clock() - started >= bench.account.settle_time(ROW)
         assert bench.engine.sent.count("PUT") == 2
 
-    run(work)
+    run(work())
 
 
 def test_what_is_taken_over_is_in_doubt_before_anything_is_sent() -> None:
@@ -251,7 +246,7 @@ def test_what_is_taken_over_is_in_doubt_before_anything_is_sent() -> None:
         await later.run()
         assert later.walked == [WAITING, IN_DOUBT, HELD, SENDING, ENDED]
 
-    run(work)
+    run(work())
 
 
 def test_a_write_whose_time_is_up_says_what_its_phase_knows() -> None:
@@ -273,7 +268,7 @@ def test_a_write_whose_time_is_up_says_what_its_phase_knows() -> None:
         assert claim is not None
         assert (claim.state, claim.lease_left <= 0) == (State.IN_DOUBT, True), "it is for the next caller to resolve"
 
-    run(work)
+    run(work())
 
 
 class Deaf:
@@ -327,7 +322,7 @@ def test_what_was_taken_over_unheard_is_not_released_by_what_was_begun_unheard()
         assert write.walked[:2] == [WAITING, IN_DOUBT]
         assert bench.account.clock() >= 1_000.0 + bench.account.settle_time(ROW)
 
-    run(work)
+    run(work())
 
 
 def test_a_doubt_outlives_the_stores_memory_of_it() -> None:
@@ -350,7 +345,7 @@ def test_a_doubt_outlives_the_stores_memory_of_it() -> None:
         assert write.walked == [WAITING, IN_DOUBT, HELD, SENDING, ENDED]
         assert bench.account.clock() >= 1_000.0 + bench.account.settle_time(ROW)
 
-    run(work)
+    run(work())
 
 
 def test_a_claim_that_cannot_be_released_at_once_is_released_later() -> None:
@@ -371,4 +366,4 @@ def test_a_claim_that_cannot_be_released_at_once_is_released_later() -> None:
         await asyncio.sleep(5.0)
         assert await bench.store.read(ID) is None
 
-    run(work)
+    run(work())
