@@ -26,7 +26,7 @@ ONE_ATTEMPT = {
         for api in ("SHIP", "CONSIGNMENTS")
         for name, value in (("MAX_ATTEMPTS", "1"), ("BREAKER_MIN_CALLS", "1000000"))
     },
-    "CLAIM_RETENTION_IN_MEMORY": "0.001",
+    "CLAIM_RETENTION_IN_MEMORY": "0.000001",
 }
 
 

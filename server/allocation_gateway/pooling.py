@@ -33,7 +33,8 @@ class Problem(NamedTuple):
     Attributes:
         kind: One word for metrics and log lines, such as `address`, `tls` or `credentials`.
         text: One line for the operator: what is wrong, and what to do. It never holds the password.
-        is_lasting: Whether it takes somebody to change the configuration of the gateway or of the server.
+        is_lasting: Whether a gateway must not start with it: it takes somebody to change what the URL says, or what the
+            server knows of its user. Certificates are replaced while the gateway runs.
     """
 
     kind: str
@@ -93,7 +94,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 def _of_tls(error: BaseException, target: ServerUrl) -> Problem | None:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return Problem("tls", _of_certificate(error, target), is_lasting=True)
+        return Problem("tls", _of_certificate(error, target))
     if not isinstance(error, ssl.SSLError):
         return None
     reason = error.reason or type(error).__name__
@@ -102,10 +103,10 @@ def _of_tls(error: BaseException, target: ServerUrl) -> Problem | None:
         # a matter of chance: it has to be the same kind of problem.
         return Problem("connection", _WANTS_CERTIFICATE.format(target.address))
     if "HANDSHAKE_FAILURE" in reason:
-        return Problem("tls", _WANTS_CERTIFICATE.format(target.address), is_lasting=True)
+        return Problem("tls", _WANTS_CERTIFICATE.format(target.address))
     if reason in {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"}:
         text = f"{target.address} does not speak TLS: use redis:// if that is meant, or the server's port for TLS"
-        return Problem("tls", text, is_lasting=True)
+        return Problem("tls", text)
     return Problem("tls", f"TLS with {target.address} failed: {reason}")
 
 
@@ -131,7 +132,7 @@ def _of_network(error: BaseException, target: ServerUrl) -> Problem | None:
     if isinstance(error, ConnectionError):
         return _closed(target)
     if isinstance(error, FileNotFoundError | PermissionError):
-        return Problem("tls", f"a file that the URL names cannot be read: {error.strerror}", is_lasting=True)
+        return Problem("tls", f"a file that the URL names cannot be read: {error.strerror}")
     if isinstance(error, OSError):
         return Problem("address", f"{target.address} cannot be reached: {error.strerror or type(error).__name__}")
     return None
@@ -144,7 +145,8 @@ def _of_answer(error: BaseException, target: ServerUrl) -> Problem | None:
         return Problem("credentials", _of_credentials(target), is_lasting=True)
     if isinstance(error, exceptions.NoPermissionError):
         told = text.partition(" has no permissions ")[2] or text
-        return Problem("rights", f"the user of the URL lacks rights on the server: no permissions {told}", True)
+        lacking = f"the user of the URL lacks rights on the server: no permissions {told}"
+        return Problem("rights", lacking, is_lasting=True)
     if isinstance(error, exceptions.ReadOnlyError):
         return Problem("role", f"{target.address} is a replica, which takes no writes: name the primary")
     if isinstance(error, exceptions.BusyLoadingError):

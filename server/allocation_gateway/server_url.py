@@ -22,7 +22,7 @@ _DEFAULT_PORT: Final = 6379
 _MOST_DATABASES: Final = 2**31 - 1
 _HOST: Final = re.compile(r"[A-Za-z0-9_.:-]+")
 _ENCODE: Final = "user name and password must be percent-encoded: / as %2F, # as %23, ? as %3F, @ as %40, % as %25"
-_VERIFICATION: Final = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
+_VERIFICATIONS: Final = ("none", "optional", "required")
 _TLS_VERSIONS: Final = {
     "tlsv1.2": ssl.TLSVersion.TLSv1_2,
     "tlsv1.3": ssl.TLSVersion.TLSv1_3,
@@ -179,8 +179,14 @@ def _seconds(text: str) -> float:
     return number
 
 
-def _file(text: str) -> str:
+def _text(text: str) -> str:
     if not text:
+        raise ValueError
+    return text
+
+
+def _verification(text: str) -> str:
+    if text not in _VERIFICATIONS:
         raise ValueError
     return text
 
@@ -188,21 +194,21 @@ def _file(text: str) -> str:
 # What may follow the question mark: how it is described, and what makes the library's value of it.
 _OPTIONS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "db": ("the number of a database", _whole(0, _MOST_DATABASES)),
-    "client_name": ("a name", _file),
+    "client_name": ("a name", _text),
     "protocol": ("2 or 3", _whole(2, 3)),
     "socket_timeout": ("a number of seconds above 0", _seconds),
     "socket_connect_timeout": ("a number of seconds above 0", _seconds),
     "socket_keepalive": ("true or false", _switch),
     "health_check_interval": ("a whole number of seconds", _whole(0, 86_400)),
-    "ssl_ca_certs": ("the path of a file", _file),
-    "ssl_ca_path": ("the path of a folder", _file),
-    "ssl_certfile": ("the path of a file", _file),
-    "ssl_keyfile": ("the path of a file", _file),
-    "ssl_password": ("a text", _file),
-    "ssl_cert_reqs": ("none, optional or required", lambda text: {name: name for name in _VERIFICATION}[text]),
+    "ssl_ca_certs": ("the path of a file", _text),
+    "ssl_ca_path": ("the path of a folder", _text),
+    "ssl_certfile": ("the path of a file", _text),
+    "ssl_keyfile": ("the path of a file", _text),
+    "ssl_password": ("a text", _text),
+    "ssl_cert_reqs": ("none, optional or required", _verification),
     "ssl_check_hostname": ("true or false", _switch),
     "ssl_min_version": ("TLSv1.2 or TLSv1.3", lambda text: _TLS_VERSIONS[text.lower()]),
-    "ssl_ciphers": ("a list of ciphers", _file),
+    "ssl_ciphers": ("a list of ciphers", _text),
 }
 
 

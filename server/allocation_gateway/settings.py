@@ -12,7 +12,7 @@ import tomllib
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -744,6 +744,19 @@ def key_of(content: bytes) -> Secret:
     return Secret(text)
 
 
+def split_url(url: str) -> SplitResult:
+    """Takes a URL apart.
+
+    Raises:
+        ValueError: It is none, or its port or the IPv4 address in it is none.
+    """
+    parts = urlsplit(url)
+    host, _ = parts.hostname, parts.port
+    if host and not host.strip("0123456789."):
+        IPv4Address(host)
+    return parts
+
+
 def check_base_url(where: str, url: str, *, allow_plaintext: bool) -> None:
     """Checks that an API can be called at an address.
 
@@ -754,12 +767,10 @@ def check_base_url(where: str, url: str, *, allow_plaintext: bool) -> None:
         # Python would leave out a line break, and take the rest for the address.
         raise ConfigurationError(f"{where}: holds characters that have to be encoded in a URL")
     try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-        if host and not host.strip("0123456789."):
-            IPv4Address(host)
+        parts = split_url(url)
     except ValueError as error:
         raise ConfigurationError(f"{where}: is not a URL: {error}") from None
+    host = parts.hostname
     if parts.scheme not in {"http", "https"} or not host:
         raise ConfigurationError(f"{where}: must be an http:// or https:// URL")
     if parts.username is not None or parts.query or parts.fragment:

@@ -26,7 +26,7 @@ SHIPMENT = "sp_00794403010635468411384028069888"
 LONG = 20.0
 # A gateway that forgets at once which request has allocated a shipment: tests that allocate the same one again have
 # their answers scripted, and none for the reading that would come before.
-FORGETTING = {"CLAIM_RETENTION_IN_MEMORY": "0.001"}
+FORGETTING = {"CLAIM_RETENTION_IN_MEMORY": "0.000001"}
 SERVICE = "allocation.v1.ShipmentAllocationService"
 
 READ = pb.GetShipmentAllocationRequest(shipment_reference=SHIPMENT)

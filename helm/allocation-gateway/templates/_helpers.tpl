@@ -68,12 +68,16 @@ annotations:
 {{- define "allocation-gateway.imagePullSecrets" -}}
 {{- $names := list -}}
 {{- range concat (default list (.Values.global).imagePullSecrets) .Values.imagePullSecrets -}}
-{{- $names = append $names (ternary . (get (ternary dict . (kindIs "string" .)) "name") (kindIs "string" .)) -}}
+{{- if kindIs "string" . -}}
+{{- $names = append $names . -}}
+{{- else -}}
+{{- $names = append $names .name -}}
+{{- end -}}
 {{- end -}}
 {{- with uniq $names -}}
 imagePullSecrets:
 {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
 {{- end }}
 {{- end -}}
 {{- end }}

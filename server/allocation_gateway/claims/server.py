@@ -34,13 +34,9 @@ _log = structlog.get_logger()
 class UnusableServerError(Exception):
     """The server cannot be used as it is configured. The text says why, for the operator."""
 
-    kind: str = "unusable"
-
 
 class UnsafeServerError(UnusableServerError):
     """The server may lose claims, which the checks do not allow."""
-
-    kind = "unsafe"
 
 
 class ClaimServer:
@@ -93,7 +89,7 @@ class ClaimServer:
                 await self._check()
         except _FAILURES as error:
             problem = self._failed("check", error)
-            if problem.is_lasting and problem.kind != "tls":
+            if problem.is_lasting:
                 raise UnusableServerError(problem.text) from None
 
     async def run(self, step: str, key: str, *arguments: str | bytes | int) -> Any:
@@ -117,7 +113,7 @@ class ClaimServer:
                     found = await self._client.execute_command("EVALSHA", self._sha, 1, key, step, *arguments)
                 except NoScriptError:
                     found = await self._client.execute_command("EVAL", self._script, 1, key, step, *arguments)
-        except UnusableServerError as error:
+        except UnsafeServerError as error:
             self._failed(step, error)
             raise StoreUnavailableError(f"{step}: {error}") from None
         except _FAILURES as error:
@@ -157,10 +153,8 @@ class ClaimServer:
         """Takes note of a step that has failed. Returns what is wrong with the server."""
         if isinstance(error, RedisConnectionError) and self._checks != "off":
             self._checked = False
-        if isinstance(error, UnusableServerError):
-            problem = Problem(error.kind, str(error), is_lasting=True)
-        else:
-            problem = diagnose(error, self._url)
+        is_unsafe = isinstance(error, UnsafeServerError)
+        problem = Problem("unsafe", str(error)) if is_unsafe else diagnose(error, self._url)
         self._telemetry.store_failure(step, problem.kind)
         # Each kind once: a server that first could not be reached can then turn out to refuse the credentials.
         if problem.kind not in self._told:

@@ -260,8 +260,7 @@ class ServiceGroups:
     async def refresh(self, apis: Iterable[Api], seconds: float) -> int:
         """Reads the catalogue anew, forgets the rest everywhere, and reads upstream's lists. Returns what is known."""
         apis = tuple(apis)
-        if self._watcher is not None:
-            await self._watcher.check()
+        await self.reread()
         now = self._clock()
         for api in apis:
             self._forget(api, now)

@@ -1,4 +1,4 @@
-"""How long a caller waits. A read that nobody waits for any more is cancelled; for a write see writes.py."""
+"""How long a caller waits. A read that nobody waits for any more is cancelled; for a write see writes/."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ async def read(work: Coroutine[None, None, Message], deadline: float) -> Message
         with TimeLimit(deadline):
             return await work
     except TimeoutError:
-        raise _too_late("Upstream did not answer before the deadline.") from None
-
-
-def _too_late(message: str) -> GatewayError:
-    return GatewayError(StatusCode.DEADLINE_EXCEEDED, ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED, message)
+        raise GatewayError(
+            StatusCode.DEADLINE_EXCEEDED,
+            ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED,
+            "Upstream did not answer before the deadline.",
+        ) from None

@@ -6,13 +6,14 @@ should not pay.
 
 from __future__ import annotations
 
-import os
+import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from allocation_gateway import ports
 from allocation_gateway.settings import ConfigurationError
 from allocation_gateway.telemetry import variables
 
@@ -134,9 +135,8 @@ def _prometheus_reader(environ: Mapping[str, str], recorder: Recorder) -> Metric
     try:
         server, thread = start_http_server(port, host, registry)
     except OSError as error:
-        where = variables.PROMETHEUS_PORT if error.errno is not None and error.errno > 0 else variables.PROMETHEUS_HOST
-        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-        raise ConfigurationError(f"{where}: {host}:{port}: {reason}") from error
+        where = variables.PROMETHEUS_HOST if isinstance(error, socket.gaierror) else variables.PROMETHEUS_PORT
+        raise ConfigurationError(f"{where}: {host}:{port}: {error.strerror}") from error
     address, bound = str(server.server_address[0]), server.server_address[1]
-    _log.info("prometheus_listening", address=f"[{address}]:{bound}" if ":" in address else f"{address}:{bound}")
+    _log.info("prometheus_listening", address=f"{ports.bracketed(address)}:{bound}")
     return Reader(server, thread)

@@ -13,13 +13,12 @@ import re
 import ssl
 from functools import cache
 from importlib.metadata import entry_points
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from allocation_gateway.setting_types import shown
-from allocation_gateway.settings import ConfigurationError
+from allocation_gateway.settings import ConfigurationError, split_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, MutableMapping
@@ -55,6 +54,7 @@ _BATCH: Final = 512
 # A header as the SDK reads it, of which both gRPC and HTTP take the name.
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9_.-]+")
 _HEADER_VALUE: Final = re.compile(r"[ !#-+\--:<-\[\]-~]*")
+_HTTP_URL: Final = re.compile(r"https?://", re.IGNORECASE)
 _STATUS_CODE: Final = re.compile(
     "OK|CANCELLED|UNKNOWN|INVALID_ARGUMENT|DEADLINE_EXCEEDED|NOT_FOUND|ALREADY_EXISTS|PERMISSION_DENIED|ABORTED|"
     "RESOURCE_EXHAUSTED|FAILED_PRECONDITION|OUT_OF_RANGE|UNIMPLEMENTED|INTERNAL|UNAVAILABLE|DATA_LOSS|UNAUTHENTICATED",
@@ -126,10 +126,6 @@ def _there(group: str) -> frozenset[str]:
     return frozenset(point.name for point in entry_points(group=group))
 
 
-def _propagators(text: str) -> str:
-    return _installed("opentelemetry_propagator", *({"none"} & {name.strip() for name in text.split(",")}))(text)
-
-
 def _headers(text: str) -> str:
     # The values are credentials: not even a wrong one is told.
     for item in re.split(r"[ \t]*,[ \t]*", text):
@@ -156,7 +152,7 @@ def _attributes(text: str) -> str:
 
 def _endpoint(text: str) -> str:
     # What OTLP over gRPC takes besides URLs is looked at where it is known that it is spoken.
-    if re.match(r"https?://", text, re.IGNORECASE):
+    if _HTTP_URL.match(text):
         return _url(text)
     if re.fullmatch(r"(?:unix:|dns:|ipv4:|ipv6:)[!-~]+|[A-Za-z0-9_.-]+:[0-9]{1,5}", text):
         return ""
@@ -165,10 +161,8 @@ def _endpoint(text: str) -> str:
 
 def _url(text: str) -> str:
     try:
-        parts = urlsplit(text)
+        parts = split_url(text)
         host, port = parts.hostname or "", parts.port
-        if host and not host.strip("0123456789."):
-            IPv4Address(host)
     except ValueError:
         host, port = "", None
     if not host or port == 0 or not re.fullmatch(r"[!-~]+", text) or not re.fullmatch(r"[A-Za-z0-9_.:-]+", host):
@@ -213,7 +207,7 @@ _CREDENTIALS: Final = _installed("opentelemetry_otlp_credential_provider", sever
 
 RULES: Final[Mapping[str, Rule]] = {
     SDK_DISABLED: _SWITCH,
-    "OTEL_PROPAGATORS": _propagators,
+    "OTEL_PROPAGATORS": _installed("opentelemetry_propagator", NONE),
     "OTEL_RESOURCE_ATTRIBUTES": _attributes,
     "OTEL_LOG_LEVEL": _choice("debug", "info", "warn", "warning", "error", "none"),
     "OTEL_CONFIG_FILE": _unsupported,
@@ -274,11 +268,8 @@ RULES: Final[Mapping[str, Rule]] = {
     "OTEL_PYTHON_LOGGER_PROVIDER": _installed("opentelemetry_logger_provider", several=False),
     "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED": _SWITCH,
     "OTEL_PYTHON_EXPORTER_OTLP_GRPC_RETRYABLE_ERROR_CODES": _status_codes,
-    **{
-        f"OTEL_PYTHON_EXPORTER_OTLP_{protocol}_{signal}CREDENTIAL_PROVIDER": _CREDENTIALS
-        for protocol in ("GRPC", "HTTP")
-        for signal in ("", *(f"{signal}_" for signal in SIGNALS))
-    },
+    **_per_signal("OTEL_PYTHON_EXPORTER_OTLP_GRPC_{}CREDENTIAL_PROVIDER", _CREDENTIALS),
+    **_per_signal("OTEL_PYTHON_EXPORTER_OTLP_HTTP_{}CREDENTIAL_PROVIDER", _CREDENTIALS),
 }
 """What each variable may be."""
 
@@ -309,10 +300,8 @@ def prepare(environ: MutableMapping[str, str], *, workers: int = 1) -> None:
         ConfigurationError: A variable asks for something that cannot be had. The text names it.
     """
     for name in [name for name in environ if name.startswith(_PREFIX)]:
-        text = environ[name].strip()
-        if not text:
-            del environ[name]
-        elif text != environ[name] or (name in _IN_SMALL_LETTERS and text != text.lower()):
+        text = environ.pop(name).strip()
+        if text:
             environ[name] = text.lower() if name in _IN_SMALL_LETTERS else text
     check(environ, workers=workers)
 
@@ -375,7 +364,7 @@ def _otlp_at_odds(signal: str, environ: Mapping[str, str]) -> Iterator[tuple[str
         yield name, f"must be {' or '.join(_COMPRESSIONS[spoken])} with {spoken}, got {shown(compression)}"
     name, endpoint = setting(signal, "ENDPOINT", environ)
     if endpoint:
-        is_url = "://" in endpoint and bool(re.match("https?:", endpoint, re.IGNORECASE))
+        is_url = _HTTP_URL.match(endpoint) is not None
         if spoken == HTTP and not is_url:
             yield name, f"must be an http:// or https:// URL with {HTTP}"
         elif spoken == GRPC and is_url and "@" in urlsplit(endpoint).netloc:
