@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 from urllib.parse import quote
 
@@ -192,17 +193,14 @@ def clipped(detail: M) -> M:
 
 def bad_request(violations: Iterable[tuple[str, str]]) -> error_details_pb2.BadRequest:
     """Makes a BadRequest from pairs of field path and description. It holds no more than could ever be told."""
-    made: list[error_details_pb2.BadRequest.FieldViolation] = []
-    more = 0
-    for field, description in violations:
-        if len(made) < _MOST_ITEMS:
-            made.append(
-                error_details_pb2.BadRequest.FieldViolation(
-                    field=clip(field, _MAX_TEXT), description=clip(description, _MAX_TEXT)
-                )
-            )
-        else:
-            more += 1
+    remaining = iter(violations)
+    made = [
+        error_details_pb2.BadRequest.FieldViolation(
+            field=clip(field, _MAX_TEXT), description=clip(description, _MAX_TEXT)
+        )
+        for field, description in islice(remaining, _MOST_ITEMS)
+    ]
+    more = sum(1 for _ in remaining)
     return error_details_pb2.BadRequest(field_violations=[*made, _left_out(more)] if more else made)
 
 

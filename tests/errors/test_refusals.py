@@ -122,6 +122,30 @@ DEALLOCATED: Final[Mapping[Api, list[Any]]] = {
         {"Reference": CONSIGNMENT, "ConsignmentState": "SomethingNew"},
     ],
 }
+# For each API, for writes that allocate and those that de-allocate: an answer that agrees with a refusal, and what else
+# its state may be called.
+SPELLINGS: Final[Mapping[Api, Mapping[bool, tuple[Mapping[str, Any], list[Mapping[str, Any]]]]]] = {
+    Api.SHIP: {
+        True: (
+            {"shipment_reference": SHIPMENT, "state": "allocation_failed"},
+            [{"state": "AllocationFailed"}, {"state": "allocationFailed"}, {"state": "ALLOCATION_FAILED"}],
+        ),
+        False: (
+            {"shipment_reference": SHIPMENT, "state": "ready_to_manifest"},
+            [{"state": "ReadyToManifest"}, {"state": "readyToManifest"}, {"state": "READY_TO_MANIFEST"}],
+        ),
+    },
+    Api.CONSIGNMENTS: {
+        True: (
+            {"Reference": CONSIGNMENT, "ConsignmentState": "AllocationFailed", "Code": "X"},
+            [{"ConsignmentState": "allocationfailed"}, {"ConsignmentState": "ALLOCATIONFAILED"}],
+        ),
+        False: (
+            {"Reference": CONSIGNMENT, "ConsignmentState": "ReadyToShip", "Code": "X"},
+            [{"ConsignmentState": "readytoship"}, {"ConsignmentState": "readyToShip"}],
+        ),
+    },
+}
 LISTING: Final = {"message": "1 queued", "queued": [SHIPMENT], "rejected": []}
 RESULTS: Final = [{"shipment_reference": SHIPMENT, "state": "allocated"}]
 SUMMARIES: Final = [{"StatusCode": 200, "CarrierServiceReference": "MPD_1"}]
@@ -199,6 +223,17 @@ def test_no_refusal_is_believed_whose_body_says_the_contrary(rpc: str) -> None:
         if (found := told(operation, request, as_answer(status, body))) != UNKNOWN
     ]
     assert not wrong
+
+
+@pytest.mark.parametrize("rpc", WRITES)
+def test_a_state_is_the_same_in_every_spelling(rpc: str) -> None:
+    operation, request = WRITES[rpc]
+    usual, others = SPELLINGS[operation.api][operation.effect.allocates]
+    for status in STATUSES:
+        wanted = told(operation, request, as_answer(status, usual))
+        assert [told(operation, request, as_answer(status, {**usual, **other})) for other in others] == [wanted] * len(
+            others
+        )
 
 
 @pytest.mark.parametrize("body", [LISTING, RESULTS, SUMMARIES, [], [{}], [API_ERRORS[Api.SHIP]]])

@@ -177,14 +177,6 @@ class Item(Findings):
         descriptive.left_out = other.lines
         self._whole.extend(descriptive, paths)
 
-    def mark(self) -> Mark:
-        """Returns where the paths begin that are found from now on."""
-        return self._whole.mark()
-
-    def claim(self, mark: Mark = (0, 0)) -> list[str]:
-        """Takes the paths found since a mark, for the message that lacks them."""
-        return self._whole.claim(mark)
-
 
 def _appended(lines: Sequence[str], line: str) -> Sequence[str]:
     """Returns the lines with another one, if it is not one too many."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from allocation_gateway.codecs.shape import Field
 
 
-_NOT_MADE: Final = frozenset(
+NOT_MADE: Final = frozenset(
     {
         core_pb2.SHIPMENT_STATE_UNSPECIFIED,
         core_pb2.SHIPMENT_STATE_UNALLOCATED,
@@ -43,6 +43,7 @@ _NOT_MADE: Final = frozenset(
         core_pb2.SHIPMENT_STATE_CANCELLING,
     }
 )
+"""The states in which a shipment has no allocation, or that do not tell."""
 
 
 class NamesShipment(Protocol):
@@ -84,7 +85,7 @@ def allocation(response: Callable[..., Message]) -> Callable[[NamesShipment, Obj
     def decode(request: NamesShipment, fields: Object, findings: Findings) -> Message:
         _check_reference(request, fields["shipment_reference"], "shipment_reference", findings)
         state = fields.get("state", core_pb2.SHIPMENT_STATE_UNSPECIFIED)
-        findings.made = state not in _NOT_MADE
+        findings.made = state not in NOT_MADE
         findings.refused = state == core_pb2.SHIPMENT_STATE_ALLOCATION_FAILED
         return response(allocation=fields)
 

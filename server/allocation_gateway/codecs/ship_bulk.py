@@ -59,12 +59,10 @@ def _read(body: Any, findings: Findings) -> Object | None:
     return None
 
 
-def _refine(body: Any, findings: Findings) -> Object:
+def _refine(body: Any, findings: Findings) -> Object | None:
     if isinstance(body, list):
         return {"allocations": [ALLOCATE_RESULT.refine(item, "", findings) for item in body]}
-    if not _is_listing(body):
-        findings.decisive.note("body", "an object with `queued` or `rejected`, or an array", body)
-    return _OBJECT.refine(body, "", findings)
+    return _OBJECT.refine(body, "", findings) if _is_listing(body) else _read(body, findings)
 
 
 BULK: Final = Document(
@@ -85,9 +83,9 @@ def _of_request(items: Sequence[Object], references: Sequence[str], findings: Fi
         if earlier.get("state") != item.get("state"):
             contradicted.add(reference)
     if not found.keys() <= asked:
-        findings.tell("body[].shipment_reference", "is not one of the shipments that were asked for")
+        findings.tell("[].shipment_reference", "is not one of the shipments that were asked for")
     if contradicted:
-        findings.tell("body[].state", "there are several of one shipment")
+        findings.tell("[].state", "one shipment has several that differ")
     return [item for name, item in found.items() if name in asked and name not in contradicted]
 
 

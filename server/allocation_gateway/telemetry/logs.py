@@ -55,7 +55,7 @@ def forward(to: Forward | None) -> None:
     _forwards.to = to
 
 
-class _Forward(logging.Handler):
+class _LibraryLines(logging.Handler):
     """Takes what libraries log into the same stream: the rest of standard error would not be JSON."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -105,7 +105,7 @@ def configure(level: str, form: str, *, worker: int | None = None) -> None:
             cache_logger_on_first_use=True,
         )
     # Never more than warnings, at whatever level our own lines are: below that, libraries quote headers.
-    logging.basicConfig(handlers=[_Forward()], level=logging.WARNING, force=True)
+    logging.basicConfig(handlers=[_LibraryLines()], level=logging.WARNING, force=True)
 
 
 def _forwarded(_: object, level: str, line: EventDict) -> EventDict:

@@ -83,24 +83,24 @@ def _error(
     verdict: Verdict,
     belief: Belief,
 ) -> GatewayError:
+    said = error or ErrorBody()
     metadata = {"upstream_status": str(answer.status)}
     if code:
         metadata["upstream_code"] = code
-    if error is not None and error.correlation_id:
-        metadata["upstream_correlation_id"] = error.correlation_id
-    failed = GatewayError(
+    if said.correlation_id:
+        metadata["upstream_correlation_id"] = said.correlation_id
+    is_throttled = verdict.code is StatusCode.RESOURCE_EXHAUSTED
+    return GatewayError(
         verdict.code,
         verdict.reason,
         verdict.message,
         effect=belief.effect,
         metadata=metadata,
-        details=list(_details(operation, request, answer, error or ErrorBody(), verdict)),
-        excluded=error.excluded if error is not None and verdict.code is StatusCode.FAILED_PRECONDITION else (),
+        details=list(_details(operation, request, answer, said, verdict)),
+        excluded=said.excluded if verdict.code is StatusCode.FAILED_PRECONDITION else (),
         barred=belief.barred,
+        retry_after=(_asked(answer, said) or 0.0) if is_throttled else 0.0,
     )
-    if verdict.code is StatusCode.RESOURCE_EXHAUSTED:
-        failed.retry_after = _asked(answer, error or ErrorBody()) or 0.0
-    return failed
 
 
 def _asked(answer: Answer, error: ErrorBody) -> float | None:

@@ -12,6 +12,8 @@ from allocation.v1 import core_pb2
 
 from allocation_gateway.codecs import json, nouns
 from allocation_gateway.codecs.findings import Findings
+from allocation_gateway.codecs.shape import spelled
+from allocation_gateway.codecs.ship_allocation import NOT_MADE
 from allocation_gateway.upstream import verdicts
 from allocation_gateway.upstream.dialect import Complaint, Dialect, ErrorBody, objects, text
 
@@ -50,16 +52,8 @@ BY_CODE: Final[Mapping[str, Verdict]] = {
     "internal_server_error": verdicts.UPSTREAM_FAILED,
 }
 # The states of a shipment that agree with a refusal to allocate it.
-_UNALLOCATED: Final = frozenset(
-    {
-        core_pb2.SHIPMENT_STATE_UNALLOCATED,
-        core_pb2.SHIPMENT_STATE_ALLOCATION_FAILED,
-        core_pb2.SHIPMENT_STATE_CANCELLED,
-        core_pb2.SHIPMENT_STATE_CANCELLING,
-    }
-)
-# Those that do not agree with a refusal to de-allocate it, or do not tell.
-_NOT_ALLOCATED: Final = _UNALLOCATED | {core_pb2.SHIPMENT_STATE_UNSPECIFIED, core_pb2.SHIPMENT_STATE_ALLOCATING}
+_UNALLOCATED: Final = NOT_MADE - {core_pb2.SHIPMENT_STATE_UNSPECIFIED, core_pb2.SHIPMENT_STATE_ALLOCATING}
+_STATE: Final = spelled(nouns.STATES)
 # What an answer has of a shipment that is allocated, or queued to be.
 _OF_ALLOCATION: Final = ("price", "carrier", "tracking_details", "allocation")
 _OF_QUEUE: Final = ("queued", "shipments")
@@ -107,14 +101,13 @@ def contradicts(source: json.Object, effect: Effect) -> bool:
     """See Dialect. The state decides where there is one, as it does in every AllocateResult and Shipment."""
     if any(source.get(key) for key in _OF_QUEUE):
         return True
-    text_of_state = source.get("state")
-    if text_of_state is None:
+    if source.get("state") is None:
         if effect.allocates:
             return any(source.get(key) for key in _OF_ALLOCATION)
         # A ResourceResult is what a de-allocation that was carried out is answered with.
         return source.get("reference") is not None and not (source.get("code") or source.get("errors"))
-    state = nouns.STATES.get(str(text_of_state).lower(), core_pb2.SHIPMENT_STATE_UNSPECIFIED)
-    return state not in _UNALLOCATED if effect.allocates else state in _NOT_ALLOCATED
+    state = _STATE.read(source, "state", "", Findings())
+    return state not in _UNALLOCATED if effect.allocates else state in NOT_MADE
 
 
 def _complaint(source: json.Object) -> Complaint:
