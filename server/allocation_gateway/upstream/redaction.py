@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import re
 import string
+from functools import cache
 from html.entities import html5
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,7 +19,7 @@ import msgspec
 from allocation_gateway.codecs import json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from allocation_gateway.upstream.http import Answer
 
@@ -180,7 +181,8 @@ def _hex(character: str) -> str:
     return "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in f"{ord(character):02x}")
 
 
-def _names(character: str) -> list[str]:
+@cache
+def _names(character: str) -> Sequence[str]:
     """Returns how HTML calls a character, the longest name first."""
     return sorted({name.rstrip(";") for name, value in html5.items() if value == character}, key=len, reverse=True)
 
