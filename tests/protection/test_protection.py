@@ -204,7 +204,7 @@ def test_by_default_400_writes_are_under_way_at_once_and_every_request_finds_a_c
             taken += 1
         if kind is Kind.WRITE:
             assert taken >= 400
-    assert taken == Settings().ship_max_connections
+    assert taken == Settings().ship.max_connections
 
 
 @pytest.mark.parametrize("connections", [1, 2, 8, 9, 5000])

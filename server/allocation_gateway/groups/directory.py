@@ -410,7 +410,7 @@ def open_groups(settings: Settings, listings: Listings, telemetry: Telemetry) ->
     """Makes what the settings ask for, and starts its work in the background.
 
     Raises:
-        ConfigurationError: The catalogue file or the address of the shared cache cannot be used.
+        ConfigurationError: The catalogue file cannot be used.
     """
     content, catalogue = read_catalogue(settings, time.time())
     groups = ServiceGroups(
@@ -445,15 +445,12 @@ def _sharing(settings: Settings, groups: ServiceGroups) -> Sharing:
     # On demand: a gateway without a shared cache pays neither the memory nor the start-up time of the client.
     from allocation_gateway.groups.sharing import Sharing
 
-    try:
-        return Sharing(
-            settings.cache_url,
-            groups,
-            namespace=settings.cache_namespace,
-            base_urls={api: settings.api(api.value).base_url for api in Api if settings.key(api.value)},
-            timeout=settings.cache_timeout,
-            ttl=settings.service_group_ttl,
-            on_state=lambda usable: groups.tell(CACHE, usable=usable),
-        )
-    except ValueError as error:
-        raise ConfigurationError(f"{variable('cache_url')}: {error}") from None
+    return Sharing(
+        settings.cache_url,
+        groups,
+        namespace=settings.cache_namespace,
+        base_urls={api: settings.api(api.value).base_url for api in Api if settings.key(api.value)},
+        timeout=settings.cache_timeout,
+        ttl=settings.service_group_ttl,
+        on_state=lambda usable: groups.tell(CACHE, usable=usable),
+    )

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import unquote, urlsplit
 
-from allocation_gateway.setting_types import shown
-from allocation_gateway.settings import ConfigurationError, split_url
+from allocation_gateway.settings import ConfigurationError
+from allocation_gateway.settings.urls import split_url
+from allocation_gateway.settings.wording import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, MutableMapping
@@ -287,23 +288,18 @@ _IN_SMALL_LETTERS: Final = frozenset(
 )
 
 
-def prepare(environ: MutableMapping[str, str], *, workers: int = 1) -> None:
-    """Checks the variables, and writes them as the SDK reads them: a variable that is set to nothing is not set.
+def prepare(environ: MutableMapping[str, str]) -> None:
+    """Writes the variables as the SDK reads them: a variable that is set to nothing is not set.
 
-    Must be called before anything of OpenTelemetry is imported.
+    Must be called before anything of OpenTelemetry is imported, and check() after it.
 
     Args:
         environ: The process's own environment, in which the SDK looks.
-        workers: How many processes there will be that have these variables.
-
-    Raises:
-        ConfigurationError: A variable asks for something that cannot be had. The text names it.
     """
     for name in [name for name in environ if name.startswith(_PREFIX)]:
         text = environ.pop(name).strip()
         if text:
             environ[name] = text.lower() if name in _IN_SMALL_LETTERS else text
-    check(environ, workers=workers)
 
 
 def check(environ: Mapping[str, str], *, workers: int = 1) -> None:
