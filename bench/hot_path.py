@@ -35,7 +35,8 @@ from allocation_gateway.rpc.answering import Gateway
 from allocation_gateway.rpc.handler import Handler
 from allocation_gateway.settings import PREFIX, load
 from allocation_gateway.telemetry import logs
-from allocation_gateway.telemetry.telemetry import Telemetry, TraceIds
+from allocation_gateway.telemetry.sampling import TraceIds
+from allocation_gateway.telemetry.telemetry import Telemetry
 from allocation_gateway.upstream import client
 from allocation_gateway.upstream.engines.reader import AnswerReader
 from allocation_gateway.writes.coordinator import Coordinator

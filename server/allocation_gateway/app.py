@@ -22,7 +22,7 @@ from allocation_gateway.rpc.admission import Admission
 from allocation_gateway.rpc.answering import Gateway
 from allocation_gateway.rpc.listener import Listener
 from allocation_gateway.settings import ConfigurationError, variable
-from allocation_gateway.telemetry import telemetry
+from allocation_gateway.telemetry import providers
 from allocation_gateway.upstream.client import Upstream
 from allocation_gateway.upstream.keys import KeyFile
 from allocation_gateway.writes.coordinator import Coordinator
@@ -138,7 +138,7 @@ async def serve(
         supervision.begin(stop)
     async with AsyncExitStack() as stack:
         # Left last: whatever happens while the rest is taken down is still told.
-        observed = telemetry.from_environment(environ, worker=None if supervision is None else supervision.worker)
+        observed = providers.from_environment(environ, worker=None if supervision is None else supervision.worker)
         stack.push_async_callback(observed.close, settings.telemetry_flush_timeout)
         sandbox_url = ""
         if sandbox is not None:

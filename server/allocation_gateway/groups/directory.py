@@ -158,13 +158,13 @@ class ServiceGroups:
             return self._known(next(iter(named)))
         if named:
             raise refusals.ambiguous(named.values(), effect)
-        self._telemetry.group_lookup(known=False)
+        self._telemetry.metrics.group_lookup(known=False)
         if self._options.strict and self._is_complete(api):
             raise refusals.unknown(text, suggestions(text, sources), effect)
         return text
 
     def _known(self, code: str) -> str:
-        self._telemetry.group_lookup(known=True)
+        self._telemetry.metrics.group_lookup(known=True)
         return code
 
     def _is_complete(self, api: Api) -> bool:
@@ -364,9 +364,9 @@ class ServiceGroups:
     def tell(self, part: str, *, usable: bool) -> None:
         """Takes notice of whether a part can be used."""
         if part in self.parts:
-            self._telemetry.group_event(f"{part}_{'usable' if usable else 'not_usable'}")
+            self._telemetry.metrics.group_event(f"{part}_{'usable' if usable else 'not_usable'}")
         self.parts[part] = usable
-        self._telemetry.group_part(part, usable=usable)
+        self._telemetry.metrics.group_part(part, usable=usable)
         self._tell_state(part, usable)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:

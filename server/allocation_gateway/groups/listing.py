@@ -79,7 +79,7 @@ class Listings:
             if api in self._off:
                 raise NotOfferedError from error
             raise
-        self._telemetry.group_event("listing_read")
+        self._telemetry.metrics.group_event("listing_read")
         now = self._clock()
         return tuple(
             Group(api=api, code=item.code, source=Source.LISTING, learned_at=now, display_name=item.display_name)
@@ -90,8 +90,8 @@ class Listings:
         status = error.metadata.get("upstream_status", "")
         if status in _NOT_OFFERED:
             self._off.add(api)
-            self._telemetry.group_event("listing_off")
+            self._telemetry.metrics.group_event("listing_off")
             _log.warning("service_group_listing_off", api=api.value, upstream_status=status)
             return
-        self._telemetry.group_event("listing_failed")
+        self._telemetry.metrics.group_event("listing_failed")
         _log.warning("service_group_listing_failed", api=api.value, reason=error.reason_name, message=error.message)
