@@ -27,8 +27,8 @@ import uvloop
 from allocation_gateway.account import Account
 from allocation_gateway.app import configured_upstreams
 from allocation_gateway.claims.opening import keep_in_memory
-from allocation_gateway.groups.directory import open_groups
 from allocation_gateway.groups.listing import Listings
+from allocation_gateway.groups.opening import open_groups
 from allocation_gateway.operations.table import OPERATIONS, routes
 from allocation_gateway.rpc.admission import Admission
 from allocation_gateway.rpc.answering import Gateway

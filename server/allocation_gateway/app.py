@@ -14,8 +14,8 @@ import structlog
 
 from allocation_gateway.account import Account
 from allocation_gateway.claims.opening import keep_in_memory, open_claims
-from allocation_gateway.groups.directory import open_groups
 from allocation_gateway.groups.listing import Listings
+from allocation_gateway.groups.opening import open_groups
 from allocation_gateway.operations.model import Api
 from allocation_gateway.operations.table import check_settle_times
 from allocation_gateway.rpc.admission import Admission

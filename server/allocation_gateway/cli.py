@@ -134,7 +134,7 @@ def _invite(address: str, sandbox_url: str) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from allocation_gateway.groups.directory import read_catalogue
+    from allocation_gateway.groups.opening import read_catalogue
     from allocation_gateway.operations import table
     from allocation_gateway.rpc.certificates import check_files
 
