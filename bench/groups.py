@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from allocation_gateway.errors import WriteEffect
 from allocation_gateway.groups.catalogue import Catalogue
-from allocation_gateway.groups.directory import Options, ServiceGroups
+from allocation_gateway.groups.directory import Options
 from allocation_gateway.groups.listing import Listings
 from allocation_gateway.groups.model import Group, Source
+from allocation_gateway.groups.service_groups import ServiceGroups
 from allocation_gateway.operations.model import Api
 from allocation_gateway.telemetry.telemetry import Telemetry
 
@@ -32,8 +33,8 @@ def directory(size: int = GROUPS) -> ServiceGroups:
         Group(Api.SHIP, f"code-{number}", Source.CATALOGUE, 0.0, None, f"Group {number}", (f"alias-{number}",))
         for number in range(size)
     )
-    groups.use(Catalogue(tuple(written)))
-    groups.observe(Api.SHIP, "observed")
+    groups.directory.use(Catalogue(tuple(written)))
+    groups.directory.observe(Api.SHIP, "observed")
     return groups
 
 
@@ -50,7 +51,7 @@ LOOKUPS: Mapping[str, str] = {
 def microseconds(groups: ServiceGroups, text: str, rounds: int = ROUNDS) -> float:
     """Returns how long one lookup takes, the best of five series."""
     effect = WriteEffect.NONE
-    series = timeit.repeat(lambda: groups.lookup(Api.SHIP, text, effect), number=rounds // 5, repeat=5)
+    series = timeit.repeat(lambda: groups.resolver.lookup(Api.SHIP, text, effect), number=rounds // 5, repeat=5)
     return min(series) / (rounds // 5) * 1e6
 
 

@@ -27,15 +27,16 @@ import uvloop
 from allocation_gateway.account import Account
 from allocation_gateway.app import configured_upstreams
 from allocation_gateway.claims.opening import keep_in_memory
-from allocation_gateway.groups.directory import open_groups
 from allocation_gateway.groups.listing import Listings
+from allocation_gateway.groups.opening import open_groups
 from allocation_gateway.operations.table import OPERATIONS, routes
 from allocation_gateway.rpc.admission import Admission
 from allocation_gateway.rpc.answering import Gateway
 from allocation_gateway.rpc.handler import Handler
 from allocation_gateway.settings import PREFIX, load
 from allocation_gateway.telemetry import logs
-from allocation_gateway.telemetry.telemetry import Telemetry, TraceIds
+from allocation_gateway.telemetry.sampling import TraceIds
+from allocation_gateway.telemetry.telemetry import Telemetry
 from allocation_gateway.upstream import client
 from allocation_gateway.upstream.engines.reader import AnswerReader
 from allocation_gateway.writes.coordinator import Coordinator

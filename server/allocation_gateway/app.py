@@ -14,15 +14,15 @@ import structlog
 
 from allocation_gateway.account import Account
 from allocation_gateway.claims.opening import keep_in_memory, open_claims
-from allocation_gateway.groups.directory import open_groups, read_catalogue
 from allocation_gateway.groups.listing import Listings
+from allocation_gateway.groups.opening import open_groups, read_catalogue
 from allocation_gateway.operations import table
 from allocation_gateway.operations.model import Api
 from allocation_gateway.rpc.admission import Admission
 from allocation_gateway.rpc.answering import Gateway
 from allocation_gateway.rpc.listener import Listener
 from allocation_gateway.settings import ConfigurationError, Release, check_late, variable
-from allocation_gateway.telemetry import telemetry
+from allocation_gateway.telemetry import providers
 from allocation_gateway.upstream.client import Upstream
 from allocation_gateway.upstream.keys import KeyFile
 from allocation_gateway.writes.coordinator import Coordinator
@@ -148,7 +148,7 @@ async def serve(
         supervision.begin(stop)
     async with AsyncExitStack() as stack:
         # Left last: whatever happens while the rest is taken down is still told.
-        observed = telemetry.from_environment(environ, worker=None if supervision is None else supervision.worker)
+        observed = providers.from_environment(environ, worker=None if supervision is None else supervision.worker)
         stack.push_async_callback(observed.close, settings.telemetry_flush_timeout)
         sandbox_url = ""
         if sandbox is not None:

@@ -12,7 +12,7 @@ import redis
 import structlog
 from allocation_gateway.claims.model import Begun, StoreUnavailableError
 from allocation_gateway.claims.opening import open_claims
-from allocation_gateway.groups.sharing import Sharing
+from allocation_gateway.groups.replication import Replication
 from allocation_gateway.settings import ConfigurationError, Secret, Settings
 from allocation_gateway.telemetry.telemetry import Telemetry
 from support.cache import free_port, running_cache, slow_path
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from allocation_gateway.claims.model import ClaimStore
-    from allocation_gateway.groups.entries import Learned
+    from allocation_gateway.groups.shared_entries import ObservedCode
     from allocation_gateway.operations.model import Api
 
 PASSWORD: Final = "a-password-that-nobody-may-see"  # noqa: S105 - of a server that lives for one test
@@ -230,15 +230,15 @@ async def test_server_that_is_full_or_cannot_write_to_its_disk(tmp_path: Path) -
 class Nothing:
     """A peer that knows nothing."""
 
-    def learned_elsewhere(self, api: Api, entry: Learned) -> None: ...
+    def observed_elsewhere(self, api: Api, observed: ObservedCode) -> None: ...
 
-    def forgotten_elsewhere(self, api: Api, at: float) -> None: ...
+    def forgotten_elsewhere(self, api: Api, until: float) -> None: ...
 
-    def learned_here(self, api: Api) -> tuple[()]:
+    def observed_codes(self, api: Api) -> tuple[()]:
         del api
         return ()
 
-    def forgotten_here(self, api: Api) -> float:
+    def forgotten_until(self, api: Api) -> float:
         del api
         return 0.0
 
@@ -249,20 +249,14 @@ async def shared(url: str) -> str:
 
     ended = asyncio.Event()
     with structlog.testing.capture_logs() as lines:
-        sharing = Sharing(
-            Secret(url),
-            Nothing(),
-            namespace="groups",
-            base_urls={Api.SHIP: "http://127.0.0.1"},
-            timeout=1.0,
-            ttl=60.0,
-            on_state=lambda usable: None if usable else ended.set(),
+        replication = Replication(
+            Secret(url), namespace="groups", base_urls={Api.SHIP: "http://127.0.0.1"}, timeout=1.0, ttl=60.0
         )
-        running = asyncio.create_task(sharing.run())
+        running = asyncio.create_task(replication.run(Nothing(), lambda usable: None if usable else ended.set()))
         await asyncio.wait_for(ended.wait(), 20.0)
         running.cancel()
         await asyncio.wait([running])
-        await sharing.close()
+        await replication.close()
     (line,) = [line for line in lines if line["event"] == "cache_not_usable"]
     assert line["problem"]
     assert PASSWORD not in f"{lines}"

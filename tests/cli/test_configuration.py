@@ -11,7 +11,7 @@ import grpc
 import pytest
 from allocation_gateway import settings as configuration
 from allocation_gateway.settings import ConfigurationError, Secret
-from allocation_gateway.telemetry import telemetry, variables
+from allocation_gateway.telemetry import providers, variables
 from support.certificates import Authority
 from support.front import KEY, LONG, READ, running_front
 from support.gateway import COMMAND, PREFIX, environment
@@ -204,7 +204,7 @@ ENDPOINT: Final = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
 @pytest.mark.parametrize("variable", ["OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER", "OTEL_EXPORTER_OTLP_PROTOCOL"])
 def test_telemetry_that_cannot_be_had_is_named(variable: str) -> None:
     with pytest.raises(ConfigurationError, match=f"^{variable}: "):
-        telemetry.from_environment({**ENDPOINT, variable: "carrier-pigeon"})
+        providers.from_environment({**ENDPOINT, variable: "carrier-pigeon"})
 
 
 def test_telemetry_that_cannot_be_had_stops_the_process() -> None:

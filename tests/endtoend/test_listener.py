@@ -14,8 +14,9 @@ from allocation.v1 import shipment_allocation_service_pb2 as pb
 from allocation_gateway import settings as configuration
 from allocation_gateway.account import Account
 from allocation_gateway.claims.memory import MemoryClaims
-from allocation_gateway.groups.directory import Options, ServiceGroups
+from allocation_gateway.groups.directory import Options
 from allocation_gateway.groups.listing import Listings
+from allocation_gateway.groups.service_groups import ServiceGroups
 from allocation_gateway.operations import table
 from allocation_gateway.operations.model import Api, Operation
 from allocation_gateway.rpc.admission import Admission

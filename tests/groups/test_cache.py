@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from allocation_gateway.groups.cache import Aging, Cache, Loaded, LoadFailedError
+from allocation_gateway.groups.cache import Cache, Expiry, Loaded, LoadFailedError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.clock import Clock
@@ -16,7 +16,7 @@ from support.clock import Clock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-AGING: Final = Aging(ttl=100.0, stale=50.0, jitter=0.1, ahead=0.8, pause=5.0)
+EXPIRY: Final = Expiry(ttl=100.0, stale=50.0, jitter=0.1, refresh_after=0.8, failure_pause=5.0)
 
 
 @dataclass
@@ -40,8 +40,10 @@ class Source:
         return Loaded(number)
 
 
-def made(source: Source, clock: Clock, *, size: int = 10, chance: Callable[[], float] = lambda: 0.0) -> Cache[str, int]:
-    return Cache(AGING, size=size, load=source.load, clock=clock, chance=chance)
+def made(
+    source: Source, clock: Clock, *, size: int = 10, uniform: Callable[[], float] = lambda: 0.0
+) -> Cache[str, int]:
+    return Cache(EXPIRY, size=size, load=source.load, clock=clock, uniform=uniform)
 
 
 async def settled() -> None:
@@ -100,7 +102,7 @@ async def test_all_who_wait_for_what_fails_are_told_and_nobody_tries_again_for_a
         await cache.get("a")
     assert source.loads == 1
     source.broken = False
-    clock.advance(AGING.pause)
+    clock.advance(EXPIRY.failure_pause)
     assert await cache.get("a") == 2
 
 
@@ -109,7 +111,7 @@ async def test_a_value_in_use_is_loaded_anew_before_it_is_stale(clock: Clock) ->
     source = Source()
     cache = made(source, clock)
     await cache.get("a")
-    clock.advance(AGING.ttl * AGING.ahead - 1)
+    clock.advance(EXPIRY.ttl * EXPIRY.refresh_after - 1)
     assert cache.peek("a") == 1
     await settled()
     assert source.loads == 1, "it is too early"
@@ -124,14 +126,14 @@ async def test_a_stale_value_is_given_out_only_where_loading_fails_and_only_for_
     source = Source()
     cache = made(source, clock)
     await cache.get("a")
-    clock.advance(AGING.ttl)
+    clock.advance(EXPIRY.ttl)
     assert cache.peek("a") is None, "it may be loaded"
     source.broken = True
     assert await cache.get("a") == 1
     assert cache.peek("a") == 1, "it has just been tried"
-    clock.advance(AGING.stale - 0.001)
+    clock.advance(EXPIRY.stale - 0.001)
     assert await cache.get("a") == 1
-    clock.advance(AGING.pause)
+    clock.advance(EXPIRY.failure_pause)
     with pytest.raises(LoadFailedError):
         await cache.get("a")
 
@@ -167,14 +169,14 @@ async def test_what_is_put_counts_more_than_what_is_being_loaded(clock: Clock) -
 
 @pytest.mark.asyncio
 async def test_lives_differ_by_the_jitter_and_are_never_longer_than_the_time_to_live(clock: Clock) -> None:
-    chances = iter([0.0, 0.5, 1.0])
-    cache = made(Source(), clock, chance=lambda: next(chances))
+    uniforms = iter([0.0, 0.5, 1.0])
+    cache = made(Source(), clock, uniform=lambda: next(uniforms))
     lives = [cache.put(key, 1).fresh_until - clock.now for key in "abc"]
     assert lives == [100.0, 95.0, 90.0]
 
 
 def test_the_value_unused_for_longest_makes_room(clock: Clock) -> None:
-    cache: Cache[str, int] = Cache(AGING, size=2, clock=clock)
+    cache: Cache[str, int] = Cache(EXPIRY, size=2, clock=clock)
     cache.put("a", 1)
     cache.put("b", 2)
     assert cache.peek("a") == 1
@@ -211,13 +213,13 @@ class Model:
         value, stored = self._values[key]
         age = self.now - stored
         paused = self._is_paused(key)
-        if age >= AGING.ttl + AGING.stale:
+        if age >= EXPIRY.ttl + EXPIRY.stale:
             del self._values[key]
             return None
-        if age >= AGING.ttl and not paused:
+        if age >= EXPIRY.ttl and not paused:
             return None
         self._values.move_to_end(key)
-        if AGING.ttl > age >= AGING.ttl * AGING.ahead and not paused:
+        if EXPIRY.ttl > age >= EXPIRY.ttl * EXPIRY.refresh_after and not paused:
             self._load(key)
         return value
 
@@ -243,7 +245,7 @@ class Model:
         self._failures.pop(key, None)
 
     def _is_paused(self, key: str) -> bool:
-        return key in self._failures and self.now - self._failures[key] < AGING.pause
+        return key in self._failures and self.now - self._failures[key] < EXPIRY.failure_pause
 
     def _load(self, key: str) -> None:
         self.loads += 1

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.groups.catalogue import Catalogue
-from allocation_gateway.groups.directory import Options, ServiceGroups
-from allocation_gateway.groups.entries import VERSION, Learned
+from allocation_gateway.groups.directory import Options
 from allocation_gateway.groups.listing import Listings, NotOfferedError
 from allocation_gateway.groups.model import Group, Source
+from allocation_gateway.groups.service_groups import ServiceGroups
+from allocation_gateway.groups.shared_entries import VERSION, ObservedCode
 from allocation_gateway.operations.model import Api
 from allocation_gateway.telemetry.telemetry import Telemetry
 from google.rpc import error_details_pb2
@@ -80,13 +81,13 @@ def catalogue(*groups: Group, complete: frozenset[Api] = frozenset()) -> Catalog
 
 async def resolve(groups: ServiceGroups, text: str, api: Api = CONSIGNMENTS) -> str:
     """Does what the handler does."""
-    code = groups.lookup(api, text, NONE)
-    return await groups.resolve(api, text, NONE, SECONDS) if code is None else code
+    code = groups.resolver.lookup(api, text, NONE)
+    return await groups.resolver.resolve(api, text, NONE, SECONDS) if code is None else code
 
 
 def refused(groups: ServiceGroups, text: str, api: Api = SHIP) -> GatewayError:
     with pytest.raises(GatewayError) as caught:
-        groups.lookup(api, text, NONE)
+        groups.resolver.lookup(api, text, NONE)
     assert caught.value.effect is NONE
     return caught.value
 
@@ -121,8 +122,8 @@ def test_a_text_stands_for_a_code_and_a_code_is_never_altered(
     text: str, code: str, listings: Scripted, clock: Clock
 ) -> None:
     groups = directory(listings, clock)
-    groups.use(catalogue(*WRITTEN))
-    assert groups.lookup(SHIP, text, NONE) == code
+    groups.directory.use(catalogue(*WRITTEN))
+    assert groups.resolver.lookup(SHIP, text, NONE) == code
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,7 @@ def test_an_ambiguous_name_is_refused_with_its_candidates(
     text: str, codes: list[str], listings: Scripted, clock: Clock
 ) -> None:
     groups = directory(listings, clock)
-    groups.use(catalogue(*WRITTEN))
+    groups.directory.use(catalogue(*WRITTEN))
     error = refused(groups, text)
     assert (error.code.name, error.reason_name) == ("INVALID_ARGUMENT", "SERVICE_GROUP_AMBIGUOUS")
     (detail,) = error.details
@@ -143,22 +144,22 @@ def test_an_ambiguous_name_is_refused_with_its_candidates(
 
 def test_codes_of_the_setting_exist_with_every_api(listings: Scripted, clock: Clock) -> None:
     groups = directory(listings, clock, configured=("hazmat",))
-    groups.use(catalogue(*WRITTEN))
-    assert groups.lookup(SHIP, "hazmat", NONE) == "hazmat", "a code wins over an alias"
-    assert [group.code for group in groups.known([CONSIGNMENTS])] == ["other", "hazmat"]
+    groups.directory.use(catalogue(*WRITTEN))
+    assert groups.resolver.lookup(SHIP, "hazmat", NONE) == "hazmat", "a code wins over an alias"
+    assert [group.code for group in groups.directory.known([CONSIGNMENTS])] == ["other", "hazmat"]
 
 
 def test_a_new_catalogue_replaces_the_one_before(listings: Scripted, clock: Clock) -> None:
     groups = directory(listings, clock)
-    groups.use(catalogue(written("old", "name")))
-    groups.use(catalogue(written("new", "name")))
-    assert groups.lookup(SHIP, "name", NONE) == "new"
-    assert [group.code for group in groups.known([SHIP])] == ["new"]
+    groups.directory.use(catalogue(written("old", "name")))
+    groups.directory.use(catalogue(written("new", "name")))
+    assert groups.resolver.lookup(SHIP, "name", NONE) == "new"
+    assert [group.code for group in groups.directory.known([SHIP])] == ["new"]
 
 
 def test_strict_refuses_what_a_complete_catalogue_does_not_have_and_suggests(listings: Scripted, clock: Clock) -> None:
     groups = directory(listings, clock, strict=True)
-    groups.use(catalogue(*WRITTEN, complete=frozenset({SHIP})))
+    groups.directory.use(catalogue(*WRITTEN, complete=frozenset({SHIP})))
     error = refused(groups, "dangerous-good")
     assert (error.code.name, error.reason_name) == ("NOT_FOUND", "SERVICE_GROUP_NOT_FOUND")
     assert error.message.endswith('Did you mean "dangerousGoods" (Dangerous goods)?')
@@ -166,48 +167,48 @@ def test_strict_refuses_what_a_complete_catalogue_does_not_have_and_suggests(lis
     assert isinstance(detail, error_details_pb2.ResourceInfo)
     assert detail.resource_name == "dangerous-good"
     assert "Did you mean" not in refused(groups, "zzz").message
-    assert groups.lookup(SHIP, "hazmat", NONE) == "dangerousGoods"
-    assert groups.lookup(CONSIGNMENTS, "zzz", NONE) == "zzz", "of that API the catalogue is not complete"
+    assert groups.resolver.lookup(SHIP, "hazmat", NONE) == "dangerousGoods"
+    assert groups.resolver.lookup(CONSIGNMENTS, "zzz", NONE) == "zzz", "of that API the catalogue is not complete"
 
 
 def test_strict_passes_everything_on_where_nothing_is_complete(listings: Scripted, clock: Clock) -> None:
     groups = directory(listings, clock, strict=True)
-    groups.use(catalogue(*WRITTEN))
-    assert groups.lookup(SHIP, "zzz", NONE) == "zzz"
+    groups.directory.use(catalogue(*WRITTEN))
+    assert groups.resolver.lookup(SHIP, "zzz", NONE) == "zzz"
 
 
 def test_learn_passes_on_what_even_a_complete_catalogue_does_not_have(listings: Scripted, clock: Clock) -> None:
     groups = directory(listings, clock)
-    groups.use(catalogue(*WRITTEN, complete=frozenset({SHIP})))
-    assert groups.lookup(SHIP, "zzz", NONE) == "zzz"
+    groups.directory.use(catalogue(*WRITTEN, complete=frozenset({SHIP})))
+    assert groups.resolver.lookup(SHIP, "zzz", NONE) == "zzz"
 
 
 def test_what_worked_is_known_for_its_time_and_in_its_api(listings: Scripted, clock: Clock) -> None:
     groups = directory(listings, clock)
-    groups.use(catalogue(written("dangerousGoods", "seen")))
-    groups.observe(SHIP, "seen")
-    assert groups.lookup(SHIP, "seen", NONE) == "seen", "a code that was seen to work wins over a name"
-    (group,) = [group for group in groups.known([SHIP]) if group.code == "seen"]
+    groups.directory.use(catalogue(written("dangerousGoods", "seen")))
+    groups.directory.observe(SHIP, "seen")
+    assert groups.resolver.lookup(SHIP, "seen", NONE) == "seen", "a code that was seen to work wins over a name"
+    (group,) = [group for group in groups.directory.known([SHIP]) if group.code == "seen"]
     assert (group.source, group.learned_at) == (Source.OBSERVED, clock.now)
     assert group.trusted_until is not None
     assert clock.now + 90 <= group.trusted_until <= clock.now + 100
-    assert not list(groups.known([CONSIGNMENTS]))
+    assert not list(groups.directory.known([CONSIGNMENTS]))
     clock.advance(100)
-    assert groups.lookup(SHIP, "seen", NONE) == "dangerousGoods"
+    assert groups.resolver.lookup(SHIP, "seen", NONE) == "dangerousGoods"
 
 
 def test_what_is_in_the_catalogue_need_not_be_observed(listings: Scripted, clock: Clock) -> None:
     groups = directory(listings, clock)
-    groups.use(catalogue(written("a")))
-    groups.observe(SHIP, "a")
-    assert [group.source for group in groups.known([SHIP])] == [Source.CATALOGUE]
+    groups.directory.use(catalogue(written("a")))
+    groups.directory.observe(SHIP, "a")
+    assert [group.source for group in groups.directory.known([SHIP])] == [Source.CATALOGUE]
 
 
 def test_the_memory_of_what_worked_is_bounded(listings: Scripted, clock: Clock) -> None:
     groups = directory(listings, clock)
     for number in range(10):
-        groups.observe(SHIP, f"code-{number}")
-    assert [group.code for group in groups.known([SHIP])] == ["code-7", "code-8", "code-9"]
+        groups.directory.observe(SHIP, f"code-{number}")
+    assert [group.code for group in groups.directory.known([SHIP])] == ["code-7", "code-8", "code-9"]
 
 
 @pytest.mark.asyncio
@@ -216,11 +217,11 @@ async def test_a_listed_name_is_waited_for_once_and_then_found_without_waiting(
 ) -> None:
     listings.offered, listings.groups, listings.now = True, {"SGREF01": "Service Group 1"}, clock.now
     groups = directory(listings, clock)
-    assert groups.lookup(CONSIGNMENTS, "service group 1", NONE) is None
+    assert groups.resolver.lookup(CONSIGNMENTS, "service group 1", NONE) is None
     assert await resolve(groups, "service group 1") == "SGREF01"
-    assert groups.lookup(CONSIGNMENTS, "Service Group 1", NONE) == "SGREF01"
-    assert groups.lookup(CONSIGNMENTS, "SGREF01", NONE) == "SGREF01"
-    assert groups.lookup(CONSIGNMENTS, "anything else", NONE) == "anything else"
+    assert groups.resolver.lookup(CONSIGNMENTS, "Service Group 1", NONE) == "SGREF01"
+    assert groups.resolver.lookup(CONSIGNMENTS, "SGREF01", NONE) == "SGREF01"
+    assert groups.resolver.lookup(CONSIGNMENTS, "anything else", NONE) == "anything else"
     assert listings.loads == 1
 
 
@@ -228,7 +229,7 @@ async def test_a_listed_name_is_waited_for_once_and_then_found_without_waiting(
 async def test_a_code_of_the_list_wins_over_a_name_of_the_catalogue(listings: Scripted, clock: Clock) -> None:
     listings.offered, listings.groups = True, {"SGREF01": ""}
     groups = directory(listings, clock)
-    groups.use(catalogue(written("other", "SGREF01", api=CONSIGNMENTS)))
+    groups.directory.use(catalogue(written("other", "SGREF01", api=CONSIGNMENTS)))
     assert await resolve(groups, "SGREF01") == "SGREF01"
 
 
@@ -236,8 +237,8 @@ async def test_a_code_of_the_list_wins_over_a_name_of_the_catalogue(listings: Sc
 async def test_a_code_of_the_catalogue_does_not_wait_for_the_list(listings: Scripted, clock: Clock) -> None:
     listings.offered = True
     groups = directory(listings, clock)
-    groups.use(catalogue(written("a", api=CONSIGNMENTS)))
-    assert groups.lookup(CONSIGNMENTS, "a", NONE) == "a"
+    groups.directory.use(catalogue(written("a", api=CONSIGNMENTS)))
+    assert groups.resolver.lookup(CONSIGNMENTS, "a", NONE) == "a"
     assert listings.loads == 0
 
 
@@ -245,11 +246,13 @@ async def test_a_code_of_the_catalogue_does_not_wait_for_the_list(listings: Scri
 async def test_the_catalogue_and_the_list_can_name_two_groups_alike(listings: Scripted, clock: Clock) -> None:
     listings.offered, listings.groups = True, {"listed": "Name"}
     groups = directory(listings, clock)
-    groups.use(catalogue(written("written", "Name", api=CONSIGNMENTS), written("listed", "Listed", api=CONSIGNMENTS)))
+    groups.directory.use(
+        catalogue(written("written", "Name", api=CONSIGNMENTS), written("listed", "Listed", api=CONSIGNMENTS))
+    )
     with pytest.raises(GatewayError) as caught:
         await resolve(groups, "Name")
     assert caught.value.reason_name == "SERVICE_GROUP_AMBIGUOUS"
-    assert [group.source for group in groups.known([CONSIGNMENTS])] == [Source.CATALOGUE] * 2
+    assert [group.source for group in groups.directory.known([CONSIGNMENTS])] == [Source.CATALOGUE] * 2
 
 
 @pytest.mark.asyncio
@@ -262,7 +265,7 @@ async def test_only_a_list_that_is_up_to_date_can_say_unknown(listings: Scripted
     clock.advance(101)
     listings.broken = True
     assert await resolve(groups, "zzz") == "zzz"
-    assert groups.lookup(CONSIGNMENTS, "a", NONE) == "a"
+    assert groups.resolver.lookup(CONSIGNMENTS, "a", NONE) == "a"
 
 
 @pytest.mark.asyncio
@@ -271,7 +274,7 @@ async def test_a_list_that_cannot_be_read_keeps_no_call_waiting_again(listings: 
     groups = directory(listings, clock, strict=True)
     assert await resolve(groups, "a") == "a"
     for _ in range(10):
-        assert groups.lookup(CONSIGNMENTS, "a", NONE) == "a"
+        assert groups.resolver.lookup(CONSIGNMENTS, "a", NONE) == "a"
     assert listings.loads == 1
 
 
@@ -283,7 +286,7 @@ async def test_a_list_that_does_not_come_is_waited_for_half_the_time_that_there_
     groups = directory(listings, clock)
     loop = asyncio.get_running_loop()
     started = loop.time()
-    assert await groups.resolve(CONSIGNMENTS, "a", NONE, 0.2) == "a"
+    assert await groups.resolver.resolve(CONSIGNMENTS, "a", NONE, 0.2) == "a"
     assert 0.09 <= loop.time() - started < 5
     await groups.close()
 
@@ -293,30 +296,30 @@ async def test_refreshing_forgets_and_reads_anew(listings: Scripted, clock: Cloc
     listings.offered, listings.groups, listings.now = True, {"old": ""}, clock.now
     groups = directory(listings, clock)
     await resolve(groups, "old")
-    groups.observe(SHIP, "seen")
+    groups.directory.observe(SHIP, "seen")
     clock.advance(1)
     listings.groups = {"new": ""}
     assert await groups.refresh([CONSIGNMENTS], SECONDS) == 1
-    assert [group.code for group in groups.known(Api)] == ["seen", "new"]
+    assert [group.code for group in groups.directory.known(Api)] == ["seen", "new"]
     assert await groups.refresh(Api, SECONDS) == 1
-    assert [group.code for group in groups.known(Api)] == ["new"]
+    assert [group.code for group in groups.directory.known(Api)] == ["new"]
 
 
 def test_what_another_replica_learned_is_known_unless_it_is_older_than_what_was_forgotten(
     listings: Scripted, clock: Clock
 ) -> None:
     groups = directory(listings, clock)
-    groups.learned_elsewhere(SHIP, Learned(VERSION, "a", clock.now - 10, clock.now + 10))
-    groups.learned_elsewhere(SHIP, Learned(VERSION, "expired", clock.now - 10, clock.now))
-    groups.learned_elsewhere(SHIP, Learned(VERSION, "future", clock.now + 3600, clock.now + 7200))
-    assert [group.code for group in groups.known([SHIP])] == ["a"]
-    groups.forgotten_elsewhere(SHIP, clock.now + 3600)
-    assert [group.code for group in groups.known([SHIP])] == ["a"], "a moment in the future is a mistake"
-    groups.forgotten_elsewhere(SHIP, clock.now - 5)
-    groups.learned_elsewhere(SHIP, Learned(VERSION, "a", clock.now - 10, clock.now + 10))
-    assert not list(groups.known([SHIP]))
-    groups.learned_elsewhere(SHIP, Learned(VERSION, "a", clock.now - 4, clock.now + 1e9))
-    (group,) = groups.known([SHIP])
+    groups.directory.observed_elsewhere(SHIP, ObservedCode(VERSION, "a", clock.now - 10, clock.now + 10))
+    groups.directory.observed_elsewhere(SHIP, ObservedCode(VERSION, "expired", clock.now - 10, clock.now))
+    groups.directory.observed_elsewhere(SHIP, ObservedCode(VERSION, "future", clock.now + 3600, clock.now + 7200))
+    assert [group.code for group in groups.directory.known([SHIP])] == ["a"]
+    groups.directory.forgotten_elsewhere(SHIP, clock.now + 3600)
+    assert [group.code for group in groups.directory.known([SHIP])] == ["a"], "a moment in the future is a mistake"
+    groups.directory.forgotten_elsewhere(SHIP, clock.now - 5)
+    groups.directory.observed_elsewhere(SHIP, ObservedCode(VERSION, "a", clock.now - 10, clock.now + 10))
+    assert not list(groups.directory.known([SHIP]))
+    groups.directory.observed_elsewhere(SHIP, ObservedCode(VERSION, "a", clock.now - 4, clock.now + 1e9))
+    (group,) = groups.directory.known([SHIP])
     assert group.trusted_until == clock.now + 100, "nothing is trusted for longer than the time to live"
 
 
@@ -324,13 +327,15 @@ def test_what_another_replica_learned_is_known_unless_it_is_older_than_what_was_
 def test_the_order_of_news_does_not_matter(order: tuple[int, ...], listings: Scripted, clock: Clock) -> None:
     groups = directory(listings, clock)
     news = (
-        lambda: groups.learned_elsewhere(SHIP, Learned(VERSION, "before", clock.now - 9, clock.now + 9)),
-        lambda: groups.forgotten_elsewhere(SHIP, clock.now - 8),
-        lambda: groups.learned_elsewhere(SHIP, Learned(VERSION, "after", clock.now - 7, clock.now + 9)),
+        lambda: groups.directory.observed_elsewhere(
+            SHIP, ObservedCode(VERSION, "before", clock.now - 9, clock.now + 9)
+        ),
+        lambda: groups.directory.forgotten_elsewhere(SHIP, clock.now - 8),
+        lambda: groups.directory.observed_elsewhere(SHIP, ObservedCode(VERSION, "after", clock.now - 7, clock.now + 9)),
     )
     for number in order:
         news[number]()
-    assert [group.code for group in groups.known([SHIP])] == ["after"]
+    assert [group.code for group in groups.directory.known([SHIP])] == ["after"]
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from allocation_gateway.groups.directory import CACHE, CATALOGUE, Options, ServiceGroups
+from allocation_gateway.groups.directory import Options
 from allocation_gateway.groups.listing import Listings
+from allocation_gateway.groups.service_groups import CACHE, CATALOGUE, ServiceGroups
 from allocation_gateway.operations.model import Api
 from allocation_gateway.telemetry.telemetry import Telemetry
 from opentelemetry.sdk.metrics import MeterProvider
@@ -46,18 +47,18 @@ def metrics() -> Iterator[Metrics]:
 
 
 def test_each_lookup_is_counted_once_by_whether_it_was_known(metrics: Metrics) -> None:
-    metrics.groups.observe(Api.SHIP, "known")
+    metrics.groups.directory.observe(Api.SHIP, "known")
     for text in ("known", "unknown", "known"):
-        metrics.groups.lookup(Api.SHIP, text, None)
+        metrics.groups.resolver.lookup(Api.SHIP, text, None)
     assert metrics.read() == {("lookups", "hit"): 2, ("lookups", "miss"): 1}
 
 
 def test_a_part_is_usable_or_not_and_changes_are_counted(metrics: Metrics) -> None:
-    metrics.groups.tell(CATALOGUE, usable=True)
-    metrics.groups.tell(CACHE, usable=False)
+    metrics.groups.set_usable(CATALOGUE, usable=True)
+    metrics.groups.set_usable(CACHE, usable=False)
     assert metrics.read() == {("usable", "catalogue"): 1, ("usable", "cache"): 0}
-    metrics.groups.tell(CATALOGUE, usable=False)
-    metrics.groups.tell(CACHE, usable=True)
+    metrics.groups.set_usable(CATALOGUE, usable=False)
+    metrics.groups.set_usable(CACHE, usable=True)
     assert metrics.read() == {
         ("usable", "catalogue"): 0,
         ("usable", "cache"): 1,

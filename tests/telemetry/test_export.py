@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import grpc
 import pytest
 from allocation.v1 import shipment_allocation_service_pb2 as pb
-from allocation_gateway.telemetry import telemetry
+from allocation_gateway.telemetry import providers
+from allocation_gateway.telemetry.histograms import NoOpDurations
 from allocation_gateway.version import __version__
 from support.collector import Collector, running_collector, running_http_collector
 from support.front import LONG, READ, SERVICE, SHIPMENT, WRITE, running_front
@@ -501,18 +502,22 @@ def test_off_means_no_thread_no_span_and_no_header(
 )
 def test_off_makes_no_provider_and_no_thread(environ: dict[str, str]) -> None:
     before = {thread.name for thread in threading.enumerate()}
-    off: Any = telemetry.from_environment(environ)
+    off = providers.from_environment(environ)
     assert {thread.name for thread in threading.enumerate()} == before
-    assert (off.tracer, off.call_duration, off.request_duration) == (None, None, None)
+    assert isinstance(off.metrics.call_duration, NoOpDurations)
+    assert isinstance(off.metrics.request_duration, NoOpDurations)
     call = off.call("a/b", [("traceparent", f"00-{TRACE}-{PARENT}-01")])
     request = call.request("GET", "/x", "http://127.0.0.1", "/x")
     assert request.headers() == []
     assert call.log_fields() == {}
     request.answered(200)
+    request.undocumented("a/b", "read")
     call.finish("OK")
-    off.group_lookup(True)
-    off.write_detached("a/b")
-    off.answer_undocumented("a/b", "read")
+    off.metrics.group_lookup(known=True)
+    off.metrics.group_part("cache", usable=True)
+    off.metrics.write_detached("a/b")
+    off.metrics.queue_waited("ship", "write", 0.1)
+    assert off.background().request("GET", "/x", "http://127.0.0.1", "/x").headers() == []
 
 
 def test_collector_that_goes_away_disturbs_no_call() -> None:

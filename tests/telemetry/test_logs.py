@@ -181,11 +181,11 @@ def test_what_the_garbage_collector_has_logged_meanwhile_is_written_too() -> Non
     """It runs anywhere, also while a line is being written, and in the same thread."""
     start = (
         "import gc\n"
-        "from allocation_gateway.telemetry.lines import Lines\n"
+        "from allocation_gateway.telemetry.line_buffer import LineBuffer\n"
         "class Stream:\n"
         "    def write(self, data): gc.collect(); sys.stderr.buffer.write(data)\n"
         "    def flush(self): sys.stderr.buffer.flush()\n"
-        "lines = Lines(Stream())\n"
+        "lines = LineBuffer(Stream())\n"
         "class Found:\n"
         "    def __init__(self): self.itself = self\n"
         "    def __del__(self): lines.write(b'found', at_once=True)\n"

@@ -120,7 +120,7 @@ class ClaimServer:
             self._failed(step, error)
             # The text of the error can hold the address with its password: only its kind is told.
             raise StoreUnavailableError(f"{step}: {_kind(error)}") from None
-        self._telemetry.store_step(step, time.perf_counter() - started)
+        self._telemetry.metrics.store_step(step, time.perf_counter() - started)
         self._set_usable()
         return found
 
@@ -155,7 +155,7 @@ class ClaimServer:
             self._checked = False
         is_unsafe = isinstance(error, UnsafeServerError)
         problem = Problem("unsafe", str(error)) if is_unsafe else diagnose(error, self._url)
-        self._telemetry.store_failure(step, problem.kind)
+        self._telemetry.metrics.store_failure(step, problem.kind)
         # Each kind once: a server that first could not be reached can then turn out to refuse the credentials.
         if problem.kind not in self._told:
             self._told.add(problem.kind)

@@ -1,9 +1,8 @@
-"""A memory of values that age: what is fresh is told at once, and what is not is asked for once, whoever wants it.
+"""A bounded cache of values that expire, with one load at a time for each key.
 
-The life of a value: it is fresh for its time to live, less some jitter so that replicas do not all ask at once. Whoever
-reads it in the last part of that time has it loaded anew in the background. After that it is stale: the next one to
-want it waits for it to be loaded, and if that fails, gets the stale value all the same, up to a bound. After a failure
-nothing is loaded for a while.
+A value is fresh for its time to live, less some jitter so that replicas do not all load at once. Reading it in the last
+part of that time loads it again in the background. After that time it is stale: the next reader waits until it is
+loaded, and gets the stale value if that fails, up to a limit of age. After a failure nothing is loaded for a while.
 """
 
 from __future__ import annotations
@@ -23,27 +22,27 @@ V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
-class Aging:
-    """How values age, in seconds.
+class Expiry:
+    """How values expire, in seconds.
 
     Attributes:
         ttl: How long a value is fresh.
-        stale: How long after that it is still given out if it cannot be loaded.
+        stale: How long after that it is still used if it cannot be loaded.
         jitter: The largest part of the time to live that is taken off at random.
-        ahead: The part of its life after which a value that is read is loaded anew.
-        pause: How long after a failure nothing is loaded.
+        refresh_after: The part of that time after which a value that is read is loaded again.
+        failure_pause: How long nothing is loaded after a failure.
     """
 
     ttl: float
     stale: float = 0.0
     jitter: float = 0.1
-    ahead: float = 0.8
-    pause: float = 5.0
+    refresh_after: float = 0.8
+    failure_pause: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Entry(Generic[V]):
-    """A value and its life, in seconds of the cache's clock."""
+class CacheEntry(Generic[V]):
+    """A value and the times at which it expires, in seconds of the cache's clock."""
 
     value: V
     stored_at: float
@@ -53,7 +52,7 @@ class Entry(Generic[V]):
 
 
 class Loaded(NamedTuple, Generic[V]):
-    """What was loaded.
+    """A value that was loaded.
 
     Attributes:
         value: The value.
@@ -65,45 +64,45 @@ class Loaded(NamedTuple, Generic[V]):
 
 
 class LoadFailedError(Exception):
-    """A value is not there and could not be loaded. The cause says why."""
+    """A value is not in the cache and could not be loaded. The cause says why."""
 
 
 class Cache(Generic[K, V]):
-    """A bounded cache. The value unused for longest makes room.
+    """A bounded cache, from which the least recently used value is evicted.
 
     Args:
-        aging: How values age.
+        expiry: How values expire.
         size: How many values there may be.
-        load: Loads a value; without it, values come by put() alone. What it raises is a failure to load.
+        load: Loads a value. What it raises counts as a failure to load. Without it, values are put in by put() alone.
         clock: Tells the time in seconds.
-        chance: Gives a number from 0 to 1 for the jitter.
+        uniform: Returns a number from 0 to 1 at random, for the jitter.
     """
 
     def __init__(
         self,
-        aging: Aging,
+        expiry: Expiry,
         *,
         size: int,
         load: Callable[[K], Awaitable[Loaded[V]]] | None = None,
         clock: Callable[[], float] = time.time,
-        chance: Callable[[], float] = random.random,
+        uniform: Callable[[], float] = random.random,
     ) -> None:
-        self._aging = aging
+        self._expiry = expiry
         self._size = size
         self._load = load
         self._clock = clock
-        self._chance = chance
-        self._entries: OrderedDict[K, Entry[V]] = OrderedDict()
-        self._flights: dict[K, asyncio.Task[V]] = {}
-        # Also those whose result is no longer wanted, so that they are not collected before they end.
+        self._uniform = uniform
+        self._entries: OrderedDict[K, CacheEntry[V]] = OrderedDict()
+        self._loading: dict[K, asyncio.Task[V]] = {}
+        # All loads under way, also those whose result is no longer wanted: the event loop alone would not keep them.
         self._tasks: set[asyncio.Task[V]] = set()
-        # When a key may be loaded again after a failure.
-        self._pauses: OrderedDict[K, float] = OrderedDict()
+        # Until when a key is not loaded after a failure.
+        self._paused_until: OrderedDict[K, float] = OrderedDict()
 
     def peek(self, key: K) -> V | None:
-        """Returns a value that may be used now without waiting; None if there is none.
+        """Returns a value that may be used without waiting; None if there is none.
 
-        One that is stale may be used only while it cannot be loaded.
+        A stale one may be used only while it cannot be loaded.
         """
         entry = self._entries.get(key)
         if entry is None:
@@ -114,72 +113,72 @@ class Cache(Generic[K, V]):
         self._entries.move_to_end(key)
         return entry.value
 
-    def _is_usable(self, key: K, entry: Entry[V], now: float) -> bool:
-        """Decides about a value in the last part of its life or after it, and has it loaded anew where that helps."""
+    def _is_usable(self, key: K, entry: CacheEntry[V], now: float) -> bool:
+        """Returns whether a value that is due for a refresh or stale may be used. Loads one that is due."""
         if now >= entry.kept_until:
             del self._entries[key]
             return False
-        is_fresh, may_load = now < entry.fresh_until, self._load is not None and not self.paused(key)
+        is_fresh, may_load = now < entry.fresh_until, self._load is not None and not self.is_paused(key)
         if is_fresh and may_load:
-            self._flight(key)
+            self._start_load(key)
         return is_fresh or not may_load
 
     async def get(self, key: K) -> V:
-        """Returns a value, and loads it if it is not fresh. Cancelling one who waits does not concern the others.
+        """Returns a value, and loads it if it is not fresh. Cancelling one reader does not affect the others.
 
         Raises:
-            LoadFailedError: It cannot be loaded, and there is none that is not too stale.
+            LoadFailedError: It cannot be loaded, and there is no stale one that may be used.
         """
         found = self.peek(key)
         if found is not None:
             return found
-        if self.paused(key):
+        if self.is_paused(key):
             raise LoadFailedError
         try:
-            return await asyncio.shield(self._flight(key))
+            return await asyncio.shield(self._start_load(key))
         except Exception as error:
-            # The failure has begun a pause, in which a stale value may be used.
+            # After the failure nothing is loaded for a while, in which a stale value may be used.
             found = self.peek(key)
             if found is None:
                 raise LoadFailedError from error
             return found
 
-    def paused(self, key: K) -> bool:
-        """Tells whether loading a value has failed so recently that it is not tried again."""
-        return self._clock() < self._pauses.get(key, 0.0)
+    def is_paused(self, key: K) -> bool:
+        """Returns whether loading a value has failed so recently that it is not tried again."""
+        return self._clock() < self._paused_until.get(key, 0.0)
 
-    def entry(self, key: K) -> Entry[V] | None:
-        """Returns a value with its life, however stale; None if it is not there. Does not count as use."""
+    def entry(self, key: K) -> CacheEntry[V] | None:
+        """Returns the entry of a value, however stale; None if there is none. Does not count as use."""
         return self._entries.get(key)
 
-    def fresh(self) -> Iterator[tuple[K, Entry[V]]]:
-        """Returns all that is fresh. Does not count as use."""
+    def fresh_entries(self) -> Iterator[tuple[K, CacheEntry[V]]]:
+        """Returns the entries of all fresh values. Does not count as use."""
         now = self._clock()
         return ((key, entry) for key, entry in list(self._entries.items()) if now < entry.fresh_until)
 
-    def put(self, key: K, value: V, *, fresh_until: float | None = None) -> Entry[V]:
-        """Stores a value. It counts more than one that is being loaded.
+    def put(self, key: K, value: V, *, fresh_until: float | None = None) -> CacheEntry[V]:
+        """Puts a value in. It takes precedence over one that is being loaded.
 
         Args:
             key: Its key.
             value: The value; not None.
             fresh_until: Until when it is fresh, if not for the time to live from now on.
         """
-        self._flights.pop(key, None)
+        self._loading.pop(key, None)
         return self._store(key, value, fresh_until)
 
-    def _store(self, key: K, value: V, fresh_until: float | None = None) -> Entry[V]:
+    def _store(self, key: K, value: V, fresh_until: float | None = None) -> CacheEntry[V]:
         now = self._clock()
         if fresh_until is None:
-            fresh_until = now + self._aging.ttl * (1 - self._aging.jitter * self._chance())
-        entry = Entry(
+            fresh_until = now + self._expiry.ttl * (1 - self._expiry.jitter * self._uniform())
+        entry = CacheEntry(
             value=value,
             stored_at=now,
-            refresh_at=now + (fresh_until - now) * self._aging.ahead,
+            refresh_at=now + (fresh_until - now) * self._expiry.refresh_after,
             fresh_until=fresh_until,
-            kept_until=fresh_until + self._aging.stale,
+            kept_until=fresh_until + self._expiry.stale,
         )
-        self._pauses.pop(key, None)
+        self._paused_until.pop(key, None)
         self._entries[key] = entry
         self._entries.move_to_end(key)
         if len(self._entries) > self._size:
@@ -187,56 +186,56 @@ class Cache(Generic[K, V]):
         return entry
 
     def invalidate(self, key: K) -> None:
-        """Forgets a value, its failures, and what is being loaded: that was asked for before."""
+        """Removes a value, its failures, and what is being loaded, which was asked for before."""
         self._entries.pop(key, None)
-        self._pauses.pop(key, None)
-        self._flights.pop(key, None)
+        self._paused_until.pop(key, None)
+        self._loading.pop(key, None)
 
     def clear(self) -> None:
-        """Forgets everything."""
+        """Removes everything."""
         self._entries.clear()
-        self._pauses.clear()
-        self._flights.clear()
+        self._paused_until.clear()
+        self._loading.clear()
 
-    def _flight(self, key: K) -> asyncio.Task[V]:
-        """Returns the one task that loads a value."""
-        task = self._flights.get(key)
+    def _start_load(self, key: K) -> asyncio.Task[V]:
+        """Returns the one task that loads a value, and starts it if there is none."""
+        task = self._loading.get(key)
         if task is None:
-            task = asyncio.create_task(self._fly(key))
-            self._flights[key] = task
+            task = asyncio.create_task(self._load_value(key))
+            self._loading[key] = task
             self._tasks.add(task)
-            task.add_done_callback(self._landed)
+            task.add_done_callback(self._load_ended)
         return task
 
-    def _landed(self, task: asyncio.Task[V]) -> None:
+    def _load_ended(self, task: asyncio.Task[V]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            task.exception()  # looked at, even if nobody waits any more
+            task.exception()  # retrieved, even if nobody waits for it any more
 
-    async def _fly(self, key: K) -> V:
+    async def _load_value(self, key: K) -> V:
         if self._load is None:
             raise LoadFailedError
         task = asyncio.current_task()
         try:
             value, fresh_until = await self._load(key)
         except Exception:
-            if self._flights.get(key) is task:
-                del self._flights[key]
+            if self._loading.get(key) is task:
+                del self._loading[key]
                 self._pause(key)
             raise
-        if self._flights.get(key) is task:
-            del self._flights[key]
+        if self._loading.get(key) is task:
+            del self._loading[key]
             self._store(key, value, fresh_until)
         return value
 
     def _pause(self, key: K) -> None:
-        self._pauses[key] = self._clock() + self._aging.pause
-        self._pauses.move_to_end(key)
-        if len(self._pauses) > self._size:
-            self._pauses.popitem(last=False)
+        self._paused_until[key] = self._clock() + self._expiry.failure_pause
+        self._paused_until.move_to_end(key)
+        if len(self._paused_until) > self._size:
+            self._paused_until.popitem(last=False)
 
     async def close(self) -> None:
-        """Ends what is being loaded."""
+        """Cancels what is being loaded."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

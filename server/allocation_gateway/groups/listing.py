@@ -1,4 +1,4 @@
-"""Upstream's own list of service groups, where the account may read it."""
+"""Upstream's own listing of service groups, where the account may read it."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from allocation_gateway.telemetry.telemetry import Telemetry
     from allocation_gateway.upstream.client import Upstream
 
-# Ship has no list.
+# Ship has none.
 LISTINGS: Final[Mapping[Api, Operation]] = {Api.CONSIGNMENTS: consignments.GROUPS}
-# Seconds that upstream has for a list. A call that waits for it has a bound of its own.
-PATIENCE: Final = 10.0
+LOAD_TIMEOUT: Final = 10.0
+"""Seconds for loading a listing. A call that waits for it has a bound of its own."""
 _NOT_OFFERED: Final = frozenset({"401", "403", "404"})
 _log = structlog.get_logger()
 
 
 class NotOfferedError(Exception):
-    """The account may not read the list, or there is none."""
+    """The account may not read the listing, or there is none."""
 
 
 class Listings:
-    """The APIs whose list may be read. One that refuses is not asked again until it is told to."""
+    """Loads the listings of APIs. One that is refused is not loaded again until reset() is called."""
 
     def __init__(
         self,
@@ -48,50 +48,50 @@ class Listings:
         self._upstreams = {api: upstreams[api] for api in LISTINGS if api in upstreams}
         self._telemetry = telemetry
         self._clock = clock
-        self._off: set[Api] = set()
+        self._refused: set[Api] = set()
 
     def offers(self, api: Api) -> bool:
-        """Tells whether an API has a list that may be read, as far as is known."""
-        return api in self._upstreams and api not in self._off
+        """Returns whether an API has a listing that may be read, as far as is known."""
+        return api in self._upstreams and api not in self._refused
 
-    def try_again(self, api: Api) -> None:
-        """Lets an API be asked again that has refused."""
-        self._off.discard(api)
+    def reset(self, api: Api) -> None:
+        """Allows a listing to be loaded again that was refused."""
+        self._refused.discard(api)
 
     async def load(self, api: Api) -> tuple[Group, ...]:
-        """Reads the list of an API.
+        """Loads the listing of an API.
 
         Raises:
-            NotOfferedError: It has none for us.
+            NotOfferedError: It has none that the account may read.
             GatewayError: It could not be read.
         """
         if not self.offers(api):
             raise NotOfferedError
         operation = LISTINGS[api]
         exchange = Exchange(
-            Attempt(), self._telemetry.background(), asyncio.get_running_loop().time() + PATIENCE, is_further=True
+            Attempt(), self._telemetry.background(), asyncio.get_running_loop().time() + LOAD_TIMEOUT, is_further=True
         )
         route = next(iter(operation.routes.values()))
         try:
             response: Any = await self._upstreams[api].call(operation, route, operation.request(), exchange)
         except GatewayError as error:
-            self._failed(api, error)
-            if api in self._off:
+            self._load_failed(api, error)
+            if api in self._refused:
                 raise NotOfferedError from error
             raise
-        self._telemetry.group_event("listing_read")
+        self._telemetry.metrics.group_event("listing_read")
         now = self._clock()
         return tuple(
             Group(api=api, code=item.code, source=Source.LISTING, learned_at=now, display_name=item.display_name)
             for item in response.service_groups
         )
 
-    def _failed(self, api: Api, error: GatewayError) -> None:
+    def _load_failed(self, api: Api, error: GatewayError) -> None:
         status = error.metadata.get("upstream_status", "")
         if status in _NOT_OFFERED:
-            self._off.add(api)
-            self._telemetry.group_event("listing_off")
+            self._refused.add(api)
+            self._telemetry.metrics.group_event("listing_off")
             _log.warning("service_group_listing_off", api=api.value, upstream_status=status)
             return
-        self._telemetry.group_event("listing_failed")
+        self._telemetry.metrics.group_event("listing_failed")
         _log.warning("service_group_listing_failed", api=api.value, reason=error.reason_name, message=error.message)

@@ -1,4 +1,4 @@
-"""Follows the catalogue file while the gateway runs."""
+"""Watches the catalogue file while the gateway runs."""
 
 from __future__ import annotations
 
@@ -34,11 +34,7 @@ def read(file: Path, now: float) -> tuple[bytes, Catalogue]:
 
 
 class Watcher:
-    """Reads a catalogue whenever its file changes. A bad edit leaves the last good one in use.
-
-    Attributes:
-        good: Whether the file as it is now is in use.
-    """
+    """Reads a catalogue whenever its file changes. After a bad edit the last good one stays in use."""
 
     def __init__(
         self,
@@ -46,40 +42,38 @@ class Watcher:
         content: bytes,
         *,
         on_change: Callable[[Catalogue], None],
-        on_state: Callable[[bool], None],
+        on_usable_change: Callable[[bool], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Starts from a content that is in use already.
+        """Starts with the content that is in use.
 
         Args:
             file: The file.
-            content: What was in it.
-            on_change: Is given every good catalogue.
-            on_state: Is told of every new content whether it is good.
+            content: Its content.
+            on_change: Takes every good catalogue.
+            on_usable_change: Takes for every new content whether it is a good catalogue.
             clock: Tells the time in seconds of the epoch.
         """
         self._file = file
-        self._follower = Follower(file, content, most=catalogue.MAX_BYTES, interval=INTERVAL, on_content=self._take)
+        self._follower = Follower(file, content, most=catalogue.MAX_BYTES, interval=INTERVAL, on_content=self._read)
         self._on_change = on_change
-        self._on_state = on_state
+        self._on_usable_change = on_usable_change
         self._clock = clock
-        self.good = True
 
     async def run(self) -> None:
-        """Follows the file until it is cancelled."""
+        """Watches the file until it is cancelled."""
         await self._follower.run()
 
     async def check(self) -> None:
         """Reads the file now, and again until it stays the same."""
         await self._follower.check()
 
-    async def _take(self, content: bytes | str) -> None:
+    async def _read(self, content: bytes | str) -> None:
         try:
             if isinstance(content, str):
                 raise CatalogueError([Problem(0, "", f"cannot be read: {content}")])
             found = await asyncio.to_thread(catalogue.parse, self._file, content, now=self._clock())
         except CatalogueError as error:
-            self.good = False
             first = error.problems[0]
             _log.error(
                 "service_group_catalogue_rejected",
@@ -88,8 +82,8 @@ class Watcher:
                 key=first.key,
                 problems=str(error),
             )
+            self._on_usable_change(False)
         else:
-            self.good = True
             _log.info("service_group_catalogue_loaded", file=str(self._file), groups=len(found.groups))
             self._on_change(found)
-        self._on_state(self.good)
+            self._on_usable_change(True)

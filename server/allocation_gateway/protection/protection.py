@@ -110,16 +110,16 @@ class Protection:
             settings.retry_budget_ratio,
             settings.retry_budget_burst,
             clock=clock,
-            on_withdrawal=lambda granted: telemetry.budget_asked(api, "retries", granted=granted),
+            on_withdrawal=lambda granted: telemetry.metrics.budget_asked(api, "retries", granted=granted),
         )
         self.readings = Budget(
             _READINGS_RATIO,
             _READINGS_BURST,
             clock=clock,
-            on_withdrawal=lambda granted: telemetry.budget_asked(api, "readings", granted=granted),
+            on_withdrawal=lambda granted: telemetry.metrics.budget_asked(api, "readings", granted=granted),
             per_second=_READINGS_PER_SECOND,
         )
-        telemetry.breaker_state(api, _CLOSED.value)
+        telemetry.metrics.breaker_state(api, _CLOSED.value)
 
     @property
     def readings_paused(self) -> bool:
@@ -169,17 +169,17 @@ class Protection:
     async def _wait(self, lane: Lane, deadline: float) -> None:
         started = self._clock()
         await self._gate.enter(lane, deadline)
-        self._telemetry.queue_waited(self._api, lane.name, self._clock() - started)
+        self._telemetry.metrics.queue_waited(self._api, lane.name, self._clock() - started)
 
     def _refused(self, kind: Kind, refused: RefusedError) -> GatewayError:
-        self._telemetry.upstream_refused(self._api, refused.policy)
+        self._telemetry.metrics.upstream_refused(self._api, refused.policy)
         return refusal(kind, refused)
 
     def _line_changed(self, lane: Lane) -> None:
-        self._telemetry.queue_length(self._api, lane.name, len(lane.waiting))
+        self._telemetry.metrics.queue_length(self._api, lane.name, len(lane.waiting))
 
     def _breaker_changed(self, state: State, seconds: float) -> None:
-        self._telemetry.breaker_state(self._api, state.value)
+        self._telemetry.metrics.breaker_state(self._api, state.value)
         if state is State.OPEN:
             _log.warning("breaker_opened", api=self._api, seconds=round(seconds, 3))
         elif state is State.HALF_OPEN:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from allocation_gateway.account import Account
-    from allocation_gateway.groups.directory import ServiceGroups
+    from allocation_gateway.groups.service_groups import ServiceGroups
     from allocation_gateway.operations.model import Api
     from allocation_gateway.rpc.admission import Admission
     from allocation_gateway.settings import Settings

@@ -74,7 +74,7 @@ class Handler(Answering):
         # Who has joined another call has left it to that one to find out what a name stands for.
         is_code = self._names_group and request.service_group and write.prepare is None
         if is_code and is_evidence(self._operation, response):
-            self._gateway.groups.observe(self._operation.api, write.message.service_group)
+            self._gateway.groups.directory.observe(self._operation.api, write.message.service_group)
         return response
 
     async def _name_request(self, request: Any, context: Context, fields: dict[str, Any]) -> bool:
@@ -150,7 +150,7 @@ class Handler(Answering):
         """
         text, failed = request.service_group, None
         try:
-            code = self._gateway.groups.lookup(self._operation.api, text, self._no_effect)
+            code = self._gateway.groups.resolver.lookup(self._operation.api, text, self._no_effect)
         except GatewayError as error:
             code, failed = None, error
         if code is None:
@@ -163,7 +163,7 @@ class Handler(Answering):
         if failed is not None:
             raise failed
         groups, api = self._gateway.groups, self._operation.api
-        request.service_group = await groups.resolve(api, request.service_group, self._no_effect, seconds)
+        request.service_group = await groups.resolver.resolve(api, request.service_group, self._no_effect, seconds)
 
 
 _ID_REQUIRED: Final = Violation("request_id", "must not be empty: this gateway asks for one")

@@ -65,7 +65,7 @@ class Listener:
         """Turns health to SERVING."""
         for service in ("", *self._services):
             self._health.set(service, SERVING)
-        self._groups.on_state(self._report)
+        self._groups.on_usable_change(self._report)
 
     def _report(self, part: str, usable: bool) -> None:
         """Tells the health of a part as that of a service of its own: the gateway itself serves without it."""

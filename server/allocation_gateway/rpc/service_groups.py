@@ -50,8 +50,8 @@ class _Token(msgspec.Struct, array_like=True, frozen=True):
 async def _list(gateway: Gateway, request: pb.ListServiceGroupsRequest, seconds: float) -> pb.ListServiceGroupsResponse:
     after = _after(request)
     apis = _apis(gateway, request.api)
-    await asyncio.gather(*(gateway.groups.ready(api, seconds) for api in apis))
-    found = {(_NUMBERS[group.api], group.code): group for group in gateway.groups.known(apis)}
+    await asyncio.gather(*(gateway.groups.directory.load_listing(api, seconds) for api in apis))
+    found = {(_NUMBERS[group.api], group.code): group for group in gateway.groups.directory.known(apis)}
     keys = sorted(key for key in found if after is None or key > after)
     page = keys[: min(request.page_size, MAX_PAGE) or DEFAULT_PAGE]
     return pb.ListServiceGroupsResponse(
@@ -62,8 +62,8 @@ async def _list(gateway: Gateway, request: pb.ListServiceGroupsRequest, seconds:
 
 async def _get(gateway: Gateway, request: pb.GetServiceGroupRequest, seconds: float) -> pb.GetServiceGroupResponse:
     apis = _apis(gateway, request.api)
-    await asyncio.gather(*(gateway.groups.ready(api, seconds) for api in apis))
-    return pb.GetServiceGroupResponse(service_group=_message(gateway.groups.find(apis, request.service_group)))
+    await asyncio.gather(*(gateway.groups.directory.load_listing(api, seconds) for api in apis))
+    return pb.GetServiceGroupResponse(service_group=_message(gateway.groups.resolver.find(apis, request.service_group)))
 
 
 async def _refresh(

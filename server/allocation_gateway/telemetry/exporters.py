@@ -1,7 +1,6 @@
-"""What takes spans, metrics and log records out of the process, as the standard variables say.
+"""The exporters of spans, metrics and log records that the standard variables name.
 
-Everything here is imported on demand: an exporter costs start-up time and memory that a process without telemetry
-should not pay.
+Exporters are imported on demand: they cost start-up time and memory that a process without telemetry does not need.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricExporter, MetricReader
     from opentelemetry.sdk.trace.export import SpanExporter
 
-    from allocation_gateway.telemetry.recording import Recorder
+    from allocation_gateway.telemetry.histograms import HistogramAggregation
 
-# As the specification has them, but for the address: `localhost` can be another one for whoever scrapes.
+# The defaults of the specification, except that `localhost` may resolve to an address that nobody scrapes.
 _HOST: Final = "127.0.0.1"
 _PORT: Final = "9464"
 _log = structlog.get_logger()
@@ -64,17 +63,17 @@ def log_exporter(name: str, environ: Mapping[str, str]) -> LogRecordExporter:
     return OTLPLogExporter(**_grpc_options("LOGS", environ))
 
 
-def metric_reader(name: str, environ: Mapping[str, str], recorder: Recorder) -> MetricReader:
-    """Makes what collects metrics and hands them on: `otlp`, `prometheus` or `console`.
+def metric_reader(name: str, environ: Mapping[str, str], aggregation: HistogramAggregation) -> MetricReader:
+    """Makes a reader that collects metrics and exports them: `otlp`, `prometheus` or `console`.
 
     Raises:
-        ConfigurationError: The address at which Prometheus would ask cannot be listened on.
+        ConfigurationError: The address for Prometheus cannot be listened on.
     """
     if name == variables.PROMETHEUS:
-        return _prometheus_reader(environ, recorder)
-    from allocation_gateway.telemetry.recording import CompletingReader
+        return _prometheus_reader(environ, aggregation)
+    from allocation_gateway.telemetry.histograms import MergingReader
 
-    return CompletingReader(_metric_exporter(name, environ), recorder)
+    return MergingReader(_metric_exporter(name, environ), aggregation)
 
 
 def _metric_exporter(name: str, environ: Mapping[str, str]) -> MetricExporter:
@@ -92,7 +91,7 @@ def _metric_exporter(name: str, environ: Mapping[str, str]) -> MetricExporter:
 
 
 def _grpc_options(signal: str, environ: Mapping[str, str]) -> dict[str, Any]:
-    """Returns what the SDK does not read as the specification has it: `none`, and files of one signal or of all."""
+    """Returns the options that the SDK reads differently from the specification: compression `none`, and PEM files."""
     import grpc
 
     compression = variables.setting(signal, "COMPRESSION", environ)[1].lower()
@@ -107,7 +106,7 @@ def _grpc_options(signal: str, environ: Mapping[str, str]) -> dict[str, Any]:
     return options
 
 
-def _prometheus_reader(environ: Mapping[str, str], recorder: Recorder) -> MetricReader:
+def _prometheus_reader(environ: Mapping[str, str], aggregation: HistogramAggregation) -> MetricReader:
     from opentelemetry.exporter.prometheus import PrometheusMetricReader
     from prometheus_client import CollectorRegistry, start_http_server
 
@@ -116,7 +115,7 @@ def _prometheus_reader(environ: Mapping[str, str], recorder: Recorder) -> Metric
     port = int(environ.get(variables.PROMETHEUS_PORT) or _PORT)
 
     class Reader(PrometheusMetricReader):
-        """Completes what the SDK has collected, and serves it until it is shut down."""
+        """Serves what the SDK has collected, with the aggregated durations added, until it is shut down."""
 
         def __init__(self, server: WSGIServer, thread: threading.Thread) -> None:
             super().__init__(registry=registry)
@@ -124,7 +123,7 @@ def _prometheus_reader(environ: Mapping[str, str], recorder: Recorder) -> Metric
             self._thread = thread
 
         def _receive_metrics(self, metrics_data: Any, timeout_millis: float = 10_000, **kwargs: Any) -> None:
-            super()._receive_metrics(recorder.complete(metrics_data), timeout_millis, **kwargs)
+            super()._receive_metrics(aggregation.merged_into(metrics_data), timeout_millis, **kwargs)
 
         def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
             self._server.shutdown()
@@ -137,6 +136,6 @@ def _prometheus_reader(environ: Mapping[str, str], recorder: Recorder) -> Metric
     except OSError as error:
         where = variables.PROMETHEUS_HOST if isinstance(error, socket.gaierror) else variables.PROMETHEUS_PORT
         raise ConfigurationError(f"{where}: {host}:{port}: {error.strerror}") from error
-    address, bound = str(server.server_address[0]), server.server_address[1]
-    _log.info("prometheus_listening", address=f"{ports.bracketed(address)}:{bound}")
+    address, bound_port = str(server.server_address[0]), server.server_address[1]
+    _log.info("prometheus_listening", address=f"{ports.bracketed(address)}:{bound_port}")
     return Reader(server, thread)

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import msgspec
 import structlog
 
-from allocation_gateway.telemetry.lines import Lines
+from allocation_gateway.telemetry.line_buffer import LineBuffer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from structlog.typing import EventDict, FilteringBoundLogger
 
-# Events of which each call has one. All others are rare, and what they tell may be the last that can be told.
-_FREQUENT: Final = frozenset({"call"})
+# Events that each call has. The lines of all others are rare, and may be the last that the process can write.
+_BUFFERED_EVENTS: Final = frozenset({"call"})
 
 
-class Forward(Protocol):
-    """What log lines are given to besides."""
+class Sink(Protocol):
+    """What log lines go to besides standard error."""
 
     def __call__(self, level: str, nanoseconds: int, line: Mapping[str, Any]) -> None:
         """Takes a line.
@@ -34,32 +34,41 @@ class Forward(Protocol):
         """
 
 
-class _Forwards:
-    """Where lines go besides standard error.
+def _discard(level: str, nanoseconds: int, line: Mapping[str, Any]) -> None:
+    """The sink as long as lines go to standard error alone."""
+
+
+class _CurrentSink:
+    """The sink of this process.
 
     Attributes:
-        to: What they are given to; None if nothing.
+        write: Takes lines.
     """
 
-    __slots__ = ("to",)
+    __slots__ = ("write",)
 
     def __init__(self) -> None:
-        self.to: Forward | None = None
+        self.write: Sink = _discard
 
 
-_forwards: Final = _Forwards()
+_sink: Final = _CurrentSink()
 
 
-def forward(to: Forward | None) -> None:
-    """Gives every line from now on to something besides standard error; to nothing any more if that is None."""
-    _forwards.to = to
+def set_sink(sink: Sink) -> None:
+    """Has every line from now on go to a sink too."""
+    _sink.write = sink
 
 
-class _LibraryLines(logging.Handler):
-    """Takes what libraries log into the same stream: the rest of standard error would not be JSON."""
+def reset_sink() -> None:
+    """Has every line from now on go to standard error alone."""
+    _sink.write = _discard
+
+
+class _LibraryHandler(logging.Handler):
+    """Writes what libraries log as structured lines too, so that all of standard error can be parsed."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Writes a record as one structured line."""
+        """Writes a record as one line."""
         try:
             structlog.get_logger().log(
                 record.levelno,
@@ -68,57 +77,56 @@ class _LibraryLines(logging.Handler):
                 message=record.getMessage(),
                 exc_info=record.exc_info or False,
             )
-        except Exception:  # noqa: BLE001 - a log line that cannot be written must not end what it tells of
+        except Exception:  # noqa: BLE001 - a line that cannot be written must not end the work that it is about
             self.handleError(record)
 
 
 def configure(level: str, form: str, *, worker: int | None = None) -> None:
-    """Sets the least severe level that is written, and whether lines are JSON or for the eye.
+    """Sets up logging.
 
     Args:
-        level: The level.
-        form: `json` or `console`.
+        level: The least severe level that is written.
+        form: `json`, or `console` for lines that people read.
         worker: The number that every line names, if this process is one of several.
     """
-    of_worker = {} if worker is None else {"worker": worker}
+    worker_field = {} if worker is None else {"worker": worker}
     filtering = structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()])
-    lines = Lines(sys.stderr.buffer)
+    lines = LineBuffer(sys.stderr.buffer)
     if form == "json":
         structlog.configure(
-            wrapper_class=_json_logger(filtering, of_worker),
+            wrapper_class=_json_logger(filtering, worker_field),
             logger_factory=lambda *_: lines,
             cache_logger_on_first_use=True,
         )
     else:
-        text = _Text(lines)
+        writer = _ConsoleWriter(lines)
         structlog.configure(
             processors=[
-                lambda _, __, event: {**event, **of_worker},
+                lambda _, __, event: {**event, **worker_field},
                 structlog.processors.add_log_level,
                 structlog.processors.TimeStamper(fmt="iso", utc=True),
                 structlog.processors.format_exc_info,
-                _forwarded,
+                _pass_to_sink,
                 structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
             ],
             wrapper_class=filtering,
-            logger_factory=lambda *_: text,
+            logger_factory=lambda *_: writer,
             cache_logger_on_first_use=True,
         )
-    # Never more than warnings, at whatever level our own lines are: below that, libraries quote headers.
-    logging.basicConfig(handlers=[_LibraryLines()], level=logging.WARNING, force=True)
+    # Never below warnings, whatever the level of our own lines is: there, libraries quote headers.
+    logging.basicConfig(handlers=[_LibraryHandler()], level=logging.WARNING, force=True)
 
 
-def _forwarded(_: object, level: str, line: EventDict) -> EventDict:
-    """Gives a line on. A processor of the lines for the eye."""
-    if (to := _forwards.to) is not None:
-        to(level, time.time_ns(), line)
+def _pass_to_sink(_: object, level: str, line: EventDict) -> EventDict:
+    """A processor of structlog that passes console lines to the sink."""
+    _sink.write(level, time.time_ns(), line)
     return line
 
 
-class _Text:
-    """Writes each line as it comes: who looks at it is not to wait."""
+class _ConsoleWriter:
+    """Writes each line at once, for the person who watches."""
 
-    def __init__(self, lines: Lines) -> None:
+    def __init__(self, lines: LineBuffer) -> None:
         self._lines = lines
 
     def write(self, line: str) -> None:
@@ -127,26 +135,25 @@ class _Text:
     debug = info = warning = error = critical = write
 
 
-def _json_logger(filtering: type[FilteringBoundLogger], of_worker: Mapping[str, int]) -> type[FilteringBoundLogger]:
-    """Returns loggers that write JSON without a chain of processors, which would take twice as long."""
+def _json_logger(filtering: type[FilteringBoundLogger], worker_field: Mapping[str, int]) -> type[FilteringBoundLogger]:
+    """Returns a class of loggers that write JSON without a chain of processors, which would take twice as long."""
     encode = msgspec.json.Encoder(enc_hook=str).encode
     timestamps = Timestamps()
 
     def write(self: Any, level: str, event: str, **fields: Any) -> None:
         now = time.time_ns()
-        named = {"event": event, **of_worker, "level": level, "timestamp": timestamps.of(now)}
-        line: EventDict = {**self._context, **fields, **named}
+        common = {"event": event, **worker_field, "level": level, "timestamp": timestamps.of(now)}
+        line: EventDict = {**self._context, **fields, **common}
         if "exc_info" in line:
             line = structlog.processors.format_exc_info(None, level, line)
-        self._logger.write(encode(line), at_once=event not in _FREQUENT)
-        if (to := _forwards.to) is not None:
-            to(level, now, line)
+        self._logger.write(encode(line), at_once=event not in _BUFFERED_EVENTS)
+        _sink.write(level, now, line)
 
     return type("JsonLogger", (filtering,), {"_proxy_to_logger": write})
 
 
 class Timestamps:
-    """Times as log lines have them: UTC, in microseconds. Only the fraction of a second is made anew for each."""
+    """Formats times for log lines: UTC, in microseconds. All but the fraction is kept from one line to the next."""
 
     def __init__(self) -> None:
         self._last: tuple[int, str] = (0, "1970-01-01T00:00:00")

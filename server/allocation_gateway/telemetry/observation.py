@@ -1,7 +1,6 @@
-"""One rpc, and one upstream request within it, as spans, metrics and log fields.
+"""One rpc, and one upstream request within it, as metrics: what is observed of each that no trace is recorded of.
 
-Names follow the OpenTelemetry semantic conventions for RPC and HTTP. Without a tracer no span object is made, and
-without a meter nothing is measured. What only spans need is made for those that are recorded alone.
+tracing.py has the same with spans. Which of them a call gets is decided once, when it arrives.
 """
 
 from __future__ import annotations
@@ -9,56 +8,47 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from opentelemetry import trace
-from opentelemetry.propagate import inject
-from opentelemetry.trace import SpanKind, StatusCode
-
-from allocation_gateway.telemetry.conventions import is_request_error, is_server_error, of_call, of_request, of_route
-
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-
-    from opentelemetry.context import Context
-    from opentelemetry.trace import Span, Tracer
+    from collections.abc import Mapping
 
     from allocation_gateway.telemetry.conventions import Route
-    from allocation_gateway.telemetry.telemetry import Telemetry
+    from allocation_gateway.telemetry.instruments import Instruments
 
 
 class Observation:
-    """Something that makes upstream requests and is nobody's rpc: work that the gateway does of its own accord."""
+    """Something that makes upstream requests: an rpc, or work that no caller has asked for."""
 
-    __slots__ = ("_span", "_telemetry")
+    __slots__ = ("_instruments",)
 
-    def __init__(self, telemetry: Telemetry) -> None:
-        self._telemetry = telemetry
-        self._span: Span | None = None
+    def __init__(self, instruments: Instruments) -> None:
+        self._instruments = instruments
 
     def request(self, method: str, template: str, base_url: str, path: str) -> RequestObservation:
-        """Starts observing an upstream request."""
-        request = RequestObservation(self._telemetry, (method, template, base_url), self._span)
-        if (tracer := self._tracer()) is not None:
-            request.begin_span(tracer, path)
-        return request
+        """Starts observing an upstream request.
 
-    def _tracer(self) -> Tracer | None:
-        """Returns what makes the spans of requests, here each the first of its trace; None if they get none."""
-        return self._telemetry.tracer
+        Args:
+            method: The HTTP method.
+            template: The template of the path, such as `/shipments/{shipment_reference}`.
+            base_url: The URL of the API.
+            path: The path itself.
+        """
+        del path
+        return RequestObservation(self._instruments, (method, template, base_url))
 
 
 class CallObservation(Observation):
-    """One rpc, from its arrival to its status."""
+    """One rpc, from its arrival to its status.
+
+    Attributes:
+        started: When it arrived, by time.perf_counter().
+    """
 
     __slots__ = ("_method", "started")
 
-    def __init__(self, telemetry: Telemetry, method: str, metadata: Collection[tuple[str, str | bytes]]) -> None:
-        self._telemetry = telemetry
+    def __init__(self, instruments: Instruments, method: str, started: float) -> None:
+        self._instruments = instruments
         self._method = method
-        self.started = time.perf_counter()
-        self._span = telemetry.server_span(method, metadata)
-
-    def _tracer(self) -> Tracer | None:
-        return None if self._span is None or not self._span.is_recording() else self._telemetry.tracer
+        self.started = started
 
     def seconds(self) -> float:
         """Returns how long the rpc has taken so far."""
@@ -66,79 +56,38 @@ class CallObservation(Observation):
 
     def log_fields(self) -> Mapping[str, str]:
         """Returns the ids that join a log line with its trace; nothing if there is none."""
-        if self._span is None:
-            return {}
-        context = self._span.get_span_context()
-        return {"trace_id": format(context.trace_id, "032x"), "span_id": format(context.span_id, "016x")}
+        return {}
 
     def finish(self, code: str) -> None:
         """Ends the rpc with a gRPC status code."""
-        span = self._span
-        if (durations := self._telemetry.call_duration) is not None:
-            context = None if span is None else _context(span)
-            durations.record((self._method, code), time.perf_counter() - self.started, context)
-        if span is not None:
-            span.set_attributes(of_call((self._method, code)))
-            if is_server_error(code):
-                span.set_status(StatusCode.ERROR)
-            span.end()
+        self._instruments.call_duration.record((self._method, code), time.perf_counter() - self.started)
 
 
 class RequestObservation:
-    """One upstream request, from before it is sent to its answer."""
+    """One upstream request, from before it is sent until its response has been read."""
 
-    __slots__ = ("_parent", "_route", "_span", "_started", "_telemetry")
+    __slots__ = ("_instruments", "_route", "_started")
 
-    def __init__(self, telemetry: Telemetry, route: Route, parent: Span | None) -> None:
-        self._telemetry = telemetry
+    def __init__(self, instruments: Instruments, route: Route) -> None:
+        self._instruments = instruments
         self._route = route
-        self._parent = parent
-        self._span: Span | None = None
         self._started = time.perf_counter()
 
-    def begin_span(self, tracer: Tracer, path: str) -> None:
-        """Starts the request's own span."""
-        method, template, base_url = self._route
-        self._span = tracer.start_span(
-            f"{method} {template}",
-            context=None if self._parent is None else trace.set_span_in_context(self._parent),
-            kind=SpanKind.CLIENT,
-            attributes={**of_route(self._route), "url.full": base_url + path},
-        )
-
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """Returns the headers that carry the trace on to upstream: also one that a caller has and nobody records."""
-        span = self._span or self._parent
-        if span is None:
-            return []
-        carrier: dict[str, str] = {}
-        inject(carrier, context=trace.set_span_in_context(span))
-        return [(name.encode(), value.encode()) for name, value in carrier.items()]
+        """Returns the headers that carry the trace on to upstream; none if there is no trace."""
+        return []
 
     def answered(self, status: int) -> None:
         """Ends the request with an HTTP status."""
         self._end(status)
 
-    def undocumented(self, method: str, result: str) -> None:
-        """Counts that the answer is not as documented, by the row that was called and by what became of it."""
-        self._telemetry.answer_undocumented(method, result)
-
     def failed(self, error_type: str) -> None:
-        """Ends the request without an answer."""
+        """Ends the request without a response."""
         self._end(error_type)
 
     def _end(self, outcome: int | str) -> None:
-        span = self._span
-        if (durations := self._telemetry.request_duration) is not None:
-            context = None if span is None else _context(span)
-            durations.record((self._route, outcome), time.perf_counter() - self._started, context)
-        if span is not None:
-            span.set_attributes(of_request((self._route, outcome)))
-            if is_request_error(outcome):
-                span.set_status(StatusCode.ERROR)
-            span.end()
+        self._instruments.request_duration.record((self._route, outcome), time.perf_counter() - self._started)
 
-
-def _context(span: Span) -> Context | None:
-    """Returns what joins a measurement with its trace; None if nobody records it."""
-    return trace.set_span_in_context(span) if span.is_recording() else None
+    def undocumented(self, method: str, result: str) -> None:
+        """Counts that the response is not as documented, by the rpc that it is for and by what became of it."""
+        self._instruments.answer_undocumented(method, result)

@@ -152,7 +152,7 @@ class Coordinator:
             return
         running.is_detached = True
         method = write.request.operation.full_name
-        self._telemetry.write_detached(method)
+        self._telemetry.metrics.write_detached(method)
         _log.warning("write_detached", **running.fields)
 
         def log(done: asyncio.Task[Message]) -> None:

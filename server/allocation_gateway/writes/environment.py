@@ -105,4 +105,4 @@ class Environment:
 
     def count(self, event: str, operation: Operation) -> None:
         """Counts something that happened to a write on its way."""
-        self.telemetry.write_event(event, operation.full_name)
+        self.telemetry.metrics.write_event(event, operation.full_name)

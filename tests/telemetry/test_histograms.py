@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from allocation_gateway.telemetry.recording import LIMIT, CompletingReader, Recorder
+from allocation_gateway.telemetry.histograms import MAX_SERIES, HistogramAggregation, MergingReader
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry import trace
@@ -24,7 +24,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from allocation_gateway.telemetry.recording import Durations
+    from allocation_gateway.telemetry.histograms import Durations
 
 DELTA: Final = AggregationTemporality.DELTA
 CUMULATIVE: Final = AggregationTemporality.CUMULATIVE
@@ -69,13 +69,13 @@ class Kept(MetricExporter):
 class Pipe:
     """A histogram and where it is exported to."""
 
-    def __init__(self, temporality: AggregationTemporality, *, limit: int = LIMIT) -> None:
+    def __init__(self, temporality: AggregationTemporality, *, limit: int = MAX_SERIES) -> None:
         self.kept = Kept(temporality)
-        recorder = Recorder(limit)
-        self.provider = MeterProvider([CompletingReader(self.kept, recorder)], shutdown_on_exit=False)
+        aggregation = HistogramAggregation(limit)
+        self.provider = MeterProvider([MergingReader(self.kept, aggregation)], shutdown_on_exit=False)
         meter = self.provider.get_meter("some_scope", "1")
-        recorder.watch(meter)
-        self.durations: Durations[int] = recorder.durations(
+        aggregation.watch(meter)
+        self.durations: Durations[int] = aggregation.create(
             meter, NAME, "How long.", lambda key: {"key": key, "parity": "odd" if key % 2 else "even"}, BOUNDS
         )
 
@@ -220,9 +220,9 @@ def test_what_belongs_to_a_trace_is_told_as_an_exemplar(pipe: Pipe) -> None:
 
 def test_series_beyond_the_limit_are_left_to_the_sdk() -> None:
     """It puts together what is beyond a limit of its own, and nothing is lost over either of them."""
-    pipe, reference = Pipe(CUMULATIVE, limit=LIMIT + 20), Reference(CUMULATIVE)
+    pipe, reference = Pipe(CUMULATIVE, limit=MAX_SERIES + 20), Reference(CUMULATIVE)
     for _ in range(2):
-        for key in (*range(LIMIT + 50), *range(LIMIT + 50), *range(LIMIT + 50)):
+        for key in (*range(MAX_SERIES + 50), *range(MAX_SERIES + 50), *range(MAX_SERIES + 50)):
             pipe.durations.record(key, 0.5)
             reference.record(key, 0.5)
         pipe.flush()

@@ -15,7 +15,7 @@ from allocation.v1 import service_group_service_pb2 as pb
 from allocation.v1 import shipment_allocation_service_pb2 as ship_pb
 from allocation.v1.service_group_service_pb2_grpc import ServiceGroupServiceStub
 from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
-from allocation_gateway.groups import entries
+from allocation_gateway.groups import shared_entries
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from support.cache import CacheServer, running_cache, slow_path
 from support.certificates import Authority
@@ -271,16 +271,22 @@ def test_damaged_values_and_those_of_other_versions_are_as_good_as_none(
     upstream: Upstream, server: CacheServer
 ) -> None:
     now = time.time()
-    good = entries.encode(entries.Learned(entries.VERSION, "good", now, now + 100))
+    good = shared_entries.encode(shared_entries.ObservedCode(shared_entries.VERSION, "good", now, now + 100))
     values = {
         "good": good,
-        "other": entries.encode(entries.Learned(entries.VERSION + 1, "other", now, now + 100)),
+        "other": shared_entries.encode(
+            shared_entries.ObservedCode(shared_entries.VERSION + 1, "other", now, now + 100)
+        ),
         "damaged": good[:-5],
         "binary": b"\xff\x00\x80",
         "no-code": good.replace(b'"good"', b'""'),
         "elsewhere": good,
-        "expired": entries.encode(entries.Learned(entries.VERSION, "expired", now - 9, now - 1)),
-        "future": entries.encode(entries.Learned(entries.VERSION, "future", now + 9999, now + 99999)),
+        "expired": shared_entries.encode(
+            shared_entries.ObservedCode(shared_entries.VERSION, "expired", now - 9, now - 1)
+        ),
+        "future": shared_entries.encode(
+            shared_entries.ObservedCode(shared_entries.VERSION, "future", now + 9999, now + 99999)
+        ),
         "endless": good.replace(b'"good"', b'"endless"').replace(b'"learned_at":', b'"learned_at":1e999,"x":'),
     }
     with running_replicas(upstream, url(server.port), 1) as (one,), connected(server) as client:
@@ -295,13 +301,20 @@ def test_damaged_values_and_those_of_other_versions_are_as_good_as_none(
         one.refresh()
         client.delete(observed)
         client.hset(observed.decode(), mapping=dict(values))
-        fresh = entries.encode(entries.Learned(entries.VERSION, "fresh", time.time() + 1, now + 100))
+        fresh = shared_entries.encode(
+            shared_entries.ObservedCode(shared_entries.VERSION, "fresh", time.time() + 1, now + 100)
+        )
         client.hset(observed.decode(), "fresh", fresh.decode())
         with running_replicas(upstream, url(server.port), 1) as (other,):
             assert other.codes() == {"fresh"}, "what was good is older than what was forgotten"
         # Whoever learns such a code puts the damage right.
         one.allocate("damaged")
-        until(lambda: entries.decode(client.hget(observed.decode(), "damaged"), entries.Learned) is not None)
+        until(
+            lambda: (
+                shared_entries.decode(client.hget(observed.decode(), "damaged"), shared_entries.ObservedCode)
+                is not None
+            )
+        )
 
 
 def test_a_key_of_another_type_does_not_end_the_sharing(upstream: Upstream, server: CacheServer) -> None:

@@ -1,4 +1,4 @@
-"""The errors of a text that stands for no service group, or for several."""
+"""The errors for a text that stands for no service group, or for several."""
 
 from __future__ import annotations
 

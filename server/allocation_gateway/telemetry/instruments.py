@@ -1,0 +1,201 @@
+"""Every metric of the gateway's own, and the methods by which the rest of the gateway records into them.
+
+Without a meter provider the instruments are no-ops, so that nobody has to ask whether metrics are on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from opentelemetry.metrics import Observation
+
+from allocation_gateway.telemetry.conventions import (
+    DURATION_BUCKETS,
+    ERROR_TYPE,
+    RPC_METHOD,
+    STORE_BUCKETS,
+    call_attributes,
+    request_attributes,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from opentelemetry.metrics import CallbackOptions, Meter
+
+    from allocation_gateway.telemetry.conventions import Attributes, Route
+    from allocation_gateway.telemetry.histograms import Durations, HistogramFactory
+
+
+class Instruments:
+    """The instruments, grouped by the part of the gateway that records into them.
+
+    Attributes:
+        call_duration: `rpc.server.call.duration`, by rpc and gRPC status code.
+        request_duration: `http.client.request.duration`, by route and HTTP status or kind of error.
+    """
+
+    def __init__(self, meter: Meter, histograms: HistogramFactory) -> None:
+        self.call_duration: Durations[tuple[str, str]] = histograms.create(
+            meter, "rpc.server.call.duration", "How long calls take.", call_attributes, DURATION_BUCKETS
+        )
+        self.request_duration: Durations[tuple[Route, int | str]] = histograms.create(
+            meter,
+            "http.client.request.duration",
+            "How long requests to upstream take.",
+            request_attributes,
+            DURATION_BUCKETS,
+        )
+        self._create_for_writes(meter, histograms)
+        self._create_for_service_groups(meter)
+        self._create_for_protection(meter, histograms)
+
+    # Writes, and the store of their claims.
+
+    def _create_for_writes(self, meter: Meter, histograms: HistogramFactory) -> None:
+        self._write_events = meter.create_counter(
+            "allocation_gateway.write.events",
+            unit="{event}",
+            description="What happened to writes on their way, beside being answered at the first attempt.",
+        )
+        self._detached_writes = meter.create_counter(
+            "allocation_gateway.detached_writes",
+            unit="{write}",
+            description="Writes that went on after their caller had gone or its deadline had passed.",
+        )
+        self._undocumented_responses = meter.create_counter(
+            "allocation_gateway.upstream.undocumented",
+            unit="{answer}",
+            description="Successful answers of upstream's that are not as documented, by what became of them.",
+        )
+        self._store_durations: Durations[str] = histograms.create(
+            meter,
+            "allocation_gateway.claim_store.duration",
+            "How long the steps of the store of claims take that were carried out.",
+            lambda step: {"step": step},
+            STORE_BUCKETS,
+        )
+        self._store_failures = meter.create_counter(
+            "allocation_gateway.claim_store.failures",
+            unit="{step}",
+            description="Steps of the store of claims that failed, or were not answered in time.",
+        )
+
+    def write_event(self, event: str, method: str) -> None:
+        """Counts something that happened to a write on its way."""
+        self._write_events.add(1, {"event": event, RPC_METHOD: method})
+
+    def write_detached(self, method: str) -> None:
+        """Counts a write that goes on although no caller waits for it."""
+        self._detached_writes.add(1, {RPC_METHOD: method})
+
+    def answer_undocumented(self, method: str, result: str) -> None:
+        """Counts a response that is not as documented: `read` without a part of it, or `refused`."""
+        self._undocumented_responses.add(1, {RPC_METHOD: method, "result": result})
+
+    def store_step(self, step: str, seconds: float) -> None:
+        """Records a step that the store of claims has carried out."""
+        self._store_durations.record(step, seconds)
+
+    def store_failure(self, step: str, error_type: str) -> None:
+        """Counts a step of the store of claims that failed."""
+        self._store_failures.add(1, {"step": step, ERROR_TYPE: error_type})
+
+    # Service groups.
+
+    def _create_for_service_groups(self, meter: Meter) -> None:
+        # Counted here and read by the exporter, since every call with a service group makes a lookup.
+        self._lookups = {"hit": 0, "miss": 0}
+        meter.create_observable_counter(
+            "allocation_gateway.service_group.lookups",
+            callbacks=[self._observe_lookups],
+            unit="{lookup}",
+            description="Service-group codes looked up, by whether they were known.",
+        )
+        self._group_events = meter.create_counter(
+            "allocation_gateway.service_group.events",
+            unit="{event}",
+            description="What happened to the sources of service groups and to the cache that replicas share.",
+        )
+        self._usable_parts = meter.create_gauge(
+            "allocation_gateway.service_group.usable",
+            unit="1",
+            description="1 while the catalogue file as it is is in use, or the shared cache answers; else 0.",
+        )
+
+    def group_lookup(self, *, known: bool) -> None:
+        """Counts a lookup of a service-group code."""
+        self._lookups["hit" if known else "miss"] += 1
+
+    def _observe_lookups(self, _: CallbackOptions) -> Iterable[Observation]:
+        return [Observation(count, {"result": result}) for result, count in self._lookups.items() if count]
+
+    def group_event(self, event: str) -> None:
+        """Counts something that happened to the sources of service groups or to the cache that replicas share."""
+        self._group_events.add(1, {"event": event})
+
+    def group_part(self, part: str, *, usable: bool) -> None:
+        """Records whether a part that service groups come from can be used: `catalogue` or `cache`."""
+        self._usable_parts.set(int(usable), {"part": part})
+
+    # The protection of upstream.
+
+    def _create_for_protection(self, meter: Meter, histograms: HistogramFactory) -> None:
+        self._breaker_states = meter.create_gauge(
+            "allocation_gateway.upstream.breaker",
+            unit="1",
+            description="2 while the breaker is open, 1 while probes try upstream, 0 while it is closed.",
+        )
+        self._refusals = meter.create_counter(
+            "allocation_gateway.upstream.refusals",
+            unit="{request}",
+            description="Requests to upstream that a policy did not let pass.",
+        )
+        # Kept here and read by the exporter, since each request that has to wait changes a length twice.
+        self._queue_lengths: dict[tuple[str, str], int] = {}
+        meter.create_observable_gauge(
+            "allocation_gateway.upstream.queue.length",
+            callbacks=[self._observe_queue_lengths],
+            unit="{request}",
+            description="Requests that wait for their turn with upstream.",
+        )
+        self._queue_waits: Durations[tuple[str, str]] = histograms.create(
+            meter,
+            "allocation_gateway.upstream.queue.wait",
+            "How long the requests waited that could not be sent at once, and were sent then.",
+            _queue_attributes,
+            DURATION_BUCKETS,
+        )
+        self._budget_requests = meter.create_counter(
+            "allocation_gateway.upstream.budget",
+            unit="{request}",
+            description="Further writes and read-backs that a budget was asked for.",
+        )
+
+    def breaker_state(self, api: str, state: int) -> None:
+        """Records the state of an API's breaker: 0 closed, 1 half-open, 2 open."""
+        self._breaker_states.set(state, {"api": api})
+
+    def upstream_refused(self, api: str, policy: str) -> None:
+        """Counts a request that a policy did not let pass: `breaker`, `queue`, `rate` or `throttle`."""
+        self._refusals.add(1, {"api": api, "policy": policy})
+
+    def queue_length(self, api: str, lane: str, length: int) -> None:
+        """Records how many writes or reads wait for their turn with an API."""
+        self._queue_lengths[api, lane] = length
+
+    def _observe_queue_lengths(self, _: CallbackOptions) -> Iterable[Observation]:
+        return [Observation(length, _queue_attributes(queue)) for queue, length in list(self._queue_lengths.items())]
+
+    def queue_waited(self, api: str, lane: str, seconds: float) -> None:
+        """Records how long a request has waited for its turn."""
+        self._queue_waits.record((api, lane), seconds)
+
+    def budget_asked(self, api: str, budget: str, *, granted: bool) -> None:
+        """Counts a further write or read-back that a budget was asked for: `retries` or `readings`."""
+        self._budget_requests.add(1, {"api": api, "budget": budget, "result": "granted" if granted else "refused"})
+
+
+def _queue_attributes(queue: tuple[str, str]) -> Attributes:
+    api, lane = queue
+    return {"api": api, "lane": lane}

@@ -1,0 +1,202 @@
+"""Spans: where the trace of a call comes from, and calls and upstream requests that have one.
+
+Names follow the OpenTelemetry semantic conventions for RPC and HTTP. A call that belongs to no trace and begins none
+has no span object at all. What only spans need is made for recorded spans alone.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from opentelemetry import trace
+from opentelemetry.propagate import extract, get_global_textmap, inject
+from opentelemetry.trace import SpanKind, StatusCode
+
+from allocation_gateway.telemetry.conventions import (
+    SCOPE,
+    call_attributes,
+    is_request_error,
+    is_server_error,
+    request_attributes,
+    route_attributes,
+    rpc_attributes,
+)
+from allocation_gateway.telemetry.observation import CallObservation, Observation, RequestObservation
+from allocation_gateway.telemetry.sampling import root_sampling
+from allocation_gateway.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.trace import Span, Tracer
+
+    from allocation_gateway.telemetry.conventions import Route
+    from allocation_gateway.telemetry.instruments import Instruments
+
+    Metadata = Collection[tuple[str, str | bytes]]
+
+_B3: Final = frozenset({"b3", "x-b3-traceid", "x-b3-spanid", "x-b3-sampled", "x-b3-flags"})
+
+
+class NoTracing:
+    """Starts observations while traces are off."""
+
+    def __init__(self, instruments: Instruments) -> None:
+        self._instruments = instruments
+
+    def call(self, method: str, metadata: Metadata) -> CallObservation:
+        """Starts observing an rpc."""
+        del metadata
+        return CallObservation(self._instruments, method, time.perf_counter())
+
+    def background(self) -> Observation:
+        """Starts observing what the gateway does of its own accord."""
+        return Observation(self._instruments)
+
+
+class Tracing:
+    """Starts observations that have spans, as far as they are sampled."""
+
+    def __init__(self, instruments: Instruments, provider: TracerProvider) -> None:
+        self._instruments = instruments
+        self._tracer = provider.get_tracer(SCOPE, __version__)
+        self._propagated = _propagated_fields()
+        self._begins_trace = root_sampling(provider)
+
+    def call(self, method: str, metadata: Metadata) -> CallObservation:
+        """Starts observing an rpc, with a span if it belongs to a trace or begins one."""
+        started = time.perf_counter()
+        for key, _ in metadata:
+            if key in self._propagated:
+                return self._traced_call(method, metadata, started)
+        if self._begins_trace(method):
+            return self._traced_call(method, (), started)
+        return CallObservation(self._instruments, method, started)
+
+    def _traced_call(self, method: str, metadata: Iterable[tuple[str, str | bytes]], started: float) -> CallObservation:
+        carrier = {key: value for key, value in metadata if key in self._propagated and isinstance(value, str)}
+        span = self._tracer.start_span(
+            method, context=extract(carrier), kind=SpanKind.SERVER, attributes=rpc_attributes(method)
+        )
+        if span.is_recording():
+            return RecordedCall(self._instruments, method, started, span, self._tracer)
+        return PropagatedCall(self._instruments, method, started, span)
+
+    def background(self) -> Observation:
+        """Starts observing what the gateway does of its own accord: each of its requests begins a trace."""
+        return RecordedBackground(self._instruments, self._tracer)
+
+
+def _propagated_fields() -> frozenset[str]:
+    """Returns the metadata keys that say to which trace a call belongs."""
+    fields = frozenset(get_global_textmap().fields)
+    # Each propagator of B3 reads both spellings, and a header for debugging that it does not list.
+    return fields | _B3 if fields & _B3 else fields
+
+
+class PropagatedCall(CallObservation):
+    """An rpc of a trace that is not recorded here, but carried on to upstream and named in the log."""
+
+    __slots__ = ("_span",)
+
+    def __init__(self, instruments: Instruments, method: str, started: float, span: Span) -> None:
+        super().__init__(instruments, method, started)
+        self._span = span
+
+    def log_fields(self) -> Mapping[str, str]:
+        """See CallObservation."""
+        context = self._span.get_span_context()
+        return {"trace_id": format(context.trace_id, "032x"), "span_id": format(context.span_id, "016x")}
+
+    def request(self, method: str, template: str, base_url: str, path: str) -> RequestObservation:
+        """See Observation."""
+        del path
+        return PropagatedRequest(self._instruments, (method, template, base_url), self._span)
+
+
+class RecordedCall(PropagatedCall):
+    """An rpc whose trace is recorded."""
+
+    __slots__ = ("_tracer",)
+
+    def __init__(self, instruments: Instruments, method: str, started: float, span: Span, tracer: Tracer) -> None:
+        super().__init__(instruments, method, started, span)
+        self._tracer = tracer
+
+    def request(self, method: str, template: str, base_url: str, path: str) -> RequestObservation:
+        """See Observation. A request that is made after the rpc has ended, for nobody, has no span."""
+        if not self._span.is_recording():
+            return super().request(method, template, base_url, path)
+        route = (method, template, base_url)
+        context = trace.set_span_in_context(self._span)
+        return RecordedRequest(self._instruments, route, _request_span(self._tracer, route, path, context))
+
+    def finish(self, code: str) -> None:
+        """See CallObservation."""
+        span, call = self._span, (self._method, code)
+        self._instruments.call_duration.record(
+            call, time.perf_counter() - self.started, trace.set_span_in_context(span)
+        )
+        span.set_attributes(call_attributes(call))
+        if is_server_error(code):
+            span.set_status(StatusCode.ERROR)
+        span.end()
+
+
+class RecordedBackground(Observation):
+    """Work that the gateway does of its own accord, whose requests are recorded as far as they are sampled."""
+
+    __slots__ = ("_tracer",)
+
+    def __init__(self, instruments: Instruments, tracer: Tracer) -> None:
+        super().__init__(instruments)
+        self._tracer = tracer
+
+    def request(self, method: str, template: str, base_url: str, path: str) -> RequestObservation:
+        """See Observation."""
+        route = (method, template, base_url)
+        return RecordedRequest(self._instruments, route, _request_span(self._tracer, route, path, None))
+
+
+class PropagatedRequest(RequestObservation):
+    """An upstream request of a trace that is not recorded here."""
+
+    __slots__ = ("_span",)
+
+    def __init__(self, instruments: Instruments, route: Route, span: Span) -> None:
+        super().__init__(instruments, route)
+        self._span = span
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """See RequestObservation."""
+        carrier: dict[str, str] = {}
+        inject(carrier, context=trace.set_span_in_context(self._span))
+        return [(name.encode(), value.encode()) for name, value in carrier.items()]
+
+
+class RecordedRequest(PropagatedRequest):
+    """An upstream request with a span of its own, which may not be sampled."""
+
+    __slots__ = ()
+
+    def _end(self, outcome: int | str) -> None:
+        span, request = self._span, (self._route, outcome)
+        context = trace.set_span_in_context(span) if span.is_recording() else None
+        self._instruments.request_duration.record(request, time.perf_counter() - self._started, context)
+        span.set_attributes(request_attributes(request))
+        if is_request_error(outcome):
+            span.set_status(StatusCode.ERROR)
+        span.end()
+
+
+def _request_span(tracer: Tracer, route: Route, path: str, context: Context | None) -> Span:
+    method, template, base_url = route
+    return tracer.start_span(
+        f"{method} {template}",
+        context=context,
+        kind=SpanKind.CLIENT,
+        attributes={**route_attributes(route), "url.full": base_url + path},
+    )
