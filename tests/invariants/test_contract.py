@@ -102,7 +102,7 @@ def test_every_field_of_every_request_has_a_rule_and_every_rule_a_field() -> Non
 
 def test_every_write_takes_a_request_id_and_no_read_does() -> None:
     for operation in OPERATIONS:
-        assert ("request_id" in operation.request.DESCRIPTOR.fields_by_name) == operation.effect.writes
+        assert ("request_id" in operation.request.DESCRIPTOR.fields_by_name) == operation.action.writes
 
 
 def test_nothing_but_its_row_and_its_codec_mentions_an_rpc() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from allocation_gateway.protection.breaker import REFUSED, Breaker, BreakerOptions, State
-from allocation_gateway.protection.model import Verdict
+from allocation_gateway.upstream.call import CallOutcome
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -24,7 +24,7 @@ def made(clock: Clock, told: list[State] | None = None) -> Breaker:
 def opened(clock: Clock) -> Breaker:
     breaker = made(clock)
     for _ in range(4):
-        breaker.end(breaker.begin(), Verdict.FAILED)
+        breaker.end(breaker.begin(), CallOutcome.FAILURE)
     return breaker
 
 
@@ -37,7 +37,7 @@ def closed_by_probes(breaker: Breaker, clock: Clock) -> None:
     """Lets time pass and upstream recover."""
     clock.advance(OPTIONS.open_time * 8 * JITTER)
     for _ in range(OPTIONS.probes):
-        breaker.end(breaker.begin(), Verdict.ANSWERED)
+        breaker.end(breaker.begin(), CallOutcome.SUCCESS)
 
 
 class Modelled(RuleBasedStateMachine):
@@ -83,13 +83,16 @@ class Modelled(RuleBasedStateMachine):
             self.under_way.append((ticket, self.period))
 
     @precondition(lambda self: self.under_way)
-    @rule(data=st.data(), verdict=st.sampled_from([Verdict.ANSWERED, Verdict.FAILED, Verdict.FAILED, Verdict.NONE]))
-    def end(self, data: Any, verdict: Verdict) -> None:
+    @rule(
+        data=st.data(),
+        outcome=st.sampled_from([CallOutcome.SUCCESS, CallOutcome.FAILURE, CallOutcome.FAILURE, CallOutcome.IGNORED]),
+    )
+    def end(self, data: Any, outcome: CallOutcome) -> None:
         ticket, period = self.under_way.pop(data.draw(st.integers(0, len(self.under_way) - 1)))
-        self.breaker.end(ticket, verdict)
-        if period != self.period or verdict is Verdict.NONE:
+        self.breaker.end(ticket, outcome)
+        if period != self.period or outcome is CallOutcome.IGNORED:
             return
-        failed = verdict is Verdict.FAILED
+        failed = outcome is CallOutcome.FAILURE
         if self.state is State.CLOSED:
             self.ends.append((self.tenth(), failed))
             counted = [one for tenth, one in self.ends if tenth > self.tenth() - 10]
@@ -116,7 +119,7 @@ class Modelled(RuleBasedStateMachine):
     def teardown(self) -> None:
         """From wherever it is, with whatever under way: once upstream answers it is closed again."""
         for ticket, _ in self.under_way:
-            self.breaker.end(ticket, Verdict.NONE)
+            self.breaker.end(ticket, CallOutcome.IGNORED)
         if self.breaker.state is not State.CLOSED:
             closed_by_probes(self.breaker, self.clock)
         assert self.breaker.state is State.CLOSED
@@ -129,10 +132,10 @@ TestModelled.settings = settings(max_examples=150, stateful_step_count=60, deadl
 def test_few_failures_or_a_small_part_of_them_do_not_open_it() -> None:
     clock = Clock()
     breaker = made(clock)
-    for verdict in [Verdict.FAILED] * 3 + [Verdict.ANSWERED] * 4:
-        breaker.end(breaker.begin(), verdict)
+    for outcome in [CallOutcome.FAILURE] * 3 + [CallOutcome.SUCCESS] * 4:
+        breaker.end(breaker.begin(), outcome)
     assert state_of(breaker) is State.CLOSED
-    breaker.end(breaker.begin(), Verdict.FAILED)
+    breaker.end(breaker.begin(), CallOutcome.FAILURE)
     assert state_of(breaker) is State.OPEN
 
 
@@ -140,13 +143,13 @@ def test_failures_of_long_ago_do_not_count() -> None:
     clock = Clock()
     breaker = made(clock)
     for _ in range(3):
-        breaker.end(breaker.begin(), Verdict.FAILED)
+        breaker.end(breaker.begin(), CallOutcome.FAILURE)
     clock.advance(OPTIONS.window)
-    breaker.end(breaker.begin(), Verdict.FAILED)
+    breaker.end(breaker.begin(), CallOutcome.FAILURE)
     assert state_of(breaker) is State.CLOSED
 
 
-def test_probes_that_end_without_a_verdict_make_room_for_others() -> None:
+def test_probes_that_end_without_a_outcome_make_room_for_others() -> None:
     clock = Clock()
     breaker = opened(clock)
     clock.advance(OPTIONS.open_time * JITTER)
@@ -156,7 +159,7 @@ def test_probes_that_end_without_a_verdict_make_room_for_others() -> None:
         assert breaker.begin() == REFUSED
         assert breaker.wait() > 0
         for ticket in tickets:
-            breaker.end(ticket, Verdict.NONE)
+            breaker.end(ticket, CallOutcome.IGNORED)
     closed_by_probes(breaker, clock)
     assert state_of(breaker) is State.CLOSED
 
@@ -166,22 +169,22 @@ def test_what_began_before_it_opened_is_of_no_account_afterwards() -> None:
     breaker = made(clock)
     early = [breaker.begin() for _ in range(20)]
     for ticket in early[:4]:
-        breaker.end(ticket, Verdict.FAILED)
+        breaker.end(ticket, CallOutcome.FAILURE)
     wait = breaker.wait()
     for ticket in early[4:8]:
-        breaker.end(ticket, Verdict.FAILED)
+        breaker.end(ticket, CallOutcome.FAILURE)
     assert breaker.wait() == wait
     clock.advance(wait)
     probe = breaker.begin()
     for ticket in early[8:12]:
-        breaker.end(ticket, Verdict.FAILED)
+        breaker.end(ticket, CallOutcome.FAILURE)
     for ticket in early[12:16]:
-        breaker.end(ticket, Verdict.ANSWERED)
+        breaker.end(ticket, CallOutcome.SUCCESS)
     assert state_of(breaker) is State.HALF_OPEN
-    breaker.end(probe, Verdict.ANSWERED)
-    breaker.end(breaker.begin(), Verdict.ANSWERED)
+    breaker.end(probe, CallOutcome.SUCCESS)
+    breaker.end(breaker.begin(), CallOutcome.SUCCESS)
     for ticket in early[16:]:
-        breaker.end(ticket, Verdict.FAILED)
+        breaker.end(ticket, CallOutcome.FAILURE)
     assert state_of(breaker) is State.CLOSED
 
 
@@ -192,11 +195,11 @@ def test_an_upstream_that_stays_down_is_tried_ever_more_rarely_up_to_a_limit() -
     for _ in range(6):
         waits.append(breaker.wait())
         clock.advance(breaker.wait())
-        breaker.end(breaker.begin(), Verdict.FAILED)
+        breaker.end(breaker.begin(), CallOutcome.FAILURE)
     assert waits == [OPTIONS.open_time * JITTER * factor for factor in (1, 2, 4, 8, 8, 8)]
     closed_by_probes(breaker, clock)
     for _ in range(4):
-        breaker.end(breaker.begin(), Verdict.FAILED)
+        breaker.end(breaker.begin(), CallOutcome.FAILURE)
     assert breaker.wait() == OPTIONS.open_time * JITTER
 
 
@@ -205,7 +208,7 @@ def test_each_change_of_state_is_told_once() -> None:
     told: list[State] = []
     breaker = made(clock, told)
     for _ in range(6):
-        breaker.end(breaker.begin(), Verdict.FAILED)
+        breaker.end(breaker.begin(), CallOutcome.FAILURE)
     closed_by_probes(breaker, clock)
     assert told == [State.OPEN, State.HALF_OPEN, State.CLOSED]
 
@@ -214,6 +217,6 @@ def test_what_opened_it_is_forgotten_once_upstream_answers_again() -> None:
     clock = Clock()
     breaker = opened(clock)
     clock.advance(OPTIONS.open_time * JITTER)  # less than the window
-    for verdict in [Verdict.ANSWERED] * OPTIONS.probes + [Verdict.FAILED] * 3:
-        breaker.end(breaker.begin(), verdict)
+    for outcome in [CallOutcome.SUCCESS] * OPTIONS.probes + [CallOutcome.FAILURE] * 3:
+        breaker.end(breaker.begin(), outcome)
     assert state_of(breaker) is State.CLOSED

@@ -22,9 +22,8 @@ from allocation_gateway.settings import PREFIX, load
 from allocation_gateway.telemetry.telemetry import Telemetry
 from allocation_gateway.upstream.client import Upstream
 from allocation_gateway.upstream.http import Answer, NoAnswerError
-from allocation_gateway.writes import phases
-from allocation_gateway.writes.environment import Afterwork, Environment
-from allocation_gateway.writes.phases import TRANSITIONS, IllegalTransitionError, Phase
+from allocation_gateway.writes.environment import BackgroundSteps, Environment
+from allocation_gateway.writes.phases import TRANSITIONS, IllegalTransitionError, Phase, Progress
 from allocation_gateway.writes.request import WriteRequest
 from allocation_gateway.writes.write import Write
 from support.virtual import run
@@ -108,17 +107,30 @@ def formatted(seconds: float) -> str:
     return f"1970-01-01T00:{int(seconds // 60):02d}:{seconds % 60:09.6f}Z"
 
 
+class TracedProgress(Progress):
+    """A progress that remembers the phases it went through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.walked = [self.phase]
+
+    def enter(self, phase: Phase) -> None:
+        """Goes on to a phase."""
+        super().enter(phase)
+        self.walked.append(phase)
+
+
 class Traced(Write):
     """A write that remembers the phases it went through."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self.walked = [self.phase]
+        self.progress = self._traced = TracedProgress()
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        if name == "phase" and hasattr(self, "walked"):
-            self.walked.append(value)
+    @property
+    def walked(self) -> list[Phase]:
+        """The phases, the first one first."""
+        return self._traced.walked
 
 
 class Bench:
@@ -132,7 +144,7 @@ class Bench:
         telemetry = Telemetry()
         upstream = Upstream(configured, Api.SHIP, configured.key("ship"), engine)
         self.account = Account(configured, upstream, self.store, None, telemetry, now=loop.time, uniform=lambda: 0.5)
-        self.environment = Environment(10.0, 2.0, telemetry, "p", Afterwork())
+        self.environment = Environment(10.0, 2.0, telemetry, "p", BackgroundSteps())
         self.observation = telemetry.background()
         self.route = routes(configured)[ROW.full_name]
 
@@ -151,11 +163,15 @@ async def failed(write: Write) -> GatewayError:
 def test_only_the_transitions_of_the_table_are_legal() -> None:
     for before in Phase:
         for after in Phase:
+            progress = Progress()
+            progress.phase = before
             if after in TRANSITIONS[before]:
-                phases.check(before, after)
+                progress.enter(after)
+                assert progress.phase is after
             else:
                 with pytest.raises(IllegalTransitionError, match=f"from {before.value} to {after.value}"):
-                    phases.check(before, after)
+                    progress.enter(after)
+                assert progress.phase is before
 
 
 def test_a_write_that_is_answered_holds_sends_and_ends() -> None:
@@ -176,7 +192,7 @@ def test_a_repeat_of_what_is_done_ends_while_it_waits() -> None:
         bench = Bench(Scripted(told(200, BOOKED)))
         first = await bench.write().run()
         again = bench.write()
-        assert await again.run() == first
+        assert (await again.run()).response == first.response
         assert again.walked == [WAITING, ENDED]
         assert bench.engine.sent == ["PUT"]
 
@@ -217,7 +233,7 @@ def test_a_lost_answer_is_read_back_however_old_its_effect_is(seconds: float) ->
         bench.engine.shown = UNALLOCATED
         asyncio.get_running_loop().call_later(seconds, bench.engine.held.set)
         write = bench.write()
-        response: Any = await write.run()
+        response: Any = (await write.run()).response
         assert response.allocation.reconciled
         assert write.walked == [WAITING, HELD, SENDING, IN_DOUBT, ENDED]
 
@@ -254,15 +270,17 @@ def test_a_write_whose_time_is_up_says_what_its_phase_knows() -> None:
         bench = Bench(Scripted(told(200, BOOKED)))
         bench.engine.held = asyncio.Event()
         named, unnamed = bench.write(), bench.write(request_id=ID[:-1] + "2", is_named=False)
-        assert named.too_late().reason_name == "OUTCOME_UNKNOWN", "nobody has asked yet whether it was sent before"
-        assert unnamed.too_late().effect is WriteEffect.NONE, "nobody else knows its id"
+        assert named.deadline_error().reason_name == "OUTCOME_UNKNOWN", (
+            "nobody has asked yet whether it was sent before"
+        )
+        assert unnamed.deadline_error().effect is WriteEffect.NONE, "nobody else knows its id"
         task = asyncio.create_task(named.run())
         await asyncio.sleep(0.1)
         assert (named.phase, named.call_off()) == (SENDING, False)
-        assert named.too_late().effect is WriteEffect.UNKNOWN
+        assert named.deadline_error().effect is WriteEffect.UNKNOWN
         task.cancel()
         await asyncio.wait([task])
-        assert named.too_late().effect is WriteEffect.UNKNOWN, "what was given up is not denied"
+        assert named.deadline_error().effect is WriteEffect.UNKNOWN, "what was given up is not denied"
         await asyncio.sleep(0.1)
         claim = await bench.store.read(ID)
         assert claim is not None

@@ -76,6 +76,11 @@ def with_labels(
     return pb.AllocateConsignmentWithLabelsResponse(**fields)
 
 
+def without_labels(response: pb.AllocateConsignmentWithLabelsResponse) -> pb.AllocateConsignmentWithLabelsResponse:
+    """Returns a response without its labels: they can be had again, and are large."""
+    return pb.AllocateConsignmentWithLabelsResponse(allocation=response.allocation)
+
+
 def no_label(message: str) -> Object:
     """Returns a LabelError for a consignment that is allocated."""
     return {

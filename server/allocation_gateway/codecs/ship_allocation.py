@@ -21,6 +21,7 @@ from allocation_gateway.codecs.shape import (
     own,
     spelled,
 )
+from allocation_gateway.codecs.states import SHIP, Stage
 from allocation_gateway.codecs.time import dates, timestamp
 
 if TYPE_CHECKING:
@@ -31,19 +32,6 @@ if TYPE_CHECKING:
     from allocation_gateway.codecs.findings import Findings
     from allocation_gateway.codecs.json import Object
     from allocation_gateway.codecs.shape import Field
-
-
-NOT_MADE: Final = frozenset(
-    {
-        core_pb2.SHIPMENT_STATE_UNSPECIFIED,
-        core_pb2.SHIPMENT_STATE_UNALLOCATED,
-        core_pb2.SHIPMENT_STATE_ALLOCATING,
-        core_pb2.SHIPMENT_STATE_ALLOCATION_FAILED,
-        core_pb2.SHIPMENT_STATE_CANCELLED,
-        core_pb2.SHIPMENT_STATE_CANCELLING,
-    }
-)
-"""The states in which a shipment has no allocation, or that do not tell."""
 
 
 class NamesShipment(Protocol):
@@ -85,7 +73,7 @@ def allocation(response: Callable[..., Message]) -> Callable[[NamesShipment, Obj
     def decode(request: NamesShipment, fields: Object, findings: Findings) -> Message:
         _check_reference(request, fields["shipment_reference"], "shipment_reference", findings)
         state = fields.get("state", core_pb2.SHIPMENT_STATE_UNSPECIFIED)
-        findings.made = state not in NOT_MADE
+        findings.made = SHIP.stage(state) is Stage.ALLOCATED
         findings.refused = state == core_pb2.SHIPMENT_STATE_ALLOCATION_FAILED
         return response(allocation=fields)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from allocation_gateway.protection.model import Verdict
+from allocation_gateway.upstream.call import CallOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,20 +127,20 @@ class Breaker:
         self._probes_out += 1
         return self._epoch
 
-    def end(self, ticket: int, verdict: Verdict) -> None:
+    def end(self, ticket: int, outcome: CallOutcome) -> None:
         """Takes note of the end of a request that has begun with this ticket."""
         if ticket != self._epoch:
             return
         if self.state is State.CLOSED:
-            if verdict is not Verdict.NONE:
-                self._count(verdict is Verdict.FAILED)
+            if outcome is not CallOutcome.IGNORED:
+                self._count(outcome is CallOutcome.FAILURE)
             return
-        # Also without a verdict the place of the probe is free again: nothing but time can hold a breaker open.
+        # Also without a outcome the place of the probe is free again: nothing but time can hold a breaker open.
         self._probes_out -= 1
-        if verdict is Verdict.FAILED:
+        if outcome is CallOutcome.FAILURE:
             self._stretch = min(self._stretch * 2, _LONGEST_STRETCH)
             self._open()
-        elif verdict is Verdict.ANSWERED:
+        elif outcome is CallOutcome.SUCCESS:
             self._probes_answered += 1
             if self._probes_answered >= self._options.probes:
                 self._stretch = 1

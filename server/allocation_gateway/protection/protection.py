@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from allocation_gateway.errors import GatewayError
     from allocation_gateway.protection.gate import Lane
-    from allocation_gateway.protection.model import Verdict
     from allocation_gateway.settings import ApiSettings
     from allocation_gateway.telemetry.telemetry import Telemetry
+    from allocation_gateway.upstream.call import CallOutcome
 
 # A read changes nothing and each one answers a question of a caller's, so that there may be more of them than of
 # repeated writes. The bound is for what would otherwise be without one: many doubts, each read again and again.
@@ -48,12 +48,12 @@ class Permit:
         self._ticket = ticket
         self._since = since
 
-    def leave(self, verdict: Verdict) -> None:
+    def release(self, outcome: CallOutcome) -> None:
         """Gives the permit back and tells what the request says about upstream. A second time changes nothing."""
         protection = self._protection
         if protection is not None:
             self._protection = None
-            protection.left(self._lane, self._ticket, self._since, verdict)
+            protection.released(self._lane, self._ticket, self._since, outcome)
 
 
 class Protection:
@@ -126,7 +126,7 @@ class Protection:
         """Whether the breaker keeps everything from upstream, read-backs too."""
         return self._breaker.wait() > 0
 
-    async def enter(self, kind: Kind, deadline: float) -> Permit:
+    async def acquire(self, kind: Kind, deadline: float) -> Permit:
         """Waits until a request may be sent. Each permit has to be given back.
 
         Args:
@@ -149,10 +149,10 @@ class Protection:
             raise self._refused(kind, refused) from None
         return Permit(self, lane, ticket, self._clock())
 
-    def left(self, lane: Lane, ticket: int, since: float, verdict: Verdict) -> None:
+    def released(self, lane: Lane, ticket: int, since: float, outcome: CallOutcome) -> None:
         """Takes a permit back: called by the permit, once."""
         # The breaker first: whoever gets the place then already meets its new state.
-        self._breaker.end(ticket, verdict)
+        self._breaker.end(ticket, outcome)
         self._gate.leave(lane, self._clock() - since)
 
     def throttled(self, seconds: float) -> None:

@@ -57,7 +57,7 @@ def failure(operation: Operation, request: Message, answer: Answer, body: object
     dialect = DIALECTS[operation.api]
     error = dialect.error_body(body) if isinstance(body, dict) else None
     code, verdict = _decide(operation, dialect, answer.status, error)
-    contradicts = isinstance(body, dict) and operation.effect.writes and dialect.contradicts(body, operation.effect)
+    contradicts = isinstance(body, dict) and operation.action.writes and dialect.contradicts(body, operation.action)
     belief = refusals.belief(operation, answer, body, error, verdict, contradicts=contradicts)
     if verdict is verdicts.BROKEN:
         return broken(operation, answer, _what_is_wrong(answer, body), barred=belief.barred)
@@ -69,8 +69,8 @@ def refused(operation: Operation, request: Message, answer: Answer, body: object
     dialect = DIALECTS[operation.api]
     error = dialect.error_body(body) if isinstance(body, dict) else ErrorBody()
     known = _known(dialect, error)
-    code, verdict = known or ("", verdicts.FAILED if operation.effect.allocates else verdicts.STATE)
-    belief = Belief(WriteEffect.NONE if operation.effect.writes else None)
+    code, verdict = known or ("", verdicts.FAILED if operation.action.allocates else verdicts.STATE)
+    belief = Belief(WriteEffect.NONE if operation.action.writes else None)
     return _error(operation, request, answer, error, code, verdict, belief)
 
 
@@ -125,7 +125,7 @@ def broken(
         verdicts.BROKEN.code,
         verdicts.BROKEN.reason,
         f"{verdicts.BROKEN.message}: {what}.{suffix}",
-        effect=effect if operation.effect.writes else None,
+        effect=effect if operation.action.writes else None,
         metadata={"upstream_status": str(answer.status)},
         allocation=allocation,
         barred=barred,
@@ -134,13 +134,13 @@ def broken(
 
 def no_answer(operation: Operation, how: str, *, sent: bool) -> GatewayError:
     """Returns the error for a request without an answer. A write that was sent may have been carried out."""
-    if operation.effect.writes and sent:
+    if operation.action.writes and sent:
         return outcome_unknown(f"Upstream did not answer: {how}. The operation may have been carried out.")
     return GatewayError(
         verdicts.UNAVAILABLE.code,
         verdicts.UNAVAILABLE.reason,
         f"{verdicts.UNAVAILABLE.message[:-1]}: {how}.",
-        effect=WriteEffect.NONE if operation.effect.writes else None,
+        effect=WriteEffect.NONE if operation.action.writes else None,
         details=[errors.retry_after(DEFAULT_RETRY_SECONDS)],
     )
 

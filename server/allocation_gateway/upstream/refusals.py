@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from allocation_gateway.errors import WriteEffect
-from allocation_gateway.operations.model import Api, Effect
+from allocation_gateway.operations.model import Action, Api
 from allocation_gateway.upstream import verdicts
 
 if TYPE_CHECKING:
@@ -25,14 +25,14 @@ _ANY: Final = frozenset({400, 401, 403, 404, 405, 409, 410, 429})
 # Nothing could be allocated. 531 is documented for quotes, without which there is no allocation either. Neither is a
 # status of HTTP's, so that others use them for something else: it takes upstream's own words.
 _NOT_ALLOCATED: Final = frozenset({521, 531})
-DOCUMENTED: Final[Mapping[tuple[Api, Effect], frozenset[int]]] = {
-    (Api.SHIP, Effect.ALLOCATE): _ANY | _NOT_ALLOCATED,
-    (Api.SHIP, Effect.ALLOCATE_BULK): _ANY | _NOT_ALLOCATED,
-    (Api.SHIP, Effect.DEALLOCATE): _ANY,
-    (Api.CONSIGNMENTS, Effect.ALLOCATE): _ANY,
-    (Api.CONSIGNMENTS, Effect.ALLOCATE_BULK): _ANY,
-    (Api.CONSIGNMENTS, Effect.DEALLOCATE): _ANY,
-    (Api.CONSIGNMENTS, Effect.DEALLOCATE_BULK): _ANY,
+DOCUMENTED: Final[Mapping[tuple[Api, Action], frozenset[int]]] = {
+    (Api.SHIP, Action.ALLOCATE): _ANY | _NOT_ALLOCATED,
+    (Api.SHIP, Action.ALLOCATE_BULK): _ANY | _NOT_ALLOCATED,
+    (Api.SHIP, Action.DEALLOCATE): _ANY,
+    (Api.CONSIGNMENTS, Action.ALLOCATE): _ANY,
+    (Api.CONSIGNMENTS, Action.ALLOCATE_BULK): _ANY,
+    (Api.CONSIGNMENTS, Action.DEALLOCATE): _ANY,
+    (Api.CONSIGNMENTS, Action.DEALLOCATE_BULK): _ANY,
 }
 """The statuses of refusals, by what an operation of an API does."""
 
@@ -73,11 +73,11 @@ def belief(
         verdict: What it comes to.
         contradicts: Whether something in the body says that the operation was carried out.
     """
-    if not operation.effect.writes:
+    if not operation.action.writes:
         return Belief(None)
     if contradicts or isinstance(body, list) or answer.problem:
         return Belief(_DOUBT)
-    is_documented = answer.status in DOCUMENTED[operation.api, operation.effect]
+    is_documented = answer.status in DOCUMENTED[operation.api, operation.action]
     if error is not None and is_documented and verdict not in _ITS_FAILURES:
         if error.is_own or answer.status not in _NOT_ALLOCATED:
             return Belief(WriteEffect.NONE)
@@ -95,7 +95,7 @@ def _is_proxys(operation: Operation, answer: Answer, error: ErrorBody | None) ->
     """Tells whether a 407 is a proxy's, and not upstream's word for a bulk call that was carried out in part."""
     if error is not None and error.is_own:
         return False
-    if operation.api is not Api.SHIP or operation.effect is not Effect.ALLOCATE_BULK:
+    if operation.api is not Api.SHIP or operation.action is not Action.ALLOCATE_BULK:
         return True
     # Every proxy has to say which credentials it takes, and most send a page.
     return "proxy-authenticate" in answer.headers or (error is None and bool(answer.body.strip()))

@@ -13,14 +13,14 @@ from allocation.v1 import core_pb2
 from allocation_gateway.codecs import json, nouns
 from allocation_gateway.codecs.findings import Findings
 from allocation_gateway.codecs.shape import spelled
-from allocation_gateway.codecs.ship_allocation import NOT_MADE
+from allocation_gateway.codecs.states import SHIP, Stage
 from allocation_gateway.upstream import verdicts
 from allocation_gateway.upstream.dialect import Complaint, Dialect, ErrorBody, objects, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from allocation_gateway.operations.model import Effect
+    from allocation_gateway.operations.model import Action
     from allocation_gateway.settings import ApiSettings
     from allocation_gateway.upstream.verdicts import Verdict
 
@@ -51,8 +51,6 @@ BY_CODE: Final[Mapping[str, Verdict]] = {
     "no_quotes_available": verdicts.NO_QUOTES,
     "internal_server_error": verdicts.UPSTREAM_FAILED,
 }
-# The states of a shipment that agree with a refusal to allocate it.
-_UNALLOCATED: Final = NOT_MADE - {core_pb2.SHIPMENT_STATE_UNSPECIFIED, core_pb2.SHIPMENT_STATE_ALLOCATING}
 _STATE: Final = spelled(nouns.STATES)
 # What an answer has of a shipment that is allocated, or queued to be.
 _OF_ALLOCATION: Final = ("price", "carrier", "tracking_details", "allocation")
@@ -97,17 +95,19 @@ def error_body(source: json.Object) -> ErrorBody:
     )
 
 
-def contradicts(source: json.Object, effect: Effect) -> bool:
+def contradicts(source: json.Object, action: Action) -> bool:
     """See Dialect. The state decides where there is one, as it does in every AllocateResult and Shipment."""
     if any(source.get(key) for key in _OF_QUEUE):
         return True
     if source.get("state") is None:
-        if effect.allocates:
+        if action.allocates:
             return any(source.get(key) for key in _OF_ALLOCATION)
         # A ResourceResult is what a de-allocation that was carried out is answered with.
         return source.get("reference") is not None and not (source.get("code") or source.get("errors"))
     state = _STATE.read(source, "state", "", Findings())
-    return state not in _UNALLOCATED if effect.allocates else state in NOT_MADE
+    stage = SHIP.stage(state)
+    # A refusal to de-allocate something is contradicted by whatever is not allocated.
+    return stage not in {Stage.UNALLOCATED, Stage.GONE} if action.allocates else stage is not Stage.ALLOCATED
 
 
 def _complaint(source: json.Object) -> Complaint:
