@@ -1,9 +1,10 @@
-"""The shape of the source: imports go one way."""
+"""The structure of the source: imports go one way, and in no circle."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -14,3 +15,40 @@ def test_imports_go_one_way() -> None:
     """The contracts in pyproject.toml hold: layers, a sandbox on its own, codecs without I/O."""
     result = subprocess.run([LINT_IMPORTS, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout
+
+
+CIRCLE = {
+    "one": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from package.two import Two\nclass One: ...\n",
+    "two": "from package.one import One\nclass Two(One): ...\n",
+}
+CONTRACT = """
+[importlinter]
+root_package = package
+exclude_type_checking_imports = {excluded}
+[importlinter:contract:1]
+name = No circle
+type = acyclic_siblings
+ancestors = package
+"""
+
+
+def test_a_circle_of_imports_for_types_alone_is_found(tmp_path: Path) -> None:
+    """The contract of this repository counts such imports; one that does not would find nothing."""
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    for name, source in CIRCLE.items():
+        (package / f"{name}.py").write_text(source)
+    found = {}
+    for excluded in (True, False):
+        (tmp_path / ".importlinter").write_text(CONTRACT.format(excluded=excluded))
+        found[excluded] = subprocess.run(
+            [LINT_IMPORTS, "--no-cache"], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+    assert found[True].returncode == 0, found[True].stdout
+    assert found[False].returncode == 1, found[False].stdout
+    assert "No cycles are allowed in package" in found[False].stdout
+    linter = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    assert linter["exclude_type_checking_imports"] is False
+    circles = [contract for contract in linter["contracts"] if contract["type"] == "acyclic_siblings"]
+    assert [contract["ancestors"] for contract in circles] == [["allocation_gateway"]]

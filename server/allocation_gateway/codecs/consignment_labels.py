@@ -13,6 +13,7 @@ from allocation_gateway.codecs import consignment_nouns as nouns
 from allocation_gateway.codecs import json
 from allocation_gateway.codecs.findings import Findings
 from allocation_gateway.codecs.json import string
+from allocation_gateway.codecs.values import kind_of
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -155,7 +156,7 @@ def _content(source: Object, key: str, path: str, findings: Findings) -> tuple[b
     if value is None:
         return b"", ""
     if not isinstance(value, str):
-        problem = f"expected a string, got {json.kind_of(value)}"
+        problem = f"expected a string, got {kind_of(value)}"
     else:
         content = _decoded(value)
         if content or not value.strip():

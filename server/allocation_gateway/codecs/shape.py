@@ -14,6 +14,7 @@ import msgspec
 
 from allocation_gateway.codecs import json
 from allocation_gateway.codecs.findings import Findings
+from allocation_gateway.codecs.values import Number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -207,7 +208,7 @@ class Document:
             read: Reads them from JSON of which nothing is known.
             refine: Reads them from what has the type.
         """
-        self._decode: Final = msgspec.json.Decoder(kind, float_hook=json.Number).decode
+        self._decode: Final = msgspec.json.Decoder(kind, float_hook=Number).decode
         self._read: Final = read
         self._refine: Final = refine
 

@@ -8,7 +8,7 @@ from allocation.v1 import core_pb2
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 
 from allocation_gateway.codecs import json, nouns
-from allocation_gateway.codecs.json import Number, string
+from allocation_gateway.codecs.json import string
 from allocation_gateway.codecs.money import decimal
 from allocation_gateway.codecs.shape import (
     FLAG,
@@ -24,6 +24,7 @@ from allocation_gateway.codecs.shape import (
     things,
 )
 from allocation_gateway.codecs.time import dates, timestamp
+from allocation_gateway.codecs.values import Number
 
 if TYPE_CHECKING:
     from allocation_gateway.codecs.findings import Findings

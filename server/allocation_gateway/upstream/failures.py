@@ -14,7 +14,7 @@ from allocation.v1.error_reason_pb2 import ErrorReason
 from grpc import StatusCode
 
 from allocation_gateway import errors
-from allocation_gateway.codecs import json
+from allocation_gateway.codecs.values import kind_of
 from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.operations.model import Api
 from allocation_gateway.upstream import consignments, refusals, ship, verdicts
@@ -200,7 +200,7 @@ def _what_is_wrong(answer: Answer, body: object) -> str:
         return f"a redirect, HTTP status {answer.status}"
     if isinstance(body, dict):
         return f"HTTP status {answer.status}"
-    shape = "not JSON" if body is None else json.kind_of(body)
+    shape = "not JSON" if body is None else kind_of(body)
     return f"the body is {shape}, with HTTP status {answer.status}"
 
 
