@@ -107,7 +107,7 @@ class Account:
             self.protection.throttled(result.retry_after)
         permit.release(result.outcome)
         if result.outcome is CallOutcome.SUCCESS and operation.action.writes:
-            self.protection.retries.refund()
+            self.protection.retry_budget.refund()
         return result
 
     async def read_once(self, operation: Operation, request: Message, call: UpstreamCall, kind: Kind) -> UpstreamResult:
@@ -142,7 +142,7 @@ class Account:
             ):
                 return error
             pause = self.backoff.seconds(attempts, result.retry_after)
-            if self.clock() + pause >= call.deadline or not self.protection.readings.withdraw():
+            if self.clock() + pause >= call.deadline or not self.protection.read_budget.withdraw():
                 return error
             await asyncio.sleep(pause)
             call = call.repeated()

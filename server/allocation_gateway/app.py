@@ -19,7 +19,7 @@ from allocation_gateway.groups.listing import Listings
 from allocation_gateway.operations.model import Api
 from allocation_gateway.operations.table import check_settle_times
 from allocation_gateway.rpc.admission import Admission
-from allocation_gateway.rpc.answering import Gateway
+from allocation_gateway.rpc.base import Gateway
 from allocation_gateway.rpc.listener import Listener
 from allocation_gateway.settings import ConfigurationError, variable
 from allocation_gateway.telemetry import telemetry

@@ -161,7 +161,7 @@ def told(operation: Operation, request: Message, answer: Answer) -> str:
             (WriteEffect.NONE, False): NONE,
             (WriteEffect.UNKNOWN, False): UNKNOWN,
             (WriteEffect.UNKNOWN, True): ONE_READING,
-        }[error.effect, error.barred]  # type: ignore[index] # anything else is a KeyError, and wrong
+        }[error.effect, error.likely_unprocessed]  # type: ignore[index] # anything else is a KeyError, and wrong
     return ANSWERED
 
 
@@ -241,7 +241,7 @@ def test_a_state_is_the_same_in_every_spelling(rpc: str) -> None:
 def test_a_list_is_an_answer_where_it_is_documented_and_a_doubt_elsewhere(rpc: str, body: Any) -> None:
     """Of bulk calls of the Ship API, in both forms, under each status that some source gives to a partial success."""
     operation, request = WRITES[rpc]
-    listed = set() if not operation.listing or body not in (LISTING, RESULTS) else {404, 407, 521}
+    listed = set() if not operation.bulk_statuses or body not in (LISTING, RESULTS) else {404, 407, 521}
     wrong = []
     for status in STATUSES:
         found = told(operation, request, as_answer(status, body))
@@ -300,7 +300,7 @@ def test_reads_have_no_effect_to_tell() -> None:
         for status in STATUSES:
             with pytest.raises(GatewayError) as caught:
                 reply.read(row, row.request(), as_answer(status, HTML))
-            assert (caught.value.effect, caught.value.barred) == (None, False)
+            assert (caught.value.effect, caught.value.likely_unprocessed) == (None, False)
 
 
 def test_all_writes_are_walked_over() -> None:

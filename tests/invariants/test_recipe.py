@@ -73,8 +73,8 @@ from typing import TYPE_CHECKING, Final
 
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 
-from allocation_gateway.codecs import nouns
-from allocation_gateway.codecs.shape import REQUIRED, Document, Shape, decisive, spelled
+from allocation_gateway.codecs import ship_common as common
+from allocation_gateway.codecs.schema import REQUIRED, Document, Schema, decisive, spelled
 from allocation_gateway.codecs.states import SHIP, Stage
 
 if TYPE_CHECKING:
@@ -82,11 +82,11 @@ if TYPE_CHECKING:
     from allocation_gateway.codecs.json import Object
 
 ZONED: Final = Document.of(
-    Shape(
+    Schema(
         state_text=decisive(REQUIRED).at("state"),
         shipment_reference=decisive(REQUIRED),
-        state=spelled(nouns.STATES),
-        carrier=nouns.BOOKED_CARRIER,
+        state=spelled(common.STATES),
+        carrier=common.BOOKED_CARRIER,
     )
 )
 
@@ -112,7 +112,7 @@ NEW_ROWS: Final = """
         bulk(pb.AllocateShipmentsWithZoneResponse),
         ship_requests.shipments("zone_reference"),
         LISTING,
-        _LISTING_STATUSES,
+        _BULK_STATUSES,
         default="PUT /shipments/allocate/zone",
     ),
 """

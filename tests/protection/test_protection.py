@@ -70,9 +70,9 @@ def test_an_open_breaker_refuses_everything_at_once_and_says_until_when(protecte
     effect = {"effect": "none"} if kind is Kind.WRITE else {}
     expected = ("UNAVAILABLE", "UPSTREAM_UNAVAILABLE", 3.5, effect)
     assert refused(lambda: at_once(protection.acquire(kind, HOUR))) == expected
-    assert protection.readings_paused
+    assert protection.reads_paused
     clock.advance(3.5)
-    assert not protection.readings_paused
+    assert not protection.reads_paused
     asked(protection, kind)
 
 
@@ -83,7 +83,7 @@ def test_as_many_probes_as_set_try_upstream_and_their_answers_close_the_breaker(
     clock.advance(5.0)
     probes = [at_once(protection.acquire(kind, HOUR)) for kind in (Kind.WRITE, Kind.READ_BACK)]
     assert refused(lambda: at_once(protection.acquire(Kind.READ, HOUR)))[1] == "UPSTREAM_UNAVAILABLE"
-    assert protection.readings_paused
+    assert protection.reads_paused
     probes[0].release(CallOutcome.IGNORED)
     probes.append(at_once(protection.acquire(Kind.READ, HOUR)))
     for probe in probes[1:]:
@@ -186,11 +186,11 @@ def test_what_upstream_asked_for_holds_everybody_back_and_is_told_as_its_wish(pr
 
 def test_the_budgets_are_those_of_the_settings_and_apart(protected: Make) -> None:
     protection = protected(Clock(), retry_budget_ratio=0.5, retry_budget_burst=2)
-    assert [protection.retries.withdraw() for _ in range(3)] == [True, True, False]
+    assert [protection.retry_budget.withdraw() for _ in range(3)] == [True, True, False]
     for _ in range(2):
-        protection.retries.deposit()
-    assert [protection.retries.withdraw() for _ in range(2)] == [True, False]
-    assert protection.readings.withdraw()
+        protection.retry_budget.deposit()
+    assert [protection.retry_budget.withdraw() for _ in range(2)] == [True, False]
+    assert protection.read_budget.withdraw()
 
 
 def test_by_default_400_writes_are_under_way_at_once_and_every_request_finds_a_connection(protected: Make) -> None:
@@ -231,7 +231,7 @@ def test_metrics_tell_what_each_policy_did(protected: Make, metrics: Metrics) ->
             permit.release(CallOutcome.FAILURE)
         with pytest.raises(GatewayError):
             asked(protection, Kind.WRITE, loop.time() + HOUR)
-        protection.retries.withdraw()
+        protection.retry_budget.withdraw()
 
     run(work())
     assert metrics.read() == {

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from allocation_gateway.codecs.findings import Findings
     from allocation_gateway.codecs.json import Object
-    from allocation_gateway.codecs.shape import Document
+    from allocation_gateway.codecs.schema import Document
     from allocation_gateway.operations.allocations import AllocationType
     from allocation_gateway.operations.bulk import BulkAnswer
     from allocation_gateway.settings import Settings
@@ -154,8 +154,8 @@ class Operation:
         encode: Makes the JSON body; None if there is none.
         decode: Makes the response from the request and the fields of a successful answer, and tells what it finds.
         document: What such an answer looks like, and its fields are read by; None if they are its JSON as it is.
-        bodiless: The successful statuses that may come without a body. Decoded is None then.
-        listing: The further statuses under which the body can still say what was queued and what was rejected.
+        bodiless_statuses: The successful statuses that may come without a body. Decoded is None then.
+        bulk_statuses: The further statuses under which the body can still say what was queued and what was rejected.
         sole_resource: The field of the request that names the only thing which upstream could not find; empty if
             there are several.
         follow_up: What is read after the answer, to complete it or to tell why it is a refusal.
@@ -175,8 +175,8 @@ class Operation:
     encode: Encode | None
     decode: Decode
     document: Document | None = None
-    bodiless: frozenset[int] = frozenset()
-    listing: frozenset[int] = frozenset()
+    bodiless_statuses: frozenset[int] = frozenset()
+    bulk_statuses: frozenset[int] = frozenset()
     sole_resource: str = ""
     follow_up: FollowUp | None = None
     bulk: BulkAnswer | None = None

@@ -28,7 +28,7 @@ from allocation_gateway.operations.model import Action, Api, Operation, Route
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-    from allocation_gateway.codecs.shape import Document
+    from allocation_gateway.codecs.schema import Document
     from allocation_gateway.operations.bulk import BulkAnswer
     from allocation_gateway.operations.model import Decode, Encode
 
@@ -36,7 +36,7 @@ _SERVICE: Final = pb.DESCRIPTOR.services_by_name["ShipmentAllocationService"].fu
 
 
 # Sources disagree on the status of a bulk call of which shipments were rejected, up to all of them.
-_LISTING_STATUSES: Final = frozenset({404, 407, 521})
+_BULK_STATUSES: Final = frozenset({404, 407, 521})
 
 
 def _row(
@@ -46,7 +46,7 @@ def _row(
     decode: Decode,
     encode: Encode | None = None,
     bulk: BulkAnswer | None = None,
-    listing: frozenset[int] = frozenset(),
+    bulk_statuses: frozenset[int] = frozenset(),
     **routes: str,
 ) -> Operation:
     return Operation(
@@ -60,7 +60,7 @@ def _row(
         encode=encode,
         document=document,
         decode=decode,
-        listing=listing,
+        bulk_statuses=bulk_statuses,
         bulk=bulk,
     )
 
@@ -109,7 +109,7 @@ ROWS: Final = (
         bulk(pb.AllocateShipmentsResponse),
         ship_requests.shipments(),
         LISTING,
-        _LISTING_STATUSES,
+        _BULK_STATUSES,
         allocate="PUT /shipments/allocate",
         allocation="PUT /shipments/allocation",
     ),
@@ -120,7 +120,7 @@ ROWS: Final = (
         bulk(pb.AllocateShipmentsWithServiceGroupResponse),
         ship_requests.shipments("service_group"),
         LISTING,
-        _LISTING_STATUSES,
+        _BULK_STATUSES,
         allocate="PUT /shipments/allocate/service_group",
         allocation="PUT /shipments/allocation/service_group",
     ),
@@ -131,7 +131,7 @@ ROWS: Final = (
         bulk(pb.AllocateShipmentsWithCarrierServiceResponse),
         ship_requests.shipments("carrier_service_reference"),
         LISTING,
-        _LISTING_STATUSES,
+        _BULK_STATUSES,
         allocate="PUT /shipments/allocate/service",
         allocation="PUT /shipments/allocation/service",
     ),

@@ -13,8 +13,8 @@ class Kind(enum.Enum):
     READ_BACK = "read_back"
 
 
-class RefusedError(Exception):
-    """A policy lets a request not pass.
+class RejectedError(Exception):
+    """A policy does not let a request pass.
 
     Attributes:
         policy: Which one: `breaker`, `queue`, `rate` or `throttle`.

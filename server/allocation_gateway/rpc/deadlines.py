@@ -8,7 +8,7 @@ from allocation.v1.error_reason_pb2 import ErrorReason
 from grpc import StatusCode
 
 from allocation_gateway.errors import GatewayError
-from allocation_gateway.waiting import TimeLimit
+from allocation_gateway.tasks import TimeLimit
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

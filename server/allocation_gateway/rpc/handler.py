@@ -14,7 +14,7 @@ from allocation_gateway.groups.evidence import is_evidence
 from allocation_gateway.operations.model import references_field
 from allocation_gateway.operations.validation import Violation, is_uuid
 from allocation_gateway.rpc import deadlines
-from allocation_gateway.rpc.answering import Answering, invalid
+from allocation_gateway.rpc.base import BaseHandler, invalid
 from allocation_gateway.upstream.call import UpstreamCall
 from allocation_gateway.upstream.http import Attempt
 from allocation_gateway.writes.fingerprint import fingerprint
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
     from allocation_gateway.account import Account
     from allocation_gateway.operations.model import Operation, Route
-    from allocation_gateway.rpc.answering import Context, Gateway
+    from allocation_gateway.rpc.base import Context, Gateway
     from allocation_gateway.telemetry.observation import CallObservation
     from allocation_gateway.writes.request import Prepare
 
 REQUEST_ID_KEY: Final = "allocation-request-id"
 
 
-class Handler(Answering):
+class Handler(BaseHandler):
     """Answers one rpc. Its policies stand in the order in which they are asked."""
 
     def __init__(self, gateway: Gateway, operation: Operation, route: Route, *, enabled: bool) -> None:

@@ -9,6 +9,7 @@ from allocation.v1.error_reason_pb2 import ErrorReason
 
 from allocation_gateway.codecs import json
 from allocation_gateway.errors import GatewayError, WriteEffect
+from allocation_gateway.tasks import TimeLimit
 from allocation_gateway.upstream import failures, follow_up
 from allocation_gateway.upstream.call import CallOutcome, UpstreamResult
 from allocation_gateway.upstream.engines import open_engine
@@ -16,7 +17,6 @@ from allocation_gateway.upstream.http import Attempt, NoAnswerError, Target, Too
 from allocation_gateway.upstream.reading import Reading
 from allocation_gateway.upstream.redaction import Redactor
 from allocation_gateway.version import __version__
-from allocation_gateway.waiting import TimeLimit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine

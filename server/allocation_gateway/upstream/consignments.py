@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Final
 
 from allocation.v1 import consignment_allocation_service_pb2 as pb
 
-from allocation_gateway.codecs import consignment_nouns as nouns
+from allocation_gateway.codecs import consignment_common as common
 from allocation_gateway.codecs.consignment_labels import NOT_ALLOCATED, RESULTS
 from allocation_gateway.codecs.findings import Findings
 from allocation_gateway.codecs.states import CONSIGNMENTS, Stage
-from allocation_gateway.upstream import verdicts
+from allocation_gateway.upstream import error_table
 from allocation_gateway.upstream.dialect import Complaint, Dialect, ErrorBody, objects, text
 
 if TYPE_CHECKING:
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from allocation_gateway.codecs.json import Object
     from allocation_gateway.operations.model import Action
     from allocation_gateway.settings import ApiSettings
-    from allocation_gateway.upstream.verdicts import Verdict
+    from allocation_gateway.upstream.error_table import ErrorEntry
 
-BY_CODE: Final[Mapping[str, Verdict]] = {
-    "ServiceGroupNotFoundException": verdicts.NO_GROUP,
-    "CarrierServiceGroupNotFoundForCustomerException": verdicts.NO_GROUP,
-    "MpdCarrierServiceNotFoundException": verdicts.NO_SERVICE,
-    "ServiceProfileNotFoundException": verdicts.NO_SERVICE,
-    "InvalidApiKeyException": verdicts.CREDENTIALS,
+BY_CODE: Final[Mapping[str, ErrorEntry]] = {
+    "ServiceGroupNotFoundException": error_table.NO_GROUP,
+    "CarrierServiceGroupNotFoundForCustomerException": error_table.NO_GROUP,
+    "MpdCarrierServiceNotFoundException": error_table.NO_SERVICE,
+    "ServiceProfileNotFoundException": error_table.NO_SERVICE,
+    "InvalidApiKeyException": error_table.CREDENTIALS,
 }
 # Azure API Management tells by its text alone how long to wait, and that a 403 is about a quota and not about the key.
 _QUOTA: Final = re.compile(r"\bquota\b", re.IGNORECASE)
@@ -90,7 +90,7 @@ def contradicts(source: Object, action: Action) -> bool:
     if any(_says_done(item) for item in (source, *objects(source.get("Responses")))):
         return True
     has_state = source.get("ConsignmentState") is not None
-    stage = CONSIGNMENTS.stage(nouns.state(source, Findings())["state"]) if has_state else None
+    stage = CONSIGNMENTS.stage(common.state(source, Findings())["state"]) if has_state else None
     if action.allocates:
         return bool(source.get("Allocation")) or stage in {Stage.PENDING, Stage.ALLOCATED}
     return has_state and stage is not Stage.ALLOCATED
@@ -98,10 +98,10 @@ def contradicts(source: Object, action: Action) -> bool:
 
 def _says_done(source: Object) -> bool:
     """Tells whether an AllocationSummary, a WithMessage or one of a labels response says that it was carried out."""
-    result = RESULTS.get(nouns.name_or_number(source, "Result", "", Findings()).lower())
+    result = RESULTS.get(common.name_or_number(source, "Result", "", Findings()).lower())
     if result in NOT_ALLOCATED:
         return False
-    status = nouns.integer(source, "StatusCode", "", Findings())
+    status = common.integer(source, "StatusCode", "", Findings())
     return (
         200 <= status < 300
         or source.get("IsSuccess") is True

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from allocation_gateway.codecs.json import Object
     from allocation_gateway.operations.model import Action
     from allocation_gateway.settings import ApiSettings
-    from allocation_gateway.upstream.verdicts import Verdict
+    from allocation_gateway.upstream.error_table import ErrorEntry
 
 
 class Complaint(NamedTuple):
@@ -64,7 +64,7 @@ class Dialect:
     headers: Callable[[ApiSettings, str], list[tuple[str, str]]]
     error_body: Callable[[Object], ErrorBody]
     contradicts: Callable[[Object, Action], bool]
-    by_code: Mapping[str, Verdict]
+    by_code: Mapping[str, ErrorEntry]
     probe: str
     fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 

@@ -18,7 +18,7 @@ from allocation_gateway.codecs.states import BEFORE_DISPATCH, CAN_DEALLOCATE, St
 from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.operations import consignments
 from allocation_gateway.operations.model import Action, FollowUp
-from allocation_gateway.upstream import verdicts
+from allocation_gateway.upstream import error_table
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from allocation_gateway.operations.model import Operation
-    from allocation_gateway.upstream.verdicts import Verdict
+    from allocation_gateway.upstream.error_table import ErrorEntry
 
     Outcome: TypeAlias = "Message | GatewayError"
     Read: TypeAlias = Callable[[Operation, Message], Awaitable[Outcome]]
@@ -105,10 +105,10 @@ async def _consignments(operation: Operation, _: Any, outcome: Outcome, read: Re
     async def explain(result: pb.ConsignmentResult) -> None:
         async with places:
             found = await _read(result.consignment_reference, read)
-        verdict = _verdict(operation, found)
-        if verdict is not None:
-            result.reason = verdict.reason
-        if verdict is verdicts.FAILED and not isinstance(found, GatewayError):
+        entry = _entry(operation, found)
+        if entry is not None:
+            result.reason = entry.reason
+        if entry is error_table.FAILED and not isinstance(found, GatewayError):
             result.MergeFrom(pb.ConsignmentResult(failed_allocation=_failed_allocation(found)))
 
     response: Any = outcome
@@ -169,19 +169,19 @@ async def _explained(operation: Operation, reference: str, error: GatewayError, 
 
 
 def _why(operation: Operation, error: GatewayError, found: pb.ConsignmentAllocation | GatewayError) -> GatewayError:
-    verdict = _verdict(operation, found)
-    return error if verdict is None else _error(verdict, error, found)
+    entry = _entry(operation, found)
+    return error if entry is None else _error(entry, error, found)
 
 
-def _verdict(operation: Operation, found: pb.ConsignmentAllocation | GatewayError) -> Verdict | None:
+def _entry(operation: Operation, found: pb.ConsignmentAllocation | GatewayError) -> ErrorEntry | None:
     """Returns why a consignment was refused, as far as it can be told from where it stands."""
     if isinstance(found, GatewayError):
         missing = found.reason == ErrorReason.ERROR_REASON_CONSIGNMENT_NOT_FOUND
-        return verdicts.NO_CONSIGNMENT if missing else None
+        return error_table.NO_CONSIGNMENT if missing else None
     if found.state and not _may_be_written(operation, found):
-        return verdicts.STATE
+        return error_table.STATE
     if operation.action.allocates and found.state == pb.CONSIGNMENT_STATE_ALLOCATION_FAILED:
-        return verdicts.FAILED
+        return error_table.FAILED
     return None
 
 
@@ -195,16 +195,16 @@ def _failed_allocation(found: pb.ConsignmentAllocation) -> pb.FailedAllocation |
     return found.failed_allocation if found.HasField("failed_allocation") else None
 
 
-def _error(verdict: Verdict, error: GatewayError, found: pb.ConsignmentAllocation | GatewayError) -> GatewayError:
+def _error(entry: ErrorEntry, error: GatewayError, found: pb.ConsignmentAllocation | GatewayError) -> GatewayError:
     details: list[Message] = []
     if isinstance(found, GatewayError):
         details += found.details
-    elif verdict is verdicts.FAILED and (failed := _failed_allocation(found)):
+    elif entry is error_table.FAILED and (failed := _failed_allocation(found)):
         details.append(errors.clipped(failed))
     return GatewayError(
-        verdict.code,
-        verdict.reason,
-        verdict.message,
+        entry.code,
+        entry.reason,
+        entry.message,
         effect=WriteEffect.NONE,
         metadata=error.metadata,
         details=details,

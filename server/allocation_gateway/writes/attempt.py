@@ -137,7 +137,7 @@ async def _failed(
     if error.effect is WriteEffect.MADE:
         await resolution.record(claimed.handle, claimed.operation, claimed.message, error)
         raise error
-    if error.barred and error.effect is WriteEffect.UNKNOWN and not was_in_doubt:
+    if error.likely_unprocessed and error.effect is WriteEffect.UNKNOWN and not was_in_doubt:
         error = await _read_once(context, claimed, error)
     if error.effect is not WriteEffect.NONE:
         context.count("in_doubt")
@@ -181,7 +181,7 @@ def pause_before_another(context: WriteContext, sender: Sender, refused: Refused
     if not refused.is_transient or attempts >= account.settings.max_attempts:
         return None
     pause = account.backoff.seconds(attempts, refused.retry_after)
-    if account.clock() + pause >= context.callers.last_moment or not account.protection.retries.withdraw():
+    if account.clock() + pause >= context.callers.last_moment or not account.protection.retry_budget.withdraw():
         return None
     return pause
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from allocation_gateway.errors import GatewayError
-from allocation_gateway.waiting import SharedTask
+from allocation_gateway.tasks import SharedTask
 from allocation_gateway.writes.environment import BackgroundSteps, Environment
 from allocation_gateway.writes.errors import reused
 from allocation_gateway.writes.phases import Phase
@@ -129,8 +129,8 @@ class Coordinator:
         raise write.deadline_error()
 
     def _start(self, key: tuple[Account, str], write: Write, fields: Mapping[str, Any]) -> _Running:
-        key[0].protection.retries.deposit()
-        key[0].protection.readings.deposit()
+        key[0].protection.retry_budget.deposit()
+        key[0].protection.read_budget.deposit()
         running = _Running(self._running, key, write, fields)
         if self._keeper is None:
             self._keeper = asyncio.create_task(self._keep())

@@ -15,7 +15,7 @@ from grpc import StatusCode
 from allocation_gateway import errors
 from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.upstream import failures
-from allocation_gateway.upstream.verdicts import STATE
+from allocation_gateway.upstream.error_table import STATE
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message

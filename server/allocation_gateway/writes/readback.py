@@ -114,7 +114,7 @@ class ReadBack:
         self.absent.clear()
         self._undecided.clear()
         protection = self._account.protection
-        if protection.readings_paused or not protection.readings.withdraw():
+        if protection.reads_paused or not protection.read_budget.withdraw():
             return
         # Of a large bulk call, the note is large too: it is decoded once for all references.
         remembered = note.decode(self._handle.new.note)

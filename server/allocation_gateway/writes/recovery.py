@@ -143,7 +143,7 @@ def _may_send_again(context: WriteContext, claimed: ClaimedWrite) -> bool:
 async def _prepare_again(context: WriteContext, claimed: ClaimedWrite, sender: Sender) -> bool:
     """Sees to it that another attempt may be made of what was in doubt. Returns whether it may be made now."""
     # A call may always send once: the budget is for what is sent on top of what is asked for.
-    if sender.attempts and not context.account.protection.retries.withdraw():
+    if sender.attempts and not context.account.protection.retry_budget.withdraw():
         return False
     kept = None
     if claimed.operation.action.allocates:

@@ -1,4 +1,4 @@
-"""How callers are told that a policy lets a request not pass."""
+"""How callers are told that a policy does not let a request pass."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from allocation_gateway.protection.model import Kind
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from allocation_gateway.protection.model import RefusedError
+    from allocation_gateway.protection.model import RejectedError
 
 # Shorter waits would bring a client back before anything can have changed.
 _LEAST_SECONDS: Final = 0.1
@@ -42,7 +42,7 @@ _ROWS: Final[Mapping[str, tuple[StatusCode, ErrorReason.ValueType, str]]] = {
 }
 
 
-def refusal(kind: Kind, refused: RefusedError) -> GatewayError:
+def rejection(kind: Kind, refused: RejectedError) -> GatewayError:
     """Returns the error for a request that a policy has refused."""
     code, reason, message = _ROWS[refused.policy]
     return GatewayError(
