@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import uuid
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,7 +27,7 @@ from support.world import LOST, World
 from writes.conftest import SETTINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PACKAGE: Final = Path("server/allocation_gateway")
@@ -147,7 +147,7 @@ class Contract:
 
 
 @pytest.fixture(scope="module")
-def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the sources in which the recipe was followed."""
     root = tmp_path_factory.mktemp("recipe")
     for part in (Path("protos"), PACKAGE):
@@ -166,66 +166,84 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@contextmanager
-def running(root: Path) -> Iterator[tuple[Callable[..., Any], World, Contract]]:
-    """Runs the gateway of a copy in front of an upstream that remembers what was done."""
-    contract = Contract(root / "build/api-reference/descriptor.pb")
+@dataclass
+class Copy:
+    """The gateway of a copy, in front of an upstream that remembers what was done."""
+
+    contract: Contract
+    world: World
+    channel: grpc.Channel
+
+    def call(self, request: Any) -> Any:
+        """Makes a call, and returns its response."""
+        return self.contract.call(self.channel, request)
+
+
+@pytest.fixture(scope="module")
+def running(sources: Path) -> Iterator[Copy]:
+    """Runs the gateway of the copy."""
+    contract = Contract(sources / "build/api-reference/descriptor.pb")
     world = World()
-    path = f"{root / 'server'}:{root / 'clients/python/src'}"
+    path = f"{sources / 'server'}:{sources / 'clients/python/src'}"
     with running_upstream() as upstream:
         upstream.default = world.answer
         with running_front(upstream, settings=SETTINGS, extra={"PYTHONPATH": path}) as front:
-            yield lambda request: contract.call(front.channel, request), world, contract
+            yield Copy(contract, world, front.channel)
 
 
-def test_a_write_that_is_added_by_the_recipe_has_every_promise(copy: Path) -> None:
+@pytest.fixture
+def copy(running: Copy) -> Copy:
+    """The same, with nothing written."""
+    running.world.written.clear()
+    return running
+
+
+def test_a_write_that_is_added_by_the_recipe_has_every_promise(copy: Copy) -> None:
     """It is validated, sent once, remembered, told from another request with its id, and read back."""
-    with running(copy) as (call, world, contract):
+    call, world, contract = copy.call, copy.world, copy.contract
 
-        def request(**fields: Any) -> Any:
-            given = {"shipment_reference": f"sp_{uuid.uuid4()}", "zone_reference": "north/1", **fields}
-            return contract.request("AllocateShipmentWithZone", **{"request_id": str(uuid.uuid4()), **given})
+    def request(**fields: Any) -> Any:
+        given = {"shipment_reference": f"sp_{uuid.uuid4()}", "zone_reference": "north/1", **fields}
+        return contract.request("AllocateShipmentWithZone", **{"request_id": str(uuid.uuid4()), **given})
 
-        first = request()
-        response = call(first)
-        sent = f"PUT /pro/shipments/{first.shipment_reference}/allocate/zone/north%2F1 HTTP/1.1"
-        assert world.written == [sent]
-        assert response.allocation.carrier.service_reference == "FF_1"
-        assert not response.allocation.reconciled
-        assert call(first) == response
-        assert world.written == [sent], "it was made once"
+    first = request()
+    response = call(first)
+    sent = f"PUT /pro/shipments/{first.shipment_reference}/allocate/zone/north%2F1 HTTP/1.1"
+    assert world.written == [sent]
+    assert response.allocation.carrier.service_reference == "FF_1"
+    assert not response.allocation.reconciled
+    assert call(first) == response
+    assert world.written == [sent], "it was made once"
 
-        other = request(
-            shipment_reference=first.shipment_reference, request_id=first.request_id, zone_reference="south"
-        )
-        assert failure(lambda: call(other)).reason == "REQUEST_ID_REUSED"
-        refused = failure(lambda: call(request(zone_reference="")))
-        violations = refused.detail(error_details_pb2.BadRequest)
-        assert violations is not None
-        assert [violation.field for violation in violations.field_violations] == ["zone_reference"]
-        again = failure(lambda: call(request(shipment_reference=first.shipment_reference)))
-        assert (again.reason, again.metadata["effect"]) == ("INVALID_STATE", "none")
+    other = request(shipment_reference=first.shipment_reference, request_id=first.request_id, zone_reference="south")
+    assert failure(lambda: call(other)).reason == "REQUEST_ID_REUSED"
+    refused = failure(lambda: call(request(zone_reference="")))
+    violations = refused.detail(error_details_pb2.BadRequest)
+    assert violations is not None
+    assert [violation.field for violation in violations.field_violations] == ["zone_reference"]
+    again = failure(lambda: call(request(shipment_reference=first.shipment_reference)))
+    assert (again.reason, again.metadata["effect"]) == ("INVALID_STATE", "none")
 
-        world.fates.put(LOST)
-        assert call(request()).allocation.reconciled
+    world.fates.put(LOST)
+    assert call(request()).allocation.reconciled
 
 
-def test_a_bulk_write_that_is_added_by_the_recipe_has_every_promise(copy: Path) -> None:
+def test_a_bulk_write_that_is_added_by_the_recipe_has_every_promise(copy: Copy) -> None:
     """What a lost answer had to say is read, and what had no effect is told as such, or sent again by a repeat."""
-    with running(copy) as (call, world, contract):
-        names = [f"sp_{uuid.uuid4()}" for _ in range(3)]
-        request = contract.request(
-            "AllocateShipmentsWithZone", shipments=names, zone_reference="north", request_id=str(uuid.uuid4())
-        )
-        world.fates.put(LOST)
-        doubtful = failure(lambda: call(request))
-        assert (doubtful.code, doubtful.reason) == (grpc.StatusCode.UNKNOWN, "OUTCOME_UNKNOWN")
-        response = call(request)
-        assert sorted(response.queued) == sorted(names)
-        assert [item.shipment_reference for item in response.allocations] == names[:1]
-        assert all(item.reconciled for item in response.allocations)
-        assert world.written == ["PUT /pro/shipments/allocate/zone HTTP/1.1"] * 2
-        assert all(world.bookings[name] == 1 for name in names)
+    call, world, contract = copy.call, copy.world, copy.contract
+    names = [f"sp_{uuid.uuid4()}" for _ in range(3)]
+    request = contract.request(
+        "AllocateShipmentsWithZone", shipments=names, zone_reference="north", request_id=str(uuid.uuid4())
+    )
+    world.fates.put(LOST)
+    doubtful = failure(lambda: call(request))
+    assert (doubtful.code, doubtful.reason) == (grpc.StatusCode.UNKNOWN, "OUTCOME_UNKNOWN")
+    response = call(request)
+    assert sorted(response.queued) == sorted(names)
+    assert [item.shipment_reference for item in response.allocations] == names[:1]
+    assert all(item.reconciled for item in response.allocations)
+    assert world.written == ["PUT /pro/shipments/allocate/zone HTTP/1.1"] * 2
+    assert all(world.bookings[name] == 1 for name in names)
 
 
 def test_the_recipe_names_every_file_that_it_takes() -> None:

@@ -177,5 +177,6 @@ BY_STATUS_ALONE: Final[Mapping[int, ErrorEntry]] = {
 
 # What is missing if the one thing that a request names is not found.
 BY_RESOURCE: Final[Mapping[str, ErrorEntry]] = {
+    "shipment_reference": NO_SHIPMENT,
     "consignment_reference": NO_CONSIGNMENT,
 }

@@ -13,8 +13,6 @@ from allocation_gateway.operations.model import Action, Api
 from allocation_gateway.upstream import error_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from allocation_gateway.operations.model import Operation
     from allocation_gateway.upstream.dialect import ErrorBody
     from allocation_gateway.upstream.error_table import ErrorEntry
@@ -25,16 +23,6 @@ _ANY: Final = frozenset({400, 401, 403, 404, 405, 409, 410, 429})
 # Nothing could be allocated. 531 is documented for quotes, without which there is no allocation either. Neither is a
 # status of HTTP's, so that others use them for something else: it takes upstream's own words.
 _NOT_ALLOCATED: Final = frozenset({521, 531})
-DOCUMENTED: Final[Mapping[tuple[Api, Action], frozenset[int]]] = {
-    (Api.SHIP, Action.ALLOCATE): _ANY | _NOT_ALLOCATED,
-    (Api.SHIP, Action.ALLOCATE_BULK): _ANY | _NOT_ALLOCATED,
-    (Api.SHIP, Action.DEALLOCATE): _ANY,
-    (Api.CONSIGNMENTS, Action.ALLOCATE): _ANY,
-    (Api.CONSIGNMENTS, Action.ALLOCATE_BULK): _ANY,
-    (Api.CONSIGNMENTS, Action.DEALLOCATE): _ANY,
-    (Api.CONSIGNMENTS, Action.DEALLOCATE_BULK): _ANY,
-}
-"""The statuses of refusals, by what an operation of an API does."""
 
 # HTTP defines these as refused before the request was looked into, whoever gives them. Not among them are those that
 # may come after the work was done: 406, that the answer is not acceptable; 408 and 499, that somebody stopped waiting;
@@ -78,12 +66,17 @@ def infer(
         return InferredEffect(None)
     if contradicts or isinstance(body, list) or answer.problem:
         return InferredEffect(_DOUBT)
-    is_documented = answer.status in DOCUMENTED[operation.api, operation.action]
+    is_documented = answer.status in _documented(operation)
     if error is not None and is_documented and entry not in _ITS_FAILURES:
         if error.is_own or answer.status not in _NOT_ALLOCATED:
             return InferredEffect(WriteEffect.NONE)
         return InferredEffect(_DOUBT)
     return InferredEffect(_DOUBT, likely_unprocessed=_is_likely_unprocessed(operation, answer, error))
+
+
+def _documented(operation: Operation) -> frozenset[int]:
+    """Returns the statuses of refusals, by what an operation of an API does."""
+    return _ANY | _NOT_ALLOCATED if operation.api is Api.SHIP and operation.action.allocates else _ANY
 
 
 def _is_likely_unprocessed(operation: Operation, answer: Answer, error: ErrorBody | None) -> bool:

@@ -23,7 +23,7 @@ class Acquisition:
     """A write that waits for its claim.
 
     Attributes:
-        message: The request as upstream gets it; None while that is not known.
+        message: The request as it is to be sent; None while that is not known.
     """
 
     __slots__ = ("_claimant", "_context", "_is_looked_up", "_sender", "_store", "message")
@@ -221,9 +221,9 @@ class Acquisition:
         if handle is None:
             return None
         # What was sent is what is asked for, whatever a name stands for by now.
-        self.message = context.request.operation.request.FromString(handle.claim.request)
+        message = context.request.operation.request.FromString(handle.claim.request)
         context.count("taken_over")
-        return ClaimedWrite(context, self._store, handle, self.message)
+        return ClaimedWrite(context, self._store, handle, message)
 
     async def _remembered(self, claim: Claim) -> Message:
         context = self._context

@@ -117,7 +117,8 @@ class Write:
             _log.exception("defect", rpc=self.request.operation.name)
             raise told from None
         else:
-            return WriteResult(response, self._acquisition.message)
+            message = self._acquisition.message if self._claimed is None else self._claimed.message
+            return WriteResult(response, message)
         finally:
             self._sender.release_permit()
             self.progress.enter(Phase.ENDED)
