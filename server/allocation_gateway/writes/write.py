@@ -102,7 +102,13 @@ class Write:
         """
         try:
             got = await self._acquisition.acquire()
-            response = await self._carry_on(got) if isinstance(got, ClaimedWrite) else got
+            if not isinstance(got, ClaimedWrite):
+                return WriteResult(got, self._acquisition.message)
+            await self._begin(got)
+            response: Message | None = None
+            while response is None:
+                response = await (self._resolve(got) if self.phase is Phase.IN_DOUBT else self._send(got))
+            return WriteResult(response, got.message)
         except GatewayError as error:
             # The frames that it came through hold on to it, and it to them: the garbage collector would have to look.
             raise error.with_traceback(None)  # noqa: B904 - it is the same error
@@ -116,15 +122,16 @@ class Write:
             # Whatever the defect is, it does not tell what became of what was sent.
             _log.exception("defect", rpc=self.request.operation.name)
             raise told from None
-        else:
-            message = self._acquisition.message if self._claimed is None else self._claimed.message
-            return WriteResult(response, message)
         finally:
             self._sender.release_permit()
             self.progress.enter(Phase.ENDED)
 
-    async def _carry_on(self, claimed: ClaimedWrite) -> Message:
-        """Carries out what holds its claim."""
+    async def _begin(self, claimed: ClaimedWrite) -> None:
+        """Gets ready to send something, or to read what was sent.
+
+        Raises:
+            GatewayError: It cannot be sent in time.
+        """
         self._claimed = claimed
         if claimed.handle.is_first:
             # If there was a claim before, whoever held it has ended it as not made.
@@ -134,10 +141,6 @@ class Write:
             # Earlier attempts are read back before anything is sent.
             self._sender.release_permit()
             self._doubt(errors.EARLIER)
-        response: Message | None = None
-        while response is None:
-            response = await (self._resolve(claimed) if self.phase is Phase.IN_DOUBT else self._send(claimed))
-        return response
 
     def _doubt(self, cause: GatewayError) -> None:
         self._cause = cause
