@@ -22,22 +22,22 @@ _ROWS: Final[Mapping[str, tuple[StatusCode, ErrorReason.ValueType, str]]] = {
     "breaker": (
         StatusCode.UNAVAILABLE,
         ErrorReason.ERROR_REASON_UPSTREAM_UNAVAILABLE,
-        "Upstream has failed too often just now, and is left alone for a while. Nothing was sent.",
+        "Upstream has failed too often lately: the circuit breaker is open. Nothing was sent.",
     ),
     "queue": (
         StatusCode.RESOURCE_EXHAUSTED,
         ErrorReason.ERROR_REASON_GATEWAY_OVERLOADED,
-        "As many requests to upstream are under way as may be, and this one could not be sent in time.",
+        "The limit of concurrent requests to upstream is reached, and this one could not be sent in time.",
     ),
     "rate": (
         StatusCode.RESOURCE_EXHAUSTED,
         ErrorReason.ERROR_REASON_GATEWAY_OVERLOADED,
-        "As many requests in a second are sent to upstream as may be, and this one could not be sent in time.",
+        "The rate limit of requests to upstream is reached, and this one could not be sent in time.",
     ),
     "throttle": (
         StatusCode.RESOURCE_EXHAUSTED,
         ErrorReason.ERROR_REASON_UPSTREAM_THROTTLED,
-        "Upstream has asked to wait before the next request. Nothing was sent.",
+        "Upstream has asked for no further request for a while (Retry-After). Nothing was sent.",
     ),
 }
 

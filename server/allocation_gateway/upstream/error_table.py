@@ -119,7 +119,7 @@ THROTTLED = ErrorEntry(
 UPSTREAM_FAILED = ErrorEntry(
     StatusCode.INTERNAL,
     ErrorReason.ERROR_REASON_UPSTREAM_FAILED,
-    "Upstream failed on its own account.",
+    "Upstream failed with an internal error.",
 )
 UNAVAILABLE = ErrorEntry(
     StatusCode.UNAVAILABLE,

@@ -57,7 +57,7 @@ def full(*, is_named: bool) -> GatewayError:
     return GatewayError(
         StatusCode.RESOURCE_EXHAUSTED,
         ErrorReason.ERROR_REASON_GATEWAY_OVERLOADED,
-        "The gateway has as many writes in doubt as it can keep.",
+        "The gateway has reached the limit of writes in doubt that it can remember.",
         effect=_unclaimed(is_named=is_named),
         details=[_soon()],
     )
