@@ -19,7 +19,7 @@ from allocation_gateway.groups.opening import open_groups, read_catalogue
 from allocation_gateway.operations import table
 from allocation_gateway.operations.model import Api
 from allocation_gateway.rpc.admission import Admission
-from allocation_gateway.rpc.answering import Gateway
+from allocation_gateway.rpc.base import Gateway
 from allocation_gateway.rpc.listener import Listener
 from allocation_gateway.settings import ConfigurationError, Release, check_late, variable
 from allocation_gateway.telemetry import providers

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from allocation_gateway.settings import Settings
 
 OPERATIONS: Final[tuple[Operation, ...]] = (*ship.ROWS, *consignments.ROWS)
+READERS: Final[Mapping[Api, Operation]] = {Api.SHIP: ship.READ, Api.CONSIGNMENTS: consignments.READ}
+"""The row that reads one shipment or consignment, with its allocation."""
 _BY_FULL_NAME: Final = {operation.full_name: operation for operation in OPERATIONS}
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from allocation_gateway.codecs import json
+from allocation_gateway.codecs.values import Number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -118,7 +119,7 @@ class Redactor:
             for place, value in container.items() if isinstance(container, dict) else enumerate(container):
                 if value.__class__ is str:
                     container[place] = self._clean(value)
-                elif value.__class__ is json.Number:
+                elif value.__class__ is Number:
                     # It has to come back as the number that it was.
                     container[place] = msgspec.Raw(value.encode())
                 elif isinstance(value, dict | list):
