@@ -6,7 +6,6 @@ import asyncio
 import gc
 import os
 import signal
-import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -15,13 +14,13 @@ import structlog
 from allocation_gateway.account import Account
 from allocation_gateway.claims.opening import keep_in_memory, open_claims
 from allocation_gateway.groups.listing import Listings
-from allocation_gateway.groups.opening import open_groups, read_catalogue
-from allocation_gateway.operations import table
+from allocation_gateway.groups.opening import open_groups
 from allocation_gateway.operations.model import Api
+from allocation_gateway.release import check_settings
 from allocation_gateway.rpc.admission import Admission
 from allocation_gateway.rpc.base import Gateway
 from allocation_gateway.rpc.listener import Listener
-from allocation_gateway.settings import ConfigurationError, Release, check_late, variable
+from allocation_gateway.settings import ConfigurationError, variable
 from allocation_gateway.telemetry import providers
 from allocation_gateway.upstream.client import Upstream
 from allocation_gateway.upstream.keys import KeyFile
@@ -110,15 +109,6 @@ class Supervision(Protocol):
 
     async def join(self, listener: Listener) -> None:
         """Tells that calls are accepted, and waits until all workers accept them."""
-
-
-def check_settings(settings: Settings) -> None:
-    """Checks what the settings name of this release: the second part of the list in settings/checks.py.
-
-    Raises:
-        ConfigurationError: There is no such thing, or it cannot be used.
-    """
-    check_late(settings, Release(table.spellings(), lambda given: read_catalogue(given, time.time())))
 
 
 async def serve(

@@ -134,10 +134,10 @@ def _invite(address: str, sandbox_url: str) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    loaded = _load()
-    from allocation_gateway import app
+    from allocation_gateway.release import check_settings
 
-    app.check_settings(loaded)
+    loaded = _load()
+    check_settings(loaded)
     found = asyncio.run(_check_upstream(loaded)) if options.upstream else ""
     if found:
         print(f"allocation-gateway: {found}", file=sys.stderr)

@@ -9,7 +9,9 @@ import kubernetes_validate
 import pytest
 from allocation_gateway import settings
 from allocation_gateway.operations import table
+from allocation_gateway.telemetry import variables
 from allocation_gateway.version import __version__
+from support.certificates import Authority
 from support.chart import CHART, FEATURES, NAME, RefusedError, Rendered
 
 if TYPE_CHECKING:
@@ -38,7 +40,11 @@ def configuration(rendered: Rendered) -> dict[str, Any]:
 
 
 def load(rendered: Rendered, folder: Path, **links: str) -> settings.Settings:
-    """Loads what the pods are given with the gateway's own loader. Mounted files are laid out in a folder."""
+    """Loads what the pods are given, and checks it, as the gateway does. Mounted files are laid out in a folder."""
+    authority = Authority(folder)
+    chain, key = authority.issue("server")
+    given = {"TLS_CERT_FILE": chain, "TLS_KEY_FILE": key, "TLS_CLIENT_CA_FILE": authority.file}
+    contents = {settings.PREFIX + name: file.read_text() for name, file in given.items()}
     environment = {name: text for name, text in rendered.environment.items() if name.startswith(settings.PREFIX)}
     for name, path in environment.items():
         if name.endswith("_FILE"):
@@ -46,14 +52,16 @@ def load(rendered: Rendered, folder: Path, **links: str) -> settings.Settings:
             assert mount["readOnly"] is True
             file = folder / path.lstrip("/")
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text("a-key")
+            file.write_text(contents.get(name, "a-key"))
             environment[name] = str(file)
     if any(entry["name"] == f"{settings.PREFIX}STORE_URL" for entry in rendered.container["env"]):
         environment[f"{settings.PREFIX}STORE_URL"] = "rediss://store:6379/0"
     (folder / "etc/allocation-gateway/config/config.toml").write_text(rendered.one("ConfigMap")["data"]["config.toml"])
     sandbox: dict[str, Any] = {"allow_plaintext": True, "ship_api_key": settings.Secret("sandbox")}
     overrides = sandbox if "--sandbox" in rendered.container["args"] else None
-    return settings.load({**environment, **links}, overrides=overrides)
+    loaded = settings.load({**environment, **links}, overrides=overrides)
+    settings.check_early(loaded, {}, variables.check)
+    return loaded
 
 
 @feature
@@ -72,8 +80,7 @@ def test_kubernetes_knows_every_field(helm: Helm, values: Path, version: str) ->
 @feature
 def test_the_gateway_accepts_its_configuration(helm: Helm, values: Path, tmp_path: Path) -> None:
     loaded = load(helm.render(f"--values={values}"), tmp_path)
-    table.routes(loaded)
-    table.disabled(loaded)
+    settings.check_late(loaded, settings.Release(table.spellings(), lambda _: None))
     assert (loaded.port, loaded.health_port) == (50051, 50052)
 
 

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import signal
 import subprocess
 import traceback
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 import pytest
+from allocation_gateway import app
 from allocation_gateway import settings as configuration
-from allocation_gateway.settings import ConfigurationError, Secret
+from allocation_gateway.groups.opening import read_catalogue
+from allocation_gateway.operations import table
+from allocation_gateway.settings import ConfigurationError, Release, Secret
+from allocation_gateway.settings.checks import EARLY, LATE
 from allocation_gateway.telemetry import providers, variables
+from allocation_gateway.workers import supervisor
 from support.certificates import Authority
 from support.front import KEY, LONG, READ, running_front
 from support.gateway import COMMAND, PREFIX, environment
 from support.status import failure
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from support.command import Command
@@ -61,6 +70,7 @@ WRONG: Final = [
     ({"PORT": "65536"}, "PORT", "must be a whole number from 0 to 65535, got '65536'\n"),
     ({"PORT": "-1"}, "PORT", "must be a whole number from 0 to 65535, got '-1'\n"),
     ({"PORT": "1.5"}, "PORT", "must be a whole number from 0 to 65535, got '1.5'\n"),
+    ({"PORT": "50051", "HEALTH_PORT": "50051"}, "HEALTH_PORT", f"must be another port than {PREFIX}PORT\n"),
     ({"MAX_CONCURRENT_CALLS": "0"}, "MAX_CONCURRENT_CALLS", "must be a whole number of at least 1, got '0'\n"),
     ({"DEFAULT_DEADLINE": "0"}, "DEFAULT_DEADLINE", "must be a number above 0 and at most 86400, got '0'\n"),
     ({"DEFAULT_DEADLINE": "nan"}, "DEFAULT_DEADLINE", "must be a number above 0 and at most 86400, got 'nan'\n"),
@@ -104,14 +114,36 @@ WRONG: Final = [
     ({"CONFIG_FILE": "/no/such/file"}, "CONFIG_FILE", "cannot be read"),
     ({"SHIP_API_KEY": "", "SHIP_API_KEY_FILE": "/no/such/file"}, "SHIP_API_KEY_FILE", "cannot be read"),
     ({"SHIP_API_KEY_FILE": "/dev/null"}, "SHIP_API_KEY", "is set together with"),
+    ({"ALLOW_PLAINTEXT": ""}, "TLS_CERT_FILE", f"is required, unless {PREFIX}ALLOW_PLAINTEXT=true"),
+    ({"TLS_CERT_FILE": "/dev/null"}, "TLS_KEY_FILE", "is required, since its counterpart is set"),
+    ({"TLS_KEY_FILE": "/dev/null"}, "TLS_CERT_FILE", "is required, since its counterpart is set"),
+    ({"TLS_CLIENT_CA_FILE": "/dev/null"}, "TLS_CLIENT_CA_FILE", f"needs {PREFIX}TLS_CERT_FILE"),
+    ({"TLS_CERT_FILE": "/no/such/file", "TLS_KEY_FILE": "/dev/null"}, "TLS_KEY_FILE", "/dev/null is not PEM"),
+    ({"SERVICE_GROUP_CATALOGUE_FILE": "/no/such.toml"}, "SERVICE_GROUP_CATALOGUE_FILE", "cannot be read: No such file"),
+    ({"SERVICE_GROUP_CATALOGUE_FILE": "/dev/null"}, "SERVICE_GROUP_CATALOGUE_FILE", "/dev/null: "),
     ({"SHIP_API_KEY": "", "SHIP_API_KEY_FILE": "/dev/null"}, "SHIP_API_KEY_FILE", "the file is empty"),
 ]
 
 
+@pytest.fixture
+def command(command: Command, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
+    """Runs commands of which none may get as far as to start."""
+
+    def started(*_: object) -> None:
+        raise AssertionError("a gateway begins to start")
+
+    monkeypatch.setattr(app, "Stop", started)
+    monkeypatch.setattr(supervisor, "run", started)
+    before = signal.getsignal(signal.SIGHUP)
+    yield command
+    signal.signal(signal.SIGHUP, before)
+
+
 def refused(settings: dict[str, str], command: Command) -> str:
-    """Runs `check` with settings that it has to refuse. Returns its one line."""
+    """Runs `check` and `serve` with settings that both have to refuse alike. Returns the one line."""
     done = command("check", **{**GOOD, **settings})
     assert (done.code, done.out) == (2, "")
+    assert command("serve", **{**GOOD, **settings}) == done
     assert done.err.count("\n") == 1
     assert done.err.startswith("allocation-gateway: ")
     return done.err
@@ -125,6 +157,42 @@ def test_wrong_setting_is_one_line_that_names_it(
     assert told.startswith(f"allocation-gateway: {PREFIX}{name}: ")
     assert text in told
     assert KEY not in told
+
+
+def test_proxy_that_the_direct_engine_does_not_know_is_refused(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    told = refused({"HTTP_ENGINE": "direct"}, command)
+    assert told.startswith(f"allocation-gateway: {PREFIX}HTTP_ENGINE: direct knows no proxies")
+
+
+def refuses(check: Callable[[], None]) -> bool:
+    try:
+        check()
+    except ConfigurationError:
+        return True
+    return False
+
+
+def test_every_check_of_the_list_is_the_one_that_refuses_something(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each alone: without it, one of those configurations would be taken."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    release = Release(table.spellings(), lambda settings: read_catalogue(settings, 0.0))
+    needed: set[object] = set()
+    for given in [*(given for given, _, _ in WRONG), {"HTTP_ENGINE": "direct"}]:
+        named = {PREFIX + name: value for name, value in {**GOOD, **given}.items()}
+        with contextlib.suppress(ConfigurationError):
+            loaded = configuration.load(named)
+            refusing: set[object] = {check for check in EARLY if refuses(partial(check, loaded))}
+            refusing |= {check for check in LATE if refuses(partial(check, loaded, release))}
+            if len(refusing) == 1:
+                needed |= refusing
+    assert needed == {*EARLY, *LATE}
 
 
 @pytest.mark.parametrize("name", configuration.FIELDS)
@@ -188,8 +256,8 @@ def test_several_processes_need_a_store_for_their_claims_or_a_word_that_they_do_
 
 
 def test_a_settle_time_of_no_operation_stops_the_process() -> None:
-    assert ended({"SHIP_SETTLE_TIMES": "NoSuchOperation=60"}).startswith(
-        f"allocation-gateway: {PREFIX}SHIP_SETTLE_TIMES: "
+    assert ended({"SHIP_SETTLE_TIMES": "NoSuchOperation=60"}) == (
+        f"allocation-gateway: {PREFIX}SHIP_SETTLE_TIMES: there is no operation 'NoSuchOperation'\n"
     )
 
 

@@ -164,6 +164,11 @@ def _processes(settings: Settings) -> None:
         )
 
 
+def _ports(settings: Settings) -> None:
+    if settings.health_port and settings.health_port == settings.port:
+        raise ConfigurationError(f"{variable('health_port')}: must be another port than {variable('port')}")
+
+
 def _certificates(settings: Settings) -> None:
     if settings.tls_cert_file is not None:
         read_certificates(settings, settings.tls_cert_file)
@@ -210,5 +215,5 @@ def _catalogue(settings: Settings, release: Release) -> None:
     release.read_catalogue(settings)
 
 
-EARLY: Final[tuple[EarlyCheck, ...]] = (_tls, _apis, _servers, _processes, _certificates, _engine)
+EARLY: Final[tuple[EarlyCheck, ...]] = (_tls, _apis, _servers, _processes, _ports, _certificates, _engine)
 LATE: Final[tuple[LateCheck, ...]] = (_routes, _disabled_operations, _settle_times, _catalogue)

@@ -174,7 +174,8 @@ def _fragments(key: str) -> list[str]:
         last = (before + len(key)) * 8 // 6
         fragment = padded[first:last]
         found += [fragment, fragment.translate(str.maketrans("+/", "-_"))]
-    return list(dict.fromkeys(found))
+    # Of a key of one character, nothing may be left.
+    return [fragment for fragment in dict.fromkeys(found) if fragment]
 
 
 def _hex(character: str) -> str:

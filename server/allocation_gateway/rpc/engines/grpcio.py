@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _NO_PING_LIMIT: Final = 0
 # So many times the calls in hand may wait to be taken up, which takes no longer than a burst of them to arrive.
 _BACKLOG: Final = 10
+# An option is a C int. A setting may be higher, which is as good as no limit.
+_MOST: Final = 2**31 - 1
 
 
 class GrpcioEngine:
@@ -58,7 +60,7 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
     def milliseconds(seconds: float) -> int:
         return int(seconds * 1000)
 
-    return [
+    options = [
         # Two gateways on one port would each get a part of the calls, and neither would say so.
         # Workers get theirs from a supervisor that holds the port for them.
         ("grpc.so_reuseport", int(settings.workers > 1)),
@@ -75,6 +77,7 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.max_connection_age_ms", milliseconds(settings.max_connection_age)),
         ("grpc.max_connection_age_grace_ms", milliseconds(settings.max_connection_age_grace)),
     ]
+    return [(name, min(value, _MOST)) for name, value in options]
 
 
 def _credentials(files: Files) -> grpc.ServerCredentials:

@@ -67,9 +67,10 @@ class HttpxEngine:
         # httpcore leaks a place in its pool if a request is cancelled while it waits for one (its issue 1093), while it
         # connects, or while it hands a connection back. So the waiting is done here, and the rest is not cancelled.
         self._places = asyncio.Semaphore(target.max_connections)
-        # The pools that have places, one entry for each of them. The last one freed is the first one taken, so that
-        # pools that are not needed are not made, and their connections grow old and go.
-        self._free = [place // _POOL_SIZE for place in reversed(range(target.max_connections))]
+        # The pools with places that were taken before and are free, one entry for each of them. The last one freed is
+        # the first one taken, so that pools that are not needed are not made, and their connections grow old and go.
+        self._free: list[int] = []
+        self._places_made = 0
         self._clients: dict[int, httpx.AsyncClient] = {}
         self._exchanges: dict[asyncio.Task[Answer], int] = {}
         self._is_closed = False
@@ -122,7 +123,7 @@ class HttpxEngine:
         if self._is_closed:
             self._places.release()
             raise NoAnswerError("the connections were closed") from ConnectionAbortedError("closed by this side")
-        pool = self._free.pop()
+        pool = self._take_place()
         task = asyncio.create_task(self._carry_out(self._client(pool), request))
         self._exchanges[task] = pool
         task.add_done_callback(self._ended)
@@ -136,6 +137,13 @@ class HttpxEngine:
         if task.cancelled():
             raise NoAnswerError("the connections were closed") from ConnectionAbortedError("closed by this side")
         return task.result()
+
+    def _take_place(self) -> int:
+        """Returns the pool in which there is a place."""
+        if self._free:
+            return self._free.pop()
+        self._places_made += 1
+        return (self._places_made - 1) // _POOL_SIZE
 
     async def _carry_out(self, client: httpx.AsyncClient, request: httpx.Request) -> Answer:
         try:
