@@ -45,12 +45,16 @@ TWO_AT_ONCE := -n 2 --dist loadfile
 
 .PHONY: test
 test: $(DEV) ## run the tests that need nothing but Python
-	@$(BIN)/pytest $(TWO_AT_ONCE) -m "not clients and not image and not chart and not cache and not bench and not workers and not rivals and not wire and not slow"
+	@$(BIN)/pytest $(TWO_AT_ONCE) -m "not clients and not image and not chart and not cache and not bench and not workers and not rivals and not wire and not slow and not properties"
 
 # One after the other: what is measured depends on what else runs.
 .PHONY: test-slow
 test-slow: $(DEV) ## run the tests that wait at length, or measure how long others wait
-	@$(BIN)/pytest -m slow tests/endtoend tests/errors tests/writes
+	@$(BIN)/pytest -m slow
+
+.PHONY: test-properties
+test-properties: $(DEV) ## try many random inputs, worlds and schedules (other ones each time, but in CI)
+	@$(BIN)/pytest $(TWO_AT_ONCE) -m properties
 
 .PHONY: test-workers
 test-workers: $(DEV) ## run several workers behind one port, end them and have them replaced

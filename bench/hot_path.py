@@ -31,7 +31,7 @@ from allocation_gateway.groups.listing import Listings
 from allocation_gateway.groups.opening import open_groups
 from allocation_gateway.operations.table import OPERATIONS, routes
 from allocation_gateway.rpc.admission import Admission
-from allocation_gateway.rpc.answering import Gateway
+from allocation_gateway.rpc.base import Gateway
 from allocation_gateway.rpc.handler import Handler
 from allocation_gateway.settings import PREFIX, load
 from allocation_gateway.telemetry import logs

@@ -9,20 +9,20 @@ import sys
 import time
 
 from allocation_gateway import cli
-from allocation_gateway.rpc.answering import Answering, Context
+from allocation_gateway.rpc.base import BaseHandler, Context
 
 
 def main() -> int:
     """Runs the gateway with work for nothing before each call, whatever engine serves it."""
-    answer, seconds = Answering.handle, float(sys.argv[1]) / 1e6
+    answer, seconds = BaseHandler.handle, float(sys.argv[1]) / 1e6
 
-    async def slower(self: Answering, data: bytes, context: Context) -> bytes:
+    async def slower(self: BaseHandler, data: bytes, context: Context) -> bytes:
         end = time.thread_time() + seconds
         while time.thread_time() < end:
             pass
         return await answer(self, data, context)
 
-    Answering.handle = slower  # type: ignore[method-assign] # the point of it
+    BaseHandler.handle = slower  # type: ignore[method-assign] # the point of it
     return cli.main(["serve"])
 
 

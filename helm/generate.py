@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import msgspec
 import yaml
-from allocation_gateway.settings import TYPES, Secret, Settings
+from allocation_gateway.settings import FIELDS, Secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -89,8 +89,6 @@ def setting(kind: object) -> dict[str, Any]:
         for meta in (part for part in rest if isinstance(part, msgspec.Meta)):
             bounds = {"minimum": meta.ge, "exclusiveMinimum": meta.gt, "maximum": meta.le}
             schema |= {name: bound for name, bound in bounds.items() if bound is not None}
-            if meta.description is not None:
-                schema["description"] = meta.description
         return schema
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is types.UnionType:
@@ -110,8 +108,11 @@ def setting(kind: object) -> dict[str, Any]:
 
 def settings() -> dict[str, Any]:
     """Returns the schema of `settings`."""
-    names = [name for name in Settings.__struct_fields__ if name not in DECIDED]
-    properties = {name: setting(TYPES[name]) for name in names}
+    properties = {
+        name: setting(field.hint) | {"description": field.description}
+        for name, field in FIELDS.items()
+        if name not in DECIDED
+    }
     return {"type": "object", "additionalProperties": False, "required": list(NEEDED), "properties": properties}
 
 

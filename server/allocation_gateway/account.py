@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from allocation.v1.error_reason_pb2 import ErrorReason
 
 from allocation_gateway.errors import GatewayError
 from allocation_gateway.protection.backoff import Backoff
-from allocation_gateway.protection.model import Kind, Verdict
+from allocation_gateway.protection.model import Kind
 from allocation_gateway.protection.protection import Protection
+from allocation_gateway.upstream.call import CallOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from allocation_gateway.protection.protection import Permit
     from allocation_gateway.settings import ApiSettings, Settings
     from allocation_gateway.telemetry.telemetry import Telemetry
-    from allocation_gateway.upstream.client import Exchange, Upstream
+    from allocation_gateway.upstream.call import UpstreamCall, UpstreamResult
+    from allocation_gateway.upstream.client import Upstream
 
 # What may be over by the next attempt, of a request that was certainly not carried out.
 TRANSIENT: Final = frozenset(
@@ -34,7 +36,6 @@ TRANSIENT: Final = frozenset(
         ErrorReason.ERROR_REASON_RESOURCE_PROCESSING,
     }
 )
-_VERDICTS: Final = {True: Verdict.ANSWERED, False: Verdict.FAILED, None: Verdict.NONE}
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 2.0
 
@@ -93,44 +94,56 @@ class Account:
         """Returns when a request that is sent now times out, by the event loop's clock."""
         return self.clock() + self.settings.timeout
 
-    def ended(self, operation: Operation, exchange: Exchange, permit: Permit) -> None:
-        """Takes note of how a request ended, however it did, and gives back the permit that it was sent with."""
-        if exchange.retry_after:
-            self.protection.throttled(exchange.retry_after)
-        permit.leave(_VERDICTS[exchange.is_alive])
-        if exchange.is_alive and operation.effect.writes:
-            self.protection.retries.refund()
+    async def send(
+        self, operation: Operation, route: Route, request: Message, call: UpstreamCall, permit: Permit
+    ) -> UpstreamResult:
+        """Sends a request with a permit, takes note of how it ended, and gives the permit back. See Upstream.call."""
+        try:
+            result = await self.upstream.call(operation, route, request, call)
+        except BaseException:
+            permit.release(CallOutcome.IGNORED)
+            raise
+        if result.retry_after:
+            self.protection.throttled(result.retry_after)
+        permit.release(result.outcome)
+        if result.outcome is CallOutcome.SUCCESS and operation.action.writes:
+            self.protection.retry_budget.refund()
+        return result
 
-    async def read(self, operation: Operation, request: Message, exchange: Exchange, kind: Kind) -> Any:
-        """Reads something once, as soon as it may.
+    async def read_once(self, operation: Operation, request: Message, call: UpstreamCall, kind: Kind) -> UpstreamResult:
+        """Reads something once, by the first spelling of its row, as soon as it may.
 
         Raises:
-            GatewayError: As for Upstream.read; or the account is protected from it.
+            GatewayError: The account is protected from it.
         """
-        permit = await self.protection.enter(kind, exchange.deadline)
-        try:
-            return await self.upstream.read(operation, request, exchange)
-        finally:
-            self.ended(operation, exchange, permit)
+        permit = await self.protection.acquire(kind, call.deadline)
+        return await self.send(operation, operation.default_route, request, call, permit)
 
-    async def call(self, operation: Operation, route: Route, request: Message, exchange: Exchange) -> Message:
+    async def read(
+        self, operation: Operation, route: Route, request: Message, call: UpstreamCall
+    ) -> Message | GatewayError:
         """Reads something for a caller, and again if that may help and there is time.
 
+        Returns:
+            The response, or the error in its place.
+
         Raises:
-            GatewayError: As for Upstream.call; or the account is protected from it.
+            GatewayError: The account is protected from it.
         """
-        for attempt in range(1, self.settings.max_attempts + 1):
-            permit = await self.protection.enter(Kind.READ, exchange.deadline)
-            try:
-                return await self.upstream.call(operation, route, request, exchange)
-            except GatewayError as error:
-                if error.reason not in TRANSIENT or attempt == self.settings.max_attempts:
-                    raise
-                pause = self.backoff.seconds(attempt, exchange.retry_after)
-                if self.clock() + pause >= exchange.deadline or not self.protection.readings.withdraw():
-                    raise
-            finally:
-                self.ended(operation, exchange, permit)
+        attempts = 1
+        while True:
+            permit = await self.protection.acquire(Kind.READ, call.deadline)
+            result = await self.send(operation, route, request, call, permit)
+            error = result.response
+            if (
+                not isinstance(error, GatewayError)
+                or error.reason not in TRANSIENT
+                or attempts == self.settings.max_attempts
+            ):
+                return error
+            pause = self.backoff.seconds(attempts, result.retry_after)
+            if self.clock() + pause >= call.deadline or not self.protection.read_budget.withdraw():
+                return error
             await asyncio.sleep(pause)
-            exchange = exchange.again()
-        raise AssertionError("an attempt is always made")
+            call = call.repeated()
+            attempts += 1

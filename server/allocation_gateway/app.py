@@ -6,22 +6,22 @@ import asyncio
 import gc
 import os
 import signal
+import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final, Protocol
 
-import msgspec
 import structlog
 
 from allocation_gateway.account import Account
 from allocation_gateway.claims.opening import keep_in_memory, open_claims
 from allocation_gateway.groups.listing import Listings
-from allocation_gateway.groups.opening import open_groups
+from allocation_gateway.groups.opening import open_groups, read_catalogue
+from allocation_gateway.operations import table
 from allocation_gateway.operations.model import Api
-from allocation_gateway.operations.table import check_settle_times
 from allocation_gateway.rpc.admission import Admission
-from allocation_gateway.rpc.answering import Gateway
+from allocation_gateway.rpc.base import Gateway
 from allocation_gateway.rpc.listener import Listener
-from allocation_gateway.settings import ConfigurationError, variable
+from allocation_gateway.settings import ConfigurationError, Release, check_late, variable
 from allocation_gateway.telemetry import providers, runtime
 from allocation_gateway.upstream.client import Upstream
 from allocation_gateway.upstream.keys import KeyFile
@@ -112,6 +112,15 @@ class Supervision(Protocol):
         """Tells that calls are accepted, and waits until all workers accept them."""
 
 
+def check_settings(settings: Settings) -> None:
+    """Checks what the settings name of this release: the second part of the list in settings/checks.py.
+
+    Raises:
+        ConfigurationError: There is no such thing, or it cannot be used.
+    """
+    check_late(settings, Release(table.spellings(), lambda given: read_catalogue(given, time.time())))
+
+
 async def serve(
     settings: Settings,
     environ: Mapping[str, str],
@@ -130,8 +139,9 @@ async def serve(
         supervision: If given, this gateway is one of several behind one port, and their supervisor says what is ready.
 
     Raises:
-        ConfigurationError: It cannot start: a port is taken, or a file cannot be used.
+        ConfigurationError: It cannot start: a setting cannot be used, or a port is taken.
     """
+    check_settings(settings)
     stop = Stop()
     rereading = Rereading()
     if supervision is not None:
@@ -152,7 +162,6 @@ async def serve(
         )
         stack.push_async_callback(groups.close)
         rereading.parts.append(groups.reread)
-        check_settle_times(settings)
         gateway = Gateway(
             settings=settings,
             telemetry=observed,
@@ -249,11 +258,7 @@ async def _start_sandbox(settings: Settings, options: SandboxOptions, stack: Asy
         sandbox = await stack.enter_async_context(Sandbox(options))
     except OSError as error:
         raise ConfigurationError(f"{variable('sandbox_port')}: {error.strerror}") from error
-    pointed = msgspec.structs.replace(
-        settings,
-        ship_base_url=sandbox.ship_base_url,
-        consignments_base_url=sandbox.consignments_base_url,
-    )
+    pointed = settings.at(ship_base_url=sandbox.ship_base_url, consignments_base_url=sandbox.consignments_base_url)
     return pointed, sandbox.base_url
 
 

@@ -7,16 +7,15 @@ import asyncio
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from allocation_gateway import setting_types, settings
+from allocation_gateway import settings
 from allocation_gateway.sandbox import command as sandbox_command
 from allocation_gateway.sandbox.options import SandboxOptions
-from allocation_gateway.settings import ConfigurationError, Secret
+from allocation_gateway.settings import ConfigurationError, Secret, wording
 from allocation_gateway.telemetry import logs, variables
 from allocation_gateway.version import __version__
 from allocation_gateway.workers import supervisor
@@ -86,13 +85,14 @@ def _workers(text: str) -> int:
     try:
         return msgspec.convert(text, settings.Workers, strict=False)
     except msgspec.ValidationError:
-        raise argparse.ArgumentTypeError(setting_types.sentence(settings.Workers, text, is_from_text=True)) from None
+        raise argparse.ArgumentTypeError(wording.sentence(settings.Workers, text, is_from_text=True)) from None
 
 
 def _load(overrides: dict[str, Any] | None = None) -> settings.Settings:
-    """Reads the configuration, and sets up logging."""
+    """Reads the configuration, checks what can be checked before OpenTelemetry is imported, and sets up logging."""
     loaded = settings.load(os.environ, overrides=overrides)
-    variables.prepare(os.environ, workers=loaded.workers)
+    variables.prepare(os.environ)
+    settings.check_early(loaded, os.environ, variables.check)
     logs.configure(loaded.log_level, loaded.log_format)
     return loaded
 
@@ -134,16 +134,10 @@ def _invite(address: str, sandbox_url: str) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from allocation_gateway.groups.opening import read_catalogue
-    from allocation_gateway.operations import table
-    from allocation_gateway.rpc.certificates import check_files
-
     loaded = _load()
-    table.routes(loaded)
-    table.disabled(loaded)
-    table.check_settle_times(loaded)
-    check_files(loaded)
-    read_catalogue(loaded, time.time())
+    from allocation_gateway import app
+
+    app.check_settings(loaded)
     found = asyncio.run(_check_upstream(loaded)) if options.upstream else ""
     if found:
         print(f"allocation-gateway: {found}", file=sys.stderr)

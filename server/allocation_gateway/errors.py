@@ -87,8 +87,9 @@ class GatewayError(Exception):
         excluded: The services that a failed allocation excluded.
         allocation: The allocation that was made although the call fails, without what could not be read; or the one
             that stands in its way.
-        barred: True of a write if the answer's status says that the request was not let through or not looked at, but
-            not in documented words of upstream's own: one reading that shows nothing done is enough to believe it.
+        likely_unprocessed: True of a write if the answer's status says that the request was not let through or not
+            looked at, but not in documented words of upstream's own: one reading that shows nothing done is enough to
+            believe it.
         retry_after: Seconds for which upstream asks to be left alone; 0 if it does not.
     """
 
@@ -103,7 +104,7 @@ class GatewayError(Exception):
         details: Sequence[Message] = (),
         excluded: Sequence[core_pb2.ExcludedService] = (),
         allocation: AnyAllocation | None = None,
-        barred: bool = False,
+        likely_unprocessed: bool = False,
         retry_after: float = 0.0,
     ) -> None:
         super().__init__(message)
@@ -115,7 +116,7 @@ class GatewayError(Exception):
         self.details = details
         self.excluded = excluded
         self.allocation = allocation
-        self.barred = barred
+        self.likely_unprocessed = likely_unprocessed
         self.retry_after = retry_after
 
     def with_effect(self, effect: WriteEffect | None) -> GatewayError:

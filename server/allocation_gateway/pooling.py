@@ -11,13 +11,13 @@ from redis.asyncio import BlockingConnectionPool, Connection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from allocation_gateway import server_url
+from allocation_gateway.settings import server_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from allocation_gateway.server_url import ServerUrl
     from allocation_gateway.settings import Secret
+    from allocation_gateway.settings.server_url import ServerUrl
 
 # OpenSSL's numbers for a certificate that is of another name, or of another address.
 _OTHER_NAMES: Final = frozenset({62, 64})

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 from allocation_gateway import cli
 from allocation_gateway.claims.memory import MemoryClaims
 from allocation_gateway.claims.shared import SharedClaims
-from allocation_gateway.writes import adoption, errors, moments, readback, resolution
-from allocation_gateway.writes.adoption import Standing
-from allocation_gateway.writes.claim_handle import Claimant
-from allocation_gateway.writes.moments import Sighting, Span, Timing
+from allocation_gateway.operations.assessment import Assessment
+from allocation_gateway.writes import adoption, clocks, errors, readback, resolution
+from allocation_gateway.writes.claimant import Claimant
+from allocation_gateway.writes.clocks import ClockReading, Interval, Timing
 from allocation_gateway.writes.readback import ReadBack
 from allocation_gateway.writes.resolution import WithoutEffect
 
@@ -54,48 +54,48 @@ def no_read_back() -> Changes:
     """Nothing is read: it is taken for granted that what was not answered had no effect."""
 
     async def read(back: Any, *_: Any) -> None:
-        back.absent.update(back.open())
+        back.absent.update(back.undetermined())
 
     return [(ReadBack, "read", read)]
 
 
 def adopt_anything() -> Changes:
     """Whatever allocation is there is taken for one's own."""
-    judge = adoption.standing
+    judge = adoption.assess
 
-    def standing(operation: Any, request: Any, found: Any, origin: Any) -> Standing:
-        if operation.effect.allocates and adoption.is_allocated(found):
-            return Standing.DONE
+    def assess(operation: Any, request: Any, found: Any, origin: Any) -> Assessment:
+        if operation.action.allocates and operation.allocations.is_allocated(found):
+            return Assessment.DONE
         return judge(operation, request, found, origin)
 
-    return [(adoption, "standing", standing)]
+    return [(adoption, "assess", assess)]
 
 
 def age_as_of_the_failure() -> Changes:
     """What an allocation must be newer than is the moment at which it is read back, not that of the claim."""
 
-    def timing(made: Any, claimed: Span, seen: Sighting | None) -> Timing:
-        if seen is None:
+    def timing(made: Any, claimed: Interval, clock: ClockReading | None) -> Timing:
+        if clock is None:
             return Timing.UNCLEAR
         del claimed
-        return Timing.BEFORE if made.seconds + made.nanos / 1e9 < seen.date - moments.TOLERANCE else Timing.NEAR
+        return Timing.BEFORE if made.seconds + made.nanos / 1e9 < clock.date - clocks.TOLERANCE else Timing.NEAR
 
     return [(adoption, "timing", timing)]
 
 
 def no_tolerance() -> Changes:
     """Upstream's machines are taken to agree to the microsecond."""
-    return [(moments, "DENIAL_TOLERANCE", 0.0), (moments, "TOLERANCE", 0.0)]
+    return [(clocks, "NOT_OWN_TOLERANCE", 0.0), (clocks, "TOLERANCE", 0.0)]
 
 
 def stretching_tolerance() -> Changes:
     """The time that a reading takes widens what is adopted."""
-    judge = moments.timing
+    judge = clocks.timing
 
-    def timing(made: Any, claimed: Span, seen: Sighting | None) -> Timing:
-        if seen is None:
+    def timing(made: Any, claimed: Interval, clock: ClockReading | None) -> Timing:
+        if clock is None:
             return Timing.UNCLEAR
-        return judge(made, Span(claimed.earliest, claimed.latest - 4 * (seen.head_at - seen.sent_at)), seen)
+        return judge(made, Interval(claimed.earliest, claimed.latest - 4 * (clock.head_at - clock.sent_at)), clock)
 
     return [(adoption, "timing", timing)]
 
@@ -103,10 +103,10 @@ def stretching_tolerance() -> Changes:
 def own_clock() -> Changes:
     """The process's own clock is used for upstream's."""
 
-    def sighting(_: str, sent_at: float, head_at: float) -> Sighting:
-        return Sighting(wall() // 1, sent_at, head_at)
+    def clock_reading(_: str, sent_at: float, head_at: float) -> ClockReading:
+        return ClockReading(wall() // 1, sent_at, head_at)
 
-    return [(readback, "sighting", sighting)]
+    return [(readback, "clock_reading", clock_reading)]
 
 
 def foreign_release() -> Changes:

@@ -147,14 +147,6 @@ async def test_a_server_that_refuses_the_password_is_refused_without_telling_it(
             assert PASSWORD not in f"{raised.value}"
 
 
-@pytest.mark.asyncio
-async def test_an_unusable_url_is_refused_without_telling_the_password() -> None:
-    settings = Settings(store_url=Secret(f"redis://:{PASSWORD}@host:6379/0?socket_timeout=soon"))
-    with pytest.raises(ConfigurationError, match="STORE_URL") as raised:
-        await open_claims(settings, NAMES, Telemetry())
-    assert PASSWORD not in f"{raised.value}"
-
-
 @pytest.mark.cache
 @pytest.mark.asyncio
 async def test_a_server_that_comes_later_is_used_then_if_it_is_safe(tmp_path: Path) -> None:

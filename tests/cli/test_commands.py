@@ -49,7 +49,7 @@ def test_settings_lists_each_setting_with_its_default(command: Command) -> None:
     rows = [line.split(" | ") for line in done.out.splitlines()[2:]]
     names = [re.sub(r"[|` ]", "", row[0]) for row in rows]
     assert done.code == 0
-    assert names == [*(name.upper() for name in configuration.TYPES), "CONFIG_FILE"]
+    assert names == [*(name.upper() for name in configuration.FIELDS), "CONFIG_FILE"]
     assert all(len(row) == 3 and len(row[2]) > 10 for row in rows)
 
 

@@ -11,7 +11,8 @@ import grpc
 import pytest
 from allocation_gateway import settings as configuration
 from allocation_gateway.settings import ConfigurationError, Secret
-from allocation_gateway.telemetry import providers
+from allocation_gateway.telemetry import providers, variables
+from support.certificates import Authority
 from support.front import KEY, LONG, READ, running_front
 from support.gateway import COMMAND, PREFIX, environment
 from support.status import failure
@@ -27,7 +28,9 @@ UNKNOWN: Final = "there is no such setting"
 
 def load(**given: str) -> configuration.Settings:
     named = {PREFIX + name: value for name, value in {**GOOD, **given}.items()}
-    return configuration.load({"PATH": "/bin", "ALLOCATION": "no setting", **named})
+    loaded = configuration.load({"PATH": "/bin", "ALLOCATION": "no setting", **named})
+    configuration.check_early(loaded, {}, variables.check)
+    return loaded
 
 
 def toml(folder: Path, text: str) -> str:
@@ -124,10 +127,10 @@ def test_wrong_setting_is_one_line_that_names_it(
     assert KEY not in told
 
 
-@pytest.mark.parametrize("name", configuration.TYPES)
+@pytest.mark.parametrize("name", configuration.FIELDS)
 def test_every_type_error_is_an_english_sentence(name: str, tmp_path: Path, command: Command) -> None:
     """From the environment and from the file alike, whatever the type of the setting is."""
-    default = getattr(configuration.Settings(), name)
+    default = configuration.FIELDS[name].default
     if isinstance(default, bool | int | float | dict) or name in {"log_level", "service_group_policy", "http_engine"}:
         told = refused({name.upper(): "?"}, command)
         assert re.fullmatch(rf"allocation-gateway: {PREFIX}{name.upper()}: must be [^`]+, got '\?'\n", told)
@@ -192,7 +195,7 @@ def test_a_settle_time_of_no_operation_stops_the_process() -> None:
 
 def test_a_settle_time_may_be_as_short_as_the_time_out() -> None:
     loaded = load(SHIP_TIMEOUT="9", SHIP_SETTLE_TIME="9", SHIP_SETTLE_TIMES="DeallocateShipment=9")
-    assert (loaded.ship_settle_time, loaded.ship_settle_times) == (9.0, {"DeallocateShipment": 9.0})
+    assert (loaded.ship.settle_time, loaded.ship.settle_times) == (9.0, {"DeallocateShipment": 9.0})
 
 
 ENDPOINT: Final = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
@@ -222,17 +225,19 @@ def test_lists_and_tables_are_separated_by_commas() -> None:
         SERVICE_GROUPS=" one group , two,", SHIP_ROUTES="CreateShipmentQuotes = get, AllocateShipments=allocation"
     )
     assert loaded.service_groups == ("one group", "two")
-    assert loaded.ship_routes == {"CreateShipmentQuotes": "get", "AllocateShipments": "allocation"}
+    assert loaded.ship.routes == {"CreateShipmentQuotes": "get", "AllocateShipments": "allocation"}
 
 
 # Without these nothing can be loaded; test_wrong_setting_is_one_line_that_names_it has them.
 NEEDED: Final = {"ship_api_key", "allow_plaintext"}
 
 
-@pytest.mark.parametrize("name", sorted(set(configuration.TYPES) - NEEDED))
+@pytest.mark.parametrize("name", sorted(set(configuration.FIELDS) - NEEDED))
 def test_empty_variable_is_as_good_as_none(name: str) -> None:
     """Charts and shells leave behind variables that are set to nothing."""
-    assert getattr(load(**{name.upper(): ""}), name) == getattr(configuration.Settings(), name)
+    field = configuration.FIELDS[name]
+    loaded = load(**{name.upper(): ""})
+    assert getattr(loaded.api(field.api) if field.api else loaded, field.attribute) == field.default
 
 
 @pytest.mark.parametrize(
@@ -250,17 +255,18 @@ def test_key_file_is_read_without_its_line_break(tmp_path: Path) -> None:
         assert front.upstream.next_request().headers["x-api-key"] == KEY
 
 
-def test_http_to_another_host_has_to_be_asked_for() -> None:
-    named = {PREFIX + "SHIP_API_KEY": KEY, PREFIX + "TLS_CERT_FILE": "c", PREFIX + "TLS_KEY_FILE": "k"}
+def test_http_to_another_host_has_to_be_asked_for(tmp_path: Path) -> None:
+    chain, key = map(str, Authority(tmp_path).issue("server"))
+    tls = {"ALLOW_PLAINTEXT": "", "TLS_CERT_FILE": chain, "TLS_KEY_FILE": key}
     with pytest.raises(ConfigurationError, match="SHIP_BASE_URL: would send the key unencrypted"):
-        configuration.load({**named, PREFIX + "SHIP_BASE_URL": "http://api.sorted.com"})
-    configuration.load({**named, PREFIX + "SHIP_BASE_URL": "http://127.0.0.1:8080"})
-    configuration.load({**named, PREFIX + "SHIP_BASE_URL": "http://api.sorted.com", PREFIX + "ALLOW_PLAINTEXT": "true"})
+        load(**tls, SHIP_BASE_URL="http://api.sorted.com")
+    load(**tls, SHIP_BASE_URL="http://127.0.0.1:8080")
+    load(**{**tls, "ALLOW_PLAINTEXT": "true"}, SHIP_BASE_URL="http://api.sorted.com")
 
 
 def test_secret_never_shows_itself() -> None:
     loaded = load()
-    secret = loaded.ship_api_key
+    secret = loaded.ship.api_key
     for shown in (repr(loaded), str(loaded), repr(secret), str(secret), f"{secret}", "%s" % secret, repr([secret])):  # noqa: UP031
         assert KEY not in shown
     assert KEY not in "".join(traceback.format_exception(ValueError(loaded)))

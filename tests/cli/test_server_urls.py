@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 import pytest
-from allocation_gateway import server_url
+from allocation_gateway.settings import server_url
 from hypothesis import given
 from hypothesis import strategies as st
 from support.certificates import Authority

@@ -120,7 +120,9 @@ def checking(monkeypatch: pytest.MonkeyPatch, command: Command) -> Checking:
 def problem(settings: Mapping[str, str]) -> str:
     """Returns what the rules say of variables; nothing if they can be used."""
     try:
-        variables.prepare(dict(settings))
+        environ = dict(settings)
+        variables.prepare(environ)
+        variables.check(environ)
     except ConfigurationError as error:
         return str(error)
     return ""

@@ -139,6 +139,8 @@ def the_worst() -> Iterator[tuple[str, str, Callable[[], Reply]]]:
     yield row("links of a de-allocation", "DeallocateShipment", lambda: items(DEALLOCATED, "_links", "{}", MANY // 2))
     yield row("compressed to nothing", READ, lambda: gzip.compress(b" " * (SHIP_LIMIT - 2) + b"{}"), headers=ZIPPED)
 
+    yield row("bytes in chunks of their own", READ, lambda: b" " * 300_000, chunks=1)
+
     yield row("links of a consignment", SUMMARIZE, lambda: items(SUMMARY, "ApiLinks", "{}", MANY // 2))
     yield row("legs of a consignment", SUMMARIZE, lambda: items(SUMMARY, "ConsignmentLegs", "{}", MANY // 2))
     yield row(

@@ -20,7 +20,7 @@ from allocation_gateway.groups.service_groups import ServiceGroups
 from allocation_gateway.operations import table
 from allocation_gateway.operations.model import Api, Operation
 from allocation_gateway.rpc.admission import Admission
-from allocation_gateway.rpc.answering import Gateway
+from allocation_gateway.rpc.base import Gateway
 from allocation_gateway.rpc.handler import Handler
 from allocation_gateway.rpc.local import LOCAL_RPCS, LocalRpc
 from allocation_gateway.telemetry.telemetry import Telemetry

@@ -7,7 +7,9 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from allocation_gateway.settings import ConfigurationError
+from allocation_gateway.settings import ConfigurationError, check_early, load
+from allocation_gateway.settings import variable as configured
+from allocation_gateway.telemetry import variables
 from allocation_gateway.upstream.engines import engine_for, open_engine
 from allocation_gateway.upstream.http import Attempt, NoAnswerError, Target
 from support.asking import ask
@@ -56,11 +58,14 @@ def test_engine_is_chosen_by_the_environment(name: str, monkeypatch: pytest.Monk
         monkeypatch.setenv(variable, value)
     assert engine_for("auto", url) == chosen
     assert engine_for("httpx", url) == "httpx"
+    given = {"SHIP_API_KEY": "a-key", "SHIP_BASE_URL": url, "ALLOW_PLAINTEXT": "true", "HTTP_ENGINE": "direct"}
+    settings = load({configured(name): value for name, value in given.items()})
     if chosen == "direct":
+        check_early(settings, {}, variables.check)
         assert engine_for("direct", url) == "direct"
     else:
         with pytest.raises(ConfigurationError, match="ALLOCATION_GATEWAY_HTTP_ENGINE: direct knows no proxies"):
-            engine_for("direct", url)
+            check_early(settings, {}, variables.check)
 
 
 class Proxy:

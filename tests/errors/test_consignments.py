@@ -651,7 +651,7 @@ def test_a_wrong_setting_stops_the_process_with_one_line_that_names_it(settings:
         env=environment({**CONSIGNMENTS_GOOD, **settings}),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,
         check=False,
     )
 

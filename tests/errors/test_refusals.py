@@ -16,7 +16,7 @@ from allocation.v1 import consignment_allocation_service_pb2 as pb
 from allocation.v1 import shipment_allocation_service_pb2 as ship_pb
 from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.operations import consignments, ship
-from allocation_gateway.operations.model import Api, Effect
+from allocation_gateway.operations.model import Action, Api
 from allocation_gateway.upstream import reply
 from allocation_gateway.upstream.http import Answer
 
@@ -65,7 +65,7 @@ WRITES: Final[Mapping[str, tuple[Operation, Message]]] = {
     row.name: (row, row.request(**{field: [name] if field in {"shipments", "consignments"} else name}))
     for rows, name in ((ship.ROWS, SHIPMENT), (consignments.ROWS, CONSIGNMENT))
     for row in rows
-    if row.effect.writes
+    if row.action.writes
     for field in row.request.DESCRIPTOR.fields_by_name
     if field in {"shipment_reference", "shipments", "consignment_reference", "consignments"}
 }
@@ -161,7 +161,7 @@ def told(operation: Operation, request: Message, answer: Answer) -> str:
             (WriteEffect.NONE, False): NONE,
             (WriteEffect.UNKNOWN, False): UNKNOWN,
             (WriteEffect.UNKNOWN, True): ONE_READING,
-        }[error.effect, error.barred]  # type: ignore[index] # anything else is a KeyError, and wrong
+        }[error.effect, error.likely_unprocessed]  # type: ignore[index] # anything else is a KeyError, and wrong
     return ANSWERED
 
 
@@ -170,14 +170,14 @@ def as_answer(status: int, body: Any, headers: Mapping[str, str] | None = None) 
 
 
 def is_ship_bulk(operation: Operation) -> bool:
-    return operation.api is Api.SHIP and operation.effect is Effect.ALLOCATE_BULK
+    return operation.api is Api.SHIP and operation.action is Action.ALLOCATE_BULK
 
 
 def expected(operation: Operation, status: int, kind: str) -> str:
     """Returns what the table says, with what the text below it adds."""
     if kind in {"api_error", "failed", "managed"}:
         if status in {521, 531}:
-            allocates = operation.api is Api.SHIP and operation.effect.allocates
+            allocates = operation.api is Api.SHIP and operation.action.allocates
             return NONE if allocates and kind != "managed" else UNKNOWN
         if status == 407 and kind == "managed" and not is_ship_bulk(operation):
             return ONE_READING
@@ -190,7 +190,7 @@ def expected(operation: Operation, status: int, kind: str) -> str:
 def answers_of(operation: Operation, status: int) -> Iterator[tuple[str, Answer]]:
     """Returns an answer of each kind of body."""
     yield "api_error", as_answer(status, API_ERRORS[operation.api])
-    failed = FAILURES[operation.api] if operation.effect.allocates else STILL_ALLOCATED[operation.api]
+    failed = FAILURES[operation.api] if operation.action.allocates else STILL_ALLOCATED[operation.api]
     yield "failed", as_answer(status, failed)
     yield "managed", as_answer(status, {"statusCode": status, "message": "Something of Azure's"})
     yield "html", as_answer(status, HTML)
@@ -215,7 +215,7 @@ def test_every_status_with_every_body_is_believed_as_documented(rpc: str) -> Non
 def test_no_refusal_is_believed_whose_body_says_the_contrary(rpc: str) -> None:
     """Whatever the status is, and however often it is read: what it says of itself may be half of the truth."""
     operation, request = WRITES[rpc]
-    bodies = (ALLOCATED if operation.effect.allocates else DEALLOCATED)[operation.api]
+    bodies = (ALLOCATED if operation.action.allocates else DEALLOCATED)[operation.api]
     wrong = [
         (status, body, found)
         for status in STATUSES
@@ -228,7 +228,7 @@ def test_no_refusal_is_believed_whose_body_says_the_contrary(rpc: str) -> None:
 @pytest.mark.parametrize("rpc", WRITES)
 def test_a_state_is_the_same_in_every_spelling(rpc: str) -> None:
     operation, request = WRITES[rpc]
-    usual, others = SPELLINGS[operation.api][operation.effect.allocates]
+    usual, others = SPELLINGS[operation.api][operation.action.allocates]
     for status in STATUSES:
         wanted = told(operation, request, as_answer(status, usual))
         assert [told(operation, request, as_answer(status, {**usual, **other})) for other in others] == [wanted] * len(
@@ -241,7 +241,7 @@ def test_a_state_is_the_same_in_every_spelling(rpc: str) -> None:
 def test_a_list_is_an_answer_where_it_is_documented_and_a_doubt_elsewhere(rpc: str, body: Any) -> None:
     """Of bulk calls of the Ship API, in both forms, under each status that some source gives to a partial success."""
     operation, request = WRITES[rpc]
-    listed = set() if not operation.listing or body not in (LISTING, RESULTS) else {404, 407, 521}
+    listed = set() if not operation.bulk_statuses or body not in (LISTING, RESULTS) else {404, 407, 521}
     wrong = []
     for status in STATUSES:
         found = told(operation, request, as_answer(status, body))
@@ -295,15 +295,15 @@ def test_each_item_of_a_407_is_told() -> None:
 
 def test_reads_have_no_effect_to_tell() -> None:
     for row in (*ship.ROWS, *consignments.ROWS):
-        if row.effect.writes:
+        if row.action.writes:
             continue
         for status in STATUSES:
             with pytest.raises(GatewayError) as caught:
                 reply.read(row, row.request(), as_answer(status, HTML))
-            assert (caught.value.effect, caught.value.barred) == (None, False)
+            assert (caught.value.effect, caught.value.likely_unprocessed) == (None, False)
 
 
 def test_all_writes_are_walked_over() -> None:
-    names = {row.name for row in (*ship.ROWS, *consignments.ROWS) if row.effect.writes}
+    names = {row.name for row in (*ship.ROWS, *consignments.ROWS) if row.action.writes}
     assert names == WRITES.keys()
     assert pb.AllocateConsignmentsRequest.DESCRIPTOR.name.removesuffix("Request") in names

@@ -203,7 +203,7 @@ def test_a_wrong_catalogue_stops_the_process_before_it_listens(command: str, tmp
 
     def told() -> str:
         done = subprocess.run(
-            [COMMAND, command], env=environment(settings), capture_output=True, text=True, timeout=30, check=False
+            [COMMAND, command], env=environment(settings), capture_output=True, text=True, timeout=90, check=False
         )
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
         assert f"ALLOCATION_GATEWAY_SERVICE_GROUP_CATALOGUE_FILE: {file}: " in done.stderr

@@ -20,8 +20,8 @@ from allocation_gateway.operations.table import OPERATIONS
 from allocation_gateway.operations.validation import RULES, rules_of
 from allocation_gateway.rpc.local import LOCAL_RPCS
 from allocation_gateway.settings import markdown
+from allocation_gateway.upstream.error_table import BY_STATUS
 from allocation_gateway.upstream.failures import DIALECTS
-from allocation_gateway.upstream.verdicts import BY_STATUS
 from allocation_gateway.version import __version__
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from grpc import StatusCode
@@ -102,7 +102,7 @@ def test_every_field_of_every_request_has_a_rule_and_every_rule_a_field() -> Non
 
 def test_every_write_takes_a_request_id_and_no_read_does() -> None:
     for operation in OPERATIONS:
-        assert ("request_id" in operation.request.DESCRIPTOR.fields_by_name) == operation.effect.writes
+        assert ("request_id" in operation.request.DESCRIPTOR.fields_by_name) == operation.action.writes
 
 
 def test_nothing_but_its_row_and_its_codec_mentions_an_rpc() -> None:
@@ -143,9 +143,9 @@ def test_the_error_document_has_the_row_of_every_json_code() -> None:
     for codes, status, reason in _JSON_ROW.findall(errors_document()):
         rows.update(dict.fromkeys(re.findall(r"`([A-Za-z_]+)`", codes), (status, reason)))
     table = {
-        code: (verdict.code.name, ErrorReason.Name(verdict.reason).removeprefix("ERROR_REASON_"))
+        code: (entry.code.name, ErrorReason.Name(entry.reason).removeprefix("ERROR_REASON_"))
         for dialect in DIALECTS.values()
-        for code, verdict in dialect.by_code.items()
+        for code, entry in dialect.by_code.items()
     }
     assert rows == table
 
@@ -155,8 +155,8 @@ def test_the_error_document_has_the_row_of_every_http_status() -> None:
     for cell, code, reason in _STATUS_ROW.findall(errors_document()):
         for status in re.findall(r"\d{3}", cell.partition(", and ")[0]):
             rows[int(status)] = (code, reason)
-    for status, verdict in BY_STATUS.items():
-        assert rows[status] == (verdict.code.name, ErrorReason.Name(verdict.reason).removeprefix("ERROR_REASON_"))
+    for status, entry in BY_STATUS.items():
+        assert rows[status] == (entry.code.name, ErrorReason.Name(entry.reason).removeprefix("ERROR_REASON_"))
 
 
 def test_the_documents_have_the_table_of_settings() -> None:

@@ -72,7 +72,7 @@ def check_error(operation: Operation, received: Answer, error: GatewayError) -> 
     assert status.details[0].Unpack(info), "the reason comes first"
     assert info.reason == error.reason_name
     assert info.metadata["upstream_status"] == str(received.status)
-    assert ("effect" in info.metadata) == operation.effect.writes
+    assert ("effect" in info.metadata) == operation.action.writes
     effect = info.metadata.get("effect", "none")
     assert effect in EFFECTS
     if effect == "made":

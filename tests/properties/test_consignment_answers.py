@@ -252,25 +252,25 @@ def test_a_golden_answer_without_a_change_is_the_golden_response() -> None:
 def completed(operation: Operation, request: Message, first: Answer, readings: list[Answer | None]) -> Any:
     """Reads an answer and what is read after it, as a call does. Returns the response, or the error in its place."""
 
-    async def run() -> Message:
+    async def run() -> Message | GatewayError:
         begun: Message | GatewayError
         try:
             begun = reply.read(operation, request, first)
         except GatewayError as error:
             begun = error
 
-        async def read(row: Operation, wanted: Message) -> Message:
+        async def read(row: Operation, wanted: Message) -> Message | GatewayError:
             given = readings.pop() if readings else None
             if given is None:
-                raise no_answer(row, "there was none", sent=True)
-            return reply.read(row, wanted, given)
+                return no_answer(row, "there was none", sent=True)
+            try:
+                return reply.read(row, wanted, given)
+            except GatewayError as error:
+                return error
 
         return await follow_up.complete(operation, request, begun, read)
 
-    try:
-        return asyncio.run(run())
-    except GatewayError as error:
-        return error
+    return asyncio.run(run())
 
 
 STANDINGS: Final = st.builds(

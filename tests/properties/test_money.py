@@ -6,7 +6,8 @@ from decimal import Context, Decimal
 from fractions import Fraction
 from typing import Any, Final
 
-from allocation_gateway.codecs import json, nouns
+from allocation_gateway.codecs import json
+from allocation_gateway.codecs import ship_common as common
 from allocation_gateway.codecs.findings import Findings
 from allocation_gateway.codecs.money import decimal, money
 from google.type import decimal_pb2, money_pb2
@@ -158,7 +159,7 @@ def test_a_price_is_whole_or_absent(net: str, gross: str, tax: str) -> None:
     defects = Findings()
     text = f'{{"net":{net},"gross":{gross},"taxes":[{{"amount":{tax}}}],"currency":"EUR"}}'
 
-    price = nouns.price(json.decode(text.encode()), "price.", defects)
+    price = common.price(json.decode(text.encode()), "price.", defects)
 
     exact = [Fraction(Decimal(amount)) for amount in (net, gross, tax)]
     assert (price is not None) == all(map(fits, exact)) == (not defects)

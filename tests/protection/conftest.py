@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from allocation_gateway.protection.protection import Protection
-from allocation_gateway.settings import Settings
+from allocation_gateway.settings.api import ShipSettings
 from allocation_gateway.telemetry.telemetry import Telemetry
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -50,8 +50,7 @@ def protected(metrics: Metrics) -> Callable[..., Protection]:
     """Makes the protection of an account by its settings and a clock."""
 
     def make(clock: Callable[[], float], **settings: Any) -> Protection:
-        named = {f"ship_{name}": value for name, value in settings.items()}
-        api = Settings(**named).api("ship")
+        api = ShipSettings(**settings)
         return Protection("ship", api, clock=clock, telemetry=metrics.telemetry, uniform=lambda: 0.0)
 
     return make

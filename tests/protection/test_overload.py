@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from allocation_gateway.errors import GatewayError
-from allocation_gateway.protection.model import Kind, Verdict
+from allocation_gateway.protection.model import Kind
+from allocation_gateway.upstream.call import CallOutcome
 from support.virtual import run
 
 if TYPE_CHECKING:
@@ -39,13 +40,13 @@ class Load:
     async def call(self, kind: Kind) -> None:
         came = self._loop.time()
         try:
-            permit = await self._protection.enter(kind, came + PATIENCE)
+            permit = await self._protection.acquire(kind, came + PATIENCE)
         except GatewayError:
             self.refused.append((came, self._loop.time() - came))
             return
         async with self._upstream:
             await asyncio.sleep(SERVICE * self._random.uniform(1 - self._spread, 1 + self._spread))
-        permit.leave(Verdict.ANSWERED)
+        permit.release(CallOutcome.SUCCESS)
         self.served[kind].append((came, self._loop.time() - came))
 
     async def come(self, kind: Kind, per_second: float, seconds: float) -> None:

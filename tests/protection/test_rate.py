@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from allocation_gateway.protection.rate import LONGEST_PAUSE, Bucket
+from allocation_gateway.protection.rate import LONGEST_PAUSE, TokenBucket
 from hypothesis import given
 from hypothesis import strategies as st
 from support.clock import Clock
@@ -17,7 +17,7 @@ def test_in_any_span_of_time_there_are_at_most_the_burst_and_the_rate(
     rate: float, burst: int, steps: list[str | float]
 ) -> None:
     clock = Clock()
-    bucket = Bucket(rate, burst, clock=clock)
+    bucket = TokenBucket(rate, burst, clock=clock)
     taken: list[float] = []
     for step in steps:
         if not isinstance(step, str):
@@ -40,7 +40,7 @@ def test_in_any_span_of_time_there_are_at_most_the_burst_and_the_rate(
 @given(rate=RATES, burst=st.integers(1, 5), calls=st.integers(1, 20))
 def test_the_wait_for_a_place_in_the_line_is_when_its_token_comes(rate: float, burst: int, calls: int) -> None:
     clock = Clock()
-    bucket = Bucket(rate, burst, clock=clock)
+    bucket = TokenBucket(rate, burst, clock=clock)
     foreseen = clock.now + bucket.wait(calls)
     for _ in range(calls):
         clock.advance(bucket.wait(1))
@@ -50,7 +50,7 @@ def test_the_wait_for_a_place_in_the_line_is_when_its_token_comes(rate: float, b
 
 def test_without_a_rate_there_is_no_limit_but_what_upstream_asks_for() -> None:
     clock = Clock()
-    bucket = Bucket(0.0, 1, clock=clock)
+    bucket = TokenBucket(0.0, 1, clock=clock)
     assert [bucket.take() for _ in range(1000)] == [0.0] * 1000
     bucket.pause(3.0)
     bucket.pause(1.0)
@@ -63,7 +63,7 @@ def test_without_a_rate_there_is_no_limit_but_what_upstream_asks_for() -> None:
 
 def test_a_pause_holds_a_limited_account_too_and_its_tokens_come_meanwhile() -> None:
     clock = Clock()
-    bucket = Bucket(1.0, 2, clock=clock)
+    bucket = TokenBucket(1.0, 2, clock=clock)
     assert [bucket.take(), bucket.take(), bucket.take()] == [0.0, 0.0, 1.0]
     bucket.pause(5.0)
     assert [bucket.wait(1), bucket.wait(2), bucket.wait(6)] == [5.0, 5.0, 6.0]
@@ -73,13 +73,13 @@ def test_a_pause_holds_a_limited_account_too_and_its_tokens_come_meanwhile() -> 
 
 def test_a_pause_lasts_no_longer_than_its_limit_whatever_was_asked_for() -> None:
     clock = Clock()
-    bucket = Bucket(0.0, 1, clock=clock)
+    bucket = TokenBucket(0.0, 1, clock=clock)
     bucket.pause(3600.0)
     assert bucket.wait(1) == LONGEST_PAUSE
 
 
 def test_a_token_that_was_not_used_is_there_for_another_one_but_never_makes_more_than_a_burst() -> None:
-    bucket = Bucket(1.0, 2, clock=Clock())
+    bucket = TokenBucket(1.0, 2, clock=Clock())
     bucket.put_back()
     assert [bucket.take(), bucket.take(), bucket.take()] == [0.0, 0.0, 1.0]
     bucket.put_back()

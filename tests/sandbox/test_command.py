@@ -71,7 +71,7 @@ def test_a_taken_port_is_an_error_that_says_so() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         result = subprocess.run(
-            [*COMMAND, "--port", str(port)], capture_output=True, text=True, timeout=30, check=False
+            [*COMMAND, "--port", str(port)], capture_output=True, text=True, timeout=90, check=False
         )
     assert result.returncode == 1
     assert result.stderr == f"the sandbox cannot listen on 127.0.0.1:{port}: Address already in use\n"

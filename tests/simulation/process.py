@@ -155,7 +155,7 @@ class Process:
         # What is begun now is the process's own, and for this request.
         owner, traced = OWNER.set(self._tasks), TRACE.set(trace)
         try:
-            response = await self._coordinator.carry_out(
+            result = await self._coordinator.carry_out(
                 request, self._accounts[row.api], self._observation, deadline - self._margin, {}
             )
         except (asyncio.CancelledError, GatewayError):
@@ -168,7 +168,7 @@ class Process:
         if not self.power.is_on:
             # Whatever it had to say, nobody hears it.
             raise DiedError
-        return response
+        return result.response
 
     def kill(self) -> None:
         """Ends it at once, without a last word to anybody."""

@@ -18,6 +18,8 @@ from simulation.world import SESSIONS, World
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.properties
+
 TESTS: Final = str(Path(__file__).resolve().parents[1])
 # Of some seed or other: `make simulate` tries many more.
 WORLDS: Final = 60

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from allocation_gateway.upstream.http import Answer, Engine
 
-PATIENCE: Final = 5.0
+PATIENCE: Final = 20.0
 
 
 async def ask(

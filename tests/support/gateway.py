@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 COMMAND = str(Path(sys.executable).parent / "allocation-gateway")
-START_TIMEOUT = 30.0
-STOP_TIMEOUT = 30.0
+# It takes a second; a machine that is very busy may take its time.
+START_TIMEOUT = 90.0
+STOP_TIMEOUT = 90.0
 PREFIX = "ALLOCATION_GATEWAY_"
 
 

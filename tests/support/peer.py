@@ -174,10 +174,18 @@ async def running_peer(tls: ssl.SSLContext | None = None, *, host: str = "127.0.
     finally:
         peer.release()
         server.close()
+        # A connection that was accepted just before takes some turns of the loop to become a task, and then to close.
+        await _turns()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await _turns()
         await server.wait_closed()
+
+
+async def _turns(count: int = 8) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -40,6 +40,7 @@ class Reply:
         raw: If set, sent instead of all that.
         close: Whether the connection is closed afterwards, as the answer then says, or before anything was sent if
             `raw` is empty.
+        chunks: If not 0, the body is sent in chunks of so many bytes.
         wait: If set, is waited for before anything is sent.
         to: What the request line has to begin with for it to be the answer. Until such a request comes, others get the
             default: in a gateway that several tests share, what one of them left in doubt is read while the next runs.
@@ -50,6 +51,7 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     raw: bytes | None = None
     close: bool = False
+    chunks: int = 0
     wait: threading.Event | None = None
     to: str = ""
 
@@ -64,6 +66,11 @@ class Reply:
             "date": formatdate(usegmt=True),
             **self.headers,
         }
+        if self.chunks:
+            del headers["content-length"]
+            headers["transfer-encoding"] = "chunked"
+            parts = (body[i : i + self.chunks] for i in range(0, len(body), self.chunks))
+            body = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (*parts, b""))
         if self.close:
             headers.setdefault("connection", "close")  # unsaid, it would meet the next request
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())

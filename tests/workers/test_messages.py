@@ -23,8 +23,8 @@ def received(line: bytes) -> messages.Task | None:
 def test_settings_of_every_kind_arrive_as_they_were() -> None:
     told = msgspec.json.decode(
         f"""{{"workers": 3, "default_deadline": 0.1, "reflection": false, "log_format": "console", "host": "[::1]",
-        "ship_api_key": "{KEY}", "tls_cert_file": "/a file", "service_groups": ["one", "zwölf"],
-        "ship_routes": {{"CreateShipmentQuotes": "get"}}, "health_port": 7}}""",
+        "ship": {{"api_key": "{KEY}", "routes": {{"CreateShipmentQuotes": "get"}}}}, "tls_cert_file": "/a file",
+        "service_groups": ["one", "zwölf"], "health_port": 7}}""",
         type=Settings,
         dec_hook=lambda kind, value: kind(value),
     )
@@ -32,8 +32,8 @@ def test_settings_of_every_kind_arrive_as_they_were() -> None:
     assert isinstance(task, WorkerTask)
     assert task.number == 2
     assert repr(task.settings) == repr(told)
-    assert task.settings.ship_api_key.reveal() == KEY
-    assert not task.settings.consignments_api_key
+    assert task.settings.ship.api_key.reveal() == KEY
+    assert not task.settings.consignments.api_key
     assert task.settings.tls_cert_file == Path("/a file")
     assert KEY not in repr(task)
 

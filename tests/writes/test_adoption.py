@@ -1,4 +1,4 @@
-"""Which allocations that are found are adopted, which are denied, and of which neither can be said."""
+"""Which allocations that are found are adopted, which are not the write's own, and of which neither can be said."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from allocation.v1 import consignment_allocation_service_pb2 as pb
 from allocation.v1 import core_pb2
+from allocation_gateway.operations.allocations import CONSIGNMENTS, SHIP
+from allocation_gateway.operations.assessment import Assessment
 from allocation_gateway.writes.adoption import (
     Origin,
-    Standing,
-    is_allocated,
+    assess,
     is_same_booking,
-    mark,
     may_be_another_writes,
-    standing,
+    snapshot,
 )
-from allocation_gateway.writes.moments import DENIAL_TOLERANCE, TOLERANCE, Sighting, Span
+from allocation_gateway.writes.clocks import NOT_OWN_TOLERANCE, TOLERANCE, ClockReading, Interval
 from allocation_gateway.writes.note import Terms
 from google.type.money_pb2 import Money
 from hypothesis import given
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 # Upstream's clock and the event loop's have nothing in common: this is when the write was claimed, by either.
 SENT: Final = datetime(2026, 3, 29, 1, 0, 0, 500_000, tzinfo=UTC)
-CLAIMED: Final = Span(5_000.0, 5_000.0)
+CLAIMED: Final = Interval(5_000.0, 5_000.0)
 # A reading that upstream answered at once, an hour later, when its clock showed half a second past.
-SEEN: Final = Sighting(SENT.timestamp() + 3_600 - 0.5, 8_600.0, 8_600.0)
+SEEN: Final = ClockReading(SENT.timestamp() + 3_600 - 0.5, 8_600.0, 8_600.0)
 ORIGIN: Final = Origin(CLAIMED, SEEN)
 TERMS: Final = Terms("FF_1", "GBP", 2, 400_000_000)
 PRICE: Final = Money(currency_code="GBP", units=2, nanos=400_000_000)
@@ -75,10 +75,10 @@ def consignment(
     return found
 
 
-def judged(name: str, found: AnyAllocation, origin: Origin = ORIGIN, **fields: Any) -> Standing:
+def judged(name: str, found: AnyAllocation, origin: Origin = ORIGIN, **fields: Any) -> Assessment:
     """Returns what a reading means for a request of the named rpc."""
     row = ROWS[name]
-    return standing(row, row.request(**fields), found, origin)
+    return assess(row, row.request(**fields), found, origin)
 
 
 @dataclass(frozen=True)
@@ -87,14 +87,14 @@ class Case:
 
     rpc: str
     found: AnyAllocation
-    expected: Standing
+    expected: Assessment
     asked: Mapping[str, Any] = field(default_factory=dict)
     terms: Terms | None = None
 
 
-DONE: Final = Standing.DONE
-OTHER: Final = Standing.OTHER
-UNDECIDED: Final = Standing.UNDECIDED
+DONE: Final = Assessment.DONE
+OTHER: Final = Assessment.NOT_OWN
+UNDECIDED: Final = Assessment.UNDECIDED
 QUOTED: Final = "AllocateShipmentWithQuote"
 GROUPED: Final = "AllocateConsignmentWithServiceGroup"
 LABELLED: Final = "AllocateConsignmentWithLabels"
@@ -144,66 +144,66 @@ def test_what_disagrees_is_not_adopted_and_only_another_service_is_proof(case: C
         (timedelta(days=1), DONE),
         (timedelta(seconds=-1), DONE),
         (-timedelta(seconds=TOLERANCE + 1), UNDECIDED),
-        (-timedelta(seconds=DENIAL_TOLERANCE - 0.1), UNDECIDED),
-        (-timedelta(seconds=DENIAL_TOLERANCE + 1.1), OTHER),
+        (-timedelta(seconds=NOT_OWN_TOLERANCE - 0.1), UNDECIDED),
+        (-timedelta(seconds=NOT_OWN_TOLERANCE + 1.1), OTHER),
         (-timedelta(days=400), OTHER),
     ],
 )
 def test_an_allocation_of_before_the_write_is_denied_only_beyond_every_tolerance(
-    after: timedelta, expected: Standing
+    after: timedelta, expected: Assessment
 ) -> None:
     assert judged("AllocateShipment", shipment(made=SENT + after)) is expected
 
 
 def test_a_slow_reading_decides_nothing_that_a_fast_one_could_decide_otherwise() -> None:
     """Its answer's `Date` may be of any moment while it lasted."""
-    slow = ORIGIN._replace(seen=SEEN._replace(sent_at=SEEN.sent_at - 15, head_at=SEEN.head_at + 15))
+    slow = ORIGIN._replace(clock=SEEN._replace(sent_at=SEEN.sent_at - 15, head_at=SEEN.head_at + 15))
     for seconds in (-24, -12, -4, 0, 10):
-        assert judged("AllocateShipment", shipment(made=SENT + timedelta(seconds=seconds)), slow) is Standing.UNCLEAR
+        assert judged("AllocateShipment", shipment(made=SENT + timedelta(seconds=seconds)), slow) is Assessment.UNCLEAR
     assert judged("AllocateShipment", shipment(made=SENT + timedelta(seconds=20)), slow) is DONE
     assert judged("AllocateShipment", shipment(made=SENT - timedelta(seconds=30)), slow) is OTHER
 
 
 def test_without_a_date_of_the_allocation_or_of_the_answer_nothing_is_decided() -> None:
     assert judged("AllocateShipment", shipment(made=None)) is UNDECIDED
-    assert judged("AllocateShipment", shipment(), ORIGIN._replace(seen=None)) is UNDECIDED
+    assert judged("AllocateShipment", shipment(), ORIGIN._replace(clock=None)) is UNDECIDED
 
 
 def test_another_writes_booking_is_denied_and_one_that_cannot_be_compared_is_not_adopted() -> None:
-    for is_owned, expected in ((True, OTHER), (None, UNDECIDED), (False, DONE)):
-        assert judged(SERVICED, shipment(), ORIGIN._replace(is_owned=is_owned), **FF_1) is expected
+    for is_of_another, expected in ((True, OTHER), (None, UNDECIDED), (False, DONE)):
+        assert judged(SERVICED, shipment(), ORIGIN._replace(is_of_another=is_of_another), **FF_1) is expected
 
 
 def test_what_is_known_of_another_write_says_nothing_of_an_allocation_that_is_newer_than_this_one() -> None:
     """Whoever de-allocated it in between may not have been able to record that."""
     newer = shipment(made=SENT + timedelta(seconds=10))
-    for is_owned in (True, None, False):
-        origin = ORIGIN._replace(is_owned=is_owned)
+    for is_of_another in (True, None, False):
+        origin = ORIGIN._replace(is_of_another=is_of_another)
         assert judged("AllocateShipment", newer, origin) is DONE
-        assert not may_be_another_writes(newer, origin)
-    assert may_be_another_writes(shipment(), ORIGIN)
+        assert not may_be_another_writes(SHIP, newer, origin)
+    assert may_be_another_writes(SHIP, shipment(), ORIGIN)
 
 
 def test_what_was_read_before_the_write_needs_no_clock() -> None:
     unallocated = shipment(state=core_pb2.SHIPMENT_STATE_UNALLOCATED, made=None)
-    blind = ORIGIN._replace(seen=None)
-    assert judged("AllocateShipment", shipment(), blind._replace(before=mark(unallocated))) is DONE
+    blind = ORIGIN._replace(clock=None)
+    assert judged("AllocateShipment", shipment(), blind._replace(before=snapshot(SHIP, unallocated))) is DONE
     assert judged("AllocateShipment", shipment(made=None), blind._replace(before="")) is DONE
-    assert judged("AllocateShipment", shipment(), blind._replace(before=mark(shipment()))) is OTHER
+    assert judged("AllocateShipment", shipment(), blind._replace(before=snapshot(SHIP, shipment()))) is OTHER
     older = shipment(made=SENT - timedelta(microseconds=1))
-    assert judged("AllocateShipment", shipment(), blind._replace(before=mark(older))) is DONE
+    assert judged("AllocateShipment", shipment(), blind._replace(before=snapshot(SHIP, older))) is DONE
 
 
 def test_what_cannot_be_read_in_full_is_not_told_from_anything() -> None:
     """Two readings of one allocation must not look like two allocations."""
     partly = shipment()
     partly.unreadable.append("allocation.tracking_details.shipment.tracking_references[0]")
-    assert mark(partly) is None
-    assert judged("AllocateShipment", partly, ORIGIN._replace(before=mark(shipment()))) is UNDECIDED
+    assert snapshot(SHIP, partly) is None
+    assert judged("AllocateShipment", partly, ORIGIN._replace(before=snapshot(SHIP, shipment()))) is UNDECIDED
     assert judged("AllocateShipment", partly, ORIGIN._replace(before="")) is DONE
     linked = shipment()
     linked.unreadable.append("_links[0].href")
-    assert mark(linked) == mark(shipment())
+    assert snapshot(SHIP, linked) == snapshot(SHIP, shipment())
 
 
 def tracked(*references: str, service: str = "FF_1") -> core_pb2.Allocation:
@@ -213,15 +213,15 @@ def tracked(*references: str, service: str = "FF_1") -> core_pb2.Allocation:
 
 
 def test_two_reports_are_of_one_booking_if_their_tracking_references_are() -> None:
-    assert is_same_booking(tracked("a", "b"), tracked("b", "a")) is True
-    assert is_same_booking(tracked("a"), tracked("b")) is False
-    assert is_same_booking(tracked("a"), tracked()) is None
-    assert is_same_booking(tracked(), tracked(service="FF_2")) is False
+    assert is_same_booking(SHIP, tracked("a", "b"), tracked("b", "a")) is True
+    assert is_same_booking(SHIP, tracked("a"), tracked("b")) is False
+    assert is_same_booking(SHIP, tracked("a"), tracked()) is None
+    assert is_same_booking(SHIP, tracked(), tracked(service="FF_2")) is False
     legs = pb.ConsignmentAllocation(legs=[pb.ConsignmentLeg(tracking_references=["a"])])
     other = pb.ConsignmentAllocation(legs=[pb.ConsignmentLeg(tracking_references=["b"])])
-    assert is_same_booking(legs, legs) is True
-    assert is_same_booking(legs, other) is False
-    assert is_same_booking(legs, consignment()) is None
+    assert is_same_booking(CONSIGNMENTS, legs, legs) is True
+    assert is_same_booking(CONSIGNMENTS, legs, other) is False
+    assert is_same_booking(CONSIGNMENTS, legs, consignment()) is None
 
 
 prices = st.builds(Money, currency_code=st.sampled_from(["GBP", "EUR"]), units=st.integers(0, 2))
@@ -234,7 +234,7 @@ prices = st.builds(Money, currency_code=st.sampled_from(["GBP", "EUR"]), units=s
     cut=st.booleans(),
     asked=st.sampled_from(["", "FF_1"]),
     service=st.sampled_from(["", "FF_1", "FF_2"]),
-    is_owned=st.sampled_from([True, False, None]),
+    is_of_another=st.sampled_from([True, False, None]),
     offset=st.floats(-1e6, 1e6),
 )
 def test_neither_word_is_ever_wrong(
@@ -244,25 +244,25 @@ def test_neither_word_is_ever_wrong(
     cut: bool,
     asked: str,
     service: str,
-    is_owned: bool | None,
+    is_of_another: bool | None,
     offset: float,
 ) -> None:
-    """Whatever upstream's clock shows, and wherever within the exchange it looks at it.
+    """Whatever upstream's clock shows, and wherever within the request it looks at it.
 
-    A denial is only right of an allocation from before the write, or with another service than the one asked for; an
-    adoption only of one that is not older than the tolerance and what its own date leaves out.
+    That it is not the write's own is only right of an allocation from before the write, or with another service than
+    the one asked for; an adoption only of one that is not older than the tolerance and what its own date leaves out.
     """
     claimed, sent = 100.0, 500.0
     date = float(int(sent + rtt * answered + offset) // 1)
     made = claimed + seconds + offset
     found = shipment(service, made=None)
     found.allocation_date.FromNanoseconds(int(made // 1 * 1_000_000_000) if cut else int(made * 1e9))
-    origin = Origin(Span(claimed, claimed), Sighting(date, sent, sent + rtt), is_owned=is_owned)
+    origin = Origin(Interval(claimed, claimed), ClockReading(date, sent, sent + rtt), is_of_another=is_of_another)
     got = judged(SERVICED, found, origin, carrier_service_reference=asked)
     if asked and service and asked != service:
         assert got is OTHER
     elif got is OTHER:
-        assert seconds < 0 if is_owned is not True else seconds <= 2 * TOLERANCE + 2 + rtt
+        assert seconds < 0 if is_of_another is not True else seconds <= 2 * TOLERANCE + 2 + rtt
     elif got is DONE:
         assert seconds >= -TOLERANCE - (1.001 if cut else 0.001)
 
@@ -275,8 +275,8 @@ def test_a_writes_own_allocation_is_adopted_by_any_fast_reading(
     claimed, read = 100.0, 200_000.0 + fraction
     found = shipment(made=None)
     found.allocation_date.FromNanoseconds(int((claimed + seconds + offset + skew) // 1) * 1_000_000_000)
-    seen = Sighting(float((read + offset) // 1), read, read + 0.2)
-    assert judged("AllocateShipment", found, Origin(Span(claimed, claimed), seen)) is DONE
+    seen = ClockReading(float((read + offset) // 1), read, read + 0.2)
+    assert judged("AllocateShipment", found, Origin(Interval(claimed, claimed), seen)) is DONE
 
 
 ABSENT: Final = {"UNALLOCATED", "ALLOCATION_FAILED"}
@@ -284,13 +284,13 @@ UNCERTAIN: Final = {"UNSPECIFIED", "ALLOCATING"}
 GONE: Final = {"CANCELLED", "CANCELLING"}
 
 
-def phase(name: str) -> Standing:
+def assessment(name: str) -> Assessment:
     """Returns what a state alone tells of an allocation at the right time."""
     if name in ABSENT:
-        return Standing.ABSENT
+        return Assessment.ABSENT
     if name in UNCERTAIN:
-        return Standing.PENDING
-    return Standing.OTHER if name in GONE else Standing.DONE
+        return Assessment.PENDING
+    return Assessment.NOT_OWN if name in GONE else Assessment.DONE
 
 
 STATES: Final = [
@@ -315,28 +315,28 @@ STATES: Final = [
 )
 def test_every_state_has_its_meaning(name: str, found: AnyAllocation, allocate: str, deallocate: str) -> None:
     """What goes on from an allocation has been allocated; a de-allocation is done when nothing is allocated."""
-    expected = phase(name)
+    expected = assessment(name)
     assert judged(allocate, found) is expected
-    assert is_allocated(found) is (expected is Standing.DONE)
-    goal = {Standing.ABSENT: Standing.DONE, Standing.PENDING: Standing.PENDING}.get(expected, Standing.ABSENT)
+    assert ROWS[allocate].allocations.is_allocated(found) is (expected is Assessment.DONE)
+    goal = {Assessment.ABSENT: Assessment.DONE, Assessment.PENDING: Assessment.PENDING}.get(expected, Assessment.ABSENT)
     assert judged(deallocate, found) is goal
 
 
 def test_a_deallocation_looks_at_nothing_but_its_goal() -> None:
     """Who allocated it, and when, makes no difference to what is still to be taken back."""
-    other = ORIGIN._replace(is_owned=True)
+    other = ORIGIN._replace(is_of_another=True)
     old = SENT - timedelta(days=1)
-    assert judged("DeallocateShipment", shipment(made=old), other) is Standing.ABSENT
+    assert judged("DeallocateShipment", shipment(made=old), other) is Assessment.ABSENT
     unallocated = shipment(state=core_pb2.SHIPMENT_STATE_UNALLOCATED, made=None)
-    assert judged("DeallocateShipment", unallocated, other) is Standing.DONE
+    assert judged("DeallocateShipment", unallocated, other) is Assessment.DONE
 
 
 @pytest.mark.parametrize("rpc", ["AllocateShipments", "AllocateShipmentsWithFilters"])
 def test_a_bulk_call_to_ship_is_done_when_it_has_queued(rpc: str) -> None:
     """It promises no more. One call for one shipment does, and bulk calls for consignments do."""
-    assert judged(rpc, shipment(state=ALLOCATING, made=None)) is Standing.DONE
-    assert judged(rpc, shipment(state=core_pb2.SHIPMENT_STATE_UNSPECIFIED)) is Standing.PENDING
+    assert judged(rpc, shipment(state=ALLOCATING, made=None)) is Assessment.DONE
+    assert judged(rpc, shipment(state=core_pb2.SHIPMENT_STATE_UNSPECIFIED)) is Assessment.PENDING
     assert judged(rpc, shipment(made=SENT - timedelta(days=1))) is OTHER
-    assert judged("AllocateShipment", shipment(state=ALLOCATING)) is Standing.PENDING
+    assert judged("AllocateShipment", shipment(state=ALLOCATING)) is Assessment.PENDING
     allocating = consignment(state=pb.CONSIGNMENT_STATE_ALLOCATING)
-    assert judged("AllocateConsignments", allocating) is Standing.PENDING
+    assert judged("AllocateConsignments", allocating) is Assessment.PENDING

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 from allocation_gateway.operations.table import OPERATIONS
-from allocation_gateway.writes.fingerprint import FIELDS, fingerprint
+from allocation_gateway.writes.fingerprint import fingerprint
+from google.protobuf import struct_pb2, wrappers_pb2
 from mapping import consignments, table
 
 if TYPE_CHECKING:
@@ -15,17 +16,8 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-WRITES = [row for row in OPERATIONS if row.effect.writes]
+WRITES = [row for row in OPERATIONS if row.action.writes]
 REQUESTS = {**table.REQUESTS, **consignments.REQUESTS}
-
-
-def paths(message: Any, prefix: str = "") -> Iterator[str]:
-    """Returns the paths of all fields of a request."""
-    for field in message.fields:
-        if field.name != "request_id":
-            yield prefix + field.name
-            if field.message_type is not None:
-                yield from paths(field.message_type, f"{prefix}{field.name}.")
 
 
 def other(field: Any) -> Any:
@@ -60,13 +52,7 @@ def changes(request: Message) -> Iterator[Message]:
             yield copy
 
 
-def test_every_field_of_every_write_belongs_to_a_version_of_the_list() -> None:
-    """A field that is added has to be put into a new version."""
-    known = frozenset[str]().union(*FIELDS.values())
-    assert {path for row in WRITES for path in paths(row.request.DESCRIPTOR)} == known
-
-
-def test_the_first_version_of_the_list_stays_as_it_is() -> None:
+def test_fingerprints_stay_as_they_are() -> None:
     """Releases that are in use at the same time have to agree: these texts must never change."""
     assert fingerprint("s/AllocateShipment", pb.AllocateShipmentRequest(shipment_reference="sp_1")) == (
         "1:cbacb7359e293d65f8676e9011eba2d4"
@@ -112,3 +98,26 @@ def test_no_value_passes_for_another(one: list[str], two: list[str]) -> None:
     """Whatever characters it has, and wherever one ends and the next begins."""
     first, second = (fingerprint("a", pb.AllocateShipmentsRequest(shipments=names)) for names in (one, two))
     assert first != second
+
+
+def test_fields_of_every_type_count() -> None:
+    """No request has a map, a number with a fraction or bytes. One that is added needs nothing here."""
+
+    def of(message: Message) -> str:
+        return fingerprint("a", message)
+
+    maps = [
+        struct_pb2.Struct(fields={"a": struct_pb2.Value(number_value=number), "b": struct_pb2.Value(bool_value=True)})
+        for number in (1.0, 1.5)
+    ]
+    turned = struct_pb2.Struct(fields=dict(reversed(list(maps[0].fields.items()))))
+    assert of(maps[0]) == of(turned)
+    distinct = [
+        *maps,
+        struct_pb2.Struct(fields={"b": struct_pb2.Value(number_value=1.0), "a": struct_pb2.Value(bool_value=True)}),
+        wrappers_pb2.BytesValue(value=b"\0"),
+        wrappers_pb2.BytesValue(value=b"\0\0"),
+        wrappers_pb2.DoubleValue(value=0.5),
+        wrappers_pb2.DoubleValue(value=0.25),
+    ]
+    assert len({of(message) for message in distinct}) == len(distinct)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from email.utils import formatdate
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -22,9 +23,8 @@ from allocation_gateway.settings import PREFIX, load
 from allocation_gateway.telemetry.telemetry import Telemetry
 from allocation_gateway.upstream.client import Upstream
 from allocation_gateway.upstream.http import Answer, NoAnswerError
-from allocation_gateway.writes import phases
-from allocation_gateway.writes.environment import Afterwork, Environment
-from allocation_gateway.writes.phases import TRANSITIONS, IllegalTransitionError, Phase
+from allocation_gateway.writes.environment import BackgroundSteps, Environment
+from allocation_gateway.writes.phases import TRANSITIONS, IllegalTransitionError, Phase, Progress
 from allocation_gateway.writes.request import WriteRequest
 from allocation_gateway.writes.write import Write
 from support.virtual import run
@@ -43,6 +43,14 @@ REFUSED: Final = b'{"code":"allocation_failed","details":[{"code":"shipment_inva
 BUSY: Final = b'{"code":"processing"}'
 UNALLOCATED: Final = b'{"reference":"sp_1","state":"unallocated"}'
 WAITING, HELD, SENDING, IN_DOUBT, ENDED = Phase
+# The walks that are taken below, each in the test of its name.
+SENT_ONCE: Final = [WAITING, HELD, SENDING, ENDED]
+REMEMBERED: Final = [WAITING, ENDED]
+REFUSED_FOR_A_MOMENT: Final = [WAITING, HELD, SENDING, HELD, SENDING, ENDED]
+READ_BACK: Final = [WAITING, HELD, SENDING, IN_DOUBT, ENDED]
+SENT_AGAIN: Final = [WAITING, HELD, SENDING, IN_DOUBT, HELD, SENDING, ENDED]
+TAKEN_OVER: Final = [WAITING, IN_DOUBT, HELD, SENDING, ENDED]
+CALLED_OFF: Final = [WAITING, HELD, SENDING, HELD, ENDED]
 
 
 def settings(**more: str) -> Settings:
@@ -108,17 +116,30 @@ def formatted(seconds: float) -> str:
     return f"1970-01-01T00:{int(seconds // 60):02d}:{seconds % 60:09.6f}Z"
 
 
+class TracedProgress(Progress):
+    """A progress that remembers the phases it went through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.walked = [self.phase]
+
+    def enter(self, phase: Phase) -> None:
+        """Goes on to a phase."""
+        super().enter(phase)
+        self.walked.append(phase)
+
+
 class Traced(Write):
     """A write that remembers the phases it went through."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self.walked = [self.phase]
+        self.progress = self._traced = TracedProgress()
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        if name == "phase" and hasattr(self, "walked"):
-            self.walked.append(value)
+    @property
+    def walked(self) -> list[Phase]:
+        """The phases, the first one first."""
+        return self._traced.walked
 
 
 class Bench:
@@ -132,7 +153,7 @@ class Bench:
         telemetry = Telemetry()
         upstream = Upstream(configured, Api.SHIP, configured.key("ship"), engine)
         self.account = Account(configured, upstream, self.store, None, telemetry, now=loop.time, uniform=lambda: 0.5)
-        self.environment = Environment(10.0, 2.0, telemetry, "p", Afterwork())
+        self.environment = Environment(10.0, 2.0, telemetry, "p", BackgroundSteps())
         self.observation = telemetry.background()
         self.route = routes(configured)[ROW.full_name]
 
@@ -151,11 +172,41 @@ async def failed(write: Write) -> GatewayError:
 def test_only_the_transitions_of_the_table_are_legal() -> None:
     for before in Phase:
         for after in Phase:
+            progress = Progress()
+            progress.phase = before
             if after in TRANSITIONS[before]:
-                phases.check(before, after)
+                progress.enter(after)
+                assert progress.phase is after
             else:
                 with pytest.raises(IllegalTransitionError, match=f"from {before.value} to {after.value}"):
-                    phases.check(before, after)
+                    progress.enter(after)
+                assert progress.phase is before
+
+
+def test_every_legal_transition_is_taken_by_a_walk_of_these_tests() -> None:
+    walks = (SENT_ONCE, REMEMBERED, REFUSED_FOR_A_MOMENT, READ_BACK, SENT_AGAIN, TAKEN_OVER, CALLED_OFF)
+    taken = {step for walk in walks for step in pairwise(walk)}
+    assert taken == {(before, after) for before, afters in TRANSITIONS.items() for after in afters}
+
+
+def test_what_waits_for_another_attempt_is_called_off_and_leaves_no_claim() -> None:
+    """What was sent for it had no effect: nobody waits for it any more, and it ends as not made."""
+
+    async def work() -> None:
+        bench = Bench(Scripted(told(429, b'{"code":"too_many"}', **{"retry-after": "3"}), told(200, BOOKED)))
+        write = bench.write()
+        task = asyncio.create_task(write.run())
+        await asyncio.sleep(1.0)
+        assert (write.phase, write.call_off()) == (HELD, True)
+        task.cancel()
+        await asyncio.wait([task])
+        assert write.walked == CALLED_OFF
+        assert write.deadline_error().effect is WriteEffect.NONE
+        await asyncio.sleep(0.1)
+        assert await bench.store.read(ID) is None
+        assert bench.engine.sent == ["PUT"]
+
+    run(work())
 
 
 def test_a_write_that_is_answered_holds_sends_and_ends() -> None:
@@ -163,7 +214,7 @@ def test_a_write_that_is_answered_holds_sends_and_ends() -> None:
         bench = Bench(Scripted(told(200, BOOKED)))
         write = bench.write()
         await write.run()
-        assert write.walked == [WAITING, HELD, SENDING, ENDED]
+        assert write.walked == SENT_ONCE
         claim = await bench.store.read(ID)
         assert claim is not None
         assert claim.state is State.DONE
@@ -176,8 +227,8 @@ def test_a_repeat_of_what_is_done_ends_while_it_waits() -> None:
         bench = Bench(Scripted(told(200, BOOKED)))
         first = await bench.write().run()
         again = bench.write()
-        assert await again.run() == first
-        assert again.walked == [WAITING, ENDED]
+        assert (await again.run()).response == first.response
+        assert again.walked == REMEMBERED
         assert bench.engine.sent == ["PUT"]
 
     run(work())
@@ -188,7 +239,7 @@ def test_what_was_refused_for_a_moment_is_held_and_sent_again() -> None:
         bench = Bench(Scripted(told(404, BUSY), told(200, BOOKED)))
         write = bench.write()
         await write.run()
-        assert write.walked == [WAITING, HELD, SENDING, HELD, SENDING, ENDED]
+        assert write.walked == REFUSED_FOR_A_MOMENT
 
     run(work())
 
@@ -199,7 +250,7 @@ def test_a_refusal_ends_a_write_and_leaves_no_claim() -> None:
         write = bench.write()
         error = await failed(write)
         assert (error.reason_name, error.effect) == ("INVALID_STATE", WriteEffect.NONE)
-        assert write.walked == [WAITING, HELD, SENDING, ENDED]
+        assert write.walked == SENT_ONCE
         assert await bench.store.read(ID) is None
 
     run(work())
@@ -217,9 +268,9 @@ def test_a_lost_answer_is_read_back_however_old_its_effect_is(seconds: float) ->
         bench.engine.shown = UNALLOCATED
         asyncio.get_running_loop().call_later(seconds, bench.engine.held.set)
         write = bench.write()
-        response: Any = await write.run()
+        response: Any = (await write.run()).response
         assert response.allocation.reconciled
-        assert write.walked == [WAITING, HELD, SENDING, IN_DOUBT, ENDED]
+        assert write.walked == READ_BACK
 
     run(work())
 
@@ -230,7 +281,7 @@ def test_what_had_no_effect_is_sent_again_when_it_can_have_none_any_more() -> No
         write = bench.write()
         started = bench.account.clock()
         await write.run()
-        assert write.walked == [WAITING, HELD, SENDING, IN_DOUBT, HELD, SENDING, ENDED]
+        assert write.walked == SENT_AGAIN
         assert bench.account.clock() - started >= bench.account.settle_time(ROW)
         assert bench.engine.sent.count("PUT") == 2
 
@@ -244,7 +295,7 @@ def test_what_is_taken_over_is_in_doubt_before_anything_is_sent() -> None:
         assert (error.reason_name, error.effect) == ("OUTCOME_UNKNOWN", WriteEffect.UNKNOWN)
         later = bench.write()
         await later.run()
-        assert later.walked == [WAITING, IN_DOUBT, HELD, SENDING, ENDED]
+        assert later.walked == TAKEN_OVER
 
     run(work())
 
@@ -254,15 +305,17 @@ def test_a_write_whose_time_is_up_says_what_its_phase_knows() -> None:
         bench = Bench(Scripted(told(200, BOOKED)))
         bench.engine.held = asyncio.Event()
         named, unnamed = bench.write(), bench.write(request_id=ID[:-1] + "2", is_named=False)
-        assert named.too_late().reason_name == "OUTCOME_UNKNOWN", "nobody has asked yet whether it was sent before"
-        assert unnamed.too_late().effect is WriteEffect.NONE, "nobody else knows its id"
+        assert named.deadline_error().reason_name == "OUTCOME_UNKNOWN", (
+            "nobody has asked yet whether it was sent before"
+        )
+        assert unnamed.deadline_error().effect is WriteEffect.NONE, "nobody else knows its id"
         task = asyncio.create_task(named.run())
         await asyncio.sleep(0.1)
         assert (named.phase, named.call_off()) == (SENDING, False)
-        assert named.too_late().effect is WriteEffect.UNKNOWN
+        assert named.deadline_error().effect is WriteEffect.UNKNOWN
         task.cancel()
         await asyncio.wait([task])
-        assert named.too_late().effect is WriteEffect.UNKNOWN, "what was given up is not denied"
+        assert named.deadline_error().effect is WriteEffect.UNKNOWN, "what was given up is not denied"
         await asyncio.sleep(0.1)
         claim = await bench.store.read(ID)
         assert claim is not None
@@ -342,7 +395,7 @@ def test_a_doubt_outlives_the_stores_memory_of_it() -> None:
         assert await bench.store.read(ID) is None
         deaf.silent = set()
         await task
-        assert write.walked == [WAITING, IN_DOUBT, HELD, SENDING, ENDED]
+        assert write.walked == TAKEN_OVER
         assert bench.account.clock() >= 1_000.0 + bench.account.settle_time(ROW)
 
     run(work())

@@ -9,6 +9,7 @@ from allocation_gateway.writes import note
 from allocation_gateway.writes.note import Terms
 from allocation_gateway.writes.quotes import Quotes
 from google.type.money_pb2 import Money
+from writes.rows import ROWS
 
 PRICE = Money(currency_code="GBP", units=2, nanos=400_000_000)
 
@@ -27,9 +28,11 @@ def allocation(reference: str) -> pb.AllocateShipmentWithQuoteRequest:
 def test_a_quote_that_was_seen_is_known_by_its_reference() -> None:
     """The last one of a reference counts; whoever names no quote, or an unknown one, has no terms."""
     seen = Quotes()
-    seen.remember(pb.CreateShipmentQuotesResponse(quotes=[quote("a", Money(currency_code="EUR", units=1)), quote("b")]))
-    seen.remember(pb.CreateShipmentQuotesResponse(quotes=[quote("a")]))
-    seen.remember(pb.GetShipmentAllocationResponse())
+    seen.remember(
+        ROWS["CreateShipmentQuotes"],
+        pb.CreateShipmentQuotesResponse(quotes=[quote("a", Money(currency_code="EUR", units=1)), quote("b")]),
+    )
+    seen.remember(ROWS["CreateShipmentQuotes"], pb.CreateShipmentQuotesResponse(quotes=[quote("a")]))
     assert seen.of(allocation("a")) == seen.of(allocation("b")) == Terms("FF_1", "GBP", 2, 400_000_000)
     assert seen.of(allocation("c")) is None
     assert seen.of(pb.AllocateShipmentRequest(shipment_reference="sp_1")) is None
@@ -40,7 +43,7 @@ def test_a_quote_of_a_consignment_has_terms_too() -> None:
     response = consignments.GetConsignmentQuotesResponse()
     found = response.quotes.add(reference="q", carrier_service_reference="CX_NDS")
     found.price.gross.CopyFrom(PRICE)
-    seen.remember(response)
+    seen.remember(ROWS["GetConsignmentQuotes"], response)
     request = consignments.AllocateConsignmentWithQuoteRequest(consignment_reference="EC-1", quote_reference="q")
     assert seen.of(request) == Terms("CX_NDS", "GBP", 2, 400_000_000)
 
@@ -49,9 +52,9 @@ def test_the_oldest_quotes_make_room() -> None:
     seen = Quotes()
     for first in range(0, 10_000, 1_000):
         quotes = [quote(str(number)) for number in range(first, first + 1_000)]
-        seen.remember(pb.CreateShipmentQuotesResponse(quotes=quotes))
+        seen.remember(ROWS["CreateShipmentQuotes"], pb.CreateShipmentQuotesResponse(quotes=quotes))
     assert seen.of(allocation("0")) is not None
-    seen.remember(pb.CreateShipmentQuotesResponse(quotes=[quote("10000")]))
+    seen.remember(ROWS["CreateShipmentQuotes"], pb.CreateShipmentQuotesResponse(quotes=[quote("10000")]))
     assert seen.of(allocation("0")) is None
     assert seen.of(allocation("1")) is not None
 

@@ -9,9 +9,8 @@ from allocation.v1 import consignment_allocation_service_pb2 as pb
 from allocation.v1 import core_pb2, error_reason_pb2
 from allocation.v1 import shipment_allocation_service_pb2 as ship_pb
 from allocation_gateway.errors import GatewayError, WriteEffect
+from allocation_gateway.operations.assessment import Assessed, Assessment
 from allocation_gateway.writes import errors, responses
-from allocation_gateway.writes.adoption import Standing
-from allocation_gateway.writes.readback import Found
 from google.rpc import error_details_pb2
 from grpc import StatusCode
 from hypothesis import given
@@ -40,12 +39,12 @@ def shipment(state: core_pb2.ShipmentState.ValueType = ALLOCATED, name: str = "a
     return core_pb2.Allocation(shipment_reference=name, state=state)
 
 
-def read(standing: Standing, name: str, state: core_pb2.ShipmentState.ValueType = ALLOCATED) -> Found:
-    return Found(standing, shipment(state, name))
+def read(standing: Assessment, name: str, state: core_pb2.ShipmentState.ValueType = ALLOCATED) -> Assessed:
+    return Assessed(standing, shipment(state, name))
 
 
-def read_consignment(standing: Standing, name: str) -> Found:
-    return Found(standing, pb.ConsignmentAllocation(consignment_reference=name, carrier_service_reference="FF_1"))
+def read_consignment(standing: Assessment, name: str) -> Assessed:
+    return Assessed(standing, pb.ConsignmentAllocation(consignment_reference=name, carrier_service_reference="FF_1"))
 
 
 def told(**outcomes: pb.Outcome.ValueType) -> pb.AllocateConsignmentsResponse:
@@ -97,8 +96,10 @@ def test_an_answer_ends_a_write_if_it_says_how_everything_ended(rpc: str, respon
 
 
 def test_what_an_answer_leaves_open_is_named() -> None:
-    assert responses.unsaid(told(a=UNKNOWN, b=DONE, c=UNKNOWN, d=REJECTED)) == ["a", "c"]
-    assert responses.unsaid(ship_pb.AllocateShipmentsResponse(queued=["a"], unaccounted=["b", "c"])) == ["b", "c"]
+    results, listing = ROWS["AllocateConsignments"], ROWS["AllocateShipments"]
+    assert responses.undetermined(results, told(a=UNKNOWN, b=DONE, c=UNKNOWN, d=REJECTED)) == ["a", "c"]
+    answer = ship_pb.AllocateShipmentsResponse(queued=["a"], unaccounted=["b", "c"])
+    assert responses.undetermined(listing, answer) == ["b", "c"]
 
 
 @pytest.mark.parametrize(
@@ -147,17 +148,17 @@ def test_a_single_write_that_was_read_says_so() -> None:
 
 
 def test_an_allocation_of_somebody_elses_is_a_detail_and_a_cancelled_shipment_is_none() -> None:
-    other = errors.other(shipment())
+    other = errors.not_own(ROWS["AllocateShipment"], shipment())
     assert (other.code, other.info) == (StatusCode.FAILED_PRECONDITION, {"effect": "none"})
     assert other.allocation == shipment()
-    cancelled = errors.other(shipment(core_pb2.SHIPMENT_STATE_CANCELLED))
+    cancelled = errors.not_own(ROWS["AllocateShipment"], shipment(core_pb2.SHIPMENT_STATE_CANCELLED))
     assert (cancelled.code, cancelled.allocation) == (StatusCode.FAILED_PRECONDITION, None)
 
 
 def test_readings_complete_what_ship_left_open() -> None:
     row = ROWS["AllocateShipments"]
     response = ship_pb.AllocateShipmentsResponse(queued=["a"], unaccounted=["b", "c"])
-    known = {"b": read(Standing.DONE, "b", ALLOCATING), "c": read(Standing.OTHER, "c")}
+    known = {"b": read(Assessment.DONE, "b", ALLOCATING), "c": read(Assessment.NOT_OWN, "c")}
     got = responses.bulk(row, row.request(shipments=NAMES), known, response)
     assert list(got.queued) == ["a", "b"]
     assert [(item.code, list(item.references)) for item in got.rejected] == [("shipment_invalid_state", ["c"])]
@@ -169,7 +170,7 @@ def test_readings_complete_what_ship_left_open() -> None:
 def test_what_could_not_be_read_stays_open() -> None:
     row = ROWS["AllocateShipments"]
     response = ship_pb.AllocateShipmentsResponse(queued=["a"], unaccounted=["b", "c"])
-    got = responses.bulk(row, row.request(shipments=NAMES), {"b": read(Standing.DONE, "b")}, response)
+    got = responses.bulk(row, row.request(shipments=NAMES), {"b": read(Assessment.DONE, "b")}, response)
     assert list(got.unaccounted) == ["c"]
     assert not responses.is_conclusive(row, got)
 
@@ -177,14 +178,14 @@ def test_what_could_not_be_read_stays_open() -> None:
 def test_a_rest_that_upstream_refused_is_rejected_and_what_was_done_before_is_not() -> None:
     """The reason is upstream's own."""
     ship, other = ROWS["AllocateShipments"], ROWS["AllocateConsignments"]
-    known = {"a": read(Standing.DONE, "a"), "b": read(Standing.OTHER, "b")}
+    known = {"a": read(Assessment.DONE, "a"), "b": read(Assessment.NOT_OWN, "b")}
     got = responses.bulk(ship, ship.request(shipments=NAMES), known, None, REFUSAL)
     assert list(got.queued) == ["a"]
     assert [(item.code, list(item.references)) for item in got.rejected] == [
         ("invalid_state", ["c"]),
         ("shipment_invalid_state", ["b"]),
     ]
-    done = {"b": read_consignment(Standing.DONE, "b")}
+    done = {"b": read_consignment(Assessment.DONE, "b")}
     answer = responses.bulk(other, other.request(consignments=NAMES), done, None, REFUSAL)
     assert outcomes(answer) == {"a": REJECTED, "b": DONE, "c": REJECTED}
     assert [item.reason for item in answer.results] == [REFUSAL.reason, 0, REFUSAL.reason]
@@ -193,18 +194,18 @@ def test_a_rest_that_upstream_refused_is_rejected_and_what_was_done_before_is_no
 
 def test_a_deallocation_that_was_read_carries_no_allocation() -> None:
     row = ROWS["DeallocateConsignments"]
-    got = responses.bulk(row, row.request(consignments=["a"]), {"a": read_consignment(Standing.DONE, "a")}, None)
+    got = responses.bulk(row, row.request(consignments=["a"]), {"a": read_consignment(Assessment.DONE, "a")}, None)
     assert outcomes(got) == {"a": DONE}
     assert not got.results[0].HasField("allocation")
 
 
 def test_an_answer_of_filters_names_what_was_read() -> None:
     row = ROWS["AllocateShipmentsWithFilters"]
-    got = responses.bulk(row, row.request(shipments=["a"]), {"a": read(Standing.DONE, "a")}, None)
+    got = responses.bulk(row, row.request(shipments=["a"]), {"a": read(Assessment.DONE, "a")}, None)
     assert [item.reference for item in got.shipments] == ["a"]
 
 
-STANDINGS: Final = st.sampled_from([Standing.DONE, Standing.OTHER, Standing.UNDECIDED])
+STANDINGS: Final = st.sampled_from([Assessment.DONE, Assessment.NOT_OWN, Assessment.UNDECIDED])
 
 
 @given(
@@ -216,33 +217,33 @@ STANDINGS: Final = st.sampled_from([Standing.DONE, Standing.OTHER, Standing.UNDE
     ),
 )
 def test_every_consignment_has_one_result_in_the_order_of_the_request(
-    known: dict[str, Standing], said: dict[str, pb.Outcome.ValueType]
+    known: dict[str, Assessment], said: dict[str, pb.Outcome.ValueType]
 ) -> None:
     """What was read counts; of the others what upstream said."""
     row = ROWS["AllocateConsignments"]
     found = {name: read_consignment(standing, name) for name, standing in known.items()}
     got = responses.bulk(row, row.request(consignments=NAMES), found, told(**said))
-    read_as = {Standing.DONE: DONE, Standing.OTHER: REJECTED, Standing.UNDECIDED: UNKNOWN}
+    read_as = {Assessment.DONE: DONE, Assessment.NOT_OWN: REJECTED, Assessment.UNDECIDED: UNKNOWN}
     expected = [(name, read_as[known[name]] if name in known else said[name]) for name in NAMES]
     assert [(item.consignment_reference, item.outcome) for item in got.results] == expected
 
 
 @given(known=st.dictionaries(st.sampled_from(NAMES), STANDINGS))
-def test_every_shipment_is_queued_or_rejected_or_open_and_only_one_of_these(known: dict[str, Standing]) -> None:
+def test_every_shipment_is_queued_or_rejected_or_open_and_only_one_of_these(known: dict[str, Assessment]) -> None:
     row = ROWS["AllocateShipments"]
     found = {name: read(standing, name) for name, standing in known.items()}
     response = ship_pb.AllocateShipmentsResponse(unaccounted=NAMES)
     got = responses.bulk(row, row.request(shipments=NAMES), found, response)
     rejected = [name for item in got.rejected for name in item.references]
     assert sorted([*got.queued, *rejected, *got.unaccounted]) == list(NAMES)
-    assert set(got.queued) == {name for name, standing in known.items() if standing is Standing.DONE}
-    assert set(rejected) == {name for name, standing in known.items() if standing is Standing.OTHER}
-    undecided = {name for name, standing in known.items() if standing is Standing.UNDECIDED}
+    assert set(got.queued) == {name for name, standing in known.items() if standing is Assessment.DONE}
+    assert set(rejected) == {name for name, standing in known.items() if standing is Assessment.NOT_OWN}
+    undecided = {name for name, standing in known.items() if standing is Assessment.UNDECIDED}
     assert set(got.unaccounted) == (set(NAMES) - known.keys()) | undecided
 
 
 def test_progress_tells_apart_what_is_done_and_what_is_not() -> None:
-    known = {"a": read(Standing.DONE, "a"), "b": read(Standing.OTHER, "b"), "d": read(Standing.UNDECIDED, "d")}
+    known = {"a": read(Assessment.DONE, "a"), "b": read(Assessment.NOT_OWN, "b"), "d": read(Assessment.UNDECIDED, "d")}
     got = responses.progress(known, ["c"])
     assert (list(got.done), list(got.rejected), list(got.unknown)) == (["a"], ["b"], ["c", "d"])
 

@@ -12,7 +12,7 @@ import grpc
 import pytest
 from allocation.v1 import core_pb2
 from allocation.v1 import shipment_allocation_service_pb2 as pb
-from allocation_gateway.writes.moments import DENIAL_TOLERANCE, TOLERANCE
+from allocation_gateway.writes.clocks import NOT_OWN_TOLERANCE, TOLERANCE
 from support.front import LONG
 from support.status import failure
 from support.world import DROPPED, HELD, LOST
@@ -98,8 +98,8 @@ def test_a_booking_after_a_deallocation_is_the_later_writes_own(patient: Scene) 
     ("age", "reason"),
     [
         (TOLERANCE + 3, "OUTCOME_UNKNOWN"),
-        (DENIAL_TOLERANCE - 1, "OUTCOME_UNKNOWN"),
-        (DENIAL_TOLERANCE + 3, "INVALID_STATE"),
+        (NOT_OWN_TOLERANCE - 1, "OUTCOME_UNKNOWN"),
+        (NOT_OWN_TOLERANCE + 3, "INVALID_STATE"),
     ],
 )
 def test_somebody_elses_booking_is_never_taken_for_ones_own(patient: Scene, age: float, reason: str) -> None:

@@ -29,23 +29,19 @@ async def open_claims(settings: Settings, names: Iterable[str], telemetry: Telem
     from allocation_gateway.claims.server import ClaimServer, UnsafeServerError, UnusableServerError
     from allocation_gateway.claims.shared import SharedClaims
 
-    where = variable("store_url")
-    try:
-        server = ClaimServer(
-            settings.store_url,
-            timeout=settings.store_timeout,
-            connections=settings.store_connections,
-            checks=settings.store_checks,
-            telemetry=telemetry,
-        )
-    except ValueError as error:
-        raise ConfigurationError(f"{where}: {error}") from None
+    server = ClaimServer(
+        settings.store_url,
+        timeout=settings.store_timeout,
+        connections=settings.store_connections,
+        checks=settings.store_checks,
+        telemetry=telemetry,
+    )
     try:
         await server.open()
     except UnusableServerError as error:
         await server.close()
         hint = f"; {variable('store_checks')} decides whether that matters" if type(error) is UnsafeServerError else ""
-        raise ConfigurationError(f"{where}: {error}{hint}") from None
+        raise ConfigurationError(f"{variable('store_url')}: {error}{hint}") from None
     return {
         name: SharedClaims(server, namespace=settings.store_namespace, name=name, retention=settings.claim_retention)
         for name in names

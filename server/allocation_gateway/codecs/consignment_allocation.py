@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from allocation.v1 import consignment_allocation_service_pb2 as pb
 
-from allocation_gateway.codecs import consignment_nouns as nouns
+from allocation_gateway.codecs import consignment_common as common
 from allocation_gateway.codecs import json
 from allocation_gateway.codecs.consignment_summaries import summaries
 from allocation_gateway.codecs.findings import Findings
@@ -63,11 +63,11 @@ def consignment(
         findings.contradict("Reference", "is not the consignment that was asked for")
     fields: Object = {
         "consignment_reference": reference,
-        **nouns.state(source, findings),
+        **common.state(source, findings),
         **(json.child(source, "Allocation", "", findings.decisive, _allocation) or {}),
-        "legs": nouns.legs(source, "", findings),
-        "links": nouns.links(source, "", findings),
-        "failed_allocation": json.child(source, "FailedAllocation", "", findings, nouns.failed_allocation),
+        "legs": common.legs(source, "", findings),
+        "links": common.links(source, "", findings),
+        "failed_allocation": json.child(source, "FailedAllocation", "", findings, common.failed_allocation),
     }
     fields["unreadable"] = findings.claim()
     return pb.GetConsignmentAllocationResponse(allocation=pb.ConsignmentAllocation(**fields))
@@ -80,7 +80,7 @@ def _allocation(source: Object, path: str, findings: Findings) -> Object:
     date = json.either(source, "AllocationDate", "AllocateDate")
     return {
         # What cannot be read of the price is named before all else.
-        "price": json.child(source, "Price", path, other, nouns.rate),
+        "price": json.child(source, "Price", path, other, common.rate),
         "service_group": string(source, "CarrierServiceGroupReference", path, findings),
         "carrier_service_reference": string(source, "MpdCarrierServiceReference", path, findings),
         "carrier_service_name": string(source, "MpdCarrierServiceName", path, other),

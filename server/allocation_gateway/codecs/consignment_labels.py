@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Final
 from allocation.v1 import consignment_allocation_service_pb2 as pb
 from allocation.v1.error_reason_pb2 import ErrorReason
 
-from allocation_gateway.codecs import consignment_nouns as nouns
+from allocation_gateway.codecs import consignment_common as common
 from allocation_gateway.codecs import json
 from allocation_gateway.codecs.findings import Findings
 from allocation_gateway.codecs.json import string
+from allocation_gateway.codecs.values import kind_of
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from allocation_gateway.codecs.json import Object
 
-TYPES: Final = {**nouns.pascal(dict(pb.LabelType.items()), "LABEL_TYPE_"), "1": 1, "2": 2}
+TYPES: Final = {**common.pascal(dict(pb.LabelType.items()), "LABEL_TYPE_"), "1": 1, "2": 2}
 RESULTS: Final = {
-    **nouns.pascal(dict(pb.LabelResult.items()), "LABEL_RESULT_"),
+    **common.pascal(dict(pb.LabelResult.items()), "LABEL_RESULT_"),
     **{str(number): number for number in range(1, 12)},
 }
 _WHITE_SPACE: Final = characters.whitespace.encode()
@@ -76,6 +77,11 @@ def with_labels(
     return pb.AllocateConsignmentWithLabelsResponse(**fields)
 
 
+def without_labels(response: pb.AllocateConsignmentWithLabelsResponse) -> pb.AllocateConsignmentWithLabelsResponse:
+    """Returns a response without its labels: they can be had again, and are large."""
+    return pb.AllocateConsignmentWithLabelsResponse(allocation=response.allocation)
+
+
 def no_label(message: str) -> Object:
     """Returns a LabelError for a consignment that is allocated."""
     return {
@@ -105,16 +111,16 @@ def _result(source: Object, path: str, _: Findings) -> Object:
     How it ended and with which carrier decides, and which way the consignment goes if the result does not tell.
     """
     found, of_label, of_result = Findings(), Findings(), Findings()
-    result = nouns.name_or_number(source, "Result", path, of_result.decisive)
+    result = common.name_or_number(source, "Result", path, of_result.decisive)
     number = RESULTS.get(result.lower(), 0)
-    kind = nouns.name_or_number(source, "LabelType", path, of_label if number else found.decisive)
+    kind = common.name_or_number(source, "LabelType", path, of_label if number else found.decisive)
     # Of the way back only the label is told.
     is_return = TYPES.get(kind.lower()) == pb.LABEL_TYPE_RETURN or number in _OF_RETURN
     (of_label if is_return else found).extend(of_result, of_result.claim())
     message = string(source, "Message", path, found)
     service = string(source, "CarrierServiceReference", path, found.decisive)
     content, problem = _content(source, "LabelContent", path, of_label)
-    status_code = nouns.integer(source, "StatusCode", path, found.decisive)
+    status_code = common.integer(source, "StatusCode", path, found.decisive)
     label: Object = {
         "label_type": TYPES.get(kind.lower(), 0),
         "label_type_text": kind,
@@ -129,8 +135,8 @@ def _result(source: Object, path: str, _: Findings) -> Object:
         "carrier_name": string(source, "CarrierName", path, found),
         "carrier_service_reference": service,
         "carrier_service_name": string(source, "CarrierServiceName", path, found),
-        "legs": nouns.legs(source, path, found),
-        "links": nouns.links(source, path, found),
+        "legs": common.legs(source, path, found),
+        "links": common.links(source, path, found),
     }
     found.extend(of_label)
     return {
@@ -150,7 +156,7 @@ def _content(source: Object, key: str, path: str, findings: Findings) -> tuple[b
     if value is None:
         return b"", ""
     if not isinstance(value, str):
-        problem = f"expected a string, got {json.kind_of(value)}"
+        problem = f"expected a string, got {kind_of(value)}"
     else:
         content = _decoded(value)
         if content or not value.strip():

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from allocation.v1 import consignment_allocation_service_pb2 as pb
 
-from allocation_gateway.codecs import consignment_nouns as nouns
+from allocation_gateway.codecs import consignment_common as common
 from allocation_gateway.codecs import json
 from allocation_gateway.codecs.json import required, string
 from allocation_gateway.codecs.time import timestamp
@@ -41,20 +41,20 @@ def _quote(source: Object, path: str, findings: Findings) -> Object:
         # Without these nobody can take it, or tell whose it is.
         "reference": required(source, "QuoteReference", path, findings.decisive),
         "consignment_reference": string(source, "ConsignmentReference", path, findings.decisive),
-        "price": json.child(source, "Price", path, findings, nouns.rate),
-        "base_price": json.child(source, "BasePrice", path, findings, nouns.rate),
+        "price": json.child(source, "Price", path, findings, common.rate),
+        "base_price": json.child(source, "BasePrice", path, findings, common.rate),
         "carrier_reference": string(source, "CarrierReference", path, findings),
         "carrier_service_reference": string(source, "MpdCarrierServiceReference", path, findings),
         "carrier_service_name": string(source, "MpdCarrierService", path, findings),
         "collection_date": timestamp(source, "CollectionDate", path, findings),
         "earliest_delivery_date": timestamp(source, "EarliestDeliveryDate", path, findings),
         "latest_delivery_date": timestamp(source, "LatestDeliveryDate", path, findings),
-        "surcharges": json.children(source, "Surcharges", path, findings, nouns.surcharge),
+        "surcharges": json.children(source, "Surcharges", path, findings, common.surcharge),
         "created": timestamp(source, "CreationDate", path, findings),
         "expires": timestamp(source, "ExpiryDate", path, findings),
     }
-    origin = nouns.name_or_number(source, "MpdCarrierServiceSource", path, findings)
-    number = nouns.SOURCES.get(origin.lower()) or nouns.SOURCE_NUMBERS.get(origin, 0)
+    origin = common.name_or_number(source, "MpdCarrierServiceSource", path, findings)
+    number = common.SOURCES.get(origin.lower()) or common.SOURCE_NUMBERS.get(origin, 0)
     return {**fields, "source": number, "source_text": origin}
 
 

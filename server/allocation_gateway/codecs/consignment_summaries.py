@@ -13,7 +13,7 @@ from collections.abc import Sequence  # noqa: TC003 # the fields of a NamedTuple
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote, unquote_plus, urlsplit
 
-from allocation_gateway.codecs import consignment_nouns as nouns
+from allocation_gateway.codecs import consignment_common as common
 from allocation_gateway.codecs.findings import Findings
 from allocation_gateway.codecs.json import string
 
@@ -144,7 +144,7 @@ def _summary(source: Object, path: str) -> tuple[Summary, Findings]:
     """Reads either shape: they have no field in common but the links, and nobody promises that they are not mixed."""
     findings = Findings()
     decisive = findings.decisive
-    status_code = nouns.integer(source, "StatusCode", path, decisive)
+    status_code = common.integer(source, "StatusCode", path, decisive)
     carrier_reference = string(source, "CarrierReference", path, decisive)
     carrier_service = string(source, "CarrierServiceReference", path, decisive)
     success = source.get("IsSuccess")
@@ -152,9 +152,9 @@ def _summary(source: Object, path: str) -> tuple[Summary, Findings]:
         decisive.note(f"{path}IsSuccess", "a boolean", success)
     naming = Findings()
     description = string(source, "Description", path, naming) or string(source, "Message", path, naming)
-    links = nouns.links(source, path, naming)
+    links = common.links(source, path, naming)
     data = string(source, "Data", path, naming)
-    legs = nouns.legs(source, path, findings)
+    legs = common.legs(source, path, findings)
     carrier_name = string(source, "CarrierName", path, findings)
     carrier_service_name = string(source, "CarrierServiceName", path, findings)
     findings.extend(naming)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from allocation_gateway.codecs.json import kind_of
+from allocation_gateway.codecs.values import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

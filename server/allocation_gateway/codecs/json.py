@@ -12,19 +12,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
+from allocation_gateway.codecs.values import Number
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from allocation_gateway.codecs.findings import Findings
 
 Object: TypeAlias = "dict[str, Any]"
-
-
-class Number(str):
-    """A JSON number with a fraction or an exponent, as the exact text that upstream sent."""
-
-    __slots__ = ()
-
 
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
@@ -82,22 +77,8 @@ def check_extent(data: bytes) -> None:
             )
 
 
-_KINDS: Final = {
-    str: "a string",
-    Number: "a number",
-    int: "a number",
-    bool: "a boolean",
-    dict: "an object",
-    list: "an array",
-    type(None): "nothing",
-}
 _decoder: Final = msgspec.json.Decoder(float_hook=Number)
 _encoder: Final = msgspec.json.Encoder()
-
-
-def kind_of(value: object) -> str:
-    """Returns what JSON calls a value."""
-    return _KINDS.get(type(value), "something else")
 
 
 def decode(data: bytes) -> Any:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Final
 
-from allocation_gateway.codecs.json import Number, Object
+from allocation_gateway.codecs.values import Number
 
 if TYPE_CHECKING:
     from allocation_gateway.codecs.findings import Findings
+    from allocation_gateway.codecs.json import Object
 
 NANOS: Final = 1_000_000_000
 NANO_DIGITS: Final = 9

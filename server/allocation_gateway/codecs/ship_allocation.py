@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final, Protocol
 from allocation.v1 import core_pb2
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 
-from allocation_gateway.codecs import nouns
-from allocation_gateway.codecs.shape import (
+from allocation_gateway.codecs import ship_common as common
+from allocation_gateway.codecs.schema import (
     REQUIRED,
     TEXT,
     TEXTS,
     Document,
-    Shape,
+    Schema,
     decisive,
     decisive_one,
     many,
@@ -21,6 +21,7 @@ from allocation_gateway.codecs.shape import (
     own,
     spelled,
 )
+from allocation_gateway.codecs.states import SHIP, Stage
 from allocation_gateway.codecs.time import dates, timestamp
 
 if TYPE_CHECKING:
@@ -30,20 +31,7 @@ if TYPE_CHECKING:
 
     from allocation_gateway.codecs.findings import Findings
     from allocation_gateway.codecs.json import Object
-    from allocation_gateway.codecs.shape import Field
-
-
-NOT_MADE: Final = frozenset(
-    {
-        core_pb2.SHIPMENT_STATE_UNSPECIFIED,
-        core_pb2.SHIPMENT_STATE_UNALLOCATED,
-        core_pb2.SHIPMENT_STATE_ALLOCATING,
-        core_pb2.SHIPMENT_STATE_ALLOCATION_FAILED,
-        core_pb2.SHIPMENT_STATE_CANCELLED,
-        core_pb2.SHIPMENT_STATE_CANCELLING,
-    }
-)
-"""The states in which a shipment has no allocation, or that do not tell."""
+    from allocation_gateway.codecs.schema import Field
 
 
 class NamesShipment(Protocol):
@@ -52,31 +40,31 @@ class NamesShipment(Protocol):
     shipment_reference: str
 
 
-def _allocate_result(price: Field, carrier: Field) -> Shape:
-    """Returns the shape of an AllocateResult with its price and its carrier."""
-    return Shape(
+def _allocate_result(price: Field, carrier: Field) -> Schema:
+    """Returns the schema of an AllocateResult with its price and its carrier."""
+    return Schema(
         state_text=decisive(REQUIRED).at("state"),
         shipment_reference=decisive(REQUIRED),
-        state=spelled(nouns.STATES),
+        state=spelled(common.STATES),
         price=price,
         carrier=carrier,
-        tracking_details=one(nouns.TRACKING_DETAILS),
-        excluded_services=many(nouns.EXCLUDED_SERVICE),
+        tracking_details=one(common.TRACKING_DETAILS),
+        excluded_services=many(common.EXCLUDED_SERVICE),
         shipping_date=own(dates),
         expected_delivery_date=own(dates),
-        links=nouns.LINKS,
+        links=common.LINKS,
         correlation_id=TEXT,
         message=TEXT,
-        details=many(nouns.UPSTREAM_ERROR),
-        supplied_documents=nouns.SUPPLIED_DOCUMENTS,
-        paperless_documents=nouns.PAPERLESS_DOCUMENTS,
-        applicable_documents=many(nouns.APPLICABLE_DOCUMENT),
+        details=many(common.UPSTREAM_ERROR),
+        supplied_documents=common.SUPPLIED_DOCUMENTS,
+        paperless_documents=common.PAPERLESS_DOCUMENTS,
+        applicable_documents=many(common.APPLICABLE_DOCUMENT),
     )
 
 
-ALLOCATED: Final = Document.of(_allocate_result(decisive(nouns.PRICE), nouns.BOOKED_CARRIER))
+ALLOCATED: Final = Document.of(_allocate_result(decisive(common.PRICE), common.BOOKED_CARRIER))
 # One of several: the others count on what it says of itself, and it is not lost over its price.
-ALLOCATE_RESULT: Final = _allocate_result(nouns.PRICE, one(nouns.CARRIER))
+ALLOCATE_RESULT: Final = _allocate_result(common.PRICE, one(common.CARRIER))
 
 
 def allocation(response: Callable[..., Message]) -> Callable[[NamesShipment, Object, Findings], Message]:
@@ -85,7 +73,7 @@ def allocation(response: Callable[..., Message]) -> Callable[[NamesShipment, Obj
     def decode(request: NamesShipment, fields: Object, findings: Findings) -> Message:
         _check_reference(request, fields["shipment_reference"], "shipment_reference", findings)
         state = fields.get("state", core_pb2.SHIPMENT_STATE_UNSPECIFIED)
-        findings.made = state not in NOT_MADE
+        findings.made = SHIP.stage(state) is Stage.ALLOCATED
         findings.refused = state == core_pb2.SHIPMENT_STATE_ALLOCATION_FAILED
         return response(allocation=fields)
 
@@ -93,27 +81,27 @@ def allocation(response: Callable[..., Message]) -> Callable[[NamesShipment, Obj
 
 
 SHIPMENT: Final = Document.of(
-    Shape(
+    Schema(
         state_text=decisive(REQUIRED).at("state"),
         shipment_reference=decisive(REQUIRED).at("reference"),
-        state=spelled(nouns.STATES),
+        state=spelled(common.STATES),
         allocation=decisive_one(
-            Shape(
+            Schema(
                 # The booking stands whatever it costs. What cannot be read of the price is named before all else.
-                price=nouns.PRICE,
-                carrier=nouns.BOOKED_CARRIER,
+                price=common.PRICE,
+                carrier=common.BOOKED_CARRIER,
                 allocation_date=own(timestamp),
-                tracking_details=one(nouns.TRACKING_DETAILS),
+                tracking_details=one(common.TRACKING_DETAILS),
                 # The data contract of 2020 has a plain list where later ones have tracking_details.
                 tracking_references=TEXTS,
-                links=nouns.LINKS,
+                links=common.LINKS,
             )
         ),
         shipping_date=own(dates),
         expected_delivery_date=own(dates),
-        links=nouns.LINKS,
-        supplied_documents=nouns.SUPPLIED_DOCUMENTS,
-        paperless_documents=nouns.PAPERLESS_DOCUMENTS,
+        links=common.LINKS,
+        supplied_documents=common.SUPPLIED_DOCUMENTS,
+        paperless_documents=common.PAPERLESS_DOCUMENTS,
     )
 )
 
@@ -135,7 +123,7 @@ def shipment(
 
 
 DEALLOCATED: Final = Document.of(
-    Shape(shipment_reference=decisive(REQUIRED).at("reference"), message=TEXT, links=nouns.LINKS)
+    Schema(shipment_reference=decisive(REQUIRED).at("reference"), message=TEXT, links=common.LINKS)
 )
 
 

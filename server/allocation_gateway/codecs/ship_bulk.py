@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 
-from allocation_gateway.codecs import json, nouns
-from allocation_gateway.codecs.shape import REQUIRED, TEXT, TEXTS, Document, Shape, many
+from allocation_gateway.codecs import json
+from allocation_gateway.codecs import ship_common as common
+from allocation_gateway.codecs.schema import REQUIRED, TEXT, TEXTS, Document, Schema, many
 from allocation_gateway.codecs.ship_allocation import ALLOCATE_RESULT
 
 if TYPE_CHECKING:
@@ -45,8 +46,8 @@ def _is_listing(body: object) -> bool:
 _RESULT: Final = frozenset({"shipment_reference", "state"})
 
 
-_REJECTION: Final = Shape(code=TEXT, message=TEXT, references=TEXTS)
-_OBJECT: Final = Shape(queued=TEXTS, rejected=many(_REJECTION), message=TEXT, links=nouns.LINKS)
+_REJECTION: Final = Schema(code=TEXT, message=TEXT, references=TEXTS)
+_OBJECT: Final = Schema(queued=TEXTS, rejected=many(_REJECTION), message=TEXT, links=common.LINKS)
 
 
 def _read(body: Any, findings: Findings) -> Object | None:
@@ -107,7 +108,7 @@ def bulk(response: Callable[..., Message]) -> Callable[[NamesShipments, Object |
     return decode
 
 
-FILTERED: Final = Document.of(Shape(reference=REQUIRED, shipments=many(nouns.LINK), message=TEXT))
+FILTERED: Final = Document.of(Schema(reference=REQUIRED, shipments=many(common.LINK), message=TEXT))
 
 
 def filtered(

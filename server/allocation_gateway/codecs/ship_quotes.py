@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Final
 from allocation.v1 import core_pb2
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 
-from allocation_gateway.codecs import json, nouns
-from allocation_gateway.codecs.json import Number, string
+from allocation_gateway.codecs import json
+from allocation_gateway.codecs import ship_common as common
+from allocation_gateway.codecs.json import string
 from allocation_gateway.codecs.money import decimal
-from allocation_gateway.codecs.shape import (
+from allocation_gateway.codecs.schema import (
     FLAG,
     REQUIRED,
     TEXT,
     Document,
-    Shape,
+    Schema,
     decisive,
     many,
     one,
@@ -24,6 +25,7 @@ from allocation_gateway.codecs.shape import (
     things,
 )
 from allocation_gateway.codecs.time import dates, timestamp
+from allocation_gateway.codecs.values import Number
 
 if TYPE_CHECKING:
     from allocation_gateway.codecs.findings import Findings
@@ -46,7 +48,7 @@ def _base(source: Object, key: str, path: str, findings: Findings) -> str:
     return str(value) if value.__class__ in {int, Number} else string(source, key, path, findings)
 
 
-_SURCHARGE: Final = Shape(
+_SURCHARGE: Final = Schema(
     application_type_text=TEXT.at("application_type"),
     type_text=TEXT.at("type"),
     calculation_model_text=TEXT.at("calculation_model"),
@@ -55,7 +57,7 @@ _SURCHARGE: Final = Shape(
     value=own(decimal),
     application_type=spelled(APPLICATION_TYPES),
     type=spelled(TYPES),
-    base_application=one(Shape(base=own(_base), base_only=FLAG)),
+    base_application=one(Schema(base=own(_base), base_only=FLAG)),
     calculation_model=spelled(CALCULATION_MODELS),
     label=TEXT,
     description=TEXT,
@@ -64,22 +66,22 @@ _SURCHARGE: Final = Shape(
     minimum_value=own(decimal),
     maximum_value=own(decimal),
 )
-_QUOTE: Final = Shape(
+_QUOTE: Final = Schema(
     # Without these nobody can take it, or tell whose it is.
     reference=decisive(REQUIRED),
     shipment_reference=decisive(TEXT),
-    price=nouns.PRICE,
-    carrier=one(nouns.CARRIER),
+    price=common.PRICE,
+    carrier=one(common.CARRIER),
     collection_date=own(dates),
     delivery_date=own(dates),
     created=own(timestamp),
     expires=own(timestamp),
     surcharges=many(_SURCHARGE),
-    links=nouns.LINKS,
-    applicable_documents=many(nouns.APPLICABLE_DOCUMENT),
+    links=common.LINKS,
+    applicable_documents=many(common.APPLICABLE_DOCUMENT),
 )
 QUOTED: Final = Document.of(
-    Shape(quotes=things(_QUOTE), reference=REQUIRED, message=TEXT, excluded_services=many(nouns.EXCLUDED_SERVICE))
+    Schema(quotes=things(_QUOTE), reference=REQUIRED, message=TEXT, excluded_services=many(common.EXCLUDED_SERVICE))
 )
 
 

@@ -34,7 +34,7 @@ def shipments(*selector: str) -> Callable[..., Object]:
 def _capabilities(capabilities: Sequence[core_pb2.ServiceCapability], settings: Settings) -> object:
     """Returns what no sample shows: the data contract types it as one object, its prose speaks of a list."""
     items = [{"type": item.type, "value": item.value} for item in capabilities]
-    return items if settings.ship_capabilities_shape == "array" else items[0]
+    return items if settings.ship.capabilities_shape == "array" else items[0]
 
 
 def with_filters(request: pb.AllocateShipmentsWithFiltersRequest, _: Settings) -> Object:

@@ -12,7 +12,7 @@ from allocation_gateway.errors import GatewayError
 from allocation_gateway.groups.model import Group, Source
 from allocation_gateway.operations import consignments
 from allocation_gateway.operations.model import Api
-from allocation_gateway.upstream.client import Exchange
+from allocation_gateway.upstream.call import UpstreamCall
 from allocation_gateway.upstream.http import Attempt
 
 if TYPE_CHECKING:
@@ -68,17 +68,15 @@ class Listings:
         if not self.offers(api):
             raise NotOfferedError
         operation = LISTINGS[api]
-        exchange = Exchange(
-            Attempt(), self._telemetry.background(), asyncio.get_running_loop().time() + LOAD_TIMEOUT, is_further=True
-        )
-        route = next(iter(operation.routes.values()))
-        try:
-            response: Any = await self._upstreams[api].call(operation, route, operation.request(), exchange)
-        except GatewayError as error:
-            self._load_failed(api, error)
+        deadline = asyncio.get_running_loop().time() + LOAD_TIMEOUT
+        call = UpstreamCall(Attempt(), self._telemetry.background(), deadline, keeps_to_deadline=True)
+        result = await self._upstreams[api].call(operation, operation.default_route, operation.request(), call)
+        response: Any = result.response
+        if isinstance(response, GatewayError):
+            self._load_failed(api, response)
             if api in self._refused:
-                raise NotOfferedError from error
-            raise
+                raise NotOfferedError from response
+            raise response
         self._telemetry.metrics.group_event("listing_read")
         now = self._clock()
         return tuple(

@@ -42,7 +42,7 @@ def open_groups(settings: Settings, listings: Listings, telemetry: Telemetry) ->
     """Makes what the settings ask for, and starts its background work.
 
     Raises:
-        ConfigurationError: The catalogue file or the address of the shared cache cannot be used.
+        ConfigurationError: The catalogue file cannot be used.
     """
     content, catalogue = read_catalogue(settings, time.time())
     replication = _replication(settings) if settings.cache_url else None
@@ -71,13 +71,10 @@ def _replication(settings: Settings) -> Replication:
     # Imported on demand: a gateway without a shared cache needs neither the memory nor the start-up time of its client.
     from allocation_gateway.groups.replication import Replication
 
-    try:
-        return Replication(
-            settings.cache_url,
-            namespace=settings.cache_namespace,
-            base_urls={api: settings.api(api.value).base_url for api in Api if settings.key(api.value)},
-            timeout=settings.cache_timeout,
-            ttl=settings.service_group_ttl,
-        )
-    except ValueError as error:
-        raise ConfigurationError(f"{variable('cache_url')}: {error}") from None
+    return Replication(
+        settings.cache_url,
+        namespace=settings.cache_namespace,
+        base_urls={api: settings.api(api.value).base_url for api in Api if settings.key(api.value)},
+        timeout=settings.cache_timeout,
+        ttl=settings.service_group_ttl,
+    )

@@ -11,9 +11,11 @@ from allocation_gateway.codecs import consignment_requests
 from allocation_gateway.codecs.consignment_allocation import allocation, consignment, deallocation
 from allocation_gateway.codecs.consignment_bulk import allocations, deallocations
 from allocation_gateway.codecs.consignment_groups import groups
-from allocation_gateway.codecs.consignment_labels import label, with_labels
+from allocation_gateway.codecs.consignment_labels import label, with_labels, without_labels
 from allocation_gateway.codecs.consignment_quotes import quote_result
-from allocation_gateway.operations.model import Api, Effect, FollowUp, Operation, Route, RouteByOneof
+from allocation_gateway.operations.allocations import CONSIGNMENTS
+from allocation_gateway.operations.bulk import RESULTS
+from allocation_gateway.operations.model import Action, Api, FollowUp, Operation, Route, RouteByOneof
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -26,13 +28,14 @@ _ACCEPTED: Final = frozenset({202})
 _EMPTY: Final = frozenset({200, 202})
 
 
-def _row(request: type[Message], effect: Effect, route: Route, decode: Decode, **more: Any) -> Operation:
+def _row(request: type[Message], action: Action, route: Route, decode: Decode, **more: Any) -> Operation:
     return Operation(
         name=request.DESCRIPTOR.name.removesuffix("Request"),
         service=_SERVICE,
         request=request,
         api=Api.CONSIGNMENTS,
-        effect=effect,
+        action=action,
+        allocations=CONSIGNMENTS,
         routes={"default": route},
         decode=decode,
         **{"encode": None, **more},
@@ -42,67 +45,71 @@ def _row(request: type[Message], effect: Effect, route: Route, decode: Decode, *
 ROWS: Final = (
     _row(
         pb.AllocateConsignmentRequest,
-        Effect.ALLOCATE,
+        Action.ALLOCATE,
         Route("PUT", "/allocation/{consignment_reference}/allocatewithcheapestquote"),
         allocation(pb.AllocateConsignmentResponse),
-        bodiless=_ACCEPTED,
+        bodiless_statuses=_ACCEPTED,
         follow_up=FollowUp.CONSIGNMENT,
     ),
     _row(
         pb.AllocateConsignmentWithServiceGroupRequest,
-        Effect.ALLOCATE,
+        Action.ALLOCATE,
         Route("PUT", "/allocation/{consignment_reference}/allocatewithservicegroup/{service_group}"),
         allocation(pb.AllocateConsignmentWithServiceGroupResponse),
-        bodiless=_ACCEPTED,
+        bodiless_statuses=_ACCEPTED,
         follow_up=FollowUp.CONSIGNMENT,
     ),
     _row(
         pb.AllocateConsignmentWithQuoteRequest,
-        Effect.ALLOCATE,
+        Action.ALLOCATE,
         Route("PUT", "/allocation/{consignment_reference}/allocatewithquote/{quote_reference}"),
         allocation(pb.AllocateConsignmentWithQuoteResponse),
-        bodiless=_ACCEPTED,
+        bodiless_statuses=_ACCEPTED,
         follow_up=FollowUp.CONSIGNMENT,
     ),
     _row(
         pb.AllocateConsignmentsRequest,
-        Effect.ALLOCATE_BULK,
+        Action.ALLOCATE_BULK,
         Route("PUT", "/allocation/allocate"),
         allocations(pb.AllocateConsignmentsResponse),
         encode=consignment_requests.consignments(),
-        bodiless=_ACCEPTED,
+        bodiless_statuses=_ACCEPTED,
         follow_up=FollowUp.CONSIGNMENTS,
+        bulk=RESULTS,
     ),
     _row(
         pb.AllocateConsignmentsWithServiceGroupRequest,
-        Effect.ALLOCATE_BULK,
+        Action.ALLOCATE_BULK,
         Route("PUT", "/allocation/allocatewithservicegroup"),
         allocations(pb.AllocateConsignmentsWithServiceGroupResponse),
         encode=consignment_requests.consignments(MpdCarrierServiceGroupReference="service_group"),
-        bodiless=_ACCEPTED,
+        bodiless_statuses=_ACCEPTED,
         follow_up=FollowUp.CONSIGNMENTS,
+        bulk=RESULTS,
     ),
     _row(
         pb.AllocateConsignmentsWithCarrierServiceRequest,
-        Effect.ALLOCATE_BULK,
+        Action.ALLOCATE_BULK,
         Route("PUT", "/allocation/allocatewithcarrierservice"),
         allocations(pb.AllocateConsignmentsWithCarrierServiceResponse),
         encode=consignment_requests.consignments(MpdCarrierServiceReference="carrier_service_reference"),
-        bodiless=_ACCEPTED,
+        bodiless_statuses=_ACCEPTED,
         follow_up=FollowUp.CONSIGNMENTS,
+        bulk=RESULTS,
     ),
     _row(
         pb.AllocateConsignmentsWithServiceFiltersRequest,
-        Effect.ALLOCATE_BULK,
+        Action.ALLOCATE_BULK,
         Route("PUT", "/allocation/allocateConsignmentsWithServiceFilters"),
         allocations(pb.AllocateConsignmentsWithServiceFiltersResponse),
         encode=consignment_requests.with_filters,
-        bodiless=_ACCEPTED,
+        bodiless_statuses=_ACCEPTED,
         follow_up=FollowUp.CONSIGNMENTS,
+        bulk=RESULTS,
     ),
     _row(
         pb.AllocateConsignmentWithLabelsRequest,
-        Effect.ALLOCATE,
+        Action.ALLOCATE,
         RouteByOneof(
             "PUT",
             "/allocation/{consignment_reference}/labels/{label_format}",
@@ -115,35 +122,37 @@ ROWS: Final = (
         ),
         with_labels,
         follow_up=FollowUp.LABELS,
+        without_bulky_parts=without_labels,
     ),
     _row(
         pb.DeallocateConsignmentRequest,
-        Effect.DEALLOCATE,
+        Action.DEALLOCATE,
         Route("PUT", "/consignments/{consignment_reference}/deallocate"),
         deallocation,
-        bodiless=_EMPTY,
+        bodiless_statuses=_EMPTY,
         sole_resource="consignment_reference",
         follow_up=FollowUp.CONSIGNMENT,
     ),
     _row(
         pb.DeallocateConsignmentsRequest,
-        Effect.DEALLOCATE_BULK,
+        Action.DEALLOCATE_BULK,
         Route("PUT", "/consignments/deallocatelist"),
         deallocations(pb.DeallocateConsignmentsResponse),
         encode=consignment_requests.references,
-        bodiless=_ACCEPTED,
+        bodiless_statuses=_ACCEPTED,
         follow_up=FollowUp.CONSIGNMENTS,
+        bulk=RESULTS,
     ),
     _row(
         pb.GetConsignmentAllocationRequest,
-        Effect.READ,
+        Action.READ,
         Route("GET", "/consignments/{consignment_reference}"),
         consignment,
         sole_resource="consignment_reference",
     ),
     _row(
         pb.GetConsignmentQuotesRequest,
-        Effect.READ,
+        Action.READ,
         Route("GET", "/quotes/consignment/{consignment_reference}"),
         quote_result,
         sole_resource="consignment_reference",
@@ -157,7 +166,8 @@ LABEL: Final = Operation(
     service=_SERVICE,
     request=pb.AllocateConsignmentWithLabelsRequest,
     api=Api.CONSIGNMENTS,
-    effect=Effect.READ,
+    action=Action.READ,
+    allocations=CONSIGNMENTS,
     routes={"default": Route("GET", "/labels/{consignment_reference}/{label_format}")},
     encode=None,
     decode=label,
@@ -168,7 +178,8 @@ GROUPS: Final = Operation(
     service=_SERVICE,
     request=service_group_service_pb2.ListServiceGroupsRequest,
     api=Api.CONSIGNMENTS,
-    effect=Effect.READ,
+    action=Action.READ,
+    allocations=CONSIGNMENTS,
     routes={"default": Route("GET", "/servicegroups")},
     encode=None,
     decode=groups,

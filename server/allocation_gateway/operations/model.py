@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from allocation_gateway.codecs.findings import Findings
     from allocation_gateway.codecs.json import Object
-    from allocation_gateway.codecs.shape import Document
+    from allocation_gateway.codecs.schema import Document
+    from allocation_gateway.operations.allocations import AllocationType
+    from allocation_gateway.operations.bulk import BulkAnswer
     from allocation_gateway.settings import Settings
 
     Encode: TypeAlias = Callable[[Any, Settings], Object]
@@ -49,7 +51,7 @@ class Api(enum.Enum):
     CONSIGNMENTS = "consignments"
 
 
-class Effect(enum.Enum):
+class Action(enum.Enum):
     """What a call does upstream, which decides whether it may be cut short."""
 
     READ = "read"
@@ -146,16 +148,20 @@ class Operation:
         service: The service's full name.
         request: The request message's class.
         api: The REST API that carries it out.
-        effect: What it does there.
+        action: What it does there.
+        allocations: How the allocations of that API are read.
         routes: Its documented spellings by name. The first one is used unless the configuration names another.
         encode: Makes the JSON body; None if there is none.
         decode: Makes the response from the request and the fields of a successful answer, and tells what it finds.
         document: What such an answer looks like, and its fields are read by; None if they are its JSON as it is.
-        bodiless: The successful statuses that may come without a body. Decoded is None then.
-        listing: The further statuses under which the body can still say what was queued and what was rejected.
+        bodiless_statuses: The successful statuses that may come without a body. Decoded is None then.
+        bulk_statuses: The further statuses under which the body can still say what was queued and what was rejected.
         sole_resource: The field of the request that names the only thing which upstream could not find; empty if
             there are several.
         follow_up: What is read after the answer, to complete it or to tell why it is a refusal.
+        bulk: The form of the answer of a bulk call; None for any other.
+        without_bulky_parts: Makes of a response what its claim keeps for repeats: what it leaves out is read again by
+            the follow-up. None if all of it is kept.
         full_name: The rpc's name as telemetry and gRPC know it, without a leading slash.
     """
 
@@ -163,18 +169,23 @@ class Operation:
     service: str
     request: type[Message]
     api: Api
-    effect: Effect
+    action: Action
+    allocations: AllocationType
     routes: Mapping[str, Route]
     encode: Encode | None
     decode: Decode
     document: Document | None = None
-    bodiless: frozenset[int] = frozenset()
-    listing: frozenset[int] = frozenset()
+    bodiless_statuses: frozenset[int] = frozenset()
+    bulk_statuses: frozenset[int] = frozenset()
     sole_resource: str = ""
     follow_up: FollowUp | None = None
+    bulk: BulkAnswer | None = None
+    without_bulky_parts: Callable[[Any], Message] | None = None
     full_name: str = field(init=False)
 
     def __post_init__(self) -> None:
+        if self.action.is_bulk != (self.bulk is not None):
+            raise ValueError(f"{self.name}: a bulk call, and only one, has a form of bulk answers")
         # What every call asks for is made once.
         object.__setattr__(self, "full_name", f"{self.service}/{self.name}")
 
@@ -184,6 +195,11 @@ class Operation:
         service = self.request.DESCRIPTOR.file.pool.FindServiceByName(self.service)
         output: Any = service.methods_by_name[self.name].output_type
         return GetMessageClass(output)
+
+    @property
+    def default_route(self) -> Route:
+        """The first of its spellings."""
+        return next(iter(self.routes.values()))
 
     def references(self, request: Any) -> tuple[str, ...]:
         """Returns the shipments or consignments that a request is for."""

@@ -21,28 +21,32 @@ from allocation_gateway.codecs.ship_allocation import (
 )
 from allocation_gateway.codecs.ship_bulk import BULK, FILTERED, bulk, filtered
 from allocation_gateway.codecs.ship_quotes import QUOTED, quote_result
-from allocation_gateway.operations.model import Api, Effect, Operation, Route
+from allocation_gateway.operations.allocations import SHIP
+from allocation_gateway.operations.bulk import LINKS, LISTING
+from allocation_gateway.operations.model import Action, Api, Operation, Route
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-    from allocation_gateway.codecs.shape import Document
+    from allocation_gateway.codecs.schema import Document
+    from allocation_gateway.operations.bulk import BulkAnswer
     from allocation_gateway.operations.model import Decode, Encode
 
 _SERVICE: Final = pb.DESCRIPTOR.services_by_name["ShipmentAllocationService"].full_name
 
 
 # Sources disagree on the status of a bulk call of which shipments were rejected, up to all of them.
-_LISTING: Final = frozenset({404, 407, 521})
+_BULK_STATUSES: Final = frozenset({404, 407, 521})
 
 
 def _row(
     request: type[Message],
-    effect: Effect,
+    action: Action,
     document: Document,
     decode: Decode,
     encode: Encode | None = None,
-    listing: frozenset[int] = frozenset(),
+    bulk: BulkAnswer | None = None,
+    bulk_statuses: frozenset[int] = frozenset(),
     **routes: str,
 ) -> Operation:
     return Operation(
@@ -50,47 +54,49 @@ def _row(
         service=_SERVICE,
         request=request,
         api=Api.SHIP,
-        effect=effect,
+        action=action,
+        allocations=SHIP,
         routes={name: Route(*line.split(" ", 1)) for name, line in routes.items()},
         encode=encode,
         document=document,
         decode=decode,
-        listing=listing,
+        bulk_statuses=bulk_statuses,
+        bulk=bulk,
     )
 
 
 ROWS: Final = (
     _row(
         pb.AllocateShipmentRequest,
-        Effect.ALLOCATE,
+        Action.ALLOCATE,
         ALLOCATED,
         allocation(pb.AllocateShipmentResponse),
         default="PUT /shipments/{shipment_reference}/allocate",
     ),
     _row(
         pb.AllocateShipmentWithServiceGroupRequest,
-        Effect.ALLOCATE,
+        Action.ALLOCATE,
         ALLOCATED,
         allocation(pb.AllocateShipmentWithServiceGroupResponse),
         default="PUT /shipments/{shipment_reference}/allocate/service_group/{service_group}",
     ),
     _row(
         pb.AllocateShipmentWithCarrierServiceRequest,
-        Effect.ALLOCATE,
+        Action.ALLOCATE,
         ALLOCATED,
         allocation(pb.AllocateShipmentWithCarrierServiceResponse),
         default="PUT /shipments/{shipment_reference}/allocate/service/{carrier_service_reference}",
     ),
     _row(
         pb.AllocateShipmentWithVirtualServiceRequest,
-        Effect.ALLOCATE,
+        Action.ALLOCATE,
         ALLOCATED,
         allocation(pb.AllocateShipmentWithVirtualServiceResponse),
         default="PUT /shipments/{shipment_reference}/allocate/virtual_service/{virtual_service_reference}",
     ),
     _row(
         pb.AllocateShipmentWithQuoteRequest,
-        Effect.ALLOCATE,
+        Action.ALLOCATE,
         ALLOCATED,
         allocation(pb.AllocateShipmentWithQuoteResponse),
         default="PUT /shipments/{shipment_reference}/allocate/quote/{quote_reference}",
@@ -98,60 +104,64 @@ ROWS: Final = (
     ),
     _row(
         pb.AllocateShipmentsRequest,
-        Effect.ALLOCATE_BULK,
+        Action.ALLOCATE_BULK,
         BULK,
         bulk(pb.AllocateShipmentsResponse),
         ship_requests.shipments(),
-        _LISTING,
+        LISTING,
+        _BULK_STATUSES,
         allocate="PUT /shipments/allocate",
         allocation="PUT /shipments/allocation",
     ),
     _row(
         pb.AllocateShipmentsWithServiceGroupRequest,
-        Effect.ALLOCATE_BULK,
+        Action.ALLOCATE_BULK,
         BULK,
         bulk(pb.AllocateShipmentsWithServiceGroupResponse),
         ship_requests.shipments("service_group"),
-        _LISTING,
+        LISTING,
+        _BULK_STATUSES,
         allocate="PUT /shipments/allocate/service_group",
         allocation="PUT /shipments/allocation/service_group",
     ),
     _row(
         pb.AllocateShipmentsWithCarrierServiceRequest,
-        Effect.ALLOCATE_BULK,
+        Action.ALLOCATE_BULK,
         BULK,
         bulk(pb.AllocateShipmentsWithCarrierServiceResponse),
         ship_requests.shipments("carrier_service_reference"),
-        _LISTING,
+        LISTING,
+        _BULK_STATUSES,
         allocate="PUT /shipments/allocate/service",
         allocation="PUT /shipments/allocation/service",
     ),
     _row(
         pb.AllocateShipmentsWithFiltersRequest,
-        Effect.ALLOCATE_BULK,
+        Action.ALLOCATE_BULK,
         FILTERED,
         filtered,
         ship_requests.with_filters,
+        LINKS,
         allocate="PUT /shipments/allocate/filters",
         allocation="PUT /shipments/allocation/filters",
     ),
     _row(
         pb.DeallocateShipmentRequest,
-        Effect.DEALLOCATE,
+        Action.DEALLOCATE,
         DEALLOCATED,
         deallocation,
         default="DELETE /shipments/{shipment_reference}/allocation",
     ),
     _row(
         pb.GetShipmentAllocationRequest,
-        Effect.READ,
+        Action.READ,
         SHIPMENT,
         shipment,
         default="GET /shipments/{shipment_reference}",
     ),
     _row(
         pb.CreateShipmentQuotesRequest,
-        Effect.READ,
+        Action.READ,
         QUOTED,
         quote_result,
         post="POST /shipments/{shipment_reference}/quote",

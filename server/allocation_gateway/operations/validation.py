@@ -67,7 +67,7 @@ def _reference(field: str, value: str, _: Settings) -> Sequence[Violation]:
 
 
 def _references(field: str, values: Sequence[str], settings: Settings) -> Iterator[Violation]:
-    limit = settings.consignments_max_references if field == "consignments" else MAX_SHIPMENTS
+    limit = settings.consignments.max_references if field == "consignments" else MAX_SHIPMENTS
     if not 1 <= len(values) <= limit:
         yield Violation(field, f"must have 1 to {limit} references, not {len(values)}")
     seen: set[str] = set()
@@ -90,7 +90,7 @@ def _request_id(field: str, value: str, _: Settings) -> Sequence[Violation]:
 
 
 def _capabilities(field: str, values: Sequence[core_pb2.ServiceCapability], settings: Settings) -> Iterator[Violation]:
-    limit = 1 if settings.ship_capabilities_shape == "object" else MAX_CAPABILITIES
+    limit = 1 if settings.ship.capabilities_shape == "object" else MAX_CAPABILITIES
     if len(values) > limit:
         yield Violation(field, f"must have at most {limit}, not {len(values)}")
     for index, value in enumerate(values):

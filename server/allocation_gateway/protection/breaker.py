@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from allocation_gateway.protection.model import Verdict
+from allocation_gateway.upstream.call import CallOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +20,7 @@ _PROBING_SECONDS: Final = 1.0
 REFUSED: Final = -1
 
 
-class State(enum.Enum):
+class BreakerState(enum.Enum):
     """The states of a breaker; the values are what the metric shows."""
 
     CLOSED = 0
@@ -79,7 +79,7 @@ class Breaker:
         *,
         clock: Callable[[], float],
         random: Callable[[], float],
-        on_change: Callable[[State, float], None],
+        on_change: Callable[[BreakerState, float], None],
     ) -> None:
         """Makes a closed breaker.
 
@@ -94,7 +94,7 @@ class Breaker:
         self._random = random
         self._on_change = on_change
         self._width = options.window / _BUCKETS
-        self.state = State.CLOSED
+        self.state = BreakerState.CLOSED
         self._epoch = 0
         self._stretch = 1
         self._reopens_at = 0.0
@@ -109,43 +109,43 @@ class Breaker:
 
     def wait(self) -> float:
         """Returns after how many seconds a request may begin: 0 if it may now. Changes nothing."""
-        if self.state is State.CLOSED:
+        if self.state is BreakerState.CLOSED:
             return 0.0
-        if self.state is State.OPEN:
+        if self.state is BreakerState.OPEN:
             return max(self._reopens_at - self._clock(), 0.0)
         return _PROBING_SECONDS if self._probes_out >= self._options.probes else 0.0
 
     def begin(self) -> int:
         """Counts a request that is about to be sent. Returns its ticket for end(), or REFUSED."""
-        if self.state is State.CLOSED:
+        if self.state is BreakerState.CLOSED:
             return self._epoch
         if self.wait() > 0:
             return REFUSED
-        if self.state is State.OPEN:
+        if self.state is BreakerState.OPEN:
             self._probes_out = self._probes_answered = 0
-            self._enter(State.HALF_OPEN, 0.0)
+            self._enter(BreakerState.HALF_OPEN, 0.0)
         self._probes_out += 1
         return self._epoch
 
-    def end(self, ticket: int, verdict: Verdict) -> None:
+    def end(self, ticket: int, outcome: CallOutcome) -> None:
         """Takes note of the end of a request that has begun with this ticket."""
         if ticket != self._epoch:
             return
-        if self.state is State.CLOSED:
-            if verdict is not Verdict.NONE:
-                self._count(verdict is Verdict.FAILED)
+        if self.state is BreakerState.CLOSED:
+            if outcome is not CallOutcome.IGNORED:
+                self._count(outcome is CallOutcome.FAILURE)
             return
-        # Also without a verdict the place of the probe is free again: nothing but time can hold a breaker open.
+        # Also of one that says nothing the place of the probe is free again: nothing but time can hold a breaker open.
         self._probes_out -= 1
-        if verdict is Verdict.FAILED:
+        if outcome is CallOutcome.FAILURE:
             self._stretch = min(self._stretch * 2, _LONGEST_STRETCH)
             self._open()
-        elif verdict is Verdict.ANSWERED:
+        elif outcome is CallOutcome.SUCCESS:
             self._probes_answered += 1
             if self._probes_answered >= self._options.probes:
                 self._stretch = 1
                 self._forget()
-                self._enter(State.CLOSED, 0.0)
+                self._enter(BreakerState.CLOSED, 0.0)
 
     def _count(self, failed: bool) -> None:
         bucket = int(self._clock() / self._width)
@@ -163,9 +163,9 @@ class Breaker:
     def _open(self) -> None:
         seconds = self._options.open_time * self._stretch * (1 + _JITTER * self._random())
         self._reopens_at = self._clock() + seconds
-        self._enter(State.OPEN, seconds)
+        self._enter(BreakerState.OPEN, seconds)
 
-    def _enter(self, state: State, seconds: float) -> None:
+    def _enter(self, state: BreakerState, seconds: float) -> None:
         self._epoch += 1
         self.state = state
         self._on_change(state, seconds)

@@ -13,21 +13,8 @@ class Kind(enum.Enum):
     READ_BACK = "read_back"
 
 
-class Verdict(enum.Enum):
-    """What the end of a request says about upstream.
-
-    ANSWERED: Upstream is alive, whatever it said.
-    FAILED: It counts against upstream: no connection, a lost one, no answer in time, a failure not in its own words.
-    NONE: It says nothing: the request was never sent, called off or cancelled.
-    """
-
-    ANSWERED = "answered"
-    FAILED = "failed"
-    NONE = "none"
-
-
-class RefusedError(Exception):
-    """A policy lets a request not pass.
+class RejectedError(Exception):
+    """A policy does not let a request pass.
 
     Attributes:
         policy: Which one: `breaker`, `queue`, `rate` or `throttle`.

@@ -1,7 +1,7 @@
 """The policies that stand between a call and one account at upstream, in the order in which a request meets them.
 
-Breaker, then gate with its rate limit, then the breaker once more: it may have opened while the request waited, and a
-probe counts from the moment before it is sent.
+Breaker, then the limit of requests under way with its rate limit, then the breaker once more: it may have opened while
+the request waited, and a probe counts from the moment before it is sent.
 """
 
 from __future__ import annotations
@@ -11,28 +11,28 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from allocation_gateway.protection.breaker import REFUSED, Breaker, BreakerOptions, State
+from allocation_gateway.protection.breaker import REFUSED, Breaker, BreakerOptions, BreakerState
 from allocation_gateway.protection.budget import Budget
-from allocation_gateway.protection.gate import Gate
-from allocation_gateway.protection.model import Kind, RefusedError
-from allocation_gateway.protection.rate import Bucket
-from allocation_gateway.protection.refusals import refusal
+from allocation_gateway.protection.concurrency import ConcurrencyLimiter
+from allocation_gateway.protection.model import Kind, RejectedError
+from allocation_gateway.protection.rate import TokenBucket
+from allocation_gateway.protection.rejections import rejection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from allocation_gateway.errors import GatewayError
-    from allocation_gateway.protection.gate import Lane
-    from allocation_gateway.protection.model import Verdict
+    from allocation_gateway.protection.concurrency import Lane
     from allocation_gateway.settings import ApiSettings
     from allocation_gateway.telemetry.telemetry import Telemetry
+    from allocation_gateway.upstream.call import CallOutcome
 
 # A read changes nothing and each one answers a question of a caller's, so that there may be more of them than of
 # repeated writes. The bound is for what would otherwise be without one: many doubts, each read again and again.
 _READINGS_RATIO: Final = 2.0
 _READINGS_BURST: Final = 200
 _READINGS_PER_SECOND: Final = 20.0
-_CLOSED: Final = State.CLOSED
+_CLOSED: Final = BreakerState.CLOSED
 _WRITE: Final = Kind.WRITE
 _log = structlog.get_logger()
 
@@ -48,20 +48,20 @@ class Permit:
         self._ticket = ticket
         self._since = since
 
-    def leave(self, verdict: Verdict) -> None:
+    def release(self, outcome: CallOutcome) -> None:
         """Gives the permit back and tells what the request says about upstream. A second time changes nothing."""
         protection = self._protection
         if protection is not None:
             self._protection = None
-            protection.left(self._lane, self._ticket, self._since, verdict)
+            protection.released(self._lane, self._ticket, self._since, outcome)
 
 
 class Protection:
     """Everything that protects one account at upstream.
 
     Attributes:
-        retries: The budget of writes that are sent once more. Whoever asks for a write deposits.
-        readings: The budget of read-backs. Whoever asks for a write deposits.
+        retry_budget: The budget of writes that are sent once more. Whoever asks for a write deposits.
+        read_budget: The budget of read-backs. Whoever asks for a write deposits.
     """
 
     def __init__(
@@ -97,22 +97,22 @@ class Protection:
             random=uniform,
             on_change=self._breaker_changed,
         )
-        self._bucket = Bucket(settings.rate_limit, settings.rate_burst, clock=clock)
-        self._gate = Gate(
+        self._bucket = TokenBucket(settings.rate_limit, settings.rate_burst, clock=clock)
+        self._limiter = ConcurrencyLimiter(
             *settings.places,
             settings.max_queue,
             settings.queue_time,
             bucket=self._bucket,
             clock=clock,
-            on_line=self._line_changed,
+            on_queue_change=self._queue_changed,
         )
-        self.retries = Budget(
+        self.retry_budget = Budget(
             settings.retry_budget_ratio,
             settings.retry_budget_burst,
             clock=clock,
             on_withdrawal=lambda granted: telemetry.metrics.budget_asked(api, "retries", granted=granted),
         )
-        self.readings = Budget(
+        self.read_budget = Budget(
             _READINGS_RATIO,
             _READINGS_BURST,
             clock=clock,
@@ -122,11 +122,11 @@ class Protection:
         telemetry.metrics.breaker_state(api, _CLOSED.value)
 
     @property
-    def readings_paused(self) -> bool:
+    def reads_paused(self) -> bool:
         """Whether the breaker keeps everything from upstream, read-backs too."""
         return self._breaker.wait() > 0
 
-    async def enter(self, kind: Kind, deadline: float) -> Permit:
+    async def acquire(self, kind: Kind, deadline: float) -> Permit:
         """Waits until a request may be sent. Each permit has to be given back.
 
         Args:
@@ -139,50 +139,50 @@ class Protection:
         lane = self._lane(kind)
         try:
             self._check_breaker()
-            if not self._gate.try_enter(lane):
+            if not self._limiter.try_acquire(lane):
                 await self._wait(lane, deadline)
             ticket = self._breaker.begin()
             if ticket == REFUSED:
-                self._gate.forgo(lane)
-                raise RefusedError("breaker", self._breaker.wait())
-        except RefusedError as refused:
+                self._limiter.release_unused(lane)
+                raise RejectedError("breaker", self._breaker.wait())
+        except RejectedError as refused:
             raise self._refused(kind, refused) from None
         return Permit(self, lane, ticket, self._clock())
 
-    def left(self, lane: Lane, ticket: int, since: float, verdict: Verdict) -> None:
+    def released(self, lane: Lane, ticket: int, since: float, outcome: CallOutcome) -> None:
         """Takes a permit back: called by the permit, once."""
-        # The breaker first: whoever gets the place then already meets its new state.
-        self._breaker.end(ticket, verdict)
-        self._gate.leave(lane, self._clock() - since)
+        # The breaker first: whoever gets the slot then already meets its new state.
+        self._breaker.end(ticket, outcome)
+        self._limiter.release(lane, self._clock() - since)
 
     def throttled(self, seconds: float) -> None:
         """Holds all requests back for some time, as upstream has asked for by `Retry-After`, within a minute."""
         self._bucket.pause(seconds)
 
     def _lane(self, kind: Kind) -> Lane:
-        return self._gate.writes if kind is _WRITE else self._gate.reads
+        return self._limiter.writes if kind is _WRITE else self._limiter.reads
 
     def _check_breaker(self) -> None:
         if self._breaker.state is not _CLOSED and (seconds := self._breaker.wait()) > 0:
-            raise RefusedError("breaker", seconds)
+            raise RejectedError("breaker", seconds)
 
     async def _wait(self, lane: Lane, deadline: float) -> None:
         started = self._clock()
-        await self._gate.enter(lane, deadline)
+        await self._limiter.acquire(lane, deadline)
         self._telemetry.metrics.queue_waited(self._api, lane.name, self._clock() - started)
 
-    def _refused(self, kind: Kind, refused: RefusedError) -> GatewayError:
+    def _refused(self, kind: Kind, refused: RejectedError) -> GatewayError:
         self._telemetry.metrics.upstream_refused(self._api, refused.policy)
-        return refusal(kind, refused)
+        return rejection(kind, refused)
 
-    def _line_changed(self, lane: Lane) -> None:
-        self._telemetry.metrics.queue_length(self._api, lane.name, len(lane.waiting))
+    def _queue_changed(self, lane: Lane) -> None:
+        self._telemetry.metrics.queue_length(self._api, lane.name, len(lane.queue))
 
-    def _breaker_changed(self, state: State, seconds: float) -> None:
+    def _breaker_changed(self, state: BreakerState, seconds: float) -> None:
         self._telemetry.metrics.breaker_state(self._api, state.value)
-        if state is State.OPEN:
+        if state is BreakerState.OPEN:
             _log.warning("breaker_opened", api=self._api, seconds=round(seconds, 3))
-        elif state is State.HALF_OPEN:
+        elif state is BreakerState.HALF_OPEN:
             _log.info("breaker_half_open", api=self._api)
         else:
             _log.info("breaker_closed", api=self._api)

@@ -13,7 +13,7 @@ LONGEST_PAUSE: Final = 60.0
 _ROUNDING: Final = 1e-6
 
 
-class Bucket:
+class TokenBucket:
     """Tokens that come at a rate, up to a burst; each request takes one.
 
     Attributes:

@@ -43,7 +43,7 @@ class Admission:
             raise GatewayError(
                 StatusCode.RESOURCE_EXHAUSTED,
                 ErrorReason.ERROR_REASON_GATEWAY_OVERLOADED,
-                "The gateway has as many calls in hand as it may.",
+                "The gateway has reached its limit of concurrent calls.",
                 # Without an effect: nothing was looked up that an earlier call with the same id may have done.
                 details=[errors.retry_after(_RETRY_SECONDS)],
             )

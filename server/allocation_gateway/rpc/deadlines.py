@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from allocation.v1.error_reason_pb2 import ErrorReason
 from grpc import StatusCode
 
 from allocation_gateway.errors import GatewayError
-from allocation_gateway.waiting import TimeLimit
+from allocation_gateway.tasks import TimeLimit
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from google.protobuf.message import Message
+T = TypeVar("T")
 
 # Of a deadline so short that the margin would eat it up, a part is left to work with.
 _LARGEST_MARGIN: Final = 0.25
@@ -31,7 +31,7 @@ def seconds_to_wait(remaining: float | None, default: float, margin: float) -> f
     return whole - min(margin, whole * _LARGEST_MARGIN)
 
 
-async def read(work: Coroutine[None, None, Message], deadline: float) -> Message:
+async def limited(work: Coroutine[None, None, T], deadline: float) -> T:
     """Waits for work that changes nothing; cancels it when the time is up.
 
     Args:

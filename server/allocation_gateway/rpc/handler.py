@@ -14,26 +14,25 @@ from allocation_gateway.groups.evidence import is_evidence
 from allocation_gateway.operations.model import references_field
 from allocation_gateway.operations.validation import Violation, is_uuid
 from allocation_gateway.rpc import deadlines
-from allocation_gateway.rpc.answering import Answering, invalid
-from allocation_gateway.upstream.client import Exchange
+from allocation_gateway.rpc.base import BaseHandler, invalid
+from allocation_gateway.upstream.call import UpstreamCall
 from allocation_gateway.upstream.http import Attempt
 from allocation_gateway.writes.fingerprint import fingerprint
 from allocation_gateway.writes.request import WriteRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from google.protobuf.message import Message
 
     from allocation_gateway.account import Account
     from allocation_gateway.operations.model import Operation, Route
-    from allocation_gateway.rpc.answering import Context, Gateway
+    from allocation_gateway.rpc.base import Context, Gateway
     from allocation_gateway.telemetry.observation import CallObservation
+    from allocation_gateway.writes.request import Prepare
 
 REQUEST_ID_KEY: Final = "allocation-request-id"
 
 
-class Handler(Answering):
+class Handler(BaseHandler):
     """Answers one rpc. Its policies stand in the order in which they are asked."""
 
     def __init__(self, gateway: Gateway, operation: Operation, route: Route, *, enabled: bool) -> None:
@@ -43,11 +42,11 @@ class Handler(Answering):
         self._enabled = enabled
         fields = operation.request.DESCRIPTOR.fields_by_name
         self._names_group = "service_group" in fields
-        self._reference = "" if operation.effect.is_bulk else references_field(operation.request)
+        self._reference = "" if operation.action.is_bulk else references_field(operation.request)
         self._names_quote = "quote_reference" in fields
         self._gives_quotes = "quotes" in operation.response.DESCRIPTOR.fields_by_name
         self._account = gateway.accounts.get(operation.api)
-        self._writes = operation.effect.writes
+        self._writes = operation.action.writes
         # That of an error before anything is sent.
         self._no_effect = WriteEffect.NONE if self._writes else None
 
@@ -70,12 +69,12 @@ class Handler(Answering):
         if not self._writes:
             return await self._read(account, request, observation, deadline)
         write = self._write_request(request, is_named=is_named)
-        response = await self._gateway.writes.carry_out(write, account, observation, deadline, fields)
-        # Who has joined another call has left it to that one to find out what a name stands for.
-        is_code = self._names_group and request.service_group and write.prepare is None
-        if is_code and is_evidence(self._operation, response):
-            self._gateway.groups.directory.observe(self._operation.api, write.message.service_group)
-        return response
+        result = await self._gateway.writes.carry_out(write, account, observation, deadline, fields)
+        # Of what was answered before its group was looked up, nobody knows which code it stands for.
+        code = result.message.service_group if self._names_group and result.message is not None else ""
+        if code and is_evidence(self._operation, result.response):
+            self._gateway.groups.directory.observe(self._operation.api, code)
+        return result.response
 
     async def _name_request(self, request: Any, context: Context, fields: dict[str, Any]) -> bool:
         """Tells the caller the id of the request.
@@ -122,14 +121,16 @@ class Handler(Answering):
         )
 
     async def _read(self, account: Account, request: Any, observation: CallObservation, deadline: float) -> Message:
-        work = account.call(self._operation, self._route, request, Exchange(Attempt(), observation, deadline))
-        response = await deadlines.read(work, deadline)
+        call = UpstreamCall(Attempt(), observation, deadline)
+        response = await deadlines.limited(account.read(self._operation, self._route, request, call), deadline)
+        if isinstance(response, GatewayError):
+            raise response
         if self._gives_quotes:
-            self._gateway.quotes.remember(response)
+            self._gateway.quotes.remember(self._operation, response)
         return response
 
     def _write_request(self, request: Any, *, is_named: bool) -> WriteRequest:
-        write = WriteRequest(
+        return WriteRequest(
             operation=self._operation,
             route=self._route,
             message=request,
@@ -137,12 +138,10 @@ class Handler(Answering):
             # Of what the caller wrote: what a group's name stands for may change between two calls.
             fingerprint=fingerprint(self._operation.full_name, request),
             terms=self._gateway.quotes.of(request) if self._names_quote else None,
+            prepare=self._name_group(request) if self._names_group and request.service_group else None,
         )
-        if self._names_group and request.service_group:
-            write.prepare = self._name_group(request)
-        return write
 
-    def _name_group(self, request: Any) -> Callable[[float], Awaitable[None]] | None:
+    def _name_group(self, request: Any) -> Prepare | None:
         """Puts the code of the service group that the caller means into a request: nearly always at once, from memory.
 
         Returns:
@@ -154,16 +153,21 @@ class Handler(Answering):
         except GatewayError as error:
             code, failed = None, error
         if code is None:
-            return partial(self._resolve_group, request, failed)
+            return partial(self._with_group, request, failed)
         if code != text:
             request.service_group = code
         return None
 
-    async def _resolve_group(self, request: Any, failed: GatewayError | None, seconds: float) -> None:
+    async def _with_group(self, request: Any, failed: GatewayError | None, seconds: float) -> Message:
+        """Returns a request with the code of the service group that the caller means."""
         if failed is not None:
             raise failed
         groups, api = self._gateway.groups, self._operation.api
-        request.service_group = await groups.resolver.resolve(api, request.service_group, self._no_effect, seconds)
+        code = await groups.resolver.resolve(api, request.service_group, self._no_effect, seconds)
+        named = self._operation.request()
+        named.MergeFrom(request)
+        named.service_group = code  # type: ignore[attr-defined] # it has one: this is about it
+        return named
 
 
 _ID_REQUIRED: Final = Violation("request_id", "must not be empty: this gateway asks for one")

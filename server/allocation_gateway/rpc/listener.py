@@ -18,7 +18,7 @@ from allocation_gateway.rpc.reflection import add_reflection
 from allocation_gateway.rpc.service_groups import SERVICE as GROUPS_SERVICE
 
 if TYPE_CHECKING:
-    from allocation_gateway.rpc.answering import Answering, Gateway
+    from allocation_gateway.rpc.base import BaseHandler, Gateway
     from allocation_gateway.rpc.engines import Engine
     from allocation_gateway.settings import Settings
 
@@ -103,6 +103,6 @@ def _add_operations(server: Engine, gateway: Gateway) -> tuple[str, ...]:
     return tuple(services)
 
 
-def _method(handler: Answering) -> grpc.RpcMethodHandler[bytes, bytes]:
+def _method(handler: BaseHandler) -> grpc.RpcMethodHandler[bytes, bytes]:
     # Bytes in and out: the handler parses for itself, so that bytes that do not parse get an answer with details.
     return grpc.unary_unary_rpc_method_handler(handler.handle)

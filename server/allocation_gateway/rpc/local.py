@@ -11,14 +11,14 @@ from grpc import StatusCode
 
 from allocation_gateway.errors import GatewayError
 from allocation_gateway.rpc import service_groups
-from allocation_gateway.rpc.answering import Answering
+from allocation_gateway.rpc.base import BaseHandler
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from google.protobuf.message import Message
 
-    from allocation_gateway.rpc.answering import Context, Gateway
+    from allocation_gateway.rpc.base import Context, Gateway
     from allocation_gateway.telemetry.observation import CallObservation
 
     Answer: TypeAlias = Callable[[Gateway, Any, float], Awaitable[Message]]
@@ -54,7 +54,7 @@ LOCAL_RPCS: Final = tuple(
 )
 
 
-class LocalHandler(Answering):
+class LocalHandler(BaseHandler):
     """Answers an rpc without a row."""
 
     def __init__(self, gateway: Gateway, rpc: LocalRpc) -> None:

@@ -16,7 +16,7 @@ from allocation_gateway.errors import GatewayError
 from allocation_gateway.groups.model import ACCOUNT, Source
 from allocation_gateway.operations.model import Api
 from allocation_gateway.operations.validation import MAX_PAGE
-from allocation_gateway.rpc.answering import invalid
+from allocation_gateway.rpc.base import invalid
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
 
     from allocation_gateway.groups.model import Group
-    from allocation_gateway.rpc.answering import Gateway
+    from allocation_gateway.rpc.base import Gateway
 
 SERVICE: Final = pb.DESCRIPTOR.services_by_name["ServiceGroupService"].full_name
 DEFAULT_PAGE: Final = 100

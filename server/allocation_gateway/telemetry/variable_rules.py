@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import unquote
 
-from allocation_gateway.setting_types import shown
-from allocation_gateway.settings import split_url
+from allocation_gateway.settings.urls import split_url
+from allocation_gateway.settings.wording import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable

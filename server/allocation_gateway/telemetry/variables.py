@@ -12,8 +12,8 @@ import ssl
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from allocation_gateway.setting_types import shown
 from allocation_gateway.settings import ConfigurationError
+from allocation_gateway.settings.wording import shown
 from allocation_gateway.telemetry import variable_rules as rules
 from allocation_gateway.telemetry.variable_rules import HTTP_URL, LARGEST_NUMBER, NONE, names
 
@@ -138,23 +138,18 @@ _LOWER_CASE: Final = frozenset(
 )
 
 
-def prepare(environ: MutableMapping[str, str], *, workers: int = 1) -> None:
-    """Checks the variables, and writes them as the SDK reads them. One that is set to nothing is removed.
+def prepare(environ: MutableMapping[str, str]) -> None:
+    """Writes the variables as the SDK reads them. One that is set to nothing is removed.
 
-    Must be called before anything of OpenTelemetry is imported.
+    Must be called before anything of OpenTelemetry is imported, and check() after it.
 
     Args:
         environ: The process's own environment, in which the SDK looks.
-        workers: How many processes will have these variables.
-
-    Raises:
-        ConfigurationError: A variable asks for something that cannot be had. The text names it.
     """
     for name in [name for name in environ if name.startswith(_PREFIX)]:
         text = environ.pop(name).strip()
         if text:
             environ[name] = text.lower() if name in _LOWER_CASE else text
-    check(environ, workers=workers)
 
 
 def check(environ: Mapping[str, str], *, workers: int = 1) -> None:

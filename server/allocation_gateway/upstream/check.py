@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from allocation_gateway.codecs import json
 from allocation_gateway.settings import variable
-from allocation_gateway.upstream import verdicts
+from allocation_gateway.upstream import error_table
 from allocation_gateway.upstream.dialect import ErrorBody
 from allocation_gateway.upstream.failures import DIALECTS
 from allocation_gateway.upstream.http import NoAnswerError
@@ -56,9 +56,9 @@ def _problem_of(api: Api, answer: Answer) -> str:
     codes = [*(complaint.code for complaint in error.complaints), error.code]
     known = [dialect.by_code[code] for code in codes if code in dialect.by_code]
     status = f"(HTTP status {answer.status})"
-    if verdicts.MISCONFIGURED in known:
+    if error_table.MISCONFIGURED in known:
         return f"{variable(f'{api.value}_api_version')}: upstream does not accept the version {status}"
-    if verdicts.CREDENTIALS in known or answer.status in _CREDENTIALS:
+    if error_table.CREDENTIALS in known or answer.status in _CREDENTIALS:
         return f"{variable(f'{api.value}_api_key')}: upstream does not accept the key {status}"
     if known or (error.is_own and answer.status == _NOT_FOUND) or (answer.status == _OK and isinstance(body, dict)):
         return ""

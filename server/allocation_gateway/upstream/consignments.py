@@ -12,38 +12,28 @@ from typing import TYPE_CHECKING, Final
 
 from allocation.v1 import consignment_allocation_service_pb2 as pb
 
-from allocation_gateway.codecs import consignment_nouns as nouns
+from allocation_gateway.codecs import consignment_common as common
 from allocation_gateway.codecs.consignment_labels import NOT_ALLOCATED, RESULTS
 from allocation_gateway.codecs.findings import Findings
-from allocation_gateway.upstream import verdicts
+from allocation_gateway.codecs.states import CONSIGNMENTS, Stage
+from allocation_gateway.upstream import error_table
 from allocation_gateway.upstream.dialect import Complaint, Dialect, ErrorBody, objects, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from allocation_gateway.codecs.json import Object
-    from allocation_gateway.operations.model import Effect
+    from allocation_gateway.operations.model import Action
     from allocation_gateway.settings import ApiSettings
-    from allocation_gateway.upstream.verdicts import Verdict
+    from allocation_gateway.upstream.error_table import ErrorEntry
 
-BY_CODE: Final[Mapping[str, Verdict]] = {
-    "ServiceGroupNotFoundException": verdicts.NO_GROUP,
-    "CarrierServiceGroupNotFoundForCustomerException": verdicts.NO_GROUP,
-    "MpdCarrierServiceNotFoundException": verdicts.NO_SERVICE,
-    "ServiceProfileNotFoundException": verdicts.NO_SERVICE,
-    "InvalidApiKeyException": verdicts.CREDENTIALS,
+BY_CODE: Final[Mapping[str, ErrorEntry]] = {
+    "ServiceGroupNotFoundException": error_table.NO_GROUP,
+    "CarrierServiceGroupNotFoundForCustomerException": error_table.NO_GROUP,
+    "MpdCarrierServiceNotFoundException": error_table.NO_SERVICE,
+    "ServiceProfileNotFoundException": error_table.NO_SERVICE,
+    "InvalidApiKeyException": error_table.CREDENTIALS,
 }
-# The states of a consignment that agree with a refusal to allocate it.
-_UNALLOCATED: Final = frozenset(
-    {
-        pb.CONSIGNMENT_STATE_UNALLOCATED,
-        pb.CONSIGNMENT_STATE_ALLOCATION_FAILED,
-        pb.CONSIGNMENT_STATE_CANCELLED,
-        pb.CONSIGNMENT_STATE_CANCELLING,
-    }
-)
-# Those that do not agree with a refusal to de-allocate it, or do not tell.
-_NOT_ALLOCATED: Final = _UNALLOCATED | {pb.CONSIGNMENT_STATE_UNSPECIFIED, pb.CONSIGNMENT_STATE_ALLOCATING}
 # Azure API Management tells by its text alone how long to wait, and that a 403 is about a quota and not about the key.
 _QUOTA: Final = re.compile(r"\bquota\b", re.IGNORECASE)
 _IN_SECONDS: Final = re.compile(r"\btry again in (\d{1,9}) seconds?\b", re.IGNORECASE)
@@ -95,23 +85,23 @@ def _wait(said: str) -> float:
     return 0.0
 
 
-def contradicts(source: Object, effect: Effect) -> bool:
+def contradicts(source: Object, action: Action) -> bool:
     """See Dialect. Answers of every shape are looked for, since nobody promises which one comes with an error."""
     if any(_says_done(item) for item in (source, *objects(source.get("Responses")))):
         return True
     has_state = source.get("ConsignmentState") is not None
-    state = nouns.state(source, Findings())["state"] if has_state else None
-    if effect.allocates:
-        return bool(source.get("Allocation")) or (has_state and state not in _UNALLOCATED)
-    return has_state and state in _NOT_ALLOCATED
+    stage = CONSIGNMENTS.stage(common.state(source, Findings())["state"]) if has_state else None
+    if action.allocates:
+        return bool(source.get("Allocation")) or stage in {Stage.PENDING, Stage.ALLOCATED}
+    return has_state and stage is not Stage.ALLOCATED
 
 
 def _says_done(source: Object) -> bool:
     """Tells whether an AllocationSummary, a WithMessage or one of a labels response says that it was carried out."""
-    result = RESULTS.get(nouns.name_or_number(source, "Result", "", Findings()).lower())
+    result = RESULTS.get(common.name_or_number(source, "Result", "", Findings()).lower())
     if result in NOT_ALLOCATED:
         return False
-    status = nouns.integer(source, "StatusCode", "", Findings())
+    status = common.integer(source, "StatusCode", "", Findings())
     return (
         200 <= status < 300
         or source.get("IsSuccess") is True

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from allocation.v1 import core_pb2
 
     from allocation_gateway.codecs.json import Object
-    from allocation_gateway.operations.model import Effect
+    from allocation_gateway.operations.model import Action
     from allocation_gateway.settings import ApiSettings
-    from allocation_gateway.upstream.verdicts import Verdict
+    from allocation_gateway.upstream.error_table import ErrorEntry
 
 
 class Complaint(NamedTuple):
@@ -63,8 +63,8 @@ class Dialect:
 
     headers: Callable[[ApiSettings, str], list[tuple[str, str]]]
     error_body: Callable[[Object], ErrorBody]
-    contradicts: Callable[[Object, Effect], bool]
-    by_code: Mapping[str, Verdict]
+    contradicts: Callable[[Object, Action], bool]
+    by_code: Mapping[str, ErrorEntry]
     probe: str
     fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 

@@ -14,13 +14,13 @@ from allocation.v1.error_reason_pb2 import ErrorReason
 from grpc import StatusCode
 
 from allocation_gateway import errors
-from allocation_gateway.codecs import json
+from allocation_gateway.codecs.values import kind_of
 from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.operations.model import Api
-from allocation_gateway.upstream import consignments, refusals, ship, verdicts
+from allocation_gateway.upstream import consignments, error_table, ship, write_effect
 from allocation_gateway.upstream.dialect import ErrorBody
-from allocation_gateway.upstream.refusals import Belief
-from allocation_gateway.upstream.verdicts import BY_STATUS, WITHOUT_WORDS
+from allocation_gateway.upstream.error_table import BY_STATUS, BY_STATUS_ALONE
+from allocation_gateway.upstream.write_effect import InferredEffect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from allocation_gateway.errors import AnyAllocation
     from allocation_gateway.operations.model import Operation
     from allocation_gateway.upstream.dialect import Complaint, Dialect
+    from allocation_gateway.upstream.error_table import ErrorEntry
     from allocation_gateway.upstream.http import Answer
-    from allocation_gateway.upstream.verdicts import Verdict
 
 DIALECTS: Final[Mapping[Api, Dialect]] = {Api.SHIP: ship.DIALECT, Api.CONSIGNMENTS: consignments.DIALECT}
 DEFAULT_RETRY_SECONDS: Final = 1.0
@@ -56,12 +56,12 @@ def failure(operation: Operation, request: Message, answer: Answer, body: object
     """
     dialect = DIALECTS[operation.api]
     error = dialect.error_body(body) if isinstance(body, dict) else None
-    code, verdict = _decide(operation, dialect, answer.status, error)
-    contradicts = isinstance(body, dict) and operation.effect.writes and dialect.contradicts(body, operation.effect)
-    belief = refusals.belief(operation, answer, body, error, verdict, contradicts=contradicts)
-    if verdict is verdicts.BROKEN:
-        return broken(operation, answer, _what_is_wrong(answer, body), barred=belief.barred)
-    return _error(operation, request, answer, error, code, verdict, belief)
+    code, entry = _decide(operation, dialect, answer.status, error)
+    contradicts = isinstance(body, dict) and operation.action.writes and dialect.contradicts(body, operation.action)
+    inferred = write_effect.infer(operation, answer, body, error, entry, contradicts=contradicts)
+    if entry is error_table.BROKEN:
+        return broken(operation, answer, _what_is_wrong(answer, body), likely_unprocessed=inferred.likely_unprocessed)
+    return _error(operation, request, answer, error, code, entry, inferred)
 
 
 def refused(operation: Operation, request: Message, answer: Answer, body: object) -> GatewayError:
@@ -69,9 +69,9 @@ def refused(operation: Operation, request: Message, answer: Answer, body: object
     dialect = DIALECTS[operation.api]
     error = dialect.error_body(body) if isinstance(body, dict) else ErrorBody()
     known = _known(dialect, error)
-    code, verdict = known or ("", verdicts.FAILED if operation.effect.allocates else verdicts.STATE)
-    belief = Belief(WriteEffect.NONE if operation.effect.writes else None)
-    return _error(operation, request, answer, error, code, verdict, belief)
+    code, entry = known or ("", error_table.FAILED if operation.action.allocates else error_table.STATE)
+    inferred = InferredEffect(WriteEffect.NONE if operation.action.writes else None)
+    return _error(operation, request, answer, error, code, entry, inferred)
 
 
 def _error(
@@ -80,8 +80,8 @@ def _error(
     answer: Answer,
     error: ErrorBody | None,
     code: str,
-    verdict: Verdict,
-    belief: Belief,
+    entry: ErrorEntry,
+    inferred: InferredEffect,
 ) -> GatewayError:
     said = error or ErrorBody()
     metadata = {"upstream_status": str(answer.status)}
@@ -89,16 +89,16 @@ def _error(
         metadata["upstream_code"] = code
     if said.correlation_id:
         metadata["upstream_correlation_id"] = said.correlation_id
-    is_throttled = verdict.code is StatusCode.RESOURCE_EXHAUSTED
+    is_throttled = entry.code is StatusCode.RESOURCE_EXHAUSTED
     return GatewayError(
-        verdict.code,
-        verdict.reason,
-        verdict.message,
-        effect=belief.effect,
+        entry.code,
+        entry.reason,
+        entry.message,
+        effect=inferred.effect,
         metadata=metadata,
-        details=list(_details(operation, request, answer, said, verdict)),
-        excluded=said.excluded if verdict.code is StatusCode.FAILED_PRECONDITION else (),
-        barred=belief.barred,
+        details=list(_details(operation, request, answer, said, entry)),
+        excluded=said.excluded if entry.code is StatusCode.FAILED_PRECONDITION else (),
+        likely_unprocessed=inferred.likely_unprocessed,
         retry_after=(_asked(answer, said) or 0.0) if is_throttled else 0.0,
     )
 
@@ -117,30 +117,30 @@ def broken(
     *,
     effect: WriteEffect = WriteEffect.UNKNOWN,
     allocation: AnyAllocation | None = None,
-    barred: bool = False,
+    likely_unprocessed: bool = False,
 ) -> GatewayError:
     """Returns the error for an answer that is not as documented. If the allocation was made, the error carries it."""
     suffix = " The operation was carried out." if effect is WriteEffect.MADE else ""
     return GatewayError(
-        verdicts.BROKEN.code,
-        verdicts.BROKEN.reason,
-        f"{verdicts.BROKEN.message}: {what}.{suffix}",
-        effect=effect if operation.effect.writes else None,
+        error_table.BROKEN.code,
+        error_table.BROKEN.reason,
+        f"{error_table.BROKEN.message}: {what}.{suffix}",
+        effect=effect if operation.action.writes else None,
         metadata={"upstream_status": str(answer.status)},
         allocation=allocation,
-        barred=barred,
+        likely_unprocessed=likely_unprocessed,
     )
 
 
 def no_answer(operation: Operation, how: str, *, sent: bool) -> GatewayError:
     """Returns the error for a request without an answer. A write that was sent may have been carried out."""
-    if operation.effect.writes and sent:
+    if operation.action.writes and sent:
         return outcome_unknown(f"Upstream did not answer: {how}. The operation may have been carried out.")
     return GatewayError(
-        verdicts.UNAVAILABLE.code,
-        verdicts.UNAVAILABLE.reason,
-        f"{verdicts.UNAVAILABLE.message[:-1]}: {how}.",
-        effect=WriteEffect.NONE if operation.effect.writes else None,
+        error_table.UNAVAILABLE.code,
+        error_table.UNAVAILABLE.reason,
+        f"{error_table.UNAVAILABLE.message[:-1]}: {how}.",
+        effect=WriteEffect.NONE if operation.action.writes else None,
         details=[errors.retry_after(DEFAULT_RETRY_SECONDS)],
     )
 
@@ -156,7 +156,7 @@ def outcome_unknown(message: str) -> GatewayError:
     )
 
 
-def _known(dialect: Dialect, error: ErrorBody) -> tuple[str, Verdict] | None:
+def _known(dialect: Dialect, error: ErrorBody) -> tuple[str, ErrorEntry] | None:
     """Returns the first code that decides by itself, and its row."""
     for complaint in error.complaints:
         if complaint.code in dialect.by_code:
@@ -167,30 +167,30 @@ def _known(dialect: Dialect, error: ErrorBody) -> tuple[str, Verdict] | None:
     return None
 
 
-def _decide(operation: Operation, dialect: Dialect, status: int, error: ErrorBody | None) -> tuple[str, Verdict]:
+def _decide(operation: Operation, dialect: Dialect, status: int, error: ErrorBody | None) -> tuple[str, ErrorEntry]:
     """Returns the code that is told to callers, and the row."""
     if error is None:
-        return "", verdicts.UNAVAILABLE if status in _CDN else WITHOUT_WORDS.get(status, verdicts.BROKEN)
+        return "", error_table.UNAVAILABLE if status in _CDN else BY_STATUS_ALONE.get(status, error_table.BROKEN)
     if error.is_quota and status == _FORBIDDEN:
-        return "", verdicts.THROTTLED
+        return "", error_table.THROTTLED
     if known := _known(dialect, error):
         return known
     told = next((complaint.code for complaint in error.complaints if complaint.code), error.code)
     if status == _ALLOCATION_FAILED and error.is_own:
-        return told, verdicts.FAILED
+        return told, error_table.FAILED
     return told, _by_status(operation, status, error)
 
 
-def _by_status(operation: Operation, status: int, error: ErrorBody) -> Verdict:
+def _by_status(operation: Operation, status: int, error: ErrorBody) -> ErrorEntry:
     if status in _CDN:
-        return verdicts.UNAVAILABLE
+        return error_table.UNAVAILABLE
     # Whoever stands in front of upstream can say 404 too, of a path that leads nowhere.
     if status == _NOT_FOUND and operation.sole_resource and error.is_own:
-        return verdicts.BY_RESOURCE[operation.sole_resource]
+        return error_table.BY_RESOURCE[operation.sole_resource]
     # In upstream's own words it says that some of several were allocated, and should say which.
     if status == _PROXY_CREDENTIALS and error.is_own:
-        return verdicts.BROKEN
-    return BY_STATUS.get(status) or (verdicts.UPSTREAM_FAILED if status >= _SERVER_ERROR else verdicts.BROKEN)
+        return error_table.BROKEN
+    return BY_STATUS.get(status) or (error_table.UPSTREAM_FAILED if status >= _SERVER_ERROR else error_table.BROKEN)
 
 
 def _what_is_wrong(answer: Answer, body: object) -> str:
@@ -200,28 +200,28 @@ def _what_is_wrong(answer: Answer, body: object) -> str:
         return f"a redirect, HTTP status {answer.status}"
     if isinstance(body, dict):
         return f"HTTP status {answer.status}"
-    shape = "not JSON" if body is None else json.kind_of(body)
+    shape = "not JSON" if body is None else kind_of(body)
     return f"the body is {shape}, with HTTP status {answer.status}"
 
 
 def _details(
-    operation: Operation, request: Message, answer: Answer, error: ErrorBody, verdict: Verdict
+    operation: Operation, request: Message, answer: Answer, error: ErrorBody, entry: ErrorEntry
 ) -> Iterator[Message]:
-    if verdict is verdicts.INVALID:
+    if entry is error_table.INVALID:
         yield errors.bad_request(
             (_our_field(operation, request, complaint), complaint.message or complaint.code)
             for complaint in error.complaints
         )
-    if name := _missing(verdict, request):
-        yield errors.resource(verdict.kind, name)
-    if verdict.code in (StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED):
+    if name := _missing(entry, request):
+        yield errors.resource(entry.kind, name)
+    if entry.code in (StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED):
         asked = _asked(answer, error)
         yield errors.retry_after(DEFAULT_RETRY_SECONDS if asked is None else asked)
 
 
-def _missing(verdict: Verdict, request: Message) -> str:
+def _missing(entry: ErrorEntry, request: Message) -> str:
     """Returns the reference of what was not found; empty if the request does not tell which one it is."""
-    for field in verdict.missing:
+    for field in entry.missing:
         value = getattr(request, field, "")
         if value:
             return value if isinstance(value, str) else str(value[0]) if len(value) == 1 else ""

@@ -14,10 +14,11 @@ from allocation.v1.error_reason_pb2 import ErrorReason
 
 from allocation_gateway import errors
 from allocation_gateway.codecs.consignment_labels import no_label
+from allocation_gateway.codecs.states import BEFORE_DISPATCH, CAN_DEALLOCATE, Stage
 from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.operations import consignments
-from allocation_gateway.operations.model import Effect, FollowUp
-from allocation_gateway.upstream import verdicts
+from allocation_gateway.operations.model import Action, FollowUp
+from allocation_gateway.upstream import error_table
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -25,26 +26,15 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from allocation_gateway.operations.model import Operation
-    from allocation_gateway.upstream.verdicts import Verdict
+    from allocation_gateway.upstream.error_table import ErrorEntry
 
-    Read: TypeAlias = Callable[[Operation, Message], Awaitable[Any]]
-    Complete: TypeAlias = Callable[[Operation, Any, "Message | GatewayError", Read], Awaitable[Message]]
+    Outcome: TypeAlias = "Message | GatewayError"
+    Read: TypeAlias = Callable[[Operation, Message], Awaitable[Outcome]]
+    Complete: TypeAlias = Callable[[Operation, Any, Outcome, Read], Awaitable[Outcome]]
+    Restore: TypeAlias = Callable[[Any, Any, Read], Awaitable[Message]]
 
 # So many consignments are read at once to tell why they were refused.
 _AT_ONCE: Final = 8
-_ALLOCATABLE: Final = frozenset({pb.CONSIGNMENT_STATE_UNALLOCATED, pb.CONSIGNMENT_STATE_ALLOCATION_FAILED})
-_DEALLOCATABLE: Final = frozenset(
-    {pb.CONSIGNMENT_STATE_ALLOCATED, pb.CONSIGNMENT_STATE_MANIFESTED, pb.CONSIGNMENT_STATE_MANIFEST_FAILED}
-)
-_ALLOCATED: Final = frozenset(
-    {
-        pb.CONSIGNMENT_STATE_ALLOCATED,
-        pb.CONSIGNMENT_STATE_READY_TO_SHIP,
-        pb.CONSIGNMENT_STATE_MANIFESTING,
-        pb.CONSIGNMENT_STATE_MANIFESTED,
-        pb.CONSIGNMENT_STATE_MANIFEST_FAILED,
-    }
-)
 # Refusals that do not say why: a reading may.
 _VAGUE: Final = frozenset(
     {
@@ -57,33 +47,47 @@ _VAGUE: Final = frozenset(
 )
 
 
-async def complete(operation: Operation, request: Any, outcome: Message | GatewayError, read: Read) -> Message:
+async def complete(operation: Operation, request: Any, outcome: Outcome, read: Read) -> Outcome:
     """Completes what came of an operation.
 
     Args:
         operation: The row that was called; it has a follow-up.
         request: Its request.
         outcome: Its response, or the error in its place.
-        read: Carries out a row that changes nothing. Fails with a GatewayError.
+        read: Carries out a row that changes nothing.
 
-    Raises:
-        GatewayError: The operation failed; it says why as far as a reading could tell.
+    Returns:
+        The response; or the error in its place, which says why as far as a reading could tell.
     """
     if operation.follow_up is None:
         raise ValueError("the row has no follow-up")
     return await _COMPLETIONS[operation.follow_up](operation, request, outcome, read)
 
 
-async def _consignment(operation: Operation, request: Any, outcome: Message | GatewayError, read: Read) -> Message:
+async def restore(operation: Operation, request: Any, response: Message, read: Read) -> Message:
+    """Returns a response that was remembered or read back, with what a claim does not keep of it and no reading tells.
+
+    Args:
+        operation: The row that was called.
+        request: Its request.
+        response: The response.
+        read: Carries out a row that changes nothing.
+    """
+    if operation.follow_up not in _RESTORATIONS:
+        return response
+    return await _RESTORATIONS[operation.follow_up](request, response, read)
+
+
+async def _consignment(operation: Operation, request: Any, outcome: Outcome, read: Read) -> Outcome:
     if isinstance(outcome, GatewayError):
-        raise await _explained(operation, request.consignment_reference, outcome, read)
+        return await _explained(operation, request.consignment_reference, outcome, read)
     told: Any = outcome
-    if operation.effect is not Effect.ALLOCATE or told.allocation.carrier_service_reference:
+    if operation.action is not Action.ALLOCATE or told.allocation.carrier_service_reference:
         return outcome
     if not (told.allocation.description or told.allocation.links):
         return outcome  # it says nothing: what became of it is read until it is known
     found = await _read(request.consignment_reference, read)
-    if isinstance(found, GatewayError) or found.state not in _ALLOCATED:
+    if isinstance(found, GatewayError) or found.state not in BEFORE_DISPATCH:
         return outcome
     found.description = told.allocation.description
     found.unreadable.extend(told.allocation.unreadable)
@@ -93,18 +97,18 @@ async def _consignment(operation: Operation, request: Any, outcome: Message | Ga
     return type(told)(allocation=found)  # type: ignore[no-any-return]
 
 
-async def _consignments(operation: Operation, _: Any, outcome: Message | GatewayError, read: Read) -> Message:
+async def _consignments(operation: Operation, _: Any, outcome: Outcome, read: Read) -> Outcome:
     if isinstance(outcome, GatewayError):
-        raise outcome
+        return outcome
     places = asyncio.Semaphore(_AT_ONCE)
 
     async def explain(result: pb.ConsignmentResult) -> None:
         async with places:
             found = await _read(result.consignment_reference, read)
-        verdict = _verdict(operation, found)
-        if verdict is not None:
-            result.reason = verdict.reason
-        if verdict is verdicts.FAILED and isinstance(found, pb.ConsignmentAllocation):
+        entry = _entry(operation, found)
+        if entry is not None:
+            result.reason = entry.reason
+        if entry is error_table.FAILED and not isinstance(found, GatewayError):
             result.MergeFrom(pb.ConsignmentResult(failed_allocation=_failed_allocation(found)))
 
     response: Any = outcome
@@ -113,33 +117,35 @@ async def _consignments(operation: Operation, _: Any, outcome: Message | Gateway
     return outcome
 
 
-async def _labels(operation: Operation, request: Any, outcome: Message | GatewayError, read: Read) -> Message:
+async def _labels(operation: Operation, request: Any, outcome: Outcome, read: Read) -> Outcome:
     if not isinstance(outcome, GatewayError):
         return outcome
     if outcome.effect is not WriteEffect.NONE or outcome.reason not in _VAGUE:
-        raise outcome
+        return outcome
     found = await _read(request.consignment_reference, read)
     if isinstance(found, GatewayError) and found.reason != ErrorReason.ERROR_REASON_CONSIGNMENT_NOT_FOUND:
         if outcome.reason == ErrorReason.ERROR_REASON_ALLOCATION_FAILED:
-            raise outcome
+            return outcome
         # It may be the label alone that was not to be had.
-        raise outcome.with_effect(WriteEffect.UNKNOWN)
-    if isinstance(found, GatewayError) or found.state not in _ALLOCATED or not _agrees(request, found):
-        raise _why(operation, outcome, found)
+        return outcome.with_effect(WriteEffect.UNKNOWN)
+    if isinstance(found, GatewayError) or found.state not in BEFORE_DISPATCH or not _agrees(request, found):
+        return _why(operation, outcome, found)
     found.reconciled = True
-    return await labelled(request, found, read)
+    return await _labelled(request, found, read)
 
 
-async def labelled(request: Any, found: pb.ConsignmentAllocation, read: Read) -> Message:
+async def _restore_labels(request: Any, response: Any, read: Read) -> Message:
+    return response if response.labels else await _labelled(request, response.allocation, read)
+
+
+async def _labelled(request: Any, found: pb.ConsignmentAllocation, read: Read) -> Message:
     """Returns the response for a consignment that is allocated, with its label or the reason why there is none."""
-    try:
+    label: Any = await read(consignments.LABEL, request)
+    if isinstance(label, GatewayError):
         return pb.AllocateConsignmentWithLabelsResponse(
-            allocation=found, labels=[await read(consignments.LABEL, request)]
+            allocation=found, label_error=pb.LabelError(**no_label(label.message))
         )
-    except GatewayError as error:
-        return pb.AllocateConsignmentWithLabelsResponse(
-            allocation=found, label_error=pb.LabelError(**no_label(error.message))
-        )
+    return pb.AllocateConsignmentWithLabelsResponse(allocation=found, labels=[label])
 
 
 _COMPLETIONS: Final[Mapping[FollowUp, Complete]] = {
@@ -147,14 +153,12 @@ _COMPLETIONS: Final[Mapping[FollowUp, Complete]] = {
     FollowUp.CONSIGNMENTS: _consignments,
     FollowUp.LABELS: _labels,
 }
+_RESTORATIONS: Final[Mapping[FollowUp | None, Restore]] = {FollowUp.LABELS: _restore_labels}
 
 
 async def _read(reference: str, read: Read) -> pb.ConsignmentAllocation | GatewayError:
-    try:
-        response = await read(consignments.READ, consignments.READ.request(consignment_reference=reference))
-    except GatewayError as error:
-        return error
-    return response.allocation  # type: ignore[no-any-return]
+    response: Any = await read(consignments.READ, consignments.READ.request(consignment_reference=reference))
+    return response if isinstance(response, GatewayError) else response.allocation
 
 
 async def _explained(operation: Operation, reference: str, error: GatewayError, read: Read) -> GatewayError:
@@ -165,37 +169,42 @@ async def _explained(operation: Operation, reference: str, error: GatewayError, 
 
 
 def _why(operation: Operation, error: GatewayError, found: pb.ConsignmentAllocation | GatewayError) -> GatewayError:
-    verdict = _verdict(operation, found)
-    return error if verdict is None else _error(verdict, error, found)
+    entry = _entry(operation, found)
+    return error if entry is None else _error(entry, error, found)
 
 
-def _verdict(operation: Operation, found: pb.ConsignmentAllocation | GatewayError) -> Verdict | None:
+def _entry(operation: Operation, found: pb.ConsignmentAllocation | GatewayError) -> ErrorEntry | None:
     """Returns why a consignment was refused, as far as it can be told from where it stands."""
     if isinstance(found, GatewayError):
         missing = found.reason == ErrorReason.ERROR_REASON_CONSIGNMENT_NOT_FOUND
-        return verdicts.NO_CONSIGNMENT if missing else None
-    allowed = _ALLOCATABLE if operation.effect.allocates else _DEALLOCATABLE
-    if found.state and found.state not in allowed:
-        return verdicts.STATE
-    if operation.effect.allocates and found.state == pb.CONSIGNMENT_STATE_ALLOCATION_FAILED:
-        return verdicts.FAILED
+        return error_table.NO_CONSIGNMENT if missing else None
+    if found.state and not _may_be_written(operation, found):
+        return error_table.STATE
+    if operation.action.allocates and found.state == pb.CONSIGNMENT_STATE_ALLOCATION_FAILED:
+        return error_table.FAILED
     return None
+
+
+def _may_be_written(operation: Operation, found: pb.ConsignmentAllocation) -> bool:
+    if operation.action.allocates:
+        return operation.allocations.stage(found) is Stage.UNALLOCATED
+    return found.state in CAN_DEALLOCATE
 
 
 def _failed_allocation(found: pb.ConsignmentAllocation) -> pb.FailedAllocation | None:
     return found.failed_allocation if found.HasField("failed_allocation") else None
 
 
-def _error(verdict: Verdict, error: GatewayError, found: pb.ConsignmentAllocation | GatewayError) -> GatewayError:
+def _error(entry: ErrorEntry, error: GatewayError, found: pb.ConsignmentAllocation | GatewayError) -> GatewayError:
     details: list[Message] = []
     if isinstance(found, GatewayError):
         details += found.details
-    elif verdict is verdicts.FAILED and (failed := _failed_allocation(found)):
+    elif entry is error_table.FAILED and (failed := _failed_allocation(found)):
         details.append(errors.clipped(failed))
     return GatewayError(
-        verdict.code,
-        verdict.reason,
-        verdict.message,
+        entry.code,
+        entry.reason,
+        entry.message,
         effect=WriteEffect.NONE,
         metadata=error.metadata,
         details=details,

@@ -82,6 +82,14 @@ class Attempt:
         self._called_off = not self.sent
         return self._called_off
 
+    def begin_again(self) -> None:
+        """Has it stand for another request, since nothing has come of the one that was sent."""
+        self.sent = False
+
+    def extend(self, send_by: float) -> None:
+        """Lets sending begin until a later moment, by the event loop's clock."""
+        self.send_by = send_by
+
     def begin(self) -> None:
         """Is called by the engine just before the first byte may leave.
 

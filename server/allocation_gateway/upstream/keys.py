@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from allocation_gateway import settings
 from allocation_gateway.following import Follower
-from allocation_gateway.settings import ConfigurationError
+from allocation_gateway.settings.key_files import key_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,9 +48,9 @@ class KeyFile:
         api = self._upstream.api.value
         try:
             if isinstance(content, str):
-                raise ConfigurationError(f"cannot be read: {content}")
-            key = settings.key_of(content)
-        except ConfigurationError as error:
+                raise ValueError(f"cannot be read: {content}")
+            key = key_of(content)
+        except ValueError as error:
             _log.error("api_key_rejected", api=api, file=str(self._file), problem=str(error))
             return
         if await self._upstream.use_key(key):

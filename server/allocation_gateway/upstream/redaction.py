@@ -10,15 +10,17 @@ from __future__ import annotations
 import base64
 import re
 import string
+from functools import cache
 from html.entities import html5
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from allocation_gateway.codecs import json
+from allocation_gateway.codecs.values import Number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from allocation_gateway.upstream.http import Answer
 
@@ -117,7 +119,7 @@ class Redactor:
             for place, value in container.items() if isinstance(container, dict) else enumerate(container):
                 if value.__class__ is str:
                     container[place] = self._clean(value)
-                elif value.__class__ is json.Number:
+                elif value.__class__ is Number:
                     # It has to come back as the number that it was.
                     container[place] = msgspec.Raw(value.encode())
                 elif isinstance(value, dict | list):
@@ -180,7 +182,8 @@ def _hex(character: str) -> str:
     return "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in f"{ord(character):02x}")
 
 
-def _names(character: str) -> list[str]:
+@cache
+def _names(character: str) -> Sequence[str]:
     """Returns how HTML calls a character, the longest name first."""
     return sorted({name.rstrip(";") for name, value in html5.items() if value == character}, key=len, reverse=True)
 

@@ -93,8 +93,8 @@ def _parse(answer: Answer) -> Any:
 
 def _may_be_empty(operation: Operation, answer: Answer) -> bool:
     body = answer.body.removeprefix(json.BYTE_ORDER_MARK).strip()
-    return answer.status in operation.bodiless and not answer.problem and body in _NO_BODY
+    return answer.status in operation.bodiless_statuses and not answer.problem and body in _NO_BODY
 
 
 def _succeeded(operation: Operation, status: int, body: object) -> bool:
-    return status in SUCCESSES or (status in operation.listing and is_bulk_result(body))
+    return status in SUCCESSES or (status in operation.bulk_statuses and is_bulk_result(body))

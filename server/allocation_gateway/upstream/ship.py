@@ -10,50 +10,49 @@ from typing import TYPE_CHECKING, Final
 
 from allocation.v1 import core_pb2
 
-from allocation_gateway.codecs import json, nouns
+from allocation_gateway.codecs import json
+from allocation_gateway.codecs import ship_common as common
 from allocation_gateway.codecs.findings import Findings
-from allocation_gateway.codecs.shape import spelled
-from allocation_gateway.codecs.ship_allocation import NOT_MADE
-from allocation_gateway.upstream import verdicts
+from allocation_gateway.codecs.schema import spelled
+from allocation_gateway.codecs.states import SHIP, Stage
+from allocation_gateway.upstream import error_table
 from allocation_gateway.upstream.dialect import Complaint, Dialect, ErrorBody, objects, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from allocation_gateway.operations.model import Effect
+    from allocation_gateway.operations.model import Action
     from allocation_gateway.settings import ApiSettings
-    from allocation_gateway.upstream.verdicts import Verdict
+    from allocation_gateway.upstream.error_table import ErrorEntry
 
-BY_CODE: Final[Mapping[str, Verdict]] = {
-    "validation_error": verdicts.INVALID,
-    "invalid_request": verdicts.INVALID,
-    "invalid_state_for_operation": verdicts.STATE,
-    "invalid_shipment_state": verdicts.STATE,
-    "virtual_service_not_found": verdicts.NO_VIRTUAL,
-    "version_header_error": verdicts.MISCONFIGURED,
-    "version_header_missing": verdicts.MISCONFIGURED,
-    "unauthorised": verdicts.CREDENTIALS,
-    "invalid_api_key": verdicts.CREDENTIALS,
-    "missing_api_key_header": verdicts.CREDENTIALS,
-    "not_found": verdicts.NOT_FOUND,
-    "shipment_not_found": verdicts.NO_SHIPMENT,
-    "service_group_not_found": verdicts.NO_GROUP,
-    "processing": verdicts.PROCESSING,
-    "method_not_supported": verdicts.MISCONFIGURED,
-    "gone": verdicts.GONE,
-    "resource_quarantined": verdicts.GONE,
-    "resource_removed": verdicts.GONE,
-    "rule_conflict": verdicts.CONFLICT,
-    "allocation_failed": verdicts.FAILED,
-    "carrier_service_not_found": verdicts.NO_SERVICE,
-    "carrier_service_shipment_mismatch": verdicts.MISMATCH,
-    "shipment_invalid_state": verdicts.STATE,
-    "no_quotes_available": verdicts.NO_QUOTES,
-    "internal_server_error": verdicts.UPSTREAM_FAILED,
+BY_CODE: Final[Mapping[str, ErrorEntry]] = {
+    "validation_error": error_table.INVALID,
+    "invalid_request": error_table.INVALID,
+    "invalid_state_for_operation": error_table.STATE,
+    "invalid_shipment_state": error_table.STATE,
+    "virtual_service_not_found": error_table.NO_VIRTUAL,
+    "version_header_error": error_table.MISCONFIGURED,
+    "version_header_missing": error_table.MISCONFIGURED,
+    "unauthorised": error_table.CREDENTIALS,
+    "invalid_api_key": error_table.CREDENTIALS,
+    "missing_api_key_header": error_table.CREDENTIALS,
+    "not_found": error_table.NOT_FOUND,
+    "shipment_not_found": error_table.NO_SHIPMENT,
+    "service_group_not_found": error_table.NO_GROUP,
+    "processing": error_table.PROCESSING,
+    "method_not_supported": error_table.MISCONFIGURED,
+    "gone": error_table.GONE,
+    "resource_quarantined": error_table.GONE,
+    "resource_removed": error_table.GONE,
+    "rule_conflict": error_table.CONFLICT,
+    "allocation_failed": error_table.FAILED,
+    "carrier_service_not_found": error_table.NO_SERVICE,
+    "carrier_service_shipment_mismatch": error_table.MISMATCH,
+    "shipment_invalid_state": error_table.STATE,
+    "no_quotes_available": error_table.NO_QUOTES,
+    "internal_server_error": error_table.UPSTREAM_FAILED,
 }
-# The states of a shipment that agree with a refusal to allocate it.
-_UNALLOCATED: Final = NOT_MADE - {core_pb2.SHIPMENT_STATE_UNSPECIFIED, core_pb2.SHIPMENT_STATE_ALLOCATING}
-_STATE: Final = spelled(nouns.STATES)
+_STATE: Final = spelled(common.STATES)
 # What an answer has of a shipment that is allocated, or queued to be.
 _OF_ALLOCATION: Final = ("price", "carrier", "tracking_details", "allocation")
 _OF_QUEUE: Final = ("queued", "shipments")
@@ -97,17 +96,19 @@ def error_body(source: json.Object) -> ErrorBody:
     )
 
 
-def contradicts(source: json.Object, effect: Effect) -> bool:
+def contradicts(source: json.Object, action: Action) -> bool:
     """See Dialect. The state decides where there is one, as it does in every AllocateResult and Shipment."""
     if any(source.get(key) for key in _OF_QUEUE):
         return True
     if source.get("state") is None:
-        if effect.allocates:
+        if action.allocates:
             return any(source.get(key) for key in _OF_ALLOCATION)
         # A ResourceResult is what a de-allocation that was carried out is answered with.
         return source.get("reference") is not None and not (source.get("code") or source.get("errors"))
     state = _STATE.read(source, "state", "", Findings())
-    return state not in _UNALLOCATED if effect.allocates else state in NOT_MADE
+    stage = SHIP.stage(state)
+    # A refusal to de-allocate something is contradicted by whatever is not allocated.
+    return stage not in {Stage.UNALLOCATED, Stage.GONE} if action.allocates else stage is not Stage.ALLOCATED
 
 
 def _complaint(source: json.Object) -> Complaint:
@@ -115,7 +116,7 @@ def _complaint(source: json.Object) -> Complaint:
 
 
 def _excluded(source: json.Object) -> list[core_pb2.ExcludedService]:
-    fields = json.children(source, "excluded_services", "", Findings(), nouns.EXCLUDED_SERVICE.read)
+    fields = json.children(source, "excluded_services", "", Findings(), common.EXCLUDED_SERVICE.read)
     return [core_pb2.ExcludedService(**item) for item in fields]
 
 

@@ -238,10 +238,8 @@ class _Supervisor:
                 self._refused(None, report.text)
             elif isinstance(report, Opened):
                 self._sandbox_url = report.base_url
-                self._settings = msgspec.structs.replace(
-                    self._settings,
-                    ship_base_url=report.ship_base_url,
-                    consignments_base_url=report.consignments_base_url,
+                self._settings = self._settings.at(
+                    ship_base_url=report.ship_base_url, consignments_base_url=report.consignments_base_url
                 )
                 for place in self._places:
                     place.due = time.monotonic()

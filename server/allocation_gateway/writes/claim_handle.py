@@ -8,44 +8,38 @@ attempt that was not answered can never touch a claim that another attempt holds
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from allocation_gateway.claims.model import Begun, Held, NewClaim, State, StoreUnavailableError
+from allocation_gateway.claims.model import StoreUnavailableError
 from allocation_gateway.writes import note
-from allocation_gateway.writes.moments import Span
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from allocation_gateway.claims.model import Busy, Claim, ClaimStore
+    from allocation_gateway.claims.model import Claim, ClaimStore, NewClaim
     from allocation_gateway.operations.model import Operation
+    from allocation_gateway.writes.clocks import Interval
     from allocation_gateway.writes.environment import Environment
 
 
-class Earlier:
-    """What is known of earlier attempts of a write, from a claim of its id that was met and is not held.
+class History(NamedTuple):
+    """What is known of a write when its claim becomes its holder's.
 
     Attributes:
-        began: When they were claimed.
-        effects_end_at: Until when something that was sent for them can take effect, by the event loop's clock.
-        is_abandoned: Whether nobody works on them, so that the claim cannot have been ended by whoever made it.
+        began: When the write was claimed, by the event loop's clock.
+        effects_end_at: Until when something that was sent for it can take effect, by the same clock.
+        is_first: Whether nothing was sent for it before, so that there is nothing to be read back.
+        has_sent: Whether anything was sent that can have had an effect.
+        is_resumed: Whether it was settled before it was begun: others may have written to its references since.
     """
 
-    __slots__ = ("began", "effects_end_at", "is_abandoned")
-
-    def __init__(self, claim: Claim, asked: float, answered: float) -> None:
-        self.began = _began(claim, asked, answered)
-        self.effects_end_at = answered + claim.quiet_in
-        self.is_abandoned = claim.lease_left <= 0
-
-    def joined(self, later: Earlier) -> Earlier:
-        """Returns what is known when the claim is met again. What was known once stays known."""
-        later.began = self.began.joined(later.began)
-        later.effects_end_at = max(self.effects_end_at, later.effects_end_at)
-        later.is_abandoned = later.is_abandoned or self.is_abandoned
-        return later
+    began: Interval
+    effects_end_at: float
+    is_first: bool = True
+    has_sent: bool = False
+    is_resumed: bool = False
 
 
 class ClaimHandle:
@@ -57,6 +51,7 @@ class ClaimHandle:
         began: When the write was claimed, by the event loop's clock.
         send_by: Until when sending may begin under it, by the same clock.
         effects_end_at: Until when something that was sent under it can take effect, by the same clock.
+        is_first: Whether nothing was sent for the write before this claim became the holder's.
         has_sent: Whether anything was sent that can have had an effect.
         is_resumed: Whether it was settled before it was begun: others may have written to its references since.
     """
@@ -71,6 +66,7 @@ class ClaimHandle:
         "claim",
         "effects_end_at",
         "has_sent",
+        "is_first",
         "is_resumed",
         "new",
         "send_by",
@@ -84,6 +80,7 @@ class ClaimHandle:
         token: str,
         new: NewClaim,
         claim: Claim,
+        history: History,
         asked: float,
     ) -> None:
         """Takes the claim as a step of the store has just given it.
@@ -95,9 +92,9 @@ class ClaimHandle:
             token: The name of its holder.
             new: The claim as it would be begun.
             claim: The claim.
+            history: What is known of the write.
             asked: When the store was asked, by the event loop's clock.
         """
-        answered = now()
         self._is_over = False
         self._environment = environment
         self._now = now
@@ -105,42 +102,24 @@ class ClaimHandle:
         self._token = token
         self.new = new
         self.claim = claim
-        self.began = _began(claim, asked, answered)
+        self.began, self.effects_end_at, self.is_first, self.has_sent, self.is_resumed = history
         self.send_by = asked + environment.lease
-        self.effects_end_at = answered + claim.quiet_in
-        self.has_sent = False
-        self.is_resumed = False
 
-    def resume(self, *, is_bulk: bool) -> None:
-        """Takes note that it was settled before: nothing that was sent earlier can take effect any more.
-
-        Of a single write nothing has; of a bulk call, a part may have had its effect before it was settled.
-        """
-        self.is_resumed = True
-        self.effects_end_at = self._now()
-        self.has_sent = is_bulk
-
-    def remember(self, earlier: Earlier) -> None:
-        """Takes over what is known of earlier attempts: the store may have lost it, or the claim may be a later one."""
-        self.began = self.began.joined(earlier.began)
-        self.effects_end_at = max(self.effects_end_at, earlier.effects_end_at)
-        self.has_sent = True
-
-    def noted(self, before: Mapping[str, str]) -> bytes:
+    def note_with(self, before: Mapping[str, str]) -> bytes:
         """Returns its note with how references stand before something is sent, instead of how they stood earlier."""
         remembered = note.decode(self.new.note)
         return note.encode(note.Note(remembered.terms, {**remembered.before, **before}))
 
-    def sent(self, seconds: float) -> None:
+    def attempt_ended(self, *, effects: float) -> None:
         """Takes note that an attempt has ended which may still take effect for so many seconds."""
         self.has_sent = True
-        self.effects_end_at = self._now() + seconds
+        self.effects_end_at = self._now() + effects
 
-    def is_quiet(self) -> bool:
+    def effects_are_over(self) -> bool:
         """Tells whether nothing that was sent under it can take effect any more."""
         return self._now() >= self.effects_end_at
 
-    def seconds_until_quiet(self) -> float:
+    def seconds_until_effects_end(self) -> float:
         """Returns for how many seconds something that was sent under it can still take effect."""
         return max(self.effects_end_at - self._now(), 0.0)
 
@@ -184,7 +163,7 @@ class ClaimHandle:
         operation: Operation,
     ) -> None:
         """Records the answer. That it cannot be recorded at once is no reason to keep it from its callers."""
-        self._is_over = True
+        self._close()
         record = partial(
             self._store.finish,
             self.claim.request_id,
@@ -203,7 +182,7 @@ class ClaimHandle:
                 await record()
             except StoreUnavailableError:
                 self._environment.count("record_failed", operation)
-                self._environment.afterwork.record(record, self.claim.request_id)
+                self._environment.background.record(record, self.claim.request_id)
 
     async def release(self) -> None:
         """Ends it, since nothing was done under it."""
@@ -219,9 +198,9 @@ class ClaimHandle:
         if await self._store.renew(request_id, self._token, self._environment.lease, quiet=0.0):
             await self._store.settle(request_id, self._token)
 
-    async def leave(self) -> None:
+    async def leave_in_doubt(self) -> None:
         """Leaves it in doubt, for the next caller to resolve."""
-        quiet = self.seconds_until_quiet()
+        quiet = self.seconds_until_effects_end()
         await self._end(partial(self._store.lay_down, self.claim.request_id, self._token, quiet=quiet))
 
     def abandon(self, *, effects: float | None) -> None:
@@ -230,129 +209,22 @@ class ClaimHandle:
         Args:
             effects: Seconds from now until nothing sent under it can take effect; None if nothing was sent.
         """
-        self._is_over = True
+        self._close()
         request_id = self.claim.request_id
         step: Callable[[], Awaitable[Any]] = partial(self._store.release, request_id, self._token)
         if effects is not None:
             step = partial(self._store.lay_down, request_id, self._token, quiet=effects)
-        self._environment.afterwork.tell(step, request_id)
+        self._environment.background.run(step, request_id)
 
     async def _end(self, step: Callable[[], Awaitable[Any]]) -> None:
-        self._is_over = True
+        self._close()
         try:
             await step()
         except StoreUnavailableError:
             # However late it is carried out, it touches no other attempt's claim. If it never is, the lease runs out,
             # and then the claim is for the next caller to resolve.
-            self._environment.afterwork.tell_again(step, self.claim.request_id)
+            self._environment.background.retry(step, self.claim.request_id)
 
-
-class Claimant:
-    """Begins the claim of one write, or takes over the one that there is.
-
-    Attributes:
-        earlier: What is known of earlier attempts with the same id; None if nothing is.
-    """
-
-    __slots__ = ("_beginning", "_environment", "_has_begun", "_now", "_taking_over", "earlier")
-
-    def __init__(self, environment: Environment, now: Callable[[], float]) -> None:
-        """Holds nothing yet.
-
-        Args:
-            environment: What all writes share.
-            now: The event loop's clock, read anew.
-        """
-        self._environment = environment
-        self._now = now
-        self._beginning = environment.token()
-        self._has_begun = False
-        # Once a claim was to be taken over, it may be ours although nobody said so.
-        self._taking_over = ""
-        self.earlier: Earlier | None = None
-
-    async def begin(self, store: ClaimStore, new: NewClaim) -> ClaimHandle | Held | Busy:
-        """Begins a claim, and asks once more if the store does not answer.
-
-        Raises:
-            StoreFullError: There is no room for it.
-            StoreUnavailableError: Nobody could be asked. It may have been begun: it is released in the background.
-        """
-        token = self._beginning
-        self._has_begun = True
-        asked = self._now()
-        named = msgspec.structs.replace(new, holder=token) if new.holder != token else new
-        try:
-            got = await store.begin(named)
-        except StoreUnavailableError:
-            try:
-                got = await store.begin(named)
-            except StoreUnavailableError:
-                # Nothing may be sent under this token any more: its release may be carried out at any time.
-                self._beginning = self._environment.token()
-                self._environment.afterwork.tell(partial(store.release, new.request_id, token), new.request_id)
-                raise
-        # That of the first try was written, although nobody said so.
-        is_held = isinstance(got, Held) and got.claim.holder == token and got.claim.state is State.IN_DOUBT
-        if isinstance(got, Begun) or is_held:
-            return ClaimHandle(self._environment, self._now, store, token, named, got.claim, asked)
-        if isinstance(got, Held) and got.claim.state is State.IN_DOUBT:
-            self.meet(got.claim, asked)
-        return got
-
-    def abandon(self, store: ClaimStore, request_id: str) -> None:
-        """Releases what may have been begun although the store has not said so: nobody waits for it any more."""
-        if self._has_begun:
-            self._environment.afterwork.tell(partial(store.release, request_id, self._beginning), request_id)
-
-    @property
-    def token(self) -> str:
-        """The token under which the claim is begun next."""
-        return self._beginning
-
-    def meet(self, claim: Claim, asked: float) -> None:
-        """Takes note of a claim of the same id that is in doubt.
-
-        Args:
-            claim: The claim.
-            asked: When the store was asked, by the event loop's clock.
-        """
-        earlier = Earlier(claim, asked, self._now())
-        self.earlier = earlier if self.earlier is None else self.earlier.joined(earlier)
-
-    async def take_over(self, store: ClaimStore, claim: Claim) -> ClaimHandle | None:
-        """Takes over a claim that nobody works on. Returns None if somebody does, or the store cannot be asked."""
-        if claim.lease_left > 0 and claim.holder != self._taking_over:
-            return None
-        # One token for all tries: one that was carried out unanswered is met by the next.
-        self._taking_over = self._taking_over or self._environment.token()
-        asked = self._now()
-        try:
-            taken = await store.take_over(claim.request_id, self._taking_over, self._environment.lease)
-        except StoreUnavailableError:
-            return None
-        if taken is None:
-            return None
-        handle = ClaimHandle(self._environment, self._now, store, self._taking_over, _as_new(taken), taken, asked)
-        handle.has_sent = True
-        if self.earlier is not None:
-            handle.remember(self.earlier)
-        return handle
-
-
-def _began(claim: Claim, asked: float, answered: float) -> Span:
-    return Span(asked - claim.age, answered - claim.age)
-
-
-def _as_new(claim: Claim) -> NewClaim:
-    return NewClaim(
-        claim.request_id,
-        claim.operation,
-        claim.fingerprint,
-        claim.request,
-        claim.note,
-        claim.references,
-        claim.holder,
-        0.0,
-        0.0,
-    )
+    def _close(self) -> None:
+        # It is renewed no more: what ends it may be carried out at any time.
+        self._is_over = True

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from allocation_gateway.errors import GatewayError
-from allocation_gateway.waiting import SharedTask
-from allocation_gateway.writes.environment import Afterwork, Environment
+from allocation_gateway.tasks import SharedTask
+from allocation_gateway.writes.environment import BackgroundSteps, Environment
 from allocation_gateway.writes.errors import reused
 from allocation_gateway.writes.phases import Phase
 from allocation_gateway.writes.write import Write
@@ -23,22 +23,20 @@ from allocation_gateway.writes.write import Write
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from google.protobuf.message import Message
-
     from allocation_gateway.account import Account
     from allocation_gateway.settings import Settings
     from allocation_gateway.telemetry.observation import Observation
     from allocation_gateway.telemetry.telemetry import Telemetry
-    from allocation_gateway.writes.request import WriteRequest
+    from allocation_gateway.writes.request import WriteRequest, WriteResult
 
 # A lease is renewed so many times before it runs out.
 _RENEWALS: Final = 3
-# Seconds for what is still to be told to the store when everything else has ended.
-_LAST_WORDS: Final = 1.0
+# Seconds for the steps of the store that are left when everything else has ended.
+_FINAL_STEPS_SECONDS: Final = 1.0
 _log = structlog.get_logger()
 
 
-class _Running(SharedTask["Message"]):
+class _Running(SharedTask["WriteResult"]):
     """A write under way, and the task that it runs in."""
 
     __slots__ = ("_all", "_key", "fields", "is_detached", "write")
@@ -58,7 +56,7 @@ class _Running(SharedTask["Message"]):
         self._key = key
         running[key] = self
 
-    def _ended(self, task: asyncio.Task[Message]) -> None:
+    def _ended(self, task: asyncio.Task[WriteResult]) -> None:
         del self._all[self._key]
         super()._ended(task)
 
@@ -79,7 +77,7 @@ class Coordinator:
             lock_wait=settings.lock_wait,
             telemetry=telemetry,
             process=process or uuid.uuid4().hex,
-            afterwork=Afterwork(),
+            background=BackgroundSteps(),
         )
         self._telemetry = telemetry
         self._running: dict[tuple[Account, str], _Running] = {}
@@ -92,7 +90,7 @@ class Coordinator:
         observation: Observation,
         deadline: float,
         fields: Mapping[str, Any],
-    ) -> Message:
+    ) -> WriteResult:
         """Carries out a write, or waits for the one with the same id that is under way.
 
         Args:
@@ -115,13 +113,12 @@ class Coordinator:
             raise reused()
         else:
             self._environment.count("joined", request.operation)
-            running.write.callers += 1
-            running.write.deadline = max(running.write.deadline, deadline)
+            running.write.callers.join(deadline)
         write, task = running.write, running.task
         try:
             await running.wait(deadline)
         finally:
-            write.callers -= 1
+            write.callers.leave()
             if not task.done():
                 self._let_go(running)
         if task.done() and not task.cancelled():
@@ -130,11 +127,11 @@ class Coordinator:
             finally:
                 # An error that it holds would hold on to it by this frame.
                 del running, task
-        raise write.too_late()
+        raise write.deadline_error()
 
     def _start(self, key: tuple[Account, str], write: Write, fields: Mapping[str, Any]) -> _Running:
-        key[0].protection.retries.deposit()
-        key[0].protection.readings.deposit()
+        key[0].protection.retry_budget.deposit()
+        key[0].protection.read_budget.deposit()
         running = _Running(self._running, key, write, fields)
         if self._keeper is None:
             self._keeper = asyncio.create_task(self._keep())
@@ -144,7 +141,7 @@ class Coordinator:
         # As they are now: the call that began it may be this one, and adds how it ended for itself.
         running.fields = dict(running.fields)
         write = running.write
-        if write.callers:
+        if write.callers.count:
             return
         if write.call_off():
             running.task.cancel()
@@ -156,7 +153,7 @@ class Coordinator:
         self._telemetry.metrics.write_detached(method)
         _log.warning("write_detached", **running.fields)
 
-        def log(done: asyncio.Task[Message]) -> None:
+        def log(done: asyncio.Task[WriteResult]) -> None:
             if done.cancelled():
                 _log.warning("detached_write_given_up", **running.fields)
             elif (error := done.exception()) is None:
@@ -190,7 +187,7 @@ class Coordinator:
         """
         self._environment.is_draining = True
         for running in self._running.values():
-            if not running.write.callers and running.write.phase is Phase.IN_DOUBT:
+            if not running.write.callers.count and running.write.phase is Phase.IN_DOUBT:
                 running.task.cancel()
         tasks = [running.task for running in self._running.values()]
         if tasks:
@@ -201,5 +198,5 @@ class Coordinator:
         await asyncio.gather(*left, return_exceptions=True)
         if self._keeper is not None:
             self._keeper.cancel()
-        await self._environment.afterwork.end(_LAST_WORDS)
+        await self._environment.background.end(_FINAL_STEPS_SECONDS)
         return len(left)

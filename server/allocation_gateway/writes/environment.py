@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 
     Step: TypeAlias = Callable[[], Awaitable[Any]]
 
-# Pauses before each further attempt to tell the store what it could not be told at once, in seconds.
+# Pauses before each further attempt at a step that the store did not answer, in seconds.
 _PAUSES: Final = (0.1, 0.3, 1.0, 3.0, 10.0)
 _log = structlog.get_logger()
 
 
-class Afterwork:
-    """What is still to be told to the store when the callers of a write have their answer."""
+class BackgroundSteps:
+    """Steps of the store that nobody waits for: what is left to do when the callers of a write have their answer."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def tell(self, step: Step, request_id: str) -> None:
+    def run(self, step: Step, request_id: str) -> None:
         """Carries out a step of the store that nobody waits for. If it cannot be, a lease runs out instead."""
-        self._start(_told(step, (0.0, *_PAUSES), request_id))
+        self._start(_carried_out(step, (0.0, *_PAUSES), request_id))
 
-    def tell_again(self, step: Step, request_id: str) -> None:
-        """Does the same for a step that has just failed."""
-        self._start(_told(step, _PAUSES, request_id))
+    def retry(self, step: Step, request_id: str) -> None:
+        """Carries out a step, in the same way, that has just failed."""
+        self._start(_carried_out(step, _PAUSES, request_id))
 
     def record(self, step: Step, request_id: str) -> None:
         """Goes on trying to record what is known of a write whose caller has its answer already."""
@@ -54,7 +54,7 @@ class Afterwork:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-async def _told(step: Step, pauses: Sequence[float], request_id: str) -> None:
+async def _carried_out(step: Step, pauses: Sequence[float], request_id: str) -> None:
     if not await _repeated(step, pauses):
         _log.warning("claim_not_ended", request_id=request_id)
 
@@ -86,7 +86,7 @@ class Environment:
         lock_wait: Seconds for which a write waits for another one of the same shipment or consignment.
         telemetry: Where metrics go.
         process: A name of the process that no other one has. Tokens of claims begin with it.
-        afterwork: What is still to be told to the store when callers have their answer.
+        background: Steps of the store that nobody waits for.
         is_draining: Whether the process is about to end, so that nothing is sent again.
     """
 
@@ -94,7 +94,7 @@ class Environment:
     lock_wait: float
     telemetry: Telemetry
     process: str
-    afterwork: Afterwork
+    background: BackgroundSteps
     is_draining: bool = False
     _tokens: int = 0
 

@@ -15,13 +15,13 @@ from grpc import StatusCode
 from allocation_gateway import errors
 from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.upstream import failures
-from allocation_gateway.upstream.verdicts import STATE
-from allocation_gateway.writes.adoption import is_allocated
+from allocation_gateway.upstream.error_table import STATE
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from allocation_gateway.errors import AnyAllocation
+    from allocation_gateway.operations.model import Operation
 
 UNCONFIRMED: Final = failures.outcome_unknown("Upstream accepted the request and has not said how it ended.")
 UNANSWERED: Final = failures.outcome_unknown("Upstream has not answered yet.")
@@ -57,7 +57,7 @@ def full(*, is_named: bool) -> GatewayError:
     return GatewayError(
         StatusCode.RESOURCE_EXHAUSTED,
         ErrorReason.ERROR_REASON_GATEWAY_OVERLOADED,
-        "The gateway has as many writes in doubt as it can keep.",
+        "The gateway has reached the limit of writes in doubt that it can remember.",
         effect=_unclaimed(is_named=is_named),
         details=[_soon()],
     )
@@ -93,14 +93,15 @@ def too_late(*, is_claimed: bool) -> GatewayError:
     )
 
 
-def other(found: AnyAllocation) -> GatewayError:
+def not_own(operation: Operation, found: AnyAllocation) -> GatewayError:
     """Returns the error for a shipment or consignment that is not the write's to allocate, with how it stands."""
+    is_allocated = operation.allocations.is_allocated(found)
     return GatewayError(
         STATE.code,
         STATE.reason,
-        "It is allocated already, and not by this request." if is_allocated(found) else STATE.message,
+        "It is allocated already, and not by this request." if is_allocated else STATE.message,
         effect=WriteEffect.NONE,
-        allocation=found if is_allocated(found) else None,
+        allocation=found if is_allocated else None,
     )
 
 

@@ -1,8 +1,7 @@
 """Whether two requests with the same id ask for the same, decided alike by every release that is in use at a time.
 
-A fingerprint begins with the version of the list of fields that it is made from: the lowest one that knows every field
-which the caller has set. So a release that adds a field goes on making the fingerprints that its predecessor makes, for
-every request that does without the new field.
+A fingerprint is made from the fields that the caller has set, whichever the contract has. A field that a release adds
+changes no fingerprint of a request that does without it, so that releases before and after agree on such requests.
 """
 
 from __future__ import annotations
@@ -11,35 +10,12 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from google.protobuf.message import Message
 
-# By version: the fields that the callers of that version can set, in requests and in what they hold. Never change a
-# list that was released; put a new field into a new one.
-FIELDS: Final[Mapping[int, frozenset[str]]] = {
-    1: frozenset(
-        {
-            "shipment_reference",
-            "shipments",
-            "consignment_reference",
-            "consignments",
-            "service_group",
-            "carrier_service_reference",
-            "virtual_service_reference",
-            "quote_reference",
-            "capabilities",
-            "capabilities.type",
-            "capabilities.value",
-            "filters",
-            "filters.direction",
-            "filters.tags",
-            "filters.pickup",
-            "filters.drop_off",
-            "label_format",
-        }
-    ),
-}
+# Of the way in which fingerprints are made. Another way would need another number.
+_VERSION: Final = 1
 # It names the request and is no part of what is asked for.
 _NAME: Final = "request_id"
 _DIGEST_BYTES: Final = 16
@@ -53,14 +29,11 @@ def fingerprint(operation: str, request: Message) -> str:
         request: The request. Its id does not count.
     """
     parts = [operation]
-    version = 1
     for name, value in _values(request):
-        while name not in FIELDS[version]:
-            version += 1
         # With its length no value can pass for the end of one and the beginning of another.
         parts.append(f"{name}={len(value)}:{value}")
     digest = blake2b("\n".join(parts).encode(), digest_size=_DIGEST_BYTES)
-    return f"{version}:{digest.hexdigest()}"
+    return f"{_VERSION}:{digest.hexdigest()}"
 
 
 def _values(message: Message, path: str = "") -> Iterator[tuple[str, str]]:
@@ -71,16 +44,27 @@ def _values(message: Message, path: str = "") -> Iterator[tuple[str, str]]:
         if value.__class__ is str:
             yield name, value
         elif field.message_type is None:
-            yield from _scalars(name, value)
+            for item in value if field.is_repeated else (value,):
+                yield name, _text(item)
+        elif field.message_type.GetOptions().map_entry:
+            for key in sorted(value):
+                yield f"{name}.key", _text(key)
+                yield from _part(f"{name}.value", value[key])
         else:
             for item in value if field.is_repeated else (value,):
-                yield name, ""
-                yield from _values(item, f"{name}.")
+                yield from _part(name, item)
 
 
-def _scalars(name: str, value: Any) -> Iterator[tuple[str, str]]:
-    if isinstance(value, int):
-        yield name, str(value)
-    else:
-        for item in value:
-            yield name, item
+def _part(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    if not hasattr(value, "ListFields"):
+        yield name, _text(value)
+        return
+    yield name, ""
+    yield from _values(value, f"{name}.")
+
+
+def _text(value: Any) -> str:
+    """Returns a text, a number, a flag or bytes as text, in one way only."""
+    if isinstance(value, str):
+        return value
+    return value.hex() if isinstance(value, bytes) else str(value)

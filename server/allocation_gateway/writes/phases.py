@@ -37,11 +37,24 @@ class IllegalTransitionError(Exception):
     """A write was moved to a phase that cannot follow the one it is in: a defect."""
 
 
-def check(before: Phase, after: Phase) -> None:
-    """Checks a transition.
+class Progress:
+    """The phase that a write is in. Only a transition of the table changes it.
 
-    Raises:
-        IllegalTransitionError: The phase cannot follow.
+    Attributes:
+        phase: The phase.
     """
-    if after not in TRANSITIONS[before]:
-        raise IllegalTransitionError(f"a write cannot go from {before.value} to {after.value}")
+
+    __slots__ = ("phase",)
+
+    def __init__(self) -> None:
+        self.phase = Phase.WAITING
+
+    def enter(self, phase: Phase) -> None:
+        """Goes on to a phase.
+
+        Raises:
+            IllegalTransitionError: It cannot follow.
+        """
+        if phase not in TRANSITIONS[self.phase]:
+            raise IllegalTransitionError(f"a write cannot go from {self.phase.value} to {phase.value}")
+        self.phase = phase

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
-from allocation.v1 import core_pb2
-
 from allocation_gateway.writes.note import Terms
 
 if TYPE_CHECKING:
-    from google.protobuf.message import Message
+    from allocation_gateway.operations.model import Operation
 
 _MOST: Final = 10_000
 # No shipment has nearly as many. Each takes some microseconds, in which nobody else is answered.
@@ -23,10 +21,17 @@ class Quotes:
     def __init__(self) -> None:
         self._terms: OrderedDict[str, Terms] = OrderedDict()
 
-    def remember(self, response: Message) -> None:
-        """Remembers the quotes of a response, if it is one of quotes."""
-        for quote in getattr(response, "quotes", ())[:_MOST_AT_ONCE]:
-            self._terms[quote.reference] = _terms(quote)
+    def remember(self, operation: Operation, response: Any) -> None:
+        """Remembers the quotes of a response.
+
+        Args:
+            operation: The row that was called. Its response has quotes.
+            response: The response.
+        """
+        for quote in response.quotes[:_MOST_AT_ONCE]:
+            gross = quote.price.gross
+            service = operation.allocations.quoted_service(quote)
+            self._terms[quote.reference] = Terms(service, gross.currency_code, gross.units, gross.nanos)
             self._terms.move_to_end(quote.reference)
         while len(self._terms) > _MOST:
             self._terms.popitem(last=False)
@@ -34,9 +39,3 @@ class Quotes:
     def of(self, request: Any) -> Terms | None:
         """Returns what the quote promised that a request allocates; None if it names none, or it is not known."""
         return self._terms.get(getattr(request, "quote_reference", ""))
-
-
-def _terms(quote: Any) -> Terms:
-    service = quote.carrier.service_reference if isinstance(quote, core_pb2.Quote) else quote.carrier_service_reference
-    gross = quote.price.gross
-    return Terms(service, gross.currency_code, gross.units, gross.nanos)

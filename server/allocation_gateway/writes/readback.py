@@ -10,17 +10,18 @@ from allocation.v1.error_reason_pb2 import ErrorReason
 
 from allocation_gateway.claims.model import State, StoreUnavailableError
 from allocation_gateway.errors import GatewayError
-from allocation_gateway.operations import consignments, ship, table
-from allocation_gateway.operations.model import Api
+from allocation_gateway.operations import table
+from allocation_gateway.operations.assessment import Assessed, Assessment
+from allocation_gateway.operations.model import references_field
 from allocation_gateway.protection.model import Kind
-from allocation_gateway.upstream.client import Exchange
+from allocation_gateway.upstream.call import UpstreamCall
 from allocation_gateway.upstream.http import Attempt
 from allocation_gateway.writes import adoption, note, responses, stored_answer
-from allocation_gateway.writes.adoption import Origin, Standing
-from allocation_gateway.writes.moments import sighting
+from allocation_gateway.writes.adoption import Origin
+from allocation_gateway.writes.clocks import clock_reading
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from allocation_gateway.account import Account
     from allocation_gateway.claims.model import ClaimStore
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
     from allocation_gateway.operations.model import Operation
     from allocation_gateway.telemetry.observation import Observation
     from allocation_gateway.writes.claim_handle import ClaimHandle
+    from allocation_gateway.writes.clocks import ClockReading
     from allocation_gateway.writes.note import Note
 
-_READERS: Final[Mapping[Api, Operation]] = {Api.SHIP: ship.READ, Api.CONSIGNMENTS: consignments.READ}
 _MISSING: Final = frozenset(
     {ErrorReason.ERROR_REASON_SHIPMENT_NOT_FOUND, ErrorReason.ERROR_REASON_CONSIGNMENT_NOT_FOUND}
 )
@@ -38,16 +39,16 @@ _MISSING: Final = frozenset(
 _AT_ONCE: Final = 8
 
 
-class Found(NamedTuple):
-    """What has become of one reference.
+class _Reading(NamedTuple):
+    """What reading one reference has told.
 
     Attributes:
-        standing: What it means for the write.
-        allocation: How the shipment or consignment stands.
+        found: How it stands; None of one that upstream does not know.
+        clock: What the answer tells of upstream's clock; None if it tells nothing.
     """
 
-    standing: Standing
-    allocation: AnyAllocation
+    found: AnyAllocation | None
+    clock: ClockReading | None
 
 
 class ReadBack:
@@ -70,16 +71,16 @@ class ReadBack:
             request: Its request, as it was sent.
             handle: Its claim.
         """
-        self.known: dict[str, Found] = {}
+        self.known: dict[str, Assessed] = {}
         self.absent: set[str] = set()
-        self._undecided: dict[str, Found] = {}
+        self._undecided: dict[str, Assessed] = {}
         self._account = account
         self._store = store
         self._operation = operation
         self._request = request
         self._handle = handle
         self._references = handle.claim.references
-        self._reader = _READERS[operation.api]
+        self._reader = table.READERS[operation.api]
 
     @property
     def is_complete(self) -> bool:
@@ -87,19 +88,19 @@ class ReadBack:
         return all(reference in self.known for reference in self._references)
 
     @property
-    def shows_nothing(self) -> bool:
+    def shows_no_effect(self) -> bool:
         """True if the last reading has shown no effect on any reference of which nothing else is known."""
-        return len(self.absent) == len(self.open())
+        return len(self.absent) == len(self.undetermined())
 
     def limit(self, references: Sequence[str]) -> None:
         """Leaves out all other references."""
         self._references = tuple(references)
 
-    def open(self) -> list[str]:
+    def undetermined(self) -> list[str]:
         """Returns the references of which it is not known, in their order."""
         return [reference for reference in self._references if reference not in self.known]
 
-    def decide(self) -> None:
+    def accept_undecided(self) -> None:
         """Takes as known that nothing will ever tell of some references whose doing it is how they stand."""
         self.known.update(self._undecided)
 
@@ -113,29 +114,32 @@ class ReadBack:
         self.absent.clear()
         self._undecided.clear()
         protection = self._account.protection
-        if protection.readings_paused or not protection.readings.withdraw():
+        if protection.reads_paused or not protection.read_budget.withdraw():
             return
         # Of a large bulk call, the note is large too: it is decoded once for all references.
         remembered = note.decode(self._handle.new.note)
-        await self._each(partial(self._read_one, remembered), self.open(), observation, deadline)
+        await self._each(partial(self._read_one, remembered), self.undetermined(), observation, deadline)
 
-    async def seen(self, observation: Observation, deadline: float) -> AnyAllocation | None:
+    async def current_allocation(self, observation: Observation, deadline: float) -> AnyAllocation | None:
         """Reads the one reference of a single write. Returns the allocation that is there, whoever has made it."""
-        found, _ = await self._fetch(self._references[0], observation, deadline)
-        return found if found is not None and adoption.is_allocated(found) else None
+        reading = await self._fetch(self._references[0], observation, deadline)
+        found = None if reading is None else reading.found
+        return found if found is not None and self._operation.allocations.is_allocated(found) else None
 
-    async def marks(self, references: Sequence[str], observation: Observation, deadline: float) -> dict[str, str]:
-        """Reads how references stand before anything is sent. Returns the mark of each one that could be read."""
-        found_as: dict[str, str] = {}
+    async def snapshots(self, references: Sequence[str], observation: Observation, deadline: float) -> dict[str, str]:
+        """Reads how references stand before anything is sent. Returns the snapshot of each one that could be read."""
+        taken: dict[str, str] = {}
 
-        async def mark(reference: str, observation: Observation, deadline: float) -> None:
-            found, _ = await self._fetch(reference, observation, deadline)
-            shown = None if found is None else adoption.mark(found)
+        async def take(reference: str, observation: Observation, deadline: float) -> None:
+            reading = await self._fetch(reference, observation, deadline)
+            if reading is None or reading.found is None:
+                return
+            shown = adoption.snapshot(self._operation.allocations, reading.found)
             if shown is not None:
-                found_as[reference] = shown
+                taken[reference] = shown
 
-        await self._each(mark, references, observation, deadline)
-        return found_as
+        await self._each(take, references, observation, deadline)
+        return taken
 
     @staticmethod
     async def _each(read: Any, references: Sequence[str], observation: Observation, deadline: float) -> None:
@@ -150,53 +154,54 @@ class ReadBack:
 
         await asyncio.gather(*map(in_turn, references))
 
-    async def _fetch(
-        self, reference: str, observation: Observation, deadline: float
-    ) -> tuple[AnyAllocation | None, Exchange | None]:
-        """Returns how a reference stands, and the exchange that shows it; None for what could not be read.
-
-        Of one that upstream does not know there is the exchange alone.
-        """
-        exchange = Exchange(Attempt(now=self._account.now), observation, deadline, is_further=True)
+    async def _fetch(self, reference: str, observation: Observation, deadline: float) -> _Reading | None:
+        """Reads how a reference stands. Returns None if it could not be read."""
+        call = UpstreamCall(Attempt(now=self._account.now), observation, deadline, keeps_to_deadline=True)
+        request = self._reader.request(**{references_field(self._reader.request): reference})
         try:
-            response = await self._account.read(
-                self._reader, responses.of_one(self._reader.request, reference), exchange, Kind.READ_BACK
-            )
-        except GatewayError as error:
-            return None, exchange if error.reason in _MISSING else None
-        return response.allocation, exchange
+            result = await self._account.read_once(self._reader, request, call, Kind.READ_BACK)
+        except GatewayError:
+            return None
+        response: Any = result.response
+        if not isinstance(response, GatewayError):
+            return _Reading(response.allocation, clock_reading(result.date, call.attempt.sent_at, result.head_at))
+        return _Reading(None, None) if response.reason in _MISSING else None
 
     async def _read_one(self, remembered: Note, reference: str, observation: Observation, deadline: float) -> None:
-        found, exchange = await self._fetch(reference, observation, deadline)
-        if exchange is None:
+        reading = await self._fetch(reference, observation, deadline)
+        if reading is None:
             return
-        if found is None:
+        if reading.found is None:
             # What upstream does not know has not been allocated.
             self.absent.add(reference)
             return
-        origin = await self._origin(remembered, reference, found, exchange)
-        standing = adoption.standing(self._operation, self._request, found, origin)
-        if standing is Standing.ABSENT:
+        origin = await self._origin(remembered, reference, reading.found, reading.clock)
+        assessment = adoption.assess(self._operation, self._request, reading.found, origin)
+        if assessment is Assessment.ABSENT:
             self.absent.add(reference)
-        elif standing is Standing.UNDECIDED:
-            self._undecided[reference] = Found(standing, found)
-        elif standing in {Standing.DONE, Standing.OTHER}:
-            self.known[reference] = Found(standing, found)
+        elif assessment is Assessment.UNDECIDED:
+            self._undecided[reference] = Assessed(assessment, reading.found)
+        elif assessment in {Assessment.DONE, Assessment.NOT_OWN}:
+            self.known[reference] = Assessed(assessment, reading.found)
 
-    async def _origin(self, remembered: Note, reference: str, found: AnyAllocation, exchange: Exchange) -> Origin:
+    async def _origin(
+        self, remembered: Note, reference: str, found: AnyAllocation, clock: ClockReading | None
+    ) -> Origin:
         handle = self._handle
         origin = Origin(
             claimed=handle.began,
-            seen=sighting(exchange.date, exchange.attempt.sent_at, exchange.head_at),
+            clock=clock,
             terms=remembered.terms,
             before=remembered.before.get(reference),
             has_sent=handle.has_sent,
             is_resumed=handle.is_resumed,
         )
         owner = handle.claim.owners.get(reference, handle.claim.request_id)
-        if owner == handle.claim.request_id or not adoption.may_be_another_writes(found, origin):
+        if owner == handle.claim.request_id or not adoption.may_be_another_writes(
+            self._operation.allocations, found, origin
+        ):
             return origin
-        return origin._replace(is_owned=await self._is_booking_of(owner, reference, found))
+        return origin._replace(is_of_another=await self._is_booking_of(owner, reference, found))
 
     async def _is_booking_of(self, owner: str, reference: str, found: AnyAllocation) -> bool | None:
         """Tells whether an allocation is the one that another write is known to have made; None if nothing tells."""
@@ -207,5 +212,5 @@ class ReadBack:
         operation = None if claim is None else table.named(claim.operation)
         if claim is None or operation is None or claim.state is not State.DONE:
             return None
-        booked = responses.allocation_of(stored_answer.content(operation, claim.answer), reference)
-        return None if booked is None else adoption.is_same_booking(found, booked)
+        booked = responses.allocation_of(operation, stored_answer.content(operation, claim.answer), reference)
+        return None if booked is None else adoption.is_same_booking(self._operation.allocations, found, booked)

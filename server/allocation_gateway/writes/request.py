@@ -1,19 +1,21 @@
-"""A write as its caller asks for it."""
+"""A write as its caller asks for it, and what comes of it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from google.protobuf.message import Message
+
     from allocation_gateway.operations.model import Operation, Route
     from allocation_gateway.writes.note import Terms
 
+    Prepare: TypeAlias = Callable[[float], Awaitable[Message]]
 
-@dataclass(slots=True)
-class WriteRequest:
+
+class WriteRequest(NamedTuple):
     """A write that a caller asks for.
 
     Attributes:
@@ -23,7 +25,8 @@ class WriteRequest:
         is_named: Whether its id is the caller's own, so that the caller may have used it before.
         fingerprint: That of the request as the caller sent it.
         terms: What the quote promised that it allocates; None if that is not known.
-        prepare: Makes the message what is to be sent; None if it is. Takes the seconds that there are.
+        prepare: Returns the message that is to be sent, within so many seconds, or fails with a GatewayError; None if
+            the message is to be sent as it is.
     """
 
     operation: Operation
@@ -32,4 +35,16 @@ class WriteRequest:
     is_named: bool
     fingerprint: str
     terms: Terms | None
-    prepare: Callable[[float], Awaitable[None]] | None = None
+    prepare: Prepare | None = None
+
+
+class WriteResult(NamedTuple):
+    """What came of a write that was carried out.
+
+    Attributes:
+        response: The response.
+        message: The request as upstream gets it; None if it was answered before that was known.
+    """
+
+    response: Message
+    message: Any | None

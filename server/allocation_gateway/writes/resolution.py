@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from allocation_gateway.operations import table
+from allocation_gateway.operations.assessment import Assessment
 from allocation_gateway.writes import errors, responses, stored_answer
-from allocation_gateway.writes.adoption import Standing
 from allocation_gateway.writes.readback import ReadBack
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from allocation_gateway.errors import AnyAllocation, GatewayError
     from allocation_gateway.operations.model import Operation
     from allocation_gateway.telemetry.observation import Observation
-    from allocation_gateway.writes.claim_handle import Claimant, ClaimHandle
+    from allocation_gateway.writes.claim_handle import ClaimHandle
+    from allocation_gateway.writes.claimant import Claimant
     from allocation_gateway.writes.environment import Environment
 
 
@@ -32,7 +33,7 @@ class Done(NamedTuple):
     response: Message
 
 
-class Denied(NamedTuple):
+class NotOwn(NamedTuple):
     """What is there is certainly not its doing."""
 
     found: AnyAllocation
@@ -52,7 +53,7 @@ class Unresolved(NamedTuple):
     """It is not known yet."""
 
 
-Conclusion: TypeAlias = Done | Denied | Undecided | WithoutEffect | Unresolved
+Conclusion: TypeAlias = Done | NotOwn | Undecided | WithoutEffect | Unresolved
 
 
 async def resolve(
@@ -73,22 +74,22 @@ async def resolve(
         observation: Whose request the reading is.
         deadline: Until when to wait for it, by the event loop's clock.
     """
-    is_late = handle.is_quiet()
+    is_late = handle.effects_are_over()
     await readback.read(observation, deadline)
     if is_late:
-        readback.decide()
+        readback.accept_undecided()
     if readback.is_complete:
         return _concluded(readback, operation, request)
-    return WithoutEffect() if is_late and readback.shows_nothing else Unresolved()
+    return WithoutEffect() if is_late and readback.shows_no_effect else Unresolved()
 
 
 def _concluded(readback: ReadBack, operation: Operation, request: Any) -> Conclusion:
-    if operation.effect.is_bulk:
+    if operation.action.is_bulk:
         return Done(responses.bulk(operation, request, readback.known, None))
-    ((reference, (standing, found)),) = readback.known.items()
-    if standing is Standing.DONE:
+    ((reference, (assessment, found)),) = readback.known.items()
+    if assessment is Assessment.DONE:
         return Done(responses.single(operation, reference, found))
-    return Denied(found) if standing is Standing.OTHER else Undecided(found)
+    return NotOwn(found) if assessment is Assessment.NOT_OWN else Undecided(found)
 
 
 async def record(
@@ -110,32 +111,38 @@ async def record(
     """
     allocated, deallocated = responses.affected(operation, request, answer)
     keep = 0.0
-    if is_read and not operation.effect.allocates and not handle.owns_all():
+    if is_read and not operation.action.allocates and not handle.owns_all():
         # It may have been so before, and an attempt still on its way would undo the next allocation.
-        keep = handle.seconds_until_quiet()
+        keep = handle.seconds_until_effects_end()
     await handle.finish(
-        stored_answer.pack(answer), allocated=allocated, deallocated=deallocated, keep_locks=keep, operation=operation
+        stored_answer.pack(operation, answer),
+        allocated=allocated,
+        deallocated=deallocated,
+        keep_locks=keep,
+        operation=operation,
     )
 
 
 async def record_undecided(handle: ClaimHandle, operation: Operation, found: AnyAllocation) -> GatewayError:
     """Ends a claim of which it can never be known whether what is there is its doing. Returns what callers are told."""
     error = errors.undecided(found)
-    await handle.finish(stored_answer.pack(error), allocated=(), deallocated=(), keep_locks=0.0, operation=operation)
+    await handle.finish(
+        stored_answer.pack(operation, error), allocated=(), deallocated=(), keep_locks=0.0, operation=operation
+    )
     return error
 
 
-async def close_denied(handle: ClaimHandle) -> None:
+async def close_not_own(handle: ClaimHandle) -> None:
     """Ends a claim of which what is there is certainly not its doing.
 
     What is there keeps an attempt that is still on its way from taking effect, as long as nobody takes it away: the
     claim sees to that until it is too late for the attempt. It is settled then, not forgotten, so that a repeat reads
     before it sends anything.
     """
-    if handle.is_quiet():
+    if handle.effects_are_over():
         await handle.settle()
     else:
-        await handle.leave()
+        await handle.leave_in_doubt()
 
 
 async def resolve_abandoned(
@@ -163,7 +170,7 @@ async def resolve_abandoned(
         return
     operation = table.named(handle.claim.operation)
     if operation is None:  # of another release
-        await handle.leave()
+        await handle.leave_in_doubt()
         return
     request = operation.request.FromString(handle.claim.request)
     readback = ReadBack(account, store, operation, request, handle)
@@ -173,8 +180,8 @@ async def resolve_abandoned(
         case Done(response):
             await record(handle, operation, request, response, is_read=True)
             environment.count("reconciled", operation)
-        case Denied():
-            await close_denied(handle)
+        case NotOwn():
+            await close_not_own(handle)
         case Undecided(found):
             await record_undecided(handle, operation, found)
             environment.count("undecided", operation)
@@ -182,4 +189,4 @@ async def resolve_abandoned(
             await handle.settle()
             environment.count("settled", operation)
         case Unresolved():
-            await handle.leave()
+            await handle.leave_in_doubt()

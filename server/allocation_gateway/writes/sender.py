@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from allocation_gateway.errors import GatewayError
-from allocation_gateway.protection.model import Kind, Verdict
-from allocation_gateway.upstream.client import Exchange
+from allocation_gateway.protection.model import Kind
+from allocation_gateway.upstream.call import CallOutcome, UpstreamCall
 from allocation_gateway.upstream.http import Attempt
 
 if TYPE_CHECKING:
-    from google.protobuf.message import Message
-
-    from allocation_gateway.account import Account
     from allocation_gateway.protection.protection import Permit
-    from allocation_gateway.telemetry.observation import Observation
+    from allocation_gateway.upstream.call import UpstreamResult
     from allocation_gateway.writes.claim_handle import ClaimHandle
-    from allocation_gateway.writes.request import WriteRequest
-
-
-class Reply(NamedTuple):
-    """What came of an attempt.
-
-    Attributes:
-        outcome: The response, or the error in its place.
-        retry_after: Seconds for which upstream asks to be left alone; 0 if it does not.
-    """
-
-    outcome: Message | GatewayError
-    retry_after: float
+    from allocation_gateway.writes.context import WriteContext
 
 
 class Sender:
@@ -39,10 +23,10 @@ class Sender:
         attempts: How many were made.
     """
 
-    __slots__ = ("_account", "_permit", "attempt", "attempts")
+    __slots__ = ("_context", "_permit", "attempt", "attempts")
 
-    def __init__(self, account: Account) -> None:
-        self._account = account
+    def __init__(self, context: WriteContext) -> None:
+        self._context = context
         self._permit: Permit | None = None
         self.attempt: Attempt | None = None
         self.attempts = 0
@@ -52,47 +36,42 @@ class Sender:
         """Whether the last attempt may have left this process."""
         return self.attempt is not None and self.attempt.sent
 
-    async def admit(self, deadline: float) -> None:
-        """Waits for a permit, unless there is one.
+    def call_off(self) -> bool:
+        """Sees to it that the attempt that is under way is never sent. Returns False if that is too late."""
+        return self.attempt is None or self.attempt.call_off()
+
+    async def acquire_permit(self) -> None:
+        """Waits for a permit, unless there is one, for as long as anybody waits.
 
         Raises:
             GatewayError: There is none to be had in time.
         """
         if self._permit is None:
-            self._permit = await self._account.protection.enter(Kind.WRITE, deadline)
+            context = self._context
+            self._permit = await context.account.protection.acquire(Kind.WRITE, context.callers.deadline)
 
-    def give_back(self) -> None:
+    def release_permit(self) -> None:
         """Gives the permit back that is not needed, if there is one."""
         if self._permit is not None:
-            self._permit.leave(Verdict.NONE)
+            self._permit.release(CallOutcome.IGNORED)
             self._permit = None
 
-    async def send(
-        self, request: WriteRequest, message: Any, handle: ClaimHandle, observation: Observation, deadline: float
-    ) -> Reply:
+    async def send(self, message: Any, handle: ClaimHandle) -> UpstreamResult:
         """Makes one attempt, with the permit that there is.
 
         Args:
-            request: The write.
             message: The request message, of what is still without effect.
             handle: The claim under which it is sent.
-            observation: The call, as telemetry sees it.
-            deadline: Until when somebody waits, by the event loop's clock.
         """
         permit, self._permit = self._permit, None
         if permit is None:
-            raise AssertionError("a write is sent with a permit")
-        account, operation = self._account, request.operation
+            raise RuntimeError("a write is sent with a permit")
+        context = self._context
+        account, request = context.account, context.request
         self.attempt = attempt = Attempt(handle.send_by, account.now)
         self.attempts += 1
-        exchange = Exchange(attempt, observation, deadline)
-        outcome: Message | GatewayError
-        try:
-            outcome = await account.upstream.call(operation, request.route, message, exchange)
-        except GatewayError as error:
-            outcome = error
-        finally:
-            account.ended(operation, exchange, permit)
+        call = UpstreamCall(attempt, context.observation, context.callers.deadline)
+        result = await account.send(request.operation, request.route, message, call, permit)
         if attempt.sent:
-            handle.sent(account.settle_time(operation))
-        return Reply(outcome, exchange.retry_after)
+            handle.attempt_ended(effects=account.settle_time(request.operation))
+        return result

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from allocation.v1 import consignment_allocation_service_pb2 as pb
-from allocation.v1 import core_pb2
 from allocation.v1.error_reason_pb2 import ErrorReason
 from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode
@@ -22,12 +20,12 @@ _ERROR: Final = b"\x02"
 _CODES: Final = {code.value[0]: code for code in StatusCode}
 
 
-def pack(answer: Message | GatewayError) -> bytes:
-    """Returns an answer as bytes. Labels are left out: they can be had again, and are large."""
+def pack(operation: Operation, answer: Message | GatewayError) -> bytes:
+    """Returns an answer as bytes, without what its row says can be read again."""
     if isinstance(answer, GatewayError):
         return _ERROR + bytes(answer.status().SerializeToString())
-    if isinstance(answer, pb.AllocateConsignmentWithLabelsResponse):
-        answer = pb.AllocateConsignmentWithLabelsResponse(allocation=answer.allocation)
+    if operation.without_bulky_parts is not None:
+        answer = operation.without_bulky_parts(answer)
     packed: bytes = answer.SerializeToString()
     return _RESPONSE + packed
 
@@ -48,16 +46,16 @@ def content(operation: Operation, packed: bytes) -> Message | GatewayError:
     """Returns the response, or the error in its place."""
     if packed[:1] == _RESPONSE:
         return operation.response.FromString(packed[1:])
-    return _error(status_pb2.Status.FromString(packed[1:]))
+    return _error(operation, status_pb2.Status.FromString(packed[1:]))
 
 
-def _error(status: status_pb2.Status) -> GatewayError:
+def _error(operation: Operation, status: status_pb2.Status) -> GatewayError:
     info = error_details_pb2.ErrorInfo()
-    allocation: core_pb2.Allocation | pb.ConsignmentAllocation | None = None
+    allocation: Any = None
     for packed in status.details:
-        for found in (core_pb2.Allocation(), pb.ConsignmentAllocation()):
-            if packed.Unpack(found):
-                allocation = found
+        found = operation.allocations.message()
+        if packed.Unpack(found):
+            allocation = found
         if packed.Is(info.DESCRIPTOR):
             packed.Unpack(info)
     metadata = dict(info.metadata)

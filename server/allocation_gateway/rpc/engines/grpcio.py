@@ -12,8 +12,9 @@ from allocation_gateway.settings import ConfigurationError, variable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from allocation_gateway.rpc.certificates import Certificates, Files
+    from allocation_gateway.rpc.certificates import Files
     from allocation_gateway.settings import Settings
+    from allocation_gateway.settings.certificates import Certificates
 
 _NO_PING_LIMIT: Final = 0
 # So many times the calls in hand may wait to be taken up, which takes no longer than a burst of them to arrive.

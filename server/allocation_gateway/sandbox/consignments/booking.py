@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from allocation_gateway.sandbox.consignments.catalogue import Carrier
-    from allocation_gateway.sandbox.consignments.consignments import Consignment, Pool, Rate
+    from allocation_gateway.sandbox.consignments.consignments import Consignment, Pool
     from allocation_gateway.sandbox.consignments.eligibility import Offer
+    from allocation_gateway.sandbox.consignments.rate import Rate
 
 
 def book(

@@ -6,13 +6,14 @@ its user interface, so the shape is the sandbox's own.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from functools import lru_cache
 from typing import Annotated, Literal
 
 import msgspec
 
-from allocation_gateway.sandbox.consignments.consignments import Rate
+from allocation_gateway.sandbox.consignments.rate import Rate
 from allocation_gateway.sandbox.kinds import EVERY_DAY, ClockTime, Name, Reference, Weekday, check_exact
 
 Direction = Literal["Outbound", "Inbound"]
@@ -83,6 +84,14 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     def price(self) -> Rate | None:
         """What the service costs, or None without rates."""
         return None if self.net is None else _rate(str(self.net), str(self.tax_rate), self.tax_country, self.currency)
+
+
+@dataclass(frozen=True, slots=True)
+class Unqualified:
+    """A service that cannot take the consignment, and why."""
+
+    service: Service
+    reason: str
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -11,19 +11,8 @@ if TYPE_CHECKING:
     from datetime import date, datetime
     from decimal import Decimal
 
-    from allocation_gateway.sandbox.consignments.eligibility import Unqualified
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """A price. Decimals keep the scale with which they are written."""
-
-    net: Decimal
-    gross: Decimal
-    tax: Decimal
-    tax_rate: Decimal
-    country: str
-    currency: str
+    from allocation_gateway.sandbox.consignments.catalogue import Unqualified
+    from allocation_gateway.sandbox.consignments.rate import Rate
 
 
 class Package(NamedTuple):

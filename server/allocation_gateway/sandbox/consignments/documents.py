@@ -22,10 +22,10 @@ if TYPE_CHECKING:
         FailedAllocation,
         Leg,
         Pool,
-        Rate,
     )
     from allocation_gateway.sandbox.consignments.errors import Detail
     from allocation_gateway.sandbox.consignments.labels import Label
+    from allocation_gateway.sandbox.consignments.rate import Rate
 
 Document = dict[str, Any]
 

@@ -10,13 +10,15 @@ from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
 from allocation_gateway.sandbox.consignments import geography
+from allocation_gateway.sandbox.consignments.catalogue import Unqualified
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import date
 
     from allocation_gateway.sandbox.consignments.catalogue import Service
-    from allocation_gateway.sandbox.consignments.consignments import Details, Rate
+    from allocation_gateway.sandbox.consignments.consignments import Details
+    from allocation_gateway.sandbox.consignments.rate import Rate
 
 NO_RATES = "No cost and/or pricing data configured"
 NO_AVAILABILITY = "Service availability data not configured"
@@ -32,14 +34,6 @@ FIRST_DELIVERY, LAST_DELIVERY = time(8, tzinfo=UTC), time(18, tzinfo=UTC)
 LONGEST_WAIT = 28
 
 ONE_DAY = timedelta(days=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Unqualified:
-    """A service that cannot take the consignment, and why."""
-
-    service: Service
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import select
-from typing import TYPE_CHECKING, cast
+from collections import deque
+from typing import TYPE_CHECKING, Final, cast
 
 from allocation_gateway.upstream.engines.reader import AnswerReader, NotHttpError
 from allocation_gateway.upstream.http import NoAnswerError
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from allocation_gateway.upstream.http import Answer
+
+# So much is parsed in one turn of the event loop: in chunks of one byte each this takes some 10 ms.
+_PARSED_AT_ONCE: Final = 16_384
 
 
 class Connection(asyncio.Protocol):
@@ -33,6 +37,7 @@ class Connection(asyncio.Protocol):
         "_on_lost",
         "_reader",
         "_transport",
+        "_unparsed",
         "idle_since",
         "is_open",
     )
@@ -48,6 +53,8 @@ class Connection(asyncio.Protocol):
         # Of the request whose answer is not complete; empty if there is none.
         self._method = ""
         self._reader: AnswerReader | None = None
+        # What has arrived and is left for the next turns of the event loop. Meanwhile nothing more is read.
+        self._unparsed: deque[bytes] = deque()
         self._answer: asyncio.Future[Answer] | None = None
         self.idle_since = 0.0
         self.is_open = False
@@ -83,7 +90,30 @@ class Connection(asyncio.Protocol):
                 self.abort()
 
     def data_received(self, data: bytes) -> None:
-        """See asyncio.Protocol."""
+        """See asyncio.Protocol. What would take long to parse is parsed in parts, so that others get their turns."""
+        if len(data) <= _PARSED_AT_ONCE and not self._unparsed:
+            self._parse(data)
+            return
+        is_first = not self._unparsed
+        self._unparsed.extend(data[i : i + _PARSED_AT_ONCE] for i in range(0, len(data), _PARSED_AT_ONCE))
+        if is_first:
+            self._transport.pause_reading()
+            self._parse_next()
+
+    def _parse_next(self) -> None:
+        if self._unparsed:
+            self._parse(self._unparsed.popleft())
+        if self._unparsed:
+            self._loop.call_soon(self._parse_next)
+        elif self.is_open:
+            self._transport.resume_reading()
+
+    def _parse_rest(self) -> None:
+        """Parses at once what has arrived, since the connection has ended behind it."""
+        while self._unparsed:
+            self._parse(self._unparsed.popleft())
+
+    def _parse(self, data: bytes) -> None:
         reader = self._reader
         if reader is None:
             if not self._method:
@@ -97,15 +127,18 @@ class Connection(asyncio.Protocol):
             self._fail("the answer is not HTTP", error)
             return
         if reader.answer is not None:
-            # A part of the request that was not sent yet would run into the next one.
-            self._finish(reader, keep=reader.keeps_alive and not self._transport.get_write_buffer_size())
+            # A part of the request that was not sent yet would run into the next one, as would what follows the answer.
+            is_clean = not self._unparsed and not self._transport.get_write_buffer_size()
+            self._finish(reader, keep=reader.keeps_alive and is_clean)
 
     def eof_received(self) -> None:
         """See asyncio.Protocol. The transport closes itself afterwards."""
+        self._parse_rest()
         self._ended(None, is_orderly=True)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
+        self._parse_rest()
         self._ended(exc, is_orderly=False)
         self._on_lost(self)
         if not self._lost.done():
@@ -145,6 +178,7 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Closes it at once. An exchange under way ends without an answer."""
         self.is_open = False
+        self._unparsed.clear()
         self._transport.abort()
 
     async def lost(self) -> None:

@@ -25,6 +25,8 @@ _KEEPALIVE_EXPIRY: Final = 15.0
 # Connections of one pool. With each answer, httpcore looks at every idle connection of a pool for every idle one: in a
 # pool of four hundred that takes a tenth of a second.
 _POOL_SIZE: Final = 16
+# So many parts of a body are taken in one turn of the event loop.
+_PARTS_AT_ONCE: Final = 256
 
 
 class _Progress:
@@ -150,9 +152,14 @@ class HttpxEngine:
     async def _read(self, response: httpx.Response) -> Body:
         body = Body(self._max_answer_bytes, response.headers.get("content-encoding", "identity"))
         try:
+            count = 0
             async for part in response.aiter_raw():
                 if not body.add(part):
                     break
+                # What has arrived comes without a turn of the event loop, and may be chunks of one byte each.
+                count += 1
+                if not count % _PARTS_AT_ONCE:
+                    await asyncio.sleep(0)
         except httpx.TransportError:
             body.cut_short()
         return body

@@ -2,10 +2,10 @@
 
 An allocation bears a date of upstream's clock; a claim was begun at a moment of ours. Every reading ties the two
 together: upstream wrote the `Date` of its answer after the request was sent and before the head of the answer arrived.
-So each of our moments is known in upstream's time to within the duration of that exchange and the second to which
-`Date` is cut. What is decided here holds at both ends of that span: an allocation is only taken for the write's own if
-it is new enough at the one end, and only taken for somebody else's if it is too old at the other. In between nothing is
-decided.
+So each of our moments is known in upstream's time to within the duration of that request and the second to which
+`Date` is cut. What is decided here holds at both ends of that interval: an allocation is only taken for the write's own
+if it is new enough at the one end, and only taken for somebody else's if it is too old at the other. In between nothing
+is decided.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
 # Upstream's own machines may differ: seconds by which an allocation may seem older than its write and still be its own.
 TOLERANCE: Final = 2.0
 # Seconds by which an allocation must be older than a write to prove that it is not its own. More than any tolerance:
-# a denial that is wrong costs an allocation that nobody knows of.
-DENIAL_TOLERANCE: Final = 10.0
+# to say so wrongly costs an allocation that nobody knows of.
+NOT_OWN_TOLERANCE: Final = 10.0
 # A `Date` is cut to seconds, and so is the date of an allocation that shows no fraction.
 _SECOND: Final = 1.0
-# An exchange that took longer than this says too little, and another reading may say more.
-_SHARP: Final = 1.0
+# A request that took longer than this says too little, and another reading may say more.
+_PRECISE: Final = 1.0
 
 
-class Span(NamedTuple):
+class Interval(NamedTuple):
     """A moment that is known to lie between two, by the event loop's clock."""
 
     earliest: float
     latest: float
 
-    def joined(self, other: Span) -> Span:
-        """Returns a span in which the moment lies, whichever of the two is right."""
-        return Span(min(self.earliest, other.earliest), max(self.latest, other.latest))
+    def joined(self, other: Interval) -> Interval:
+        """Returns an interval in which the moment lies, whichever of the two is right."""
+        return Interval(min(self.earliest, other.earliest), max(self.latest, other.latest))
 
 
-class Sighting(NamedTuple):
+class ClockReading(NamedTuple):
     """What an answer tells of upstream's clock.
 
     Attributes:
@@ -54,9 +54,9 @@ class Sighting(NamedTuple):
     head_at: float
 
     @property
-    def is_sharp(self) -> bool:
+    def is_precise(self) -> bool:
         """Whether another reading would not tell much more."""
-        return self.head_at - self.sent_at <= _SHARP
+        return self.head_at - self.sent_at <= _PRECISE
 
 
 class Timing(enum.Enum):
@@ -72,31 +72,31 @@ class Timing(enum.Enum):
     """Certainly after the write was claimed."""
 
 
-def sighting(date: str, sent_at: float, head_at: float) -> Sighting | None:
+def clock_reading(date: str, sent_at: float, head_at: float) -> ClockReading | None:
     """Returns what an answer tells of upstream's clock; None if its `Date` is missing or cannot be read."""
     try:
         moment = parsedate_to_datetime(date)
     except (ValueError, OverflowError):
         return None
-    return Sighting((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp(), sent_at, head_at)
+    return ClockReading((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp(), sent_at, head_at)
 
 
-def timing(made: Timestamp | Any, claimed: Span, seen: Sighting | None) -> Timing:
+def timing(made: Timestamp | Any, claimed: Interval, clock: ClockReading | None) -> Timing:
     """Compares an allocation with a write.
 
     Args:
         made: The date of the allocation, by upstream's clock.
         claimed: When the write was claimed.
-        seen: What the answer that shows the allocation tells of upstream's clock; None if it tells nothing.
+        clock: What the answer that shows the allocation tells of upstream's clock; None if it tells nothing.
     """
-    if seen is None:
+    if clock is None:
         return Timing.UNCLEAR
     earliest_made = made.seconds + made.nanos / 1e9
     latest_made = earliest_made if made.nanos else earliest_made + _SECOND
     # By upstream's clock.
-    claimed_earliest = claimed.earliest + seen.date - seen.head_at
-    claimed_latest = claimed.latest + seen.date + _SECOND - seen.sent_at
-    if latest_made < claimed_earliest - DENIAL_TOLERANCE:
+    claimed_earliest = claimed.earliest + clock.date - clock.head_at
+    claimed_latest = claimed.latest + clock.date + _SECOND - clock.sent_at
+    if latest_made < claimed_earliest - NOT_OWN_TOLERANCE:
         return Timing.BEFORE
     if latest_made < claimed_latest - TOLERANCE:
         return Timing.UNCLEAR

@@ -75,7 +75,7 @@ class Context(Protocol):
         """
 
 
-class Answering(ABC):
+class BaseHandler(ABC):
     """Answers one rpc, from the bytes of a request to the bytes of its response or to a status."""
 
     def __init__(self, gateway: Gateway, full_name: str, request: type[Message]) -> None:

@@ -1,4 +1,4 @@
-"""The nouns of `core.proto`, as the JSON objects that upstream's endpoints share.
+"""What the documents of the Ship API have in common: the messages of `core.proto` as JSON objects.
 
 Shapes and occurrences are those of the Ship API's data contract.
 """
@@ -11,12 +11,12 @@ from allocation.v1 import core_pb2
 
 from allocation_gateway.codecs import json
 from allocation_gateway.codecs.money import decimal, money
-from allocation_gateway.codecs.shape import (
+from allocation_gateway.codecs.schema import (
     FLAG,
     REQUIRED,
     TEXT,
     TEXTS,
-    Shape,
+    Schema,
     decisive,
     decisive_one,
     descriptive,
@@ -31,19 +31,19 @@ from allocation_gateway.codecs.time import timestamp
 if TYPE_CHECKING:
     from allocation_gateway.codecs.findings import Findings
     from allocation_gateway.codecs.json import Object
-    from allocation_gateway.codecs.shape import Field, ReadObject
+    from allocation_gateway.codecs.schema import Field, ReadObject
 
 # Upstream's documentation spells values in small letters, and some of its samples capitalise them.
 STATES: Final = json.vocabulary(dict(core_pb2.ShipmentState.items()), "SHIPMENT_STATE_")
 EXCLUSION_CODES: Final = json.vocabulary(dict(core_pb2.ExclusionCode.items()), "EXCLUSION_CODE_")
 USAGE_TYPES: Final = json.vocabulary(dict(core_pb2.PaperlessUsageType.items()), "PAPERLESS_USAGE_TYPE_")
 
-_TAX_RATE: Final = Shape(reference=TEXT, country_iso_code=TEXT, type=TEXT, value=own(decimal))
+_TAX_RATE: Final = Schema(reference=TEXT, country_iso_code=TEXT, type=TEXT, value=own(decimal))
 
 
 _AMOUNT: Final = own(money, always=True)
-_PRICE: Final = Shape(
-    currency=REQUIRED, net=_AMOUNT, gross=_AMOUNT, taxes=many(Shape(rate=descriptive(one(_TAX_RATE)), amount=_AMOUNT))
+_PRICE: Final = Schema(
+    currency=REQUIRED, net=_AMOUNT, gross=_AMOUNT, taxes=many(Schema(rate=descriptive(one(_TAX_RATE)), amount=_AMOUNT))
 )
 
 
@@ -68,10 +68,10 @@ def _price(read: ReadObject) -> ReadObject:
 price: Final = _price(_PRICE.read)
 PRICE: Final = one_by(_PRICE.type, price, _price(_PRICE.refine))
 
-CARRIER: Final = Shape(reference=TEXT, name=TEXT, service_reference=TEXT, service_name=TEXT, tags=TEXTS)
+CARRIER: Final = Schema(reference=TEXT, name=TEXT, service_reference=TEXT, service_name=TEXT, tags=TEXTS)
 # That of an allocation: which carrier and which service it is decides.
 BOOKED_CARRIER: Final = decisive_one(
-    Shape(
+    Schema(
         reference=decisive(TEXT),
         name=TEXT,
         service_reference=decisive(TEXT),
@@ -80,16 +80,16 @@ BOOKED_CARRIER: Final = decisive_one(
     )
 )
 
-LINK: Final = Shape(href=TEXT, rel=TEXT, reference=TEXT, type=TEXT)
+LINK: Final = Schema(href=TEXT, rel=TEXT, reference=TEXT, type=TEXT)
 LINKS: Final = many(LINK).at("_links")
 
-_TRACKING_REFERENCE: Final = Shape(reference=TEXT, tracking_references=TEXTS, links=LINKS)
-TRACKING_DETAILS: Final = Shape(shipment=one(_TRACKING_REFERENCE), contents=many(_TRACKING_REFERENCE))
+_TRACKING_REFERENCE: Final = Schema(reference=TEXT, tracking_references=TEXTS, links=LINKS)
+TRACKING_DETAILS: Final = Schema(shipment=one(_TRACKING_REFERENCE), contents=many(_TRACKING_REFERENCE))
 
-_EXCLUSION: Final = Shape(code_text=TEXT.at("code"), reason=TEXT, code=spelled(EXCLUSION_CODES, "ex_"))
-EXCLUDED_SERVICE: Final = Shape(carrier=one(CARRIER), exclusion=one(_EXCLUSION))
+_EXCLUSION: Final = Schema(code_text=TEXT.at("code"), reason=TEXT, code=spelled(EXCLUSION_CODES, "ex_"))
+EXCLUDED_SERVICE: Final = Schema(carrier=one(CARRIER), exclusion=one(_EXCLUSION))
 
-_PAPERLESS_DOCUMENTS: Final = Shape(
+_PAPERLESS_DOCUMENTS: Final = Schema(
     usage_type_text=TEXT.at("usage_type"), sent_to_carrier=FLAG, usage_type=spelled(USAGE_TYPES)
 )
 
@@ -110,7 +110,7 @@ def _either(*keys: str) -> Field:
     return own(read, always=True)
 
 
-_SUPPLIED_DOCUMENT: Final = Shape(
+_SUPPLIED_DOCUMENT: Final = Schema(
     reference=TEXT.at("document_reference"),
     state=_either("document_state", "state"),
     type=_either("document_type", "type"),
@@ -130,10 +130,10 @@ def _supplied_documents(source: Object, key: str, path: str, findings: Findings)
 SUPPLIED_DOCUMENTS: Final = own(_supplied_documents).at("paperless_documents")
 PAPERLESS_DOCUMENTS: Final = own(_paperless_documents)
 
-APPLICABLE_DOCUMENT: Final = Shape(type=TEXT, applicable=FLAG)
+APPLICABLE_DOCUMENT: Final = Schema(type=TEXT, applicable=FLAG)
 
-_UPSTREAM_ERROR_DETAIL: Final = Shape(property=TEXT, code=TEXT, message=TEXT)
-UPSTREAM_ERROR: Final = Shape(
+_UPSTREAM_ERROR_DETAIL: Final = Schema(property=TEXT, code=TEXT, message=TEXT)
+UPSTREAM_ERROR: Final = Schema(
     reference=TEXT,
     correlation_id=TEXT,
     code=TEXT,

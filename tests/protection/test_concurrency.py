@@ -1,4 +1,7 @@
-"""The gate under real asyncio, in virtual time: any schedule of arrivals, departures, cancellations and pauses."""
+"""The limit of requests under way, under real asyncio, in virtual time.
+
+Any schedule of arrivals, departures, cancellations and pauses.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from allocation_gateway.protection.gate import Gate
-from allocation_gateway.protection.model import RefusedError
-from allocation_gateway.protection.rate import Bucket
+from allocation_gateway.protection.concurrency import ConcurrencyLimiter
+from allocation_gateway.protection.model import RejectedError
+from allocation_gateway.protection.rate import TokenBucket
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.virtual import run
@@ -16,7 +19,7 @@ from support.virtual import run
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from allocation_gateway.protection.gate import Lane
+    from allocation_gateway.protection.concurrency import Lane
 
 MOST = 3
 LIMIT = 4
@@ -26,7 +29,7 @@ HOUR = 3600.0
 
 
 class Callers:
-    """A gate, and everyone who comes to it.
+    """A limiter, and everyone who comes to it.
 
     Attributes:
         inside: Who has a place, with its lane.
@@ -36,23 +39,23 @@ class Callers:
 
     def __init__(self, *, most: int = MOST, limit: int = LIMIT, queue: int = QUEUE, rate: float = 0.0) -> None:
         self.loop = asyncio.get_running_loop()
-        self.bucket = Bucket(rate, 2, clock=self.loop.time)
+        self.bucket = TokenBucket(rate, 2, clock=self.loop.time)
         self.lengths: dict[str, int] = {}
-        self.gate = Gate(
-            most, limit, queue, LONGEST, bucket=self.bucket, clock=self.loop.time, on_line=self._line_changed
+        self.limiter = ConcurrencyLimiter(
+            most, limit, queue, LONGEST, bucket=self.bucket, clock=self.loop.time, on_queue_change=self._queue_changed
         )
         self.most, self.limit = most, limit
         self.inside: dict[int, Lane] = {}
         self.order: dict[str, list[int]] = {"write": [], "read": []}
         self.times: list[float] = []
-        self.refused: dict[int, tuple[float, RefusedError]] = {}
+        self.refused: dict[int, tuple[float, RejectedError]] = {}
         self.tasks: list[asyncio.Task[None]] = []
 
-    def _line_changed(self, lane: Lane) -> None:
-        self.lengths[lane.name] = len(lane.waiting)
+    def _queue_changed(self, lane: Lane) -> None:
+        self.lengths[lane.name] = len(lane.queue)
 
     def lanes(self) -> tuple[Lane, Lane]:
-        return self.gate.writes, self.gate.reads
+        return self.limiter.writes, self.limiter.reads
 
     def arrive(self, lane: Lane, patience: float = HOUR) -> int:
         number = len(self.tasks)
@@ -62,20 +65,20 @@ class Callers:
     async def _call(self, number: int, lane: Lane, patience: float) -> None:
         came = self.loop.time()
         try:
-            if self.gate.try_enter(lane):
-                assert not lane.waiting, "somebody was overtaken by a newcomer"
+            if self.limiter.try_acquire(lane):
+                assert not lane.queue, "somebody was overtaken by a newcomer"
             else:
-                await self.gate.enter(lane, came + patience)
+                await self.limiter.acquire(lane, came + patience)
                 # Not those who entered at once: who has been called before may take note of it only after them.
                 self.order[lane.name].append(number)
-        except RefusedError as error:
+        except RejectedError as error:
             self.refused[number] = self.loop.time() - came, error
             return
         self.inside[number] = lane
         self.times.append(self.loop.time())
 
     def leave(self, number: int, seconds: float = 0.0) -> None:
-        self.gate.leave(self.inside.pop(number), seconds)
+        self.limiter.release(self.inside.pop(number), seconds)
 
     async def settle(self) -> None:
         """Lets everything happen that can happen without time passing."""
@@ -90,11 +93,11 @@ class Callers:
     def check_nobody_waits_in_vain(self) -> None:
         """No lost wake-up: without a rate limit, whoever waits does so since its places are taken."""
         writes, reads = self.lanes()
-        assert writes.inside + reads.inside == len(self.inside)
+        assert writes.in_use + reads.in_use == len(self.inside)
         for lane in (writes, reads):
-            assert not any(place.done() for place in lane.waiting)
-            if lane.waiting:
-                assert lane.inside == self.most or len(self.inside) == self.limit
+            assert not any(place.done() for place in lane.queue)
+            if lane.queue:
+                assert lane.in_use == self.most or len(self.inside) == self.limit
 
     async def check_whole(self) -> None:
         """Everybody gone, nothing is left behind, and all places can be taken again."""
@@ -109,12 +112,12 @@ class Callers:
             if not task.cancelled():
                 task.result()
         writes, reads = self.lanes()
-        assert [writes.inside, reads.inside, len(writes.waiting), len(reads.waiting)] == [0, 0, 0, 0]
+        assert [writes.in_use, reads.in_use, len(writes.queue), len(reads.queue)] == [0, 0, 0, 0]
         assert not any(self.lengths.values())
         await asyncio.sleep(60)
-        got = [self.gate.try_enter(lane) for lane in [writes] * self.most + [reads] * (self.limit - self.most)]
+        got = [self.limiter.try_acquire(lane) for lane in [writes] * self.most + [reads] * (self.limit - self.most)]
         assert all(got[: self.limit if not self.bucket.wait(1) else 2])
-        assert not self.gate.try_enter(reads)
+        assert not self.limiter.try_acquire(reads)
 
 
 LANES = st.sampled_from([0, 0, 1])
@@ -190,7 +193,7 @@ def test_a_line_is_served_in_the_order_of_arrival() -> None:
     async def work() -> None:
         callers = Callers(most=1, limit=1)
         for _ in range(5):
-            callers.arrive(callers.gate.writes)
+            callers.arrive(callers.limiter.writes)
         await callers.settle()
         for expected in range(5):
             assert list(callers.inside) == [expected]
@@ -204,13 +207,13 @@ def test_who_is_cancelled_makes_room_in_the_line_at_once() -> None:
     async def work() -> None:
         callers = Callers(most=1, limit=1)
         for _ in range(1 + QUEUE):
-            callers.arrive(callers.gate.writes)
+            callers.arrive(callers.limiter.writes)
         await callers.settle()
         for task in callers.tasks[1:]:
             task.cancel()
         await callers.settle()
         assert callers.lengths == {"write": 0}
-        last = callers.arrive(callers.gate.writes)
+        last = callers.arrive(callers.limiter.writes)
         await callers.settle()
         callers.leave(0)
         await callers.settle()
@@ -222,10 +225,10 @@ def test_who_is_cancelled_makes_room_in_the_line_at_once() -> None:
 def test_whoever_comes_later_does_not_overtake_who_has_just_been_called() -> None:
     async def work() -> None:
         callers = Callers(most=1, limit=1)
-        first, second = callers.arrive(callers.gate.writes), callers.arrive(callers.gate.writes)
+        first, second = callers.arrive(callers.limiter.writes), callers.arrive(callers.limiter.writes)
         await callers.settle()
         callers.leave(first)
-        assert not callers.gate.try_enter(callers.gate.writes)
+        assert not callers.limiter.try_acquire(callers.limiter.writes)
         await callers.settle()
         assert list(callers.inside) == [second]
 
@@ -239,9 +242,9 @@ def test_writes_that_fill_their_places_and_their_line_leave_places_for_reads_and
         for _ in range(MOST + QUEUE):
             callers.arrive(lane)
         await callers.settle()
-        assert lane.inside == MOST
-        assert len(lane.waiting) == QUEUE
-        assert callers.gate.try_enter(other)
+        assert lane.in_use == MOST
+        assert len(lane.queue) == QUEUE
+        assert callers.limiter.try_acquire(other)
 
     run(work(0))
     run(work(1))
@@ -250,9 +253,9 @@ def test_writes_that_fill_their_places_and_their_line_leave_places_for_reads_and
 def test_where_writes_and_reads_wait_they_take_turns() -> None:
     async def work() -> None:
         callers = Callers(most=1, limit=1)
-        callers.arrive(callers.gate.writes)
+        callers.arrive(callers.limiter.writes)
         await callers.settle()
-        for lane in [callers.gate.writes] * 3 + [callers.gate.reads] * 3:
+        for lane in [callers.limiter.writes] * 3 + [callers.limiter.reads] * 3:
             callers.arrive(lane)
         await callers.settle()
         served = []
@@ -279,13 +282,13 @@ def test_where_writes_and_reads_wait_they_take_turns() -> None:
 def test_whoever_cannot_be_served_in_time_is_refused_at_once(service: float, patience: float, admitted: int) -> None:
     async def work() -> None:
         callers = Callers(most=1, limit=1)
-        assert callers.gate.try_enter(callers.gate.writes)
-        callers.gate.leave(callers.gate.writes, service)
-        assert callers.gate.try_enter(callers.gate.writes)
+        assert callers.limiter.try_acquire(callers.limiter.writes)
+        callers.limiter.release(callers.limiter.writes, service)
+        assert callers.limiter.try_acquire(callers.limiter.writes)
         for _ in range(QUEUE):
-            callers.arrive(callers.gate.writes, patience)
+            callers.arrive(callers.limiter.writes, patience)
         await callers.settle()
-        assert len(callers.gate.writes.waiting) == admitted
+        assert len(callers.limiter.writes.queue) == admitted
         assert len(callers.refused) == QUEUE - admitted
         for waited, error in callers.refused.values():
             assert waited == 0
@@ -299,10 +302,10 @@ def test_the_estimate_follows_how_long_requests_take_now() -> None:
     async def work() -> None:
         callers = Callers(most=1, limit=1)
         for seconds in [5.0] + [0.1] * 60:
-            assert callers.gate.try_enter(callers.gate.writes)
-            callers.gate.leave(callers.gate.writes, seconds)
-        assert callers.gate.try_enter(callers.gate.writes)
-        callers.arrive(callers.gate.writes)
+            assert callers.limiter.try_acquire(callers.limiter.writes)
+            callers.limiter.release(callers.limiter.writes, seconds)
+        assert callers.limiter.try_acquire(callers.limiter.writes)
+        callers.arrive(callers.limiter.writes)
         await callers.settle()
         assert not callers.refused
 
@@ -313,15 +316,15 @@ def test_who_takes_turns_with_the_other_line_for_tokens_is_told_so_in_time() -> 
     async def work() -> None:
         callers = Callers(rate=5.0)
         for lane in callers.lanes():
-            assert callers.gate.try_enter(lane)
+            assert callers.limiter.try_acquire(lane)
         for _ in range(2):
-            callers.arrive(callers.gate.reads)
+            callers.arrive(callers.limiter.reads)
         await callers.settle()
         # Every second token goes to a read: the second write would get the fourth one, after 0.8 seconds.
-        callers.arrive(callers.gate.writes)
+        callers.arrive(callers.limiter.writes)
         await callers.settle()
-        with pytest.raises(RefusedError) as caught:
-            await callers.gate.enter(callers.gate.writes, callers.loop.time() + 0.7)
+        with pytest.raises(RejectedError) as caught:
+            await callers.limiter.acquire(callers.limiter.writes, callers.loop.time() + 0.7)
         assert caught.value.seconds == pytest.approx(0.8)
 
     run(work())
@@ -331,9 +334,9 @@ def test_the_line_has_an_end_also_while_nothing_is_known_of_how_long_requests_ta
     async def work() -> None:
         callers = Callers(most=1, limit=1)
         for _ in range(1 + QUEUE + 3):
-            callers.arrive(callers.gate.writes)
+            callers.arrive(callers.limiter.writes)
         await callers.settle()
-        assert len(callers.gate.writes.waiting) == QUEUE
+        assert len(callers.limiter.writes.queue) == QUEUE
         assert [waited for waited, _ in callers.refused.values()] == [0, 0, 0]
 
     run(work())
@@ -343,12 +346,12 @@ def test_the_line_has_an_end_also_while_nothing_is_known_of_how_long_requests_ta
 def test_whoever_still_waits_when_its_time_is_up_is_refused_then(patience: float, waited: float) -> None:
     async def work() -> None:
         callers = Callers(most=1, limit=1)
-        callers.arrive(callers.gate.writes)
+        callers.arrive(callers.limiter.writes)
         await callers.settle()
-        late = callers.arrive(callers.gate.writes, patience)
+        late = callers.arrive(callers.limiter.writes, patience)
         await callers.tasks[late]
         assert callers.refused[late][0] == pytest.approx(waited)
-        assert not callers.gate.writes.waiting
+        assert not callers.limiter.writes.queue
 
     run(work())
 
@@ -356,18 +359,18 @@ def test_whoever_still_waits_when_its_time_is_up_is_refused_then(patience: float
 def test_what_a_pause_or_the_rate_makes_too_late_is_refused_at_once_for_that_reason() -> None:
     async def work() -> None:
         callers = Callers(rate=1.0)
-        assert callers.gate.try_enter(callers.gate.writes)
-        assert callers.gate.try_enter(callers.gate.writes)
-        slow = callers.arrive(callers.gate.writes)
+        assert callers.limiter.try_acquire(callers.limiter.writes)
+        assert callers.limiter.try_acquire(callers.limiter.writes)
+        slow = callers.arrive(callers.limiter.writes)
         callers.bucket.pause(30.0)
-        paused = callers.arrive(callers.gate.reads)
+        paused = callers.arrive(callers.limiter.reads)
         await callers.settle()
         assert [callers.refused[number][1].policy for number in (slow, paused)] == ["throttle", "throttle"]
         assert callers.refused[paused][1].seconds == 30.0
         await asyncio.sleep(30.0)
         for _ in range(2):
-            callers.gate.leave(callers.gate.writes, 0.0)
-        await asyncio.gather(*[callers.tasks[callers.arrive(callers.gate.writes)] for _ in range(3)])
+            callers.limiter.release(callers.limiter.writes, 0.0)
+        await asyncio.gather(*[callers.tasks[callers.arrive(callers.limiter.writes)] for _ in range(3)])
         assert [error.policy for _, error in list(callers.refused.values())[2:]] == ["rate"]
 
     run(work())
@@ -376,13 +379,13 @@ def test_what_a_pause_or_the_rate_makes_too_late_is_refused_at_once_for_that_rea
 def test_nobody_snatches_the_token_of_whoever_waits_for_it() -> None:
     async def work() -> None:
         callers = Callers(rate=10_000.0)
-        assert callers.gate.try_enter(callers.gate.writes)
-        assert callers.gate.try_enter(callers.gate.writes)
-        first = callers.arrive(callers.gate.writes)
+        assert callers.limiter.try_acquire(callers.limiter.writes)
+        assert callers.limiter.try_acquire(callers.limiter.writes)
+        first = callers.arrive(callers.limiter.writes)
         # The token is there, and the timer that gives it away is not due yet.
         await asyncio.sleep(0.0005)
         assert callers.bucket.wait(1) == 0
-        assert not any(callers.gate.try_enter(lane) for lane in callers.lanes())
+        assert not any(callers.limiter.try_acquire(lane) for lane in callers.lanes())
         await callers.tasks[first]
 
     run(work())
@@ -400,7 +403,7 @@ def test_a_short_pause_is_waited_for() -> None:
     run(work())
 
 
-def test_thousands_of_cancelled_callers_under_a_loop_in_real_time_leave_the_gate_whole() -> None:
+def test_thousands_of_cancelled_callers_under_a_loop_in_real_time_leave_the_limiter_whole() -> None:
     async def work() -> None:
         callers = Callers(most=20, limit=22, queue=5000)
 
@@ -421,7 +424,7 @@ def test_thousands_of_cancelled_callers_under_a_loop_in_real_time_leave_the_gate
             callers.check_counts()
         await asyncio.wait_for(asyncio.gather(*holders, return_exceptions=True), 20)
         writes, reads = callers.lanes()
-        assert [writes.inside, reads.inside, len(writes.waiting), len(reads.waiting)] == [0, 0, 0, 0]
-        assert all(callers.gate.try_enter(lane) for lane in [writes] * 20 + [reads] * 2)
+        assert [writes.in_use, reads.in_use, len(writes.queue), len(reads.queue)] == [0, 0, 0, 0]
+        assert all(callers.limiter.try_acquire(lane) for lane in [writes] * 20 + [reads] * 2)
 
     asyncio.run(work())

@@ -14,6 +14,7 @@ import msgspec
 
 from allocation_gateway.codecs import json
 from allocation_gateway.codecs.findings import Findings
+from allocation_gateway.codecs.values import Number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,7 +50,7 @@ class Field(NamedTuple):
         return self._replace(key=key)
 
 
-class Shape:
+class Schema:
     """The fields of a message. Null and absent are the same, and what is not declared is passed over.
 
     Attributes:
@@ -136,18 +137,18 @@ def descriptive(field: Field) -> Field:
     return field._replace(read=read)
 
 
-def one(shape: Shape) -> Field:
+def one(schema: Schema) -> Field:
     """Returns an object."""
-    return one_by(shape.type, shape.read, None if shape.is_plain else shape.refine)
+    return one_by(schema.type, schema.read, None if schema.is_plain else schema.refine)
 
 
-def decisive_one(shape: Shape) -> Field:
+def decisive_one(schema: Schema) -> Field:
     """Returns an object that has to be one, and of whose fields only those decide that say so."""
 
     def read(source: Object, path: str, findings: Findings) -> Object:
-        return shape.read(source, path, findings.descriptive)
+        return schema.read(source, path, findings.descriptive)
 
-    return decisive(one_by(shape.type, read, None if shape.is_plain else shape.refine))
+    return decisive(one_by(schema.type, read, None if schema.is_plain else schema.refine))
 
 
 def one_by(kind: Any, read: ReadObject, refine: ReadObject | None) -> Field:
@@ -166,36 +167,36 @@ def one_by(kind: Any, read: ReadObject, refine: ReadObject | None) -> Field:
     return Field(kind | None, read_one, refine_one)
 
 
-def many(shape: Shape) -> Field:
+def many(schema: Schema) -> Field:
     """Returns an array of objects."""
 
     def read(source: Object, key: str, path: str, findings: Findings) -> list[Object]:
-        return json.children(source, key, path, findings, shape.read)
+        return json.children(source, key, path, findings, schema.read)
 
-    return _array(shape, read)
+    return _array(schema, read)
 
 
-def things(shape: Shape) -> Field:
+def things(schema: Schema) -> Field:
     """Returns an array that decides, of objects each of which becomes a message that names itself what it lacks."""
 
     def read(source: Object, key: str, path: str, findings: Findings) -> list[Object]:
-        return json.things(json.array(source, key, path, findings.decisive), f"{path}{key}", findings, shape.read)
+        return json.things(json.array(source, key, path, findings.decisive), f"{path}{key}", findings, schema.read)
 
-    return _array(shape, read)
+    return _array(schema, read)
 
 
-def _array(shape: Shape, read: ReadField) -> Field:
+def _array(schema: Schema, read: ReadField) -> Field:
     def refine(source: Object, key: str, path: str, findings: Findings) -> list[Object]:
         items: list[Object] = source[key] or []
         for item in items:
-            shape.refine(item, path, findings)
+            schema.refine(item, path, findings)
         return items
 
-    return Field(list[shape.type] | None, read, None if shape.is_plain else refine)  # type: ignore[name-defined]
+    return Field(list[schema.type] | None, read, None if schema.is_plain else refine)  # type: ignore[name-defined]
 
 
 class Document:
-    """The shape of a whole answer, or several of them."""
+    """The schema of a whole answer, or several of them."""
 
     __slots__ = ("_decode", "_read", "_refine")
 
@@ -207,17 +208,17 @@ class Document:
             read: Reads them from JSON of which nothing is known.
             refine: Reads them from what has the type.
         """
-        self._decode: Final = msgspec.json.Decoder(kind, float_hook=json.Number).decode
+        self._decode: Final = msgspec.json.Decoder(kind, float_hook=Number).decode
         self._read: Final = read
         self._refine: Final = refine
 
     @classmethod
-    def of(cls, shape: Shape) -> Document:
+    def of(cls, schema: Schema) -> Document:
         """Returns the document that is one object."""
         return cls(
-            shape.type,
-            lambda body, findings: shape.read(json.whole(body, findings), "", findings),
-            lambda body, findings: shape.refine(body, "", findings),
+            schema.type,
+            lambda body, findings: schema.read(json.whole(body, findings), "", findings),
+            lambda body, findings: schema.refine(body, "", findings),
         )
 
     def decode(self, data: bytes) -> Any:

@@ -1,4 +1,4 @@
-"""How callers are told that a policy lets a request not pass."""
+"""How callers are told that a policy does not let a request pass."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from allocation_gateway.protection.model import Kind
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from allocation_gateway.protection.model import RefusedError
+    from allocation_gateway.protection.model import RejectedError
 
 # Shorter waits would bring a client back before anything can have changed.
 _LEAST_SECONDS: Final = 0.1
@@ -22,27 +22,27 @@ _ROWS: Final[Mapping[str, tuple[StatusCode, ErrorReason.ValueType, str]]] = {
     "breaker": (
         StatusCode.UNAVAILABLE,
         ErrorReason.ERROR_REASON_UPSTREAM_UNAVAILABLE,
-        "Upstream has failed too often just now, and is left alone for a while. Nothing was sent.",
+        "Upstream has failed too often lately: the circuit breaker is open. Nothing was sent.",
     ),
     "queue": (
         StatusCode.RESOURCE_EXHAUSTED,
         ErrorReason.ERROR_REASON_GATEWAY_OVERLOADED,
-        "As many requests to upstream are under way as may be, and this one could not be sent in time.",
+        "The limit of concurrent requests to upstream is reached, and this one could not be sent in time.",
     ),
     "rate": (
         StatusCode.RESOURCE_EXHAUSTED,
         ErrorReason.ERROR_REASON_GATEWAY_OVERLOADED,
-        "As many requests in a second are sent to upstream as may be, and this one could not be sent in time.",
+        "The rate limit of requests to upstream is reached, and this one could not be sent in time.",
     ),
     "throttle": (
         StatusCode.RESOURCE_EXHAUSTED,
         ErrorReason.ERROR_REASON_UPSTREAM_THROTTLED,
-        "Upstream has asked to wait before the next request. Nothing was sent.",
+        "Upstream has asked for no further request for a while (Retry-After). Nothing was sent.",
     ),
 }
 
 
-def refusal(kind: Kind, refused: RefusedError) -> GatewayError:
+def rejection(kind: Kind, refused: RejectedError) -> GatewayError:
     """Returns the error for a request that a policy has refused."""
     code, reason, message = _ROWS[refused.policy]
     return GatewayError(

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import pytest
-from allocation_gateway.waiting import SharedTask, TimeLimit
+from allocation_gateway.tasks import SharedTask, TimeLimit
 from support import virtual
 
 if TYPE_CHECKING:

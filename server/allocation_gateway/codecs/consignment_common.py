@@ -1,4 +1,6 @@
-"""The nouns of the Consignments API: PascalCase JSON, nulls where nothing is known, decimals with four or five places.
+"""What the documents of the Consignments API have in common.
+
+They are PascalCase JSON, with nulls where nothing is known, and decimals with four or five places.
 
 Shapes are those of the vendor's own SDK and of the samples in its guides.
 """

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class Verdict(NamedTuple):
+class ErrorEntry(NamedTuple):
     """A row of the table.
 
     Attributes:
@@ -29,104 +29,104 @@ class Verdict(NamedTuple):
     kind: str = ""
 
 
-INVALID = Verdict(
+INVALID = ErrorEntry(
     StatusCode.INVALID_ARGUMENT,
     ErrorReason.ERROR_REASON_INVALID_REQUEST,
     "Upstream finds the request invalid.",
 )
-STATE = Verdict(
+STATE = ErrorEntry(
     StatusCode.FAILED_PRECONDITION,
     ErrorReason.ERROR_REASON_INVALID_STATE,
     "The state of the shipment or consignment does not allow this.",
 )
-FAILED = Verdict(
+FAILED = ErrorEntry(
     StatusCode.FAILED_PRECONDITION,
     ErrorReason.ERROR_REASON_ALLOCATION_FAILED,
     "No carrier service in scope could take the shipment or consignment.",
 )
 MISMATCH = FAILED._replace(message="The carrier service does not take shipments of this type.")
-NO_QUOTES = Verdict(
+NO_QUOTES = ErrorEntry(
     StatusCode.FAILED_PRECONDITION,
     ErrorReason.ERROR_REASON_NO_QUOTES_AVAILABLE,
     "There is no quote for the shipment.",
 )
-CONFLICT = Verdict(
+CONFLICT = ErrorEntry(
     StatusCode.FAILED_PRECONDITION,
     ErrorReason.ERROR_REASON_UPSTREAM_CONFLICT,
     "The request conflicts with how things stand upstream.",
 )
 GONE = CONFLICT._replace(message="What the request needs is gone for good.")
-NO_SHIPMENT = Verdict(
+NO_SHIPMENT = ErrorEntry(
     StatusCode.NOT_FOUND,
     ErrorReason.ERROR_REASON_SHIPMENT_NOT_FOUND,
     "Upstream does not know the shipment.",
     ("shipment_reference", "shipments"),
     "Shipment",
 )
-NO_CONSIGNMENT = Verdict(
+NO_CONSIGNMENT = ErrorEntry(
     StatusCode.NOT_FOUND,
     ErrorReason.ERROR_REASON_CONSIGNMENT_NOT_FOUND,
     "Upstream does not know the consignment.",
     ("consignment_reference", "consignments"),
     "Consignment",
 )
-NO_SERVICE = Verdict(
+NO_SERVICE = ErrorEntry(
     StatusCode.NOT_FOUND,
     ErrorReason.ERROR_REASON_CARRIER_SERVICE_NOT_FOUND,
     "Upstream does not know the carrier service.",
     ("carrier_service_reference", "virtual_service_reference"),
     "CarrierService",
 )
-NO_GROUP = Verdict(
+NO_GROUP = ErrorEntry(
     StatusCode.NOT_FOUND,
     ErrorReason.ERROR_REASON_SERVICE_GROUP_NOT_FOUND,
     "Upstream does not know the service group.",
     ("service_group", "virtual_service_reference"),
     "ServiceGroup",
 )
-NO_VIRTUAL = Verdict(
+NO_VIRTUAL = ErrorEntry(
     StatusCode.NOT_FOUND,
     ErrorReason.ERROR_REASON_VIRTUAL_SERVICE_NOT_FOUND,
     "Upstream knows neither a carrier service nor a service group of this reference.",
     ("virtual_service_reference",),
     "VirtualService",
 )
-NOT_FOUND = Verdict(
+NOT_FOUND = ErrorEntry(
     StatusCode.NOT_FOUND,
     ErrorReason.ERROR_REASON_RESOURCE_NOT_FOUND,
     "Upstream does not know something that the request names, and does not say what.",
 )
-PROCESSING = Verdict(
+PROCESSING = ErrorEntry(
     StatusCode.UNAVAILABLE,
     ErrorReason.ERROR_REASON_RESOURCE_PROCESSING,
     "Upstream is still working on the resource.",
 )
-CREDENTIALS = Verdict(
+CREDENTIALS = ErrorEntry(
     StatusCode.INTERNAL,
     ErrorReason.ERROR_REASON_UPSTREAM_CREDENTIALS_REJECTED,
     "Upstream does not accept the gateway's key.",
 )
-MISCONFIGURED = Verdict(
+MISCONFIGURED = ErrorEntry(
     StatusCode.INTERNAL,
     ErrorReason.ERROR_REASON_GATEWAY_MISCONFIGURED,
     "Upstream refuses how the gateway calls it.",
 )
-THROTTLED = Verdict(
+THROTTLED = ErrorEntry(
     StatusCode.RESOURCE_EXHAUSTED,
     ErrorReason.ERROR_REASON_UPSTREAM_THROTTLED,
     "Upstream limits the rate of calls.",
 )
-UPSTREAM_FAILED = Verdict(
+UPSTREAM_FAILED = ErrorEntry(
     StatusCode.INTERNAL,
     ErrorReason.ERROR_REASON_UPSTREAM_FAILED,
-    "Upstream failed on its own account.",
+    "Upstream failed with an internal error.",
 )
-UNAVAILABLE = Verdict(
+UNAVAILABLE = ErrorEntry(
     StatusCode.UNAVAILABLE,
     ErrorReason.ERROR_REASON_UPSTREAM_UNAVAILABLE,
     "Upstream is not available.",
 )
-BROKEN = Verdict(
+BROKEN = ErrorEntry(
     StatusCode.INTERNAL,
     ErrorReason.ERROR_REASON_UPSTREAM_CONTRACT_BROKEN,
     "Upstream's answer is not as documented",
@@ -138,7 +138,7 @@ NETWORK = MISCONFIGURED._replace(
     message="The network between the gateway and upstream lets nobody through without signing in (HTTP 511)."
 )
 
-BY_STATUS: Final[Mapping[int, Verdict]] = {
+BY_STATUS: Final[Mapping[int, ErrorEntry]] = {
     400: INVALID,
     401: CREDENTIALS,
     403: CREDENTIALS,
@@ -158,7 +158,7 @@ BY_STATUS: Final[Mapping[int, Verdict]] = {
 }
 
 # What the same statuses say if nothing of upstream's own comes with them: it may be somebody in front of it who speaks.
-WITHOUT_WORDS: Final[Mapping[int, Verdict]] = {
+BY_STATUS_ALONE: Final[Mapping[int, ErrorEntry]] = {
     401: CREDENTIALS._replace(
         message="Upstream, or a proxy in front of it, does not accept the gateway's credentials (HTTP 401)."
     ),
@@ -176,6 +176,7 @@ WITHOUT_WORDS: Final[Mapping[int, Verdict]] = {
 }
 
 # What is missing if the one thing that a request names is not found.
-BY_RESOURCE: Final[Mapping[str, Verdict]] = {
+BY_RESOURCE: Final[Mapping[str, ErrorEntry]] = {
+    "shipment_reference": NO_SHIPMENT,
     "consignment_reference": NO_CONSIGNMENT,
 }

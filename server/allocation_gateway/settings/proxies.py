@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from allocation_gateway.settings import LOOPBACK
+from allocation_gateway.settings.urls import LOOPBACK
 
 
 def is_proxied(base_url: str) -> bool:

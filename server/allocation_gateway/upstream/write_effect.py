@@ -9,32 +9,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from allocation_gateway.errors import WriteEffect
-from allocation_gateway.operations.model import Api, Effect
-from allocation_gateway.upstream import verdicts
+from allocation_gateway.operations.model import Action, Api
+from allocation_gateway.upstream import error_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from allocation_gateway.operations.model import Operation
     from allocation_gateway.upstream.dialect import ErrorBody
+    from allocation_gateway.upstream.error_table import ErrorEntry
     from allocation_gateway.upstream.http import Answer
-    from allocation_gateway.upstream.verdicts import Verdict
 
 # Every operation may be refused with these: upstream's general list of errors has them, as has HTTP.
 _ANY: Final = frozenset({400, 401, 403, 404, 405, 409, 410, 429})
 # Nothing could be allocated. 531 is documented for quotes, without which there is no allocation either. Neither is a
 # status of HTTP's, so that others use them for something else: it takes upstream's own words.
 _NOT_ALLOCATED: Final = frozenset({521, 531})
-DOCUMENTED: Final[Mapping[tuple[Api, Effect], frozenset[int]]] = {
-    (Api.SHIP, Effect.ALLOCATE): _ANY | _NOT_ALLOCATED,
-    (Api.SHIP, Effect.ALLOCATE_BULK): _ANY | _NOT_ALLOCATED,
-    (Api.SHIP, Effect.DEALLOCATE): _ANY,
-    (Api.CONSIGNMENTS, Effect.ALLOCATE): _ANY,
-    (Api.CONSIGNMENTS, Effect.ALLOCATE_BULK): _ANY,
-    (Api.CONSIGNMENTS, Effect.DEALLOCATE): _ANY,
-    (Api.CONSIGNMENTS, Effect.DEALLOCATE_BULK): _ANY,
-}
-"""The statuses of refusals, by what an operation of an API does."""
 
 # HTTP defines these as refused before the request was looked into, whoever gives them. Not among them are those that
 # may come after the work was done: 406, that the answer is not acceptable; 408 and 499, that somebody stopped waiting;
@@ -44,25 +32,26 @@ _UNREAD: Final = frozenset({411, 413, 414, 415, 417, 421, 422, 423, 426, 428, 43
 # A proxy gives these in upstream's place, with a page of its own.
 _REFUSED_BY_PROXY: Final = frozenset({401, 403, 405, 429})
 _PROXY_CREDENTIALS: Final = 407
-_ITS_FAILURES: Final = (verdicts.UPSTREAM_FAILED, verdicts.UNAVAILABLE, verdicts.BROKEN)
+_ITS_FAILURES: Final = (error_table.UPSTREAM_FAILED, error_table.UNAVAILABLE, error_table.BROKEN)
 _DOUBT: Final = WriteEffect.UNKNOWN
 
 
-class Belief(NamedTuple):
+class InferredEffect(NamedTuple):
     """What is believed of a write's effect.
 
     Attributes:
         effect: The effect; None of what is no write.
-        barred: Whether one reading that shows nothing done is enough to believe that nothing was. See GatewayError.
+        likely_unprocessed: Whether one reading that shows nothing done is enough to believe that nothing was. See
+            GatewayError.
     """
 
     effect: WriteEffect | None
-    barred: bool = False
+    likely_unprocessed: bool = False
 
 
-def belief(
-    operation: Operation, answer: Answer, body: object, error: ErrorBody | None, verdict: Verdict, *, contradicts: bool
-) -> Belief:
+def infer(
+    operation: Operation, answer: Answer, body: object, error: ErrorBody | None, entry: ErrorEntry, *, contradicts: bool
+) -> InferredEffect:
     """Returns what an answer that is no success says of the effect of an operation.
 
     Args:
@@ -70,22 +59,27 @@ def belief(
         answer: The answer.
         body: Its JSON; None if it is not JSON.
         error: What its body says; None if that is no JSON object.
-        verdict: What it comes to.
+        entry: What it comes to.
         contradicts: Whether something in the body says that the operation was carried out.
     """
-    if not operation.effect.writes:
-        return Belief(None)
+    if not operation.action.writes:
+        return InferredEffect(None)
     if contradicts or isinstance(body, list) or answer.problem:
-        return Belief(_DOUBT)
-    is_documented = answer.status in DOCUMENTED[operation.api, operation.effect]
-    if error is not None and is_documented and verdict not in _ITS_FAILURES:
+        return InferredEffect(_DOUBT)
+    is_documented = answer.status in _documented(operation)
+    if error is not None and is_documented and entry not in _ITS_FAILURES:
         if error.is_own or answer.status not in _NOT_ALLOCATED:
-            return Belief(WriteEffect.NONE)
-        return Belief(_DOUBT)
-    return Belief(_DOUBT, barred=_is_barred(operation, answer, error))
+            return InferredEffect(WriteEffect.NONE)
+        return InferredEffect(_DOUBT)
+    return InferredEffect(_DOUBT, likely_unprocessed=_is_likely_unprocessed(operation, answer, error))
 
 
-def _is_barred(operation: Operation, answer: Answer, error: ErrorBody | None) -> bool:
+def _documented(operation: Operation) -> frozenset[int]:
+    """Returns the statuses of refusals, by what an operation of an API does."""
+    return _ANY | _NOT_ALLOCATED if operation.api is Api.SHIP and operation.action.allocates else _ANY
+
+
+def _is_likely_unprocessed(operation: Operation, answer: Answer, error: ErrorBody | None) -> bool:
     if answer.status == _PROXY_CREDENTIALS:
         return _is_proxys(operation, answer, error)
     return answer.status in _UNREAD or (answer.status in _REFUSED_BY_PROXY and error is None)
@@ -95,7 +89,7 @@ def _is_proxys(operation: Operation, answer: Answer, error: ErrorBody | None) ->
     """Tells whether a 407 is a proxy's, and not upstream's word for a bulk call that was carried out in part."""
     if error is not None and error.is_own:
         return False
-    if operation.api is not Api.SHIP or operation.effect is not Effect.ALLOCATE_BULK:
+    if operation.api is not Api.SHIP or operation.action is not Action.ALLOCATE_BULK:
         return True
     # Every proxy has to say which credentials it takes, and most send a page.
     return "proxy-authenticate" in answer.headers or (error is None and bool(answer.body.strip()))

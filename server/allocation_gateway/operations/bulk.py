@@ -1,0 +1,198 @@
+"""How the answers of bulk calls are read, completed and refused: one class for each form that they have.
+
+A bulk answer says of each shipment or consignment what became of it, or leaves that open. What reading finds out of
+those completes it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from allocation.v1 import consignment_allocation_service_pb2 as pb
+from allocation.v1.error_reason_pb2 import ErrorReason
+
+from allocation_gateway.codecs import states
+from allocation_gateway.codecs.states import Stage
+from allocation_gateway.operations.assessment import Assessment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from allocation_gateway.errors import AnyAllocation, GatewayError
+    from allocation_gateway.operations.assessment import Assessed
+
+_REJECTED: Final = "shipment_invalid_state"
+_ALLOCATED_BEFORE: Final = "It was allocated before."
+
+
+class BulkAnswer(Protocol):
+    """One form of bulk answers. A response is a message of an rpc whose answers have that form."""
+
+    def undetermined(self, response: Any) -> list[str]:
+        """Returns the references of which a response does not say what became of them."""
+
+    def done(self, response: Any) -> list[str]:
+        """Returns the references of which a response says that they are allocated now, or de-allocated."""
+
+    def allocation_of(self, response: Any, reference: str) -> AnyAllocation | None:
+        """Returns the allocation that a response tells of a reference; None if it tells none."""
+
+    def complete(
+        self, response: Any, references: Sequence[str], known: Mapping[str, Assessed], *, allocates: bool
+    ) -> Any:
+        """Returns a response with what reading has told.
+
+        Args:
+            response: What upstream answered, or refuse() made.
+            references: All references of the call, in their order.
+            known: What reading has told of some: only DONE, NOT_OWN or UNDECIDED.
+            allocates: Whether the call is an allocation.
+        """
+
+    def refuse(self, response: Any, references: Sequence[str], refusal: GatewayError) -> Any:
+        """Returns an empty response with references that were refused."""
+
+
+class Listing:
+    """Ship: lists of what was queued, what was rejected, and what it says nothing of (`unaccounted`)."""
+
+    def undetermined(self, response: Any) -> list[str]:
+        """See BulkAnswer."""
+        return list(response.unaccounted)
+
+    def done(self, response: Any) -> list[str]:
+        """See BulkAnswer. Queued is not allocated."""
+        return [
+            item.shipment_reference for item in response.allocations if states.SHIP.stage(item.state) is Stage.ALLOCATED
+        ]
+
+    def allocation_of(self, response: Any, reference: str) -> AnyAllocation | None:
+        """See BulkAnswer."""
+        return next((item for item in response.allocations if item.shipment_reference == reference), None)
+
+    def complete(
+        self, response: Any, references: Sequence[str], known: Mapping[str, Assessed], *, allocates: bool
+    ) -> Any:
+        """See BulkAnswer."""
+        del references, allocates
+        rejected = []
+        unread = [reference for reference in response.unaccounted if reference not in known]
+        del response.unaccounted[:]
+        response.unaccounted.extend(unread)
+        for reference, found in known.items():
+            if found.assessment is Assessment.NOT_OWN:
+                rejected.append(reference)
+            elif found.assessment is Assessment.UNDECIDED:
+                response.unaccounted.append(reference)
+            else:
+                response.queued.append(reference)
+                found.allocation.reconciled = True
+                response.allocations.append(found.allocation)
+        if rejected:
+            response.rejected.add(code=_REJECTED, message=_ALLOCATED_BEFORE, references=rejected)
+        return response
+
+    def refuse(self, response: Any, references: Sequence[str], refusal: GatewayError) -> Any:
+        """See BulkAnswer."""
+        code = refusal.metadata.get("upstream_code", "")
+        response.rejected.add(code=code, message=refusal.message, references=references)
+        return response
+
+
+class Links:
+    """Ship, with filters: links to the shipments that were taken in hand, without a word of any single one."""
+
+    def undetermined(self, response: Any) -> list[str]:
+        """See BulkAnswer."""
+        del response
+        return []
+
+    def done(self, response: Any) -> list[str]:
+        """See BulkAnswer."""
+        del response
+        return []
+
+    def allocation_of(self, response: Any, reference: str) -> AnyAllocation | None:
+        """See BulkAnswer."""
+        del response, reference
+        return None
+
+    def complete(
+        self, response: Any, references: Sequence[str], known: Mapping[str, Assessed], *, allocates: bool
+    ) -> Any:
+        """See BulkAnswer."""
+        del references, allocates
+        for reference in known:
+            response.shipments.add(reference=reference, rel="shipment", type="shipment")
+        return response
+
+    def refuse(self, response: Any, references: Sequence[str], refusal: GatewayError) -> Any:
+        """See BulkAnswer. There is no place for what was refused."""
+        del references, refusal
+        return response
+
+
+class Results:
+    """Consignments: one result with an outcome for each consignment."""
+
+    def undetermined(self, response: Any) -> list[str]:
+        """See BulkAnswer."""
+        return [item.consignment_reference for item in response.results if item.outcome == pb.OUTCOME_UNKNOWN]
+
+    def done(self, response: Any) -> list[str]:
+        """See BulkAnswer."""
+        return [item.consignment_reference for item in response.results if item.outcome == pb.OUTCOME_DONE]
+
+    def allocation_of(self, response: Any, reference: str) -> AnyAllocation | None:
+        """See BulkAnswer."""
+        return next((item.allocation for item in response.results if item.consignment_reference == reference), None)
+
+    def complete(
+        self, response: Any, references: Sequence[str], known: Mapping[str, Assessed], *, allocates: bool
+    ) -> Any:
+        """See BulkAnswer. The results stand in the order of the request."""
+        told = {item.consignment_reference: item for item in response.results}
+        results = [
+            _result(reference, known[reference], allocates=allocates) if reference in known else told[reference]
+            for reference in references
+            if reference in known or reference in told
+        ]
+        return type(response)(results=results, unreadable=response.unreadable)
+
+    def refuse(self, response: Any, references: Sequence[str], refusal: GatewayError) -> Any:
+        """See BulkAnswer."""
+        for reference in references:
+            response.results.add(
+                consignment_reference=reference,
+                outcome=pb.OUTCOME_REJECTED,
+                reason=refusal.reason,
+                description=refusal.message,
+            )
+        return response
+
+
+def _result(reference: str, found: Assessed, *, allocates: bool) -> pb.ConsignmentResult:
+    if found.assessment is Assessment.NOT_OWN:
+        return pb.ConsignmentResult(
+            consignment_reference=reference,
+            outcome=pb.OUTCOME_REJECTED,
+            reason=ErrorReason.ERROR_REASON_INVALID_STATE,
+            description=_ALLOCATED_BEFORE,
+        )
+    if found.assessment is Assessment.UNDECIDED:
+        return pb.ConsignmentResult(
+            consignment_reference=reference,
+            outcome=pb.OUTCOME_UNKNOWN,
+            description="It is allocated, and nothing tells whether by this request.",
+        )
+    result = pb.ConsignmentResult(consignment_reference=reference, outcome=pb.OUTCOME_DONE)
+    if allocates:
+        allocation: Any = found.allocation
+        allocation.reconciled = True
+        result.allocation.CopyFrom(allocation)
+    return result
+
+
+LISTING: Final = Listing()
+LINKS: Final = Links()
+RESULTS: Final = Results()

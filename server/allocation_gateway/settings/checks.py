@@ -1,0 +1,214 @@
+"""Every check of the settings that goes beyond the type of one: `check` and `serve` run the same list.
+
+It has two parts. EARLY looks at the settings and at the files that they name; it runs in the process that the operator
+starts, which may be one that supervises workers and must not load what they need. LATE looks at what settings name of
+this release, such as its operations; it runs in each process that serves calls, before anything else.
+
+Nothing else refuses a setting for its value. What only starting can find out, such as a port that is taken, is told by
+whoever finds it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
+
+from allocation_gateway.settings import server_url
+from allocation_gateway.settings.certificates import read_certificates
+from allocation_gateway.settings.fields import API_NAMES
+from allocation_gateway.settings.key_files import is_header
+from allocation_gateway.settings.names import variable
+from allocation_gateway.settings.proxies import is_proxied
+from allocation_gateway.settings.types import ConfigurationError
+from allocation_gateway.settings.urls import LOOPBACK, split_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    from allocation_gateway.settings.schema import Settings
+
+    EarlyCheck: TypeAlias = Callable[[Settings], None]
+    LateCheck: TypeAlias = Callable[[Settings, "Release"], None]
+
+
+class VariablesCheck(Protocol):
+    """Looks at the variables of OpenTelemetry. Raises ConfigurationError."""
+
+    def __call__(self, environ: Mapping[str, str], *, workers: int) -> None:
+        """Takes the environment, and how many processes there will be that have it."""
+
+
+class Release(NamedTuple):
+    """What this release has that settings can name.
+
+    Attributes:
+        operations: By the names of the API and of the operation, the spellings that the operation's path has.
+        read_catalogue: Reads the catalogue of service groups, if there is one. Raises ConfigurationError.
+    """
+
+    operations: Mapping[str, Mapping[str, Collection[str]]]
+    read_catalogue: Callable[[Settings], object]
+
+
+def check_early(settings: Settings, environ: Mapping[str, str], check_variables: VariablesCheck) -> None:
+    """Runs the first part of the list, and the rules of OpenTelemetry's variables.
+
+    Args:
+        settings: What has been loaded.
+        environ: The environment.
+        check_variables: Those rules, which are telemetry's own.
+
+    Raises:
+        ConfigurationError: A setting cannot be used, or not with another one.
+    """
+    for check in EARLY:
+        check(settings)
+    check_variables(environ, workers=settings.workers)
+
+
+def check_late(settings: Settings, release: Release) -> None:
+    """Runs the second part of the list.
+
+    Raises:
+        ConfigurationError: A setting names what there is not.
+    """
+    for check in LATE:
+        check(settings, release)
+
+
+def _tls(settings: Settings) -> None:
+    has_cert, has_key = settings.tls_cert_file is not None, settings.tls_key_file is not None
+    if has_cert != has_key:
+        missing = "tls_key_file" if has_cert else "tls_cert_file"
+        raise ConfigurationError(f"{variable(missing)}: is required, since its counterpart is set")
+    if settings.tls_client_ca_file is not None and not has_cert:
+        raise ConfigurationError(f"{variable('tls_client_ca_file')}: needs {variable('tls_cert_file')}")
+    if not has_cert and not settings.allow_plaintext:
+        raise ConfigurationError(
+            f"{variable('tls_cert_file')}: is required, unless {variable('allow_plaintext')}=true "
+            "accepts a listener without TLS"
+        )
+
+
+def _apis(settings: Settings) -> None:
+    configured = [_api(settings, name) for name in API_NAMES]
+    if not any(configured):
+        raise ConfigurationError(
+            f"{variable('ship_api_key')}: is required (or {variable('ship_api_key_file')}), "
+            f"unless {variable('consignments_api_key')} is set"
+        )
+
+
+def _api(settings: Settings, name: str) -> bool:
+    """Checks the settings of an API. Returns whether it is configured, which it is if its key is."""
+    api = settings.api(name)
+    where = variable(f"{name}_api_key")
+    if api.api_key and api.api_key_file is not None:
+        raise ConfigurationError(f"{where}: is set together with {variable(f'{name}_api_key_file')}")
+    key = settings.key(name)
+    if not is_header(key.reveal()):
+        raise ConfigurationError(f"{where}: holds characters that cannot be sent in a header")
+    if not is_header(api.api_version):
+        raise ConfigurationError(f"{variable(f'{name}_api_version')}: holds characters that cannot be sent in a header")
+    for field, seconds in (
+        ("settle_time", api.settle_time),
+        *(("settle_times", each) for each in api.settle_times.values()),
+    ):
+        if seconds < api.timeout:
+            raise ConfigurationError(
+                f"{variable(f'{name}_{field}')}: must be at least {variable(f'{name}_timeout')}, {api.timeout:g}"
+            )
+    if api.places[1] > api.max_connections:
+        raise ConfigurationError(
+            f"{variable(f'{name}_max_in_flight')}: needs {variable(f'{name}_max_connections')} "
+            f"to be {api.places[1]} or more"
+        )
+    _base_url(variable(f"{name}_base_url"), api.base_url, allow_plaintext=settings.allow_plaintext)
+    return bool(key)
+
+
+def _base_url(where: str, url: str, *, allow_plaintext: bool) -> None:
+    if not url.isascii() or not url.isprintable() or " " in url:
+        # Python would leave out a line break, and take the rest for the address.
+        raise ConfigurationError(f"{where}: holds characters that have to be encoded in a URL")
+    try:
+        parts = split_url(url)
+    except ValueError as error:
+        raise ConfigurationError(f"{where}: is not a URL: {error}") from None
+    host = parts.hostname
+    if parts.scheme not in {"http", "https"} or not host:
+        raise ConfigurationError(f"{where}: must be an http:// or https:// URL")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ConfigurationError(f"{where}: must hold no credentials, query or fragment")
+    if parts.scheme == "http" and host not in LOOPBACK and not allow_plaintext:
+        raise ConfigurationError(
+            f"{where}: would send the key unencrypted, unless {variable('allow_plaintext')}=true accepts it"
+        )
+
+
+def _servers(settings: Settings) -> None:
+    for name in ("cache_url", "store_url"):
+        url = getattr(settings, name).reveal()
+        try:
+            if url:
+                server_url.check_files(server_url.parse(url))
+        except ValueError as error:
+            raise ConfigurationError(f"{variable(name)}: {error}") from None
+
+
+def _processes(settings: Settings) -> None:
+    several = next((name for name in ("workers", "replicas") if getattr(settings, name) > 1), None)
+    if several and not settings.store_url and not settings.allow_unshared_claims:
+        raise ConfigurationError(
+            f"{variable('store_url')}: is required with {variable(several)} above 1, unless "
+            f"{variable('allow_unshared_claims')}=true accepts that processes do not know of each other's writes"
+        )
+
+
+def _certificates(settings: Settings) -> None:
+    if settings.tls_cert_file is not None:
+        read_certificates(settings, settings.tls_cert_file)
+
+
+def _engine(settings: Settings) -> None:
+    if settings.http_engine != "direct":
+        return
+    for url in (settings.api(name).base_url for name in API_NAMES if settings.key(name)):
+        if is_proxied(url):
+            raise ConfigurationError(
+                f"{variable('http_engine')}: direct knows no proxies, but the environment prescribes one for {url}"
+            )
+
+
+def _routes(settings: Settings, release: Release) -> None:
+    for api in API_NAMES:
+        where = variable(f"{api}_routes")
+        for name, spelling in settings.api(api).routes.items():
+            known = _operation(name, release.operations[api], where)
+            if spelling not in known:
+                raise ConfigurationError(f"{where}: {name} has no spelling {spelling!r}, only {', '.join(known)}")
+
+
+def _disabled_operations(settings: Settings, release: Release) -> None:
+    for api in API_NAMES:
+        for name in settings.api(api).disabled_operations:
+            _operation(name, release.operations[api], variable(f"{api}_disabled_operations"))
+
+
+def _settle_times(settings: Settings, release: Release) -> None:
+    for api in API_NAMES:
+        for name in settings.api(api).settle_times:
+            _operation(name, release.operations[api], variable(f"{api}_settle_times"))
+
+
+def _operation(name: str, known: Mapping[str, Collection[str]], where: str) -> Collection[str]:
+    if name not in known:
+        raise ConfigurationError(f"{where}: there is no operation {name!r}")
+    return known[name]
+
+
+def _catalogue(settings: Settings, release: Release) -> None:
+    release.read_catalogue(settings)
+
+
+EARLY: Final[tuple[EarlyCheck, ...]] = (_tls, _apis, _servers, _processes, _certificates, _engine)
+LATE: Final[tuple[LateCheck, ...]] = (_routes, _disabled_operations, _settle_times, _catalogue)

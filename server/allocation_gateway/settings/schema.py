@@ -1,0 +1,263 @@
+"""What can be set for the gateway as a whole, and with it for each API.
+
+Each field is one setting: its type is what it accepts, its description is its documentation.
+"""
+
+from __future__ import annotations
+
+# The types of fields are read at run time.
+from pathlib import Path  # noqa: TC003
+from typing import Annotated, Literal, cast
+
+import msgspec
+
+from allocation_gateway.settings.api import ApiSettings, ConsignmentsSettings, ShipSettings
+from allocation_gateway.settings.key_files import read_key
+from allocation_gateway.settings.names import variable
+from allocation_gateway.settings.types import (
+    Count,
+    Port,
+    PositiveSeconds,
+    Seconds,
+    Secret,
+    Workers,
+    WorkerSeconds,
+    described,
+)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Every setting of the gateway. Build one with load()."""
+
+    host: Annotated[str, described("The address to listen on. `[::]` or `0.0.0.0` for all of them.")] = "127.0.0.1"
+    port: Annotated[Port, described("The port to listen on. 0 lets the system choose one.")] = 50051
+    workers: Annotated[
+        Workers,
+        described(
+            "Processes that share the port, to use more than one core. What limits calls, requests and connections "
+            "counts in each of them."
+        ),
+    ] = 1
+    worker_timeout: Annotated[
+        WorkerSeconds,
+        described("Seconds of silence after which one of several workers is taken for stuck and replaced."),
+    ] = 30.0
+    tls_cert_file: Annotated[
+        Path | None,
+        described("The certificate chain of the listener, PEM. A file that changes is read again for new connections."),
+    ] = None
+    tls_key_file: Annotated[Path | None, described("The private key of `TLS_CERT_FILE`, PEM.")] = None
+    tls_client_ca_file: Annotated[
+        Path | None,
+        described(
+            "The authorities whose client certificates are accepted, PEM. Set, it makes TLS mutual, and 1.3 at least "
+            "unless `GRPC_ENGINE` is `grpcio`."
+        ),
+    ] = None
+    grpc_engine: Annotated[
+        Literal["direct", "grpcio"],
+        described(
+            "What serves gRPC: `direct` is the gateway's own and faster, `grpcio` is the server of that library."
+        ),
+    ] = "direct"
+    allow_plaintext: Annotated[
+        bool,
+        described("Accept a listener without TLS, and an `http://` base URL on another host. Implied by `--sandbox`."),
+    ] = False
+    max_concurrent_calls: Annotated[
+        Count,
+        described("Calls in hand at once. One more is refused with RESOURCE_EXHAUSTED, GATEWAY_OVERLOADED."),
+    ] = 1000
+    max_request_bytes: Annotated[Count, described("The largest request message, in bytes.")] = 262_144
+    max_metadata_bytes: Annotated[Count, described("The largest request metadata, in bytes.")] = 16_384
+    keepalive_time: Annotated[
+        PositiveSeconds, described("Seconds of silence on a connection before the gateway probes it.")
+    ] = 60.0
+    keepalive_timeout: Annotated[
+        PositiveSeconds,
+        described("Seconds that such a probe may stay unanswered before the connection is closed."),
+    ] = 20.0
+    max_connection_age: Annotated[
+        PositiveSeconds,
+        described("Seconds after which a client is asked to connect anew, so that load spreads over new replicas."),
+    ] = 300.0
+    max_connection_age_grace: Annotated[
+        PositiveSeconds, described("Seconds that calls on such an aged connection have to finish.")
+    ] = 60.0
+    health_port: Annotated[
+        Port | None,
+        described(
+            "A further port, without TLS, that serves nothing but `grpc.health.v1`: for probes that know no TLS."
+        ),
+    ] = None
+    reflection: Annotated[bool, described("Offer gRPC server reflection.")] = True
+    default_deadline: Annotated[
+        PositiveSeconds, described("Seconds that a call may take if its caller sets no deadline.")
+    ] = 15.0
+    deadline_margin: Annotated[
+        Seconds,
+        described("Seconds before the caller's deadline at which the gateway answers, so that its details arrive."),
+    ] = 0.05
+    shutdown_delay: Annotated[
+        Seconds,
+        described("Seconds between SIGTERM, which turns health to NOT_SERVING, and the end of accepting calls."),
+    ] = 3.0
+    shutdown_grace: Annotated[
+        Seconds, described("Seconds that calls and writes have to finish once no more calls are accepted.")
+    ] = 25.0
+    telemetry_flush_timeout: Annotated[
+        Seconds, described("Seconds that telemetry has to be sent off at the very end of a shutdown.")
+    ] = 3.0
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], described("The least severe log line that is written.")
+    ] = "info"
+    log_format: Annotated[Literal["json", "console"], described("How log lines are written to standard error.")] = (
+        "json"
+    )
+    service_groups: Annotated[
+        tuple[str, ...],
+        described(
+            "Codes of service groups that are known to exist with every API, besides the catalogue file. "
+            "In the environment: separated by commas."
+        ),
+    ] = ()
+    service_group_catalogue_file: Annotated[
+        Path | None,
+        described("The catalogue of service groups, TOML or YAML. It is read again whenever it changes."),
+    ] = None
+    service_group_policy: Annotated[
+        Literal["learn", "strict"],
+        described(
+            "What becomes of a service group that is not known: `learn` passes it on and remembers it once it works, "
+            "`strict` refuses it where a catalogue or a list from upstream is complete."
+        ),
+    ] = "learn"
+    service_group_listing: Annotated[
+        bool, described("Read the Consignments API's own list of service groups, where the account may.")
+    ] = True
+    service_group_refresh: Annotated[bool, described("Offer the rpc that forgets what is known and reads it anew.")] = (
+        False
+    )
+    service_group_ttl: Annotated[
+        PositiveSeconds, described("Seconds that a service group which was listed, or seen to work, is trusted.")
+    ] = 3600.0
+    service_group_stale: Annotated[
+        Seconds, described("Seconds after that in which upstream's list is still used if it cannot be read.")
+    ] = 86400.0
+    service_group_cache_size: Annotated[
+        Count, described("How many service groups that were seen to work are remembered at most.")
+    ] = 10_000
+    cache_url: Annotated[
+        Secret,
+        described(
+            "A Valkey or Redis server by which replicas share what they know of service groups, as "
+            "`rediss://user:password@host:6379/0`, percent-encoded; `redis://` is without TLS. `valkeys://` and "
+            "`valkey://` are the same."
+        ),
+    ] = Secret("")
+    cache_namespace: Annotated[
+        str, described("What the names of all keys there begin with. Different accounts need different ones.")
+    ] = "allocation-gateway"
+    cache_timeout: Annotated[PositiveSeconds, described("Seconds that a call may wait for that server.")] = 0.1
+    store_url: Annotated[
+        Secret,
+        described(
+            "A Valkey or Redis server that keeps the claims of writes for all processes, as "
+            "`rediss://user:password@host:6379/0`, percent-encoded; `redis://` is without TLS. `valkeys://` and "
+            "`valkey://` are the same. Without one each process keeps its own."
+        ),
+    ] = Secret("")
+    store_namespace: Annotated[
+        str, described("What the names of all keys there begin with. Different accounts need different ones.")
+    ] = "allocation-gateway-claims"
+    store_timeout: Annotated[PositiveSeconds, described("Seconds that one step of that server may take.")] = 0.5
+    store_connections: Annotated[
+        Count, described("Connections to that server at once. Further steps wait for one, within their time.")
+    ] = 32
+    store_checks: Annotated[
+        Literal["require", "warn", "off"],
+        described(
+            "Whether that server must never evict keys and must keep them over a restart: `require` refuses one that "
+            "does not, `warn` logs it, `off` does not ask."
+        ),
+    ] = "require"
+    store_unavailable: Annotated[
+        Literal["refuse", "proceed"],
+        described(
+            "What becomes of a write while that server cannot be reached: `refuse` sends nothing, `proceed` keeps its "
+            "claim in the process alone, so that only upstream's own rule keeps other processes from doing it again."
+        ),
+    ] = "refuse"
+    replicas: Annotated[
+        Count, described("How many processes serve the same account, at most. More than one need `STORE_URL`.")
+    ] = 1
+    allow_unshared_claims: Annotated[
+        bool,
+        described(
+            "Accept several processes without `STORE_URL`: a call that is repeated at another one is then protected by "
+            "upstream's own rule alone."
+        ),
+    ] = False
+    request_id_required: Annotated[
+        bool, described("Refuse allocations and de-allocations without a `request_id` of the caller's own.")
+    ] = False
+    claim_lease: Annotated[
+        PositiveSeconds,
+        described(
+            "Seconds for which a process holds a claim at a time. So long after a crash another one may take over; no "
+            "process sends anything under a claim that it has not renewed for so long."
+        ),
+    ] = 10.0
+    lock_wait: Annotated[
+        Seconds,
+        described(
+            "Seconds for which a write waits for another one of the same shipment or consignment, before it is "
+            "refused with ABORTED, WRITE_IN_PROGRESS."
+        ),
+    ] = 2.0
+    claim_retention: Annotated[
+        PositiveSeconds, described("Seconds for which a write's answer is remembered on that server.")
+    ] = 86400.0
+    claims_in_memory: Annotated[
+        Count,
+        described(
+            "How many claims a process without such a server keeps. The oldest answer makes room; when all are in "
+            "doubt, writes are refused."
+        ),
+    ] = 50_000
+    claim_retention_in_memory: Annotated[
+        PositiveSeconds, described("Seconds for which a write's answer is remembered without such a server.")
+    ] = 3600.0
+    http_engine: Annotated[
+        Literal["auto", "direct", "httpx"],
+        described(
+            "What makes the HTTP requests: `direct` is faster, `httpx` can go through proxies. `auto` takes `httpx` "
+            "for an API to which `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` prescribe a proxy."
+        ),
+    ] = "auto"
+    ship: ShipSettings = ShipSettings()
+    consignments: ConsignmentsSettings = ConsignmentsSettings()
+    sandbox_port: Annotated[Port, described("The port of the sandbox that `serve --sandbox` starts.")] = 8080
+
+    def api(self, name: str) -> ApiSettings:
+        """Returns what is configured for one API: `ship` or `consignments`."""
+        return cast("ApiSettings", getattr(self, name))
+
+    def key(self, name: str) -> Secret:
+        """Returns the key of an API, empty if it is not configured.
+
+        Raises:
+            ConfigurationError: The key file cannot be read, or is empty.
+        """
+        api = self.api(name)
+        if api.api_key_file is None:
+            return api.api_key
+        return read_key(variable(f"{name}_api_key_file"), api.api_key_file)
+
+    def at(self, *, ship_base_url: str, consignments_base_url: str) -> Settings:
+        """Returns the same settings for APIs at other addresses."""
+        return msgspec.structs.replace(
+            self,
+            ship=msgspec.structs.replace(self.ship, base_url=ship_base_url),
+            consignments=msgspec.structs.replace(self.consignments, base_url=consignments_base_url),
+        )

@@ -1,0 +1,217 @@
+"""One attempt of a write that holds its claim, and what it leaves to be done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+
+from allocation.v1.error_reason_pb2 import ErrorReason
+
+from allocation_gateway.account import TRANSIENT
+from allocation_gateway.errors import GatewayError, WriteEffect
+from allocation_gateway.operations.model import Action
+from allocation_gateway.writes import errors, resolution, responses
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from allocation_gateway.writes.claimed import ClaimedWrite
+    from allocation_gateway.writes.context import WriteContext
+    from allocation_gateway.writes.sender import Sender
+
+# How often it is tried to read how shipments stand before anything is sent.
+_READINGS_BEFORE: Final = 3
+
+
+class Answered(NamedTuple):
+    """It was carried out, and that is recorded."""
+
+    response: Message
+
+
+class Unconfirmed(NamedTuple):
+    """A bulk call was answered, and neither the answer nor a reading tells what became of any part of it."""
+
+    response: Message
+
+
+class InDoubt(NamedTuple):
+    """It may have been carried out.
+
+    Attributes:
+        cause: With what the doubt begins.
+    """
+
+    cause: GatewayError
+
+
+class Refused(NamedTuple):
+    """It was certainly not carried out.
+
+    Attributes:
+        error: Why.
+        retry_after: Seconds for which upstream asks to be left alone; 0 if it does not.
+    """
+
+    error: GatewayError
+    retry_after: float
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether the reason may be over in a moment."""
+        return self.error.reason in TRANSIENT
+
+
+AttemptResult: TypeAlias = Answered | Unconfirmed | InDoubt | Refused
+
+
+async def prepare_first(context: WriteContext, claimed: ClaimedWrite, sender: Sender) -> None:
+    """Gets ready to send something for the first time.
+
+    Raises:
+        GatewayError: It cannot be sent in time. Its claim is released.
+    """
+    try:
+        await sender.acquire_permit()
+    except GatewayError:
+        await claimed.handle.release()
+        raise
+    if claimed.operation.action.allocates:
+        await _note_before(context, claimed)
+
+
+async def _note_before(context: WriteContext, claimed: ClaimedWrite) -> None:
+    """Has the claim remember how shipments stand before anything is sent, if that is wanted or tells most.
+
+    What another write is known to have allocated is read in any case: should the answer be lost, its allocation
+    could else be taken for this one's, and this one's for its.
+    """
+    handle = claimed.handle
+    reads_all = context.account.settings.read_before_write
+    references = [name for name in handle.claim.references if reads_all or name in handle.claim.owners]
+    if not references:
+        return
+    readback = claimed.new_readback()
+    before: dict[str, str] = {}
+    for _ in range(_READINGS_BEFORE):
+        until = min(context.callers.deadline, context.account.times_out_at())
+        before |= await readback.snapshots(references, context.observation, until)
+        references = [name for name in references if name not in before]
+        if not references or not context.callers.are_waiting:
+            break
+    if before:
+        await handle.renew(effects=context.longest_effect(), kept=handle.note_with(before))
+
+
+async def make(context: WriteContext, claimed: ClaimedWrite, sender: Sender, *, was_in_doubt: bool) -> AttemptResult:
+    """Makes an attempt, with the permit that the sender has.
+
+    Args:
+        context: The write.
+        claimed: Its claim.
+        sender: Sends it.
+        was_in_doubt: Whether something that was sent earlier may have had an effect.
+
+    Raises:
+        GatewayError: It was carried out, and its answer is broken.
+    """
+    result = await sender.send(claimed.remaining(), claimed.handle)
+    if isinstance(result.response, GatewayError):
+        return await _failed(context, claimed, result.response, result.retry_after, was_in_doubt=was_in_doubt)
+    return await _answered(context, claimed, result.response)
+
+
+async def _answered(context: WriteContext, claimed: ClaimedWrite, response: Message) -> AttemptResult:
+    response = claimed.completed(response)
+    if responses.is_conclusive(claimed.operation, response):
+        await resolution.record(claimed.handle, claimed.operation, claimed.message, response)
+        return Answered(response)
+    if claimed.operation.action.is_bulk:
+        return await _read_the_rest(context, claimed, response)
+    context.count("in_doubt")
+    return InDoubt(errors.UNCONFIRMED)
+
+
+async def _failed(
+    context: WriteContext, claimed: ClaimedWrite, error: GatewayError, retry_after: float, *, was_in_doubt: bool
+) -> AttemptResult:
+    if error.effect is WriteEffect.MADE:
+        await resolution.record(claimed.handle, claimed.operation, claimed.message, error)
+        raise error
+    if error.likely_unprocessed and error.effect is WriteEffect.UNKNOWN and not was_in_doubt:
+        error = await _read_once(context, claimed, error)
+    if error.effect is not WriteEffect.NONE:
+        context.count("in_doubt")
+        return InDoubt(error)
+    return Refused(error, retry_after)
+
+
+async def _read_once(context: WriteContext, claimed: ClaimedWrite, error: GatewayError) -> GatewayError:
+    """Reads once what became of a request that was probably not let through.
+
+    Returns:
+        The error: with an effect of none if nothing is there, and as it is if something is, or cannot be read.
+    """
+    readback = claimed.readback
+    await readback.read(context.observation, context.account.times_out_at())
+    return error.with_effect(WriteEffect.NONE) if readback.shows_no_effect and not readback.known else error
+
+
+async def _read_the_rest(context: WriteContext, claimed: ClaimedWrite, response: Any) -> Answered | Unconfirmed:
+    """Reads once the references of which the answer of a bulk call says nothing.
+
+    What that leaves open is for the caller to read. If nothing is known of any of them, its claim has to stay in doubt,
+    so that a repeat reads them again.
+    """
+    operation = claimed.operation
+    undetermined = responses.undetermined(operation, response)
+    says_nothing = len(undetermined) == len(operation.references(claimed.message))
+    claimed.readback.limit(undetermined)
+    await claimed.readback.read(context.observation, context.account.times_out_at())
+    response = claimed.completed(response)
+    if says_nothing and not responses.is_conclusive(operation, response):
+        context.count("in_doubt")
+        return Unconfirmed(response)
+    await resolution.record(claimed.handle, operation, claimed.message, response)
+    return Answered(response)
+
+
+def pause_before_another(context: WriteContext, sender: Sender, refused: Refused) -> float | None:
+    """Returns for how many seconds to wait before another attempt of what was never in doubt; None if there is none."""
+    account, attempts = context.account, sender.attempts
+    if not refused.is_transient or attempts >= account.settings.max_attempts:
+        return None
+    pause = account.backoff.seconds(attempts, refused.retry_after)
+    if account.clock() + pause >= context.callers.last_moment or not account.protection.retry_budget.withdraw():
+        return None
+    return pause
+
+
+async def prepare_another(
+    context: WriteContext, claimed: ClaimedWrite, sender: Sender, *, kept: bytes | None = None
+) -> bool:
+    """Gets a permit for one more attempt, and makes sure that the claim is still held. Returns whether it is.
+
+    Args:
+        context: The write.
+        claimed: Its claim.
+        sender: Sends it.
+        kept: The note that the claim is to have from now on; None leaves it as it is.
+    """
+    try:
+        await sender.acquire_permit()
+    except GatewayError:
+        return False
+    if await claimed.handle.renew(effects=context.longest_effect(), attempt=True, kept=kept):
+        return True
+    sender.release_permit()
+    return False
+
+
+async def explain(context: WriteContext, claimed: ClaimedWrite, refusal: GatewayError) -> GatewayError:
+    """Returns a refusal for the shipment's state with the allocation that is there, if it can be read in time."""
+    is_state = refusal.reason == ErrorReason.ERROR_REASON_INVALID_STATE
+    if not is_state or claimed.operation.action is not Action.ALLOCATE or not context.callers.are_waiting:
+        return refusal
+    until = min(context.callers.deadline, context.account.times_out_at())
+    found = await claimed.readback.current_allocation(context.observation, until)
+    return refusal if found is None else refusal.with_allocation(found)

@@ -1,0 +1,52 @@
+"""Who waits for a write, and until when."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# What is left of a caller's time when nothing new is begun for it, in seconds.
+_MARGIN: Final = 0.05
+
+
+class Callers:
+    """The calls that wait for one write.
+
+    Attributes:
+        count: How many wait.
+        deadline: Until when the last of them waits, by the event loop's clock.
+    """
+
+    __slots__ = ("_clock", "count", "deadline")
+
+    def __init__(self, deadline: float, clock: Callable[[], float]) -> None:
+        """Begins with one.
+
+        Args:
+            deadline: Until when it waits, by the event loop's clock.
+            clock: The event loop's clock.
+        """
+        self._clock = clock
+        self.count = 1
+        self.deadline = deadline
+
+    def join(self, deadline: float) -> None:
+        """Has one more wait, until a moment of its own."""
+        self.count += 1
+        self.deadline = max(self.deadline, deadline)
+
+    def leave(self) -> None:
+        """Has one wait no more."""
+        self.count -= 1
+
+    @property
+    def last_moment(self) -> float:
+        """When nothing new is begun for them any more, by the event loop's clock."""
+        return self.deadline - _MARGIN
+
+    @property
+    def are_waiting(self) -> bool:
+        """Whether anybody waits for long enough that something new may be begun."""
+        return self.count > 0 and self._clock() < self.last_moment

@@ -1,0 +1,73 @@
+"""What every phase of one write needs to know of it. None of it changes, but for who waits."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from allocation_gateway.upstream.call import UpstreamCall
+from allocation_gateway.upstream.http import Attempt
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from allocation_gateway.account import Account
+    from allocation_gateway.telemetry.observation import Observation
+    from allocation_gateway.writes.callers import Callers
+    from allocation_gateway.writes.environment import Environment
+    from allocation_gateway.writes.request import WriteRequest
+
+_SHORTEST_PAUSE: Final = 0.01
+
+
+class WriteContext:
+    """One write, as all its phases see it.
+
+    Attributes:
+        environment: What all writes share.
+        account: Where it is sent.
+        request: What is asked for.
+        observation: The call that began it, as telemetry sees it.
+        callers: Who waits for it.
+    """
+
+    __slots__ = ("account", "callers", "environment", "observation", "request")
+
+    def __init__(
+        self,
+        environment: Environment,
+        account: Account,
+        request: WriteRequest,
+        observation: Observation,
+        callers: Callers,
+    ) -> None:
+        self.environment = environment
+        self.account = account
+        self.request = request
+        self.observation = observation
+        self.callers = callers
+
+    def count(self, event: str) -> None:
+        """Counts something that happened to it."""
+        self.environment.count(event, self.request.operation)
+
+    def longest_effect(self) -> float:
+        """Returns for how long an attempt that may begin within the lease can take effect, whatever becomes of us."""
+        settle = self.account.settle_time(self.request.operation)
+        return self.environment.lease + self.account.settings.timeout + settle
+
+    async def restored(self, message: Any, response: Message) -> Message:
+        """Returns a response that was remembered or read back, with the parts that neither gives.
+
+        Args:
+            message: The request.
+            response: The response without them.
+        """
+        call = UpstreamCall(Attempt(), self.observation, self.callers.deadline, keeps_to_deadline=True)
+        return await self.account.upstream.restored(self.request.operation, message, response, call)
+
+    async def pause(self, times: int, until: float) -> None:
+        """Waits a while that grows with the times, but not past a moment that is still to come."""
+        pause = max(self.account.backoff.seconds(times), _SHORTEST_PAUSE)
+        left = until - self.account.clock()
+        await asyncio.sleep(min(pause, left + _SHORTEST_PAUSE) if left > 0 else pause)

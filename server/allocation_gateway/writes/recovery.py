@@ -1,0 +1,155 @@
+"""A write in doubt: reads until it is known what became of it, or until it may be sent again."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from typing import TYPE_CHECKING, Final
+
+from allocation_gateway.writes import attempt, errors, resolution, responses
+from allocation_gateway.writes.adoption import UNALLOCATED
+from allocation_gateway.writes.resolution import Done, NotOwn, Undecided, WithoutEffect
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from allocation_gateway.errors import GatewayError
+    from allocation_gateway.writes.attempt import Refused
+    from allocation_gateway.writes.claimed import ClaimedWrite
+    from allocation_gateway.writes.context import WriteContext
+    from allocation_gateway.writes.sender import Sender
+
+# Of the pauses that grow, the one before it is asked again whether something may be sent.
+_PAUSE_NUMBER: Final = 3
+
+
+class Next(enum.Enum):
+    """What is to be done with a write that has no answer yet."""
+
+    SEND_AGAIN = "send again"
+    """It has had no effect and can have none any more; there is a permit for one more attempt."""
+    READ_AGAIN = "read again"
+    """It is still in doubt."""
+
+
+async def read_back(
+    context: WriteContext, claimed: ClaimedWrite, sender: Sender, cause: GatewayError
+) -> Message | Next:
+    """Reads until it is known what became of a write.
+
+    Args:
+        context: The write.
+        claimed: Its claim.
+        sender: Sends it again, if that may be done.
+        cause: With what the doubt began.
+
+    Returns:
+        Its response; or that it is to be sent again.
+
+    Raises:
+        GatewayError: Something else is there, or nothing is known and nobody waits any more.
+    """
+    handle, readings = claimed.handle, 0
+    while True:
+        conclusion = await _resolve(context, claimed)
+        answer = await _conclude(context, claimed, conclusion)
+        if answer is not None:
+            return answer
+        if isinstance(conclusion, WithoutEffect):
+            if not _may_send_again(context, claimed):
+                context.count("settled")
+                await handle.settle()
+                raise claimed.in_doubt(cause)
+            if await _prepare_again(context, claimed, sender):
+                return Next.SEND_AGAIN
+            # Budget, breaker and store may allow it in a moment, and its callers still wait.
+            await asyncio.sleep(context.account.backoff.seconds(_PAUSE_NUMBER))
+            continue
+        if handle.effects_are_over() and not context.callers.are_waiting:
+            await handle.leave_in_doubt()
+            raise claimed.in_doubt(cause)
+        readings += 1
+        await context.pause(readings, handle.effects_end_at)
+
+
+async def after_refusal(
+    context: WriteContext, claimed: ClaimedWrite, sender: Sender, refused: Refused
+) -> Message | Next:
+    """Finds out what a refusal means for a write that was in doubt before: an earlier attempt may be the reason.
+
+    Returns:
+        Its response; or that it is still in doubt, since the refusal may be over in a moment.
+
+    Raises:
+        GatewayError: It was not carried out, or it is not known.
+    """
+    backoff, attempts = context.account.backoff, sender.attempts
+    if refused.is_transient:
+        # Upstream may ask for more time than the caller has: the claim is not held for longer than that.
+        pause = backoff.seconds(attempts, refused.retry_after)
+        await asyncio.sleep(min(pause, max(0.0, context.callers.deadline - context.account.clock())))
+        return Next.READ_AGAIN
+    answer = await _conclude(context, claimed, await _resolve(context, claimed))
+    if answer is not None:
+        return answer
+    readback = claimed.readback
+    if readback.shows_no_effect:
+        if readback.known:
+            operation, message = claimed.operation, claimed.message
+            response: Message = responses.bulk(operation, message, readback.known, None, refused.error)
+            await resolution.record(claimed.handle, operation, message, response, is_read=True)
+            return response
+        await claimed.handle.settle()
+        raise refused.error
+    # Nothing could be read of it: that may be over in a moment, too.
+    await asyncio.sleep(backoff.seconds(attempts))
+    return Next.READ_AGAIN
+
+
+async def _resolve(context: WriteContext, claimed: ClaimedWrite) -> resolution.Conclusion:
+    until = context.account.times_out_at()
+    return await resolution.resolve(
+        claimed.readback, claimed.handle, claimed.operation, claimed.message, context.observation, until
+    )
+
+
+async def _conclude(context: WriteContext, claimed: ClaimedWrite, conclusion: resolution.Conclusion) -> Message | None:
+    """Ends the write if it is known what became of it. Returns the response; None if it is not known.
+
+    Raises:
+        GatewayError: Something else is there.
+    """
+    match conclusion:
+        case Done(response):
+            context.count("reconciled")
+            answer = await context.restored(claimed.message, response)
+            await resolution.record(claimed.handle, claimed.operation, claimed.message, answer, is_read=True)
+            return answer
+        case NotOwn(found):
+            await resolution.close_not_own(claimed.handle)
+            raise errors.not_own(claimed.operation, found)
+        case Undecided(found):
+            context.count("undecided")
+            raise await resolution.record_undecided(claimed.handle, claimed.operation, found)
+    return None
+
+
+def _may_send_again(context: WriteContext, claimed: ClaimedWrite) -> bool:
+    # Nobody would know of a bulk call's second part, unless somebody asks again.
+    allowed = not claimed.handle.is_first or not claimed.operation.action.is_bulk
+    return allowed and context.callers.are_waiting and not context.environment.is_draining
+
+
+async def _prepare_again(context: WriteContext, claimed: ClaimedWrite, sender: Sender) -> bool:
+    """Sees to it that another attempt may be made of what was in doubt. Returns whether it may be made now."""
+    # A call may always send once: the budget is for what is sent on top of what is asked for.
+    if sender.attempts and not context.account.protection.retry_budget.withdraw():
+        return False
+    kept = None
+    if claimed.operation.action.allocates:
+        # Whatever is there from now on has come from this write.
+        kept = claimed.handle.note_with(dict.fromkeys(claimed.readback.absent, UNALLOCATED))
+    allowed = await attempt.prepare_another(context, claimed, sender, kept=kept)
+    if allowed:
+        context.count("sent_again")
+    return allowed
