@@ -21,7 +21,7 @@ from allocation_gateway.rpc.admission import Admission
 from allocation_gateway.rpc.base import Gateway
 from allocation_gateway.rpc.listener import Listener
 from allocation_gateway.settings import ConfigurationError, variable
-from allocation_gateway.telemetry import providers
+from allocation_gateway.telemetry import providers, runtime
 from allocation_gateway.upstream.client import Upstream
 from allocation_gateway.upstream.keys import KeyFile
 from allocation_gateway.writes.coordinator import Coordinator
@@ -161,6 +161,7 @@ async def serve(
             quotes=Quotes(),
             accounts=await _open_accounts(settings, upstreams, observed, stack),
         )
+        _observe_state(gateway, stack)
         listener = Listener(settings, gateway)
         _spare_the_collector()
         await listener.start()
@@ -174,6 +175,18 @@ async def serve(
         await stop.wait()
         await _drain(settings, listener, gateway, delay=0.0 if stop.by_hand else settings.shutdown_delay)
     _log.info("stopped")
+
+
+def _observe_state(gateway: Gateway, stack: AsyncExitStack) -> None:
+    """Has metrics tell the state of the gateway and of its process as it is whenever they are collected."""
+    metrics, admission, directory = gateway.telemetry.metrics, gateway.admission, gateway.groups.directory
+    pauses = stack.enter_context(runtime.CollectorPauses())
+    metrics.observe_process(runtime.cpu_seconds, runtime.memory_bytes, pauses.seconds)
+    metrics.observe_calls(lambda: admission.in_hand, gateway.settings.max_concurrent_calls)
+    metrics.observe_writes(gateway.writes.by_phase)
+    metrics.observe_groups(directory.counts, directory.listing_ages)
+    lag = asyncio.create_task(runtime.measure_lag(metrics.loop_lag))
+    stack.callback(lag.cancel)
 
 
 def _follow_key(settings: Settings, upstream: Upstream, rereading: Rereading, stack: AsyncExitStack) -> None:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
+from allocation_gateway.telemetry.runtime import CollectorPauses, cpu_seconds, memory_bytes
 from allocation_gateway.telemetry.telemetry import Telemetry
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import Gauge, Histogram, InMemoryMetricReader, Sum
@@ -44,11 +45,21 @@ def test_every_metric_is_documented_with_its_kind_unit_and_attributes() -> None:
     telemetry.metrics.queue_length("ship", "write", 1)
     telemetry.metrics.queue_waited("ship", "write", 0.1)
     telemetry.metrics.budget_asked("ship", "retries", granted=True)
-    data: Any = reader.get_metrics_data()
+    telemetry.metrics.loop_lag(0.001)
+    telemetry.metrics.observe_calls(lambda: 1, 2)
+    telemetry.metrics.observe_writes(lambda: {"in doubt": 1})
+    telemetry.metrics.observe_groups(
+        lambda: [(1, {"api": "ship", "source": "catalogue"})], lambda: [(1.0, {"api": "ship"})]
+    )
+    with CollectorPauses() as pauses:
+        telemetry.metrics.observe_process(cpu_seconds, memory_bytes, pauses.seconds)
+        data: Any = reader.get_metrics_data()
     provider.shutdown()
     told: dict[str, tuple[str, str, set[str]]] = {}
     for metric in data.resource_metrics[0].scope_metrics[0].metrics:
         kind = {Histogram: "histogram", Sum: "counter", Gauge: "gauge"}[type(metric.data)]
+        if kind == "counter" and not metric.data.is_monotonic:
+            kind = "up-down counter"
         told[metric.name] = (
             kind,
             metric.unit,

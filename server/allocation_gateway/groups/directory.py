@@ -148,6 +148,23 @@ class Directory:
         entry = self._listed.entry(api)
         return entry is not None and self._clock() < entry.fresh_until
 
+    def counts(self) -> list[tuple[int, dict[str, str | int]]]:
+        """Returns how many groups each source knows, with the API and the source. Any thread may call it."""
+        found: dict[tuple[str, str], int] = {(api.value, source.value): 0 for api in Api for source in Source}
+        for api in Api:
+            found[api.value, Source.CATALOGUE.value] = len(self._catalogue[api].codes)
+            listed = self._listed.entry(api)
+            found[api.value, Source.LISTING.value] = 0 if listed is None else len(listed.value.groups.codes)
+        for (of, _), _entry in self._observed.fresh_entries():
+            found[of.value, Source.OBSERVED.value] += 1
+        return [(count, {"api": api, "source": source}) for (api, source), count in found.items()]
+
+    def listing_ages(self) -> list[tuple[float, dict[str, str | int]]]:
+        """Returns how many seconds ago each listing was loaded, with the API. Any thread may call it."""
+        entries = ((api, self._listed.entry(api)) for api in Api)
+        now = self._clock()
+        return [(now - entry.value.loaded_at, {"api": api.value}) for api, entry in entries if entry is not None]
+
     # Upstream's listing.
 
     def may_load_listing(self, api: Api) -> bool:

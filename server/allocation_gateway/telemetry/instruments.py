@@ -19,12 +19,16 @@ from allocation_gateway.telemetry.conventions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import TypeAlias
 
     from opentelemetry.metrics import CallbackOptions, Meter
 
     from allocation_gateway.telemetry.conventions import Attributes, Route
     from allocation_gateway.telemetry.histograms import Durations, HistogramFactory
+
+    # Reads values with their attributes.
+    Read: TypeAlias = Callable[[], Iterable[tuple[float, Attributes]]]
 
 
 class Instruments:
@@ -49,6 +53,14 @@ class Instruments:
         self._create_for_writes(meter, histograms)
         self._create_for_service_groups(meter)
         self._create_for_protection(meter, histograms)
+        self._loop_lags: Durations[None] = histograms.create(
+            meter,
+            "allocation_gateway.event_loop.lag",
+            "How much later than asked for the event loop wakes up a task.",
+            lambda _: {},
+            STORE_BUCKETS,
+        )
+        self._meter = meter
 
     # Writes, and the store of their claims.
 
@@ -194,6 +206,76 @@ class Instruments:
     def budget_asked(self, api: str, budget: str, *, granted: bool) -> None:
         """Counts a further write or read-back that a budget was asked for: `retries` or `readings`."""
         self._budget_requests.add(1, {"api": api, "budget": budget, "result": "granted" if granted else "refused"})
+
+    # The process, and state that is read when metrics are collected. The functions run in a thread of the exporter's.
+
+    def loop_lag(self, seconds: float) -> None:
+        """Records by how much the event loop was late."""
+        self._loop_lags.record(None, seconds)
+
+    def observe_process(self, cpu_seconds: Read, memory_bytes: Read, collector_seconds: Read) -> None:
+        """Has the resources of the process read.
+
+        Args:
+            cpu_seconds: Returns the CPU time, by mode.
+            memory_bytes: Returns the resident memory.
+            collector_seconds: Returns the time that the garbage collector has taken, by generation.
+        """
+        self._meter.create_observable_counter(
+            "process.cpu.time", [_callback(cpu_seconds)], unit="s", description="CPU time of the process."
+        )
+        self._meter.create_observable_up_down_counter(
+            "process.memory.usage", [_callback(memory_bytes)], unit="By", description="Resident memory of the process."
+        )
+        self._meter.create_observable_counter(
+            "allocation_gateway.gc.time",
+            [_callback(collector_seconds)],
+            unit="s",
+            description="Time that the garbage collector has taken, while nothing else could run.",
+        )
+
+    def observe_calls(self, in_hand: Callable[[], int], limit: int) -> None:
+        """Has the number of calls in hand read, and records how many there may be."""
+        self._meter.create_observable_gauge(
+            "allocation_gateway.calls.in_hand",
+            [_callback(lambda: [(in_hand(), {})])],
+            unit="{call}",
+            description="Calls that have arrived and have not ended.",
+        )
+        self._meter.create_observable_gauge(
+            "allocation_gateway.calls.limit",
+            [_callback(lambda: [(limit, {})])],
+            unit="{call}",
+            description="How many calls may be in hand. Those beyond are refused.",
+        )
+
+    def observe_writes(self, by_phase: Callable[[], Mapping[str, int]]) -> None:
+        """Has the number of writes under way read, by phase."""
+        self._meter.create_observable_gauge(
+            "allocation_gateway.writes",
+            [_callback(lambda: [(count, {"phase": phase}) for phase, count in by_phase().items()])],
+            unit="{write}",
+            description="Writes under way. Of those in doubt it is not known yet whether they were carried out.",
+        )
+
+    def observe_groups(self, counts: Read, listing_ages: Read) -> None:
+        """Has the number of service groups that are known read, by API and source, and the age of each listing."""
+        self._meter.create_observable_gauge(
+            "allocation_gateway.service_group.known",
+            [_callback(counts)],
+            unit="{group}",
+            description="Service groups that are known, by source.",
+        )
+        self._meter.create_observable_gauge(
+            "allocation_gateway.service_group.listing.age",
+            [_callback(listing_ages)],
+            unit="s",
+            description="How long ago upstream's listing of service groups was loaded.",
+        )
+
+
+def _callback(read: Read) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    return lambda _: [Observation(value, attributes) for value, attributes in read()]
 
 
 def _queue_attributes(queue: tuple[str, str]) -> Attributes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -171,6 +172,11 @@ class Coordinator:
             still = {id(running.write) for running in self._running.values()}
             await asyncio.gather(*(write.renew() for write in before if id(write) in still))
         self._keeper = None
+
+    def by_phase(self) -> dict[str, int]:
+        """Returns how many writes are in each phase. Any thread may call it."""
+        found = {phase.value: 0 for phase in Phase if phase is not Phase.ENDED}
+        return found | Counter(running.write.phase.value for running in list(self._running.values()))
 
     # The end.
 
