@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import redis
+from allocation_gateway.claims.connecting import SCRIPT
 from allocation_gateway.claims.model import Begun, NewClaim
-from allocation_gateway.claims.server import SCRIPT, ClaimServer
+from allocation_gateway.claims.server import ClaimServer
 from allocation_gateway.claims.shared import SharedClaims
 from allocation_gateway.settings import Secret
 from allocation_gateway.telemetry.telemetry import Telemetry
@@ -38,7 +39,6 @@ async def connected(
     port: int,
     *,
     step_timeout: float = 5.0,
-    connections: int = 32,
     checks: str = "off",
     retention: float = RETENTION,
     namespace: str = "claims",
@@ -50,8 +50,8 @@ async def connected(
     server = ClaimServer(
         Secret(f"redis://{user}127.0.0.1:{port}/0"),
         timeout=step_timeout,
-        connections=connections,
         checks=checks,
+        namespace=namespace,
         telemetry=telemetry or Telemetry(),
         script=script,
     )
