@@ -36,7 +36,7 @@ def new_claim(request_id: str = "id", **changes: Any) -> NewClaim:
 
 @asynccontextmanager
 async def connected(
-    port: int,
+    port: int = 0,
     *,
     step_timeout: float = 5.0,
     checks: str = "off",
@@ -45,10 +45,11 @@ async def connected(
     user: str = "",
     telemetry: Telemetry | None = None,
     script: str = SCRIPT,
+    url: str = "",
 ) -> AsyncIterator[SharedClaims]:
-    """Uses the store on a server."""
+    """Uses the store on a server: that of a port, or of a URL."""
     server = ClaimServer(
-        Secret(f"redis://{user}127.0.0.1:{port}/0"),
+        Secret(url or f"redis://{user}127.0.0.1:{port}/0"),
         timeout=step_timeout,
         checks=checks,
         namespace=namespace,

@@ -98,13 +98,16 @@ class StoreConnection(asyncio.Protocol):
         self.peer = ""
 
     def ask(self, *command: str | bytes | int) -> asyncio.Future[Any]:
-        """Sends a command with the others of this turn of the event loop. The connection has to be open.
+        """Sends a command with the others of this turn of the event loop, if the connection is open.
 
         Returns:
             What will be answered. It fails with the error of the answer; with ConnectionError of the client library or
             with TimeoutError if there is none, and then the command may be carried out, also later.
         """
         answer = self._loop.create_future()
+        if not self.is_open:
+            answer.set_exception(_lost(self._error))
+            return answer
         unsent = self._unsent
         if not unsent:
             self._loop.call_soon(self._flush, context=_NO_CONTEXT)

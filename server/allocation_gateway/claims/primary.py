@@ -7,9 +7,9 @@ import ipaddress
 import socket
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
-from allocation_gateway.pooling import NoPrimaryError, open_sentinel
+from allocation_gateway.pooling import NoPrimaryError, diagnose, open_sentinel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,9 +96,13 @@ class BySentinels:
         One that was cut off from the others may still tell the former primary.
         """
         clients: list[Any] = self._sentinel.sentinels
-        asking = {asyncio.create_task(self._ask(client)) for client in clients}
+        at = {
+            asyncio.create_task(self._ask(client)): address
+            for client, address in zip(clients, self._url.sentinels, strict=True)
+        }
+        asking = {*at}
         told: list[Mapping[str, Any]] = []
-        errors: list[BaseException] = []
+        errors: list[tuple[tuple[str, int], BaseException]] = []
         try:
             while asking and len(told) <= len(clients) // 2:
                 done, asking = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
@@ -107,7 +111,7 @@ class BySentinels:
                     if error is None:
                         told.append(task.result())
                     else:
-                        errors.append(error)
+                        errors.append((at[task], error))
         finally:
             for task in asking:
                 task.cancel()
@@ -122,17 +126,21 @@ class BySentinels:
             state: Mapping[str, Any] = await client.sentinel_master(self._url.service)
         return state
 
-    def _none(self, errors: list[BaseException]) -> NoPrimaryError:
-        for error in errors:
+    def _none(self, errors: list[tuple[tuple[str, int], BaseException]]) -> NoPrimaryError:
+        """Returns why no Sentinel has told anything.
+
+        Raises:
+            BaseException: It is none of what a server, or the way to it, can do.
+        """
+        for _, error in errors:
             if not isinstance(error, _FAILURES):
                 raise error
-        refusals = [error for error in errors if isinstance(error, ResponseError)]
-        if len(refusals) < len(errors):
-            where = ", ".join(f"{host}:{port}" for host, port in self._url.sentinels)
-            return NoPrimaryError(f"of the Sentinels {where} none answers")
-        if all("No such master" in str(error) for error in refusals):
+        if all("No such master" in str(error) for _, error in errors):
             return NoPrimaryError(f"the Sentinels know no primary of the name {self._url.service}", is_lasting=True)
-        return NoPrimaryError(f"the Sentinels answer: {refusals[0]}")
+        (host, port), error = errors[0]
+        one = self._url.at(host, port)._replace(password=self._url.sentinel_password)
+        where = ", ".join(f"{host}:{port}" for host, port in self._url.sentinels)
+        return NoPrimaryError(f"of the Sentinels {where} none tells the primary: {diagnose(error, one).text}")
 
     async def is_elsewhere(self, target: ServerUrl, peer: str) -> bool:
         """See Locator. While the Sentinels cannot tell, the primary has not moved."""
