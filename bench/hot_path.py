@@ -2,10 +2,11 @@
 
 It answers AllocateShipmentWithServiceGroup without a gRPC server around it. Upstream is one in memory, so that nothing
 but our own Python is measured, or the benchmark's upstream in a process of its own, so that the HTTP engine is, too.
+With `--store` it takes turns with one whose claims are on a server, and what that adds to a call is told in the end.
 The objects are those that the garbage collector looks through as long as a call waits for upstream.
 
 Usage: python -m bench.hot_path [--upstream memory|process] [--in-flight N] [--delay S] [--calls N] [--rounds N]
-                                [--unobserved] [--profile]
+                                [--store] [--unobserved] [--profile]
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 import uvloop
 from allocation_gateway.account import Account
 from allocation_gateway.app import configured_upstreams
-from allocation_gateway.claims.opening import keep_in_memory
+from allocation_gateway.claims.opening import open_claims
 from allocation_gateway.groups.listing import Listings
 from allocation_gateway.groups.opening import open_groups
 from allocation_gateway.operations.table import OPERATIONS, routes
@@ -46,13 +47,15 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
 
-from bench import building, machine, payloads
+from bench import building, machine, measuring, payloads
 from bench.processes import Program, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from allocation_gateway.upstream.http import Answer, Attempt
+
+    from bench.machine import Cores
 
 _TRACED: Final = 0.01
 _IN_FLIGHT: Final = 8192
@@ -142,12 +145,12 @@ class CallContext:
         raise SystemExit(f"a call failed: {code} {message}")
 
 
-def open_handler(base_url: str, telemetry: Telemetry) -> tuple[Handler, Account]:
+async def open_handler(base_url: str, telemetry: Telemetry, store_url: str) -> tuple[Handler, Account]:
     """Returns the handler with a gateway around it, as the composition root makes it."""
     environ = {f"{PREFIX}{name}": text for name, text in _SETTINGS.items()}
-    settings = load(environ, overrides={"ship_base_url": base_url})
+    settings = load({**environ, f"{PREFIX}STORE_URL": store_url}, overrides={"ship_base_url": base_url})
     ((api, upstream),) = configured_upstreams(settings).items()
-    store = keep_in_memory(settings, [api.value])[api.value]
+    store = (await open_claims(settings, [api.value], telemetry))[api.value]
     account = Account(settings, upstream, store, None, telemetry)
     gateway = Gateway(
         settings=settings,
@@ -173,8 +176,9 @@ def observed() -> Telemetry:
 class HotPath:
     """The handler, and calls for it."""
 
-    def __init__(self, base_url: str, telemetry: Telemetry) -> None:
-        self._handler, self.account = open_handler(base_url, telemetry)
+    def __init__(self, handler: Handler, account: Account) -> None:
+        self._handler = handler
+        self.account = account
         self._calls = 0
 
     def requests(self, count: int) -> list[bytes]:
@@ -212,28 +216,42 @@ class HotPath:
         return (after - before) / in_flight
 
 
-async def measure(given: argparse.Namespace, base_url: str) -> None:
+async def measure(given: argparse.Namespace, base_url: str, store_url: str) -> None:
     """Measures and prints."""
     engine: MemoryEngine | None = None
     if not base_url:
         engine = made = MemoryEngine(given.delay)
         setattr(client, "open_engine", lambda *_: made)  # noqa: B010 - it takes the place of what is imported there
-    path = HotPath(base_url or "http://127.0.0.1", Telemetry() if given.unobserved else observed())
-    await path.drive(path.requests(given.calls), given.in_flight)
-    costs = []
-    for _ in range(given.rounds):
-        requests = path.requests(given.calls)
-        gc.collect()
-        before = time.process_time()
-        await path.drive(requests, given.in_flight)
-        costs.append((time.process_time() - before) / given.calls * _MICRO)
-    middle, least = statistics.median(costs), min(costs)
-    print(f"CPU us per call: {middle:.1f} ({least:.1f} to {max(costs):.1f}), {given.in_flight} in flight")
+    telemetry = Telemetry() if given.unobserved else observed()
+    stores = {"in memory": "", **({"on a server": store_url} if store_url else {})}
+    paths = {
+        name: HotPath(*await open_handler(base_url or "http://127.0.0.1", telemetry, url))
+        for name, url in stores.items()
+    }
+    costs: dict[str, list[float]] = {name: [] for name in paths}
+    for number in range(1 + given.rounds):
+        for name, path in paths.items():
+            requests = path.requests(given.calls)
+            gc.collect()
+            before = time.process_time()
+            await path.drive(requests, given.in_flight)
+            if number:
+                costs[name].append((time.process_time() - before) / given.calls * _MICRO)
+    for name, found in costs.items():
+        told = f"{statistics.median(found):.1f} ({min(found):.1f} to {max(found):.1f}), {given.in_flight} in flight"
+        print(f"CPU us per call, claims {name}: {told}")
+    if store_url:
+        added = [there - here for here, there in zip(*costs.values(), strict=True)]
+        print(f"CPU us that the store adds to a call: {statistics.median(added):.1f} (at least {min(added):.1f})")
+    # What is looked at more closely is what was asked for.
+    path = paths["on a server" if store_url else "in memory"]
     if engine is not None:
         print(f"objects per call in flight: {await path.objects(engine, given.in_flight):.1f}")
     if given.profile:
         await profile(path, given)
-    await path.account.upstream.close()
+    for path in paths.values():
+        await path.account.upstream.close()
+        await path.account.store.close()
 
 
 async def profile(path: HotPath, given: argparse.Namespace) -> None:
@@ -261,26 +279,28 @@ def main() -> None:
     parser.add_argument("--delay", type=float, default=0.0, help="seconds that each answer takes")
     parser.add_argument("--calls", type=int, default=8_000, help="calls in each round")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--store", action="store_true", help="also with claims on a server")
     parser.add_argument("--unobserved", action="store_true", help="without metrics, traces and log lines")
     parser.add_argument("--profile", action="store_true")
     given = parser.parse_args()
     with ExitStack() as stack:
-        base_url = ""
+        base_url = store_url = ""
+        cores = machine.take_cores()
         if given.upstream == "process":
-            base_url = stack.enter_context(upstream(given.delay))
-        else:
-            machine.take_cores()
+            base_url = stack.enter_context(upstream(given.delay, cores))
+        if given.store:
+            server = stack.enter_context(running("hot-path-store", measuring.store_program(), [cores.gateway]))
+            store_url = f"redis://{server.address}/0"
         sys.stderr = stack.enter_context(open(os.devnull, "w"))  # noqa: PTH123 - the log lines are made, not shown
         logs.configure("error" if given.unobserved else "info", "json")
-        uvloop.run(measure(given, base_url))
+        uvloop.run(measure(given, base_url, store_url))
 
 
 @contextmanager
-def upstream(delay: float) -> Iterator[str]:
+def upstream(delay: float, cores: Cores) -> Iterator[str]:
     """Runs the benchmark's upstream on a core of its own. Returns its URL."""
     building.build_instruments()
     machine.raise_limits()
-    cores = machine.take_cores()
     body = machine.CACHE / "hot_path.json"
     body.write_bytes(payloads.documented())
     command = (

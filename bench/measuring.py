@@ -105,7 +105,7 @@ def stage(row: Row, cores: Cores, *, store: bool) -> Iterator[Stage]:
         upstream = stack.enter_context(running("upstream", Program(command, {}), [cores.rest]))
         watched, url = {"upstream": upstream.pid}, ""
         if store:
-            server = stack.enter_context(running("store", _store(), [cores.rest]))
+            server = stack.enter_context(running("store", store_program(), [cores.rest]))
             watched["store"], url = server.pid, f"redis://{server.address}/0"
         around = Surroundings(
             upstream=f"{'https' if row.upstream.tls else 'http'}://{upstream.address}",
@@ -117,7 +117,7 @@ def stage(row: Row, cores: Cores, *, store: bool) -> Iterator[Stage]:
         yield Stage(around, control, watched)
 
 
-def _store() -> Program:
+def store_program() -> Program:
     """Returns a server as claims need it: one that keeps everything, also over a restart."""
     folder = CACHE / "store"
     shutil.rmtree(folder, ignore_errors=True)

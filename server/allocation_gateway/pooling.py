@@ -7,23 +7,25 @@ import ssl
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from redis import exceptions
-from redis.asyncio import BlockingConnectionPool, Connection, SSLConnection
+from redis.asyncio import BlockingConnectionPool, Connection, ConnectionPool, SSLConnection
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 
 from allocation_gateway.settings import server_url
+from allocation_gateway.settings.server_url import ServerUrl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from allocation_gateway.settings import Secret
-    from allocation_gateway.settings.server_url import ServerUrl
 
 # OpenSSL's numbers for a certificate that is of another name, or of another address.
 _OTHER_NAMES: Final = frozenset({62, 64})
 _EXPIRED: Final = 10
 _NOT_YET: Final = 9
 _NAME_CERTIFICATE: Final = "name it by ssl_certfile and ssl_keyfile in the URL"
+_VERIFY_MODES: Final = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
 _WANTS_CERTIFICATE: Final = f"{{}} wants a certificate of the client: {_NAME_CERTIFICATE}"
 
 
@@ -42,37 +44,96 @@ class Problem(NamedTuple):
     is_lasting: bool = False
 
 
-def open_pool(url: Secret, *, connections: int, timeout: float) -> BlockingConnectionPool:
+class NoPrimaryError(exceptions.ConnectionError):
+    """The Sentinels do not tell which server is the primary. The text says why, for the operator."""
+
+    def __init__(self, text: str, *, is_lasting: bool = False) -> None:
+        super().__init__(text)
+        self.is_lasting = is_lasting
+
+
+def open_pool(url: Secret, *, connections: int, timeout: float) -> ConnectionPool:
     """Returns connections that are made on demand. Nothing is tried again: whoever asks knows better whether to.
 
     Args:
         url: Where the server is, with its credentials.
-        connections: How many there may be. Further commands wait for one.
+        connections: How many there may be. Further commands wait for one, but for a server that Sentinels tell.
         timeout: Seconds for that wait, for connecting, and for each command.
 
     Raises:
         ValueError: The URL is none of a server.
     """
     target = server_url.parse(url.reveal())
-    options: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout, **target.options}
+    options: dict[str, Any] = {
+        **connection_options(target, timeout=timeout),
+        "db": target.database,
+        "username": target.username or None,
+        "password": target.password or None,
+        "retry": Retry(NoBackoff(), 0),
+        "decode_responses": False,
+    }
+    if target.sentinels:
+        sentinel = open_sentinel(target, timeout=timeout)
+        return SentinelConnectionPool(target.service, sentinel, ssl=target.is_tls, **options)  # type: ignore[no-untyped-call]
     return BlockingConnectionPool(
         connection_class=SSLConnection if target.is_tls else Connection,
         max_connections=connections,
         timeout=timeout,
         host=target.host,
         port=target.port,
-        db=target.database,
-        username=target.username or None,
-        password=target.password or None,
-        retry=Retry(NoBackoff(), 0),
-        decode_responses=False,
         **options,
     )
 
 
-def diagnose(error: BaseException, url: Secret) -> Problem:
+def open_sentinel(target: ServerUrl, *, timeout: float) -> Sentinel:
+    """Returns clients of the Sentinels of a URL. Each command may take so many seconds."""
+    options = connection_options(target, timeout=timeout)
+    return Sentinel(  # type: ignore[no-untyped-call]
+        target.sentinels,
+        sentinel_kwargs={
+            **{name: value for name, value in options.items() if name != "client_name"},
+            "ssl": target.is_tls,
+            "username": target.sentinel_username or None,
+            "password": target.sentinel_password or None,
+            "retry": Retry(NoBackoff(), 0),
+        },
+    )
+
+
+def connection_options(target: ServerUrl, *, timeout: float) -> dict[str, Any]:
+    """Returns what the client library is told of each connection, but for where it leads to and who logs in."""
+    return {"socket_timeout": timeout, "socket_connect_timeout": timeout, **target.options}
+
+
+def tls_context(target: ServerUrl) -> ssl.SSLContext:
+    """Returns the TLS that the options of a URL describe. Their files are read anew: certificates are replaced.
+
+    Raises:
+        OSError: A file cannot be read, or holds no certificate or no key.
+    """
+    options = target.options
+    context = ssl.create_default_context()
+    verification = options.get("ssl_cert_reqs", "required")
+    context.check_hostname = verification != "none" and options.get("ssl_check_hostname", True)
+    context.verify_mode = _VERIFY_MODES[verification]
+    if "ssl_certfile" in options:
+        # Without a password, an encrypted key would make OpenSSL ask for one on the terminal.
+        password = options.get("ssl_password", "")
+        context.load_cert_chain(options["ssl_certfile"], options.get("ssl_keyfile"), password=password)
+    if "ssl_ca_certs" in options or "ssl_ca_path" in options:
+        context.load_verify_locations(options.get("ssl_ca_certs"), options.get("ssl_ca_path"))
+    if "ssl_min_version" in options:
+        context.minimum_version = options["ssl_min_version"]
+    if "ssl_ciphers" in options:
+        context.set_ciphers(options["ssl_ciphers"])
+    return context
+
+
+def diagnose(error: BaseException, url: Secret | ServerUrl) -> Problem:
     """Returns what is wrong with a server, from the error with which a command or a connection has failed."""
-    target = server_url.parse(url.reveal())
+    target = url if isinstance(url, ServerUrl) else server_url.parse(url.reveal())
+    if isinstance(error, NoPrimaryError):
+        return Problem("sentinel", str(error), is_lasting=error.is_lasting)
     for cause in _causes(error):
         for read in (_of_tls, _of_network, _of_answer):
             if problem := read(cause, target):

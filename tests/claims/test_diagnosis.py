@@ -133,6 +133,51 @@ async def test_certificate_of_another_name_and_one_that_has_expired(tmp_path: Pa
 
 @pytest.mark.cache
 @pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("options", "is_trusted"),
+    [
+        ("ssl_cert_reqs=none", True),
+        ("ssl_ca_certs={file}&ssl_check_hostname=false&ssl_min_version=TLSv1.3", True),
+        ("ssl_ca_certs={file}", False),
+        ("ssl_check_hostname=false", False),
+    ],
+)
+async def test_certificate_is_checked_as_the_url_says(options: str, is_trusted: bool, tmp_path: Path) -> None:
+    with encrypted(tmp_path, host="another.example") as (port, authority):
+        url = f"rediss://127.0.0.1:{port}/0?{options.format(file=authority.file)}"
+        if not is_trusted:
+            assert (await told(url))[0] == "tls"
+            return
+        stores = await opened(url)
+        assert isinstance(await stores["ship"].begin(new_claim()), Begun)
+        await stores["ship"].close()
+
+
+@pytest.mark.cache
+@pytest.mark.asyncio
+@pytest.mark.parametrize("protocol", [2, 3])
+@pytest.mark.parametrize("user", ["", f"gateway:{PASSWORD}@", f":{PASSWORD}@"])
+async def test_connection_is_made_as_the_url_says(protocol: int, user: str, tmp_path: Path) -> None:
+    password = PASSWORD if user.startswith(":") else ""
+    wanted = ("--requirepass", password) if password else ()
+    with (
+        running_cache(*SAFE, *wanted, "--dir", str(tmp_path)) as server,
+        redis.Redis(port=server.port, password=password or None, decode_responses=True) as client,
+    ):
+        client.execute_command("ACL", "SETUSER", "gateway", "on", f">{PASSWORD}", "~*", "+@all")
+        options = (
+            f"protocol={protocol}&client_name=a%40b&socket_keepalive=true&socket_connect_timeout=4&socket_timeout=4"
+        )
+        stores = await opened(f"redis://{user}127.0.0.1:{server.port}/3?{options}")
+        assert isinstance(await stores["ship"].begin(new_claim()), Begun)
+        (found,) = [one for one in client.client_list() if one["name"] == "a@b"]
+        assert (found["resp"], found["db"]) == (str(protocol), "3")
+        assert found["user"] == ("gateway" if user.startswith("gateway") else "default")
+        await stores["ship"].close()
+
+
+@pytest.mark.cache
+@pytest.mark.asyncio
 async def test_server_that_wants_a_certificate_too(tmp_path: Path) -> None:
     with encrypted(tmp_path, "--tls-auth-clients", "yes") as (port, authority):
         url = f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={authority.file}"
@@ -189,10 +234,10 @@ async def test_user_that_lacks_rights(tmp_path: Path) -> None:
         for name, rights in users.items():
             client.execute_command("ACL", "SETUSER", name, "on", f">{PASSWORD}", *rights)
         url = f"redis://{{}}:{PASSWORD}@127.0.0.1:{server.port}/0"
-        reason, problem = await told(url.format("noscript"))
-        assert (reason, "lacks rights" in problem, "'evalsha' command" in problem) == ("rights", True, True), problem
-        reason, problem = await told(url.format("nokey"))
-        assert (reason, "lacks rights" in problem) == ("rights", True), problem
+        for name, lacking in (("noscript", "to run the 'evalsha' command"), ("nokey", "to access")):
+            said = await refused(url.format(name))
+            assert ("lacks rights" in said, lacking in said) == (True, True), said
+            assert await told(url.format(name), store_checks="off") == ("rights", said)
         assert "needs +info; ALLOCATION_GATEWAY_STORE_CHECKS" in await refused(url.format("noinfo"))
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import pytest
 import redis
+from allocation_gateway.claims.connecting import SCRIPT
 from allocation_gateway.claims.memory import MemoryClaims
 from allocation_gateway.claims.model import (
     Begun,
@@ -21,7 +22,6 @@ from allocation_gateway.claims.model import (
     State,
     StoreFullError,
 )
-from allocation_gateway.claims.server import SCRIPT
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test

@@ -61,9 +61,17 @@ WRONG: Final = [
     ("rediss://host?ssl_ciphers=none", "ssl_ciphers names no cipher"),
     ("redis://host?ssl_ca_certs=/dev/null", "ssl_ca_certs needs TLS"),
     ("redis://host?socket_timeout=soon", "the option socket_timeout must be a number of seconds"),
-    ("redis+sentinel://host:26379/primary/0", "Sentinel is not supported yet"),
-    ("rediss+sentinel://host:26379/primary/0", "Sentinel is not supported yet"),
-    ("valkey-sentinel://host:26379/primary/0", "Sentinel is not supported yet"),
+    ("redis+sentinel://host:26379", "must be the name that they know the primary by"),
+    ("redis+sentinel://host:26379//0", "must be the name that they know the primary by"),
+    ("redis+sentinel://one,two/pri%20mary/0", "must be the name that they know the primary by"),
+    ("redis+sentinel://one,two:port/primary", "the port must be a whole number from 1 to 65535"),
+    ("redis+sentinel://one,/primary", "names a host"),
+    ("redis+sentinel://:wo/rd@one,two/primary", ENCODE),
+    ("redis+sentinel://:wo#rd@one,two/primary", ENCODE),
+    ("redis+sentinel://one/primary/zero", "the number of a database"),
+    ("redis://one,two/0", "the host holds characters"),
+    ("redis://host/0?sentinel_password=word", "the option sentinel_password needs Sentinels"),
+    ("redis+sentry://host/primary", "must be a redis:// or rediss:// URL"),
     ("unix:///run/redis.sock", "must be a redis:// or rediss:// URL"),
     ("http://host", "must be a redis:// or rediss:// URL"),
     ("host:6379", "must be a redis:// or rediss:// URL"),
@@ -79,6 +87,33 @@ def test_wrong_url_is_one_line_that_says_what_is_wrong(url: str, text: str, sett
     assert done.err.count("\n") == 1
     assert text in done.err
     assert "word" not in done.err.replace("password", "")
+
+
+@pytest.mark.parametrize(
+    ("url", "sentinels"),
+    [
+        ("redis+sentinel://one", (("one", 26379),)),
+        ("VALKEYS+SENTINEL://u:p@one:1,127.0.0.1,[::1]:3", (("one", 1), ("127.0.0.1", 26379), ("::1", 3))),
+        ("rediss-sentinel://u:p%2C%40@one:1,two", (("one", 1), ("two", 26379))),
+    ],
+)
+@pytest.mark.parametrize("path", ["/mymaster", "/mymaster/", "/mymaster/3", "/mymaster?db=3&sentinel_password=word"])
+def test_url_of_sentinels_names_all_of_them_and_the_primary(
+    url: str, sentinels: tuple[object, ...], path: str, command: Command
+) -> None:
+    read = server_url.parse(url + path)
+    assert (read.sentinels, read.service, read.database) == (sentinels, "mymaster", 3 if "3" in path else 0)
+    assert (read.sentinel_password, "sentinel_password" in read.options) == ("word" if "word" in path else "", False)
+    assert (read.username, bool(read.password)) == (("u", True) if "@" in url else ("", False))
+    assert read.is_tls is url.lower().startswith(("valkeys", "rediss"))
+    told = read.at("127.0.0.2", 7)
+    assert (told.address, told.sentinels, told.database, told.password) == (
+        "127.0.0.2:7",
+        (),
+        *read[5:6],
+        read.password,
+    )
+    assert command("check", **GOOD, STORE_URL=url + path).code == 0
 
 
 @pytest.mark.parametrize(

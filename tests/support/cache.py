@@ -6,6 +6,7 @@ import shutil
 import socket
 import socketserver
 import subprocess
+import tempfile
 import threading
 import time
 from contextlib import contextmanager
@@ -43,26 +44,33 @@ class CacheServer:
 
     Attributes:
         port: Where it listens.
+        host: At which address of the loopback.
     """
 
     options: Sequence[str] = ()
     port: int = field(default_factory=free_port)
     tls: bool = False
+    host: str = "127.0.0.1"
     _process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Starts it, empty, and waits until it accepts connections."""
         ports = ("--port", "0", "--tls-port", str(self.port)) if self.tls else ("--port", str(self.port))
-        memory = ("--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
+        memory = ("--bind", self.host, "--save", "", "--appendonly", "no")
         self._process = subprocess.Popen([program(), *ports, *memory, *self.options], stdout=subprocess.DEVNULL)
         end = time.monotonic() + _START
         while True:
             try:
-                with socket.create_connection(("127.0.0.1", self.port)):
+                with socket.create_connection((self.host, self.port)):
                     return
             except OSError:
                 assert self._process.poll() is None, "the cache server has ended"
                 assert time.monotonic() < end, "the cache server does not listen"
+
+    def signal(self, number: int) -> None:
+        """Sends it a signal, such as one that stops it without ending it."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def kill(self) -> None:
         """Ends it at once."""
@@ -72,14 +80,17 @@ class CacheServer:
 
 
 @contextmanager
-def running_cache(*options: str, tls: bool = False) -> Iterator[CacheServer]:
-    """Runs a server."""
-    server = CacheServer(options, tls=tls)
-    server.start()
-    try:
-        yield server
-    finally:
-        server.kill()
+def running_cache(
+    *options: str, tls: bool = False, host: str = "127.0.0.1", port: int | None = None
+) -> Iterator[CacheServer]:
+    """Runs a server, on a free port if none is given. What it writes to disk goes with it, unless options say where."""
+    with tempfile.TemporaryDirectory() as directory:
+        server = CacheServer(("--dir", directory, *options), tls=tls, host=host, port=port or free_port())
+        server.start()
+        try:
+            yield server
+        finally:
+            server.kill()
 
 
 class _Proxy(socketserver.ThreadingTCPServer):

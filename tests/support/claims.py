@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import redis
+from allocation_gateway.claims.connecting import SCRIPT
 from allocation_gateway.claims.model import Begun, NewClaim
-from allocation_gateway.claims.server import SCRIPT, ClaimServer
+from allocation_gateway.claims.server import ClaimServer
 from allocation_gateway.claims.shared import SharedClaims
 from allocation_gateway.settings import Secret
 from allocation_gateway.telemetry.telemetry import Telemetry
@@ -35,23 +36,23 @@ def new_claim(request_id: str = "id", **changes: Any) -> NewClaim:
 
 @asynccontextmanager
 async def connected(
-    port: int,
+    port: int = 0,
     *,
     step_timeout: float = 5.0,
-    connections: int = 32,
     checks: str = "off",
     retention: float = RETENTION,
     namespace: str = "claims",
     user: str = "",
     telemetry: Telemetry | None = None,
     script: str = SCRIPT,
+    url: str = "",
 ) -> AsyncIterator[SharedClaims]:
-    """Uses the store on a server."""
+    """Uses the store on a server: that of a port, or of a URL."""
     server = ClaimServer(
-        Secret(f"redis://{user}127.0.0.1:{port}/0"),
+        Secret(url or f"redis://{user}127.0.0.1:{port}/0"),
         timeout=step_timeout,
-        connections=connections,
         checks=checks,
+        namespace=namespace,
         telemetry=telemetry or Telemetry(),
         script=script,
     )

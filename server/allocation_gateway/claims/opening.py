@@ -26,14 +26,15 @@ async def open_claims(settings: Settings, names: Iterable[str], telemetry: Telem
     if not settings.store_url:
         return keep_in_memory(settings, names)
     # On demand: whoever needs no server pays neither the memory nor the start-up time of its client.
-    from allocation_gateway.claims.server import ClaimServer, UnsafeServerError, UnusableServerError
+    from allocation_gateway.claims.checks import UnsafeServerError, UnusableServerError
+    from allocation_gateway.claims.server import ClaimServer
     from allocation_gateway.claims.shared import SharedClaims
 
     server = ClaimServer(
         settings.store_url,
         timeout=settings.store_timeout,
-        connections=settings.store_connections,
         checks=settings.store_checks,
+        namespace=settings.store_namespace,
         telemetry=telemetry,
     )
     try:

@@ -1,54 +1,51 @@
-"""The Valkey or Redis server that keeps the claims of all processes: how it is reached, and whether it may be trusted.
-
-A server that evicts keys, or forgets them over a restart, forgets writes that are in doubt. So it is asked before it is
-used, and again after its connections were lost: another one may be there then.
-"""
+"""The Valkey or Redis server that keeps the claims of all processes: carries out steps, and says why it cannot."""
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import time
-from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from redis.asyncio import Redis
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoPermissionError, NoScriptError, RedisError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis import exceptions
 
+from allocation_gateway.claims.checks import ReplicaError, UnsafeServerError, UnusableServerError
+from allocation_gateway.claims.connecting import SCRIPT, Connector
+from allocation_gateway.claims.link import FAILURES, PrimaryLink
 from allocation_gateway.claims.model import StoreUnavailableError
-from allocation_gateway.pooling import Problem, diagnose, open_pool
+from allocation_gateway.claims.primary import locator
+from allocation_gateway.pooling import Problem, diagnose
+from allocation_gateway.settings import server_url
 
 if TYPE_CHECKING:
+    from allocation_gateway.claims.connection import StoreConnection
     from allocation_gateway.settings import Secret
+    from allocation_gateway.settings.server_url import ServerUrl
     from allocation_gateway.telemetry.telemetry import Telemetry
 
-SCRIPT: Final = resources.files(__package__).joinpath("steps.lua").read_text()
-# The last one is uvloop's, of a connection that was closed under the client's hands.
-_FAILURES: Final = (RedisError, OSError, TimeoutError, RuntimeError)
+# What a server answers that is not the one to write to, or not ready. It has certainly not carried out the step.
+_NOT_HERE: Final = (
+    exceptions.AuthenticationError,
+    exceptions.BusyLoadingError,
+    exceptions.ClusterDownError,
+    exceptions.MasterDownError,
+    exceptions.ReadOnlyError,
+)
+_NOT_HERE_EITHER: Final = ("BUSY ", "NOREPLICAS ")
+# How often a step is asked for that was certainly not carried out: the script may be unknown on the next server too.
+_TRIES: Final = 3
 _log = structlog.get_logger()
 
 
-class UnusableServerError(Exception):
-    """The server cannot be used as it is configured. The text says why, for the operator."""
-
-
-class UnsafeServerError(UnusableServerError):
-    """The server may lose claims, which the checks do not allow."""
-
-
 class ClaimServer:
-    """The connections to the server, which all stores share."""
+    """The connection to the server, which all stores share."""
 
     def __init__(
         self,
         url: Secret,
         *,
         timeout: float,
-        connections: int,
         checks: str,
+        namespace: str,
         telemetry: Telemetry,
         script: str = SCRIPT,
     ) -> None:
@@ -56,41 +53,51 @@ class ClaimServer:
 
         Args:
             url: Where the server is, with its credentials.
-            timeout: Seconds that one step may take, with the wait for a connection.
-            connections: How many connections there may be.
+            timeout: Seconds that a step may wait for a connection, and then for a sign of the server.
             checks: What becomes of a server that is not safe: `require`, `warn` or `off`.
+            namespace: What the names of all keys begin with.
             telemetry: Where steps are counted and timed.
             script: What carries out the steps.
 
         Raises:
             ValueError: The URL is none of a server.
         """
-        self._url = url
-        self._pool = open_pool(url, connections=connections, timeout=timeout)
-        self._client: Any = Redis(connection_pool=self._pool)
+        self._url = server_url.parse(url.reveal())
         self._timeout = timeout
         self._checks = checks
         self._telemetry = telemetry
         self._script = script
-        # A name that the server gives the script, not a safeguard.
-        self._sha = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
-        self._checked = checks == "off"
+        connector = Connector(timeout=timeout, checks=checks, namespace=namespace, script=script)
+        self._sha = connector.sha
+        self._link = PrimaryLink(
+            locator(self._url, timeout=timeout), connector.connect, timeout=timeout, on_failure=self._not_connected
+        )
         self._usable = False
         self._told: set[str] = set()
 
     async def open(self) -> None:
-        """Makes the first contact. A server that cannot be reached is asked again by the first step that reaches it.
+        """Makes the first contact, unless no checks are wanted. A server that cannot be reached is no failure.
 
         Raises:
             UnusableServerError: It cannot be used, or may not be, until somebody changes a configuration.
         """
+        if self._checks == "off":
+            return
+        failure: Exception | None = None
         try:
-            async with asyncio.timeout(self._timeout):
-                await self._check()
-        except _FAILURES as error:
-            problem = self._failed("check", error)
-            if problem.is_lasting:
-                raise UnusableServerError(problem.text) from None
+            await self._link.connected(time.monotonic() + self._timeout)
+        except FAILURES as error:
+            failure = error
+        if failure is None:
+            return
+        self._telemetry.metrics.store_failure("check", self._problem(failure, self._link.target).kind)
+        if isinstance(failure, UnusableServerError):
+            raise failure
+        if isinstance(failure, ReplicaError) and self._checks == "require" and not self._url.sentinels:
+            raise UnsafeServerError(f"the server is a replica, which takes no writes: name the primary, {failure}")
+        problem = self._problem(failure, self._link.target)
+        if problem.is_lasting:
+            raise UnusableServerError(problem.text)
 
     async def run(self, step: str, key: str, *arguments: str | bytes | int) -> Any:
         """Carries out a step.
@@ -105,79 +112,89 @@ class ClaimServer:
                 may or may not have been carried out.
         """
         started = time.perf_counter()
+        connection = self._link.connection
         try:
-            async with asyncio.timeout(self._timeout):
-                if not self._checked:
-                    await self._check()
-                try:
-                    found = await self._client.execute_command("EVALSHA", self._sha, 1, key, step, *arguments)
-                except NoScriptError:
-                    found = await self._client.execute_command("EVAL", self._script, 1, key, step, *arguments)
-        except UnsafeServerError as error:
-            self._failed(step, error)
-            raise StoreUnavailableError(f"{step}: {error}") from None
-        except _FAILURES as error:
-            self._failed(step, error)
-            # The text of the error can hold the address with its password: only its kind is told.
-            raise StoreUnavailableError(f"{step}: {_kind(error)}") from None
+            if connection is None or not connection.is_open:
+                connection = await self._link.connected(time.monotonic() + self._timeout)
+            found = await connection.ask("EVALSHA", self._sha, 1, key, step, *arguments)
+        except exceptions.RedisError as error:
+            found = await self._again(error, connection, step, key, arguments)
+        except FAILURES as error:
+            raise self._failed(step, error) from None
         self._telemetry.metrics.store_step(step, time.perf_counter() - started)
-        self._set_usable()
+        if not self._usable:
+            self._set_usable()
         return found
 
-    async def _check(self) -> None:
-        if self._checked:
-            return
-        problem = await self._problem()
-        if problem and self._checks == "require":
-            raise UnsafeServerError(f"the server {problem}")
-        if problem:
-            _log.warning("claim_store_unsafe", problem=problem)
-        self._checked = True
+    async def _again(
+        self,
+        error: Exception,
+        connection: StoreConnection | None,
+        step: str,
+        key: str,
+        arguments: tuple[str | bytes | int, ...],
+    ) -> Any:
+        """Asks for a step once more that was certainly not carried out, of the primary as it is found anew."""
+        until = time.monotonic() + self._timeout
+        for _ in range(_TRIES):
+            how = ("EVALSHA", self._sha)
+            try:
+                if connection is None:
+                    break
+                if isinstance(error, exceptions.NoScriptError):
+                    how = ("EVAL", self._script)
+                elif _is_not_here(error):
+                    self._link.leave(connection)
+                else:
+                    break
+                if not connection.is_open:
+                    connection = None
+                    connection = await self._link.connected(until)
+                return await connection.ask(*how, 1, key, step, *arguments)
+            except FAILURES as failure:
+                error = failure
+        raise self._failed(step, error)
 
-    async def _problem(self) -> str:
-        """Returns what is wrong with the server; nothing if it keeps what it is given."""
-        try:
-            memory: dict[str, Any] = await self._client.info("memory")
-            persistence: dict[str, Any] = await self._client.info("persistence")
-            replication: dict[str, Any] = await self._client.info("replication")
-        except NoPermissionError:
-            return "does not let its INFO be read: the user of the URL needs +info"
-        if replication.get("role") == "slave":
-            return f"is a replica, which takes no writes: name the primary, {_primary(replication)}"
-        policy = memory.get("maxmemory_policy", "unknown")
-        if policy != "noeviction":
-            return f"has the maxmemory-policy {policy}, which must be noeviction"
-        return "" if persistence.get("aof_enabled") else "keeps no append-only file (appendonly yes)"
-
-    def _failed(self, step: str, error: Exception) -> Problem:
-        """Takes note of a step that has failed. Returns what is wrong with the server."""
-        if isinstance(error, RedisConnectionError) and self._checks != "off":
-            self._checked = False
-        is_unsafe = isinstance(error, UnsafeServerError)
-        problem = Problem("unsafe", str(error)) if is_unsafe else diagnose(error, self._url)
+    def _failed(self, step: str, error: BaseException) -> StoreUnavailableError:
+        """Takes note of a step that has failed. Returns what tells so: only the kind of the error, and no address."""
+        problem = self._problem(error, self._link.target)
         self._telemetry.metrics.store_failure(step, problem.kind)
+        self._tell(problem)
+        told = str(error) if isinstance(error, UnsafeServerError) else _kind(error)
+        return StoreUnavailableError(f"{step}: {told}")
+
+    def _not_connected(self, error: BaseException, target: ServerUrl | None) -> bool:
+        problem = self._problem(error, target)
+        self._tell(problem)
+        return problem.is_lasting
+
+    def _problem(self, error: BaseException, target: ServerUrl | None) -> Problem:
+        if isinstance(error, UnsafeServerError):
+            return Problem("unsafe", str(error))
+        return diagnose(error, target or self._url)
+
+    def _tell(self, problem: Problem) -> None:
         # Each kind once: a server that first could not be reached can then turn out to refuse the credentials.
         if problem.kind not in self._told:
             self._told.add(problem.kind)
             _log.warning("claim_store_not_usable", reason=problem.kind, problem=problem.text)
         self._usable = False
-        return problem
 
     def _set_usable(self) -> None:
-        if not self._usable:
-            self._usable = True
-            self._told.clear()
-            _log.info("claim_store_usable")
+        self._usable = True
+        self._told.clear()
+        _log.info("claim_store_usable")
 
     async def close(self) -> None:
         """Closes all connections."""
-        await self._client.aclose()
-        await self._pool.disconnect()
+        await self._link.close()
 
 
-def _primary(replication: dict[str, Any]) -> str:
-    return f"{replication.get('master_host', 'unknown')}:{replication.get('master_port', 'unknown')}"
+def _is_not_here(error: BaseException) -> bool:
+    return isinstance(error, _NOT_HERE) or str(error).startswith(_NOT_HERE_EITHER)
 
 
-def _kind(error: Exception) -> str:
-    return "timeout" if isinstance(error, TimeoutError | RedisTimeoutError) else type(error).__name__
+def _kind(error: BaseException) -> str:
+    if isinstance(error, TimeoutError | exceptions.TimeoutError):
+        return "timeout"
+    return "ConnectionError" if isinstance(error, OSError) else type(error).__name__

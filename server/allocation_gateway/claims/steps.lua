@@ -18,6 +18,22 @@ local IN_DOUBT, DONE, SETTLED = 0, 1, 2
 
 local key, prefix, id = KEYS[1], ARGV[2], ARGV[3]
 
+-- A server that takes no writes, such as a former primary, may hold what is no longer so: it must not even answer. So
+-- each step begins with a write that changes nothing. A full server refuses the kind that `begin` tries; of what changes
+-- a claim that there is already, it only refuses what a script writes first, and that is let pass.
+local refused
+if ARGV[1] == 'begin' then
+  refused = redis.pcall('SET', prefix .. 'nothing', '', 'XX')
+else
+  refused = redis.pcall('DEL', prefix .. 'nothing')
+end
+if type(refused) == 'table' and refused['err'] then
+  -- Full, or without a disk to write to, it still knows what it holds.
+  if not string.find(refused['err'], 'MISCONF', 1, true) and not string.find(refused['err'], 'OOM', 1, true) then
+    return refused
+  end
+end
+
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 
@@ -206,6 +222,11 @@ function steps.lay_down(holder, quiet)
     head[LEASE_UNTIL], head[QUIET_AT] = now, now + quiet
     save_head(head)
   end
+end
+
+-- Is carried out on each new connection, on no claim: the server knows the script then, and would have refused to write.
+function steps.trial()
+  return 1
 end
 
 function steps.read()

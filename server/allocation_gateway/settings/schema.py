@@ -170,10 +170,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     store_namespace: Annotated[
         str, described("What the names of all keys there begin with. Different accounts need different ones.")
     ] = "allocation-gateway-claims"
-    store_timeout: Annotated[PositiveSeconds, described("Seconds that one step of that server may take.")] = 0.5
-    store_connections: Annotated[
-        Count, described("Connections to that server at once. Further steps wait for one, within their time.")
-    ] = 32
+    store_timeout: Annotated[
+        PositiveSeconds,
+        described("Seconds that a step may wait for a connection to that server, and then for any sign of it."),
+    ] = 0.5
     store_checks: Annotated[
         Literal["require", "warn", "off"],
         described(

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 # Whether each scheme is with TLS.
 _SCHEMES: Final = {"redis": False, "valkey": False, "rediss": True, "valkeys": True}
-_SENTINEL: Final = re.compile(r"(redis|valkey)s?[+-]sentinel", re.IGNORECASE)
+_SENTINEL: Final = re.compile(r"[+-]sentinel$")
 _DEFAULT_PORT: Final = 6379
+_SENTINEL_PORT: Final = 26379
 _MOST_DATABASES: Final = 2**31 - 1
 _HOST: Final = re.compile(r"[A-Za-z0-9_.:-]+")
 _ENCODE: Final = "user name and password must be percent-encoded: / as %2F, # as %23, ? as %3F, @ as %40, % as %25"
@@ -41,6 +42,10 @@ class ServerUrl(NamedTuple):
         password: With which password; empty without one.
         database: The number of the database.
         options: What the query says, by the names and with the values that the client library takes.
+        sentinels: Where the Sentinels are that tell which server is the primary; empty if the URL names it.
+        service: The name that they know it by.
+        sentinel_username: Who logs in at them; empty for their default user.
+        sentinel_password: With which password; empty without one.
     """
 
     host: str
@@ -50,6 +55,14 @@ class ServerUrl(NamedTuple):
     password: str
     database: int
     options: Mapping[str, Any]
+    sentinels: tuple[tuple[str, int], ...] = ()
+    service: str = ""
+    sentinel_username: str = ""
+    sentinel_password: str = ""
+
+    def at(self, host: str, port: int) -> ServerUrl:
+        """Returns the same of the server that the Sentinels have told."""
+        return self._replace(host=host, port=port, sentinels=(), service="", sentinel_username="", sentinel_password="")
 
     @property
     def address(self) -> str:
@@ -67,10 +80,10 @@ def parse(url: str) -> ServerUrl:
         ValueError: It is none of a server. The text says what is wrong, and holds no part of user name or password.
     """
     scheme, separator, rest = url.partition("://")
-    if separator and _SENTINEL.fullmatch(scheme):
-        raise ValueError("Sentinel is not supported yet: name the primary server itself, as redis://host:6379/0")
-    if not separator or scheme.lower() not in _SCHEMES:
-        raise ValueError("must be a redis:// or rediss:// URL (or valkey://, valkeys://)")
+    kind = _SENTINEL.sub("", scheme.lower())
+    has_sentinels = kind != scheme.lower()
+    if not separator or kind not in _SCHEMES:
+        raise ValueError("must be a redis:// or rediss:// URL (or valkey://, valkeys://, redis+sentinel://)")
     if any(not character.isprintable() or character.isspace() for character in rest):
         # Python would leave out a line break, and take the rest for the address.
         raise ValueError("holds a space or a control character, which must be percent-encoded")
@@ -80,7 +93,8 @@ def parse(url: str) -> ServerUrl:
         # Brackets, or letters that stand for others. The text of the error can hold the password.
         raise ValueError(_ENCODE) from None
     try:
-        return _read(parts, is_tls=_SCHEMES[scheme.lower()])
+        read = _read_sentinels if has_sentinels else _read_server
+        return read(parts, is_tls=_SCHEMES[kind])
     except ValueError:
         # Whatever is wrong is so since the URL was taken apart in the wrong places.
         if "@" in _after_authority(rest):
@@ -94,12 +108,47 @@ def _after_authority(rest: str) -> str:
     return rest[found.start() :] if found else ""
 
 
-def _read(parts: SplitResult, *, is_tls: bool) -> ServerUrl:
+def _read_server(parts: SplitResult, *, is_tls: bool) -> ServerUrl:
+    url = _read(parts, is_tls=is_tls)
+    for name in url.options:
+        if name.startswith("sentinel_"):
+            raise ValueError(f"the option {name} needs Sentinels, which redis+sentinel:// URLs have")
+    return url
+
+
+def _read_sentinels(parts: SplitResult, *, is_tls: bool) -> ServerUrl:
+    """Reads the URL of a server that Sentinels tell: their addresses, and the server's name before its database."""
+    user, at, hosts = parts.netloc.rpartition("@")
+    sentinels = [parts._replace(netloc=host) for host in hosts.split(",")]
+    service, _, database = parts.path.removeprefix("/").partition("/")
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+", service):
+        raise ValueError(
+            "what follows the Sentinels must be the name that they know the primary by, such as /mymaster/0"
+        )
+    named = [(_host(sentinel), _port(sentinel, _SENTINEL_PORT)) for sentinel in sentinels]
+    url = _read(parts._replace(netloc=f"{user}{at}{sentinels[0].netloc}", path=f"/{database}"), is_tls=is_tls)
+    options = dict(url.options)
+    return url._replace(
+        port=named[0][1],
+        sentinels=tuple(named),
+        service=service,
+        sentinel_username=options.pop("sentinel_username", ""),
+        sentinel_password=options.pop("sentinel_password", ""),
+        options=options,
+    )
+
+
+def _host(parts: SplitResult) -> str:
     host = parts.hostname or ""
     if not host:
         raise ValueError("must be a redis:// or rediss:// URL that names a host")
     if not _HOST.fullmatch(host):
         raise ValueError(f"the host holds characters that no name of a host has; {_ENCODE}")
+    return host
+
+
+def _read(parts: SplitResult, *, is_tls: bool) -> ServerUrl:
+    host = _host(parts)
     if parts.fragment:
         raise ValueError(f"must not hold a fragment (#); {_ENCODE}")
     options = dict(_option(name, value, is_tls=is_tls) for name, value in _pairs(parts.query))
@@ -111,7 +160,7 @@ def _read(parts: SplitResult, *, is_tls: bool) -> ServerUrl:
     )
 
 
-def _port(parts: SplitResult) -> int:
+def _port(parts: SplitResult, default: int = _DEFAULT_PORT) -> int:
     try:
         port = parts.port
     except ValueError:
@@ -120,7 +169,7 @@ def _port(parts: SplitResult) -> int:
         raise ValueError(
             "the port must be a whole number from 1 to 65535; a user name and a password end with @, before the host"
         )
-    return port or _DEFAULT_PORT
+    return port or default
 
 
 def _database(path: str, option: int | None) -> int:
@@ -209,6 +258,8 @@ _OPTIONS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "ssl_check_hostname": ("true or false", _switch),
     "ssl_min_version": ("TLSv1.2 or TLSv1.3", lambda text: _TLS_VERSIONS[text.lower()]),
     "ssl_ciphers": ("a list of ciphers", _text),
+    "sentinel_username": ("a name", _text),
+    "sentinel_password": ("a text", _text),
 }
 
 

@@ -1,0 +1,160 @@
+"""A primary that three real Sentinels tell, and replace when it is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+import structlog
+from allocation_gateway.claims.model import Begun, Held, StoreUnavailableError
+from allocation_gateway.claims.opening import open_claims
+from allocation_gateway.settings import ConfigurationError, Secret, Settings
+from allocation_gateway.telemetry.telemetry import Telemetry
+from support.cache import free_port, running_cache
+from support.certificates import Authority
+from support.claims import connected, new_claim
+from support.replication import SERVICE, Sentinels, client, replicated, sentinels, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from allocation_gateway.claims.model import ClaimStore
+
+pytestmark = pytest.mark.cache
+
+# What is wanted: seconds after which writes go on, once the next primary can be reached.
+SOON: Final = 2.0
+PASSWORD: Final = "a-password-that-nobody-may-see"  # noqa: S105 - of servers that live for one test
+
+
+async def opened(url: str, **more: Any) -> Mapping[str, ClaimStore]:
+    settings = Settings(store_url=Secret(url), **{"store_checks": "warn", "store_timeout": 2.0, **more})
+    return await open_claims(settings, ("ship",), Telemetry())
+
+
+@pytest.mark.asyncio
+async def test_elected_primary_is_used_soon_also_while_a_sentinel_is_gone(tmp_path: Path) -> None:
+    with replicated() as pair, sentinels(pair, tmp_path) as watching:
+        async with connected(url=watching.url(), step_timeout=1.0) as store:
+            assert isinstance(await store.begin(new_claim()), Begun)
+            await asyncio.to_thread(pair.wait_for_copy)
+            watching.kill(0)
+            pair.primary.kill()
+            with client(pair.replica) as elected:
+                await asyncio.to_thread(
+                    wait_until, lambda: elected.info("replication")["role"] == "master", "nobody is elected"
+                )
+            started = time.monotonic()
+            while True:
+                try:
+                    found = await store.begin(new_claim())
+                    break
+                except StoreUnavailableError:
+                    assert time.monotonic() < started + SOON, "writes do not go on"
+            assert isinstance(found, Held), "what was copied is there"
+            assert isinstance(await store.begin(new_claim("other", references=("sp_2",))), Begun)
+
+
+@pytest.mark.asyncio
+async def test_primary_that_is_replaced_while_it_takes_writes_is_left(tmp_path: Path) -> None:
+    """Nobody has to write to the former one to find out."""
+    with replicated() as pair, sentinels(pair, tmp_path) as watching:
+        async with connected(url=watching.url(), step_timeout=5.0) as store:
+            await store.begin(new_claim())
+            await asyncio.to_thread(pair.wait_for_copy)
+            watching.clients()[1].sentinel_failover(SERVICE)
+            await asyncio.to_thread(
+                wait_until, lambda: watching.primaries() == [pair.replica.port] * 3, "they do not agree"
+            )
+            with client(pair.replica) as elected:
+                await asyncio.to_thread(
+                    wait_until,
+                    lambda: any(one["cmd"].startswith("eval") for one in elected.client_list()),
+                    "it is not used",
+                )
+            assert isinstance(await store.begin(new_claim()), Held)
+
+
+@pytest.mark.asyncio
+async def test_sentinel_that_was_cut_off_and_tells_the_former_primary_is_not_believed(tmp_path: Path) -> None:
+    with replicated() as pair, sentinels(pair, tmp_path) as watching, running_cache() as former:
+        # There was an election, of which the first Sentinel of the URL does not know.
+        watching.clients()[1].sentinel_failover(SERVICE)
+        await asyncio.to_thread(
+            wait_until, lambda: watching.primaries() == [pair.replica.port] * 3, "they do not agree"
+        )
+        stale = watching.clients()[0]
+        stale.sentinel_remove(SERVICE)
+        stale.sentinel_monitor(SERVICE, former.host, former.port, 2)
+        for order in (watching.ports, watching.ports[::-1]):
+            async with connected(url=Sentinels(order, {}).url(), step_timeout=2.0) as store:
+                await store.begin(new_claim())
+        with client(pair.replica) as elected, client(former) as unused:
+            assert (elected.dbsize(), unused.dbsize()) == (2, 0)
+
+
+@pytest.mark.asyncio
+async def test_what_is_wrong_with_sentinels_is_told(tmp_path: Path) -> None:
+    none = f"redis+sentinel://:{PASSWORD}@127.0.0.1:{free_port()},127.0.0.1:{free_port()}/{SERVICE}/0"
+    with structlog.testing.capture_logs() as lines:
+        stores = await opened(none)
+        with pytest.raises(StoreUnavailableError):
+            await stores["ship"].begin(new_claim())
+        await stores["ship"].close()
+    (line,) = lines
+    assert (line["event"], line["reason"]) == ("claim_store_not_usable", "sentinel")
+    assert "none tells the primary: nothing listens on" in line["problem"]
+    assert PASSWORD not in f"{lines}"
+    with replicated() as pair, sentinels(pair, tmp_path) as watching:
+        url = watching.url().replace(SERVICE, "another")
+        with pytest.raises(ConfigurationError, match="know no primary of the name another"):
+            await opened(url)
+
+
+@pytest.mark.asyncio
+async def test_sentinels_and_servers_with_passwords_of_their_own(tmp_path: Path) -> None:
+    options = ("--requirepass", "right", "--masterauth", "right")
+    with (
+        replicated(*options, password="right") as pair,  # noqa: S106 - of these servers
+        sentinels(pair, tmp_path, f"sentinel auth-pass {SERVICE} right", password=PASSWORD) as watching,
+    ):
+        good = watching.url(options=f"?sentinel_password={PASSWORD}").replace("://", "://:right@")
+        stores = await opened(good)
+        assert isinstance(await stores["ship"].begin(new_claim()), Begun)
+        await stores["ship"].close()
+        with structlog.testing.capture_logs() as lines:
+            stores = await opened(watching.url().replace("://", "://:right@"))
+            await stores["ship"].close()
+        assert [line["reason"] for line in lines] == ["sentinel"]
+        with pytest.raises(ConfigurationError, match="refuses the credentials"):
+            await opened(good.replace("right", "wrong"))
+
+
+@pytest.mark.asyncio
+async def test_sentinels_and_servers_that_speak_tls(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    chain, key = authority.issue("server")
+    files = {"tls-cert-file": chain, "tls-key-file": key, "tls-ca-cert-file": authority.file, "tls-auth-clients": "no"}
+    words = [word for name, value in files.items() for word in (f"--{name}", str(value))]
+    with (
+        replicated(*words, "--tls-replication", "yes", authority=authority.file) as pair,
+        sentinels(
+            pair,
+            tmp_path,
+            *(f"{name} {value}" for name, value in files.items()),
+            "tls-replication yes",
+            authority=authority.file,
+        ) as watching,
+    ):
+        for scheme in ("rediss+sentinel", "valkeys+sentinel"):
+            stores = await opened(watching.url(scheme=scheme, options=f"?ssl_ca_certs={authority.file}"))
+            assert isinstance(await stores["ship"].begin(new_claim(scheme, references=(scheme,))), Begun)
+            await stores["ship"].close()
+        with structlog.testing.capture_logs() as lines:
+            stores = await opened(watching.url(scheme="rediss+sentinel"))
+            await stores["ship"].close()
+        assert [line["reason"] for line in lines] == ["sentinel"]
+        assert "not trusted" in lines[0]["problem"]
