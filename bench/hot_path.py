@@ -36,6 +36,7 @@ from allocation_gateway.rpc.answering import Gateway
 from allocation_gateway.rpc.handler import Handler
 from allocation_gateway.settings import PREFIX, load
 from allocation_gateway.telemetry import logs
+from allocation_gateway.telemetry.recording import Recorder
 from allocation_gateway.telemetry.telemetry import Telemetry, TraceIds
 from allocation_gateway.upstream import client
 from allocation_gateway.upstream.engines.reader import AnswerReader
@@ -169,6 +170,7 @@ def observed() -> Telemetry:
     return Telemetry(
         TracerProvider(sampler=ParentBasedTraceIdRatio(_TRACED), id_generator=TraceIds()),
         MeterProvider([InMemoryMetricReader()]),
+        Recorder(),
     )
 
 
