@@ -10,12 +10,15 @@ import pytest
 import structlog
 from allocation_gateway.claims.model import Begun, Held, StoreUnavailableError
 from allocation_gateway.claims.opening import open_claims
+from allocation_gateway.groups.sharing import Sharing
+from allocation_gateway.operations.model import Api
 from allocation_gateway.settings import ConfigurationError, Secret, Settings
 from allocation_gateway.telemetry.telemetry import Telemetry
 from support.cache import free_port, running_cache
 from support.certificates import Authority
 from support.claims import connected, new_claim
 from support.replication import SERVICE, Sentinels, client, replicated, sentinels, wait_until
+from support.sharing import Nothing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -158,3 +161,26 @@ async def test_sentinels_and_servers_that_speak_tls(tmp_path: Path) -> None:
             await stores["ship"].close()
         assert [line["reason"] for line in lines] == ["sentinel"]
         assert "not trusted" in lines[0]["problem"]
+
+
+@pytest.mark.asyncio
+async def test_cache_that_replicas_share_can_be_found_by_sentinels(tmp_path: Path) -> None:
+    with replicated() as pair, sentinels(pair, tmp_path) as watching:
+        ready = asyncio.Event()
+        sharing = Sharing(
+            Secret(watching.url()),
+            Nothing(),
+            namespace="groups",
+            base_urls={Api.SHIP: "http://127.0.0.1"},
+            timeout=1.0,
+            ttl=60.0,
+            on_state=lambda usable: ready.set() if usable else None,
+        )
+        running = asyncio.create_task(sharing.run())
+        await asyncio.wait_for(ready.wait(), 20.0)
+        sharing.learned(Api.SHIP, "code", time.time(), time.time() + 60.0)
+        with client(pair.primary) as primary:
+            await asyncio.to_thread(wait_until, lambda: primary.keys("groups:*:observed"), "it is not written")
+        running.cancel()
+        await asyncio.wait([running])
+        await sharing.close()
