@@ -36,6 +36,7 @@ from allocation_gateway.rpc.base import Gateway
 from allocation_gateway.rpc.handler import Handler
 from allocation_gateway.settings import PREFIX, load
 from allocation_gateway.telemetry import logs
+from allocation_gateway.telemetry.histograms import HistogramAggregation
 from allocation_gateway.telemetry.sampling import TraceIds
 from allocation_gateway.telemetry.telemetry import Telemetry
 from allocation_gateway.upstream import client
@@ -170,6 +171,7 @@ def observed() -> Telemetry:
     return Telemetry(
         TracerProvider(sampler=ParentBasedTraceIdRatio(_TRACED), id_generator=TraceIds()),
         MeterProvider([InMemoryMetricReader()]),
+        HistogramAggregation(),
     )
 
 

@@ -18,6 +18,7 @@ from allocation_gateway.telemetry.telemetry import Telemetry
 from support.cache import free_port, running_cache, slow_path
 from support.certificates import Authority
 from support.claims import new_claim
+from support.replica import Nothing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from allocation_gateway.claims.model import ClaimStore
-    from allocation_gateway.groups.shared_entries import ObservedCode
-    from allocation_gateway.operations.model import Api
 
 PASSWORD: Final = "a-password-that-nobody-may-see"  # noqa: S105 - of a server that lives for one test
 SAFE: Final = ("--appendonly", "yes")
@@ -270,22 +269,6 @@ async def test_server_that_is_full_or_cannot_write_to_its_disk(tmp_path: Path) -
         client.config_set("min-replicas-to-write", "1")
         reason, problem = await told(f"redis://127.0.0.1:{server.port}/0")
         assert (reason, "min-replicas-to-write" in problem) == ("persistence", True), problem
-
-
-class Nothing:
-    """A peer that knows nothing."""
-
-    def observed_elsewhere(self, api: Api, observed: ObservedCode) -> None: ...
-
-    def forgotten_elsewhere(self, api: Api, until: float) -> None: ...
-
-    def observed_codes(self, api: Api) -> tuple[()]:
-        del api
-        return ()
-
-    def forgotten_until(self, api: Api) -> float:
-        del api
-        return 0.0
 
 
 async def shared(url: str) -> str:

@@ -10,11 +10,15 @@ import pytest
 import structlog
 from allocation_gateway.claims.model import Begun, Held, StoreUnavailableError
 from allocation_gateway.claims.opening import open_claims
+from allocation_gateway.groups.replication import Replication
+from allocation_gateway.groups.shared_entries import VERSION, ObservedCode
+from allocation_gateway.operations.model import Api
 from allocation_gateway.settings import ConfigurationError, Secret, Settings
 from allocation_gateway.telemetry.telemetry import Telemetry
 from support.cache import free_port, running_cache
 from support.certificates import Authority
 from support.claims import connected, new_claim
+from support.replica import Nothing
 from support.replication import SERVICE, Sentinels, client, replicated, sentinels, wait_until
 
 if TYPE_CHECKING:
@@ -158,3 +162,20 @@ async def test_sentinels_and_servers_that_speak_tls(tmp_path: Path) -> None:
             await stores["ship"].close()
         assert [line["reason"] for line in lines] == ["sentinel"]
         assert "not trusted" in lines[0]["problem"]
+
+
+@pytest.mark.asyncio
+async def test_cache_that_replicas_share_can_be_found_by_sentinels(tmp_path: Path) -> None:
+    with replicated() as pair, sentinels(pair, tmp_path) as watching:
+        ready = asyncio.Event()
+        replication = Replication(
+            Secret(watching.url()), namespace="groups", base_urls={Api.SHIP: "http://127.0.0.1"}, timeout=1.0, ttl=60.0
+        )
+        running = asyncio.create_task(replication.run(Nothing(), lambda usable: ready.set() if usable else None))
+        await asyncio.wait_for(ready.wait(), 20.0)
+        replication.publish_observed(Api.SHIP, ObservedCode(VERSION, "code", time.time(), time.time() + 60.0))
+        with client(pair.primary) as primary:
+            await asyncio.to_thread(wait_until, lambda: primary.keys("groups:*:observed"), "it is not written")
+        running.cancel()
+        await asyncio.wait([running])
+        await replication.close()

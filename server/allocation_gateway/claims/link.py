@@ -168,6 +168,7 @@ class PrimaryLink:
                 if self.connection is not made.connection:
                     self.connection, self.target = made
                     self._failure = self._lost_at = None
+                    self._is_lasting = False
                     self._tell()
                 looking = looking or asyncio.create_task(self._look(made))
                 ends: set[asyncio.Future[Any]] = {looking, made.connection.ended}
