@@ -6,7 +6,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from allocation_gateway.wire.connection import GREETING_TIME, Connection
+from allocation_gateway.wire.connection import Connection
+from allocation_gateway.wire.lifetime import PREFACE_TIME
 
 if TYPE_CHECKING:
     import socket
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     import grpc
 
-    from allocation_gateway.wire.connection import Limits
+    from allocation_gateway.wire.limits import Limits
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ class Server:
                 lambda: Connection(self),
                 sock=bound,
                 ssl=tls,
-                ssl_handshake_timeout=None if tls is None else GREETING_TIME,
+                ssl_handshake_timeout=None if tls is None else PREFACE_TIME,
                 backlog=_BACKLOG,
             )
             self._servers.append(server)

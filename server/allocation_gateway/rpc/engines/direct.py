@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from allocation_gateway import ports
 from allocation_gateway.settings import ConfigurationError, variable
-from allocation_gateway.wire.connection import Limits
+from allocation_gateway.wire.limits import Limits
 from allocation_gateway.wire.server import Server
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What a connection sends: no more of any answer than its caller takes, and all of one turn of the loop at once."""
+"""What a connection sends: no more than the windows of its peer allow, and all of one turn of the loop at once."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from allocation_gateway.wire.call import Call
 
 
-class Outbox:
+class Sender:
     """The sending side of one connection, with the windows that the other side has opened.
 
     Attributes:
         window: How much may be sent over all calls, in bytes.
-        call_window: How much may be sent on a new call. Negative windows are what was taken back.
+        stream_window: How much may be sent on a new call. Negative windows are what was taken back.
     """
 
-    __slots__ = ("_blocked", "_finished", "_loop", "_out", "_transport", "call_window", "window")
+    __slots__ = ("_blocked", "_finished", "_loop", "_out", "_transport", "stream_window", "window")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, finished: Callable[[Call], None]) -> None:
         """Starts without a transport.
@@ -37,7 +37,7 @@ class Outbox:
         # Calls that wait for the window of all. Those that wait for their own are found by their stream.
         self._blocked: dict[int, Call] = {}
         self.window = frames.DEFAULT_WINDOW
-        self.call_window = frames.DEFAULT_WINDOW
+        self.stream_window = frames.DEFAULT_WINDOW
 
     def open(self, transport: asyncio.Transport) -> None:
         """Takes the transport."""
@@ -62,46 +62,46 @@ class Outbox:
             self._transport.write(b"".join(self._out))
         self._out.clear()
 
-    def send(self, call: Call, head: bytes, body: bytes, tail: bytes) -> None:
-        """Sends frames of a call: the body as soon as the caller lets it, and then the tail, which ends the call."""
+    def send(self, call: Call, headers: bytes, body: bytes, trailers: bytes) -> None:
+        """Sends frames of a call: the body as far as the windows allow, and then the trailers, which end the call."""
         size = len(body)
         if (
-            not call.pending
+            not call.unsent
             and size <= frames.MAX_FRAME_SIZE
             and size <= self.window
-            and size <= self.call_window + call.window
+            and size <= self.stream_window + call.window
         ):
             if size:
                 self.window -= size
                 call.window -= size
-                head = b"".join((head, frames.head(size, frames.DATA, 0, call.stream), body))
-            self.write(head + tail)
-            if tail:
+                headers = b"".join((headers, frames.header(size, frames.DATA, 0, call.stream), body))
+            self.write(headers + trailers)
+            if trailers:
                 self._finished(call)
             return
-        self.write(head)
-        if call.pending is None:
-            call.pending = bytearray()
-        call.pending += body
-        call.tail = tail
-        self.send_pending(call)
+        self.write(headers)
+        if call.unsent is None:
+            call.unsent = bytearray()
+        call.unsent += body
+        call.trailers = trailers
+        self.send_unsent(call)
 
-    def send_pending(self, call: Call) -> None:
+    def send_unsent(self, call: Call) -> None:
         """Sends as much as may be sent of what waits."""
-        pending = call.pending or bytearray()
+        unsent = call.unsent or bytearray()
         self._blocked.pop(call.stream, None)
-        while pending:
-            size = min(len(pending), frames.MAX_FRAME_SIZE, self.window, self.call_window + call.window)
+        while unsent:
+            size = min(len(unsent), frames.MAX_FRAME_SIZE, self.window, self.stream_window + call.window)
             if size <= 0:
                 if self.window <= 0:
                     self._blocked[call.stream] = call
                 return
             self.window -= size
             call.window -= size
-            self.write(frames.head(size, frames.DATA, 0, call.stream) + pending[:size])
-            del pending[:size]
-        if call.tail:
-            self.write(call.tail)
+            self.write(frames.header(size, frames.DATA, 0, call.stream) + unsent[:size])
+            del unsent[:size]
+        if call.trailers:
+            self.write(call.trailers)
             self._finished(call)
         else:
             call.sent()
@@ -110,14 +110,14 @@ class Outbox:
         """Takes that so much more may be sent over all calls."""
         self.window += increment
         while self._blocked and self.window > 0:
-            self.send_pending(next(iter(self._blocked.values())))
+            self.send_unsent(next(iter(self._blocked.values())))
 
     def resize(self, window: int, calls: Iterable[Call]) -> None:
         """Takes how much may be sent on each call, on those under way too."""
-        self.call_window = window
+        self.stream_window = window
         for call in calls:
-            if call.pending:
-                self.send_pending(call)
+            if call.unsent:
+                self.send_unsent(call)
 
     def forget(self, call: Call) -> None:
         """Takes that a call is over, whatever of it was not sent."""
