@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from grpc import StatusCode
 from grpc.aio import AbortError
 
-from allocation_gateway.wire import frames, response_headers
+from allocation_gateway.wire import frames, message, response_headers
 from allocation_gateway.wire.message import UnreadableError
 
 if TYPE_CHECKING:
@@ -38,8 +38,17 @@ class CallConnection(Protocol):
     def grant(self, call: Call, size: int) -> None:
         """Lets the caller send so many bytes more on this call, since as many are no longer held."""
 
-    def release(self, call: Call) -> None:
-        """Takes that nothing is held any more of what a caller has sent."""
+    def charge(self, call: Call, size: int) -> None:
+        """Counts so many bytes more that are held for a call until it is over."""
+
+    def unpacked(self, size: int) -> None:
+        """Counts the work of unpacking a message, which has become so many bytes."""
+
+    def written(self, size: int) -> None:
+        """Takes that the caller was answered with a message of so many bytes, and its call goes on."""
+
+    async def message_turn(self) -> None:
+        """Waits until a message of a stream may be read, so that one stream does not hold up other connections."""
 
     def reset(self, call: Call, code: int) -> None:
         """Ends a call at once."""
@@ -50,10 +59,13 @@ class Call(ABC):
 
     Attributes:
         stream: The number of its stream.
+        opened_at: When it was opened, by the loop's clock.
         is_received: Whether the caller has sent all that it sends.
         is_over: Whether its status was given, or nobody waits for it any more.
         received: How many bytes the caller has sent.
-        held: How many of them were not given to the handler yet.
+        held: How many of them take room in the receive window of its stream.
+        charged: How many bytes the account of its connection has for it.
+        written: How many bytes of its answer were sent.
         window: How much more its caller takes than of any new call, in bytes; negative if it takes less.
         unsent: What is still to be sent of its body.
         trailers: What is to be sent after that.
@@ -66,10 +78,13 @@ class Call(ABC):
         "_is_begun",
         "_loop",
         "_trailing",
+        "_writing",
+        "charged",
         "held",
         "is_over",
         "is_received",
         "method",
+        "opened_at",
         "received",
         "request",
         "stream",
@@ -77,6 +92,7 @@ class Call(ABC):
         "trailers",
         "unsent",
         "window",
+        "written",
     )
 
     def __init__(
@@ -90,10 +106,13 @@ class Call(ABC):
         self.stream = stream
         self.request = request
         self.method = method
+        self.opened_at = loop.time()
         self.is_received = False
         self.is_over = False
         self.received = 0
         self.held = 0
+        self.charged = 0
+        self.written = 0
         self.window = 0
         self.unsent: bytearray | None = None
         self.trailers = b""
@@ -103,6 +122,8 @@ class Call(ABC):
         self._is_begun = False
         self._trailing: Metadata = ()
         self._deadline: float | None = None
+        # Set when what was written is taken; None as long as nothing is waited for.
+        self._writing: asyncio.Event | None = None
         self._open()
 
     @abstractmethod
@@ -128,8 +149,10 @@ class Call(ABC):
     def receive(self, data: bytes, *, is_last: bool) -> None:
         """Takes a part of the request's body."""
 
-    def sent(self) -> None:  # noqa: B027 - most calls do not wait for it
+    def sent(self) -> None:
         """Takes that nothing is left to be sent for now."""
+        if self._writing is not None:
+            self._writing.set()
 
     def end(self) -> None:
         """Takes that it is over, for whatever reason. Its handler is cancelled, unless it has ended."""
@@ -137,6 +160,7 @@ class Call(ABC):
         task, self.task = self.task, None
         if task is not None:
             task.cancel()
+        self.sent()
 
     # How it is answered.
 
@@ -228,6 +252,19 @@ class Call(ABC):
             self._connection.send(
                 self, self._begin(response_headers.RESPONSE + response_headers.encoded(metadata)), b"", b""
             )
+
+    async def write(self, response: Any) -> None:
+        """Sends a response of a stream, and waits until the caller has taken it. Does nothing if the call is over."""
+        if self._is_answered:
+            return
+        body = message.prefixed(self._serialised(response))
+        self._connection.send(self, self._begin(), body, b"")
+        if self.unsent:
+            self._writing = asyncio.Event()
+        while self._writing is not None and self.unsent and not self.is_over:
+            self._writing.clear()
+            await self._writing.wait()
+        self._connection.written(len(body))
 
     async def abort(
         self, code: StatusCode, details: str = "", trailing_metadata: Iterable[tuple[str, str | bytes]] = ()

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from allocation_gateway.wire import frames
 from allocation_gateway.wire.errors import Http2ConnectionError
 from allocation_gateway.wire.lifetime import Due
 from allocation_gateway.wire.session import Session, SessionServer
+from allocation_gateway.wire.turns import units
 
+if TYPE_CHECKING:
+    from allocation_gateway.wire.connection_table import ConnectionTable
+
+# Bytes that the loop hands over at once, of which it may have more.
+_MUCH: Final = 65_536
 _PREFACE_SIZE: Final = len(frames.PREFACE)
 
 
 class ConnectionServer(SessionServer, Protocol):
     """The server, as its connections see it."""
 
-    connections: set[Connection]
+    connections: ConnectionTable
     is_stopping: bool
 
 
@@ -25,28 +31,36 @@ class Connection(asyncio.Protocol):
 
     Attributes:
         lost: Done when nothing is left of it.
+        address: The IP address of the peer; empty if it has none.
     """
 
     def __init__(self, server: ConnectionServer) -> None:
         self._server = server
         self._loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[None] = self._loop.create_future()
-        self._session = Session(server, self._loop, self._close)
+        self.address = ""
+        self._session = Session(server, self._loop, self._close, self._evict)
         self._lifetime = self._session.lifetime
-        # What came of a frame that is not complete yet.
-        self._rest = b""
+        self._turns = server.turns
+        # What was received, and up to where it was read: the rest is no complete frame yet, or waits in line.
+        self._received = b""
+        self._position = 0
         self._has_preface = False
         self._is_closing = False
+        # Whether the peer does not read; whether more was received than this turn's share, and it waits in line.
         self._is_paused = False
+        self._is_in_line = False
 
     # The transport.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
         self._transport = cast("asyncio.Transport", transport)
-        self._server.connections.add(self)
+        peer = transport.get_extra_info("peername")
+        self.address = str(peer[0]) if peer else ""
         tls = transport.get_extra_info("ssl_object")
-        if self._server.is_stopping or (tls is not None and tls.selected_alpn_protocol() != "h2"):
+        is_spoken = tls is None or tls.selected_alpn_protocol() == "h2"
+        if self._server.is_stopping or not is_spoken or not self._server.connections.admit(self):
             self._is_closing = True
             self._transport.abort()
             return
@@ -68,12 +82,18 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """See asyncio.Protocol. Nothing is read from a peer that does not read: else its answers would pile up here."""
         self._is_paused = True
+        self._session.sender.pause()
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """See asyncio.Protocol."""
         self._is_paused = False
-        if not self._transport.is_closing():
+        if self._is_closing:
+            return
+        self._session.sender.resume()
+        if self._is_in_line:
+            self._turns.line_up(self)
+        else:
             self._transport.resume_reading()
 
     # What is received.
@@ -83,22 +103,54 @@ class Connection(asyncio.Protocol):
         if self._is_closing:
             return
         self._lifetime.heard(self._loop.time())
-        if self._rest:
-            data = self._rest + data
+        if self._position < len(self._received):
+            data = self._received[self._position :] + data
+        self._received, self._position = data, 0
+        if not self._is_in_line:
+            self._turns.worked(self._work(self._turns.share()))
+            if len(data) >= _MUCH:
+                self._wait()  # more may be there if so much came at once: it is for another turn
+
+    def take_turn(self, share: int) -> int:
+        """See Waiting."""
+        if self._is_closing or self._is_paused:
+            return 0
+        self._is_in_line = False
+        self._lifetime.heard(self._loop.time())
+        done = self._work(share)
+        self._read_on()
+        return done
+
+    def _read_on(self) -> None:
+        """Reads what the peer sends, unless something speaks against it."""
+        if not (self._is_in_line or self._is_closing or self._is_paused):
+            self._transport.resume_reading()
+
+    def _wait(self) -> None:
+        """Reads no more until it is this connection's turn."""
+        if self._is_closing or self._is_in_line:
+            return
+        self._is_in_line = True
+        self._transport.pause_reading()
+        self._turns.line_up(self)
+
+    def _work(self, share: int) -> int:
+        """Reads the frames that are complete, as many as the share is for. Returns how much of it that took."""
         try:
-            self._rest = data[self._read(data) :]
+            return self._read(share)
         except Http2ConnectionError as error:
             self._session.fail(error)
             self._close()
+            return share
 
-    def _read(self, data: bytes) -> int:
-        """Reads all frames that are complete. Returns up to where."""
-        position, end = 0, len(data)
+    def _read(self, share: int) -> int:
+        data, position, session = self._received, self._position, self._session
+        end, left = len(data), share
         if not self._has_preface:
             position = self._read_preface(data)
             if not position:
                 return 0
-        read_header, receive = frames.read_header, self._session.receive
+        read_header, receive = frames.read_header, session.receive
         while end - position >= frames.HEADER_SIZE:
             high, low, kind, flags, stream = read_header(data, position)
             length = high << 8 | low
@@ -108,9 +160,20 @@ class Connection(asyncio.Protocol):
             following = start + length
             if following > end:
                 break
+            if left <= 0:
+                self._wait()
+                break
             receive(kind, flags, stream & frames.LARGEST_STREAM, data[start:following])
             position = following
-        return position
+            left -= units(kind, length)
+            if session.extra_work:
+                left -= session.extra_work
+                session.extra_work = 0
+        if self._is_in_line:
+            self._position = position
+        else:
+            self._received, self._position = data[position:], 0
+        return share - left
 
     def _read_preface(self, data: bytes) -> int:
         if not frames.PREFACE.startswith(data[:_PREFACE_SIZE]):
@@ -125,6 +188,11 @@ class Connection(asyncio.Protocol):
 
     # How it ends.
 
+    @property
+    def has_called(self) -> bool:
+        """Whether its client has made a call."""
+        return self._session.has_called
+
     def drain(self) -> None:
         """Has the client make no more calls here, and closes the connection when those that it made have ended."""
         if not self._is_closing:
@@ -137,6 +205,12 @@ class Connection(asyncio.Protocol):
         tasks = self._session.give_up()
         self._close()
         return tasks
+
+    def _evict(self) -> None:
+        if not self._is_closing:
+            text = "The server holds too many bytes, and most of them for this connection."
+            self._session.fail(Http2ConnectionError(frames.ENHANCE_YOUR_CALM, text))
+            self._close()
 
     def abort(self) -> None:
         """Closes the connection without sending what is left."""
@@ -152,7 +226,7 @@ class Connection(asyncio.Protocol):
             # What the client goes on to send is read, and thrown away: the system would answer it with a reset, which
             # has the client throw away what it has not read yet.
             self._transport.write_eof()
-            if self._is_paused:
+            if self._is_paused or self._is_in_line:
                 self._transport.resume_reading()
         else:
             self._transport.close()
@@ -160,7 +234,7 @@ class Connection(asyncio.Protocol):
     def tick(self, now: float) -> None:
         """Does what is due: it is called now and then, at least each second."""
         self._session.tick(now)
-        match self._lifetime.due(now, self._transport.get_write_buffer_size()):
+        match self._lifetime.due(now, self._transport.get_write_buffer_size(), has_called=self.has_called):
             case Due.PROBE:
                 self._session.probe()
             case Due.DRAIN:

@@ -7,13 +7,24 @@ from typing import Final
 from allocation_gateway.wire import frames
 from allocation_gateway.wire.errors import Http2ConnectionError
 
-# Frames that cost us work and lead nowhere, and calls that are begun and given up: so many at once, and so many each
-# second. A call that is answered makes up for some: clients measure bandwidth by pings.
+# Frames that lead nowhere, and calls that are begun and given up: so many at once, and so many each second. A call that
+# is answered makes up for some: clients measure bandwidth by pings.
 _CAPACITY: Final = 10_000
 _REFILL_PER_SECOND: Final = 100
 _CREDIT_PER_CALL: Final = 10
-# How many bytes clients read at least before they widen the window of a call by as many: also after its end.
-_BYTES_PER_CREDIT: Final = 4096
+_CREDIT_PER_MESSAGE: Final = 4
+# How many bytes clients read before they widen the window of a call, and of the connection, by as many.
+_BYTES_PER_CREDIT: Final = 512
+# A call that is opened and reset, by either side: both the peer's frames and the handler's start are for nothing.
+RESET_COST: Final = 10
+# A call that fails since its connection holds too much.
+OVERFULL_COST: Final = 100
+# Bytes of a field block that is decoded for nothing, bytes of settings, and calls that are looked through, for one.
+FIELD_BYTES_PER_CHARGE: Final = 256
+SETTINGS_BYTES_PER_CHARGE: Final = 60
+CALLS_PER_CHARGE: Final = 100
+# DATA of so many bytes is no tiny frame.
+FAIR_DATA_SIZE: Final = 1024
 
 
 class FloodBudget:
@@ -38,9 +49,13 @@ class FloodBudget:
                 frames.ENHANCE_YOUR_CALM, "The connection has sent too many frames that serve no request."
             )
 
-    def credit(self, sent: int) -> None:
+    def credit_call(self, sent: int) -> None:
         """Makes up for some, since a call was answered with so many bytes."""
         self._left = min(self._left + _CREDIT_PER_CALL + sent // _BYTES_PER_CREDIT, _CAPACITY)
+
+    def credit_message(self, sent: int) -> None:
+        """Makes up for some, since the peer has taken a message of so many bytes on a call that goes on."""
+        self._left = min(self._left + _CREDIT_PER_MESSAGE + sent // _BYTES_PER_CREDIT, _CAPACITY)
 
     def refill(self, now: float) -> None:
         """Makes up for the time that has passed."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from allocation_gateway.wire import frames
 from allocation_gateway.wire.errors import Http2ConnectionError
-from allocation_gateway.wire.hpack import CompressionError, Decoder
+from allocation_gateway.wire.hpack import CompressionError, Decoder, ExcessiveError
 
 if TYPE_CHECKING:
     from allocation_gateway.wire.hpack import Field
@@ -101,4 +101,6 @@ class HeaderReceiver:
             fields = self._decoder.decode(block)
         except CompressionError as error:
             raise Http2ConnectionError(frames.COMPRESSION_ERROR, str(error)) from error
+        except ExcessiveError as error:
+            raise Http2ConnectionError(frames.ENHANCE_YOUR_CALM, str(error)) from error
         return FieldBlock(stream, bool(flags & frames.END_STREAM), len(block), fields)

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from allocation_gateway.wire.limits import Limits
 
 # Seconds until a new connection has to speak HTTP/2.
-PREFACE_TIME: Final = 20.0
+PREFACE_TIME: Final = 10.0
+# Seconds until a new connection has to have made a call, before its client is asked to connect anew when it has one.
+_FIRST_CALL_TIME: Final = 60.0
 # Seconds for what a client may have sent before it learnt that no more calls are taken.
 _LAST_CALLS_TIME: Final = 1.0
 # Seconds for a client to read what is left, and to close its side.
@@ -88,12 +90,13 @@ class Lifetime:
         """Notes that nothing more is sent."""
         self._closing_at = now
 
-    def due(self, now: float, unsent: int) -> Due:
+    def due(self, now: float, unsent: int, *, has_called: bool) -> Due:
         """Returns what is to be done now.
 
         Args:
             now: The time.
             unsent: How many bytes the transport has not sent yet.
+            has_called: Whether the client has made a call.
         """
         if unsent < self._unsent:  # a peer that reads slowly is there, although it may say nothing
             self._heard_at, self._probed_at = now, None
@@ -108,16 +111,17 @@ class Lifetime:
         if now - self._heard_at >= limits.keepalive_time:
             self._probed_at = now
             return Due.PROBE
-        return self._due_by_age(now)
+        return self._due_by_age(now, has_called=has_called)
 
     def _due_at_close(self, passed: float) -> Due:
         if passed > self._limits.keepalive_timeout:
             return Due.ABORT
         return Due.CLOSE if passed > _LINGER and not self._unsent else Due.NOTHING
 
-    def _due_by_age(self, now: float) -> Due:
+    def _due_by_age(self, now: float, *, has_called: bool) -> Due:
         if self._draining_at is None:
-            return Due.DRAIN if now >= self._ages_at else Due.NOTHING
+            is_idle = not has_called and now - self._opened_at > _FIRST_CALL_TIME
+            return Due.DRAIN if is_idle or now >= self._ages_at else Due.NOTHING
         passed = now - self._draining_at
         if passed > self._limits.age_grace and self._ages_at <= self._draining_at:
             return Due.END_CALLS

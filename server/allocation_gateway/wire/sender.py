@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from allocation_gateway.wire.call import Call
+    from allocation_gateway.wire.memory import ConnectionMemory
 
 
 class Sender:
@@ -21,20 +22,36 @@ class Sender:
         stream_window: How much may be sent on a new call. Negative windows are what was taken back.
     """
 
-    __slots__ = ("_blocked", "_finished", "_loop", "_out", "_transport", "stream_window", "window")
+    __slots__ = (
+        "_blocked",
+        "_finished",
+        "_is_paused",
+        "_loop",
+        "_memory",
+        "_out",
+        "_transport",
+        "stream_window",
+        "window",
+    )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, finished: Callable[[Call], None]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, memory: ConnectionMemory, finished: Callable[[Call], None]
+    ) -> None:
         """Starts without a transport.
 
         Args:
             loop: The loop that it works in.
+            memory: The account that has what the peer does not take.
             finished: Is told of each call whose last frame is on its way.
         """
         self._loop = loop
+        self._memory = memory
         self._finished = finished
         self._transport: asyncio.Transport | None = None
         self._out: list[bytes] = []
-        # Calls that wait for the window of all. Those that wait for their own are found by their stream.
+        self._is_paused = False
+        # Calls that wait for the window of all, or for the transport. Those that wait for their own are found by their
+        # stream.
         self._blocked: dict[int, Call] = {}
         self.window = frames.DEFAULT_WINDOW
         self.stream_window = frames.DEFAULT_WINDOW
@@ -48,6 +65,15 @@ class Sender:
         self._flush()
         self._transport = None
         self._blocked.clear()
+
+    def pause(self) -> None:
+        """Sends no more answers for now: the peer does not read, and they would pile up in the transport."""
+        self._is_paused = True
+
+    def resume(self) -> None:
+        """Sends answers again."""
+        self._is_paused = False
+        self._send_blocked()
 
     def write(self, data: bytes) -> None:
         """Sends frames that no window holds up, at the end of this turn of the loop."""
@@ -67,6 +93,7 @@ class Sender:
         size = len(body)
         if (
             not call.unsent
+            and not (size and self._is_paused)
             and size <= frames.MAX_FRAME_SIZE
             and size <= self.window
             and size <= self.stream_window + call.window
@@ -74,6 +101,7 @@ class Sender:
             if size:
                 self.window -= size
                 call.window -= size
+                call.written += size
                 headers = b"".join((headers, frames.header(size, frames.DATA, 0, call.stream), body))
             self.write(headers + trailers)
             if trailers:
@@ -84,6 +112,7 @@ class Sender:
             call.unsent = bytearray()
         call.unsent += body
         call.trailers = trailers
+        self._memory.charge(call, size)
         self.send_unsent(call)
 
     def send_unsent(self, call: Call) -> None:
@@ -92,12 +121,14 @@ class Sender:
         self._blocked.pop(call.stream, None)
         while unsent:
             size = min(len(unsent), frames.MAX_FRAME_SIZE, self.window, self.stream_window + call.window)
-            if size <= 0:
-                if self.window <= 0:
+            if size <= 0 or self._is_paused:
+                if self.window <= 0 or self._is_paused:
                     self._blocked[call.stream] = call
                 return
             self.window -= size
             call.window -= size
+            call.written += size
+            self._memory.charge(call, -size)
             self.write(frames.header(size, frames.DATA, 0, call.stream) + unsent[:size])
             del unsent[:size]
         if call.trailers:
@@ -109,7 +140,10 @@ class Sender:
     def widen(self, increment: int) -> None:
         """Takes that so much more may be sent over all calls."""
         self.window += increment
-        while self._blocked and self.window > 0:
+        self._send_blocked()
+
+    def _send_blocked(self) -> None:
+        while self._blocked and self.window > 0 and not self._is_paused:
             self.send_unsent(next(iter(self._blocked.values())))
 
     def resize(self, window: int, calls: Iterable[Call]) -> None:

@@ -1,4 +1,8 @@
-"""The HTTP/2 session of a connection: which frame goes where, and which call it is about. It knows no socket."""
+"""The HTTP/2 session of a connection: which frame goes where, and which call it is about. It knows no socket.
+
+It is longer than the other modules since it is the one place that knows what each type of frame is about. What the
+frames change is the state of others: field blocks, streams, windows, accounts, calls.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,25 @@ from grpc import StatusCode
 
 from allocation_gateway.wire import frames, message, request, response_headers
 from allocation_gateway.wire.errors import Http2ConnectionError, Http2StreamError
-from allocation_gateway.wire.flood_budget import FloodBudget
+from allocation_gateway.wire.flood_budget import (
+    CALLS_PER_CHARGE,
+    FAIR_DATA_SIZE,
+    FIELD_BYTES_PER_CHARGE,
+    OVERFULL_COST,
+    RESET_COST,
+    SETTINGS_BYTES_PER_CHARGE,
+    FloodBudget,
+)
 from allocation_gateway.wire.flow_control import CONNECTION_WINDOW, ReceiveControl
 from allocation_gateway.wire.headers import HeaderReceiver
 from allocation_gateway.wire.hpack import NO_TABLE
 from allocation_gateway.wire.lifetime import Lifetime
+from allocation_gateway.wire.memory import CALL_COST, ConnectionMemory
 from allocation_gateway.wire.sender import Sender
-from allocation_gateway.wire.streaming import StreamingCall
+from allocation_gateway.wire.streaming import RequestStreamCall
 from allocation_gateway.wire.streams import Streams
-from allocation_gateway.wire.unary import UnaryCall
+from allocation_gateway.wire.turns import UNPACKED_BYTES_PER_UNIT
+from allocation_gateway.wire.unary import ResponseStreamCall, UnaryCall
 
 if TYPE_CHECKING:
     import asyncio
@@ -28,10 +42,11 @@ if TYPE_CHECKING:
     from allocation_gateway.wire.headers import FieldBlock
     from allocation_gateway.wire.hpack import Field
     from allocation_gateway.wire.limits import Limits
+    from allocation_gateway.wire.memory import MemoryPool
+    from allocation_gateway.wire.turns import Turns
 
-# What is charged as one frame that leads nowhere: decoding fields that are too large, looking through calls.
-_BYTES_PER_CHARGE: Final = 256
-_CALLS_PER_CHARGE: Final = 100
+# A call that is reset so soon, in seconds, was opened for nothing. Later, its client may just have waited for too long.
+_RAPID: Final = 1.0
 _PROBE: Final = b"probe..."
 _LAST_CALLS: Final = b"last...."
 _CONNECTION_FRAMES: Final = frozenset({frames.SETTINGS, frames.PING, frames.GOAWAY})
@@ -41,6 +56,8 @@ class SessionServer(Protocol):
     """The server, as the sessions of its connections see it."""
 
     limits: Limits
+    memory: MemoryPool
+    turns: Turns
 
     @property
     def methods(self) -> Mapping[str, grpc.RpcMethodHandler[Any, Any]]:
@@ -54,15 +71,23 @@ class Session:
         max_message: The largest request message, in bytes.
         lifetime: The times of the connection.
         sender: What is sent.
+        extra_work: Units of work that were done beside the frames themselves, and nobody has taken note of yet.
     """
 
-    def __init__(self, server: SessionServer, loop: asyncio.AbstractEventLoop, close: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        server: SessionServer,
+        loop: asyncio.AbstractEventLoop,
+        close: Callable[[], None],
+        evict: Callable[[], None],
+    ) -> None:
         """Starts without calls.
 
         Args:
             server: The server.
             loop: The loop that it works in.
             close: Closes the connection when the last call has ended and no more are taken.
+            evict: Ends the connection, since it holds more than all others while that is too much.
         """
         limits = server.limits
         self._server = server
@@ -70,20 +95,26 @@ class Session:
         self.max_message = limits.message
         self._loop = loop
         self._close = close
+        self._turns = server.turns
+        self.message_turn = server.turns.message
+        self._memory = ConnectionMemory(server.memory, loop, evict)
+        self.charge = self._memory.charge
+        self.extra_work = 0
         now = loop.time()
         self.lifetime = Lifetime(limits, now)
         self._budget = FloodBudget(now)
         self._headers = HeaderReceiver(limits.metadata)
-        self._receiver = ReceiveControl(max(limits.message + message.PREFIX_SIZE, frames.DEFAULT_WINDOW))
+        self._receiver = ReceiveControl(max(limits.message + message.PREFIX_SIZE, frames.DEFAULT_WINDOW), self._memory)
         self._streams = Streams()
         self._calls = self._streams.calls
-        self.sender = Sender(loop, self._finish)
+        self.sender = Sender(loop, self._memory, self._finish)
         self.send = self.sender.send
         self._write = self.sender.write
         self._first_block_prefix = NO_TABLE
 
     def start(self) -> None:
         """Sends what a connection begins with."""
+        self._server.memory.join(self._memory)
         self._write(
             frames.settings(
                 {
@@ -112,7 +143,7 @@ class Session:
             else:
                 self._on_other(kind, flags, stream, payload)
         except Http2StreamError as error:
-            self._budget.charge()
+            self._budget.charge(RESET_COST)
             self._reset(error.stream, error.code)
 
     def _on_data(self, flags: int, stream: int, payload: bytes) -> None:
@@ -120,8 +151,6 @@ class Session:
         if increment := self._receiver.receive(size):
             self._write(frames.window_update(0, increment))
         is_last = bool(flags & frames.END_STREAM)
-        if not size and not is_last:
-            self._budget.charge()
         call = self._calls.get(stream)
         if call is None or call.is_received:
             self._on_late_data(stream, call)
@@ -129,19 +158,19 @@ class Session:
         if flags & frames.PADDED:
             payload = frames.unpadded(flags, payload)
             self._write(frames.window_update(stream, size - len(payload)))
-            if not payload:
-                self._budget.charge()
+        if len(payload) < FAIR_DATA_SIZE and not is_last:
+            self._budget.charge()
         if not self._receiver.hold(call, len(payload)):
-            call.fail(StatusCode.RESOURCE_EXHAUSTED, "The connection has too many requests that are not complete.")
+            self._budget.charge(OVERFULL_COST)
+            call.fail(StatusCode.RESOURCE_EXHAUSTED, "The connection has too many requests that are not answered yet.")
             return
         self._take(call, payload, is_last=is_last)
 
     def _on_late_data(self, stream: int, call: Call | None) -> None:
         """Takes DATA for a stream on which nothing more may come: it is passed over if it can have been on its way."""
         self._streams.check_opened(stream)
-        if call is None and self._streams.final is not None:
-            return  # its caller learns that it was never begun
-        if not self._streams.was_reset(stream):
+        is_after_goaway = call is None and self._streams.final is not None  # its caller learns that it was never begun
+        if not is_after_goaway and not self._streams.was_reset(stream):
             raise Http2StreamError(stream, frames.STREAM_CLOSED)
         self._budget.charge()
 
@@ -161,9 +190,11 @@ class Session:
         if stream > self._streams.last:
             self._streams.last = stream
             if fields is None:
-                self._budget.charge(size // _BYTES_PER_CHARGE)
+                self._budget.charge(size // FIELD_BYTES_PER_CHARGE)
             if self._streams.final is None:
-                self._open(stream, fields, is_last=is_last)
+                self._open(stream, fields, size, is_last=is_last)
+            else:
+                self._budget.charge()
             return
         call = self._calls.get(stream)
         if call is None and (self._streams.was_reset(stream) or self._streams.final is not None):
@@ -173,12 +204,19 @@ class Session:
             raise Http2ConnectionError(frames.STREAM_CLOSED, "HEADERS must not follow the end of their stream.")
         if call.is_received:
             raise Http2StreamError(stream, frames.STREAM_CLOSED)
+        if not is_last:
+            raise Http2StreamError(stream, frames.PROTOCOL_ERROR)
+        if fields is None:
+            self._budget.charge(size // FIELD_BYTES_PER_CHARGE)
+            call.is_received = True
+            call.fail(StatusCode.RESOURCE_EXHAUSTED, f"The trailers are larger than {self._limits.metadata} bytes.")
+            return
         # Trailers, which no caller of gRPC has.
-        if not is_last or (fields and any(not name or name.startswith(":") for name, _ in fields)):
+        if any(not name or name.startswith(":") for name, _ in fields):
             raise Http2StreamError(stream, frames.PROTOCOL_ERROR)
         self._take(call, b"", is_last=True)
 
-    def _open(self, stream: int, fields: list[Field] | None, *, is_last: bool) -> None:
+    def _open(self, stream: int, fields: list[Field] | None, size: int, *, is_last: bool) -> None:
         """Begins a call, or refuses it."""
         if fields is None:
             text = f"The metadata is larger than {self._limits.metadata} bytes."
@@ -188,7 +226,7 @@ class Session:
             asked = request.parse(fields)
         except request.MalformedError as error:
             raise Http2StreamError(stream, frames.PROTOCOL_ERROR) from error
-        if len(self._calls) >= self._limits.calls:
+        if len(self._calls) >= self._limits.calls or self._memory.is_full:
             raise Http2StreamError(stream, frames.REFUSED_STREAM)
         method = self._server.methods.get(asked.path)
         timeout = request.seconds(asked.timeout) if asked.timeout else None
@@ -196,8 +234,8 @@ class Session:
         if method is None or refused:
             self._refuse(stream, refused, is_last=is_last)
             return
-        kind = StreamingCall if method.request_streaming or method.response_streaming else UnaryCall
-        call = self._calls[stream] = kind(self, stream, asked, method, self._loop)
+        call = self._calls[stream] = _kind(method)(self, stream, asked, method, self._loop)
+        self.charge(call, CALL_COST + size)
         if timeout is not None:
             call.set_deadline(timeout)
         if is_last:
@@ -226,11 +264,13 @@ class Session:
         elif kind == frames.PING:
             self._on_ping(flags, payload)
         elif kind == frames.GOAWAY:
+            self._budget.charge()
             frames.check_goaway(payload)
         else:
             self._budget.charge()  # an extension, which this side does not know
 
     def _on_window_update(self, stream: int, payload: bytes) -> None:
+        self._budget.charge()
         increment = frames.read_increment(payload)
         sender = self.sender
         if not stream:
@@ -243,7 +283,6 @@ class Session:
         call = self._calls.get(stream)
         if call is None:
             self._streams.check_opened(stream)
-            self._budget.charge()
             return
         if not increment:
             raise Http2StreamError(stream, frames.PROTOCOL_ERROR)
@@ -252,16 +291,17 @@ class Session:
             raise Http2StreamError(stream, frames.FLOW_CONTROL_ERROR)
         if call.unsent:
             sender.send_unsent(call)
-        else:
-            self._budget.charge()
 
     def _on_reset(self, stream: int, payload: bytes) -> None:
         frames.check_reset(payload)
         self._streams.check_opened(stream)
-        self._budget.charge()
         call = self._calls.get(stream)
-        if call is not None:
-            self._forget(call)
+        if call is None:
+            self._budget.charge()
+            return
+        if self._loop.time() - call.opened_at < _RAPID:
+            self._budget.charge(RESET_COST)
+        self._forget(call)
 
     def _on_priority(self, stream: int, payload: bytes) -> None:
         self._budget.charge()
@@ -274,7 +314,7 @@ class Session:
             raise Http2ConnectionError(code, "PRIORITY must have 5 bytes and depend on another stream.")
 
     def _on_settings(self, flags: int, payload: bytes) -> None:
-        self._budget.charge()
+        self._budget.charge(1 + len(payload) // SETTINGS_BYTES_PER_CHARGE)
         settings = frames.read_settings(flags, payload)
         if flags & frames.ACK:
             return
@@ -286,7 +326,7 @@ class Session:
 
     def _resize(self, window: int) -> None:
         calls = list(self._calls.values())
-        self._budget.charge(len(calls) // _CALLS_PER_CHARGE)
+        self._budget.charge(len(calls) // CALLS_PER_CHARGE)
         if any(call.window > frames.LARGEST_WINDOW - window for call in calls):
             raise Http2ConnectionError(
                 frames.FLOW_CONTROL_ERROR, "SETTINGS_INITIAL_WINDOW_SIZE must leave each window below 2^31."
@@ -312,7 +352,7 @@ class Session:
 
     def _finish(self, call: Call) -> None:
         """Ends a call whose status was given."""
-        self._budget.credit(max(-call.window, 0))
+        self._budget.credit_call(call.written)
         if not call.is_received:
             self._write_reset(call.stream, frames.NO_ERROR)
         self._forget(call)
@@ -325,9 +365,13 @@ class Session:
         if not call.is_received:
             self._write(frames.window_update(call.stream, size))
 
-    def release(self, call: Call) -> None:
+    def unpacked(self, size: int) -> None:
         """See CallConnection."""
-        self._receiver.release(call, call.held)
+        self.extra_work += size // UNPACKED_BYTES_PER_UNIT
+
+    def written(self, size: int) -> None:
+        """See CallConnection."""
+        self._budget.credit_message(size)
 
     def reset(self, call: Call, code: int) -> None:
         """See CallConnection."""
@@ -345,9 +389,10 @@ class Session:
 
     def _forget(self, call: Call) -> None:
         """Ends a call of which nothing is left to be said."""
-        del self._calls[call.stream]
+        if self._calls.pop(call.stream, None) is None:
+            return  # its connection has ended meanwhile
         self.sender.forget(call)
-        self.release(call)
+        self._memory.release(call)
         if self._streams.final is not None and not self._calls:
             self._close()
         call.end()
@@ -391,14 +436,29 @@ class Session:
         return tasks
 
     def end_calls(self) -> None:
-        """Ends all calls without an answer."""
+        """Ends all calls without an answer, and holds nothing any more."""
         calls = list(self._calls.values())
         self._calls.clear()
         for call in calls:
-            call.end()
+            call.is_over = True
+        self._server.memory.leave(self._memory)
+        self._turns.end(calls)
 
     def tick(self, now: float) -> None:
-        """Does what is due for its calls."""
+        """Does what is due for its calls, and lets a peer that was slowed down send more."""
         for call in list(self._calls.values()):
             call.tick(now)
         self._budget.refill(now)
+        if increment := self._receiver.increment():
+            self._write(frames.window_update(0, increment))
+
+    @property
+    def has_called(self) -> bool:
+        """Whether the client has made a call."""
+        return self._streams.last > 0
+
+
+def _kind(method: grpc.RpcMethodHandler[Any, Any]) -> type[Call]:
+    if method.request_streaming:
+        return RequestStreamCall
+    return ResponseStreamCall if method.response_streaming else UnaryCall

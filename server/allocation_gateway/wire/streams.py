@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from allocation_gateway.wire import frames
@@ -12,7 +11,7 @@ if TYPE_CHECKING:
     from allocation_gateway.wire.call import Call
 
 # How many streams that were reset are remembered, of which something may be on its way.
-_MAX_RESETS: Final = 100
+_MAX_RESETS: Final = 1000
 
 
 class Streams:
@@ -24,14 +23,15 @@ class Streams:
         final: Up to which stream calls are answered; None as long as more are taken.
     """
 
-    __slots__ = ("_resets", "calls", "final", "last")
+    __slots__ = ("_forgotten", "_resets", "calls", "final", "last")
 
     def __init__(self) -> None:
         self.calls: dict[int, Call] = {}
         self.last = 0
         self.final: int | None = None
-        # Those that were ended before the other side had.
-        self._resets: deque[int] = deque(maxlen=_MAX_RESETS)
+        # Those that were ended before the other side had, in order; and up to which stream some may be forgotten.
+        self._resets: dict[int, None] = {}
+        self._forgotten = 0
 
     @property
     def last_answered(self) -> int:
@@ -40,11 +40,16 @@ class Streams:
 
     def note_reset(self, stream: int) -> None:
         """Remembers a stream that was ended here, before the client had ended it."""
-        self._resets.append(stream)
+        resets = self._resets
+        resets[stream] = None
+        if len(resets) > _MAX_RESETS:
+            oldest = next(iter(resets))
+            del resets[oldest]
+            self._forgotten = max(self._forgotten, oldest)
 
     def was_reset(self, stream: int) -> bool:
-        """Returns whether a stream was ended here, before the client had ended it."""
-        return stream in self._resets
+        """Returns whether a stream was ended here before the client had ended it, or may have been."""
+        return stream in self._resets or stream <= self._forgotten
 
     def check_opened(self, stream: int) -> None:
         """Checks that a stream is one that the client has opened.
