@@ -45,7 +45,7 @@ TWO_AT_ONCE := -n 2 --dist loadfile
 
 .PHONY: test
 test: $(DEV) ## run the tests that need nothing but Python
-	@$(BIN)/pytest $(TWO_AT_ONCE) -m "not clients and not image and not chart and not cache and not bench and not workers and not rivals and not wire and not slow and not properties"
+	@$(BIN)/pytest $(TWO_AT_ONCE) -m "not clients and not image and not chart and not cache and not bench and not workers and not rivals and not wire and not attacks and not slow and not properties"
 
 # One after the other: what is measured depends on what else runs.
 .PHONY: test-slow
@@ -80,6 +80,11 @@ test-wire: $(DEV) ## attack the gRPC server of each engine at length, call it fr
 	@for tool in go npm; do command -v $$tool >/dev/null || { echo "$$tool is missing: $@ needs it" >&2; exit 1; }; done
 	@$(NEEDS_NGINX)
 	@$(BIN)/pytest -m wire tests/wire
+
+# One after the other: what is measured depends on what else runs.
+.PHONY: test-attacks
+test-attacks: $(DEV) ## sustain attacks on the gRPC server of each engine, and print how a bystander fares (ATTACK_SECONDS, ATTACK_CONNECTIONS)
+	@$(BIN)/pytest -s -m attacks tests/attacks
 
 .PHONY: test-image
 test-image: $(DEV) ## build the container image on a base from distribution packages, and run it (needs Debian, root and go)

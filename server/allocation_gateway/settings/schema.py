@@ -70,6 +70,28 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 1000
     max_request_bytes: Annotated[Count, described("The largest request message, in bytes.")] = 262_144
     max_metadata_bytes: Annotated[Count, described("The largest request metadata, in bytes.")] = 16_384
+    max_connections: Annotated[
+        Count,
+        described(
+            "Connections that may be open at once, in each process. One more takes the place of the oldest that has "
+            "made no call, or is closed at once. Only `GRPC_ENGINE=direct` has this limit."
+        ),
+    ] = 4096
+    max_connections_per_address: Annotated[
+        Count,
+        described(
+            "Of these, connections that one IP address may have. Behind a proxy, all callers share its address. Only "
+            "`GRPC_ENGINE=direct` has this limit."
+        ),
+    ] = 2048
+    max_held_bytes: Annotated[
+        Annotated[int, msgspec.Meta(ge=1_048_576)],
+        described(
+            "Bytes that are held at once for all callers of a process: requests that are not answered yet, and answers "
+            "that are not taken. One connection may hold half of them. If it is more, the connection that holds most "
+            "is closed. Only `GRPC_ENGINE=direct` has this limit."
+        ),
+    ] = 33_554_432
     keepalive_time: Annotated[
         PositiveSeconds, described("Seconds of silence on a connection before the gateway probes it.")
     ] = 60.0

@@ -23,6 +23,9 @@ NO_TABLE: Final = b"\x20"
 MALFORMED: Final[Field] = ("", "")
 
 _OVERHEAD: Final = 32
+# Headers that are too large are decoded nevertheless, since the table follows from them: but no more than so many times
+# as large as they may be, and no more of them than may be at all.
+_EXCESS: Final = 4
 _LARGEST_SHIFT: Final = 21
 _PSEUDO: Final = frozenset({b":method", b":scheme", b":path", b":authority"})
 # HTTP/2 has no use for these, and forbids them.
@@ -36,6 +39,10 @@ _VALUE: Final = re.compile(rb"[\t -~\x80-\xff]*")
 
 class CompressionError(Exception):
     """A block of headers cannot be decoded, and so no later one either."""
+
+
+class ExcessiveError(Exception):
+    """A block of headers stands for so much that it is not decoded to its end, and so no later one is either."""
 
 
 def _text(name: bytes) -> str:
@@ -57,7 +64,7 @@ _FIRST_DYNAMIC: Final = len(_STATIC) + 1
 class Decoder:
     """Decodes the blocks of one connection, in their order."""
 
-    __slots__ = ("_limit", "_max_list_size", "_size", "_table")
+    __slots__ = ("_least_room", "_limit", "_max_fields", "_max_list_size", "_size", "_table")
 
     def __init__(self, max_list_size: int) -> None:
         """Starts with an empty table.
@@ -66,6 +73,8 @@ class Decoder:
             max_list_size: How large the headers of a request may be, each with 32 bytes on top, as RFC 9113 counts.
         """
         self._max_list_size = max_list_size
+        self._least_room = max_list_size - _EXCESS * max_list_size
+        self._max_fields = max_list_size // _OVERHEAD
         # The latest entry first, since it has the lowest index.
         self._table: list[_Entry] = []
         self._size = 0
@@ -76,16 +85,17 @@ class Decoder:
 
         Raises:
             CompressionError: It is not a block of headers.
+            ExcessiveError: It stands for much more than may be.
         """
         try:
             return self._decode(block)
         except (IndexError, HPACKDecodingError) as error:
-            raise CompressionError("it refers to nothing, or is cut short") from error
+            raise CompressionError("The field block refers to an index outside the tables, or is truncated.") from error
 
     def _decode(self, block: bytes) -> list[Field] | None:
         fields: list[Field] = []
         table, room = self._table, self._max_list_size
-        position, end = 0, len(block)
+        count, position, end = 0, 0, len(block)
         while position < end:
             first = block[position]
             position += 1
@@ -96,7 +106,7 @@ class Decoder:
                 entry = table[index - _FIRST_DYNAMIC] if index >= _FIRST_DYNAMIC else _static(index)
             elif first & 0xE0 == 0x20:
                 if room < self._max_list_size:
-                    raise CompressionError("the table's size changes amid headers")
+                    raise CompressionError("A dynamic table size update must come at the beginning of a field block.")
                 position = self._resize(block, position, first & 0x1F)
                 continue
             else:
@@ -104,6 +114,9 @@ class Decoder:
                 if first & 0x40:
                     self._add(entry)
             room -= entry[2]
+            count += 1
+            if room < self._least_room or count > self._max_fields:
+                raise ExcessiveError("The field block has too many or too large fields.")
             if room >= 0:
                 fields.append(entry[0])
         return fields if room >= 0 else None
@@ -127,7 +140,7 @@ class Decoder:
         if size == 0x1F:
             size, position = _integer(block, position, size)
         if size > TABLE_SIZE:
-            raise CompressionError("the table's size is above its limit")
+            raise CompressionError("The dynamic table size exceeds SETTINGS_HEADER_TABLE_SIZE.")
         self._limit = size
         self._evict()
         return position
@@ -145,7 +158,7 @@ class Decoder:
 
 def _static(index: int) -> _Entry:
     if not index:
-        raise CompressionError("index 0 is none")
+        raise CompressionError("Index 0 is not valid in a field block.")
     return _STATIC[index - 1]
 
 
@@ -159,7 +172,7 @@ def _integer(block: bytes, position: int, number: int) -> tuple[int, int]:
             return number, position
         shift += 7
         if shift > _LARGEST_SHIFT:
-            raise CompressionError("a number is too large")
+            raise CompressionError("An integer in a field block is too large.")
 
 
 def _string(block: bytes, position: int) -> tuple[bytes, int]:
@@ -170,7 +183,7 @@ def _string(block: bytes, position: int) -> tuple[bytes, int]:
         length, position = _integer(block, position, length)
     end = position + length
     if end > len(block):
-        raise CompressionError("a string ends after its block")
+        raise CompressionError("A string in a field block ends after the block.")
     octets = block[position:end]
     return decode_huffman(octets) if first & 0x80 else octets, end
 

@@ -6,7 +6,11 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from allocation_gateway.wire.connection import GREETING_TIME, Connection
+from allocation_gateway.wire.connection import Connection
+from allocation_gateway.wire.connection_table import ConnectionTable
+from allocation_gateway.wire.lifetime import PREFACE_TIME
+from allocation_gateway.wire.memory import MemoryPool
+from allocation_gateway.wire.turns import Turns
 
 if TYPE_CHECKING:
     import socket
@@ -15,7 +19,7 @@ if TYPE_CHECKING:
 
     import grpc
 
-    from allocation_gateway.wire.connection import Limits
+    from allocation_gateway.wire.limits import Limits
 
 _log = logging.getLogger(__name__)
 
@@ -30,17 +34,23 @@ _LAST_BYTES_TIME: Final = 1.0
 class Server:
     """A server of gRPC. It takes the handlers that generated code makes, whose methods are coroutines.
 
+    It has to be made where an event loop runs.
+
     Attributes:
         limits: What it puts up with.
         methods: Its handlers, by the paths of their methods.
         connections: Those that are open.
+        memory: The account of the bytes that are held for them.
+        turns: Shares the turns of the event loop out to them.
         is_stopping: Whether it takes no more of them.
     """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
-        self.connections: set[Connection] = set()
+        self.connections = ConnectionTable(limits)
+        self.memory = MemoryPool(limits.held)
+        self.turns = Turns(asyncio.get_running_loop())
         self.is_stopping = False
         self._listening: list[tuple[socket.socket, ssl.SSLContext | None]] = []
         self._servers: list[asyncio.Server] = []
@@ -73,7 +83,7 @@ class Server:
                 lambda: Connection(self),
                 sock=bound,
                 ssl=tls,
-                ssl_handshake_timeout=None if tls is None else GREETING_TIME,
+                ssl_handshake_timeout=None if tls is None else PREFACE_TIME,
                 backlog=_BACKLOG,
             )
             self._servers.append(server)
@@ -84,9 +94,13 @@ class Server:
         times = (limits.keepalive_time, limits.keepalive_timeout, limits.age, limits.age_grace)
         pause = min(_LONGEST_TICK, *(seconds / _PRECISION for seconds in times))
         clock = asyncio.get_running_loop().time
+        refused = 0
         while True:
             await asyncio.sleep(pause)
-            for connection in list(self.connections):
+            if self.connections.refused > refused:
+                _log.warning("%d connections were refused: there are too many", self.connections.refused - refused)
+                refused = self.connections.refused
+            for connection in self.connections:
                 try:
                     connection.tick(clock())
                 except Exception:  # noqa: BLE001 - a defect with one of them must not keep the others from being looked after
@@ -103,11 +117,11 @@ class Server:
         for connection in self.connections:
             connection.drain()
         await self._emptied(end)
-        tasks = [task for connection in list(self.connections) for task in connection.give_up()]
+        tasks = [task for connection in self.connections for task in connection.give_up()]
         if tasks:
             await asyncio.wait(tasks, timeout=_LAST_BYTES_TIME)
         await self._emptied(clock() + _LAST_BYTES_TIME)
-        for connection in list(self.connections):
+        for connection in self.connections:
             connection.abort()
         if self._ticker is not None:
             self._ticker.cancel()

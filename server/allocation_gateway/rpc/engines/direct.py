@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from allocation_gateway import ports
 from allocation_gateway.settings import ConfigurationError, variable
-from allocation_gateway.wire.connection import Limits
+from allocation_gateway.wire.limits import Limits
 from allocation_gateway.wire.server import Server
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ def limits(settings: Settings) -> Limits:
         message=settings.max_request_bytes,
         metadata=settings.max_metadata_bytes,
         calls=_OPEN_CALLS * settings.max_concurrent_calls,
+        connections=settings.max_connections,
+        connections_per_address=settings.max_connections_per_address,
+        held=settings.max_held_bytes,
         keepalive_time=settings.keepalive_time,
         keepalive_timeout=settings.keepalive_timeout,
         age=settings.max_connection_age,

