@@ -109,7 +109,7 @@ def test_connections_beyond_the_limit_take_the_place_of_those_without_a_call(eng
         refused.drain(LONG)
         for connection in (busy, other, late):
             assert connection.answer(connection.begin(CALL), LONG).status == 0
-        front.gateway.wait_for("log", logger="allocation_gateway.wire.server", level="warning")
+        front.gateway.wait_for("library", logger="allocation_gateway.wire.server", level="warning")
 
 
 def test_connections_of_one_address_are_limited(engine: str) -> None:
