@@ -7,7 +7,7 @@ import contextlib
 import re
 import time
 import uuid
-from collections import Counter
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Final, Self
 
 from chaos.history import Incident
@@ -19,6 +19,7 @@ from redis.backoff import ConstantBackoff
 from support.cache import program
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
     from types import TracebackType
 
@@ -33,6 +34,8 @@ _CHUNK: Final = 65_536
 _SLOW: Final = (0.01, 8.0)
 # Of the commands that are struck, so many are slow; of the others, the connection is reset before or after them.
 _SLOW_SHARE: Final = 0.6
+# Seconds after which a command that was passed on has been answered.
+_ANSWERED: Final = 0.25
 _REQUEST_ID: Final = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -114,9 +117,11 @@ class Store:
             self._handlers.discard(task)
             return
         answers = asyncio.create_task(_pump(there, writer))
+        # The commands of this connection that may have had no answer yet: when they were passed on, and what they name.
+        passed: deque[tuple[float, tuple[str, ...]]] = deque()
         try:
             while data := await reader.read(_CHUNK):
-                await self._pass(data, writer, back)
+                await self._pass(data, reader, writer, back, passed)
         except OSError:
             pass
         finally:
@@ -125,24 +130,35 @@ class Store:
             for one in (writer, back):
                 one.close()
 
-    async def _pass(self, data: bytes, writer: asyncio.StreamWriter, back: asyncio.StreamWriter) -> None:
-        """Passes on what is nearly always one command, since clients wait for each answer."""
+    async def _pass(
+        self,
+        data: bytes,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        back: asyncio.StreamWriter,
+        passed: deque[tuple[float, tuple[str, ...]]],
+    ) -> None:
+        """Passes on commands. A gateway has one connection: a fault befalls all that is under way on it."""
         self._commands += 1
         dice = self._plan.generator("store", self._commands)
+        started = time.time()
+        while passed and passed[0][0] < started - _ANSWERED:
+            passed.popleft()
+        passed.append((started, named(data)))
         if self.calm or dice.random() >= self._rate:
             back.write(data)
             return
-        started = time.time()
         slow, early = dice.random() < _SLOW_SHARE, dice.random() < 0.5
         kind = "slow store" if slow else "store connection lost"
         if slow:
-            await asyncio.sleep(spread(dice.random(), *_SLOW))
+            data += (behind := await _arriving(reader, spread(dice.random(), *_SLOW)))
+            passed.append((time.time(), named(behind)))
         if slow or not early:
             back.write(data)
         if not slow:
             reset(writer)
         self.struck[kind] += 1
-        self._history.add(Incident(kind, started, time.time(), named=named(data)))
+        self._history.add(Incident(kind, started, time.time(), named=_all_of(passed)))
         if not slow:
             raise ConnectionResetError
 
@@ -151,6 +167,21 @@ def named(command: bytes) -> tuple[str, ...]:
     """Returns the request ids and references that a command names."""
     ids = (uuid.UUID(one.decode()).hex for one in _REQUEST_ID.findall(command))
     return tuple(dict.fromkeys((*ids, *REFERENCE.findall(command.decode("latin-1")))))
+
+
+def _all_of(passed: Iterable[tuple[float, tuple[str, ...]]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for _, names in passed for name in names))
+
+
+async def _arriving(reader: asyncio.StreamReader, seconds: float) -> bytes:
+    """Waits, and returns what arrives meanwhile."""
+    arrived = b""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while data := await reader.read(_CHUNK):
+                arrived += data
+            await asyncio.Event().wait()
+    return arrived
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
