@@ -17,7 +17,7 @@ from allocation.v1.error_reason_pb2 import WriteProgress
 from grpc import StatusCode
 from support.front import running_front
 from support.status import failure
-from support.upstream import Reply
+from support.upstream import UNREADABLE, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -141,13 +141,11 @@ def test_what_was_done_all_the_same_is_found_by_that_reading(
 
 
 def test_what_cannot_be_read_stays_in_doubt(stub: ShipmentAllocationServiceStub, upstream: Upstream) -> None:
-    """Most often the reading is not let through either: then nobody knows."""
-    _, request = single()
-    before, upstream.default = upstream.default, lambda _: Reply(403, PAGE)
-    try:
-        found = failure(lambda: stub.AllocateShipment(request, timeout=1))
-    finally:
-        upstream.default = before
+    """Most often the reading fails, too: then nobody knows."""
+    # It is read on after the call, and must not take what another test has scripted.
+    request = pb.AllocateShipmentRequest(shipment_reference=f"{UNREADABLE}-{uuid.uuid4().hex}")
+    upstream.answer(403, PAGE)
+    found = failure(lambda: stub.AllocateShipment(request, timeout=1))
     assert (found.code, found.reason) == (StatusCode.UNKNOWN, "OUTCOME_UNKNOWN")
     assert found.metadata == {
         "upstream_status": "403",

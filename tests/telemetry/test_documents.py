@@ -73,7 +73,7 @@ def test_every_metric_is_documented_with_its_kind_unit_and_attributes() -> None:
 
 
 def test_every_event_of_writes_is_documented() -> None:
-    counted = re.compile(r'environment\.count\(\s*"(\w+)"')
+    counted = re.compile(r'(?:environment|context)\.count\(\s*"(\w+)"')
     sources = [path.read_text() for path in (PACKAGE / "writes").glob("*.py")]
     assert set(rows("Metrics")) >= {"allocation_gateway.write.events"}
     documented = set(
