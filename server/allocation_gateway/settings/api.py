@@ -22,7 +22,7 @@ from allocation_gateway.settings.types import (
     described,
 )
 
-# The part of the places that there are on top of what writes, or reads, may take alone.
+# The part of the requests under way that there may be on top of what writes, or reads, may take alone.
 _RESERVE: Final = 8
 
 # Each API has its own default for these.
