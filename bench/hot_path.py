@@ -28,6 +28,7 @@ import uvloop
 from allocation_gateway.account import Account
 from allocation_gateway.app import configured_upstreams
 from allocation_gateway.claims.opening import open_claims
+from allocation_gateway.groups.catalogue import Catalogue
 from allocation_gateway.groups.listing import Listings
 from allocation_gateway.groups.opening import open_groups
 from allocation_gateway.operations.table import OPERATIONS, routes
@@ -156,7 +157,7 @@ async def open_handler(base_url: str, telemetry: Telemetry, store_url: str) -> t
     gateway = Gateway(
         settings=settings,
         telemetry=telemetry,
-        groups=open_groups(settings, Listings({}, telemetry), telemetry),
+        groups=open_groups(settings, (b"", Catalogue()), Listings({}, telemetry), telemetry),
         admission=Admission(settings.max_concurrent_calls),
         writes=Coordinator(settings, telemetry),
         quotes=Quotes(),

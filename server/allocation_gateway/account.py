@@ -94,24 +94,21 @@ class Account:
         """Returns when a request that is sent now times out, by the event loop's clock."""
         return self.clock() + self.settings.timeout
 
-    async def _send(
+    async def send(
         self, operation: Operation, route: Route, request: Message, call: UpstreamCall, permit: Permit
     ) -> UpstreamResult:
+        """Sends a request once with a permit, and gives the permit back."""
         try:
             result = await self.upstream.call(operation, route, request, call)
         except BaseException:
             permit.release(CallOutcome.IGNORED)
             raise
-        self.ended(operation, result, permit)
-        return result
-
-    def ended(self, operation: Operation, result: UpstreamResult, permit: Permit) -> None:
-        """Takes note of how a request ended, and gives back the permit that it was sent with."""
         if result.retry_after:
             self.protection.throttled(result.retry_after)
         permit.release(result.outcome)
         if result.outcome is CallOutcome.SUCCESS and operation.action.writes:
             self.protection.retry_budget.refund()
+        return result
 
     async def read_once(self, operation: Operation, request: Message, call: UpstreamCall, kind: Kind) -> UpstreamResult:
         """Reads something once, by the first spelling of its row, as soon as it may.
@@ -120,7 +117,7 @@ class Account:
             GatewayError: The account is protected from it.
         """
         permit = await self.protection.acquire(kind, call.deadline)
-        return await self._send(operation, operation.default_route, request, call, permit)
+        return await self.send(operation, operation.default_route, request, call, permit)
 
     async def read(
         self, operation: Operation, route: Route, request: Message, call: UpstreamCall
@@ -136,17 +133,17 @@ class Account:
         attempts = 1
         while True:
             permit = await self.protection.acquire(Kind.READ, call.deadline)
-            result = await self._send(operation, route, request, call, permit)
-            error = result.response
+            result = await self.send(operation, route, request, call, permit)
+            response = result.response
             if (
-                not isinstance(error, GatewayError)
-                or error.reason not in TRANSIENT
+                not isinstance(response, GatewayError)
+                or response.reason not in TRANSIENT
                 or attempts == self.settings.max_attempts
             ):
-                return error
+                return response
             pause = self.backoff.seconds(attempts, result.retry_after)
             if self.clock() + pause >= call.deadline or not self.protection.read_budget.withdraw():
-                return error
+                return response
             await asyncio.sleep(pause)
             call = call.repeated()
             attempts += 1

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import signal
+import sys
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
 # So many objects are made before the garbage collector looks for cycles among them: a look takes some 0.2 ms.
 _YOUNG_OBJECTS: Final = 5_000
+# Seconds after which a thread gives way to one that waits. The event loop gives way itself at each system call, so
+# several times in a call: while a thread reads a large answer or exports telemetry, it waits for so long each time.
+_TURN: Final = 0.001
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _log = structlog.get_logger()
 
@@ -131,7 +135,7 @@ async def serve(
     Raises:
         ConfigurationError: It cannot start: a setting cannot be used, or a port is taken.
     """
-    check_settings(settings)
+    catalogue = check_settings(settings)
     stop = Stop()
     rereading = Rereading()
     if supervision is not None:
@@ -148,7 +152,7 @@ async def serve(
             stack.push_async_callback(upstream.close)
             _follow_key(settings, upstream, rereading, stack)
         groups = open_groups(
-            settings, Listings(upstreams if settings.service_group_listing else {}, observed), observed
+            settings, catalogue, Listings(upstreams if settings.service_group_listing else {}, observed), observed
         )
         stack.push_async_callback(groups.close)
         rereading.parts.append(groups.reread)
@@ -164,6 +168,7 @@ async def serve(
         _observe_state(gateway, stack)
         listener = Listener(settings, gateway)
         _spare_the_collector()
+        sys.setswitchinterval(_TURN)
         await listener.start()
         if supervision is None:
             listener.start_serving()

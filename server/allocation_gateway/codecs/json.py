@@ -28,11 +28,11 @@ class NotJsonError(Exception):
     """The bytes are not JSON. The text says why, without quoting them."""
 
 
-MOST_VALUES: Final = 100_000
+MOST_VALUES: Final = 50_000
 """The most values that a document may have: objects, arrays, strings, numbers and the like, at every depth.
 
-The largest answers that upstream is documented to give have a tenth of them. The parser holds the whole process up
-while it makes them, which takes it up to 0.4 microseconds each.
+The largest answers that upstream is documented to give have a fifth of them. The whole process is held up while they
+are parsed and while a message is made of them, which takes up to 0.4 and 2 microseconds each.
 """
 MOST_SPECIAL_BYTES: Final = 2_000_000
 """The most bytes that a document may have which stand for an escape, or for a part of a character beyond ASCII.

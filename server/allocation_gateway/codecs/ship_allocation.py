@@ -21,7 +21,7 @@ from allocation_gateway.codecs.schema import (
     own,
     spelled,
 )
-from allocation_gateway.codecs.states import SHIP, Stage
+from allocation_gateway.codecs.states import SHIP
 from allocation_gateway.codecs.time import dates, timestamp
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def allocation(response: Callable[..., Message]) -> Callable[[NamesShipment, Obj
     def decode(request: NamesShipment, fields: Object, findings: Findings) -> Message:
         _check_reference(request, fields["shipment_reference"], "shipment_reference", findings)
         state = fields.get("state", core_pb2.SHIPMENT_STATE_UNSPECIFIED)
-        findings.made = SHIP.stage(state) is Stage.ALLOCATED
+        findings.made = SHIP.is_allocated(state)
         findings.refused = state == core_pb2.SHIPMENT_STATE_ALLOCATION_FAILED
         return response(allocation=fields)
 

@@ -41,6 +41,10 @@ class States:
         """Returns the stage of a state."""
         return self._stages.get(state, Stage.ALLOCATED)
 
+    def is_allocated(self, state: int) -> bool:
+        """Tells whether something in a state is allocated, or has gone on from there."""
+        return state not in self._stages
+
 
 SHIP: Final = States(
     unallocated=(core_pb2.SHIPMENT_STATE_UNALLOCATED, core_pb2.SHIPMENT_STATE_ALLOCATION_FAILED),

@@ -45,7 +45,6 @@ class CacheEntry(Generic[V]):
     """A value and the times at which it expires, in seconds of the cache's clock."""
 
     value: V
-    stored_at: float
     refresh_at: float
     fresh_until: float
     kept_until: float
@@ -167,13 +166,16 @@ class Cache(Generic[K, V]):
         self._loading.pop(key, None)
         return self._store(key, value, fresh_until)
 
+    def expires_at(self, now: float) -> float:
+        """Returns until when a value that is learned now is fresh: for the time to live, less some jitter."""
+        return now + self._expiry.ttl * (1 - self._expiry.jitter * self._uniform())
+
     def _store(self, key: K, value: V, fresh_until: float | None = None) -> CacheEntry[V]:
         now = self._clock()
         if fresh_until is None:
-            fresh_until = now + self._expiry.ttl * (1 - self._expiry.jitter * self._uniform())
+            fresh_until = self.expires_at(now)
         entry = CacheEntry(
             value=value,
-            stored_at=now,
             refresh_at=now + (fresh_until - now) * self._expiry.refresh_after,
             fresh_until=fresh_until,
             kept_until=fresh_until + self._expiry.stale,

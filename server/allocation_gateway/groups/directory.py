@@ -7,7 +7,6 @@ observed or forgotten in all, in whatever order and however often the replicas l
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -30,7 +29,6 @@ MAX_WAIT: Final = 2.0
 """Seconds that a call waits for upstream's listing at most, before it goes on without it."""
 # Seconds for which upstream's listing is not loaded again after that has failed.
 _FAILURE_PAUSE: Final = 30.0
-_JITTER: Final = 0.1
 # Seconds by which the clocks of replicas may differ. A time further ahead than this is a mistake.
 _MAX_CLOCK_SKEW: Final = 60.0
 
@@ -86,9 +84,7 @@ class Directory:
         self._clock = clock
         self._complete: frozenset[Api] = frozenset()
         self._catalogue: dict[Api, Index] = {}
-        self._observed: Cache[tuple[Api, str], float] = Cache(
-            Expiry(options.ttl, jitter=_JITTER), size=options.size, clock=clock
-        )
+        self._observed: Cache[tuple[Api, str], float] = Cache(Expiry(options.ttl), size=options.size, clock=clock)
         self._listed: Cache[Api, _Listing] = Cache(
             Expiry(options.ttl, stale=options.stale, failure_pause=_FAILURE_PAUSE),
             size=len(Api),
@@ -194,8 +190,7 @@ class Directory:
             return Loaded(_Listing(Index(groups), shared.learned_at), fresh_until)
         groups = await self._listings.load(api)
         now = self._clock()
-        jitter = _JITTER * random.random()  # noqa: S311 - nothing secret depends on it
-        fresh_until = now + self._options.ttl * (1 - jitter)
+        fresh_until = self._listed.expires_at(now)
         items = [ListedGroup(group.code, group.display_name) for group in groups]
         self._publisher.publish_listing(api, SharedListing(VERSION, now, fresh_until, items))
         return Loaded(_Listing(Index(groups), now), fresh_until)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from allocation_gateway.errors import WriteEffect
     from allocation_gateway.groups.model import Group
 
-FIELD = "service_group"
-KIND = "ServiceGroup"
+_FIELD = "service_group"
+_KIND = "ServiceGroup"
 
 
 def unknown(text: str, close: Sequence[Group], effect: WriteEffect | None) -> GatewayError:
@@ -28,7 +28,7 @@ def unknown(text: str, close: Sequence[Group], effect: WriteEffect | None) -> Ga
         ErrorReason.ERROR_REASON_SERVICE_GROUP_NOT_FOUND,
         f"The gateway knows no service group of this code or name.{suggestion}",
         effect=effect,
-        details=[errors.resource(KIND, text, f"The gateway does not know it.{suggestion}")],
+        details=[errors.resource(_KIND, text, f"The gateway does not know it.{suggestion}")],
     )
 
 
@@ -40,7 +40,7 @@ def ambiguous(candidates: Iterable[Group], effect: WriteEffect | None) -> Gatewa
         ErrorReason.ERROR_REASON_SERVICE_GROUP_AMBIGUOUS,
         f"The name stands for {len(found)} service groups: use the code of one of them.",
         effect=effect,
-        details=[errors.bad_request((FIELD, f"may be {_shown(group)} of {group.api.value}") for group in found)],
+        details=[errors.bad_request((_FIELD, f"may be {_shown(group)} of {group.api.value}") for group in found)],
     )
 
 

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from allocation_gateway.upstream.client import Upstream
 
 # Ship has none.
-LISTINGS: Final[Mapping[Api, Operation]] = {Api.CONSIGNMENTS: consignments.GROUPS}
-LOAD_TIMEOUT: Final = 10.0
-"""Seconds for loading a listing. A call that waits for it has a bound of its own."""
+_LISTINGS: Final[Mapping[Api, Operation]] = {Api.CONSIGNMENTS: consignments.GROUPS}
+# Seconds for loading a listing. A call that waits for it has a bound of its own.
+_LOAD_TIMEOUT: Final = 10.0
 _NOT_OFFERED: Final = frozenset({"401", "403", "404"})
 _log = structlog.get_logger()
 
@@ -45,7 +45,7 @@ class Listings:
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._upstreams = {api: upstreams[api] for api in LISTINGS if api in upstreams}
+        self._upstreams = {api: upstreams[api] for api in _LISTINGS if api in upstreams}
         self._telemetry = telemetry
         self._clock = clock
         self._refused: set[Api] = set()
@@ -67,8 +67,8 @@ class Listings:
         """
         if not self.offers(api):
             raise NotOfferedError
-        operation = LISTINGS[api]
-        deadline = asyncio.get_running_loop().time() + LOAD_TIMEOUT
+        operation = _LISTINGS[api]
+        deadline = asyncio.get_running_loop().time() + _LOAD_TIMEOUT
         call = UpstreamCall(Attempt(), self._telemetry.background(), deadline, keeps_to_deadline=True)
         result = await self._upstreams[api].call(operation, operation.default_route, operation.request(), call)
         response: Any = result.response

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from allocation_gateway.groups import watcher
@@ -38,13 +37,18 @@ def read_catalogue(settings: Settings, now: float) -> tuple[bytes, Catalogue]:
         raise ConfigurationError(f"{variable('service_group_catalogue_file')}: {file}: {error}") from None
 
 
-def open_groups(settings: Settings, listings: Listings, telemetry: Telemetry) -> ServiceGroups:
+def open_groups(
+    settings: Settings, found: tuple[bytes, Catalogue], listings: Listings, telemetry: Telemetry
+) -> ServiceGroups:
     """Makes what the settings ask for, and starts its background work.
 
-    Raises:
-        ConfigurationError: The catalogue file cannot be used.
+    Args:
+        settings: The configuration.
+        found: What read_catalogue() has returned.
+        listings: Upstream's listings.
+        telemetry: Where metrics go.
     """
-    content, catalogue = read_catalogue(settings, time.time())
+    content, catalogue = found
     replication = _replication(settings) if settings.cache_url else None
     groups = ServiceGroups(
         Options(
@@ -74,7 +78,7 @@ def _replication(settings: Settings) -> Replication:
     return Replication(
         settings.cache_url,
         namespace=settings.cache_namespace,
-        base_urls={api: settings.api(api.value).base_url for api in Api if settings.key(api.value)},
+        base_urls={api: settings.api(api.value).base_url for api in Api if settings.api(api.value).is_configured},
         timeout=settings.cache_timeout,
         ttl=settings.service_group_ttl,
     )

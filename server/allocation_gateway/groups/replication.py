@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from allocation_gateway.operations.model import Api
     from allocation_gateway.settings import Secret
 
-HEARTBEAT_INTERVAL: Final = 1.0
-SYNC_INTERVAL: Final = 15.0
-COMMAND_TIMEOUT: Final = 1.0
-"""Seconds for a command that no call waits for."""
+_HEARTBEAT_INTERVAL: Final = 1.0
+_SYNC_INTERVAL: Final = 15.0
+# Seconds for a command that no call waits for.
+_COMMAND_TIMEOUT: Final = 1.0
 _MIN_RECONNECT_PAUSE: Final = 0.05
 _MAX_RECONNECT_PAUSE: Final = 0.5
 _DEFECT_PAUSE: Final = 30.0
@@ -109,7 +109,7 @@ class Replication:
             ValueError: The URL is none of a server.
         """
         self._url = url
-        self._pool = open_pool(url, connections=_CONNECTIONS, timeout=COMMAND_TIMEOUT)
+        self._pool = open_pool(url, connections=_CONNECTIONS, timeout=_COMMAND_TIMEOUT)
         self._client = Redis(connection_pool=self._pool)
         self._keys = {api: _Keys(namespace, api, base_url) for api, base_url in base_urls.items()}
         self._channels = {keys.channel.encode(): api for api, keys in self._keys.items()}
@@ -241,7 +241,7 @@ class Replication:
     async def _check_health(self, peer: Peer) -> None:
         """Measures at intervals how fast the server answers, and syncs at longer ones in case something was missed."""
         clock = asyncio.get_running_loop().time
-        next_sync = clock() + SYNC_INTERVAL
+        next_sync = clock() + _SYNC_INTERVAL
         late = 0
         while True:
             started = clock()
@@ -250,8 +250,8 @@ class Replication:
             self._set_usable(usable=late < _MAX_LATE_HEARTBEATS, reason="slow")
             if clock() > next_sync:
                 await self._sync(peer)
-                next_sync = clock() + SYNC_INTERVAL
-            await asyncio.sleep(HEARTBEAT_INTERVAL)
+                next_sync = clock() + _SYNC_INTERVAL
+            await asyncio.sleep(_HEARTBEAT_INTERVAL)
 
     async def _sync(self, peer: Peer) -> None:
         """Merges the state of the server and of this replica, so that both are the same."""

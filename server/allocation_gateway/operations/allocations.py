@@ -9,14 +9,13 @@ from allocation.v1 import consignment_allocation_service_pb2 as pb
 from allocation.v1 import core_pb2
 
 from allocation_gateway.codecs import states
-from allocation_gateway.codecs.states import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from google.protobuf.message import Message
 
-    from allocation_gateway.codecs.states import States
+    from allocation_gateway.codecs.states import Stage, States
     from allocation_gateway.errors import AnyAllocation
 
 
@@ -52,11 +51,7 @@ class AllocationType:
 
     def is_allocated(self, found: AnyAllocation) -> bool:
         """Tells whether a shipment or consignment is allocated, or has gone on from there."""
-        return self.states.stage(found.state) is Stage.ALLOCATED
-
-
-def _is_shipment_allocated(found: core_pb2.Allocation) -> bool:
-    return states.SHIP.stage(found.state) is Stage.ALLOCATED
+        return self.states.is_allocated(found.state)
 
 
 def _shipment_tracking_references(found: core_pb2.Allocation) -> Iterator[str]:
@@ -68,7 +63,7 @@ def _shipment_tracking_references(found: core_pb2.Allocation) -> Iterator[str]:
 def _says_consignment_allocated(found: pb.ConsignmentAllocation) -> bool:
     # A summary has no state: what has no word of its own only says that the request was accepted.
     says = found.carrier_service_reference or found.description or found.links
-    return bool(says) or states.CONSIGNMENTS.stage(found.state) is Stage.ALLOCATED
+    return bool(says) or states.CONSIGNMENTS.is_allocated(found.state)
 
 
 def _consignment_tracking_references(found: pb.ConsignmentAllocation) -> Iterator[str]:
@@ -79,7 +74,7 @@ def _consignment_tracking_references(found: pb.ConsignmentAllocation) -> Iterato
 SHIP: Final = AllocationType(
     message=core_pb2.Allocation,
     states=states.SHIP,
-    is_conclusive=_is_shipment_allocated,
+    is_conclusive=lambda found: states.SHIP.is_allocated(found.state),
     # Only the state of an allocation that has just been made, and not one that follows it.
     proves_group=lambda found: found.state == core_pb2.SHIPMENT_STATE_ALLOCATED,
     is_queued=lambda found: found.state == core_pb2.SHIPMENT_STATE_ALLOCATING,

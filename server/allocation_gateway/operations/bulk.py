@@ -12,7 +12,6 @@ from allocation.v1 import consignment_allocation_service_pb2 as pb
 from allocation.v1.error_reason_pb2 import ErrorReason
 
 from allocation_gateway.codecs import states
-from allocation_gateway.codecs.states import Stage
 from allocation_gateway.operations.assessment import Assessment
 
 if TYPE_CHECKING:
@@ -62,9 +61,7 @@ class Listing:
 
     def done(self, response: Any) -> list[str]:
         """See BulkAnswer. Queued is not allocated."""
-        return [
-            item.shipment_reference for item in response.allocations if states.SHIP.stage(item.state) is Stage.ALLOCATED
-        ]
+        return [item.shipment_reference for item in response.allocations if states.SHIP.is_allocated(item.state)]
 
     def allocation_of(self, response: Any, reference: str) -> AnyAllocation | None:
         """See BulkAnswer."""

@@ -22,7 +22,7 @@ from allocation_gateway.settings.types import (
     described,
 )
 
-# The part of the places that there are on top of what writes, or reads, may take alone.
+# The part of the requests under way that there may be on top of what writes, or reads, may take alone.
 _RESERVE: Final = 8
 
 # Each API has its own default for these.
@@ -37,13 +37,11 @@ class Words(NamedTuple):
 
     Attributes:
         api: Its name.
-        prefix: What the names of its settings begin with, in capitals.
         item: What it allocates.
         version_header: The header that names its version.
     """
 
     api: str
-    prefix: str
     item: str
     version_header: str
 
@@ -154,6 +152,11 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = False
 
     @property
+    def is_configured(self) -> bool:
+        """Whether it has a key, or a file with one."""
+        return bool(self.api_key) or self.api_key_file is not None
+
+    @property
     def places(self) -> tuple[int, int]:
         """How many writes (and as many reads) may be under way at once, and how many of both together.
 
@@ -167,7 +170,7 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
 class ShipSettings(ApiSettings, frozen=True, kw_only=True):
     """The settings of the Ship API."""
 
-    WORDS: ClassVar = Words("Ship API", "SHIP", "shipment", "x-api-version")
+    WORDS: ClassVar = Words("Ship API", "shipment", "x-api-version")
 
     base_url: BaseUrl = "https://api.sorted.com/pro"
     max_answer_bytes: AnswerBytes = 4_194_304
@@ -180,7 +183,7 @@ class ShipSettings(ApiSettings, frozen=True, kw_only=True):
 class ConsignmentsSettings(ApiSettings, frozen=True, kw_only=True):
     """The settings of the Consignments API."""
 
-    WORDS: ClassVar = Words("Consignments API", "CONSIGNMENTS", "consignment", "electio-api-version")
+    WORDS: ClassVar = Words("Consignments API", "consignment", "electio-api-version")
 
     base_url: BaseUrl = "https://api.electioapp.com"
     max_answer_bytes: AnswerBytes = 16_777_216

@@ -123,7 +123,7 @@ def _api(settings: Settings, name: str) -> bool:
             f"to be {api.places[1]} or more"
         )
     _base_url(variable(f"{name}_base_url"), api.base_url, allow_plaintext=settings.allow_plaintext)
-    return bool(key)
+    return api.is_configured
 
 
 def _base_url(where: str, url: str, *, allow_plaintext: bool) -> None:
@@ -177,7 +177,7 @@ def _certificates(settings: Settings) -> None:
 def _engine(settings: Settings) -> None:
     if settings.http_engine != "direct":
         return
-    for url in (settings.api(name).base_url for name in API_NAMES if settings.key(name)):
+    for url in (settings.api(name).base_url for name in API_NAMES if settings.api(name).is_configured):
         if is_proxied(url):
             raise ConfigurationError(
                 f"{variable('http_engine')}: direct knows no proxies, but the environment prescribes one for {url}"

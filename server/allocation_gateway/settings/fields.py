@@ -49,7 +49,7 @@ def _fields() -> Iterator[tuple[str, Field]]:
             continue
         of_api = get_type_hints(type(part), include_extras=True)
         for attribute in _in_order(part):
-            text = _description(of_api[attribute]).format_map(part.WORDS._asdict())
+            text = _description(of_api[attribute]).format(prefix=name.upper(), **part.WORDS._asdict())
             yield f"{name}_{attribute}", Field(name, attribute, of_api[attribute], getattr(part, attribute), text)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from allocation_gateway.settings.urls import LOOPBACK
 
@@ -13,5 +12,8 @@ def is_proxied(base_url: str) -> bool:
     parts = urlsplit(base_url)
     if parts.hostname in LOOPBACK:
         return False
+    # On demand: a probe of health, or a supervisor, needs no HTTP client of Python's.
+    from urllib.request import getproxies, proxy_bypass
+
     proxies = getproxies()
     return bool(proxies.get(parts.scheme) or proxies.get("all")) and not proxy_bypass(parts.netloc)

@@ -1,6 +1,7 @@
 """The semantic conventions for RPC and HTTP, as far as the gateway follows them: names, attributes, buckets.
 
-The conventions are still changing, so their current names are kept in this one module.
+The conventions are still changing, so the attributes that several modules need are kept here. The names of metrics are
+in instruments.py.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ import structlog
 from allocation_gateway import ports
 from allocation_gateway.settings import ConfigurationError
 from allocation_gateway.telemetry import variables
+from allocation_gateway.telemetry.histograms import MergingReader
 
 if TYPE_CHECKING:
     import threading
@@ -71,8 +72,6 @@ def metric_reader(name: str, environ: Mapping[str, str], aggregation: HistogramA
     """
     if name == variables.PROMETHEUS:
         return _prometheus_reader(environ, aggregation)
-    from allocation_gateway.telemetry.histograms import MergingReader
-
     return MergingReader(_metric_exporter(name, environ), aggregation)
 
 

@@ -120,7 +120,7 @@ class Instruments:
         self._lookups = {"hit": 0, "miss": 0}
         meter.create_observable_counter(
             "allocation_gateway.service_group.lookups",
-            callbacks=[self._observe_lookups],
+            callbacks=[_callback(lambda: [(n, {"result": result}) for result, n in self._lookups.items() if n])],
             unit="{lookup}",
             description="Service-group codes looked up, by whether they were known.",
         )
@@ -138,9 +138,6 @@ class Instruments:
     def group_lookup(self, *, known: bool) -> None:
         """Counts a lookup of a service-group code."""
         self._lookups["hit" if known else "miss"] += 1
-
-    def _observe_lookups(self, _: CallbackOptions) -> Iterable[Observation]:
-        return [Observation(count, {"result": result}) for result, count in self._lookups.items() if count]
 
     def group_event(self, event: str) -> None:
         """Counts something that happened to the sources of service groups or to the cache that replicas share."""
@@ -165,9 +162,10 @@ class Instruments:
         )
         # Kept here and read by the exporter, since each request that has to wait changes a length twice.
         self._queue_lengths: dict[tuple[str, str], int] = {}
+        lengths = self._queue_lengths
         meter.create_observable_gauge(
             "allocation_gateway.upstream.queue.length",
-            callbacks=[self._observe_queue_lengths],
+            callbacks=[_callback(lambda: [(n, _queue_attributes(queue)) for queue, n in list(lengths.items())])],
             unit="{request}",
             description="Requests that wait for their turn with upstream.",
         )
@@ -195,9 +193,6 @@ class Instruments:
     def queue_length(self, api: str, lane: str, length: int) -> None:
         """Records how many writes or reads wait for their turn with an API."""
         self._queue_lengths[api, lane] = length
-
-    def _observe_queue_lengths(self, _: CallbackOptions) -> Iterable[Observation]:
-        return [Observation(length, _queue_attributes(queue)) for queue, length in list(self._queue_lengths.items())]
 
     def queue_waited(self, api: str, lane: str, seconds: float) -> None:
         """Records how long a request has waited for its turn."""

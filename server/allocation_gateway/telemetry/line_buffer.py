@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-FLUSH_INTERVAL: Final = 0.01
-"""Seconds for which a line waits at most for others to be written with, while an event loop runs."""
+# Seconds for which a line waits at most for others to be written with, while an event loop runs.
+_FLUSH_INTERVAL: Final = 0.01
 # A longer write may be interleaved with what another process writes into the same pipe.
 _MAX_ATOMIC_WRITE: Final = select.PIPE_BUF
 
@@ -66,7 +66,7 @@ class LineBuffer:
             return False
         if loop is not self._flushing_loop:
             self._flushing_loop = loop
-            loop.call_later(FLUSH_INTERVAL, self.flush)
+            loop.call_later(_FLUSH_INTERVAL, self.flush)
         return True
 
     def _write_buffer(self) -> None:

@@ -16,7 +16,7 @@ from allocation_gateway.telemetry.tracing import NoTracing, Tracing
 from allocation_gateway.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.trace import TracerProvider
@@ -36,6 +36,8 @@ class Telemetry:
 
     Attributes:
         metrics: The instruments.
+        call: Starts observing an rpc, by its method and the metadata of the call.
+        background: Starts observing what the gateway does of its own accord.
     """
 
     def __init__(
@@ -54,17 +56,11 @@ class Telemetry:
             log_export: Exports log records; None if they are off.
         """
         self.metrics = _instruments(meter_provider, aggregation or HistogramAggregation(0))
-        self._tracing = NoTracing(self.metrics) if tracer_provider is None else Tracing(self.metrics, tracer_provider)
+        tracing = NoTracing(self.metrics) if tracer_provider is None else Tracing(self.metrics, tracer_provider)
+        self.call: Callable[[str, Collection[tuple[str, str | bytes]]], CallObservation] = tracing.call
+        self.background: Callable[[], Observation] = tracing.background
         parts: tuple[Exporting | None, ...] = (tracer_provider, meter_provider, log_export)
         self._exporting = [part for part in parts if part is not None]
-
-    def call(self, method: str, metadata: Collection[tuple[str, str | bytes]]) -> CallObservation:
-        """Starts observing an rpc."""
-        return self._tracing.call(method, metadata)
-
-    def background(self) -> Observation:
-        """Starts observing what the gateway does of its own accord."""
-        return self._tracing.background()
 
     async def close(self, bound: float) -> None:
         """Exports what is left, within a bound in seconds even if no collector answers."""

@@ -109,7 +109,7 @@ class Upstream:
     ) -> UpstreamResult:
         result = await self._once(operation, route, request, call)
         response = await follow_up.complete(operation, request, result.response, self._reader(call))
-        return result._replace(response=response)
+        return result if response is result.response else result._replace(response=response)
 
     async def restored(self, operation: Operation, request: Any, response: Message, call: UpstreamCall) -> Message:
         """Returns a response that was remembered or read, with what its row has to read again for that."""

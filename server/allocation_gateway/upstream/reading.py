@@ -1,19 +1,25 @@
 """Reads answers: small ones at once, and large ones in a thread of their own, for whose sake nobody else waits.
 
 What a thread does in Python yields to others every few milliseconds, and what it does in C does not. So a large answer
-has to be one that the parser is through with in a short time: see codecs/json.py.
+has to be one that the parser is through with in a short time: see codecs/json.py. Nor does a garbage collection yield,
+which would look through all of the answer's values, and several times: there is none meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from allocation_gateway.codecs import json
 from allocation_gateway.upstream import reply
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from google.protobuf.message import Message
 
     from allocation_gateway.operations.model import Operation
@@ -28,6 +34,34 @@ _LARGE: Final = 131_072
 _MANY_VALUES: Final = 2_000
 
 _MOST_KEYS: Final = 4
+
+
+class _NoCollections:
+    """Keeps the garbage collector from running, in the whole process, while at least one thread asks for that.
+
+    What a reading makes has no cycles and is freed without a collection. Its size is bounded by that of an answer.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._asking = 0
+
+    @contextmanager
+    def meanwhile(self) -> Iterator[None]:
+        """Asks for it until the block is left."""
+        with self._lock:
+            self._asking += 1
+            gc.disable()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._asking -= 1
+                if not self._asking:
+                    gc.enable()
+
+
+_no_collections: Final = _NoCollections()
 
 
 class Reading:
@@ -55,7 +89,8 @@ class Reading:
         return reply.read(operation, request, self._redacted(answer), count)
 
     def _read(self, operation: Operation, request: Message, answer: Answer, count: Count) -> Message:
-        return reply.read(operation, request, self.prepared(answer), count)
+        with _no_collections.meanwhile():
+            return reply.read(operation, request, self.prepared(answer), count)
 
     def prepared(self, answer: Answer) -> Answer:
         """Returns an answer whose body is decompressed, is not too much to be parsed, and does not quote the key."""

@@ -39,8 +39,9 @@ _OF_BASE64: Final = string.ascii_letters + string.digits + "+/_-%="
 _BASE64: Final = re.compile(f"[{re.escape(_OF_BASE64)}]*")
 # So much base64 may stand before the key.
 _LONGEST_BASE64: Final = 4_096
-# A part of a text that is searched at once, and by how much parts overlap.
-_SLICE: Final = 262_144
+# A part of a text that is searched at once. It takes some milliseconds at worst, in which no other thread runs: one
+# that gives way several times, as an event loop does, waits for a part each time.
+_SLICE: Final = 32_768
 _QUOTES: Final = "the body quotes the gateway's key"
 
 

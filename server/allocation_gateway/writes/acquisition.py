@@ -172,15 +172,7 @@ class Acquisition:
             claimant = others.get(claim.request_id)
             if claimant is None:
                 claimant = others[claim.request_id] = Claimant(context.environment, account.now)
-            await resolution.resolve_abandoned(
-                claim,
-                claimant,
-                self._store,
-                account,
-                context.environment,
-                context.observation,
-                context.callers.deadline,
-            )
+            await resolution.resolve_abandoned(context, claim, claimant, self._store)
 
     async def _look_up(self) -> None:
         """Finds out whether an earlier call with this id has left something that this one must not deny."""

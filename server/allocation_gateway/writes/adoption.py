@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from allocation_gateway.writes.note import Terms
 
 
-# What the paths of that have in common, in small letters, by which one booking is told from another.
+# Parts of the paths, in lower case, of the fields by which one booking is told from another.
 _TELLING: Final = ("date", "tracking", "service", "carrier", "more")
 # The snapshot of what is not allocated.
 UNALLOCATED: Final = ""

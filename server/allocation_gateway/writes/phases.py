@@ -13,7 +13,7 @@ class Phase(enum.Enum):
     """How far a write has come."""
 
     WAITING = "waiting"
-    """It waits for its turn: for a place at upstream, for its claim, or for another write of the same shipment."""
+    """It waits for its turn: for a permit to send, for its claim, or for another write of the same shipment."""
     HELD = "held"
     """It holds its claim, and nothing that was sent for it can have an effect."""
     SENDING = "sending"
@@ -22,6 +22,9 @@ class Phase(enum.Enum):
     """Something sent for it may have had an effect, or may still have one: it is read back."""
     ENDED = "ended"
     """It has its answer, or it was left to the next caller."""
+
+    # Enum's own is a function in Python, and each transition of each write looks phases up.
+    __hash__ = object.__hash__
 
 
 TRANSITIONS: Final[Mapping[Phase, frozenset[Phase]]] = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import enum
 from typing import TYPE_CHECKING, Final
 
 from allocation_gateway.writes import attempt, errors, resolution, responses
@@ -23,18 +22,9 @@ if TYPE_CHECKING:
 _PAUSE_NUMBER: Final = 3
 
 
-class Next(enum.Enum):
-    """What is to be done with a write that has no answer yet."""
-
-    SEND_AGAIN = "send again"
-    """It has had no effect and can have none any more; there is a permit for one more attempt."""
-    READ_AGAIN = "read again"
-    """It is still in doubt."""
-
-
 async def read_back(
     context: WriteContext, claimed: ClaimedWrite, sender: Sender, cause: GatewayError
-) -> Message | Next:
+) -> Message | None:
     """Reads until it is known what became of a write.
 
     Args:
@@ -44,7 +34,8 @@ async def read_back(
         cause: With what the doubt began.
 
     Returns:
-        Its response; or that it is to be sent again.
+        Its response; None if it is to be sent again, with the permit that the sender has now: it has had no effect, and
+        can have none any more.
 
     Raises:
         GatewayError: Something else is there, or nothing is known and nobody waits any more.
@@ -61,7 +52,7 @@ async def read_back(
                 await handle.settle()
                 raise claimed.in_doubt(cause)
             if await _prepare_again(context, claimed, sender):
-                return Next.SEND_AGAIN
+                return None
             # Budget, breaker and store may allow it in a moment, and its callers still wait.
             await asyncio.sleep(context.account.backoff.seconds(_PAUSE_NUMBER))
             continue
@@ -74,11 +65,11 @@ async def read_back(
 
 async def after_refusal(
     context: WriteContext, claimed: ClaimedWrite, sender: Sender, refused: Refused
-) -> Message | Next:
+) -> Message | None:
     """Finds out what a refusal means for a write that was in doubt before: an earlier attempt may be the reason.
 
     Returns:
-        Its response; or that it is still in doubt, since the refusal may be over in a moment.
+        Its response; None if it is still in doubt, since the refusal may be over in a moment.
 
     Raises:
         GatewayError: It was not carried out, or it is not known.
@@ -88,7 +79,7 @@ async def after_refusal(
         # Upstream may ask for more time than the caller has: the claim is not held for longer than that.
         pause = backoff.seconds(attempts, refused.retry_after)
         await asyncio.sleep(min(pause, max(0.0, context.callers.deadline - context.account.clock())))
-        return Next.READ_AGAIN
+        return None
     answer = await _conclude(context, claimed, await _resolve(context, claimed))
     if answer is not None:
         return answer
@@ -103,7 +94,7 @@ async def after_refusal(
         raise refused.error
     # Nothing could be read of it: that may be over in a moment, too.
     await asyncio.sleep(backoff.seconds(attempts))
-    return Next.READ_AGAIN
+    return None
 
 
 async def _resolve(context: WriteContext, claimed: ClaimedWrite) -> resolution.Conclusion:

@@ -17,14 +17,13 @@ from allocation_gateway.writes.readback import ReadBack
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-    from allocation_gateway.account import Account
     from allocation_gateway.claims.model import Claim, ClaimStore
     from allocation_gateway.errors import AnyAllocation, GatewayError
     from allocation_gateway.operations.model import Operation
     from allocation_gateway.telemetry.observation import Observation
     from allocation_gateway.writes.claim_handle import ClaimHandle
     from allocation_gateway.writes.claimant import Claimant
-    from allocation_gateway.writes.environment import Environment
+    from allocation_gateway.writes.context import WriteContext
 
 
 class Done(NamedTuple):
@@ -145,26 +144,18 @@ async def close_not_own(handle: ClaimHandle) -> None:
         await handle.leave_in_doubt()
 
 
-async def resolve_abandoned(
-    claim: Claim,
-    claimant: Claimant,
-    store: ClaimStore,
-    account: Account,
-    environment: Environment,
-    observation: Observation,
-    deadline: float,
-) -> None:
+async def resolve_abandoned(context: WriteContext, claim: Claim, claimant: Claimant, store: ClaimStore) -> None:
     """Finds out what became of another write that is in the way, if nobody works on it, and ends its claim.
 
     Args:
+        context: The write that it is in the way of.
         claim: Its claim, as it was found in the way.
         claimant: Takes it over for that.
         store: Where it is kept.
-        account: Whom to ask.
-        environment: What all writes share.
-        observation: Whose requests the readings are.
-        deadline: Until when there is time for them, by the event loop's clock.
     """
+    account, environment = context.account, context.environment
+    # As it is now: who joins this write meanwhile may wait longer.
+    deadline = context.callers.deadline
     handle = await claimant.take_over(store, claim)
     if handle is None:
         return
@@ -175,7 +166,7 @@ async def resolve_abandoned(
     request = operation.request.FromString(handle.claim.request)
     readback = ReadBack(account, store, operation, request, handle)
     until = min(account.times_out_at(), deadline)
-    conclusion = await resolve(readback, handle, operation, request, observation, until)
+    conclusion = await resolve(readback, handle, operation, request, context.observation, until)
     match conclusion:
         case Done(response):
             await record(handle, operation, request, response, is_read=True)

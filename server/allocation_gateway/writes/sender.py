@@ -71,12 +71,7 @@ class Sender:
         self.attempt = attempt = Attempt(handle.send_by, account.now)
         self.attempts += 1
         call = UpstreamCall(attempt, context.observation, context.callers.deadline)
-        try:
-            result = await account.upstream.call(request.operation, request.route, message, call)
-        except BaseException:
-            permit.release(CallOutcome.IGNORED)
-            raise
-        account.ended(request.operation, result, permit)
+        result = await account.send(request.operation, request.route, message, call, permit)
         if attempt.sent:
             handle.attempt_ended(effects=account.settle_time(request.operation))
         return result

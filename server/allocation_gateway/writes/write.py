@@ -24,7 +24,6 @@ from allocation_gateway.writes.callers import Callers
 from allocation_gateway.writes.claimed import ClaimedWrite
 from allocation_gateway.writes.context import WriteContext
 from allocation_gateway.writes.phases import Phase, Progress
-from allocation_gateway.writes.recovery import Next
 from allocation_gateway.writes.request import WriteResult
 from allocation_gateway.writes.sender import Sender
 
@@ -163,8 +162,7 @@ class Write:
                 return None
             case Refused() if was_in_doubt:
                 self.progress.enter(Phase.IN_DOUBT)
-                after = await recovery.after_refusal(self._context, claimed, self._sender, result)
-                return None if isinstance(after, Next) else after
+                return await recovery.after_refusal(self._context, claimed, self._sender, result)
             case Refused():
                 await self._try_again(claimed, result)
                 return None
@@ -187,11 +185,11 @@ class Write:
 
     async def _resolve(self, claimed: ClaimedWrite) -> Message | None:
         """Reads what became of it. Returns the response; None if it is to be sent again."""
-        cause = self._cause or errors.UNANSWERED
-        got = await recovery.read_back(self._context, claimed, self._sender, cause)
-        if isinstance(got, Next):
+        if self._cause is None:
+            raise RuntimeError("a write in doubt has a cause")
+        got = await recovery.read_back(self._context, claimed, self._sender, self._cause)
+        if got is None:
             self.progress.enter(Phase.HELD)
-            return None
         return got
 
     # What callers need to know of it from outside.
