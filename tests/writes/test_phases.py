@@ -51,6 +51,7 @@ READ_BACK: Final = [WAITING, HELD, SENDING, IN_DOUBT, ENDED]
 SENT_AGAIN: Final = [WAITING, HELD, SENDING, IN_DOUBT, HELD, SENDING, ENDED]
 TAKEN_OVER: Final = [WAITING, IN_DOUBT, HELD, SENDING, ENDED]
 CALLED_OFF: Final = [WAITING, HELD, SENDING, HELD, ENDED]
+REFUSED_FOR_GOOD: Final = CALLED_OFF
 
 
 def settings(**more: str) -> Settings:
@@ -65,6 +66,8 @@ class Scripted:
         self.script = list(script)
         self.sent: list[str] = []
         self.shown = UNALLOCATED
+        # How some shipments stand, if not all are alike.
+        self.shown_of: dict[str, bytes] = {}
         self.held: asyncio.Event | None = None
 
     def use_headers(self, headers: Sequence[tuple[str, str]]) -> None:
@@ -80,11 +83,11 @@ class Scripted:
         attempt: Attempt,
     ) -> Answer:
         """Answers a request."""
-        del path, body, headers
+        del body, headers
         attempt.begin()
         self.sent.append(method)
         if method == "GET":
-            return answer(200, self.shown)
+            return answer(200, self.shown_of.get(path.rpartition("/")[2], self.shown))
         if self.held is not None:
             await self.held.wait()
         return self.script.pop(0)()
@@ -106,10 +109,10 @@ def lost() -> Answer:
     raise NoAnswerError("the connection was lost")
 
 
-def shown(seconds: float = 0.0) -> bytes:
+def shown(seconds: float = 0.0, reference: str = REFERENCE) -> bytes:
     """Returns a shipment that was allocated so many seconds ago, by upstream's clock, which is the loop's."""
     made = formatted(asyncio.get_running_loop().time() - seconds)
-    return json.dumps({"reference": REFERENCE, "state": "allocated", "allocation": {"allocation_date": made}}).encode()
+    return json.dumps({"reference": reference, "state": "allocated", "allocation": {"allocation_date": made}}).encode()
 
 
 def formatted(seconds: float) -> str:
@@ -155,11 +158,14 @@ class Bench:
         self.account = Account(configured, upstream, self.store, None, telemetry, now=loop.time, uniform=lambda: 0.5)
         self.environment = Environment(10.0, 2.0, telemetry, "p", BackgroundSteps())
         self.observation = telemetry.background()
-        self.route = routes(configured)[ROW.full_name]
+        self.routes = routes(configured)
 
-    def write(self, *, request_id: str = ID, seconds: float = 100.0, is_named: bool = True) -> Traced:
-        message = pb.AllocateShipmentRequest(shipment_reference=REFERENCE, request_id=request_id)
-        request = WriteRequest(ROW, self.route, message, is_named, f"1:{REFERENCE}", None)
+    def write(
+        self, *, request_id: str = ID, seconds: float = 100.0, is_named: bool = True, message: Any = None
+    ) -> Traced:
+        message = message or pb.AllocateShipmentRequest(shipment_reference=REFERENCE, request_id=request_id)
+        row = next(row for row in OPERATIONS if row.request is type(message))
+        request = WriteRequest(row, self.routes[row.full_name], message, is_named, f"1:{message}", None)
         return Traced(self.environment, self.account, request, self.observation, self.account.clock() + seconds)
 
 
@@ -250,8 +256,90 @@ def test_a_refusal_ends_a_write_and_leaves_no_claim() -> None:
         write = bench.write()
         error = await failed(write)
         assert (error.reason_name, error.effect) == ("INVALID_STATE", WriteEffect.NONE)
-        assert write.walked == SENT_ONCE
+        assert write.walked == REFUSED_FOR_GOOD
         assert await bench.store.read(ID) is None
+
+    run(work())
+
+
+def test_a_refusal_is_told_although_the_store_does_not_answer_in_time() -> None:
+    """It is known that nothing was done: what the store makes of the claim does not change that."""
+
+    async def work() -> None:
+        bench = Bench(Scripted(told(521, REFUSED)))
+        deaf: Any = Deaf(bench.store)
+
+        async def release(*arguments: Any) -> None:
+            await asyncio.sleep(1.0)
+            await bench.store.release(*arguments)
+
+        deaf.release = release
+        bench.account.store = deaf
+        write = bench.write()
+        task = asyncio.create_task(write.run())
+        await asyncio.sleep(0.5)
+        error = write.deadline_error()
+        assert (error.reason_name, error.effect) == ("INVALID_STATE", WriteEffect.NONE)
+        assert write.call_off()
+        task.cancel()
+        await asyncio.wait([task])
+        await asyncio.sleep(2.0)
+        assert await bench.store.read(ID) is None
+
+    run(work())
+
+
+ANOTHER: Final = ID[:-1] + "2"
+BULK: Final = pb.AllocateShipmentsRequest(shipments=["sp_1", "sp_2"], request_id=ID)
+
+
+def done_in_part(bench: Bench) -> Callable[[], Answer]:
+    """Returns an attempt that books one of two shipments and whose answer is lost."""
+
+    def part_booked_and_lost() -> Answer:
+        bench.engine.shown_of = {"sp_1": shown(), "sp_2": UNALLOCATED.replace(b"sp_1", b"sp_2")}
+        return lost()
+
+    return part_booked_and_lost
+
+
+def assert_one_was_made(response: Any) -> None:
+    assert [item.shipment_reference for item in response.allocations] == ["sp_1"]
+    assert [list(item.references) for item in response.rejected] == [["sp_2"]]
+    assert response.allocations[0].reconciled
+    assert not response.unaccounted
+
+
+@pytest.mark.parametrize("is_given_up", [True, False])
+def test_what_was_done_in_part_and_undone_by_another_write_is_not_done_again(is_given_up: bool) -> None:
+    """The other write resolves the abandoned one and takes away what that has made. A repeat asks what became of it."""
+
+    async def work() -> None:
+        bench = Bench(Scripted())
+        bench.engine.script = [done_in_part(bench), told(200, b'{"reference":"sp_1"}')]
+        if is_given_up:
+            await given_up(bench, BULK)
+            await asyncio.sleep(100.0)
+        else:
+            await failed(bench.write(message=BULK))
+        await bench.write(message=pb.DeallocateShipmentRequest(shipment_reference="sp_1", request_id=ANOTHER)).run()
+        bench.engine.shown_of["sp_1"] = UNALLOCATED
+        sent = len(bench.engine.sent)
+        assert_one_was_made((await bench.write(message=BULK).run()).response)
+        assert len(bench.engine.sent) == sent
+
+    run(work())
+
+
+def test_the_rest_of_what_was_done_in_part_is_sent_by_a_repeat() -> None:
+    async def work() -> None:
+        bench = Bench(Scripted())
+        bench.engine.script = [done_in_part(bench), told(202, b'{"queued":["sp_2"],"rejected":[]}')]
+        error = await failed(bench.write(message=BULK))
+        assert error.reason_name == "OUTCOME_UNKNOWN"
+        response: Any = (await bench.write(message=BULK).run()).response
+        assert sorted(response.queued) == ["sp_1", "sp_2"]
+        assert not response.rejected
 
     run(work())
 
@@ -343,9 +431,9 @@ class Deaf:
         return asked
 
 
-async def given_up(bench: Bench) -> None:
+async def given_up(bench: Bench, message: Any = None) -> None:
     """Leaves a write behind that was sent, and that nobody works on any more."""
-    task = asyncio.create_task(bench.write().run())
+    task = asyncio.create_task(bench.write(message=message).run())
     await asyncio.sleep(1.0)
     task.cancel()
     await asyncio.wait([task])

@@ -30,6 +30,13 @@ NOT_LOOKED_UP: Final = failures.outcome_unknown(
     "The deadline passed before it was known whether this request_id was used before."
 )
 
+REST_NOT_MADE: Final = GatewayError(
+    StatusCode.UNAVAILABLE,
+    ErrorReason.ERROR_REASON_UPSTREAM_UNAVAILABLE,
+    "It was not carried out with the others, and will not be under this request_id. Ask for it with another one.",
+    effect=WriteEffect.NONE,
+)
+
 
 def reused() -> GatewayError:
     """Returns the error for an id that names another request."""

@@ -92,6 +92,11 @@ class ReadBack:
         """True if the last reading has shown no effect on any reference of which nothing else is known."""
         return len(self.absent) == len(self.undetermined())
 
+    @property
+    def shows_effect(self) -> bool:
+        """True if some reference is known to have come about by the write, or may have."""
+        return any(found.assessment is not Assessment.NOT_OWN for found in self.known.values())
+
     def limit(self, references: Sequence[str]) -> None:
         """Leaves out all other references."""
         self._references = tuple(references)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from allocation_gateway.writes import attempt, errors, resolution, responses
 from allocation_gateway.writes.adoption import UNALLOCATED
-from allocation_gateway.writes.resolution import Done, NotOwn, Undecided, WithoutEffect
+from allocation_gateway.writes.resolution import Done, DoneInPart, NotOwn, Undecided, WithoutEffect
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -46,10 +46,14 @@ async def read_back(
         answer = await _conclude(context, claimed, conclusion)
         if answer is not None:
             return answer
-        if isinstance(conclusion, WithoutEffect):
+        if isinstance(conclusion, WithoutEffect | DoneInPart):
             if not _may_send_again(context, claimed):
-                context.count("settled")
-                await handle.settle()
+                if isinstance(conclusion, DoneInPart):
+                    # A repeat asks for the rest. Its references stay locked: whoever comes first sees what was made.
+                    await handle.leave_in_doubt()
+                else:
+                    context.count("settled")
+                    await handle.settle()
                 raise claimed.in_doubt(cause)
             if await _prepare_again(context, claimed, sender):
                 return None

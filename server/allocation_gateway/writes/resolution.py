@@ -48,11 +48,21 @@ class WithoutEffect(NamedTuple):
     """It has had no effect, and can have none any more."""
 
 
+class DoneInPart(NamedTuple):
+    """A bulk call that was carried out in part. The rest has had no effect, and can have none any more.
+
+    Attributes:
+        response: What callers are told if the rest is never sent.
+    """
+
+    response: Message
+
+
 class Unresolved(NamedTuple):
     """It is not known yet."""
 
 
-Conclusion: TypeAlias = Done | NotOwn | Undecided | WithoutEffect | Unresolved
+Conclusion: TypeAlias = Done | NotOwn | Undecided | WithoutEffect | DoneInPart | Unresolved
 
 
 async def resolve(
@@ -79,7 +89,11 @@ async def resolve(
         readback.accept_undecided()
     if readback.is_complete:
         return _concluded(readback, operation, request)
-    return WithoutEffect() if is_late and readback.shows_no_effect else Unresolved()
+    if not is_late or not readback.shows_no_effect:
+        return Unresolved()
+    if not readback.shows_effect:
+        return WithoutEffect()
+    return DoneInPart(responses.bulk(operation, request, readback.known, None, errors.REST_NOT_MADE))
 
 
 def _concluded(readback: ReadBack, operation: Operation, request: Any) -> Conclusion:
@@ -168,7 +182,8 @@ async def resolve_abandoned(context: WriteContext, claim: Claim, claimant: Claim
     until = min(account.times_out_at(), deadline)
     conclusion = await resolve(readback, handle, operation, request, context.observation, until)
     match conclusion:
-        case Done(response):
+        case Done(response) | DoneInPart(response):
+            # Were the claim of what was done in part only settled, a repeat would do again what is undone meanwhile.
             await record(handle, operation, request, response, is_read=True)
             environment.count("reconciled", operation)
         case NotOwn():

@@ -85,7 +85,7 @@ class Write:
         self._claimed: ClaimedWrite | None = None
         # With what the doubt began that it is in, or was in last: that it has no effect is never said after that.
         self._cause: GatewayError | None = None
-        # What callers are told of a write that was given up.
+        # What callers are told of a write that was given up, or that is refused.
         self._final_error: GatewayError | None = None
 
     @property
@@ -173,14 +173,18 @@ class Write:
         Raises:
             GatewayError: There is none: it is refused.
         """
+        self.progress.enter(Phase.HELD)
         pause = attempt.pause_before_another(self._context, self._sender, refused)
         if pause is not None:
-            self.progress.enter(Phase.HELD)
             await asyncio.sleep(pause)
             if self.callers.are_waiting and await attempt.prepare_another(self._context, claimed, self._sender):
                 return
+        # Who cannot wait for the store to forget the claim is told as much.
+        self._final_error = refused.error
         explained = await attempt.explain(self._context, claimed, refused.error)
         await claimed.handle.release()
+        # It is raised with the frames of this write, which must not hold on to it.
+        self._final_error = None
         raise explained
 
     async def _resolve(self, claimed: ClaimedWrite) -> Message | None:
