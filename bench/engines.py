@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import uvloop
-from allocation_gateway.upstream.engines.direct import DirectEngine
+from allocation_gateway.upstream.engines.direct import DirectHttpEngine
 from allocation_gateway.upstream.engines.httpx import HttpxEngine
 from allocation_gateway.upstream.http import Attempt, Target
 from support.certificates import Authority
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 ENGINES: Final[Mapping[str, Callable[[Target], Engine]]] = {
     "httpx": HttpxEngine,
-    "direct": DirectEngine,
+    "direct": DirectHttpEngine,
     "pyreqwest": PyreqwestEngine,
     "aiohttp": AiohttpEngine,
     "httpx2": Httpx2Engine,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 import structlog
 from allocation_gateway.claims.link import PATIENCE
-from allocation_gateway.claims.model import Begun, Held, State, StoreUnavailableError
+from allocation_gateway.claims.model import Begun, ClaimState, Held, StoreUnavailableError
 from allocation_gateway.claims.primary import ByName
 from support.cache import CacheServer, free_port, running_cache, slow_path
 from support.claims import connected, new_claim
@@ -189,7 +189,7 @@ async def test_former_primary_does_not_tell_what_it_still_holds(names: Names) ->
             await gone_on(store, "doubt")
             held = await store.begin(done)
             assert isinstance(held, Held)
-            assert (held.claim.state, held.claim.answer) == (State.DONE, b"old")
+            assert (held.claim.state, held.claim.answer) == (ClaimState.DONE, b"old")
 
 
 @pytest.mark.asyncio

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 import redis
 from allocation_gateway.claims.memory import MemoryClaims
-from allocation_gateway.claims.model import Begun, State
+from allocation_gateway.claims.model import Begun, ClaimState
 from support.claims import connected, new_claim
 from support.clock import Clock
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     Step = tuple[str, str]
 
 LEASE: Final = 10.0
-QUIET: Final = 60.0
+EFFECTS: Final = 60.0
 ID: Final = "id"
 REFERENCE: Final = "sp_1"
 # Of the first holder: it begins, is not answered, and releases. Of the second: it takes over and ends what it finds.
-FIRST: Final[Sequence[Step]] = (("begin", "A1"), ("release", "A1"), ("lay_down", "A1"))
+FIRST: Final[Sequence[Step]] = (("begin", "A1"), ("release", "A1"), ("leave_in_doubt", "A1"))
 SECONDS: Final[Sequence[Sequence[Step]]] = (
     (("take_over", "B2"), ("renew", "B2"), ("finish", "B2")),
     (("take_over", "B2"), ("settle", "B2"), ("begin", "B3")),
@@ -40,23 +40,23 @@ SECONDS: Final[Sequence[Sequence[Step]]] = (
     (("take_over", "A2"), ("release", "B1"), ("settle", "A2")),
 )
 # What passes between two steps: nothing, a lease, or all the time in which something sent can take effect.
-PAUSES: Final = (0.0, LEASE + 1, QUIET + 1)
+PAUSES: Final = (0.0, LEASE + 1, EFFECTS + 1)
 
 
 def carry_out(store: ClaimStore, step: Step) -> Coroutine[Any, Any, Any]:
     """Returns a step under a token."""
     name, token = step
-    claim = new_claim(ID, references=(REFERENCE,), holder=token, lease=LEASE, quiet=QUIET)
+    claim = new_claim(ID, references=(REFERENCE,), holder=token, lease=LEASE, effects=EFFECTS)
     steps: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
         "begin": lambda: store.begin(claim),
         "take_over": lambda: store.take_over(ID, token, LEASE),
-        "renew": lambda: store.renew(ID, token, LEASE, quiet=QUIET, attempt=True),
+        "renew": lambda: store.renew(ID, token, LEASE, effects=EFFECTS, attempt=True),
         "finish": lambda: store.finish(
             ID, token, token.encode(), fallback=claim, allocated=(REFERENCE,), deallocated=()
         ),
         "release": lambda: store.release(ID, token),
         "settle": lambda: store.settle(ID, token),
-        "lay_down": lambda: store.lay_down(ID, token, quiet=QUIET),
+        "leave_in_doubt": lambda: store.leave_in_doubt(ID, token, effects=EFFECTS),
     }
     return steps[name]()
 
@@ -72,7 +72,7 @@ class Moment:
 async def look(store: ClaimStore) -> Moment:
     """Looks at the claim, and tries its lock without leaving a trace."""
     claim = await store.read(ID)
-    probe = new_claim("probe", references=(REFERENCE,), holder="P", lease=LEASE, quiet=QUIET)
+    probe = new_claim("probe", references=(REFERENCE,), holder="P", lease=LEASE, effects=EFFECTS)
     got = await store.begin(probe)
     await store.release("probe", "P")
     return Moment(claim, not isinstance(got, Begun))
@@ -82,25 +82,25 @@ def check(before: Moment, step: Step, after: Moment) -> None:
     """Checks what must hold of every step, whatever came before it."""
     name, token = step
     was, now = before.claim, after.claim
-    assert after.is_locked == (now is not None and now.state is State.IN_DOUBT), step
+    assert after.is_locked == (now is not None and now.state is ClaimState.IN_DOUBT), step
     if was is None:
         assert now is None or name in {"begin", "finish"}, "what is gone comes back by being begun or finished"
         return
-    if was.state is State.DONE:
+    if was.state is ClaimState.DONE:
         assert now is not None
-        assert (now.state, now.answer) == (State.DONE, was.answer), "what is done stays done"
+        assert (now.state, now.answer) == (ClaimState.DONE, was.answer), "what is done stays done"
         return
-    if was.state is State.IN_DOUBT and was.holder != token and name not in {"finish", "take_over"}:
+    if was.state is ClaimState.IN_DOUBT and was.holder != token and name not in {"finish", "take_over"}:
         assert now is not None
         assert (now.state, now.holder, now.attempts) == (was.state, was.holder, was.attempts), (
             "a step touches no claim that bears another token"
         )
     if now is None:
-        assert (name, token, was.state) == ("release", was.holder, State.IN_DOUBT)
+        assert (name, token, was.state) == ("release", was.holder, ClaimState.IN_DOUBT)
         assert not token.endswith("2"), "what was taken over is not forgotten"
-    if was.state is State.IN_DOUBT and now is not None and now.state is State.SETTLED and name == "settle":
-        assert was.quiet_in <= 0, "what can still take effect is not settled"
-    if was.state is State.IN_DOUBT and now is not None and now.holder != was.holder and name == "take_over":
+    if was.state is ClaimState.IN_DOUBT and now is not None and now.state is ClaimState.SETTLED and name == "settle":
+        assert was.effects_end_in <= 0, "what can still take effect is not settled"
+    if was.state is ClaimState.IN_DOUBT and now is not None and now.holder != was.holder and name == "take_over":
         assert was.lease_left <= 0, "what somebody works on is not taken over"
 
 
@@ -132,6 +132,7 @@ async def in_memory(order: Sequence[Step], pauses: Sequence[float]) -> list[Mome
     return seen
 
 
+@pytest.mark.properties
 def test_no_order_of_two_holders_steps_loses_a_doubt_or_an_answer() -> None:
     async def every() -> int:
         count = 0

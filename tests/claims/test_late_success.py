@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 from allocation_gateway.claims.memory import MemoryClaims
-from allocation_gateway.claims.model import Begun, Busy, Held, State
+from allocation_gateway.claims.model import Begun, Busy, ClaimState, Held
 from support.claims import RETENTION, connected, new_claim
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from allocation_gateway.claims.model import ClaimStore
 
-FIRST: Final = new_claim("first", holder="one", references=("a", "b"), quiet=0.0)
+FIRST: Final = new_claim("first", holder="one", references=("a", "b"), effects=0.0)
 OTHER: Final = new_claim("other", holder="two", references=("b", "c"))
 
 
@@ -59,7 +59,7 @@ async def test_a_success_that_comes_late_frees_and_takes_no_lock_of_another_clai
         await finish_late(store, keep_locks=keep_locks)
         held = await store.begin(FIRST)
         assert isinstance(held, Held)
-        assert (held.claim.state, held.claim.answer) == (State.DONE, b"answer")
+        assert (held.claim.state, held.claim.answer) == (ClaimState.DONE, b"answer")
         busy = await store.begin(new_claim("third", references=("b",)))
         assert isinstance(busy, Busy)
         assert busy.claim.request_id == OTHER.request_id
@@ -85,4 +85,4 @@ async def test_a_success_that_comes_late_is_no_answer_to_another_request_with_th
         await finish_late(store, keep_locks=0.0)
         claim = await store.read(FIRST.request_id)
         assert claim is not None
-        assert (claim.state, claim.fingerprint, claim.holder) == (State.IN_DOUBT, "1:another", "two")
+        assert (claim.state, claim.fingerprint, claim.holder) == (ClaimState.IN_DOUBT, "1:another", "two")

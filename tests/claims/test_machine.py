@@ -16,10 +16,10 @@ from allocation_gateway.claims.model import (
     Begun,
     Busy,
     Claim,
+    ClaimState,
     ClaimStore,
     Held,
     NewClaim,
-    State,
     StoreFullError,
 )
 from hypothesis import HealthCheck, settings
@@ -44,7 +44,7 @@ WHOEVER: Final = "whoever has it"
 RETENTION: Final = 10_050.0
 # No two moments that matter are close together, so that the time that a test takes makes no difference.
 LEASES: Final = (1_050.0, 3_050.0)
-QUIETS: Final = (2_050.0, 6_050.0)
+DURATIONS_OF_EFFECTS: Final = (2_050.0, 6_050.0)
 KEEPS: Final = (0.0, 0.0, 1_550.0, 50_050.0)
 STEPS: Final = (100.0, 1_200.0, 2_500.0, 2_500.0, 10_100.0)
 SMALL: Final = 3
@@ -56,19 +56,19 @@ LIMITS: Final = settings(
 ids = st.sampled_from(IDS)
 holders = st.sampled_from((WHOEVER, WHOEVER, *HOLDERS))
 leases = st.sampled_from(LEASES)
-quiets = st.sampled_from(QUIETS)
+durations_of_effects = st.sampled_from(DURATIONS_OF_EFFECTS)
 several = st.lists(st.sampled_from(REFERENCES), min_size=1, max_size=4).map(tuple)
 some = st.lists(st.sampled_from(REFERENCES), max_size=2, unique=True)
 new_claims = st.builds(
-    lambda request_id, fingerprint, references, holder, lease, quiet: new_claim(
-        request_id, fingerprint=fingerprint, references=references, holder=holder, lease=lease, quiet=quiet
+    lambda request_id, fingerprint, references, holder, lease, effects: new_claim(
+        request_id, fingerprint=fingerprint, references=references, holder=holder, lease=lease, effects=effects
     ),
     ids,
     st.sampled_from(("1:aa", "1:aa", "1:bb")),
     several,
     st.sampled_from(HOLDERS),
     leases,
-    quiets,
+    durations_of_effects,
 )
 
 
@@ -80,10 +80,10 @@ class Known:
     references: tuple[str, ...]
     begun: float
     lease_until: float
-    quiet_until: float
+    effects_end_at: float
     owners: Mapping[str, str]
     holder: str
-    state: State = State.IN_DOUBT
+    state: ClaimState = ClaimState.IN_DOUBT
     attempts: int = 1
     is_resumed: bool = False
     answer: bytes = b""
@@ -91,7 +91,7 @@ class Known:
     kept: dict[str, float] = field(default_factory=dict)
 
     def locks(self, reference: str, now: float) -> bool:
-        if self.state is State.IN_DOUBT:
+        if self.state is ClaimState.IN_DOUBT:
             return reference in self.references
         return self.kept.get(reference, 0.0) > now
 
@@ -109,7 +109,7 @@ class Known:
             self.attempts,
             now - self.begun,
             self.lease_until - now,
-            self.quiet_until - now,
+            self.effects_end_at - now,
             self.answer,
             self.owners,
         )
@@ -135,11 +135,11 @@ class Model:
     def make(self, new: NewClaim) -> Known:
         references = tuple(sorted(set(new.references), key=new.references.index))
         owners = {name: self.owners[name][0] for name in references if name in self.owners}
-        return Known(new, references, self.now, self.now + new.lease, self.now + new.quiet, owners, new.holder)
+        return Known(new, references, self.now, self.now + new.lease, self.now + new.effects, owners, new.holder)
 
     def begin(self, new: NewClaim) -> Begun | Held | Busy | type[StoreFullError]:
         known = self.claims.get(new.request_id)
-        if known and (known.state is not State.SETTLED or known.new.fingerprint != new.fingerprint):
+        if known and (known.state is not ClaimState.SETTLED or known.new.fingerprint != new.fingerprint):
             return Held(known.shown(self.now))
         made = self.make(new)
         for reference in made.references:
@@ -147,12 +147,14 @@ class Model:
                 return Busy(locker.shown(self.now))
         if known:
             made.begun, made.attempts, made.is_resumed = known.begun, known.attempts + 1, True
-        elif sum(claim.state is State.IN_DOUBT for claim in self.claims.values()) >= self.size:
+        elif sum(claim.state is ClaimState.IN_DOUBT for claim in self.claims.values()) >= self.size:
             return StoreFullError
         else:
             while len(self.claims) >= self.size:
                 # The dict holds what was resolved in the order in which it was, see put().
-                del self.claims[next(name for name, claim in self.claims.items() if claim.state is not State.IN_DOUBT)]
+                del self.claims[
+                    next(name for name, claim in self.claims.items() if claim.state is not ClaimState.IN_DOUBT)
+                ]
         self.put(made)
         return Begun(made.shown(self.now))
 
@@ -162,9 +164,9 @@ class Model:
 
     def mine(self, request_id: str, holder: str) -> Known | None:
         known = self.claims.get(request_id)
-        return known if known and known.state is State.IN_DOUBT and known.holder == holder else None
+        return known if known and known.state is ClaimState.IN_DOUBT and known.holder == holder else None
 
-    def resolve(self, known: Known, state: State) -> None:
+    def resolve(self, known: Known, state: ClaimState) -> None:
         known.state, known.ends = state, self.now + RETENTION
         self.put(known)
 
@@ -172,14 +174,14 @@ class Model:
         self, new: NewClaim, holder: str, answer: bytes, allocated: Sequence[str], freed: Sequence[str], keep: float
     ) -> None:
         known = self.claims.get(new.request_id)
-        if known and known.state is State.DONE:
+        if known and known.state is ClaimState.DONE:
             return
         known = known or self.make(new)
         if known.holder == holder or known.new.fingerprint == new.fingerprint:
             free = [name for name in known.references if self.locker(name) in {None, known}] if keep else []
             known.kept = {name: self.now + min(keep, RETENTION) for name in free}
             known.answer = answer
-            self.resolve(known, State.DONE)
+            self.resolve(known, ClaimState.DONE)
         for reference in allocated:
             self.owners.pop(reference, None)
             self.owners[reference] = (new.request_id, self.now + RETENTION)
@@ -248,7 +250,7 @@ class Machine(RuleBasedStateMachine):
         holder = self.named(request_id, holder)
         known, now = self.model.claims.get(request_id), self.model.now
         wanted = None
-        if known and known.state is State.IN_DOUBT and (known.holder == holder or known.lease_until <= now):
+        if known and known.state is ClaimState.IN_DOUBT and (known.holder == holder or known.lease_until <= now):
             known.holder, known.lease_until = holder, now + lease
             wanted = known.shown(now)
         self.compare(self.ask(self.store.take_over(request_id, holder, lease)), wanted)
@@ -257,24 +259,24 @@ class Machine(RuleBasedStateMachine):
         request_id=ids,
         holder=holders,
         lease=leases,
-        quiet=quiets | st.none(),
+        effects=durations_of_effects | st.none(),
         attempt=st.booleans(),
         note=st.none() | st.binary(max_size=3),
     )
     def renew(
-        self, request_id: str, holder: str, lease: float, quiet: float | None, attempt: bool, note: bytes | None
+        self, request_id: str, holder: str, lease: float, effects: float | None, attempt: bool, note: bytes | None
     ) -> None:
         holder = self.named(request_id, holder)
         known = self.model.mine(request_id, holder)
         if known:
             known.lease_until = self.model.now + lease
             known.attempts += attempt
-            if quiet is not None:
-                known.quiet_until = self.model.now + quiet
+            if effects is not None:
+                known.effects_end_at = self.model.now + effects
         body = None
         if known and note is not None:
             body = known.new = msgspec.structs.replace(known.new, note=note)
-        step = self.store.renew(request_id, holder, lease, quiet=quiet, attempt=attempt, body=body)
+        step = self.store.renew(request_id, holder, lease, effects=effects, attempt=attempt, body=body)
         assert self.ask(step) is (known is not None)
 
     @rule(
@@ -313,7 +315,7 @@ class Machine(RuleBasedStateMachine):
         if known := self.model.mine(request_id, holder):
             if known.is_resumed:
                 known.attempts -= 1
-                self.model.resolve(known, State.SETTLED)
+                self.model.resolve(known, ClaimState.SETTLED)
             else:
                 del self.model.claims[request_id]
         self.ask(self.store.release(request_id, holder))
@@ -322,16 +324,16 @@ class Machine(RuleBasedStateMachine):
     def settle(self, request_id: str, holder: str) -> None:
         holder = self.named(request_id, holder)
         known = self.model.mine(request_id, holder)
-        quiet = known is not None and known.quiet_until <= self.model.now
-        if known and quiet:
-            self.model.resolve(known, State.SETTLED)
-        assert self.ask(self.store.settle(request_id, holder)) is quiet
+        is_over = known is not None and known.effects_end_at <= self.model.now
+        if known and is_over:
+            self.model.resolve(known, ClaimState.SETTLED)
+        assert self.ask(self.store.settle(request_id, holder)) is is_over
 
     @rule(request_id=ids)
-    def settle_once_it_is_quiet(self, request_id: str) -> None:
+    def settle_once_its_effects_are_over(self, request_id: str) -> None:
         known = self.model.claims.get(request_id)
         if known:
-            self.pass_time(max(known.quiet_until - self.model.now, 0.0) + 50.0)
+            self.pass_time(max(known.effects_end_at - self.model.now, 0.0) + 50.0)
         self.settle(request_id, WHOEVER)
 
     @rule(request_id=ids, holder=st.sampled_from(HOLDERS))
@@ -340,13 +342,13 @@ class Machine(RuleBasedStateMachine):
         if known:
             self.begin(msgspec.structs.replace(known.new, holder=holder))
 
-    @rule(request_id=ids, holder=holders, quiet=quiets)
-    def lay_down(self, request_id: str, holder: str, quiet: float) -> None:
+    @rule(request_id=ids, holder=holders, effects=durations_of_effects)
+    def leave_in_doubt(self, request_id: str, holder: str, effects: float) -> None:
         holder = self.named(request_id, holder)
         known = self.model.mine(request_id, holder)
         if known:
-            known.lease_until, known.quiet_until = self.model.now, self.model.now + quiet
-        self.ask(self.store.lay_down(request_id, holder, quiet=quiet))
+            known.lease_until, known.effects_end_at = self.model.now, self.model.now + effects
+        self.ask(self.store.leave_in_doubt(request_id, holder, effects=effects))
 
     @invariant()
     def knows_the_same_claims(self) -> None:
@@ -379,10 +381,12 @@ class SmallMachine(MemoryMachine):
     size = SMALL
 
 
+@pytest.mark.properties
 def test_the_store_in_memory_does_what_the_model_does() -> None:
     run_state_machine_as_test(MemoryMachine, settings=LIMITS)
 
 
+@pytest.mark.properties
 def test_a_full_store_in_memory_forgets_what_was_resolved_first_and_nothing_in_doubt() -> None:
     run_state_machine_as_test(SmallMachine, settings=LIMITS)
 

@@ -67,7 +67,7 @@ async def test_it_refuses_claims_when_all_are_in_doubt_and_takes_them_again_when
 @pytest.mark.asyncio
 async def test_a_settled_claim_that_is_done_after_all_makes_room_as_late_as_any_other_that_is_done_then() -> None:
     store = MemoryClaims(size=2, retention=RETENTION, clock=Clock())
-    late, early = (new_claim(name, references=(name,), quiet=0.0) for name in ("late", "early"))
+    late, early = (new_claim(name, references=(name,), effects=0.0) for name in ("late", "early"))
     await store.begin(late)
     assert await store.settle("late", late.holder)
     await do(store, 1)

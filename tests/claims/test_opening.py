@@ -121,12 +121,12 @@ async def test_a_user_with_the_documented_rights_can_take_every_step(may_ask: bo
             with pytest.raises(ConfigurationError, match="INFO"):
                 await opened(server.port, user=user)
         stores = await opened(server.port, user=user, store_checks="require" if may_ask else "warn")
-        store, claim = stores["ship"], new_claim(quiet=0.0)
+        store, claim = stores["ship"], new_claim(effects=0.0)
         for _ in range(2):
             assert isinstance(await store.begin(claim), Begun)
             assert await store.renew("id", "holder", 1.0)
             assert await store.take_over("id", "holder", 1.0) is not None
-            await store.lay_down("id", "holder", quiet=0.0)
+            await store.leave_in_doubt("id", "holder", effects=0.0)
             assert await store.settle("id", "holder")
         assert isinstance(await store.begin(claim), Begun)
         await store.finish("id", "holder", b"", fallback=claim, allocated=("a",), deallocated=("b",), keep_locks=1.0)

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 import redis
 from allocation.v1 import shipment_allocation_service_pb2 as ship_pb
-from allocation_gateway.claims.model import Begun, Busy, Held, State, StoreUnavailableError
+from allocation_gateway.claims.model import Begun, Busy, ClaimState, Held, StoreUnavailableError
 from allocation_gateway.settings import Settings
 from allocation_gateway.telemetry.telemetry import Telemetry
 from google.protobuf import text_format
@@ -112,7 +112,7 @@ async def test_a_claim_of_many_takes_all_locks_or_none(server: CacheServer) -> N
 async def test_whoever_takes_over_after_the_lease_keeps_the_former_holder_from_all_but_a_known_success(
     server: CacheServer,
 ) -> None:
-    claim = new_claim(holder="former", lease=SHORT, quiet=0.0)
+    claim = new_claim(holder="former", lease=SHORT, effects=0.0)
     async with connected(server.port) as store, connected(server.port) as other:
         begun = await store.begin(claim)
         assert isinstance(begun, Begun)
@@ -123,7 +123,7 @@ async def test_whoever_takes_over_after_the_lease_keeps_the_former_holder_from_a
         assert taken.age >= SHORT
         assert not await store.renew("id", "former", LONG)
         assert not await store.settle("id", "former")
-        await store.lay_down("id", "former", quiet=0.0)
+        await store.leave_in_doubt("id", "former", effects=0.0)
         await store.release("id", "former")
         left = await other.read("id")
         assert left is not None
@@ -132,7 +132,7 @@ async def test_whoever_takes_over_after_the_lease_keeps_the_former_holder_from_a
         await finish(store, claim)
         done = await other.read("id")
         assert done is not None
-        assert (done.state, done.answer) == (State.DONE, b"answer")
+        assert (done.state, done.answer) == (ClaimState.DONE, b"answer")
         await finish(other, msgspec.structs.replace(claim, holder="latter"), b"another answer")
         still = await other.read("id")
         assert still is not None
@@ -141,8 +141,8 @@ async def test_whoever_takes_over_after_the_lease_keeps_the_former_holder_from_a
 
 
 @pytest.mark.asyncio
-async def test_a_claim_settles_only_when_it_is_quiet_and_is_then_taken_up_again(server: CacheServer) -> None:
-    claim = new_claim(quiet=SHORT)
+async def test_a_claim_settles_only_when_its_effects_are_over_and_is_then_taken_up_again(server: CacheServer) -> None:
+    claim = new_claim(effects=SHORT)
     async with connected(server.port) as store:
         await store.begin(claim)
         assert not await store.settle("id", claim.holder)
@@ -155,7 +155,7 @@ async def test_a_claim_settles_only_when_it_is_quiet_and_is_then_taken_up_again(
         await store.release("id", claim.holder)
         left = await store.read("id")
         assert left is not None
-        assert (left.state, left.attempts) == (State.SETTLED, 1), "what is known of it stays known"
+        assert (left.state, left.attempts) == (ClaimState.SETTLED, 1), "what is known of it stays known"
         assert isinstance(await store.begin(claim), Begun)
         with redis.Redis(port=server.port) as client:
             assert client.ttl("claims:{ship}:claim:id") == -1, "in doubt again, it never ends by itself"
@@ -167,7 +167,7 @@ async def test_what_is_done_is_forgotten_after_the_retention_time_and_what_is_in
 ) -> None:
     async with connected(server.port, retention=SHORT) as store:
         for name in ("done", "settled", "doubt"):
-            await store.begin(new_claim(name, references=(name,), quiet=0.0))
+            await store.begin(new_claim(name, references=(name,), effects=0.0))
         await finish(store, new_claim("done", references=("done",)), keep_locks=LONG)
         assert isinstance(await store.begin(new_claim("next", references=("done",))), Busy), "its lock is kept"
         assert await store.settle("settled", "holder")

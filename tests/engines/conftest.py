@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 import pytest_asyncio
 import uvloop
-from allocation_gateway.upstream.engines.direct import DirectEngine
+from allocation_gateway.upstream.engines.direct import DirectHttpEngine
 from allocation_gateway.upstream.engines.httpx import HttpxEngine
 from allocation_gateway.upstream.http import Target
 from engines.shortcomings import SHORTCOMINGS, UNSTEADY
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from allocation_gateway.upstream.http import Engine
 
 ENGINES: Final[Mapping[str, Callable[[Target], Engine]]] = {
-    "direct": DirectEngine,
+    "direct": DirectHttpEngine,
     "httpx": HttpxEngine,
     "httpx2": Httpx2Engine,
     "aiohttp": AiohttpEngine,

@@ -89,6 +89,7 @@ async def _made(peer: Peer) -> Arena:
 
 
 # The same examples every time: what another library gets wrong on some further one is not for this suite to find.
+@pytest.mark.properties
 @settings(
     max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -64,6 +64,7 @@ def answers(rpc: str, quoted: str) -> Iterator[Reply]:
     yield Reply(200, quoted.encode())
 
 
+@pytest.mark.properties
 @pytest.mark.parametrize("alphabet", ALPHABETS)
 def test_nothing_that_the_gateway_emits_holds_a_key(alphabet: str) -> None:
     chance = random.Random(alphabet)  # noqa: S311 - the same keys in each run

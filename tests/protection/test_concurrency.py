@@ -175,6 +175,7 @@ async def play(actions: Sequence[tuple[str, int, float]], rate: float | None) ->
                 assert last + 1 <= 2 + rate * (end - start) + 1e-3
 
 
+@pytest.mark.properties
 @given(actions=ACTIONS)
 @settings(max_examples=150, deadline=None)
 def test_no_schedule_loses_a_place_lets_in_too_many_or_leaves_somebody_waiting(
@@ -183,6 +184,7 @@ def test_no_schedule_loses_a_place_lets_in_too_many_or_leaves_somebody_waiting(
     run(play(actions, None))
 
 
+@pytest.mark.properties
 @given(actions=ACTIONS, rate=st.sampled_from([0.0, 2.0, 10.0, 100.0]))
 @settings(max_examples=150, deadline=None)
 def test_nor_does_one_with_a_rate_limit_and_pauses(actions: list[tuple[str, int, float]], rate: float) -> None:

@@ -108,12 +108,12 @@ class WiredStore:
         holder: str,
         lease: float,
         *,
-        quiet: float | None = None,
+        effects: float | None = None,
         attempt: bool = False,
         body: NewClaim | None = None,
     ) -> bool:
         """Extends a lease."""
-        step = self._store.renew(request_id, holder, lease, quiet=quiet, attempt=attempt, body=body)
+        step = self._store.renew(request_id, holder, lease, effects=effects, attempt=attempt, body=body)
         return bool(await self._step(step))
 
     async def finish(
@@ -148,9 +148,9 @@ class WiredStore:
         """Settles a claim."""
         return bool(await self._step(self._store.settle(request_id, holder)))
 
-    async def lay_down(self, request_id: str, holder: str, *, quiet: float) -> None:
+    async def leave_in_doubt(self, request_id: str, holder: str, *, effects: float) -> None:
         """Ends a lease."""
-        await self._step(self._store.lay_down(request_id, holder, quiet=quiet))
+        await self._step(self._store.leave_in_doubt(request_id, holder, effects=effects))
 
     async def read(self, request_id: str) -> Claim | None:
         """Returns a claim."""

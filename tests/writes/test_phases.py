@@ -15,7 +15,7 @@ import pytest
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 from allocation_gateway.account import Account
 from allocation_gateway.claims.memory import MemoryClaims
-from allocation_gateway.claims.model import State, StoreUnavailableError
+from allocation_gateway.claims.model import ClaimState, StoreUnavailableError
 from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.operations.model import Api
 from allocation_gateway.operations.table import OPERATIONS, routes
@@ -223,7 +223,7 @@ def test_a_write_that_is_answered_holds_sends_and_ends() -> None:
         assert write.walked == SENT_ONCE
         claim = await bench.store.read(ID)
         assert claim is not None
-        assert claim.state is State.DONE
+        assert claim.state is ClaimState.DONE
 
     run(work())
 
@@ -407,7 +407,9 @@ def test_a_write_whose_time_is_up_says_what_its_phase_knows() -> None:
         await asyncio.sleep(0.1)
         claim = await bench.store.read(ID)
         assert claim is not None
-        assert (claim.state, claim.lease_left <= 0) == (State.IN_DOUBT, True), "it is for the next caller to resolve"
+        assert (claim.state, claim.lease_left <= 0) == (ClaimState.IN_DOUBT, True), (
+            "it is for the next caller to resolve"
+        )
 
     run(work())
 
@@ -455,7 +457,7 @@ def test_what_was_taken_over_unheard_is_not_released_by_what_was_begun_unheard()
         await asyncio.sleep(3.0)
         claim = await bench.store.read(ID)
         assert claim is not None
-        assert claim.state is State.IN_DOUBT, "what was known to be in doubt is not forgotten"
+        assert claim.state is ClaimState.IN_DOUBT, "what was known to be in doubt is not forgotten"
         deaf.silent = set()
         before = bench.engine.sent.count("PUT")
         await task

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from allocation_gateway.claims.model import Begun, Busy, Claim, Held, State, StoreFullError
+from allocation_gateway.claims.model import Begun, Busy, Claim, ClaimState, Held, StoreFullError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -34,12 +34,12 @@ class _Record(msgspec.Struct, gc=False):
     request: bytes
     note: bytes
     references: tuple[str, ...]
-    state: State
+    state: ClaimState
     holder: str
     attempts: int
     begun_at: float
     lease_until: float
-    quiet_at: float
+    effects_end_at: float
     answer: bytes
     owners: Mapping[str, str]
     locks_until: float = 0.0
@@ -59,7 +59,7 @@ class _Record(msgspec.Struct, gc=False):
             self.attempts,
             now - self.begun_at,
             self.lease_until - now,
-            self.quiet_at - now,
+            self.effects_end_at - now,
             self.answer,
             self.owners,
         )
@@ -105,7 +105,7 @@ class MemoryClaims:
         if now >= self._sweep_at:
             self._sweep(now)
         record = self._find(new.request_id, now)
-        if record is not None and (record.state is not State.SETTLED or record.fingerprint != new.fingerprint):
+        if record is not None and (record.state is not ClaimState.SETTLED or record.fingerprint != new.fingerprint):
             return Held(record.shown(now))
         references = _once(new.references)
         for reference in references:
@@ -130,7 +130,7 @@ class MemoryClaims:
         """Makes a claim the caller's if it is in doubt and its lease has run out, or it is the caller's already."""
         now = self._clock()
         record = self._claims.get(request_id)
-        if record is None or record.state is not State.IN_DOUBT:
+        if record is None or record.state is not ClaimState.IN_DOUBT:
             return None
         if record.holder != holder and record.lease_until > now:
             return None
@@ -144,7 +144,7 @@ class MemoryClaims:
         holder: str,
         lease: float,
         *,
-        quiet: float | None = None,
+        effects: float | None = None,
         attempt: bool = False,
         body: NewClaim | None = None,
     ) -> bool:
@@ -154,8 +154,8 @@ class MemoryClaims:
             return False
         now = self._clock()
         record.lease_until = now + lease
-        if quiet is not None:
-            record.quiet_at = now + quiet
+        if effects is not None:
+            record.effects_end_at = now + effects
         if attempt:
             record.attempts += 1
         if body is not None:
@@ -179,13 +179,13 @@ class MemoryClaims:
         if record is None:
             record = self._record(fallback, _once(fallback.references), now, 1)
             self._claims[request_id] = record
-        elif record.state is State.DONE:
+        elif record.state is ClaimState.DONE:
             return
         elif record.holder != holder and record.fingerprint != fallback.fingerprint:
             self._own(request_id, allocated, deallocated, now)
             return
         record.answer = answer
-        self._resolve(record, State.DONE, now, keep_locks)
+        self._resolve(record, ClaimState.DONE, now, keep_locks)
         self._own(request_id, allocated, deallocated, now)
 
     async def release(self, request_id: str, holder: str) -> None:
@@ -195,26 +195,26 @@ class MemoryClaims:
             return
         if record.is_resumed:
             record.attempts -= 1
-            self._resolve(record, State.SETTLED, self._clock())
+            self._resolve(record, ClaimState.SETTLED, self._clock())
         else:
             self._forget(record)
 
     async def settle(self, request_id: str, holder: str) -> bool:
-        """Settles a claim that is in doubt, the caller's and quiet, and frees its locks."""
+        """Settles a claim in doubt that is the caller's and whose effects are over, and frees its locks."""
         now = self._clock()
         record = self._mine(request_id, holder)
-        if record is None or record.quiet_at > now:
+        if record is None or record.effects_end_at > now:
             return False
-        self._resolve(record, State.SETTLED, now)
+        self._resolve(record, ClaimState.SETTLED, now)
         return True
 
-    async def lay_down(self, request_id: str, holder: str, *, quiet: float) -> None:
+    async def leave_in_doubt(self, request_id: str, holder: str, *, effects: float) -> None:
         """Ends the caller's lease of a claim that is in doubt."""
         record = self._mine(request_id, holder)
         if record is not None:
             now = self._clock()
             record.lease_until = now
-            record.quiet_at = now + quiet
+            record.effects_end_at = now + effects
 
     async def read(self, request_id: str) -> Claim | None:
         """Returns a claim; None if there is none."""
@@ -233,31 +233,33 @@ class MemoryClaims:
             new.request,
             new.note,
             references,
-            State.IN_DOUBT,
+            ClaimState.IN_DOUBT,
             new.holder,
             attempts,
             now,
             now + new.lease,
-            now + new.quiet,
+            now + new.effects,
             b"",
             self._known_owners(references, now),
         )
 
     def _find(self, request_id: str, now: float) -> _Record | None:
         record = self._claims.get(request_id)
-        if record is not None and record.state is not State.IN_DOUBT and record.forgotten_at <= now:
+        if record is not None and record.state is not ClaimState.IN_DOUBT and record.forgotten_at <= now:
             self._forget(record)
             return None
         return record
 
     def _mine(self, request_id: str, holder: str) -> _Record | None:
         record = self._claims.get(request_id)
-        return record if record is not None and record.state is State.IN_DOUBT and record.holder == holder else None
+        return (
+            record if record is not None and record.state is ClaimState.IN_DOUBT and record.holder == holder else None
+        )
 
     def _lock(self, reference: str, now: float) -> _Record | None:
         """Returns the claim that locks a reference."""
         record = self._locks.get(reference)
-        if record is None or record.state is State.IN_DOUBT or record.locks_until > now:
+        if record is None or record.state is ClaimState.IN_DOUBT or record.locks_until > now:
             return record
         return None
 
@@ -280,7 +282,7 @@ class MemoryClaims:
         while len(owners) > self._size:
             owners.popitem(last=False)
 
-    def _resolve(self, record: _Record, state: State, now: float, keep_locks: float = 0.0) -> None:
+    def _resolve(self, record: _Record, state: ClaimState, now: float, keep_locks: float = 0.0) -> None:
         if keep_locks > 0:
             for reference in record.references:
                 if self._lock(reference, now) is None:

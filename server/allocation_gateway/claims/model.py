@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-class State(enum.Enum):
+class ClaimState(enum.Enum):
     """What is known of a write."""
 
     IN_DOUBT = "in_doubt"
@@ -44,7 +44,7 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
         attempts: How often it may have been sent.
         age: Seconds since it was begun for the first time.
         lease_left: Seconds for which its holder works on it. Nobody does if they are not positive.
-        quiet_in: Seconds until nothing sent for it can still take effect. That time has passed if they are not
+        effects_end_in: Seconds until nothing sent for it can still take effect. That time has passed if they are not
             positive.
         answer: The answer if it is done, else nothing.
         owners: The request id of the last allocation known of each of its references, when it was begun last. A
@@ -57,12 +57,12 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
     request: bytes
     note: bytes
     references: tuple[str, ...]
-    state: State
+    state: ClaimState
     holder: str
     attempts: int
     age: float
     lease_left: float
-    quiet_in: float
+    effects_end_in: float
     answer: bytes
     owners: Mapping[str, str]
 
@@ -72,7 +72,7 @@ class NewClaim(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         lease: Seconds for which the holder works on it.
-        quiet: Seconds until nothing sent for it can still take effect.
+        effects: Seconds until nothing sent for it can still take effect.
     """
 
     request_id: str
@@ -83,7 +83,7 @@ class NewClaim(msgspec.Struct, frozen=True, gc=False):
     references: tuple[str, ...]
     holder: str
     lease: float
-    quiet: float
+    effects: float
 
 
 class Begun(msgspec.Struct, frozen=True, gc=False):
@@ -140,7 +140,7 @@ class ClaimStore(Protocol):
         holder: str,
         lease: float,
         *,
-        quiet: float | None = None,
+        effects: float | None = None,
         attempt: bool = False,
         body: NewClaim | None = None,
     ) -> bool:
@@ -150,7 +150,7 @@ class ClaimStore(Protocol):
             request_id: The id of the claim.
             holder: The token of the caller.
             lease: Seconds from now for which the caller works on it.
-            quiet: Seconds from now until nothing sent for it can still take effect; None leaves that time as it is.
+            effects: Seconds from now until nothing sent for it can still take effect; None leaves that time as it is.
             attempt: Whether it is about to be sent once more.
             body: What is to be kept of operation, request and note from now on; None leaves that as it is.
 
@@ -192,19 +192,19 @@ class ClaimStore(Protocol):
         """
 
     async def settle(self, request_id: str, holder: str) -> bool:
-        """Settles a claim that is in doubt, the caller's and quiet, and frees its locks.
+        """Settles a claim in doubt that is the caller's and whose effects are over, and frees its locks.
 
         Returns:
             Whether it was settled.
         """
 
-    async def lay_down(self, request_id: str, holder: str, *, quiet: float) -> None:
+    async def leave_in_doubt(self, request_id: str, holder: str, *, effects: float) -> None:
         """Ends the caller's lease of a claim that is in doubt, so that somebody else may take it over.
 
         Args:
             request_id: The id of the claim.
             holder: The token of the caller.
-            quiet: Seconds from now until nothing sent for it can still take effect.
+            effects: Seconds from now until nothing sent for it can still take effect.
         """
 
     async def read(self, request_id: str) -> Claim | None:

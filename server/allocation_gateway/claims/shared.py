@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from allocation_gateway.claims.model import Begun, Busy, Claim, Held, State, StoreUnavailableError
+from allocation_gateway.claims.model import Begun, Busy, Claim, ClaimState, Held, StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from allocation_gateway.claims.model import NewClaim
     from allocation_gateway.claims.server import ClaimServer
 
-_STATES: Final = (State.IN_DOUBT, State.DONE, State.SETTLED)
+_STATES: Final = (ClaimState.IN_DOUBT, ClaimState.DONE, ClaimState.SETTLED)
 _OUTCOMES: Final[Mapping[bytes, type[Begun | Held | Busy]]] = {b"begun": Begun, b"held": Held, b"busy": Busy}
 _NO_OWNERS: Final[Mapping[str, str]] = MappingProxyType({})
 _MICRO: Final = 1_000_000
@@ -38,7 +38,7 @@ class _Head(msgspec.Struct, frozen=True, array_like=True):
     attempts: int
     begun_at: int
     lease_until: int
-    quiet_at: int
+    effects_end_at: int
     fingerprint: str
     references: tuple[str, ...]
     owners: tuple[str, ...]
@@ -90,12 +90,12 @@ class SharedClaims:
         holder: str,
         lease: float,
         *,
-        quiet: float | None = None,
+        effects: float | None = None,
         attempt: bool = False,
         body: NewClaim | None = None,
     ) -> bool:
         """Extends the lease of a claim that is in doubt and the caller's."""
-        until = "" if quiet is None else _micro(quiet)
+        until = "" if effects is None else _micro(effects)
         kept = b"" if body is None else _body(body)
         return bool(await self._run("renew", request_id, holder, _micro(lease), until, int(attempt), kept))
 
@@ -133,12 +133,12 @@ class SharedClaims:
         await self._run("release", request_id, holder, _micro(self._retention))
 
     async def settle(self, request_id: str, holder: str) -> bool:
-        """Settles a claim that is in doubt, the caller's and quiet, and frees its locks."""
+        """Settles a claim in doubt that is the caller's and whose effects are over, and frees its locks."""
         return bool(await self._run("settle", request_id, holder, _micro(self._retention)))
 
-    async def lay_down(self, request_id: str, holder: str, *, quiet: float) -> None:
+    async def leave_in_doubt(self, request_id: str, holder: str, *, effects: float) -> None:
         """Ends the caller's lease of a claim that is in doubt."""
-        await self._run("lay_down", request_id, holder, _micro(quiet))
+        await self._run("leave_in_doubt", request_id, holder, _micro(effects))
 
     async def read(self, request_id: str) -> Claim | None:
         """Returns a claim; None if there is none."""
@@ -155,7 +155,7 @@ class SharedClaims:
 
 def _parts(new: NewClaim) -> tuple[str, bytes, int, int, bytes]:
     references = tuple(dict.fromkeys(new.references))
-    return new.fingerprint, _pack(references), _micro(new.lease), _micro(new.quiet), _body(new)
+    return new.fingerprint, _pack(references), _micro(new.lease), _micro(new.effects), _body(new)
 
 
 def _body(new: NewClaim) -> bytes:
@@ -187,7 +187,7 @@ def _shown(fields: tuple[bytes, bytes, bytes, bytes | None, bytes | None, int]) 
         head.attempts,
         (now - head.begun_at) / _MICRO,
         (head.lease_until - now) / _MICRO,
-        (head.quiet_at - now) / _MICRO,
+        (head.effects_end_at - now) / _MICRO,
         answer or b"",
         dict(zip(head.owners[::2], head.owners[1::2], strict=True)) if head.owners else _NO_OWNERS,
     )

@@ -9,7 +9,7 @@
 
 -- The places in "h". What a later release adds comes after them, and is kept when an earlier one packs it again.
 -- The first is the format's version, which changes only with what it could not tell.
-local STATE, HOLDER, ATTEMPTS, BEGUN_AT, LEASE_UNTIL, QUIET_AT = 2, 3, 4, 5, 6, 7
+local STATE, HOLDER, ATTEMPTS, BEGUN_AT, LEASE_UNTIL, EFFECTS_END_AT = 2, 3, 4, 5, 6, 7
 local FINGERPRINT, REFERENCES, OWNERS = 8, 9, 10
 -- Whether it was settled when it was begun last. Claims of releases that did not have it are none of those.
 local RESUMED = 11
@@ -89,7 +89,7 @@ local function unlock(references)
   end
 end
 
-local function new_head(holder, fingerprint, references, lease, quiet)
+local function new_head(holder, fingerprint, references, lease, effects)
   local owners = {}
   for _, reference in ipairs(references) do
     local owner = redis.call('GET', prefix .. 'owner:' .. reference)
@@ -98,13 +98,13 @@ local function new_head(holder, fingerprint, references, lease, quiet)
       owners[#owners + 1] = owner
     end
   end
-  return {FORMAT, IN_DOUBT, holder, 1, now, now + lease, now + quiet, fingerprint, references, owners,
+  return {FORMAT, IN_DOUBT, holder, 1, now, now + lease, now + effects, fingerprint, references, owners,
     false}
 end
 
 local steps = {}
 
-function steps.begin(holder, fingerprint, references, lease, quiet, body)
+function steps.begin(holder, fingerprint, references, lease, effects, body)
   local old = load_head()
   if old and not (old[STATE] == SETTLED and old[FINGERPRINT] == fingerprint) then
     return {'held', shown(id)}
@@ -116,7 +116,7 @@ function steps.begin(holder, fingerprint, references, lease, quiet, body)
       return {'busy', shown(other)}
     end
   end
-  local head = new_head(holder, fingerprint, references, lease, quiet)
+  local head = new_head(holder, fingerprint, references, lease, effects)
   if old then
     head[BEGUN_AT], head[ATTEMPTS], head[RESUMED] = old[BEGUN_AT], old[ATTEMPTS] + 1, true
     redis.call('PERSIST', key)
@@ -138,14 +138,14 @@ function steps.take_over(holder, lease)
   return shown(id)
 end
 
-function steps.renew(holder, lease, quiet, attempts, body)
+function steps.renew(holder, lease, effects, attempts, body)
   local head = mine(holder)
   if not head then
     return 0
   end
   head[LEASE_UNTIL] = now + lease
-  if quiet ~= '' then
-    head[QUIET_AT] = now + quiet
+  if effects ~= '' then
+    head[EFFECTS_END_AT] = now + effects
   end
   head[ATTEMPTS] = head[ATTEMPTS] + attempts
   save_head(head)
@@ -155,7 +155,7 @@ function steps.renew(holder, lease, quiet, attempts, body)
   return 1
 end
 
-function steps.finish(holder, fingerprint, references, lease, quiet, body, first_holder, form, answer, retention,
+function steps.finish(holder, fingerprint, references, lease, effects, body, first_holder, form, answer, retention,
                       keep, allocated, deallocated)
   local head = load_head()
   if head and head[STATE] == DONE then
@@ -163,7 +163,7 @@ function steps.finish(holder, fingerprint, references, lease, quiet, body, first
   end
   local taken = head and head[HOLDER] ~= holder and head[FINGERPRINT] ~= fingerprint
   if not head then
-    head = new_head(first_holder, fingerprint, cmsgpack.unpack(references), lease, quiet)
+    head = new_head(first_holder, fingerprint, cmsgpack.unpack(references), lease, effects)
     redis.call('HSET', key, 'b', body)
   end
   if not taken then
@@ -206,7 +206,7 @@ end
 
 function steps.settle(holder, retention)
   local head = mine(holder)
-  if not head or head[QUIET_AT] > now then
+  if not head or head[EFFECTS_END_AT] > now then
     return 0
   end
   head[STATE] = SETTLED
@@ -216,10 +216,10 @@ function steps.settle(holder, retention)
   return 1
 end
 
-function steps.lay_down(holder, quiet)
+function steps.leave_in_doubt(holder, effects)
   local head = mine(holder)
   if head then
-    head[LEASE_UNTIL], head[QUIET_AT] = now, now + quiet
+    head[LEASE_UNTIL], head[EFFECTS_END_AT] = now, now + effects
     save_head(head)
   end
 end

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from allocation_gateway.sandbox.wire import Reply
+    from allocation_gateway.sandbox.messages import Reply
 
 # The fastest level: the sandbox compresses to be faithful, not to save traffic.
 LEVEL = 1

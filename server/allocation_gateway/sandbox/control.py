@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from allocation_gateway.sandbox.faults import Fault
+from allocation_gateway.sandbox.messages import NotJsonError, Reply, decode, json_reply
 from allocation_gateway.sandbox.routing import Found, Router
-from allocation_gateway.sandbox.wire import NotJsonError, Reply, decode, json_reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from allocation_gateway.sandbox import faults
 from allocation_gateway.sandbox.compression import compressed
-from allocation_gateway.sandbox.wire import Reply, encode
+from allocation_gateway.sandbox.messages import Reply, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable

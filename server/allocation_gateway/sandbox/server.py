@@ -13,7 +13,7 @@ from allocation_gateway.sandbox.consignments.api import ConsignmentsApi
 from allocation_gateway.sandbox.control import Control
 from allocation_gateway.sandbox.delivery import Delivery
 from allocation_gateway.sandbox.faults import FaultBook
-from allocation_gateway.sandbox.front import Front
+from allocation_gateway.sandbox.http_handler import HttpHandler
 from allocation_gateway.sandbox.journal import Journal
 from allocation_gateway.sandbox.options import SandboxOptions
 from allocation_gateway.sandbox.ship.api import ShipApi
@@ -98,12 +98,12 @@ class Sandbox:
         traffic, faults, delivery = Traffic(self.clock), FaultBook(), Delivery(self.clock)
         apis = (self.ship, self.consignments)
         control = Control(apis, self.journal, traffic, faults, delivery, self.clock)
-        front = Front(apis, control, traffic, faults, delivery)
+        handler = HttpHandler(apis, control, traffic, faults, delivery)
         for api in apis:
             api.start()
             stack.push_async_callback(api.stop)
         # Compressed request bodies are nowhere documented, so they are what they look like: not JSON.
-        server = web.Server(front.handle, access_log=None, auto_decompress=False)
+        server = web.Server(handler.handle, access_log=None, auto_decompress=False)
         runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_SECONDS)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from allocation_gateway.claims.model import Busy, Held, NewClaim, State, StoreFullError, StoreUnavailableError
+from allocation_gateway.claims.model import Busy, ClaimState, Held, NewClaim, StoreFullError, StoreUnavailableError
 from allocation_gateway.errors import GatewayError
 from allocation_gateway.writes import errors, note, resolution, stored_answer
 from allocation_gateway.writes.claim_handle import ClaimHandle
@@ -168,7 +168,7 @@ class Acquisition:
             if self._claimant.earlier is not None:
                 raise errors.in_doubt(errors.EARLIER)
             raise errors.in_progress(is_named=request.is_named)
-        if claim.state is State.IN_DOUBT:
+        if claim.state is ClaimState.IN_DOUBT:
             claimant = others.get(claim.request_id)
             if claimant is None:
                 claimant = others[claim.request_id] = Claimant(context.environment, account.now)
@@ -190,7 +190,7 @@ class Acquisition:
         asked = self._context.account.now()
         claim = await self._store.read(self._context.request.message.request_id)
         self._is_looked_up = True
-        if claim is not None and claim.state is State.IN_DOUBT:
+        if claim is not None and claim.state is ClaimState.IN_DOUBT:
             self._claimant.meet(claim, asked)
         return claim
 
@@ -207,7 +207,7 @@ class Acquisition:
         if claim.fingerprint != context.request.fingerprint:
             context.count("reused")
             raise errors.reused()
-        if claim.state is State.DONE:
+        if claim.state is ClaimState.DONE:
             return await self._remembered(claim)
         handle = await self._claimant.take_over(self._store, claim)
         if handle is None:
@@ -250,9 +250,9 @@ class Acquisition:
             claim = await self._read_claim()
         except StoreUnavailableError:
             raise errors.unclaimed(error, is_named=True) from None
-        if claim is None or claim.state is State.SETTLED:
+        if claim is None or claim.state is ClaimState.SETTLED:
             # Another process may have begun it by now.
             raise errors.unclaimed(error, is_named=True)
         if claim.fingerprint != request.fingerprint:
             raise errors.reused()
-        return await self._remembered(claim) if claim.state is State.DONE else None
+        return await self._remembered(claim) if claim.state is ClaimState.DONE else None

@@ -145,7 +145,7 @@ class ClaimHandle:
         asked = self._now()
         try:
             held = await self._store.renew(
-                self.claim.request_id, self._token, lease, quiet=effects, attempt=attempt, body=body
+                self.claim.request_id, self._token, lease, effects=effects, attempt=attempt, body=body
             )
         except StoreUnavailableError:
             return False
@@ -195,13 +195,13 @@ class ClaimHandle:
     async def _settle(self) -> None:
         # The store knows only until when an attempt could have lasted, not when it ended.
         request_id = self.claim.request_id
-        if await self._store.renew(request_id, self._token, self._environment.lease, quiet=0.0):
+        if await self._store.renew(request_id, self._token, self._environment.lease, effects=0.0):
             await self._store.settle(request_id, self._token)
 
     async def leave_in_doubt(self) -> None:
         """Leaves it in doubt, for the next caller to resolve."""
-        quiet = self.seconds_until_effects_end()
-        await self._end(partial(self._store.lay_down, self.claim.request_id, self._token, quiet=quiet))
+        effects = self.seconds_until_effects_end()
+        await self._end(partial(self._store.leave_in_doubt, self.claim.request_id, self._token, effects=effects))
 
     def abandon(self, *, effects: float | None) -> None:
         """Ends it without waiting for the store: the task that held it is being cancelled.
@@ -213,7 +213,7 @@ class ClaimHandle:
         request_id = self.claim.request_id
         step: Callable[[], Awaitable[Any]] = partial(self._store.release, request_id, self._token)
         if effects is not None:
-            step = partial(self._store.lay_down, request_id, self._token, quiet=effects)
+            step = partial(self._store.leave_in_doubt, request_id, self._token, effects=effects)
         self._environment.background.run(step, request_id)
 
     async def _end(self, step: Callable[[], Awaitable[Any]]) -> None:

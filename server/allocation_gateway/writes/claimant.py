@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from allocation_gateway.claims.model import Begun, Held, NewClaim, State, StoreUnavailableError
+from allocation_gateway.claims.model import Begun, ClaimState, Held, NewClaim, StoreUnavailableError
 from allocation_gateway.writes.claim_handle import ClaimHandle, History
 from allocation_gateway.writes.clocks import Interval
 
@@ -96,11 +96,11 @@ class Claimant:
                 self._environment.background.run(partial(store.release, new.request_id, token), new.request_id)
                 raise
         # That of the first try was written, although nobody said so.
-        is_held = isinstance(got, Held) and got.claim.holder == token and got.claim.state is State.IN_DOUBT
+        is_held = isinstance(got, Held) and got.claim.holder == token and got.claim.state is ClaimState.IN_DOUBT
         if isinstance(got, Begun) or is_held:
             history = self._history(got.claim, asked, is_bulk=is_bulk)
             return ClaimHandle(self._environment, self._now, store, token, named, got.claim, history, asked)
-        if isinstance(got, Held) and got.claim.state is State.IN_DOUBT:
+        if isinstance(got, Held) and got.claim.state is ClaimState.IN_DOUBT:
             self.meet(got.claim, asked)
         return got
 
@@ -114,9 +114,9 @@ class Claimant:
             return History(began, answered, is_first=False, has_sent=is_bulk, is_resumed=True)
         if self.earlier is not None and self.earlier.is_abandoned:
             # Nobody has ended the claim that was met, so that the store has lost it: what is known stays known.
-            return self._with_earlier(began, answered + claim.quiet_in)
+            return self._with_earlier(began, answered + claim.effects_end_in)
         # If there was a claim before, whoever held it has ended it as not made: this is a first attempt after all.
-        return History(began, answered + claim.quiet_in)
+        return History(began, answered + claim.effects_end_in)
 
     def _with_earlier(self, began: Interval, effects_end_at: float) -> History:
         """Returns what is known of a write of which something may have been sent."""
@@ -133,7 +133,7 @@ class Claimant:
             asked: When the store was asked, by the event loop's clock.
         """
         answered = self._now()
-        met = Earlier(_began(claim, asked, answered), answered + claim.quiet_in, claim.lease_left <= 0)
+        met = Earlier(_began(claim, asked, answered), answered + claim.effects_end_in, claim.lease_left <= 0)
         self.earlier = met if self.earlier is None else self.earlier.joined(met)
 
     async def take_over(self, store: ClaimStore, claim: Claim) -> ClaimHandle | None:
@@ -150,7 +150,7 @@ class Claimant:
         if taken is None:
             return None
         answered = self._now()
-        history = self._with_earlier(_began(taken, asked, answered), answered + taken.quiet_in)
+        history = self._with_earlier(_began(taken, asked, answered), answered + taken.effects_end_in)
         return ClaimHandle(
             self._environment, self._now, store, self._taking_over, _as_new(taken), taken, history, asked
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from allocation.v1.error_reason_pb2 import ErrorReason
 
-from allocation_gateway.claims.model import State, StoreUnavailableError
+from allocation_gateway.claims.model import ClaimState, StoreUnavailableError
 from allocation_gateway.errors import GatewayError
 from allocation_gateway.operations import table
 from allocation_gateway.operations.assessment import Assessed, Assessment
@@ -215,7 +215,7 @@ class ReadBack:
         except StoreUnavailableError:
             return None
         operation = None if claim is None else table.named(claim.operation)
-        if claim is None or operation is None or claim.state is not State.DONE:
+        if claim is None or operation is None or claim.state is not ClaimState.DONE:
             return None
         booked = responses.allocation_of(operation, stored_answer.content(operation, claim.answer), reference)
         return None if booked is None else adoption.is_same_booking(self._operation.allocations, found, booked)

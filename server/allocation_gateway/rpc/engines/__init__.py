@@ -55,6 +55,6 @@ def open_engine(settings: Settings) -> Engine:
         from allocation_gateway.rpc.engines.grpcio import GrpcioEngine
 
         return GrpcioEngine(settings)
-    from allocation_gateway.rpc.engines.direct import DirectEngine
+    from allocation_gateway.rpc.engines.direct import DirectGrpcEngine
 
-    return DirectEngine(settings)
+    return DirectGrpcEngine(settings)

@@ -37,7 +37,7 @@ def limits(settings: Settings) -> Limits:
     )
 
 
-class DirectEngine(Server):
+class DirectGrpcEngine(Server):
     """See Engine."""
 
     def __init__(self, settings: Settings) -> None:

@@ -24,9 +24,9 @@ from allocation_gateway.sandbox.consignments.selection import DefaultRules, With
 from allocation_gateway.sandbox.consignments.single import SingleEndpoints
 from allocation_gateway.sandbox.consignments.switches import ConsignmentsSwitches
 from allocation_gateway.sandbox.consignments.world import Changes, World
+from allocation_gateway.sandbox.messages import Call, Reply, encode
 from allocation_gateway.sandbox.routing import Found, Router
 from allocation_gateway.sandbox.switches import SwitchBoard
-from allocation_gateway.sandbox.wire import Call, Reply, encode
 from allocation_gateway.sandbox.worker import Worker
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from allocation_gateway.sandbox.consignments.rate import Rate
-from allocation_gateway.sandbox.kinds import EVERY_DAY, ClockTime, Name, Reference, Weekday, check_exact
+from allocation_gateway.sandbox.value_types import EVERY_DAY, ClockTime, Name, Reference, Weekday, check_exact
 
 Direction = Literal["Outbound", "Inbound"]
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from allocation_gateway.sandbox.consignments.single import Answer
     from allocation_gateway.sandbox.consignments.switches import ConsignmentsSwitches
     from allocation_gateway.sandbox.consignments.world import World
+    from allocation_gateway.sandbox.messages import Call
     from allocation_gateway.sandbox.switches import SwitchBoard
-    from allocation_gateway.sandbox.wire import Call
 
 
 class GroupEndpoints:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from allocation_gateway.sandbox.consignments.selection import Selection
     from allocation_gateway.sandbox.consignments.single import Answer
     from allocation_gateway.sandbox.consignments.switches import ConsignmentsSwitches
+    from allocation_gateway.sandbox.messages import Call
     from allocation_gateway.sandbox.switches import SwitchBoard
-    from allocation_gateway.sandbox.wire import Call
 
 
 class LabelEndpoints:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from allocation_gateway.sandbox.consignments import errors
-from allocation_gateway.sandbox.wire import NotJsonError, decode
+from allocation_gateway.sandbox.messages import NotJsonError, decode
 
 if TYPE_CHECKING:
     from allocation_gateway.sandbox.consignments.switches import ConsignmentsSwitches

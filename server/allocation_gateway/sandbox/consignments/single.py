@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from allocation_gateway.sandbox.consignments.selection import Selection
     from allocation_gateway.sandbox.consignments.switches import ConsignmentsSwitches
     from allocation_gateway.sandbox.consignments.world import World
+    from allocation_gateway.sandbox.messages import Call
     from allocation_gateway.sandbox.switches import SwitchBoard
-    from allocation_gateway.sandbox.wire import Call
 
 # A status, and a document or None for an empty body.
 Answer = tuple[int, Any]

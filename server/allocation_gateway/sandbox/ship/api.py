@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from allocation_gateway.sandbox.messages import Call, Reply, encode
 from allocation_gateway.sandbox.routing import Found, Router
 from allocation_gateway.sandbox.ship import bulk, documents, errors, reading
 from allocation_gateway.sandbox.ship.bulk import BulkEndpoints
@@ -22,7 +23,6 @@ from allocation_gateway.sandbox.ship.single import Answer, SingleEndpoints
 from allocation_gateway.sandbox.ship.switches import ShipSwitches
 from allocation_gateway.sandbox.ship.world import Changes, World
 from allocation_gateway.sandbox.switches import SwitchBoard
-from allocation_gateway.sandbox.wire import Call, Reply, encode
 from allocation_gateway.sandbox.worker import Worker
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from allocation_gateway.sandbox.kinds import EVERY_DAY, ClockTime, Name, Reference, Weekday, check_exact
 from allocation_gateway.sandbox.ship.shipments import Price, Tax
+from allocation_gateway.sandbox.value_types import EVERY_DAY, ClockTime, Name, Reference, Weekday, check_exact
 
 CENT = Decimal("0.01")
 

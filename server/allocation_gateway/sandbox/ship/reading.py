@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from allocation_gateway.sandbox.messages import NotJsonError, decode
 from allocation_gateway.sandbox.ship import errors
 from allocation_gateway.sandbox.ship.errors import Detail
 from allocation_gateway.sandbox.ship.selection import WithFilters
-from allocation_gateway.sandbox.wire import NotJsonError, decode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
+    from allocation_gateway.sandbox.messages import Call
     from allocation_gateway.sandbox.ship.documents import Document
     from allocation_gateway.sandbox.ship.engine import Engine
     from allocation_gateway.sandbox.ship.presenter import Presenter
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from allocation_gateway.sandbox.ship.switches import ShipSwitches
     from allocation_gateway.sandbox.ship.world import World
     from allocation_gateway.sandbox.switches import SwitchBoard
-    from allocation_gateway.sandbox.wire import Call
 
 Answer = tuple[int, "Document | list[Document] | None"]
 

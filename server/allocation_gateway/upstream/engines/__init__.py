@@ -28,6 +28,6 @@ def open_engine(name: str, target: Target) -> Engine:
         from allocation_gateway.upstream.engines.httpx import HttpxEngine
 
         return HttpxEngine(target)
-    from allocation_gateway.upstream.engines.direct import DirectEngine
+    from allocation_gateway.upstream.engines.direct import DirectHttpEngine
 
-    return DirectEngine(target)
+    return DirectHttpEngine(target)

@@ -36,7 +36,7 @@ _HEADER_NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE: Final = re.compile(rb"[\t -~\x80-\xff]*")
 
 
-class DirectEngine:
+class DirectHttpEngine:
     """Connections to one upstream, the last used first, so that those that are not needed grow old and go."""
 
     def __init__(self, target: Target) -> None:

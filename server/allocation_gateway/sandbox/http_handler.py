@@ -7,8 +7,8 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+from allocation_gateway.sandbox.messages import Call, Reply, json_reply
 from allocation_gateway.sandbox.routing import split_path
-from allocation_gateway.sandbox.wire import Call, Reply, json_reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,7 +35,7 @@ class Api(Protocol):
         """Answer a call; `found` None means that no template has its path."""
 
 
-class Front:
+class HttpHandler:
     """Answers every HTTP request. APIs are counted and can be struck by faults; the control area is neither."""
 
     def __init__(
