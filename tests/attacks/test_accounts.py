@@ -10,7 +10,7 @@ import pytest
 from allocation_gateway.wire import frames
 from allocation_gateway.wire.connection_table import ConnectionTable
 from allocation_gateway.wire.errors import Http2ConnectionError
-from allocation_gateway.wire.flood_budget import FloodBudget
+from allocation_gateway.wire.flood_budget import CREDIT_PER_CALL, CREDIT_PER_MESSAGE, FloodBudget
 from allocation_gateway.wire.hpack import Decoder, ExcessiveError, literal
 from allocation_gateway.wire.lifetime import Due, Lifetime
 from allocation_gateway.wire.limits import Limits
@@ -204,9 +204,9 @@ def test_budget_ends_comes_back_with_time_and_with_what_is_answered() -> None:
     budget = FloodBudget(0.0)
     for _ in range(10_000):
         budget.charge()
-    budget.credit_call(sent=512)
+    budget.credit(CREDIT_PER_CALL, sent=512)
     budget.charge(11)
-    budget.credit_message(sent=0)
+    budget.credit(CREDIT_PER_MESSAGE, sent=0)
     budget.charge(4)
     budget.refill(2.0)
     budget.charge(201)

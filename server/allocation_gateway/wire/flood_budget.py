@@ -11,8 +11,8 @@ from allocation_gateway.wire.errors import Http2ConnectionError
 # is answered makes up for some: clients measure bandwidth by pings.
 _CAPACITY: Final = 10_000
 _REFILL_PER_SECOND: Final = 100
-_CREDIT_PER_CALL: Final = 10
-_CREDIT_PER_MESSAGE: Final = 4
+CREDIT_PER_CALL: Final = 10
+CREDIT_PER_MESSAGE: Final = 4
 # How many bytes clients read before they widen the window of a call, and of the connection, by as many.
 _BYTES_PER_CREDIT: Final = 512
 # A call that is opened and reset, by either side: both the peer's frames and the handler's start are for nothing.
@@ -49,13 +49,14 @@ class FloodBudget:
                 frames.ENHANCE_YOUR_CALM, "The connection has sent too many frames that serve no request."
             )
 
-    def credit_call(self, sent: int) -> None:
-        """Makes up for some, since a call was answered with so many bytes."""
-        self._left = min(self._left + _CREDIT_PER_CALL + sent // _BYTES_PER_CREDIT, _CAPACITY)
+    def credit(self, earned: int, sent: int) -> None:
+        """Makes up for some: for what was answered, and for so many bytes of it that the peer has taken.
 
-    def credit_message(self, sent: int) -> None:
-        """Makes up for some, since the peer has taken a message of so many bytes on a call that goes on."""
-        self._left = min(self._left + _CREDIT_PER_MESSAGE + sent // _BYTES_PER_CREDIT, _CAPACITY)
+        Args:
+            earned: CREDIT_PER_CALL of a call that was answered, CREDIT_PER_MESSAGE of a message of one that goes on.
+            sent: How many bytes that was.
+        """
+        self._left = min(self._left + earned + sent // _BYTES_PER_CREDIT, _CAPACITY)
 
     def refill(self, now: float) -> None:
         """Makes up for the time that has passed."""

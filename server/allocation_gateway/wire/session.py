@@ -14,6 +14,8 @@ from allocation_gateway.wire import frames, message, request, response_headers
 from allocation_gateway.wire.errors import Http2ConnectionError, Http2StreamError
 from allocation_gateway.wire.flood_budget import (
     CALLS_PER_CHARGE,
+    CREDIT_PER_CALL,
+    CREDIT_PER_MESSAGE,
     FAIR_DATA_SIZE,
     FIELD_BYTES_PER_CHARGE,
     OVERFULL_COST,
@@ -352,7 +354,7 @@ class Session:
 
     def _finish(self, call: Call) -> None:
         """Ends a call whose status was given."""
-        self._budget.credit_call(call.written)
+        self._budget.credit(CREDIT_PER_CALL, call.written)
         if not call.is_received:
             self._write_reset(call.stream, frames.NO_ERROR)
         self._forget(call)
@@ -371,7 +373,7 @@ class Session:
 
     def written(self, size: int) -> None:
         """See CallConnection."""
-        self._budget.credit_message(size)
+        self._budget.credit(CREDIT_PER_MESSAGE, size)
 
     def reset(self, call: Call, code: int) -> None:
         """See CallConnection."""

@@ -180,11 +180,11 @@ class Write:
             if self.callers.are_waiting and await attempt.prepare_another(self._context, claimed, self._sender):
                 return
         # Who cannot wait for the store to forget the claim is told as much.
-        self._final_error = refused.error
+        self._tell_callers(refused.error)
         explained = await attempt.explain(self._context, claimed, refused.error)
         await claimed.handle.release()
         # It is raised with the frames of this write, which must not hold on to it.
-        self._final_error = None
+        self._tell_callers(None)
         raise explained
 
     async def _resolve(self, claimed: ClaimedWrite) -> Message | None:
@@ -229,9 +229,14 @@ class Write:
     def _may_be_sent(self) -> bool:
         return self.phase is Phase.SENDING and self._sender.may_have_sent
 
+    def _tell_callers(self, error: GatewayError | None) -> None:
+        """Has callers whose time is up told an error, instead of what the phase says."""
+        self._final_error = error
+
     def _give_up(self) -> GatewayError:
         """Ends the work of a task that ends here, without waiting for the store. Returns what callers are told."""
-        self._final_error = error = self.deadline_error()
+        error = self.deadline_error()
+        self._tell_callers(error)
         claimed = self._claimed
         if claimed is None:
             self._acquisition.abandon()

@@ -2,6 +2,8 @@
 
 The names and numbers of the documented examples are upstream's; whatever starts with `SBX_` or `EC-SBX` is the
 sandbox's own, to show a behaviour that the examples do not.
+
+It is longer than the other modules since most of it is data.
 """
 
 from __future__ import annotations
