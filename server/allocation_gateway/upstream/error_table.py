@@ -153,7 +153,6 @@ BY_STATUS: Final[Mapping[int, ErrorEntry]] = {
     503: UNAVAILABLE,
     504: UNAVAILABLE,
     511: NETWORK,
-    521: FAILED,
     531: NO_QUOTES,
 }
 
