@@ -21,7 +21,7 @@ from redis.exceptions import NoPermissionError, ReadOnlyError, RedisError, Respo
 
 from allocation_gateway.groups import shared_entries
 from allocation_gateway.groups.shared_entries import Invalidation, ObservedCode, SharedListing
-from allocation_gateway.pooling import diagnose, open_pool
+from allocation_gateway.pooling import close_pool, diagnose, open_pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -315,7 +315,7 @@ class Replication:
     async def close(self) -> None:
         """Closes all connections."""
         await self._client.aclose()
-        await self._pool.disconnect()
+        await close_pool(self._pool)
 
 
 def _permitted(results: list[Any]) -> list[Any]:
