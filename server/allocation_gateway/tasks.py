@@ -111,11 +111,11 @@ async def end(tasks: Collection[asyncio.Task[Any]], *, again: float = 1.0) -> No
         tasks: The tasks.
         again: Seconds after which those that have not ended are cancelled anew.
     """
-    left = {*tasks}
+    every = left = {*tasks}
     while left:
         for task in left:
             task.cancel()
         _, left = await asyncio.wait(left, timeout=again)
-    for task in tasks:
+    for task in every:
         if not task.cancelled():
             task.exception()
