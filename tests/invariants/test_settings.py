@@ -22,8 +22,8 @@ FOUND_BY_STARTING: Final = {
     ("telemetry/exporters.py", "_prometheus_reader"): "the port for Prometheus is taken",
     ("workers/supervisor.py", "run"): "a worker has said so, in its words",
 }
-# An option of a command, and no setting.
-OPTIONS: Final = {("cli.py", "_health")}
+# Options of a command, and no settings.
+OPTIONS: Final = {("cli.py", "_health"), ("cli.py", "_content")}
 
 
 def refusals(tree: ast.AST, function: str = "") -> Iterator[str]:
