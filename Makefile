@@ -45,7 +45,7 @@ TWO_AT_ONCE := -n 2 --dist loadfile
 
 .PHONY: test
 test: $(DEV) ## run the tests that need nothing but Python
-	@$(BIN)/pytest $(TWO_AT_ONCE) -m "not clients and not image and not chart and not cache and not bench and not workers and not rivals and not wire and not attacks and not slow and not properties"
+	@$(BIN)/pytest $(TWO_AT_ONCE) -m "not clients and not image and not chart and not cache and not bench and not workers and not rivals and not wire and not attacks and not slow and not properties and not alerts"
 
 # One after the other: what is measured depends on what else runs.
 .PHONY: test-slow
@@ -107,6 +107,18 @@ test-cache: $(DEV) ## share service groups and claims by a real server (needs va
 	@$(NEEDS_STORE)
 	@$(BIN)/pytest -m cache tests/groups tests/claims tests/writes
 
+# Has promtool, from the package of the distribution, of which nothing is installed: it would start a server.
+PROMTOOL := .cache/prometheus/usr/bin/promtool
+NEEDS_PROMTOOL = command -v promtool >/dev/null || [ -x $(PROMTOOL) ] \
+	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && mkdir -p .cache/prometheus \
+		&& cd .cache/prometheus && apt-get download -qq prometheus >/dev/null && dpkg -x prometheus_*.deb . ; } \
+	|| { echo "promtool is missing: $@ needs it" >&2; exit 1; }
+
+.PHONY: test-alerts
+test-alerts: $(DEV) ## have every alert fire and clear by promtool (needs Debian and root, or promtool)
+	@($(NEEDS_PROMTOOL))
+	@$(BIN)/pytest -m alerts tests/alerts
+
 .PHONY: bench
 bench: $(DEV) ## measure the gateway beside its rivals, and write docs/performance.md (needs go; about 25 minutes)
 	@exec "$$(bench/interpreter.sh $(BIN)/python $(BENCH_PYTHON))" -m bench.run
@@ -155,9 +167,10 @@ lint: $(DEV) ## ruff, mypy, buf, import rules, shell, YAML and Dockerfile lint
 	@$(BIN)/hadolint Dockerfile
 
 .PHONY: generate
-generate: $(DEV) ## regenerate the stubs, and the chart's schema and table (needs go)
+generate: $(DEV) ## regenerate the stubs, and the chart's schema, table and dashboards (needs go)
 	@$(BIN)/python protos/generate.py
 	@$(BIN)/python helm/generate.py
+	@$(BIN)/python -m helm.dashboards
 
 .PHONY: check-generated
 check-generated: generate ## fail if what is generated and committed is not what its sources give

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from allocation_gateway.claims.model import ClaimStore
     from allocation_gateway.sandbox.options import SandboxOptions
     from allocation_gateway.settings import Settings
+    from allocation_gateway.telemetry.pages import SharedPage
     from allocation_gateway.telemetry.telemetry import Telemetry
 
 # So many objects are made before the garbage collector looks for cycles among them: a look takes some 0.2 ms.
@@ -104,9 +105,13 @@ class Supervision(Protocol):
 
     Attributes:
         worker: Its number.
+        restarts: How often it has been replaced.
+        page: The page for Prometheus that all workers share; None if none is asked for.
     """
 
     worker: int
+    restarts: int
+    page: SharedPage | None
 
     def begin(self, stop: Stop) -> None:
         """Follows the supervisor from now on, and wishes the end when the supervisor has gone."""
@@ -142,7 +147,8 @@ async def serve(
         supervision.begin(stop)
     async with AsyncExitStack() as stack:
         # Left last: whatever happens while the rest is taken down is still told.
-        observed = providers.from_environment(environ, worker=None if supervision is None else supervision.worker)
+        worker, page = (None, None) if supervision is None else (supervision.worker, supervision.page)
+        observed = providers.from_environment(environ, worker=worker, shared=page)
         stack.push_async_callback(observed.close, settings.telemetry_flush_timeout)
         sandbox_url = ""
         if sandbox is not None:
@@ -165,8 +171,10 @@ async def serve(
             quotes=Quotes(),
             accounts=await _open_accounts(settings, upstreams, observed, stack),
         )
-        _observe_state(gateway, stack)
         listener = Listener(settings, gateway)
+        _observe_state(gateway, listener, stack)
+        if supervision is not None:
+            observed.metrics.observe_worker(supervision.worker, supervision.restarts)
         _spare_the_collector()
         sys.setswitchinterval(_TURN)
         await listener.start()
@@ -182,13 +190,19 @@ async def serve(
     _log.info("stopped")
 
 
-def _observe_state(gateway: Gateway, stack: AsyncExitStack) -> None:
+def _observe_state(gateway: Gateway, listener: Listener, stack: AsyncExitStack) -> None:
     """Has metrics tell the state of the gateway and of its process as it is whenever they are collected."""
     metrics, admission, directory = gateway.telemetry.metrics, gateway.admission, gateway.groups.directory
     pauses = stack.enter_context(runtime.CollectorPauses())
-    metrics.observe_process(runtime.cpu_seconds, runtime.memory_bytes, pauses.seconds)
+    metrics.observe_process(runtime.cpu_seconds, runtime.memory_bytes, pauses.seconds, runtime.uptime_seconds)
+    metrics.observe_serving(lambda: listener.is_serving)
     metrics.observe_calls(lambda: admission.in_hand, gateway.settings.max_concurrent_calls)
-    metrics.observe_writes(gateway.writes.by_phase)
+    metrics.observe_writes(gateway.writes.by_phase, gateway.writes.longest_doubt)
+    upstreams = [account.upstream for account in gateway.accounts.values()]
+    metrics.observe_connections(
+        lambda: [told for upstream in upstreams for told in upstream.connections()],
+        lambda: [upstream.connection_limit() for upstream in upstreams],
+    )
     metrics.observe_groups(directory.counts, directory.listing_ages)
     lag = asyncio.create_task(runtime.measure_lag(metrics.loop_lag))
     stack.callback(lag.cancel)

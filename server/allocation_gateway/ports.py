@@ -46,9 +46,24 @@ def bind(name: str, host: str, port: int, *, shared: bool) -> list[socket.socket
     Raises:
         ConfigurationError: It is taken, or there is no such address.
     """
+    try:
+        return take(host, port, shared=shared)
+    except OSError as error:
+        about = "host" if isinstance(error, socket.gaierror) else name
+        raise ConfigurationError(
+            f"{variable(about)}: cannot listen on {bracketed(host)}:{port}: {error.strerror}"
+        ) from error
+
+
+def take(host: str, port: int, *, shared: bool) -> list[socket.socket]:
+    """Takes a port that no setting names: see bind().
+
+    Raises:
+        OSError: It is taken, or there is no such address.
+    """
     sockets: list[socket.socket] = []
     try:
-        sockets.extend(_bound(name, host, port, shared=shared))
+        sockets.extend(_bound(host, port, shared=shared))
     except BaseException:
         for bound in sockets:
             bound.close()
@@ -63,13 +78,11 @@ class Reservation:
 
     Attributes:
         port: The port, which the system has chosen if 0 was asked for.
-
-    Raises:
-        ConfigurationError: It is taken, or there is no such address.
     """
 
-    def __init__(self, name: str, host: str, port: int) -> None:
-        self._sockets = bind(name, host, port, shared=False)
+    def __init__(self, sockets: list[socket.socket]) -> None:
+        """Takes the sockets that bind() or take() has bound to it, not shared."""
+        self._sockets = sockets
         self.port = self._sockets[-1].getsockname()[1]
         for bound in self._sockets:
             # Only now: bound at once with these, it would share a port that another gateway has.
@@ -82,24 +95,18 @@ class Reservation:
             bound.close()
 
 
-def _bound(name: str, host: str, port: int, *, shared: bool) -> Iterator[socket.socket]:
+def _bound(host: str, port: int, *, shared: bool) -> Iterator[socket.socket]:
     """Binds a socket to each address of a host, all of them to the same port."""
-    try:
-        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        for family, kind, protocol, _, address in found:
-            bound = socket.socket(family, kind, protocol)
-            try:
-                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT if shared else socket.SO_REUSEADDR, 1)
-                if family is socket.AF_INET6:
-                    bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-                bound.bind((address[0], port, *address[2:]))
-                port = bound.getsockname()[1]
-            except OSError:
-                bound.close()
-                raise
-            yield bound
-    except OSError as error:
-        about = "host" if isinstance(error, socket.gaierror) else name
-        raise ConfigurationError(
-            f"{variable(about)}: cannot listen on {bracketed(host)}:{port}: {error.strerror}"
-        ) from error
+    found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    for family, kind, protocol, _, address in found:
+        bound = socket.socket(family, kind, protocol)
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT if shared else socket.SO_REUSEADDR, 1)
+            if family is socket.AF_INET6:
+                bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            bound.bind((address[0], port, *address[2:]))
+            port = bound.getsockname()[1]
+        except OSError:
+            bound.close()
+            raise
+        yield bound

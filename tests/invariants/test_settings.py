@@ -16,10 +16,10 @@ RUN_BY_THE_LIST: Final = {("telemetry/variables.py", "check"), ("groups/opening.
 FOUND_BY_STARTING: Final = {
     ("app.py", "_start_sandbox"): "the port of the sandbox is taken",
     ("claims/opening.py", "open_claims"): "the server of the claims is not as it has to be",
-    ("ports.py", "_bound"): "a port is taken, or there is no such address",
+    ("ports.py", "bind"): "a port is taken, or there is no such address",
     ("rpc/engines/direct.py", "start"): "another process was quicker to listen",
     ("rpc/engines/grpcio.py", "bind"): "the port is taken",
-    ("telemetry/exporters.py", "_prometheus_reader"): "the port for Prometheus is taken",
+    ("telemetry/pages.py", "bind"): "the port for Prometheus is taken",
     ("workers/supervisor.py", "run"): "a worker has said so, in its words",
 }
 # Options of a command, and no settings.

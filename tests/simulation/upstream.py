@@ -23,7 +23,7 @@ from simulation.dice import spread
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from allocation_gateway.upstream.http import Attempt
     from chaos.history import History
@@ -346,6 +346,10 @@ class Engine:
 
     def use_headers(self, headers: Sequence[tuple[str, str]]) -> None:
         """Has nothing to do with headers."""
+
+    def connections(self) -> Mapping[str, int]:
+        """Has none."""
+        return {}
 
     async def exchange(
         self,

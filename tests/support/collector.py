@@ -36,7 +36,12 @@ def _attributes(pairs: Iterable[KeyValue]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Span:
-    """A span that arrived."""
+    """A span that arrived.
+
+    Attributes:
+        events: The names and attributes of its events.
+        links: The ids of the spans that it is linked to, and the attributes of the links.
+    """
 
     name: str
     kind: str
@@ -46,6 +51,8 @@ class Span:
     attributes: dict[str, Any]
     failed: bool
     seconds: float
+    events: tuple[tuple[str, dict[str, Any]], ...] = ()
+    links: tuple[tuple[str, dict[str, Any]], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -168,6 +175,8 @@ def _span(span: SpanMessage) -> Span:
         _attributes(span.attributes),
         span.status.code == Status.STATUS_CODE_ERROR,
         (span.end_time_unix_nano - span.start_time_unix_nano) / 1e9,
+        tuple((event.name, _attributes(event.attributes)) for event in span.events),
+        tuple((link.span_id.hex(), _attributes(link.attributes)) for link in span.links),
     )
 
 
@@ -202,7 +211,7 @@ def _points(metric: Any) -> Iterator[Point]:
         elif kind == "exponential_histogram":
             yield Point(**common, count=point.count, total=point.sum)
         else:
-            yield Point(**common, count=point.as_int)
+            yield Point(**common, count=point.as_int, total=point.as_double)
 
 
 class _Traces(trace_service_pb2_grpc.TraceServiceServicer):

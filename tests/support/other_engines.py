@@ -110,6 +110,10 @@ class AiohttpEngine:
             response.close() if content.problem else response.release()
         return Answer(response.status, response.headers, *content.whole())
 
+    def connections(self) -> Mapping[str, int]:
+        """Tells nothing: only the gateway's engines are observed."""
+        return {}
+
     async def close(self) -> None:
         """See Engine."""
         if self._session is not None:
@@ -180,6 +184,10 @@ class Httpx2Engine:
         finally:
             await response.aclose()
         return Answer(response.status_code, response.headers, *content.whole())
+
+    def connections(self) -> Mapping[str, int]:
+        """Tells nothing: only the gateway's engines are observed."""
+        return {}
 
     async def close(self) -> None:
         """See Engine."""
@@ -253,6 +261,10 @@ class PyreqwestEngine:
             raise NoAnswerError("no connection could be made") from error
         except RequestError as error:
             raise NoAnswerError("the connection was lost") from error
+
+    def connections(self) -> Mapping[str, int]:
+        """Tells nothing: only the gateway's engines are observed."""
+        return {}
 
     async def close(self) -> None:
         """See Engine."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
-from allocation_gateway.telemetry.runtime import CollectorPauses, cpu_seconds, memory_bytes
 from allocation_gateway.telemetry.telemetry import Telemetry
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import Gauge, Histogram, InMemoryMetricReader, Sum
+from support.emitted import emit_everything
 
 ROOT: Final = Path(__file__).parents[2]
 PACKAGE: Final = ROOT / "server" / "allocation_gateway"
@@ -27,32 +28,8 @@ def test_every_metric_is_documented_with_its_kind_unit_and_attributes() -> None:
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader])
     telemetry = Telemetry(meter_provider=provider)
-    for error in (False, True):
-        call = telemetry.call("a/b", [])
-        request = call.request("GET", "/x", "http://127.0.0.1", "/x")
-        request.answered(500 if error else 200)
-        call.finish("INTERNAL" if error else "OK")
-    telemetry.metrics.group_lookup(known=True)
-    telemetry.metrics.group_event("listing_read")
-    telemetry.metrics.group_part("cache", usable=True)
-    telemetry.metrics.write_detached("a/b")
-    telemetry.metrics.write_event("joined", "a/b")
-    telemetry.metrics.answer_undocumented("a/b", "read")
-    telemetry.metrics.store_step("begin", 0.001)
-    telemetry.metrics.store_failure("begin", "timeout")
-    telemetry.metrics.breaker_state("ship", 2)
-    telemetry.metrics.upstream_refused("ship", "breaker")
-    telemetry.metrics.queue_length("ship", "write", 1)
-    telemetry.metrics.queue_waited("ship", "write", 0.1)
-    telemetry.metrics.budget_asked("ship", "retries", granted=True)
-    telemetry.metrics.loop_lag(0.001)
-    telemetry.metrics.observe_calls(lambda: 1, 2)
-    telemetry.metrics.observe_writes(lambda: {"in doubt": 1})
-    telemetry.metrics.observe_groups(
-        lambda: [(1, {"api": "ship", "source": "catalogue"})], lambda: [(1.0, {"api": "ship"})]
-    )
-    with CollectorPauses() as pauses:
-        telemetry.metrics.observe_process(cpu_seconds, memory_bytes, pauses.seconds)
+    with ExitStack() as stack:
+        emit_everything(telemetry, stack)
         data: Any = reader.get_metrics_data()
     provider.shutdown()
     told: dict[str, tuple[str, str, set[str]]] = {}

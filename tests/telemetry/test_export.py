@@ -133,35 +133,47 @@ def test_spans_have_the_names_and_attributes_of_the_conventions(front: Front, sp
         "server.address": "127.0.0.1",
         "server.port": front.upstream.port,
         "http.response.status_code": 200,
+        "allocation_gateway.attempt.kind": "first",
     }
     assert not server.failed
     assert not client.failed
     assert 0 < client.seconds <= server.seconds < LONG
 
 
-# What upstream answers, the status of the call, whether that is the gateway's failure, the error type of the request.
+# What upstream answers, the status of the call, its reason, whether the fault is the server's, the error type of the
+# request.
 ENDS: Final = [
-    ((404, {"code": "not_found"}), "NOT_FOUND", False, "404"),
-    ((429, {"code": "too_many_requests"}), "RESOURCE_EXHAUSTED", False, "429"),
-    ((409, {"code": "conflict"}), "FAILED_PRECONDITION", False, "409"),
-    ((500, {"code": "internal_server_error"}), "INTERNAL", True, "500"),
-    ((503, b""), "UNAVAILABLE", True, "503"),
-    ((200, b"not JSON"), "INTERNAL", True, None),
+    ((404, {"code": "not_found"}), "NOT_FOUND", "RESOURCE_NOT_FOUND", False, "404"),
+    ((429, {"code": "too_many_requests"}), "RESOURCE_EXHAUSTED", "UPSTREAM_THROTTLED", False, "429"),
+    ((409, {"code": "conflict"}), "FAILED_PRECONDITION", "UPSTREAM_CONFLICT", False, "409"),
+    ((500, {"code": "internal_server_error"}), "INTERNAL", "UPSTREAM_FAILED", True, "500"),
+    ((503, b""), "UNAVAILABLE", "UPSTREAM_UNAVAILABLE", True, "503"),
+    ((200, b"not JSON"), "INTERNAL", "UPSTREAM_CONTRACT_BROKEN", True, None),
 ]
 
 
-@pytest.mark.parametrize(("answer", "code", "failed", "error_type"), ENDS)
+@pytest.mark.parametrize(("answer", "code", "reason", "failed", "error_type"), ENDS)
 def test_status_of_spans_follows_the_conventions(
-    answer: tuple[int, object], code: str, failed: bool, error_type: str | None, front: Front, spans: Collector
+    answer: tuple[int, object],
+    code: str,
+    reason: str,
+    failed: bool,
+    error_type: str | None,
+    front: Front,
+    spans: Collector,
 ) -> None:
-    """The server span is an error only if the fault is the server's; the client span for every status from 400 on."""
+    """The server span is an error only if the fault is the server's; the client span for every status from 400 on.
+
+    The reason is there whoever is at fault.
+    """
     front.upstream.answer(*answer)
     failure(lambda: read(front))
     spans.wait_for_spans(2)
     server, client = spans.span("SERVER"), spans.span("CLIENT")
     assert server.attributes["rpc.response.status_code"] == code
     assert server.failed is failed
-    assert server.attributes.get("error.type") == (code if failed else None)
+    assert server.attributes["allocation_gateway.reason"] == reason
+    assert server.attributes.get("error.type") == (reason if failed else None)
     assert client.attributes["http.response.status_code"] == answer[0]
     assert client.failed is (error_type is not None)
     assert client.attributes.get("error.type") == error_type
@@ -271,6 +283,30 @@ def test_an_answer_that_is_not_as_documented_is_counted_and_logged_once(collecto
     ]
 
 
+def test_nothing_that_callers_or_upstream_write_becomes_a_series(collector: Collector) -> None:
+    """What they write is marked here, and there is as much of it as they like."""
+    mark = "mark"
+
+    def work(front: Front) -> None:
+        for number in range(8):
+            text = f"{mark}{number}"
+            front.upstream.answer(200, {"reference": text, "state": text})
+            front.upstream.answer(400, {"code": text, "message": text})
+            metadata = ((f"x-{text}", text), ("user-agent", text))
+            for request in (
+                pb.GetShipmentAllocationRequest(shipment_reference=text),
+                pb.AllocateShipmentRequest(shipment_reference=text, request_id=text),
+                pb.AllocateShipmentWithServiceGroupRequest(shipment_reference=text, service_group=text),
+            ):
+                rpc = getattr(front.stub, request.DESCRIPTOR.name.removesuffix("Request"))
+                rpc.future(request, timeout=LONG, metadata=metadata).exception(LONG)
+
+    observed(collector, work)
+    assert len(collector.of("rpc.server.call.duration")) >= 3
+    found = [point for point in collector.points if mark in f"{point.attributes}"]
+    assert found == []
+
+
 def test_durations_are_measured_in_the_buckets_of_the_conventions(collector: Collector) -> None:
     def work(front: Front) -> None:
         for _ in range(3):
@@ -289,10 +325,16 @@ def test_durations_are_measured_in_the_buckets_of_the_conventions(collector: Col
         "url.template": "/shipments/{shipment_reference}",
         "server.address": "127.0.0.1",
         "server.port": front.upstream.port,
+        "allocation_gateway.attempt.kind": "first",
     }
     assert {code: point.attributes for code, point in calls.items()} == {
         "OK": {**call, "rpc.response.status_code": "OK"},
-        "UNAVAILABLE": {**call, "rpc.response.status_code": "UNAVAILABLE", "error.type": "UNAVAILABLE"},
+        "UNAVAILABLE": {
+            **call,
+            "rpc.response.status_code": "UNAVAILABLE",
+            "error.type": "UPSTREAM_UNAVAILABLE",
+            "allocation_gateway.reason": "UPSTREAM_UNAVAILABLE",
+        },
     }
     assert {status: point.attributes for status, point in requests.items()} == {
         200: {**request, "http.response.status_code": 200},

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 import pytest
 from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from support.certificates import Authority
 from support.collector import running_collector, running_http_collector
 from support.front import KEY, LONG, READ, SERVICE, running_front
@@ -181,6 +182,36 @@ def test_metrics_can_be_scraped_and_count_every_call_once() -> None:
         assert front.gateway.stop() == 0
 
 
+def test_openmetrics_name_the_traces_of_durations_by_exemplars() -> None:
+    """In the bucket that the duration has fallen into, and of the call with that trace alone."""
+    with running_collector() as collector:
+        settings = {
+            **PROMETHEUS,
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": collector.endpoint,
+            "OTEL_TRACES_SAMPLER": "parentbased_always_off",
+        }
+        with running_front(settings=settings) as front:
+            for metadata in ((), SAMPLED, ()):
+                read(front, metadata)
+            address = front.gateway.wait_for("prometheus_listening")["address"]
+            accept = {"accept": "application/openmetrics-text; version=1.0.0"}
+            with urllib.request.urlopen(
+                urllib.request.Request(f"http://{address}/metrics", headers=accept), timeout=LONG
+            ) as answer:
+                families = list(text_string_to_metric_families(answer.read().decode()))  # type: ignore[no-untyped-call]
+            samples = [sample for family in families for sample in family.samples if sample.exemplar]
+            assert {sample.name for sample in samples} == {
+                "rpc_server_call_duration_seconds_bucket",
+                "http_client_request_duration_seconds_bucket",
+            }
+            assert len(samples) == 2
+            for sample in samples:
+                assert sample.exemplar is not None
+                assert sample.exemplar.labels["trace_id"] == TRACE
+                assert 0 < sample.exemplar.value <= float(sample.labels["le"])
+            assert front.gateway.stop() == 0
+
+
 def counted(samples: dict[str, float]) -> float:
     """Returns how many calls have been counted, which is what the largest bucket of their histogram says too."""
     name = f'{{rpc_method="{SERVICE}/GetShipmentAllocation",rpc_response_status_code="OK",rpc_system_name="grpc"}}'
@@ -218,15 +249,6 @@ def test_port_for_prometheus_that_is_taken_is_one_line() -> None:
         done = ended(settings)
     expected = f"allocation-gateway: OTEL_EXPORTER_PROMETHEUS_PORT: 127.0.0.1:{port}: Address already in use\n"
     assert (done.returncode, done.stderr) == (2, expected)
-
-
-@pytest.mark.parametrize("command", ["check", "serve"])
-def test_one_page_for_several_workers_is_refused_with_what_to_do_instead(command: str) -> None:
-    done = ended({**PROMETHEUS, "WORKERS": "2", "ALLOW_UNSHARED_CLAIMS": "true"}, command)
-    assert done.returncode == 2
-    assert done.stderr.startswith("allocation-gateway: OTEL_METRICS_EXPORTER: prometheus serves the metrics of one")
-    assert "otlp" in done.stderr
-    assert done.stderr.count("\n") == 1
 
 
 def ended(settings: dict[str, str], command: str = "serve") -> subprocess.CompletedProcess[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import signal
 import time
 from typing import Any
 
@@ -57,7 +58,13 @@ async def test_a_loop_that_is_blocked_lags() -> None:
 
 
 def test_state_is_told_as_it_is_while_a_write_is_under_way() -> None:
-    variables = {"OTEL_METRIC_EXPORT_INTERVAL": "100", "MAX_CONCURRENT_CALLS": "7", "SERVICE_GROUPS": "one,two"}
+    variables = {
+        "OTEL_METRIC_EXPORT_INTERVAL": "100",
+        "MAX_CONCURRENT_CALLS": "7",
+        "SERVICE_GROUPS": "one,two",
+        "SHIP_MAX_CONNECTIONS": "9",
+        "SHUTDOWN_DELAY": "2",
+    }
     with running_collector() as collector:
 
         def latest(name: str) -> dict[tuple[Any, ...], int]:
@@ -70,8 +77,38 @@ def test_state_is_told_as_it_is_while_a_write_is_under_way() -> None:
             front.upstream.next_request()
             collector.wait_for_points(lambda: latest("allocation_gateway.writes").get(("sending",)) == 1)
             assert latest("allocation_gateway.calls.in_hand") == {(): 1}
+            assert latest("allocation_gateway.serving") == {(): 1}
+            server = ("127.0.0.1", front.upstream.port)
+            assert latest("http.client.open_connections") == {(*server, "active"): 1, (*server, "idle"): 0}
+            assert latest("allocation_gateway.upstream.connections.limit") == {server: 9}
             assert latest("allocation_gateway.calls.limit") == {(): 7}
             assert latest("allocation_gateway.service_group.known")["ship", "catalogue"] == 2
             release.set()
             call.exception(LONG)
             collector.wait_for_points(lambda: latest("allocation_gateway.calls.in_hand") == {(): 0})
+            assert latest("http.client.open_connections") == {(*server, "active"): 0, (*server, "idle"): 1}
+            assert max(point.total for point in collector.of("process.uptime")) > 0
+            front.gateway.process.send_signal(signal.SIGTERM)
+            collector.wait_for_points(lambda: latest("allocation_gateway.serving") == {(): 0})
+
+
+def test_age_of_a_doubt_is_that_of_the_oldest_write_until_it_is_over() -> None:
+    settings = {
+        "OTEL_METRIC_EXPORT_INTERVAL": "50",
+        "SHIP_TIMEOUT": "1",
+        "SHIP_SETTLE_TIME": "1",
+        "SHIP_MAX_ATTEMPTS": "1",
+    }
+    with running_collector() as collector:
+
+        def ages() -> list[float]:
+            return [point.total for point in collector.of("allocation_gateway.writes.longest_doubt")]
+
+        with running_front(settings={"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, **settings}) as front:
+            collector.wait_for_points(lambda: ages()[-1:] == [0.0])
+            front.upstream.answer(raw=b"", close=True, to="PUT")
+            call = front.stub.AllocateShipment.future(WRITE, timeout=LONG)
+            collector.wait_for_points(lambda: max(ages()) > 0.2)
+            call.result(LONG)
+            collector.wait_for_points(lambda: ages()[-1] == 0.0)
+        assert 0.2 < max(ages()) < LONG

@@ -30,7 +30,7 @@ from allocation_gateway.writes.write import Write
 from support.virtual import run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from allocation_gateway.settings import Settings
     from allocation_gateway.upstream.http import Attempt
@@ -72,6 +72,10 @@ class Scripted:
 
     def use_headers(self, headers: Sequence[tuple[str, str]]) -> None:
         """Has nothing to do with headers."""
+
+    def connections(self) -> Mapping[str, int]:
+        """Has none."""
+        return {}
 
     async def exchange(
         self,

@@ -179,10 +179,12 @@ class ClaimServer:
             self._told.add(problem.kind)
             _log.warning("claim_store_not_usable", reason=problem.kind, problem=problem.text)
         self._usable = False
+        self._telemetry.metrics.store_usable(usable=False)
 
     def _set_usable(self) -> None:
         self._usable = True
         self._told.clear()
+        self._telemetry.metrics.store_usable(usable=True)
         _log.info("claim_store_usable")
 
     async def close(self) -> None:

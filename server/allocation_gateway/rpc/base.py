@@ -110,6 +110,7 @@ class BaseHandler(ABC):
         except Exception:  # noqa: BLE001 - no text of an exception may reach a caller, whatever it is
             code = StatusCode.INTERNAL
             self._log.exception("defect", **fields)
+            fields["reason"] = _DEFECT.reason_name
             await _abort(context, _DEFECT)
         finally:
             self._finish(code.name, observation, fields)
@@ -121,7 +122,7 @@ class BaseHandler(ABC):
         """Returns the response. A GatewayError becomes the call's status; fields are for its log line."""
 
     def _finish(self, code: str, observation: CallObservation, fields: dict[str, Any]) -> None:
-        observation.finish(code)
+        observation.finish(code, fields.get("reason", ""))
         level = "error" if is_server_error(code) else "info"
         milliseconds = round(observation.seconds() * 1000, 3)
         getattr(self._log, level)("call", code=code, duration_ms=milliseconds, **fields)

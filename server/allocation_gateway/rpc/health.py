@@ -40,6 +40,11 @@ class Health(health_pb2_grpc.HealthServicer):
             self._health[service] = health
             self._tell()
 
+    @property
+    def is_serving(self) -> bool:
+        """Whether the gateway as a whole serves. Any thread may ask."""
+        return self._health.get("") == SERVING
+
     def stop_serving(self) -> None:
         """Sets the health of all services to NOT_SERVING, for good."""
         self._health = dict.fromkeys(self._health, NOT_SERVING)

@@ -71,6 +71,11 @@ class Listener:
         """Tells the health of a part as that of a service of its own: the gateway itself serves without it."""
         self._health.set(f"{GROUPS_SERVICE}/{part}", SERVING if usable else NOT_SERVING)
 
+    @property
+    def is_serving(self) -> bool:
+        """Whether health is SERVING. Any thread may ask."""
+        return self._health.is_serving
+
     def stop_serving(self) -> None:
         """Turns health to NOT_SERVING for good. Calls are still accepted."""
         self._health.stop_serving()

@@ -10,7 +10,7 @@ whoever finds it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from allocation_gateway.settings import server_url
 from allocation_gateway.settings.certificates import read_certificates
@@ -28,13 +28,8 @@ if TYPE_CHECKING:
 
     EarlyCheck: TypeAlias = Callable[[Settings], None]
     LateCheck: TypeAlias = Callable[[Settings, "Release"], None]
-
-
-class VariablesCheck(Protocol):
-    """Looks at the variables of OpenTelemetry. Raises ConfigurationError."""
-
-    def __call__(self, environ: Mapping[str, str], *, workers: int) -> None:
-        """Takes the environment, and how many processes there will be that have it."""
+    # Looks at the variables of OpenTelemetry. Raises ConfigurationError.
+    VariablesCheck: TypeAlias = Callable[[Mapping[str, str]], None]
 
 
 class Release(NamedTuple):
@@ -62,7 +57,7 @@ def check_early(settings: Settings, environ: Mapping[str, str], check_variables:
     """
     for check in EARLY:
         check(settings)
-    check_variables(environ, workers=settings.workers)
+    check_variables(environ)
 
 
 def check_late(settings: Settings, release: Release) -> None:

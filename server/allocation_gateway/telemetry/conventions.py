@@ -6,6 +6,7 @@ in instruments.py.
 
 from __future__ import annotations
 
+import enum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import urlsplit
@@ -14,13 +15,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     Attributes: TypeAlias = Mapping[str, str | int]
-    # What identifies a kind of upstream request, whatever it is about: HTTP method, path template, base URL.
-    Route: TypeAlias = tuple[str, str, str]
+    # What identifies a kind of upstream request, whatever it is about: HTTP method, path template, base URL, and why.
+    Route: TypeAlias = tuple[str, str, str, "AttemptKind"]
 
 SCOPE: Final = "allocation_gateway"
 """The instrumentation scope of every span, metric and log record."""
 RPC_METHOD: Final = "rpc.method"
 ERROR_TYPE: Final = "error.type"
+REASON: Final = "allocation_gateway.reason"
+"""Why a call has failed, whoever is at fault: a value of ErrorReason, of which there are few."""
+ATTEMPT_KIND: Final = "allocation_gateway.attempt.kind"
+WORKER: Final = "allocation_gateway.worker"
+"""The attribute of the resource that tells several workers apart."""
+CONNECTION_STATE: Final = "http.connection.state"
 DURATION_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 """The upper bounds that both conventions advise, in seconds."""
 STORE_BUCKETS: Final = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
@@ -33,6 +40,24 @@ _SERVER_ERRORS: Final = frozenset(
     {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
 )
 _FIRST_ERROR_STATUS: Final = 400
+
+
+class AttemptKind(enum.Enum):
+    """Why a request is sent to upstream."""
+
+    FIRST = "first"
+    """A call asks for it."""
+    REPEAT = "repeat"
+    """The same was sent before."""
+    READ_BEFORE = "read_before"
+    """How a shipment stands is read before it is written."""
+    READ_BACK = "read_back"
+    """A write is in doubt, and it is read what became of it."""
+    FOLLOW_UP = "follow_up"
+    """It completes the answer of another request, or explains it."""
+
+    # Enum's own is a function in Python, and each request looks its series up.
+    __hash__ = object.__hash__
 
 
 def is_server_error(code: str) -> bool:
@@ -55,21 +80,27 @@ def rpc_attributes(method: str) -> Attributes:
     return {_RPC_SYSTEM: "grpc", RPC_METHOD: method}
 
 
-def call_attributes(call: tuple[str, str]) -> Attributes:
-    """Returns the attributes of a call, by its rpc and its gRPC status code."""
-    method, code = call
-    error = {ERROR_TYPE: code} if is_server_error(code) else {}
-    return {**rpc_attributes(method), _RPC_STATUS: code, **error}
+def call_attributes(call: tuple[str, str, str]) -> Attributes:
+    """Returns the attributes of a call, by its rpc, its gRPC status code, and its reason, which may be empty."""
+    method, code, reason = call
+    error = {ERROR_TYPE: reason or code} if is_server_error(code) else {}
+    why = {REASON: reason} if reason else {}
+    return {**rpc_attributes(method), _RPC_STATUS: code, **error, **why}
+
+
+def server_attributes(base_url: str) -> Attributes:
+    """Returns the attributes of what has to do with the server at a URL."""
+    parts = urlsplit(base_url)
+    default = 443 if parts.scheme == "https" else 80
+    return {"server.address": parts.hostname or "", "server.port": parts.port or default}
 
 
 @lru_cache(maxsize=256)
 def route_attributes(route: Route) -> Attributes:
     """Returns the attributes that every upstream request of a route has."""
-    method, template, base_url = route
-    parts = urlsplit(base_url)
-    default = 443 if parts.scheme == "https" else 80
-    server: Attributes = {"server.address": parts.hostname or "", "server.port": parts.port or default}
-    return {"http.request.method": method, "url.template": template, **server}
+    method, template, base_url, kind = route
+    server = server_attributes(base_url)
+    return {"http.request.method": method, "url.template": template, **server, ATTEMPT_KIND: kind.value}
 
 
 def request_attributes(request: tuple[Route, int | str]) -> Attributes:

@@ -5,32 +5,28 @@ Exporters are imported on demand: they cost start-up time and memory that a proc
 
 from __future__ import annotations
 
-import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from threading import Lock
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from allocation_gateway import ports
-from allocation_gateway.settings import ConfigurationError
-from allocation_gateway.telemetry import variables
+from allocation_gateway.telemetry import pages, variables
+from allocation_gateway.telemetry.conventions import WORKER
 from allocation_gateway.telemetry.histograms import MergingReader
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Mapping
-    from wsgiref.simple_server import WSGIServer
+    from collections.abc import Iterator, Mapping
 
     from opentelemetry.sdk._logs.export import LogRecordExporter
-    from opentelemetry.sdk.metrics.export import MetricExporter, MetricReader
+    from opentelemetry.sdk.metrics.export import MetricExporter, MetricReader, MetricsData
     from opentelemetry.sdk.trace.export import SpanExporter
+    from prometheus_client import Metric
 
     from allocation_gateway.telemetry.histograms import HistogramAggregation
+    from allocation_gateway.telemetry.pages import SharedPage
 
-# The defaults of the specification, except that `localhost` may resolve to an address that nobody scrapes.
-_HOST: Final = "127.0.0.1"
-_PORT: Final = "9464"
 _log = structlog.get_logger()
 
 
@@ -64,14 +60,27 @@ def log_exporter(name: str, environ: Mapping[str, str]) -> LogRecordExporter:
     return OTLPLogExporter(**_grpc_options("LOGS", environ))
 
 
-def metric_reader(name: str, environ: Mapping[str, str], aggregation: HistogramAggregation) -> MetricReader:
+def metric_reader(
+    name: str,
+    environ: Mapping[str, str],
+    aggregation: HistogramAggregation,
+    shared: SharedPage | None = None,
+    worker: int = 0,
+) -> MetricReader:
     """Makes a reader that collects metrics and exports them: `otlp`, `prometheus` or `console`.
+
+    Args:
+        name: Which one.
+        environ: The variables.
+        aggregation: The durations that are aggregated outside of the SDK.
+        shared: The page for Prometheus that workers share; None if this is the only process.
+        worker: The number of this worker.
 
     Raises:
         ConfigurationError: The address for Prometheus cannot be listened on.
     """
     if name == variables.PROMETHEUS:
-        return _prometheus_reader(environ, aggregation)
+        return _prometheus_reader(environ, aggregation, shared, worker)
     return MergingReader(_metric_exporter(name, environ), aggregation)
 
 
@@ -105,36 +114,54 @@ def _grpc_options(signal: str, environ: Mapping[str, str]) -> dict[str, Any]:
     return options
 
 
-def _prometheus_reader(environ: Mapping[str, str], aggregation: HistogramAggregation) -> MetricReader:
-    from opentelemetry.exporter.prometheus import PrometheusMetricReader
-    from prometheus_client import CollectorRegistry, start_http_server
+class _Families:
+    """Metrics of Prometheus that were collected, as its encoders take them."""
 
+    def __init__(self, families: Iterator[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterator[Metric]:
+        """Returns them."""
+        return self._families
+
+
+def _prometheus_reader(
+    environ: Mapping[str, str], aggregation: HistogramAggregation, shared: SharedPage | None, worker: int
+) -> MetricReader:
+    from opentelemetry.exporter.prometheus import PrometheusMetricReader
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.exposition import choose_encoder
+
+    from allocation_gateway.telemetry.exemplars import with_exemplars
+    from allocation_gateway.telemetry.page_server import PageServer
+
+    sockets = pages.bind(environ, reserved=None if shared is None else shared.port)
     registry = CollectorRegistry()
-    host = environ.get(variables.PROMETHEUS_HOST) or _HOST
-    port = int(environ.get(variables.PROMETHEUS_PORT) or _PORT)
+    # Two scrapes at once would each be told a part.
+    one_at_a_time = Lock()
 
     class Reader(PrometheusMetricReader):
         """Serves what the SDK has collected, with the aggregated durations added, until it is shut down."""
 
-        def __init__(self, server: WSGIServer, thread: threading.Thread) -> None:
-            super().__init__(registry=registry)
-            self._server = server
-            self._thread = thread
+        def __init__(self) -> None:
+            # Samples of different workers differ by what tells these apart.
+            super().__init__(registry=registry, resource_attribute_filter=lambda name: name == WORKER)
+            self._collected: MetricsData | None = None
+            self._server = PageServer(sockets, self._page, shared, worker)
+            _log.info("prometheus_listening", address=self._server.address)
 
         def _receive_metrics(self, metrics_data: Any, timeout_millis: float = 10_000, **kwargs: Any) -> None:
+            self._collected = metrics_data
             super()._receive_metrics(aggregation.merged_into(metrics_data), timeout_millis, **kwargs)
 
+        def _page(self, accepted: str) -> tuple[bytes, str]:
+            encoder, content_type = choose_encoder(accepted)
+            with one_at_a_time:
+                families = list(registry.collect())
+                return encoder(_Families(with_exemplars(families, self._collected))), content_type
+
         def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._thread.join()
+            self._server.close()
             super().shutdown(timeout_millis, **kwargs)
 
-    try:
-        server, thread = start_http_server(port, host, registry)
-    except OSError as error:
-        where = variables.PROMETHEUS_HOST if isinstance(error, socket.gaierror) else variables.PROMETHEUS_PORT
-        raise ConfigurationError(f"{where}: {host}:{port}: {error.strerror}") from error
-    address, bound_port = str(server.server_address[0]), server.server_address[1]
-    _log.info("prometheus_listening", address=f"{ports.bracketed(address)}:{bound_port}")
-    return Reader(server, thread)
+    return Reader()

@@ -35,12 +35,12 @@ class Instruments:
     """The instruments, grouped by the part of the gateway that records into them.
 
     Attributes:
-        call_duration: `rpc.server.call.duration`, by rpc and gRPC status code.
+        call_duration: `rpc.server.call.duration`, by rpc, gRPC status code and reason.
         request_duration: `http.client.request.duration`, by route and HTTP status or kind of error.
     """
 
     def __init__(self, meter: Meter, histograms: HistogramFactory) -> None:
-        self.call_duration: Durations[tuple[str, str]] = histograms.create(
+        self.call_duration: Durations[tuple[str, str, str]] = histograms.create(
             meter, "rpc.server.call.duration", "How long calls take.", call_attributes, DURATION_BUCKETS
         )
         self.request_duration: Durations[tuple[Route, int | str]] = histograms.create(
@@ -92,6 +92,11 @@ class Instruments:
             unit="{step}",
             description="Steps of the store of claims that failed, or were not answered in time.",
         )
+        self._store_usable = meter.create_gauge(
+            "allocation_gateway.claim_store.usable",
+            unit="1",
+            description="1 while the server that keeps the claims answers as it should; else 0.",
+        )
 
     def write_event(self, event: str, method: str) -> None:
         """Counts something that happened to a write on its way."""
@@ -112,6 +117,10 @@ class Instruments:
     def store_failure(self, step: str, error_type: str) -> None:
         """Counts a step of the store of claims that failed."""
         self._store_failures.add(1, {"step": step, ERROR_TYPE: error_type})
+
+    def store_usable(self, *, usable: bool) -> None:
+        """Records whether the server that keeps the claims can be used."""
+        self._store_usable.set(int(usable))
 
     # Service groups.
 
@@ -208,14 +217,20 @@ class Instruments:
         """Records by how much the event loop was late."""
         self._loop_lags.record(None, seconds)
 
-    def observe_process(self, cpu_seconds: Read, memory_bytes: Read, collector_seconds: Read) -> None:
+    def observe_process(
+        self, cpu_seconds: Read, memory_bytes: Read, collector_seconds: Read, uptime_seconds: Read
+    ) -> None:
         """Has the resources of the process read.
 
         Args:
             cpu_seconds: Returns the CPU time, by mode.
             memory_bytes: Returns the resident memory.
             collector_seconds: Returns the time that the garbage collector has taken, by generation.
+            uptime_seconds: Returns for how long the process has run.
         """
+        self._meter.create_observable_gauge(
+            "process.uptime", [_callback(uptime_seconds)], unit="s", description="How long the process has run."
+        )
         self._meter.create_observable_counter(
             "process.cpu.time", [_callback(cpu_seconds)], unit="s", description="CPU time of the process."
         )
@@ -244,8 +259,52 @@ class Instruments:
             description="How many calls may be in hand. Those beyond are refused.",
         )
 
-    def observe_writes(self, by_phase: Callable[[], Mapping[str, int]]) -> None:
-        """Has the number of writes under way read, by phase."""
+    def observe_serving(self, is_serving: Callable[[], bool]) -> None:
+        """Has the health of the gateway read, which is told to whoever routes calls to it."""
+        self._meter.create_observable_gauge(
+            "allocation_gateway.serving",
+            [_callback(lambda: [(int(is_serving()), {})])],
+            unit="1",
+            description="1 while the health of the gateway is SERVING, else 0.",
+        )
+
+    def observe_worker(self, number: int, restarts: int) -> None:
+        """Records which one of several workers this process is, and how often it has been replaced."""
+        self._meter.create_observable_gauge(
+            "allocation_gateway.worker.restarts",
+            [_callback(lambda: [(restarts, {"worker": number})])],
+            unit="{restart}",
+            description="How often a worker has ended without being told to, and was replaced, since the start of all.",
+        )
+
+    def observe_connections(self, connections: Read, limits: Read) -> None:
+        """Has the connections to upstream read, and how many there may be.
+
+        Args:
+            connections: Returns the connections, by server and state.
+            limits: Returns how many there may be, by server.
+        """
+        self._meter.create_observable_up_down_counter(
+            "http.client.open_connections",
+            [_callback(connections)],
+            unit="{connection}",
+            description="Connections to upstream, by whether a request is under way.",
+        )
+        self._meter.create_observable_gauge(
+            "allocation_gateway.upstream.connections.limit",
+            [_callback(limits)],
+            unit="{connection}",
+            description="How many connections to upstream there may be.",
+        )
+
+    def observe_writes(self, by_phase: Callable[[], Mapping[str, int]], longest_doubt: Callable[[], float]) -> None:
+        """Has the number of writes under way read, by phase, and for how long one has been in doubt."""
+        self._meter.create_observable_gauge(
+            "allocation_gateway.writes.longest_doubt",
+            [_callback(lambda: [(longest_doubt(), {})])],
+            unit="s",
+            description="For how long the oldest write in doubt has been in doubt; 0 if there is none.",
+        )
         self._meter.create_observable_gauge(
             "allocation_gateway.writes",
             [_callback(lambda: [(count, {"phase": phase}) for phase, count in by_phase().items()])],

@@ -8,10 +8,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from allocation_gateway.telemetry.conventions import AttemptKind
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from allocation_gateway.telemetry.conventions import Route
+    from allocation_gateway.telemetry.conventions import Attributes, Route
     from allocation_gateway.telemetry.instruments import Instruments
 
 
@@ -23,7 +25,15 @@ class Observation:
     def __init__(self, instruments: Instruments) -> None:
         self._instruments = instruments
 
-    def request(self, method: str, template: str, base_url: str, path: str) -> RequestObservation:
+    def request(
+        self,
+        method: str,
+        template: str,
+        base_url: str,
+        path: str,
+        kind: AttemptKind = AttemptKind.FIRST,
+        resends: int = 0,
+    ) -> RequestObservation:
         """Starts observing an upstream request.
 
         Args:
@@ -31,9 +41,25 @@ class Observation:
             template: The template of the path, such as `/shipments/{shipment_reference}`.
             base_url: The URL of the API.
             path: The path itself.
+            kind: Why it is sent.
+            resends: How often the same was sent before.
         """
-        del path
-        return RequestObservation(self._instruments, (method, template, base_url))
+        del path, resends
+        return RequestObservation(self._instruments, (method, template, base_url, kind))
+
+    def event(self, name: str, attributes: Attributes | None = None) -> None:
+        """Notes in the trace, if there is one, that something has happened on the way.
+
+        Args:
+            name: The name of the event within `allocation_gateway.write`.
+            attributes: What else to say of it.
+        """
+
+    def mark(self, name: str) -> None:
+        """Notes an event that decides whether a trace is worth keeping: the span has an attribute of its name, too."""
+
+    def joins(self, other: Observation) -> None:
+        """Links the trace, if there is one, to that of a call that does the work for both."""
 
 
 class CallObservation(Observation):
@@ -58,9 +84,9 @@ class CallObservation(Observation):
         """Returns the ids that join a log line with its trace; nothing if there is none."""
         return {}
 
-    def finish(self, code: str) -> None:
-        """Ends the rpc with a gRPC status code."""
-        self._instruments.call_duration.record((self._method, code), time.perf_counter() - self.started)
+    def finish(self, code: str, reason: str = "") -> None:
+        """Ends the rpc with a gRPC status code, and with the reason of its failure if there is one."""
+        self._instruments.call_duration.record((self._method, code, reason), time.perf_counter() - self.started)
 
 
 class RequestObservation:

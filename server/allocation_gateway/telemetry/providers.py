@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from allocation_gateway.telemetry import exporters, variables
+from allocation_gateway.telemetry.conventions import WORKER
 from allocation_gateway.telemetry.histograms import aggregation_for
 from allocation_gateway.telemetry.sampling import TraceIds
 from allocation_gateway.telemetry.telemetry import Telemetry
@@ -20,17 +21,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from allocation_gateway.telemetry.log_export import LogExport
+    from allocation_gateway.telemetry.pages import SharedPage
 
 # Random for each process, unless the variables say otherwise.
 _INSTANCE_ID: Final = "service.instance.id"
 
 
-def from_environment(environ: Mapping[str, str], *, worker: int | None = None) -> Telemetry:
+def from_environment(
+    environ: Mapping[str, str], *, worker: int | None = None, shared: SharedPage | None = None
+) -> Telemetry:
     """Makes what the standard variables ask for: a signal is exported if its exporter or an OTLP endpoint is set.
 
     Args:
         environ: The variables, as variables.prepare() has left them.
         worker: The number of this process, if it is one of several that have the same variables.
+        shared: The page for Prometheus that they share, if there is one.
 
     Raises:
         ConfigurationError: A variable asks for something that cannot be had.
@@ -47,7 +52,7 @@ def from_environment(environ: Mapping[str, str], *, worker: int | None = None) -
     meter_provider = tracer_provider = log_export = None
     if metrics:
         # First, since it is the one that can fail: a port may be taken.
-        readers = [exporters.metric_reader(name, environ, aggregation) for name in metrics]
+        readers = [exporters.metric_reader(name, environ, aggregation, shared, worker or 0) for name in metrics]
         meter_provider = MeterProvider(readers, resource=resource, shutdown_on_exit=False)
     if traces:
         tracer_provider = _tracer_provider(traces, environ, resource)
@@ -86,7 +91,9 @@ def _resource(worker: int | None) -> Resource:
     """
     configured = OTELResourceDetector().detect()
     instance = configured.attributes.get(_INSTANCE_ID)
-    if worker is not None and instance is not None:
-        configured = configured.merge(Resource({_INSTANCE_ID: f"{instance}/{worker}"}))
+    if worker is not None:
+        configured = configured.merge(Resource({WORKER: str(worker)}))
+        if instance is not None:
+            configured = configured.merge(Resource({_INSTANCE_ID: f"{instance}/{worker}"}))
     ours = Resource.create({"service.name": "allocation-gateway", "service.version": __version__})
     return ours.merge(configured)

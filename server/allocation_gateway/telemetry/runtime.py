@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 LAG_INTERVAL: Final = 0.5
 """Seconds between two measurements of the event loop's lag."""
 _STATM: Final = Path("/proc/self/statm")
+# Within a second of when the process was started.
+_STARTED: Final = time.monotonic()
 
 
 def cpu_seconds() -> Iterable[tuple[float, Attributes]]:
@@ -33,6 +35,11 @@ def memory_bytes() -> Iterable[tuple[float, Attributes]]:
     except OSError:
         return ()
     return ((pages * os.sysconf("SC_PAGE_SIZE"), {}),)
+
+
+def uptime_seconds() -> Iterable[tuple[float, Attributes]]:
+    """Returns for how long this process has run."""
+    return ((time.monotonic() - _STARTED, {}),)
 
 
 class CollectorPauses:

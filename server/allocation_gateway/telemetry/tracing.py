@@ -15,6 +15,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from allocation_gateway.telemetry.conventions import (
     SCOPE,
+    AttemptKind,
     call_attributes,
     is_request_error,
     is_server_error,
@@ -31,13 +32,15 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.trace import Span, Tracer
+    from opentelemetry.trace import Span, SpanContext, Tracer
 
-    from allocation_gateway.telemetry.conventions import Route
+    from allocation_gateway.telemetry.conventions import Attributes, Route
     from allocation_gateway.telemetry.instruments import Instruments
 
     Metadata = Collection[tuple[str, str | bytes]]
 
+_WRITE_EVENTS: Final = "allocation_gateway.write"
+_LINK: Final = "allocation_gateway.link"
 _B3: Final = frozenset({"b3", "x-b3-traceid", "x-b3-spanid", "x-b3-sampled", "x-b3-flags"})
 
 
@@ -106,15 +109,28 @@ class PropagatedCall(CallObservation):
         super().__init__(instruments, method, started)
         self._span = span
 
+    @property
+    def span_context(self) -> SpanContext:
+        """What names the span to others."""
+        return self._span.get_span_context()
+
     def log_fields(self) -> Mapping[str, str]:
         """See CallObservation."""
-        context = self._span.get_span_context()
+        context = self.span_context
         return {"trace_id": format(context.trace_id, "032x"), "span_id": format(context.span_id, "016x")}
 
-    def request(self, method: str, template: str, base_url: str, path: str) -> RequestObservation:
+    def request(
+        self,
+        method: str,
+        template: str,
+        base_url: str,
+        path: str,
+        kind: AttemptKind = AttemptKind.FIRST,
+        resends: int = 0,
+    ) -> RequestObservation:
         """See Observation."""
-        del path
-        return PropagatedRequest(self._instruments, (method, template, base_url), self._span)
+        del path, resends
+        return PropagatedRequest(self._instruments, (method, template, base_url, kind), self._span)
 
 
 class RecordedCall(PropagatedCall):
@@ -126,17 +142,42 @@ class RecordedCall(PropagatedCall):
         super().__init__(instruments, method, started, span)
         self._tracer = tracer
 
-    def request(self, method: str, template: str, base_url: str, path: str) -> RequestObservation:
+    def request(
+        self,
+        method: str,
+        template: str,
+        base_url: str,
+        path: str,
+        kind: AttemptKind = AttemptKind.FIRST,
+        resends: int = 0,
+    ) -> RequestObservation:
         """See Observation. A request that is made after the rpc has ended, for nobody, has no span."""
         if not self._span.is_recording():
-            return super().request(method, template, base_url, path)
-        route = (method, template, base_url)
+            return super().request(method, template, base_url, path, kind, resends)
+        route = (method, template, base_url, kind)
         context = trace.set_span_in_context(self._span)
-        return RecordedRequest(self._instruments, route, _request_span(self._tracer, route, path, context))
+        span = _request_span(self._tracer, route, path, resends, context)
+        return RecordedRequest(self._instruments, route, span)
 
-    def finish(self, code: str) -> None:
+    def event(self, name: str, attributes: Attributes | None = None) -> None:
+        """See Observation. What happens after the rpc has ended is in no trace: the SDK would complain."""
+        if self._span.is_recording():
+            self._span.add_event(f"{_WRITE_EVENTS}.{name}", attributes)
+
+    def mark(self, name: str) -> None:
+        """See Observation."""
+        self.event(name)
+        if self._span.is_recording():
+            self._span.set_attribute(f"{_WRITE_EVENTS}.{name}", True)
+
+    def joins(self, other: Observation) -> None:
+        """See Observation."""
+        if isinstance(other, PropagatedCall):
+            self._span.add_link(other.span_context, {_LINK: "joined"})
+
+    def finish(self, code: str, reason: str = "") -> None:
         """See CallObservation."""
-        span, call = self._span, (self._method, code)
+        span, call = self._span, (self._method, code, reason)
         self._instruments.call_duration.record(
             call, time.perf_counter() - self.started, trace.set_span_in_context(span)
         )
@@ -155,10 +196,18 @@ class RecordedBackground(Observation):
         super().__init__(instruments)
         self._tracer = tracer
 
-    def request(self, method: str, template: str, base_url: str, path: str) -> RequestObservation:
+    def request(
+        self,
+        method: str,
+        template: str,
+        base_url: str,
+        path: str,
+        kind: AttemptKind = AttemptKind.FIRST,
+        resends: int = 0,
+    ) -> RequestObservation:
         """See Observation."""
-        route = (method, template, base_url)
-        return RecordedRequest(self._instruments, route, _request_span(self._tracer, route, path, None))
+        route = (method, template, base_url, kind)
+        return RecordedRequest(self._instruments, route, _request_span(self._tracer, route, path, resends, None))
 
 
 class PropagatedRequest(RequestObservation):
@@ -192,11 +241,12 @@ class RecordedRequest(PropagatedRequest):
         span.end()
 
 
-def _request_span(tracer: Tracer, route: Route, path: str, context: Context | None) -> Span:
-    method, template, base_url = route
+def _request_span(tracer: Tracer, route: Route, path: str, resends: int, context: Context | None) -> Span:
+    method, template, base_url, _ = route
+    resent = {"http.request.resend_count": resends} if resends else {}
     return tracer.start_span(
         f"{method} {template}",
         context=context,
         kind=SpanKind.CLIENT,
-        attributes={**route_attributes(route), "url.full": base_url + path},
+        attributes={**route_attributes(route), "url.full": base_url + path, **resent},
     )

@@ -152,12 +152,11 @@ def prepare(environ: MutableMapping[str, str]) -> None:
             environ[name] = text.lower() if name in _LOWER_CASE else text
 
 
-def check(environ: Mapping[str, str], *, workers: int = 1) -> None:
+def check(environ: Mapping[str, str]) -> None:
     """Checks the variables.
 
     Args:
         environ: The environment, as prepare() has left it.
-        workers: How many processes will have these variables.
 
     Raises:
         ConfigurationError: A variable asks for something that cannot be had. The text names it.
@@ -170,7 +169,7 @@ def check(environ: Mapping[str, str], *, workers: int = 1) -> None:
             if problem:
                 raise ConfigurationError(f"{name}: {problem}")
     if not disabled:
-        for name, problem in _conflicts(environ, workers):
+        for name, problem in _conflicts(environ):
             raise ConfigurationError(f"{name}: {problem}")
 
 
@@ -182,7 +181,7 @@ def _is_text(text: str) -> bool:
     return True
 
 
-def _conflicts(environ: Mapping[str, str], workers: int) -> Iterator[tuple[str, str]]:
+def _conflicts(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yields each variable that conflicts with others, and how."""
     for processor in ("BSP", "BLRP"):
         batch, queue = f"OTEL_{processor}_MAX_EXPORT_BATCH_SIZE", f"OTEL_{processor}_MAX_QUEUE_SIZE"
@@ -192,12 +191,6 @@ def _conflicts(environ: Mapping[str, str], workers: int) -> Iterator[tuple[str, 
                 f"a batch, {environ.get(batch, _DEFAULT_BATCH_SIZE)}, must not be larger than the queue, "
                 f"{environ.get(queue, _DEFAULT_QUEUE_SIZE)}",
             )
-    if workers > 1 and PROMETHEUS in exporters("METRICS", environ):
-        yield (
-            "OTEL_METRICS_EXPORTER",
-            f"{PROMETHEUS} serves the metrics of one process, and there are {workers} workers: "
-            f"use {OTLP}, whose collector can offer them to Prometheus, or one worker in each of several replicas",
-        )
     for signal in SIGNALS:
         if OTLP in exporters(signal, environ):
             yield from _otlp_conflicts(signal, environ)

@@ -7,6 +7,7 @@ import enum
 import math
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from allocation_gateway.telemetry.conventions import AttemptKind
 from allocation_gateway.upstream.http import Attempt
 
 if TYPE_CHECKING:
@@ -29,20 +30,25 @@ class UpstreamCall(NamedTuple):
             answer itself must not be lost over it.
         keeps_to_deadline: Whether the request itself is given up at the deadline: true of one that only completes an
             earlier one.
+        kind: Why it is sent.
+        resends: How often the same was sent before.
     """
 
     attempt: Attempt
     observation: Observation
     deadline: float
     keeps_to_deadline: bool = False
+    kind: AttemptKind = AttemptKind.FIRST
+    resends: int = 0
 
     def further(self) -> UpstreamCall:
         """Returns the call of a request that completes this one."""
-        return UpstreamCall(Attempt(), self.observation, self.deadline, keeps_to_deadline=True)
+        return UpstreamCall(Attempt(), self.observation, self.deadline, True, AttemptKind.FOLLOW_UP)
 
-    def repeated(self) -> UpstreamCall:
-        """Returns the call of the same request, made once more."""
-        return self._replace(attempt=Attempt())
+    def repeated(self, attempt: Attempt | None = None) -> UpstreamCall:
+        """Returns the call of the same request, made once more: by default by a new attempt."""
+        kind = AttemptKind.REPEAT if self.kind is AttemptKind.FIRST else self.kind
+        return self._replace(attempt=attempt or Attempt(), kind=kind, resends=self.resends + 1)
 
     def times_out_at(self, timeout: float) -> float:
         """Returns until when to wait for an answer that may take so many seconds, by the event loop's clock."""

@@ -10,6 +10,7 @@ from allocation.v1.error_reason_pb2 import ErrorReason
 from allocation_gateway.codecs import json
 from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.tasks import TimeLimit
+from allocation_gateway.telemetry.conventions import CONNECTION_STATE, server_attributes
 from allocation_gateway.upstream import failures, follow_up
 from allocation_gateway.upstream.call import CallOutcome, UpstreamResult
 from allocation_gateway.upstream.engines import open_engine
@@ -19,12 +20,13 @@ from allocation_gateway.upstream.redaction import Redactor
 from allocation_gateway.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
     from google.protobuf.message import Message
 
     from allocation_gateway.operations.model import Api, Operation, Route
     from allocation_gateway.settings import ApiSettings, Secret, Settings
+    from allocation_gateway.telemetry.conventions import Attributes
     from allocation_gateway.upstream.call import UpstreamCall
     from allocation_gateway.upstream.http import Answer, Engine
 
@@ -136,14 +138,14 @@ class Upstream:
         if self._key is key or error.effect not in (None, WriteEffect.NONE):
             return result
         call.attempt.begin_again()
-        return await self._sent(operation, route, request, call)
+        return await self._sent(operation, route, request, call.repeated(call.attempt))
 
     async def _sent(self, operation: Operation, route: Route, request: Message, call: UpstreamCall) -> UpstreamResult:
         body = None if operation.encode is None else json.encode(operation.encode(request, self._settings))
         route = route.of(request)
         path = route.path(request)
         attempt = call.attempt
-        seen = call.observation.request(route.method, route.template, self._base_url, path)
+        seen = call.observation.request(route.method, route.template, self._base_url, path, call.kind, call.resends)
         try:
             with TimeLimit(call.times_out_at(self._timeout)):
                 answer = await self._engine.exchange(
@@ -188,6 +190,15 @@ class Upstream:
             path = failures.DIALECTS[self.api].probe
             answer = await self._engine.exchange("GET", path, body=None, headers=[], attempt=Attempt())
             return self._reading.prepared(answer)
+
+    def connections(self) -> Iterable[tuple[int, Attributes]]:
+        """Returns how many connections there are, with the attributes that metrics have. Any thread may call it."""
+        server = server_attributes(self._base_url)
+        return [(count, {**server, CONNECTION_STATE: state}) for state, count in self._engine.connections().items()]
+
+    def connection_limit(self) -> tuple[int, Attributes]:
+        """Returns how many connections there may be, with the attributes that metrics have."""
+        return self._settings.api(self.api.value).max_connections, server_attributes(self._base_url)
 
     async def close(self) -> None:
         """Closes all connections."""

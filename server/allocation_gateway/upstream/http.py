@@ -148,5 +148,11 @@ class Engine(Protocol):
     def use_headers(self, headers: Sequence[tuple[str, str]]) -> None:
         """Has every request from now on carry other headers than those of its target."""
 
+    def connections(self) -> Mapping[str, int]:
+        """Returns how many connections there are, by state: `active` and, where it is known, `idle`.
+
+        Any thread may call it.
+        """
+
     async def close(self) -> None:
         """Closes all connections. Exchanges under way end without an answer."""

@@ -9,16 +9,26 @@ import msgspec
 # The types of a message are read at run time.
 from allocation_gateway.sandbox.options import SandboxOptions  # noqa: TC001
 from allocation_gateway.settings import Secret, Settings, from_text
+from allocation_gateway.telemetry.pages import SharedPage  # noqa: TC001
 
 if TYPE_CHECKING:
     import socket
 
 
 class WorkerTask(msgspec.Struct, frozen=True, tag=True):
-    """The first message to a worker. All have the same settings, also those that are started later."""
+    """The first message to a worker. All have the same settings, also those that are started later.
+
+    Attributes:
+        number: The number of its place.
+        settings: The configuration.
+        restarts: How many workers have had its place before.
+        page: The page for Prometheus that all share; None if none is asked for.
+    """
 
     number: int
     settings: Settings
+    restarts: int = 0
+    page: SharedPage | None = None
 
 
 class SandboxTask(msgspec.Struct, frozen=True, tag=True):

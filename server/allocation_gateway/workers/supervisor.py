@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import structlog
 
+from allocation_gateway import ports
 from allocation_gateway.ports import Reservation
 from allocation_gateway.settings import ConfigurationError
+from allocation_gateway.telemetry import pages
 from allocation_gateway.workers.backoff import Backoff
 from allocation_gateway.workers.child import Child
 from allocation_gateway.workers.messages import Listening, Opened, Refused, SandboxTask, Serve, WorkerTask
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from allocation_gateway.sandbox.options import SandboxOptions
     from allocation_gateway.settings import Settings
+    from allocation_gateway.telemetry.pages import SharedPage
     from allocation_gateway.workers.messages import Task
 
 _WORKER: Final = "allocation_gateway.workers.worker"
@@ -55,6 +58,7 @@ class _Place:
         started: When the worker was started.
         overdue: When the worker must have been heard of.
         accepts: Whether the worker accepts calls.
+        starts: How many workers it has had.
     """
 
     number: int
@@ -63,6 +67,7 @@ class _Place:
     started: float = 0.0
     overdue: float = _NEVER
     accepts: bool = False
+    starts: int = 0
     backoff: Backoff = field(default_factory=Backoff)
 
 
@@ -86,11 +91,15 @@ def run(settings: Settings, sandbox: SandboxOptions | None, on_ready: Callable[[
         reserved = {}
         for name in ("port", "health_port"):
             if (asked := getattr(settings, name)) is not None:
-                reservation = Reservation(name, settings.host, asked)
+                reservation = Reservation(ports.bind(name, settings.host, asked, shared=False))
                 stack.callback(reservation.close)
                 reserved[name] = reservation.port
+        page = None
+        if (reserved_page := pages.reserve(os.environ, settings.workers)) is not None:
+            page, reservation = reserved_page
+            stack.callback(reservation.close)
         settings = msgspec.structs.replace(settings, **reserved)
-        return _Supervisor(settings, sandbox, on_ready, signals).run()
+        return _Supervisor(settings, sandbox, on_ready, signals, page).run()
 
 
 class _Supervisor:
@@ -102,8 +111,10 @@ class _Supervisor:
         sandbox: SandboxOptions | None,
         on_ready: Callable[[str, str], None],
         signals: Signals,
+        page: SharedPage | None,
     ) -> None:
         self._settings = settings
+        self._page = page
         self._on_ready = on_ready
         self._signals = signals
         self._selector = selectors.DefaultSelector()
@@ -156,7 +167,7 @@ class _Supervisor:
         now = time.monotonic()
         for place in self._places:
             if place.child is None and place.due <= now and not self._ending:
-                task = WorkerTask(place.number, self._settings)
+                task = WorkerTask(place.number, self._settings, place.starts, self._page)
                 try:
                     place.child = self._spawn(_WORKER, task, partial(self._hear, place))
                 except OSError as error:
@@ -164,6 +175,7 @@ class _Supervisor:
                     place.due = now + place.backoff.pause(0.0)
                     _log.error("worker_not_started", worker=place.number, message=str(error))
                     continue
+                place.starts += 1
                 place.started = time.monotonic()
                 place.overdue = place.started + max(self._settings.worker_timeout, _START)
 

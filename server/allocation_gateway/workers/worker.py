@@ -31,6 +31,8 @@ class _Supervised:
 
     def __init__(self, link: Link, task: WorkerTask) -> None:
         self.worker = task.number
+        self.restarts = task.restarts
+        self.page = task.page
         self._link = link
         self._pause = min(task.settings.worker_timeout / _BEATS, _SLOWEST_BEAT)
         self._all_accept_calls = asyncio.Event()

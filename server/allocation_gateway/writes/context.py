@@ -48,8 +48,9 @@ class WriteContext:
         self.callers = callers
 
     def count(self, event: str) -> None:
-        """Counts something that happened to it."""
+        """Counts something that happened to it, and notes it in its trace."""
         self.environment.count(event, self.request.operation)
+        self.observation.mark(event)
 
     def longest_effect(self) -> float:
         """Returns for how long an attempt that may begin within the lease can take effect, whatever becomes of us."""

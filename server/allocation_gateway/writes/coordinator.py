@@ -113,6 +113,8 @@ class Coordinator:
             raise reused()
         else:
             self._environment.count("joined", request.operation)
+            observation.mark("joined")
+            observation.joins(running.write.observation)
             running.write.callers.join(deadline)
         write, task = running.write, running.task
         try:
@@ -177,6 +179,11 @@ class Coordinator:
         """Returns how many writes are in each phase. Any thread may call it."""
         found = {phase.value: 0 for phase in Phase if phase is not Phase.ENDED}
         return found | Counter(running.write.phase.value for running in list(self._running.values()))
+
+    def longest_doubt(self) -> float:
+        """Returns for how many seconds the oldest of the writes in doubt has been. Any thread may call it."""
+        writes = [running.write for running in list(self._running.values())]
+        return max((write.seconds_in_doubt() for write in writes), default=0.0)
 
     # The end.
 

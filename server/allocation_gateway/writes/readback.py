@@ -14,6 +14,7 @@ from allocation_gateway.operations import table
 from allocation_gateway.operations.assessment import Assessed, Assessment
 from allocation_gateway.operations.model import references_field
 from allocation_gateway.protection.model import Kind
+from allocation_gateway.telemetry.conventions import AttemptKind
 from allocation_gateway.upstream.call import UpstreamCall
 from allocation_gateway.upstream.http import Attempt
 from allocation_gateway.writes import adoption, note, responses, stored_answer
@@ -127,7 +128,7 @@ class ReadBack:
 
     async def current_allocation(self, observation: Observation, deadline: float) -> AnyAllocation | None:
         """Reads the one reference of a single write. Returns the allocation that is there, whoever has made it."""
-        reading = await self._fetch(self._references[0], observation, deadline)
+        reading = await self._fetch(self._references[0], observation, deadline, AttemptKind.FOLLOW_UP)
         found = None if reading is None else reading.found
         return found if found is not None and self._operation.allocations.is_allocated(found) else None
 
@@ -136,7 +137,7 @@ class ReadBack:
         taken: dict[str, str] = {}
 
         async def take(reference: str, observation: Observation, deadline: float) -> None:
-            reading = await self._fetch(reference, observation, deadline)
+            reading = await self._fetch(reference, observation, deadline, AttemptKind.READ_BEFORE)
             if reading is None or reading.found is None:
                 return
             shown = adoption.snapshot(self._operation.allocations, reading.found)
@@ -159,9 +160,12 @@ class ReadBack:
 
         await asyncio.gather(*map(in_turn, references))
 
-    async def _fetch(self, reference: str, observation: Observation, deadline: float) -> _Reading | None:
+    async def _fetch(
+        self, reference: str, observation: Observation, deadline: float, kind: AttemptKind
+    ) -> _Reading | None:
         """Reads how a reference stands. Returns None if it could not be read."""
-        call = UpstreamCall(Attempt(now=self._account.now), observation, deadline, keeps_to_deadline=True)
+        attempt = Attempt(now=self._account.now)
+        call = UpstreamCall(attempt, observation, deadline, keeps_to_deadline=True, kind=kind)
         request = self._reader.request(**{references_field(self._reader.request): reference})
         try:
             result = await self._account.read_once(self._reader, request, call, Kind.READ_BACK)
@@ -173,7 +177,7 @@ class ReadBack:
         return _Reading(None, None) if response.reason in _MISSING else None
 
     async def _read_one(self, remembered: Note, reference: str, observation: Observation, deadline: float) -> None:
-        reading = await self._fetch(reference, observation, deadline)
+        reading = await self._fetch(reference, observation, deadline, AttemptKind.READ_BACK)
         if reading is None:
             return
         if reading.found is None:

@@ -103,9 +103,11 @@ async def after_refusal(
 
 async def _resolve(context: WriteContext, claimed: ClaimedWrite) -> resolution.Conclusion:
     until = context.account.times_out_at()
-    return await resolution.resolve(
+    conclusion = await resolution.resolve(
         claimed.readback, claimed.handle, claimed.operation, claimed.message, context.observation, until
     )
+    context.observation.event("read_back", {"allocation_gateway.conclusion": resolution.NAMES[type(conclusion)]})
+    return conclusion
 
 
 async def _conclude(context: WriteContext, claimed: ClaimedWrite, conclusion: resolution.Conclusion) -> Message | None:

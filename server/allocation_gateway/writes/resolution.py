@@ -7,7 +7,7 @@ certain when something proves it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from allocation_gateway.operations import table
 from allocation_gateway.operations.assessment import Assessment
@@ -15,6 +15,8 @@ from allocation_gateway.writes import errors, responses, stored_answer
 from allocation_gateway.writes.readback import ReadBack
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from google.protobuf.message import Message
 
     from allocation_gateway.claims.model import Claim, ClaimStore
@@ -57,6 +59,15 @@ class Unresolved(NamedTuple):
 
 
 Conclusion: TypeAlias = Done | NotOwn | Undecided | WithoutEffect | DoneInPart | Unresolved
+NAMES: Final[Mapping[type[Conclusion], str]] = {
+    Done: "done",
+    NotOwn: "not_own",
+    Undecided: "undecided",
+    WithoutEffect: "without_effect",
+    DoneInPart: "done_in_part",
+    Unresolved: "unresolved",
+}
+"""What traces call them."""
 
 
 async def resolve(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from allocation_gateway.protection.model import Kind
+from allocation_gateway.telemetry.conventions import AttemptKind
 from allocation_gateway.upstream.call import CallOutcome, UpstreamCall
 from allocation_gateway.upstream.http import Attempt
 
@@ -69,8 +70,11 @@ class Sender:
         context = self._context
         account, request = context.account, context.request
         self.attempt = attempt = Attempt(handle.send_by, account.now)
+        # Of one that was taken over, somebody else has made an attempt before.
+        resends = self.attempts if handle.is_first else self.attempts + 1
         self.attempts += 1
-        call = UpstreamCall(attempt, context.observation, context.callers.deadline)
+        kind = AttemptKind.REPEAT if resends else AttemptKind.FIRST
+        call = UpstreamCall(attempt, context.observation, context.callers.deadline, False, kind, resends)
         result = await account.send(request.operation, request.route, message, call, permit)
         if attempt.sent:
             handle.attempt_ended(effects=account.settle_time(request.operation))

@@ -45,6 +45,8 @@ class Write:
         request: What is asked for.
         callers: Who waits for it.
         progress: The phase that it is in.
+        doubt_began: Since when it is not known what became of it, by the event loop's clock; None if that was always
+            known.
     """
 
     __slots__ = (
@@ -55,6 +57,7 @@ class Write:
         "_final_error",
         "_sender",
         "callers",
+        "doubt_began",
         "progress",
         "request",
     )
@@ -79,6 +82,7 @@ class Write:
         self.request = request
         self.callers = Callers(deadline, account.clock)
         self.progress = Progress()
+        self.doubt_began: float | None = None
         self._context = WriteContext(environment, account, request, observation, self.callers)
         self._sender = Sender(self._context)
         self._acquisition = Acquisition(self._context, self._sender)
@@ -92,6 +96,11 @@ class Write:
     def phase(self) -> Phase:
         """How far it has come."""
         return self.progress.phase
+
+    @property
+    def observation(self) -> Observation:
+        """The call that began it, as telemetry sees it."""
+        return self._context.observation
 
     async def run(self) -> WriteResult:
         """Carries it out.
@@ -132,6 +141,7 @@ class Write:
             GatewayError: It cannot be sent in time.
         """
         self._claimed = claimed
+        self._context.observation.event("claimed")
         if claimed.handle.is_first:
             # If there was a claim before, whoever held it has ended it as not made.
             self.progress.enter(Phase.HELD)
@@ -142,6 +152,8 @@ class Write:
             self._doubt(errors.EARLIER)
 
     def _doubt(self, cause: GatewayError) -> None:
+        if self.doubt_began is None:
+            self.doubt_began = self._context.account.now()
         self._cause = cause
         self.progress.enter(Phase.IN_DOUBT)
 
@@ -195,6 +207,10 @@ class Write:
         if got is None:
             self.progress.enter(Phase.HELD)
         return got
+
+    def seconds_in_doubt(self) -> float:
+        """Returns for how long it has not been known what became of it. Any thread may call it."""
+        return 0.0 if self.doubt_began is None else self._context.account.now() - self.doubt_began
 
     # What callers need to know of it from outside.
 

@@ -21,7 +21,7 @@ from allocation_gateway.upstream.http import NoAnswerError
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from allocation_gateway.upstream.http import Answer, Attempt, Target
 
@@ -52,7 +52,7 @@ class DirectHttpEngine:
         self.use_headers(target.headers)
         self._connect_timeout = target.connect_timeout
         self._max_answer_bytes = target.max_answer_bytes
-        self._free_places = target.max_connections
+        self._places = self._free_places = target.max_connections
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._idle: deque[Connection] = deque()
         self._connections: set[Connection] = set()
@@ -176,6 +176,11 @@ class DirectHttpEngine:
         self._sweeping = None
         if self._idle:
             self._sweeping = loop.call_at(self._idle[0].idle_since + _KEEPALIVE_EXPIRY, self._sweep)
+
+    def connections(self) -> Mapping[str, int]:
+        """See Engine. One that is being made is active."""
+        idle = sum(connection.is_open for connection in list(self._idle))
+        return {"active": self._places - self._free_places, "idle": idle}
 
     async def close(self) -> None:
         """See Engine."""

@@ -1,0 +1,48 @@
+"""Everything that a gateway can emit as metrics, each with all of its attributes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from allocation_gateway.telemetry.runtime import CollectorPauses, cpu_seconds, memory_bytes, uptime_seconds
+
+if TYPE_CHECKING:
+    from contextlib import ExitStack
+
+    from allocation_gateway.telemetry.conventions import Attributes
+    from allocation_gateway.telemetry.telemetry import Telemetry
+
+_SERVER: Final[Attributes] = {"server.address": "127.0.0.1", "server.port": 80}
+
+
+def emit_everything(telemetry: Telemetry, stack: ExitStack) -> None:
+    """Records into every instrument. What is read when metrics are collected is read until the stack is closed."""
+    for error in (False, True):
+        call = telemetry.call("allocation.v1.S/R", [])
+        request = call.request("GET", "/x", "http://127.0.0.1", "/x")
+        request.answered(500 if error else 200)
+        call.finish(*(("INTERNAL", "UPSTREAM_FAILED") if error else ("OK",)))
+    metrics = telemetry.metrics
+    metrics.group_lookup(known=True)
+    metrics.group_event("listing_read")
+    metrics.group_part("cache", usable=True)
+    metrics.write_detached("a/b")
+    metrics.write_event("joined", "a/b")
+    metrics.answer_undocumented("a/b", "read")
+    metrics.store_step("begin", 0.001)
+    metrics.store_failure("begin", "timeout")
+    metrics.store_usable(usable=True)
+    metrics.breaker_state("ship", 2)
+    metrics.upstream_refused("ship", "breaker")
+    metrics.queue_length("ship", "write", 1)
+    metrics.queue_waited("ship", "write", 0.1)
+    metrics.budget_asked("ship", "retries", granted=True)
+    metrics.loop_lag(0.001)
+    metrics.observe_calls(lambda: 1, 2)
+    metrics.observe_writes(lambda: {"in doubt": 1}, lambda: 2.5)
+    metrics.observe_serving(lambda: True)
+    metrics.observe_worker(1, 0)
+    metrics.observe_connections(lambda: [(1, {**_SERVER, "http.connection.state": "active"})], lambda: [(2, _SERVER)])
+    metrics.observe_groups(lambda: [(1, {"api": "ship", "source": "catalogue"})], lambda: [(1.0, {"api": "ship"})])
+    pauses = stack.enter_context(CollectorPauses())
+    metrics.observe_process(cpu_seconds, memory_bytes, pauses.seconds, uptime_seconds)
