@@ -97,3 +97,16 @@ def test_the_python_client_is_had_as_its_readme_says(address: str, tmp_path: Pat
         [*mypy, *sorted(tmp_path.glob("snippet_*.py"))], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert checked.returncode == 0, checked.stdout
+
+
+def test_allocctl_prints_what_the_readme_of_the_python_client_shows(address: str, tmp_path: Path) -> None:
+    readme = ROOT / "clients" / "python" / "README.md"
+    (console,) = blocks(readme, "console")
+    command, printed = console.removeprefix("$ ").split("\n", 1)
+    path = str(Path(sys.executable).parent)
+    assert run(tmp_path, f"{command} --address {address}", path=path) == printed
+    (text,) = blocks(readme, "toml")
+    (tmp_path / "profiles.toml").write_text(text.replace("127.0.0.1:50051", address))
+    assert "valuables" in run(tmp_path, "allocctl groups --profiles profiles.toml", path=path)
+    complete = """bash -c 'eval "$(allocctl completion bash)"; complete -p allocctl'"""
+    assert "_allocctl_completion" in run(tmp_path, complete, path=path)
