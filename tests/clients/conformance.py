@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
+from allocation.v1 import (
+    consignment_allocation_service_pb2,
+    service_group_service_pb2,
+    shipment_allocation_service_pb2,
+)
 from google.protobuf import json_format
-from google.protobuf.descriptor_pool import Default
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc import status_pb2
 from support.losing import losing_wire
@@ -28,6 +32,7 @@ CLIENTS: Final = Path(__file__).resolve().parents[2] / "clients"
 CASES: Final[list[dict[str, Any]]] = json.loads((CLIENTS / "conformance" / "cases.json").read_text())
 _STOP: Final = 10.0
 _ASKED: Final = ("rpc", "request", "timeout", "metadata")
+_CONTRACT: Final = (shipment_allocation_service_pb2, consignment_allocation_service_pb2, service_group_service_pb2)
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -117,7 +122,9 @@ def _of_server(case: dict[str, Any], server: Scripted) -> list[str]:
 
 
 def _method(rpc: str) -> Any:
-    return Default().FindMethodByName(f"allocation.v1.{rpc.replace('/', '.')}")
+    service, _, name = rpc.partition("/")
+    found = (file.DESCRIPTOR.services_by_name.get(service) for file in _CONTRACT)
+    return next(one for one in found if one is not None).methods_by_name[name]
 
 
 def _request(rpc: str) -> type[Message]:
