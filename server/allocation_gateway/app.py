@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import structlog
 
 from allocation_gateway.account import Account
+from allocation_gateway.callers.opening import open_guard
 from allocation_gateway.claims.opening import keep_in_memory, open_claims
 from allocation_gateway.groups.listing import Listings
 from allocation_gateway.groups.opening import open_groups
@@ -135,7 +136,7 @@ async def serve(
     Raises:
         ConfigurationError: It cannot start: a setting cannot be used, or a port is taken.
     """
-    catalogue = check_settings(settings)
+    files = check_settings(settings)
     stop = Stop()
     rereading = Rereading()
     if supervision is not None:
@@ -152,10 +153,13 @@ async def serve(
             stack.push_async_callback(upstream.close)
             _follow_key(settings, upstream, rereading, stack)
         groups = open_groups(
-            settings, catalogue, Listings(upstreams if settings.service_group_listing else {}, observed), observed
+            settings, files.catalogue, Listings(upstreams if settings.service_group_listing else {}, observed), observed
         )
         stack.push_async_callback(groups.close)
         rereading.parts.append(groups.reread)
+        guard = await open_guard(settings, files.callers, observed, stack)
+        if guard is not None:
+            rereading.parts.extend(guard.rereads)
         gateway = Gateway(
             settings=settings,
             telemetry=observed,
@@ -164,6 +168,7 @@ async def serve(
             writes=Coordinator(settings, observed),
             quotes=Quotes(),
             accounts=await _open_accounts(settings, upstreams, observed, stack),
+            guard=guard,
         )
         _observe_state(gateway, stack)
         listener = Listener(settings, gateway)

@@ -80,7 +80,7 @@ def test_kubernetes_knows_every_field(helm: Helm, values: Path, version: str) ->
 @feature
 def test_the_gateway_accepts_its_configuration(helm: Helm, values: Path, tmp_path: Path) -> None:
     loaded = load(helm.render(f"--values={values}"), tmp_path)
-    settings.check_late(loaded, settings.Release(table.spellings(), lambda _: None))
+    settings.check_late(loaded, settings.Release(table.spellings(), lambda _: None, lambda _: None))
     assert (loaded.port, loaded.health_port) == (50051, 50052)
 
 

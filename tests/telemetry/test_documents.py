@@ -45,6 +45,7 @@ def test_every_metric_is_documented_with_its_kind_unit_and_attributes() -> None:
     telemetry.metrics.queue_length("ship", "write", 1)
     telemetry.metrics.queue_waited("ship", "write", 0.1)
     telemetry.metrics.budget_asked("ship", "retries", granted=True)
+    telemetry.metrics.caller_refused("CALLER_NOT_ALLOWED")
     telemetry.metrics.loop_lag(0.001)
     telemetry.metrics.observe_calls(lambda: 1, 2)
     telemetry.metrics.observe_writes(lambda: {"in doubt": 1})

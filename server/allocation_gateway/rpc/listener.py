@@ -39,7 +39,7 @@ class Listener:
         self._health = Health(("", *self._services))
         _add_health(self._health, self._server)
         if settings.reflection:
-            add_reflection((*self._services, health.SERVICE_NAME), self._server)
+            add_reflection((*self._services, health.SERVICE_NAME), self._server, gateway.guard)
         self._probes: Engine | None = None
         self.health_address = ""
         self.address = self._bind()

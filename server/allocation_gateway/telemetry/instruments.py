@@ -53,6 +53,11 @@ class Instruments:
         self._create_for_writes(meter, histograms)
         self._create_for_service_groups(meter)
         self._create_for_protection(meter, histograms)
+        self._caller_refusals = meter.create_counter(
+            "allocation_gateway.caller.refusals",
+            unit="{call}",
+            description="Calls that were refused because of who made them.",
+        )
         self._loop_lags: Durations[None] = histograms.create(
             meter,
             "allocation_gateway.event_loop.lag",
@@ -201,6 +206,12 @@ class Instruments:
     def budget_asked(self, api: str, budget: str, *, granted: bool) -> None:
         """Counts a further write or read-back that a budget was asked for: `retries` or `readings`."""
         self._budget_requests.add(1, {"api": api, "budget": budget, "result": "granted" if granted else "refused"})
+
+    # Callers.
+
+    def caller_refused(self, reason: str) -> None:
+        """Counts a call that was refused because of who made it, by the reason that its caller was told."""
+        self._caller_refusals.add(1, {"reason": reason})
 
     # The process, and state that is read when metrics are collected. The functions run in a thread of the exporter's.
 
