@@ -52,6 +52,7 @@ def test_every_metric_is_documented_with_its_kind_unit_and_attributes() -> None:
     telemetry.metrics.observe_groups(
         lambda: [(1, {"api": "ship", "source": "catalogue"})], lambda: [(1.0, {"api": "ship"})]
     )
+    telemetry.metrics.observe_files(lambda: [(1.0, {"file": "policy_file"})], lambda: [(1.0, {"file": "policy_file"})])
     with CollectorPauses() as pauses:
         telemetry.metrics.observe_process(cpu_seconds, memory_bytes, pauses.seconds)
         data: Any = reader.get_metrics_data()

@@ -21,6 +21,7 @@ from allocation_gateway.version import __version__
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from allocation_gateway.following import FileState
     from allocation_gateway.upstream.http import Answer
 
 # A token that names a key which is not known has the keys read at once, but not more often than so, in seconds.
@@ -104,11 +105,13 @@ class KeySource(ABC):
 class KeysFromFile(KeySource):
     """Keys in a file that is followed."""
 
-    def __init__(self, file: Path, content: bytes) -> None:
+    def __init__(self, file: Path, content: bytes, state: FileState | None = None) -> None:
         """Starts with a content that can be used."""
         super().__init__(keys.parse(content), _FILE_ASKED_EVERY)
         self._file = file
-        self._follower = Follower(file, content, most=keys.MOST_BYTES, interval=_FILE_INTERVAL, on_content=self._take)
+        self._follower = Follower(
+            file, content, most=keys.MOST_BYTES, interval=_FILE_INTERVAL, on_content=self._take, state=state
+        )
 
     async def run(self) -> None:
         """See KeySource."""
@@ -118,11 +121,11 @@ class KeysFromFile(KeySource):
         """See KeySource."""
         await self._follower.check(at_once=True)
 
-    async def _take(self, content: bytes | str) -> None:
+    async def _take(self, content: bytes | str) -> bool:
         if isinstance(content, str):
             self._rejected(str(self._file), f"cannot be read: {content}")
-        else:
-            self._use(content, str(self._file))
+            return False
+        return self._use(content, str(self._file))
 
 
 class KeysFromUrl(KeySource):

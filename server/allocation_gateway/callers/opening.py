@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from allocation_gateway.callers.key_sources import KeySource
     from allocation_gateway.callers.policy_file import PolicyFile
     from allocation_gateway.callers.tokens import Tokens
+    from allocation_gateway.following import FollowedFiles
     from allocation_gateway.settings import Settings
     from allocation_gateway.telemetry.telemetry import Telemetry
 
@@ -65,7 +66,7 @@ def _content(name: str, file: Path, most: int) -> bytes:
 
 
 async def open_guard(
-    settings: Settings, files: CallerFiles, telemetry: Telemetry, stack: AsyncExitStack
+    settings: Settings, files: CallerFiles, telemetry: Telemetry, followed: FollowedFiles, stack: AsyncExitStack
 ) -> Guard | None:
     """Makes what the settings ask for, and starts its background work; None if they ask nobody who it is.
 
@@ -73,6 +74,7 @@ async def open_guard(
         settings: The configuration.
         files: What read_files() has returned.
         telemetry: Where metrics go.
+        followed: Takes note of which contents of the files are in use.
         stack: Ends the background work when it is left.
     """
     if not settings.identifies_callers:
@@ -83,7 +85,7 @@ async def open_guard(
     rereads: list[Callable[[], Awaitable[None]]] = []
     tokens, policy = None, None
     if settings.takes_tokens:
-        source = _open_source(settings, files)
+        source = _open_source(settings, files, followed)
         stack.push_async_callback(source.close)
         # Before calls are accepted: without keys, each of them would be refused.
         await source.reread()
@@ -92,7 +94,7 @@ async def open_guard(
     if settings.policy_file is not None:
         from allocation_gateway.callers.policy_file import PolicyFile
 
-        policy = PolicyFile(settings.policy_file, files.policy)
+        policy = PolicyFile(settings.policy_file, files.policy, followed.add("policy_file"))
         _run(policy, rereads, stack)
     return Guard(tokens, Certificates(), policy, telemetry.metrics, rereads=rereads)
 
@@ -103,11 +105,11 @@ def _run(part: KeySource | PolicyFile, rereads: list[Callable[[], Awaitable[None
     rereads.append(part.reread)
 
 
-def _open_source(settings: Settings, files: CallerFiles) -> KeySource:
+def _open_source(settings: Settings, files: CallerFiles, followed: FollowedFiles) -> KeySource:
     from allocation_gateway.callers.key_sources import KeysFromFile, KeysFromUrl
 
     if settings.jwks_file is not None:
-        return KeysFromFile(settings.jwks_file, files.keys)
+        return KeysFromFile(settings.jwks_file, files.keys, followed.add("jwks_file"))
     return KeysFromUrl(settings.jwks_url)
 
 

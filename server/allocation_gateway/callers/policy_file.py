@@ -14,6 +14,8 @@ from allocation_gateway.following import Follower
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from allocation_gateway.following import FileState
+
 _INTERVAL: Final = 1.0
 _log = structlog.get_logger()
 
@@ -25,12 +27,14 @@ class PolicyFile:
         current: The policy that is in use.
     """
 
-    def __init__(self, file: Path, content: bytes) -> None:
+    def __init__(self, file: Path, content: bytes, state: FileState | None = None) -> None:
         """Starts with a content that can be used."""
         self._file = file
         self._groups = rpcs.groups()
         self.current = policy.parse(content, self._groups)
-        self._follower = Follower(file, content, most=policy.MOST_BYTES, interval=_INTERVAL, on_content=self._take)
+        self._follower = Follower(
+            file, content, most=policy.MOST_BYTES, interval=_INTERVAL, on_content=self._take, state=state
+        )
 
     async def run(self) -> None:
         """Follows the file until it is cancelled."""
@@ -40,13 +44,14 @@ class PolicyFile:
         """Reads the file now, and again until it stays the same."""
         await self._follower.check()
 
-    async def _take(self, content: bytes | str) -> None:
+    async def _take(self, content: bytes | str) -> bool:
         try:
             if isinstance(content, str):
                 raise PolicyError(f"cannot be read: {content}")
             found = await asyncio.to_thread(policy.parse, content, self._groups, self.current)
         except PolicyError as error:
             _log.error("policy_rejected", file=str(self._file), problem=str(error))
-        else:
-            self.current = found
-            _log.info("policy_loaded", file=str(self._file), rules=len(found))
+            return False
+        self.current = found
+        _log.info("policy_loaded", file=str(self._file), rules=len(found))
+        return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, TypeAlias
 
@@ -15,6 +15,7 @@ from grpc import StatusCode
 
 from allocation_gateway import errors
 from allocation_gateway.errors import DETAILS_KEY, PUSHBACK_KEY, GatewayError, WriteEffect
+from allocation_gateway.following import FollowedFiles
 from allocation_gateway.groups.model import ACCOUNT
 from allocation_gateway.operations.validation import rules_of, violations
 from allocation_gateway.rpc import deadlines
@@ -52,6 +53,7 @@ class Gateway:
     quotes: Quotes
     accounts: Mapping[Api, Account]
     guard: Guard | None = None
+    followed: FollowedFiles = field(default_factory=FollowedFiles)
 
 
 class Context(Protocol):

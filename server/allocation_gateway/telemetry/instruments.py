@@ -279,6 +279,21 @@ class Instruments:
             description="How long ago upstream's listing of service groups was loaded.",
         )
 
+    def observe_files(self, written_at: Read, usable: Read) -> None:
+        """Has it read which contents of the files that are followed are in use, by the names of their settings."""
+        self._meter.create_observable_gauge(
+            "allocation_gateway.file.written",
+            [_callback(written_at)],
+            unit="s",
+            description="When the content of the file that is in use was written, in seconds of the epoch.",
+        )
+        self._meter.create_observable_gauge(
+            "allocation_gateway.file.usable",
+            [_callback(usable)],
+            unit="1",
+            description="1 while the newest content of the file is in use, 0 while it cannot be used.",
+        )
+
 
 def _callback(read: Read) -> Callable[[CallbackOptions], Iterable[Observation]]:
     return lambda _: [Observation(value, attributes) for value, attributes in read()]
