@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from allocation_gateway.settings import Settings
 
 
+# The files that are followed have a health of their own, by the names of their settings.
+_FILES: Final = "allocation_gateway.files"
+
+
 class Listener:
     """A server that is bound but does not answer yet.
 
@@ -34,12 +39,13 @@ class Listener:
     def __init__(self, settings: Settings, gateway: Gateway) -> None:
         self._settings = settings
         self._groups = gateway.groups
+        self._followed = gateway.followed
         self._server = open_engine(settings)
         self._services = _add_operations(self._server, gateway)
         self._health = Health(("", *self._services))
         _add_health(self._health, self._server)
         if settings.reflection:
-            add_reflection((*self._services, health.SERVICE_NAME), self._server)
+            add_reflection((*self._services, health.SERVICE_NAME), self._server, gateway.guard)
         self._probes: Engine | None = None
         self.health_address = ""
         self.address = self._bind()
@@ -47,7 +53,9 @@ class Listener:
     def _bind(self) -> str:
         settings = self._settings
         host = ports.bracketed(settings.host)
-        files = None if settings.tls_cert_file is None else Files(settings, settings.tls_cert_file)
+        files = None
+        if settings.tls_cert_file is not None:
+            files = Files(settings, settings.tls_cert_file, self._followed.add("tls_cert_file"))
         address = f"{host}:{self._server.bind('port', settings.port, files)}"
         if settings.health_port is not None:
             self._probes = open_engine(settings)
@@ -65,11 +73,12 @@ class Listener:
         """Turns health to SERVING."""
         for service in ("", *self._services):
             self._health.set(service, SERVING)
-        self._groups.on_usable_change(self._report)
+        self._groups.on_usable_change(partial(self._report, GROUPS_SERVICE))
+        self._followed.on_usable_change(partial(self._report, _FILES))
 
-    def _report(self, part: str, usable: bool) -> None:
+    def _report(self, whole: str, part: str, usable: bool) -> None:
         """Tells the health of a part as that of a service of its own: the gateway itself serves without it."""
-        self._health.set(f"{GROUPS_SERVICE}/{part}", SERVING if usable else NOT_SERVING)
+        self._health.set(f"{whole}/{part}", SERVING if usable else NOT_SERVING)
 
     @property
     def is_serving(self) -> bool:
