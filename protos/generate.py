@@ -24,7 +24,7 @@ PYTHON_OUT = ROOT / "clients" / "python" / "src"
 GO_OUT = ROOT / "clients" / "go"
 REFERENCE = ROOT / "build" / "api-reference"
 GO_MODULE = "github.com/allocation-gateway/allocation-gateway/clients/go"
-GOOGLE_TYPES = ("google/type/decimal.proto", "google/type/money.proto")
+GOOGLE_TYPES = ("google/rpc/status.proto", "google/type/decimal.proto", "google/type/money.proto")
 
 
 def sources() -> list[str]:

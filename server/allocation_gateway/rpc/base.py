@@ -104,13 +104,13 @@ class BaseHandler(ABC):
         except GatewayError as error:
             code = error.code
             fields.update(reason=error.reason_name, message=error.message, **error.info)
-            await _abort(context, error)
+            await abort(context, error)
         except asyncio.CancelledError:
             raise
         except Exception:  # noqa: BLE001 - no text of an exception may reach a caller, whatever it is
             code = StatusCode.INTERNAL
             self._log.exception("defect", **fields)
-            await _abort(context, _DEFECT)
+            await abort(context, DEFECT)
         finally:
             self._finish(code.name, observation, fields)
 
@@ -142,7 +142,7 @@ class BaseHandler(ABC):
         return deadlines.seconds_to_wait(context.time_remaining(), settings.default_deadline, settings.deadline_margin)
 
 
-_DEFECT: Final = GatewayError(
+DEFECT: Final = GatewayError(
     StatusCode.INTERNAL,
     ErrorReason.ERROR_REASON_GATEWAY_DEFECT,
     "The gateway has a defect. Its log has the cause.",
@@ -160,7 +160,12 @@ def invalid(message: str, found: list[Any], effect: WriteEffect | None = None) -
     )
 
 
-async def _abort(context: Context, error: GatewayError) -> NoReturn:
+async def abort(context: Context, error: GatewayError) -> NoReturn:
+    """Ends a call with an error.
+
+    Raises:
+        grpc.aio.AbortError: Always.
+    """
     status = error.status()
     told: Metadata = (
         *context.trailing_metadata(),

@@ -33,7 +33,8 @@ const (
 //   - `cause`: the reason with which OUTCOME_UNKNOWN began, such as `UPSTREAM_FAILED`,
 //   - `effect`: for an allocation or a de-allocation, `none` if nothing was changed under this `request_id`, `made` if it was
 //     carried out although the call failed, `unknown` if neither can be said. Without it nothing was sent for this call, and
-//     nothing is said of other calls with the same `request_id`, which another process may be sending meanwhile.
+//     nothing is said of other calls with the same `request_id`, which another process may be sending meanwhile,
+//   - `job_id`: the id of the job, if the call was one.
 type ErrorReason int32
 
 const (
@@ -199,6 +200,12 @@ const (
 	//
 	// Sample: `{"reason": "CLAIM_STORE_UNAVAILABLE", "domain": "allocation.v1"}`
 	ErrorReason_ERROR_REASON_CLAIM_STORE_UNAVAILABLE ErrorReason = 30
+	// The gateway is about to end, and has ended a call that lasts. Comes with UNAVAILABLE and a google.rpc.RetryInfo; the
+	// metadata has the `job_id` of a job. Begin again: another replica goes on.
+	//
+	// Sample: `{"reason": "GATEWAY_STOPPING", "domain": "allocation.v1", "metadata": {"job_id":
+	// "123e4567-e89b-42d3-a456-426614174000"}}`
+	ErrorReason_ERROR_REASON_GATEWAY_STOPPING ErrorReason = 31
 )
 
 // Enum value maps for ErrorReason.
@@ -235,6 +242,7 @@ var (
 		28: "ERROR_REASON_REQUEST_ID_REUSED",
 		29: "ERROR_REASON_WRITE_IN_PROGRESS",
 		30: "ERROR_REASON_CLAIM_STORE_UNAVAILABLE",
+		31: "ERROR_REASON_GATEWAY_STOPPING",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                   0,
@@ -268,6 +276,7 @@ var (
 		"ERROR_REASON_REQUEST_ID_REUSED":             28,
 		"ERROR_REASON_WRITE_IN_PROGRESS":             29,
 		"ERROR_REASON_CLAIM_STORE_UNAVAILABLE":       30,
+		"ERROR_REASON_GATEWAY_STOPPING":              31,
 	}
 )
 
@@ -438,7 +447,7 @@ const file_allocation_v1_error_reason_proto_rawDesc = "" +
 	"\x04done\x18\x01 \x03(\tR\x04done\x12\x1a\n" +
 	"\brejected\x18\x02 \x03(\tR\brejected\x12\x18\n" +
 	"\aunknown\x18\x03 \x03(\tR\aunknown\x12#\n" +
-	"\romitted_count\x18\x04 \x01(\x05R\fomittedCount*\xa4\t\n" +
+	"\romitted_count\x18\x04 \x01(\x05R\fomittedCount*\xc7\t\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x12#\n" +
@@ -471,7 +480,8 @@ const file_allocation_v1_error_reason_proto_rawDesc = "" +
 	" ERROR_REASON_REFRESH_NOT_ALLOWED\x10\x1b\x12\"\n" +
 	"\x1eERROR_REASON_REQUEST_ID_REUSED\x10\x1c\x12\"\n" +
 	"\x1eERROR_REASON_WRITE_IN_PROGRESS\x10\x1d\x12(\n" +
-	"$ERROR_REASON_CLAIM_STORE_UNAVAILABLE\x10\x1eB\x91\x01\n" +
+	"$ERROR_REASON_CLAIM_STORE_UNAVAILABLE\x10\x1e\x12!\n" +
+	"\x1dERROR_REASON_GATEWAY_STOPPING\x10\x1fB\x91\x01\n" +
 	"#com.allocationgateway.allocation.v1B\x10ErrorReasonProtoP\x01ZVgithub.com/allocation-gateway/allocation-gateway/clients/go/allocation/v1;allocationv1b\x06proto3"
 
 var (

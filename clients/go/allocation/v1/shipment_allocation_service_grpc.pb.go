@@ -33,6 +33,7 @@ const (
 	ShipmentAllocationService_DeallocateShipment_FullMethodName                  = "/allocation.v1.ShipmentAllocationService/DeallocateShipment"
 	ShipmentAllocationService_GetShipmentAllocation_FullMethodName               = "/allocation.v1.ShipmentAllocationService/GetShipmentAllocation"
 	ShipmentAllocationService_CreateShipmentQuotes_FullMethodName                = "/allocation.v1.ShipmentAllocationService/CreateShipmentQuotes"
+	ShipmentAllocationService_AllocateShipmentStream_FullMethodName              = "/allocation.v1.ShipmentAllocationService/AllocateShipmentStream"
 )
 
 // ShipmentAllocationServiceClient is the client API for ShipmentAllocationService service.
@@ -257,6 +258,25 @@ type ShipmentAllocationServiceClient interface {
 	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
 	//     GATEWAY_DEFECT)
 	CreateShipmentQuotes(ctx context.Context, in *CreateShipmentQuotesRequest, opts ...grpc.CallOption) (*CreateShipmentQuotesResponse, error)
+	// AllocateShipmentStream allocates any number of shipments in one call, and tells of each what became of it: a job. The
+	// first message says what holds for all; it and each further one carry up to 1,000 items. When the caller has
+	// half-closed the call, the rest is finished, and the last message is a summary. How items are put into bulk calls, and
+	// what is safe to repeat, is in docs/waves.md.
+	//
+	// Each item is a write of its own, with a claim and a `request_id` of its own (AllocationJob): the call AllocateShipments, or
+	// its like with a service group or a carrier service, with one reference. Beginning again with the same `job_id`, at any
+	// replica, answers what is known and sends only what has had no effect and can have none any more. A status that is not
+	// OK says nothing of single items: begin again. It has the `job_id` in the metadata of its ErrorInfo.
+	//
+	// Errors:
+	//
+	// - INVALID_ARGUMENT (INVALID_REQUEST)
+	// - FAILED_PRECONDITION (API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE, GATEWAY_STOPPING)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
+	AllocateShipmentStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[AllocateShipmentStreamRequest, AllocateShipmentStreamResponse], error)
 }
 
 type shipmentAllocationServiceClient struct {
@@ -386,6 +406,19 @@ func (c *shipmentAllocationServiceClient) CreateShipmentQuotes(ctx context.Conte
 	}
 	return out, nil
 }
+
+func (c *shipmentAllocationServiceClient) AllocateShipmentStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[AllocateShipmentStreamRequest, AllocateShipmentStreamResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ShipmentAllocationService_ServiceDesc.Streams[0], ShipmentAllocationService_AllocateShipmentStream_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[AllocateShipmentStreamRequest, AllocateShipmentStreamResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ShipmentAllocationService_AllocateShipmentStreamClient = grpc.BidiStreamingClient[AllocateShipmentStreamRequest, AllocateShipmentStreamResponse]
 
 // ShipmentAllocationServiceServer is the server API for ShipmentAllocationService service.
 // All implementations must embed UnimplementedShipmentAllocationServiceServer
@@ -609,6 +642,25 @@ type ShipmentAllocationServiceServer interface {
 	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
 	//     GATEWAY_DEFECT)
 	CreateShipmentQuotes(context.Context, *CreateShipmentQuotesRequest) (*CreateShipmentQuotesResponse, error)
+	// AllocateShipmentStream allocates any number of shipments in one call, and tells of each what became of it: a job. The
+	// first message says what holds for all; it and each further one carry up to 1,000 items. When the caller has
+	// half-closed the call, the rest is finished, and the last message is a summary. How items are put into bulk calls, and
+	// what is safe to repeat, is in docs/waves.md.
+	//
+	// Each item is a write of its own, with a claim and a `request_id` of its own (AllocationJob): the call AllocateShipments, or
+	// its like with a service group or a carrier service, with one reference. Beginning again with the same `job_id`, at any
+	// replica, answers what is known and sends only what has had no effect and can have none any more. A status that is not
+	// OK says nothing of single items: begin again. It has the `job_id` in the metadata of its ErrorInfo.
+	//
+	// Errors:
+	//
+	// - INVALID_ARGUMENT (INVALID_REQUEST)
+	// - FAILED_PRECONDITION (API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE, GATEWAY_STOPPING)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
+	AllocateShipmentStream(grpc.BidiStreamingServer[AllocateShipmentStreamRequest, AllocateShipmentStreamResponse]) error
 	mustEmbedUnimplementedShipmentAllocationServiceServer()
 }
 
@@ -654,6 +706,9 @@ func (UnimplementedShipmentAllocationServiceServer) GetShipmentAllocation(contex
 }
 func (UnimplementedShipmentAllocationServiceServer) CreateShipmentQuotes(context.Context, *CreateShipmentQuotesRequest) (*CreateShipmentQuotesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateShipmentQuotes not implemented")
+}
+func (UnimplementedShipmentAllocationServiceServer) AllocateShipmentStream(grpc.BidiStreamingServer[AllocateShipmentStreamRequest, AllocateShipmentStreamResponse]) error {
+	return status.Error(codes.Unimplemented, "method AllocateShipmentStream not implemented")
 }
 func (UnimplementedShipmentAllocationServiceServer) mustEmbedUnimplementedShipmentAllocationServiceServer() {
 }
@@ -893,6 +948,13 @@ func _ShipmentAllocationService_CreateShipmentQuotes_Handler(srv interface{}, ct
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ShipmentAllocationService_AllocateShipmentStream_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(ShipmentAllocationServiceServer).AllocateShipmentStream(&grpc.GenericServerStream[AllocateShipmentStreamRequest, AllocateShipmentStreamResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ShipmentAllocationService_AllocateShipmentStreamServer = grpc.BidiStreamingServer[AllocateShipmentStreamRequest, AllocateShipmentStreamResponse]
+
 // ShipmentAllocationService_ServiceDesc is the grpc.ServiceDesc for ShipmentAllocationService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -949,6 +1011,13 @@ var ShipmentAllocationService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _ShipmentAllocationService_CreateShipmentQuotes_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "AllocateShipmentStream",
+			Handler:       _ShipmentAllocationService_AllocateShipmentStream_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+	},
 	Metadata: "allocation/v1/shipment_allocation_service.proto",
 }

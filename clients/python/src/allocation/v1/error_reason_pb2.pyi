@@ -221,6 +221,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     Sample: `{"reason": "CLAIM_STORE_UNAVAILABLE", "domain": "allocation.v1"}`
     """
+    ERROR_REASON_GATEWAY_STOPPING: _ErrorReason.ValueType  # 31
+    """The gateway is about to end, and has ended a call that lasts. Comes with UNAVAILABLE and a google.rpc.RetryInfo; the
+    metadata has the `job_id` of a job. Begin again: another replica goes on.
+
+    Sample: `{"reason": "GATEWAY_STOPPING", "domain": "allocation.v1", "metadata": {"job_id":
+    "123e4567-e89b-42d3-a456-426614174000"}}`
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is why a call failed. The metadata of the ErrorInfo holds, as far as they are known:
@@ -231,7 +238,8 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     - `cause`: the reason with which OUTCOME_UNKNOWN began, such as `UPSTREAM_FAILED`,
     - `effect`: for an allocation or a de-allocation, `none` if nothing was changed under this `request_id`, `made` if it was
       carried out although the call failed, `unknown` if neither can be said. Without it nothing was sent for this call, and
-      nothing is said of other calls with the same `request_id`, which another process may be sending meanwhile.
+      nothing is said of other calls with the same `request_id`, which another process may be sending meanwhile,
+    - `job_id`: the id of the job, if the call was one.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
@@ -425,6 +433,13 @@ UNAVAILABLE and a google.rpc.RetryInfo. It has no `effect`: of an earlier call w
 known meanwhile.
 
 Sample: `{"reason": "CLAIM_STORE_UNAVAILABLE", "domain": "allocation.v1"}`
+"""
+ERROR_REASON_GATEWAY_STOPPING: ErrorReason.ValueType  # 31
+"""The gateway is about to end, and has ended a call that lasts. Comes with UNAVAILABLE and a google.rpc.RetryInfo; the
+metadata has the `job_id` of a job. Begin again: another replica goes on.
+
+Sample: `{"reason": "GATEWAY_STOPPING", "domain": "allocation.v1", "metadata": {"job_id":
+"123e4567-e89b-42d3-a456-426614174000"}}`
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 

@@ -23,9 +23,11 @@ _sym_db = _symbol_database.Default()
 
 
 from allocation.v1 import core_pb2 as allocation_dot_v1_dot_core__pb2
+from allocation.v1 import job_pb2 as allocation_dot_v1_dot_job__pb2
+from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/allocation/v1/shipment_allocation_service.proto\x12\rallocation.v1\x1a\x18\x61llocation/v1/core.proto\"I\n\x17\x41llocateShipmentRequest\x12\x1a\n\x12shipment_reference\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"I\n\x18\x41llocateShipmentResponse\x12-\n\nallocation\x18\x01 \x01(\x0b\x32\x19.allocation.v1.Allocation\"p\n\'AllocateShipmentWithServiceGroupRequest\x12\x1a\n\x12shipment_reference\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x15\n\rservice_group\x18\x03 \x01(\t\"Y\n(AllocateShipmentWithServiceGroupResponse\x12-\n\nallocation\x18\x01 \x01(\x0b\x32\x19.allocation.v1.Allocation\"~\n)AllocateShipmentWithCarrierServiceRequest\x12\x1a\n\x12shipment_reference\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12!\n\x19\x63\x61rrier_service_reference\x18\x03 \x01(\t\"[\n*AllocateShipmentWithCarrierServiceResponse\x12-\n\nallocation\x18\x01 \x01(\x0b\x32\x19.allocation.v1.Allocation\"~\n)AllocateShipmentWithVirtualServiceRequest\x12\x1a\n\x12shipment_reference\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12!\n\x19virtual_service_reference\x18\x03 \x01(\t\"[\n*AllocateShipmentWithVirtualServiceResponse\x12-\n\nallocation\x18\x01 \x01(\x0b\x32\x19.allocation.v1.Allocation\"k\n AllocateShipmentWithQuoteRequest\x12\x1a\n\x12shipment_reference\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x17\n\x0fquote_reference\x18\x03 \x01(\t\"R\n!AllocateShipmentWithQuoteResponse\x12-\n\nallocation\x18\x01 \x01(\x0b\x32\x19.allocation.v1.Allocation\"y\n\x18\x41llocateShipmentsRequest\x12\x11\n\tshipments\x18\x01 \x03(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x36\n\x0c\x63\x61pabilities\x18\x03 \x03(\x0b\x32 .allocation.v1.ServiceCapability\"\xef\x01\n\x19\x41llocateShipmentsResponse\x12\x0e\n\x06queued\x18\x01 \x03(\t\x12\x34\n\x08rejected\x18\x02 \x03(\x0b\x32\".allocation.v1.AllocationRejection\x12.\n\x0b\x61llocations\x18\x03 \x03(\x0b\x32\x19.allocation.v1.Allocation\x12\x13\n\x0bunaccounted\x18\x04 \x03(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\"\n\x05links\x18\x06 \x03(\x0b\x32\x13.allocation.v1.Link\x12\x12\n\nunreadable\x18\x07 \x03(\t\"\xa0\x01\n(AllocateShipmentsWithServiceGroupRequest\x12\x11\n\tshipments\x18\x01 \x03(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x15\n\rservice_group\x18\x03 \x01(\t\x12\x36\n\x0c\x63\x61pabilities\x18\x04 \x03(\x0b\x32 .allocation.v1.ServiceCapability\"\xff\x01\n)AllocateShipmentsWithServiceGroupResponse\x12\x0e\n\x06queued\x18\x01 \x03(\t\x12\x34\n\x08rejected\x18\x02 \x03(\x0b\x32\".allocation.v1.AllocationRejection\x12.\n\x0b\x61llocations\x18\x03 \x03(\x0b\x32\x19.allocation.v1.Allocation\x12\x13\n\x0bunaccounted\x18\x04 \x03(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\"\n\x05links\x18\x06 \x03(\x0b\x32\x13.allocation.v1.Link\x12\x12\n\nunreadable\x18\x07 \x03(\t\"\xae\x01\n*AllocateShipmentsWithCarrierServiceRequest\x12\x11\n\tshipments\x18\x01 \x03(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12!\n\x19\x63\x61rrier_service_reference\x18\x03 \x01(\t\x12\x36\n\x0c\x63\x61pabilities\x18\x04 \x03(\x0b\x32 .allocation.v1.ServiceCapability\"\x81\x02\n+AllocateShipmentsWithCarrierServiceResponse\x12\x0e\n\x06queued\x18\x01 \x03(\t\x12\x34\n\x08rejected\x18\x02 \x03(\x0b\x32\".allocation.v1.AllocationRejection\x12.\n\x0b\x61llocations\x18\x03 \x03(\x0b\x32\x19.allocation.v1.Allocation\x12\x13\n\x0bunaccounted\x18\x04 \x03(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\"\n\x05links\x18\x06 \x03(\x0b\x32\x13.allocation.v1.Link\x12\x12\n\nunreadable\x18\x07 \x03(\t\"\x7f\n#AllocateShipmentsWithFiltersRequest\x12\x11\n\tshipments\x18\x01 \x03(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x31\n\x07\x66ilters\x18\x03 \x01(\x0b\x32 .allocation.v1.AllocationFilters\"\x86\x01\n$AllocateShipmentsWithFiltersResponse\x12\x11\n\treference\x18\x01 \x01(\t\x12&\n\tshipments\x18\x02 \x03(\x0b\x32\x13.allocation.v1.Link\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x12\n\nunreadable\x18\x04 \x03(\t\"K\n\x19\x44\x65\x61llocateShipmentRequest\x12\x1a\n\x12shipment_reference\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x81\x01\n\x1a\x44\x65\x61llocateShipmentResponse\x12\x1a\n\x12shipment_reference\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\"\n\x05links\x18\x03 \x03(\x0b\x32\x13.allocation.v1.Link\x12\x12\n\nunreadable\x18\x04 \x03(\t\":\n\x1cGetShipmentAllocationRequest\x12\x1a\n\x12shipment_reference\x18\x01 \x01(\t\"N\n\x1dGetShipmentAllocationResponse\x12-\n\nallocation\x18\x01 \x01(\x0b\x32\x19.allocation.v1.Allocation\"9\n\x1b\x43reateShipmentQuotesRequest\x12\x1a\n\x12shipment_reference\x18\x01 \x01(\t\"\xb7\x01\n\x1c\x43reateShipmentQuotesResponse\x12\x11\n\treference\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12$\n\x06quotes\x18\x03 \x03(\x0b\x32\x14.allocation.v1.Quote\x12\x39\n\x11\x65xcluded_services\x18\x04 \x03(\x0b\x32\x1e.allocation.v1.ExcludedService\x12\x12\n\nunreadable\x18\x05 \x03(\t2\xc8\x0c\n\x19ShipmentAllocationService\x12\x63\n\x10\x41llocateShipment\x12&.allocation.v1.AllocateShipmentRequest\x1a\'.allocation.v1.AllocateShipmentResponse\x12\x93\x01\n AllocateShipmentWithServiceGroup\x12\x36.allocation.v1.AllocateShipmentWithServiceGroupRequest\x1a\x37.allocation.v1.AllocateShipmentWithServiceGroupResponse\x12\x99\x01\n\"AllocateShipmentWithCarrierService\x12\x38.allocation.v1.AllocateShipmentWithCarrierServiceRequest\x1a\x39.allocation.v1.AllocateShipmentWithCarrierServiceResponse\x12\x99\x01\n\"AllocateShipmentWithVirtualService\x12\x38.allocation.v1.AllocateShipmentWithVirtualServiceRequest\x1a\x39.allocation.v1.AllocateShipmentWithVirtualServiceResponse\x12~\n\x19\x41llocateShipmentWithQuote\x12/.allocation.v1.AllocateShipmentWithQuoteRequest\x1a\x30.allocation.v1.AllocateShipmentWithQuoteResponse\x12\x66\n\x11\x41llocateShipments\x12\'.allocation.v1.AllocateShipmentsRequest\x1a(.allocation.v1.AllocateShipmentsResponse\x12\x96\x01\n!AllocateShipmentsWithServiceGroup\x12\x37.allocation.v1.AllocateShipmentsWithServiceGroupRequest\x1a\x38.allocation.v1.AllocateShipmentsWithServiceGroupResponse\x12\x9c\x01\n#AllocateShipmentsWithCarrierService\x12\x39.allocation.v1.AllocateShipmentsWithCarrierServiceRequest\x1a:.allocation.v1.AllocateShipmentsWithCarrierServiceResponse\x12\x87\x01\n\x1c\x41llocateShipmentsWithFilters\x12\x32.allocation.v1.AllocateShipmentsWithFiltersRequest\x1a\x33.allocation.v1.AllocateShipmentsWithFiltersResponse\x12i\n\x12\x44\x65\x61llocateShipment\x12(.allocation.v1.DeallocateShipmentRequest\x1a).allocation.v1.DeallocateShipmentResponse\x12r\n\x15GetShipmentAllocation\x12+.allocation.v1.GetShipmentAllocationRequest\x1a,.allocation.v1.GetShipmentAllocationResponse\x12o\n\x14\x43reateShipmentQuotes\x12*.allocation.v1.CreateShipmentQuotesRequest\x1a+.allocation.v1.CreateShipmentQuotesResponseB\x9f\x01\n#com.allocationgateway.allocation.v1B\x1eShipmentAllocationServiceProtoP\x01ZVgithub.com/allocation-gateway/allocation-gateway/clients/go/allocation/v1;allocationv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/allocation/v1/shipment_allocation_service.proto\x12\rallocation.v1\x1a\x18\x61llocation/v1/core.proto\x1a\x17\x61llocation/v1/job.proto\x1a\x17google/rpc/status.proto\"I\n\x17\x41llocateShipmentRequest\x12\x1a\n\x12shipment_reference\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"I\n\x18\x41llocateShipmentResponse\x12-\n\nallocation\x18\x01 \x01(\x0b\x32\x19.allocation.v1.Allocation\"p\n\'AllocateShipmentWithServiceGroupRequest\x12\x1a\n\x12shipment_reference\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x15\n\rservice_group\x18\x03 \x01(\t\"Y\n(AllocateShipmentWithServiceGroupResponse\x12-\n\nallocation\x18\x01 \x01(\x0b\x32\x19.allocation.v1.Allocation\"~\n)AllocateShipmentWithCarrierServiceRequest\x12\x1a\n\x12shipment_reference\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12!\n\x19\x63\x61rrier_service_reference\x18\x03 \x01(\t\"[\n*AllocateShipmentWithCarrierServiceResponse\x12-\n\nallocation\x18\x01 \x01(\x0b\x32\x19.allocation.v1.Allocation\"~\n)AllocateShipmentWithVirtualServiceRequest\x12\x1a\n\x12shipment_reference\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12!\n\x19virtual_service_reference\x18\x03 \x01(\t\"[\n*AllocateShipmentWithVirtualServiceResponse\x12-\n\nallocation\x18\x01 \x01(\x0b\x32\x19.allocation.v1.Allocation\"k\n AllocateShipmentWithQuoteRequest\x12\x1a\n\x12shipment_reference\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x17\n\x0fquote_reference\x18\x03 \x01(\t\"R\n!AllocateShipmentWithQuoteResponse\x12-\n\nallocation\x18\x01 \x01(\x0b\x32\x19.allocation.v1.Allocation\"y\n\x18\x41llocateShipmentsRequest\x12\x11\n\tshipments\x18\x01 \x03(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x36\n\x0c\x63\x61pabilities\x18\x03 \x03(\x0b\x32 .allocation.v1.ServiceCapability\"\xef\x01\n\x19\x41llocateShipmentsResponse\x12\x0e\n\x06queued\x18\x01 \x03(\t\x12\x34\n\x08rejected\x18\x02 \x03(\x0b\x32\".allocation.v1.AllocationRejection\x12.\n\x0b\x61llocations\x18\x03 \x03(\x0b\x32\x19.allocation.v1.Allocation\x12\x13\n\x0bunaccounted\x18\x04 \x03(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\"\n\x05links\x18\x06 \x03(\x0b\x32\x13.allocation.v1.Link\x12\x12\n\nunreadable\x18\x07 \x03(\t\"\xa0\x01\n(AllocateShipmentsWithServiceGroupRequest\x12\x11\n\tshipments\x18\x01 \x03(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x15\n\rservice_group\x18\x03 \x01(\t\x12\x36\n\x0c\x63\x61pabilities\x18\x04 \x03(\x0b\x32 .allocation.v1.ServiceCapability\"\xff\x01\n)AllocateShipmentsWithServiceGroupResponse\x12\x0e\n\x06queued\x18\x01 \x03(\t\x12\x34\n\x08rejected\x18\x02 \x03(\x0b\x32\".allocation.v1.AllocationRejection\x12.\n\x0b\x61llocations\x18\x03 \x03(\x0b\x32\x19.allocation.v1.Allocation\x12\x13\n\x0bunaccounted\x18\x04 \x03(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\"\n\x05links\x18\x06 \x03(\x0b\x32\x13.allocation.v1.Link\x12\x12\n\nunreadable\x18\x07 \x03(\t\"\xae\x01\n*AllocateShipmentsWithCarrierServiceRequest\x12\x11\n\tshipments\x18\x01 \x03(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12!\n\x19\x63\x61rrier_service_reference\x18\x03 \x01(\t\x12\x36\n\x0c\x63\x61pabilities\x18\x04 \x03(\x0b\x32 .allocation.v1.ServiceCapability\"\x81\x02\n+AllocateShipmentsWithCarrierServiceResponse\x12\x0e\n\x06queued\x18\x01 \x03(\t\x12\x34\n\x08rejected\x18\x02 \x03(\x0b\x32\".allocation.v1.AllocationRejection\x12.\n\x0b\x61llocations\x18\x03 \x03(\x0b\x32\x19.allocation.v1.Allocation\x12\x13\n\x0bunaccounted\x18\x04 \x03(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\"\n\x05links\x18\x06 \x03(\x0b\x32\x13.allocation.v1.Link\x12\x12\n\nunreadable\x18\x07 \x03(\t\"\x7f\n#AllocateShipmentsWithFiltersRequest\x12\x11\n\tshipments\x18\x01 \x03(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x31\n\x07\x66ilters\x18\x03 \x01(\x0b\x32 .allocation.v1.AllocationFilters\"\x86\x01\n$AllocateShipmentsWithFiltersResponse\x12\x11\n\treference\x18\x01 \x01(\t\x12&\n\tshipments\x18\x02 \x03(\x0b\x32\x13.allocation.v1.Link\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x12\n\nunreadable\x18\x04 \x03(\t\"K\n\x19\x44\x65\x61llocateShipmentRequest\x12\x1a\n\x12shipment_reference\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x81\x01\n\x1a\x44\x65\x61llocateShipmentResponse\x12\x1a\n\x12shipment_reference\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\"\n\x05links\x18\x03 \x03(\x0b\x32\x13.allocation.v1.Link\x12\x12\n\nunreadable\x18\x04 \x03(\t\":\n\x1cGetShipmentAllocationRequest\x12\x1a\n\x12shipment_reference\x18\x01 \x01(\t\"N\n\x1dGetShipmentAllocationResponse\x12-\n\nallocation\x18\x01 \x01(\x0b\x32\x19.allocation.v1.Allocation\"9\n\x1b\x43reateShipmentQuotesRequest\x12\x1a\n\x12shipment_reference\x18\x01 \x01(\t\"\xb7\x01\n\x1c\x43reateShipmentQuotesResponse\x12\x11\n\treference\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12$\n\x06quotes\x18\x03 \x03(\x0b\x32\x14.allocation.v1.Quote\x12\x39\n\x11\x65xcluded_services\x18\x04 \x03(\x0b\x32\x1e.allocation.v1.ExcludedService\x12\x12\n\nunreadable\x18\x05 \x03(\t\"_\n\x0cShipmentItem\x12\x1a\n\x12shipment_reference\x18\x01 \x01(\t\x12\x33\n\x08selector\x18\x02 \x01(\x0b\x32!.allocation.v1.AllocationSelector\"\xdd\x01\n\x0fShipmentOutcome\x12\x1a\n\x12shipment_reference\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x10\n\x06queued\x18\x03 \x01(\x08H\x00\x12/\n\nallocation\x18\x04 \x01(\x0b\x32\x19.allocation.v1.AllocationH\x00\x12%\n\x07refusal\x18\x05 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12%\n\x07unknown\x18\x06 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"C\n\x10ShipmentOutcomes\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.allocation.v1.ShipmentOutcome\"v\n\x1d\x41llocateShipmentStreamRequest\x12)\n\x03job\x18\x01 \x01(\x0b\x32\x1c.allocation.v1.AllocationJob\x12*\n\x05items\x18\x02 \x03(\x0b\x32\x1b.allocation.v1.ShipmentItem\"\xf0\x02\n\x1e\x41llocateShipmentStreamResponse\x12+\n\x03job\x18\x01 \x01(\x0b\x32\x1c.allocation.v1.AllocationJobH\x00\x12\x32\n\x07results\x18\x02 \x01(\x0b\x32\x1f.allocation.v1.ShipmentOutcomesH\x00\x12\x35\n\x08progress\x18\x03 \x01(\x0b\x32!.allocation.v1.AllocationProgressH\x00\x12:\n\x07refused\x18\x04 \x01(\x0b\x32\'.allocation.v1.AllocationRefusedMessageH\x00\x12:\n\x08repeated\x18\x05 \x01(\x0b\x32&.allocation.v1.RepeatedAllocationItemsH\x00\x12\x33\n\x07summary\x18\x06 \x01(\x0b\x32 .allocation.v1.AllocationSummaryH\x00\x42\t\n\x07\x63ontent2\xc3\r\n\x19ShipmentAllocationService\x12\x63\n\x10\x41llocateShipment\x12&.allocation.v1.AllocateShipmentRequest\x1a\'.allocation.v1.AllocateShipmentResponse\x12\x93\x01\n AllocateShipmentWithServiceGroup\x12\x36.allocation.v1.AllocateShipmentWithServiceGroupRequest\x1a\x37.allocation.v1.AllocateShipmentWithServiceGroupResponse\x12\x99\x01\n\"AllocateShipmentWithCarrierService\x12\x38.allocation.v1.AllocateShipmentWithCarrierServiceRequest\x1a\x39.allocation.v1.AllocateShipmentWithCarrierServiceResponse\x12\x99\x01\n\"AllocateShipmentWithVirtualService\x12\x38.allocation.v1.AllocateShipmentWithVirtualServiceRequest\x1a\x39.allocation.v1.AllocateShipmentWithVirtualServiceResponse\x12~\n\x19\x41llocateShipmentWithQuote\x12/.allocation.v1.AllocateShipmentWithQuoteRequest\x1a\x30.allocation.v1.AllocateShipmentWithQuoteResponse\x12\x66\n\x11\x41llocateShipments\x12\'.allocation.v1.AllocateShipmentsRequest\x1a(.allocation.v1.AllocateShipmentsResponse\x12\x96\x01\n!AllocateShipmentsWithServiceGroup\x12\x37.allocation.v1.AllocateShipmentsWithServiceGroupRequest\x1a\x38.allocation.v1.AllocateShipmentsWithServiceGroupResponse\x12\x9c\x01\n#AllocateShipmentsWithCarrierService\x12\x39.allocation.v1.AllocateShipmentsWithCarrierServiceRequest\x1a:.allocation.v1.AllocateShipmentsWithCarrierServiceResponse\x12\x87\x01\n\x1c\x41llocateShipmentsWithFilters\x12\x32.allocation.v1.AllocateShipmentsWithFiltersRequest\x1a\x33.allocation.v1.AllocateShipmentsWithFiltersResponse\x12i\n\x12\x44\x65\x61llocateShipment\x12(.allocation.v1.DeallocateShipmentRequest\x1a).allocation.v1.DeallocateShipmentResponse\x12r\n\x15GetShipmentAllocation\x12+.allocation.v1.GetShipmentAllocationRequest\x1a,.allocation.v1.GetShipmentAllocationResponse\x12o\n\x14\x43reateShipmentQuotes\x12*.allocation.v1.CreateShipmentQuotesRequest\x1a+.allocation.v1.CreateShipmentQuotesResponse\x12y\n\x16\x41llocateShipmentStream\x12,.allocation.v1.AllocateShipmentStreamRequest\x1a-.allocation.v1.AllocateShipmentStreamResponse(\x01\x30\x01\x42\x9f\x01\n#com.allocationgateway.allocation.v1B\x1eShipmentAllocationServiceProtoP\x01ZVgithub.com/allocation-gateway/allocation-gateway/clients/go/allocation/v1;allocationv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,54 +35,64 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'allocation.v1.shipment_allo
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n#com.allocationgateway.allocation.v1B\036ShipmentAllocationServiceProtoP\001ZVgithub.com/allocation-gateway/allocation-gateway/clients/go/allocation/v1;allocationv1'
-  _globals['_ALLOCATESHIPMENTREQUEST']._serialized_start=92
-  _globals['_ALLOCATESHIPMENTREQUEST']._serialized_end=165
-  _globals['_ALLOCATESHIPMENTRESPONSE']._serialized_start=167
-  _globals['_ALLOCATESHIPMENTRESPONSE']._serialized_end=240
-  _globals['_ALLOCATESHIPMENTWITHSERVICEGROUPREQUEST']._serialized_start=242
-  _globals['_ALLOCATESHIPMENTWITHSERVICEGROUPREQUEST']._serialized_end=354
-  _globals['_ALLOCATESHIPMENTWITHSERVICEGROUPRESPONSE']._serialized_start=356
-  _globals['_ALLOCATESHIPMENTWITHSERVICEGROUPRESPONSE']._serialized_end=445
-  _globals['_ALLOCATESHIPMENTWITHCARRIERSERVICEREQUEST']._serialized_start=447
-  _globals['_ALLOCATESHIPMENTWITHCARRIERSERVICEREQUEST']._serialized_end=573
-  _globals['_ALLOCATESHIPMENTWITHCARRIERSERVICERESPONSE']._serialized_start=575
-  _globals['_ALLOCATESHIPMENTWITHCARRIERSERVICERESPONSE']._serialized_end=666
-  _globals['_ALLOCATESHIPMENTWITHVIRTUALSERVICEREQUEST']._serialized_start=668
-  _globals['_ALLOCATESHIPMENTWITHVIRTUALSERVICEREQUEST']._serialized_end=794
-  _globals['_ALLOCATESHIPMENTWITHVIRTUALSERVICERESPONSE']._serialized_start=796
-  _globals['_ALLOCATESHIPMENTWITHVIRTUALSERVICERESPONSE']._serialized_end=887
-  _globals['_ALLOCATESHIPMENTWITHQUOTEREQUEST']._serialized_start=889
-  _globals['_ALLOCATESHIPMENTWITHQUOTEREQUEST']._serialized_end=996
-  _globals['_ALLOCATESHIPMENTWITHQUOTERESPONSE']._serialized_start=998
-  _globals['_ALLOCATESHIPMENTWITHQUOTERESPONSE']._serialized_end=1080
-  _globals['_ALLOCATESHIPMENTSREQUEST']._serialized_start=1082
-  _globals['_ALLOCATESHIPMENTSREQUEST']._serialized_end=1203
-  _globals['_ALLOCATESHIPMENTSRESPONSE']._serialized_start=1206
-  _globals['_ALLOCATESHIPMENTSRESPONSE']._serialized_end=1445
-  _globals['_ALLOCATESHIPMENTSWITHSERVICEGROUPREQUEST']._serialized_start=1448
-  _globals['_ALLOCATESHIPMENTSWITHSERVICEGROUPREQUEST']._serialized_end=1608
-  _globals['_ALLOCATESHIPMENTSWITHSERVICEGROUPRESPONSE']._serialized_start=1611
-  _globals['_ALLOCATESHIPMENTSWITHSERVICEGROUPRESPONSE']._serialized_end=1866
-  _globals['_ALLOCATESHIPMENTSWITHCARRIERSERVICEREQUEST']._serialized_start=1869
-  _globals['_ALLOCATESHIPMENTSWITHCARRIERSERVICEREQUEST']._serialized_end=2043
-  _globals['_ALLOCATESHIPMENTSWITHCARRIERSERVICERESPONSE']._serialized_start=2046
-  _globals['_ALLOCATESHIPMENTSWITHCARRIERSERVICERESPONSE']._serialized_end=2303
-  _globals['_ALLOCATESHIPMENTSWITHFILTERSREQUEST']._serialized_start=2305
-  _globals['_ALLOCATESHIPMENTSWITHFILTERSREQUEST']._serialized_end=2432
-  _globals['_ALLOCATESHIPMENTSWITHFILTERSRESPONSE']._serialized_start=2435
-  _globals['_ALLOCATESHIPMENTSWITHFILTERSRESPONSE']._serialized_end=2569
-  _globals['_DEALLOCATESHIPMENTREQUEST']._serialized_start=2571
-  _globals['_DEALLOCATESHIPMENTREQUEST']._serialized_end=2646
-  _globals['_DEALLOCATESHIPMENTRESPONSE']._serialized_start=2649
-  _globals['_DEALLOCATESHIPMENTRESPONSE']._serialized_end=2778
-  _globals['_GETSHIPMENTALLOCATIONREQUEST']._serialized_start=2780
-  _globals['_GETSHIPMENTALLOCATIONREQUEST']._serialized_end=2838
-  _globals['_GETSHIPMENTALLOCATIONRESPONSE']._serialized_start=2840
-  _globals['_GETSHIPMENTALLOCATIONRESPONSE']._serialized_end=2918
-  _globals['_CREATESHIPMENTQUOTESREQUEST']._serialized_start=2920
-  _globals['_CREATESHIPMENTQUOTESREQUEST']._serialized_end=2977
-  _globals['_CREATESHIPMENTQUOTESRESPONSE']._serialized_start=2980
-  _globals['_CREATESHIPMENTQUOTESRESPONSE']._serialized_end=3163
-  _globals['_SHIPMENTALLOCATIONSERVICE']._serialized_start=3166
-  _globals['_SHIPMENTALLOCATIONSERVICE']._serialized_end=4774
+  _globals['_ALLOCATESHIPMENTREQUEST']._serialized_start=142
+  _globals['_ALLOCATESHIPMENTREQUEST']._serialized_end=215
+  _globals['_ALLOCATESHIPMENTRESPONSE']._serialized_start=217
+  _globals['_ALLOCATESHIPMENTRESPONSE']._serialized_end=290
+  _globals['_ALLOCATESHIPMENTWITHSERVICEGROUPREQUEST']._serialized_start=292
+  _globals['_ALLOCATESHIPMENTWITHSERVICEGROUPREQUEST']._serialized_end=404
+  _globals['_ALLOCATESHIPMENTWITHSERVICEGROUPRESPONSE']._serialized_start=406
+  _globals['_ALLOCATESHIPMENTWITHSERVICEGROUPRESPONSE']._serialized_end=495
+  _globals['_ALLOCATESHIPMENTWITHCARRIERSERVICEREQUEST']._serialized_start=497
+  _globals['_ALLOCATESHIPMENTWITHCARRIERSERVICEREQUEST']._serialized_end=623
+  _globals['_ALLOCATESHIPMENTWITHCARRIERSERVICERESPONSE']._serialized_start=625
+  _globals['_ALLOCATESHIPMENTWITHCARRIERSERVICERESPONSE']._serialized_end=716
+  _globals['_ALLOCATESHIPMENTWITHVIRTUALSERVICEREQUEST']._serialized_start=718
+  _globals['_ALLOCATESHIPMENTWITHVIRTUALSERVICEREQUEST']._serialized_end=844
+  _globals['_ALLOCATESHIPMENTWITHVIRTUALSERVICERESPONSE']._serialized_start=846
+  _globals['_ALLOCATESHIPMENTWITHVIRTUALSERVICERESPONSE']._serialized_end=937
+  _globals['_ALLOCATESHIPMENTWITHQUOTEREQUEST']._serialized_start=939
+  _globals['_ALLOCATESHIPMENTWITHQUOTEREQUEST']._serialized_end=1046
+  _globals['_ALLOCATESHIPMENTWITHQUOTERESPONSE']._serialized_start=1048
+  _globals['_ALLOCATESHIPMENTWITHQUOTERESPONSE']._serialized_end=1130
+  _globals['_ALLOCATESHIPMENTSREQUEST']._serialized_start=1132
+  _globals['_ALLOCATESHIPMENTSREQUEST']._serialized_end=1253
+  _globals['_ALLOCATESHIPMENTSRESPONSE']._serialized_start=1256
+  _globals['_ALLOCATESHIPMENTSRESPONSE']._serialized_end=1495
+  _globals['_ALLOCATESHIPMENTSWITHSERVICEGROUPREQUEST']._serialized_start=1498
+  _globals['_ALLOCATESHIPMENTSWITHSERVICEGROUPREQUEST']._serialized_end=1658
+  _globals['_ALLOCATESHIPMENTSWITHSERVICEGROUPRESPONSE']._serialized_start=1661
+  _globals['_ALLOCATESHIPMENTSWITHSERVICEGROUPRESPONSE']._serialized_end=1916
+  _globals['_ALLOCATESHIPMENTSWITHCARRIERSERVICEREQUEST']._serialized_start=1919
+  _globals['_ALLOCATESHIPMENTSWITHCARRIERSERVICEREQUEST']._serialized_end=2093
+  _globals['_ALLOCATESHIPMENTSWITHCARRIERSERVICERESPONSE']._serialized_start=2096
+  _globals['_ALLOCATESHIPMENTSWITHCARRIERSERVICERESPONSE']._serialized_end=2353
+  _globals['_ALLOCATESHIPMENTSWITHFILTERSREQUEST']._serialized_start=2355
+  _globals['_ALLOCATESHIPMENTSWITHFILTERSREQUEST']._serialized_end=2482
+  _globals['_ALLOCATESHIPMENTSWITHFILTERSRESPONSE']._serialized_start=2485
+  _globals['_ALLOCATESHIPMENTSWITHFILTERSRESPONSE']._serialized_end=2619
+  _globals['_DEALLOCATESHIPMENTREQUEST']._serialized_start=2621
+  _globals['_DEALLOCATESHIPMENTREQUEST']._serialized_end=2696
+  _globals['_DEALLOCATESHIPMENTRESPONSE']._serialized_start=2699
+  _globals['_DEALLOCATESHIPMENTRESPONSE']._serialized_end=2828
+  _globals['_GETSHIPMENTALLOCATIONREQUEST']._serialized_start=2830
+  _globals['_GETSHIPMENTALLOCATIONREQUEST']._serialized_end=2888
+  _globals['_GETSHIPMENTALLOCATIONRESPONSE']._serialized_start=2890
+  _globals['_GETSHIPMENTALLOCATIONRESPONSE']._serialized_end=2968
+  _globals['_CREATESHIPMENTQUOTESREQUEST']._serialized_start=2970
+  _globals['_CREATESHIPMENTQUOTESREQUEST']._serialized_end=3027
+  _globals['_CREATESHIPMENTQUOTESRESPONSE']._serialized_start=3030
+  _globals['_CREATESHIPMENTQUOTESRESPONSE']._serialized_end=3213
+  _globals['_SHIPMENTITEM']._serialized_start=3215
+  _globals['_SHIPMENTITEM']._serialized_end=3310
+  _globals['_SHIPMENTOUTCOME']._serialized_start=3313
+  _globals['_SHIPMENTOUTCOME']._serialized_end=3534
+  _globals['_SHIPMENTOUTCOMES']._serialized_start=3536
+  _globals['_SHIPMENTOUTCOMES']._serialized_end=3603
+  _globals['_ALLOCATESHIPMENTSTREAMREQUEST']._serialized_start=3605
+  _globals['_ALLOCATESHIPMENTSTREAMREQUEST']._serialized_end=3723
+  _globals['_ALLOCATESHIPMENTSTREAMRESPONSE']._serialized_start=3726
+  _globals['_ALLOCATESHIPMENTSTREAMRESPONSE']._serialized_end=4094
+  _globals['_SHIPMENTALLOCATIONSERVICE']._serialized_start=4097
+  _globals['_SHIPMENTALLOCATIONSERVICE']._serialized_end=5828
 # @@protoc_insertion_point(module_scope)
