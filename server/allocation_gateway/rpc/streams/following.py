@@ -39,7 +39,11 @@ class _Followed:
 
 
 class Following:
-    """The items of one call that are followed. It is a reader of the readings of its account."""
+    """The items of one call that are followed. It is a reader of the readings of its account.
+
+    Attributes:
+        readings: How often they were read.
+    """
 
     def __init__(self, readings: Readings, row: Operation, conclude: Callable[[Item, Found], None]) -> None:
         """Follows nothing yet.
@@ -49,6 +53,7 @@ class Following:
             row: The row that reads them.
             conclude: Is told what became of each.
         """
+        self.readings = 0
         self._readings = readings
         self._row = row
         self._conclude = conclude
@@ -65,6 +70,7 @@ class Following:
         followed = self._followed.get(reference)
         if followed is None:
             return True
+        self.readings += 1
         concluded = self._concluded(followed, found)
         if concluded is None:
             return False

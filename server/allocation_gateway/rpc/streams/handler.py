@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import structlog
 from allocation.v1.error_reason_pb2 import ErrorReason
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     from allocation_gateway.rpc.base import Gateway
     from allocation_gateway.rpc.streams.readings import Readings
     from allocation_gateway.telemetry.observation import CallObservation
+
+
+# Items in hand at once: of all calls together, and the least and the most of each.
+_ALL_ITEMS: Final = 8_000
+_LEAST_ITEMS: Final = 200
+_MOST_ITEMS: Final = 4_000
 
 
 class StreamContext(Context, Protocol):
@@ -125,7 +131,7 @@ class StreamHandler:
         fields["job_id"] = str(job.name)
         sending = Sending(self._gateway, row, account, self._routes, self._disabled, observation, fields)
         teller = Teller(row, context.write, account.clock)
-        run = AllocationRun(row, job, items, sending, readings, teller, settings)
+        run = AllocationRun(row, job, items, sending, readings, teller, settings, self._window)
         remaining = context.time_remaining()
         until = None if remaining is None else account.clock() + max(remaining - settings.deadline_margin, 0.0)
         self._runs.add(run)
@@ -135,6 +141,10 @@ class StreamHandler:
             await run.run(first, requests, until)
         finally:
             self._runs.discard(run)
+
+    def _window(self) -> int:
+        """Returns how many items each call may have in hand, as long as there are so many calls."""
+        return min(max(_ALL_ITEMS // max(len(self._runs), 1), _LEAST_ITEMS), _MOST_ITEMS)
 
     async def _first(self, requests: AsyncIterator[bytes]) -> Any:
         """Returns the first message; an empty one if there is none."""

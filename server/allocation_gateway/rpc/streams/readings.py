@@ -62,11 +62,7 @@ class _Followed:
 
 
 class Readings:
-    """The readings of one account.
-
-    Attributes:
-        count: How many were made.
-    """
+    """The readings of one account."""
 
     def __init__(self, account: Account, reader: Operation, observation: Callable[[], Observation]) -> None:
         """Reads nothing yet.
@@ -76,7 +72,6 @@ class Readings:
             reader: The row that reads.
             observation: Makes what telemetry sees of a reading, which is for all who wait for it.
         """
-        self.count = 0
         self._account = account
         self._reader = reader
         self._observation = observation
@@ -189,7 +184,6 @@ class Readings:
             permit = await account.protection.acquire_for_stream(Kind.READ, until)
         except GatewayError as error:
             return error.with_traceback(None)
-        self.count += 1
         result = await account.send(reader, reader.default_route, reader.request(**{field: reference}), call, permit)
         response: Any = result.response
         return response if isinstance(response, GatewayError) else response.allocation

@@ -25,7 +25,7 @@ from allocation_gateway.rpc.streams.outcomes import Found, Kind
 from allocation_gateway.rpc.streams.waiting import Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 
     from allocation_gateway.operations.streams import AllocationStream
     from allocation_gateway.rpc.streams.job import Item, Items, Job
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from allocation_gateway.rpc.streams.teller import Teller
     from allocation_gateway.settings import Settings
 
-# Items in hand at once.
-WINDOW: Final = 4_000
 # Bulk calls under way at once.
 _BATCHES: Final = 8
 # Seconds for which a batch that is not full waits for more.
@@ -60,6 +58,7 @@ class AllocationRun:
         readings: Readings,
         teller: Teller,
         settings: Settings,
+        window: Callable[[], int],
     ) -> None:
         """Takes what it is made of.
 
@@ -71,13 +70,14 @@ class AllocationRun:
             readings: Reads them.
             teller: Tells the caller what became of them.
             settings: The configuration.
+            window: Returns how many items may be in hand for now.
         """
         self._job = job
         self._items = items
         self._sending = sending
-        self._readings = readings
         self._teller = teller
         self._settings = settings
+        self._window = window
         self._request: Any = row.request
         self._rules = rules_of(row.request)
         self._clock = asyncio.get_running_loop().time
@@ -105,7 +105,6 @@ class AllocationRun:
         Raises:
             GatewayError: It could not be carried out to its end. Nothing is said of single items by that.
         """
-        readings = self._readings.count
         await self._teller.begin(self._job.told())
         if not self._is_ending:
             self._start(self._read(first, requests))
@@ -118,6 +117,8 @@ class AllocationRun:
                 await self._teller.wait()
                 self._in_hand.difference_update(await self._teller.tell())
                 self._has_room.set()
+                # What is told without waiting must not keep others from their turn.
+                await asyncio.sleep(0)
         finally:
             if timer is not None:
                 timer.cancel()
@@ -127,7 +128,7 @@ class AllocationRun:
             raise self._failures[0]
         if not self._is_done:
             raise _stopping()
-        await self._teller.end(str(self._job.name), self._bulk_calls, self._readings.count - readings)
+        await self._teller.end(str(self._job.name), self._bulk_calls, self._following.readings)
 
     def end_soon(self) -> None:
         """Sends nothing more, and ends it when what is under way has ended: the gateway is about to end."""
@@ -181,7 +182,7 @@ class AllocationRun:
         self._has_read_all = True
 
     async def _wait_for_room(self) -> None:
-        while len(self._in_hand) >= WINDOW or self._teller.backlog >= WINDOW:
+        while len(self._in_hand) >= self._window() or self._teller.backlog >= self._window():
             self._has_room.clear()
             await self._has_room.wait()
 

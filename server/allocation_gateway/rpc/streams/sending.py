@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # Seconds on top of the time-out of a request, so that its answer is there when the wait for it ends.
 _SLACK: Final = 2.0
+# So many writes are begun in one turn of the event loop.
+_AT_ONCE: Final = 25
 
 
 class Sent(NamedTuple):
@@ -112,10 +114,13 @@ class Sending:
             else:
                 tell(item, outcomes.of_response(operation, result.response, item.reference))
 
-        writes = [asyncio.create_task(carry_out(item)) for item in items]
+        writes: list[asyncio.Task[None]] = []
         try:
-            # Each of them has its first turn, in which it enters the batch, or joins a write with its id.
-            await asyncio.sleep(0)
+            # Each of them has its first turn, in which it enters the batch, or joins a write with its id: some at a
+            # time, so that other calls have theirs in between.
+            for start in range(0, len(items), _AT_ONCE):
+                writes.extend(asyncio.create_task(carry_out(item)) for item in items[start : start + _AT_ONCE])
+                await asyncio.sleep(0)
             batch.seal()
             await batch.wait()
             on_answer()
