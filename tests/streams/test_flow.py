@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 import pytest
+from allocation.v1 import shipment_allocation_service_pb2 as pb
 from google.rpc import error_details_pb2
 from streams.conftest import SHIPMENTS, running_scene, shipment
 from streams.waves import LONG, QUEUED, Wave, carried_out, messages, new_job
@@ -90,3 +91,15 @@ def test_a_drain_ends_a_job_with_its_id(shared_sandbox: Sandbox) -> None:
     assert set(wave.kinds()) == {"queued"}
     assert len(wave.outcomes) < len(ALL), "too late to show anything"
     assert all(allocations <= 1 for allocations, _ in shared_sandbox.all_bookings().values())
+
+
+def test_a_drain_ends_a_watch(shared_sandbox: Sandbox) -> None:
+    shared_sandbox.call("POST", "reset")
+    with running_scene(shared_sandbox) as scene:
+        asked = pb.WatchShipmentAllocationsRequest(shipment_references=ALL[:3])
+        call = scene.shipments.WatchShipmentAllocations(asked, timeout=LONG)
+        next(call)
+        scene.gateway.process.send_signal(signal.SIGTERM)
+        told = failure(lambda: list(call))
+        assert (told.code, told.reason) == (grpc.StatusCode.UNAVAILABLE, "GATEWAY_STOPPING")
+        assert scene.gateway.process.wait(LONG) == 0

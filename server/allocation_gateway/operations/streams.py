@@ -1,4 +1,4 @@
-"""The rpcs that allocate a stream of shipments or consignments: which bulk calls they are made of, and what reads."""
+"""The rpcs that last: which bulk calls a stream of shipments or consignments is made of, and what reads them."""
 
 from __future__ import annotations
 
@@ -23,26 +23,18 @@ MAX_BATCH: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
-class AllocationStream:
-    """One rpc that allocates a stream.
+class LastingRpc:
+    """One rpc that lasts.
 
     Attributes:
         request: The class of the messages that it takes.
         response: The class of the messages that it gives.
-        outcome: The class of what it tells of one item.
-        outcomes: The class of what it tells of several.
-        bulk: The row of the bulk call by the field of the selector that is set; by nothing if none is.
         read: The row that reads one shipment or consignment.
-        takes_capabilities: Whether a selector may name capabilities.
     """
 
     request: type[Message]
     response: type[Message]
-    outcome: type[Message]
-    outcomes: type[Message]
-    bulk: Mapping[str, Operation]
     read: Operation
-    takes_capabilities: bool
 
     @property
     def service(self) -> str:
@@ -66,8 +58,40 @@ class AllocationStream:
 
     @property
     def reference(self) -> str:
-        """The field that names an item, in requests and in outcomes."""
+        """The field by which a shipment or consignment is named."""
         return references_field(self.read.request)
+
+
+@dataclass(frozen=True, slots=True)
+class AllocationWatch(LastingRpc):
+    """One rpc that watches how shipments or consignments stand.
+
+    Attributes:
+        standing: The class of what it tells of one.
+        references: The field of the request that names them.
+        items: The field of the response that tells of some.
+    """
+
+    standing: type[Message]
+    references: str
+    items: str
+
+
+@dataclass(frozen=True, slots=True)
+class AllocationStream(LastingRpc):
+    """One rpc that allocates a stream.
+
+    Attributes:
+        outcome: The class of what it tells of one item.
+        outcomes: The class of what it tells of several.
+        bulk: The row of the bulk call by the field of the selector that is set; by nothing if none is.
+        takes_capabilities: Whether a selector may name capabilities.
+    """
+
+    outcome: type[Message]
+    outcomes: type[Message]
+    bulk: Mapping[str, Operation]
+    takes_capabilities: bool
 
     def write(self, operation: Operation, reference: str, request_id: str, selector: Any) -> Any:
         """Returns the request of the write of one item: a bulk call of one reference."""
@@ -114,5 +138,23 @@ STREAMS: Final = (
         ),
         read=consignments.READ,
         takes_capabilities=False,
+    ),
+)
+WATCHES: Final = (
+    AllocationWatch(
+        request=shipments_pb.WatchShipmentAllocationsRequest,
+        response=shipments_pb.WatchShipmentAllocationsResponse,
+        read=ship.READ,
+        standing=shipments_pb.ShipmentStanding,
+        references="shipment_references",
+        items="shipments",
+    ),
+    AllocationWatch(
+        request=consignments_pb.WatchConsignmentAllocationsRequest,
+        response=consignments_pb.WatchConsignmentAllocationsResponse,
+        read=consignments.READ,
+        standing=consignments_pb.ConsignmentStanding,
+        references="consignment_references",
+        items="consignments",
     ),
 )

@@ -71,6 +71,14 @@ def _reference(field: str, value: str, _: Settings) -> Sequence[Violation]:
 
 def _references(field: str, values: Sequence[str], settings: Settings) -> Iterator[Violation]:
     limit = settings.consignments.max_references if field == "consignments" else MAX_SHIPMENTS
+    yield from _each_once(field, values, limit, settings)
+
+
+def _watched(field: str, values: Sequence[str], settings: Settings) -> Iterator[Violation]:
+    yield from _each_once(field, values, MAX_ITEMS, settings)
+
+
+def _each_once(field: str, values: Sequence[str], limit: int, settings: Settings) -> Iterator[Violation]:
     if not 1 <= len(values) <= limit:
         yield Violation(field, f"must have 1 to {limit} references, not {len(values)}")
     seen: set[str] = set()
@@ -174,6 +182,8 @@ RULES: Final[Mapping[str, Rule]] = {
     "shipments": _references,
     "consignment_reference": _reference,
     "consignments": _references,
+    "shipment_references": _watched,
+    "consignment_references": _watched,
     "request_id": _request_id,
     "service_group": _reference,
     "carrier_service_reference": _reference,

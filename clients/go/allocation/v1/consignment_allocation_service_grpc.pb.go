@@ -34,6 +34,7 @@ const (
 	ConsignmentAllocationService_GetConsignmentAllocation_FullMethodName               = "/allocation.v1.ConsignmentAllocationService/GetConsignmentAllocation"
 	ConsignmentAllocationService_GetConsignmentQuotes_FullMethodName                   = "/allocation.v1.ConsignmentAllocationService/GetConsignmentQuotes"
 	ConsignmentAllocationService_AllocateConsignmentStream_FullMethodName              = "/allocation.v1.ConsignmentAllocationService/AllocateConsignmentStream"
+	ConsignmentAllocationService_WatchConsignmentAllocations_FullMethodName            = "/allocation.v1.ConsignmentAllocationService/WatchConsignmentAllocations"
 )
 
 // ConsignmentAllocationServiceClient is the client API for ConsignmentAllocationService service.
@@ -277,6 +278,20 @@ type ConsignmentAllocationServiceClient interface {
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
 	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	AllocateConsignmentStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[AllocateConsignmentStreamRequest, AllocateConsignmentStreamResponse], error)
+	// WatchConsignmentAllocations tells how up to 1,000 consignments stand: all of them at once, then each change, until all are
+	// final: allocated, failed to be allocated, or gone. It books nothing. Each consignment is read once at a time, however many
+	// watch it, at intervals that grow; between changes empty messages show that the call is alive. What is not final at the
+	// deadline ends the call with DEADLINE_EXCEEDED.
+	//
+	// Errors:
+	//
+	// - INVALID_ARGUMENT (INVALID_REQUEST)
+	// - FAILED_PRECONDITION (API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (GATEWAY_STOPPING)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - INTERNAL (GATEWAY_DEFECT)
+	WatchConsignmentAllocations(ctx context.Context, in *WatchConsignmentAllocationsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchConsignmentAllocationsResponse], error)
 }
 
 type consignmentAllocationServiceClient struct {
@@ -419,6 +434,25 @@ func (c *consignmentAllocationServiceClient) AllocateConsignmentStream(ctx conte
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ConsignmentAllocationService_AllocateConsignmentStreamClient = grpc.BidiStreamingClient[AllocateConsignmentStreamRequest, AllocateConsignmentStreamResponse]
+
+func (c *consignmentAllocationServiceClient) WatchConsignmentAllocations(ctx context.Context, in *WatchConsignmentAllocationsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchConsignmentAllocationsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ConsignmentAllocationService_ServiceDesc.Streams[1], ConsignmentAllocationService_WatchConsignmentAllocations_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchConsignmentAllocationsRequest, WatchConsignmentAllocationsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ConsignmentAllocationService_WatchConsignmentAllocationsClient = grpc.ServerStreamingClient[WatchConsignmentAllocationsResponse]
 
 // ConsignmentAllocationServiceServer is the server API for ConsignmentAllocationService service.
 // All implementations must embed UnimplementedConsignmentAllocationServiceServer
@@ -661,6 +695,20 @@ type ConsignmentAllocationServiceServer interface {
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
 	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	AllocateConsignmentStream(grpc.BidiStreamingServer[AllocateConsignmentStreamRequest, AllocateConsignmentStreamResponse]) error
+	// WatchConsignmentAllocations tells how up to 1,000 consignments stand: all of them at once, then each change, until all are
+	// final: allocated, failed to be allocated, or gone. It books nothing. Each consignment is read once at a time, however many
+	// watch it, at intervals that grow; between changes empty messages show that the call is alive. What is not final at the
+	// deadline ends the call with DEADLINE_EXCEEDED.
+	//
+	// Errors:
+	//
+	// - INVALID_ARGUMENT (INVALID_REQUEST)
+	// - FAILED_PRECONDITION (API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (GATEWAY_STOPPING)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - INTERNAL (GATEWAY_DEFECT)
+	WatchConsignmentAllocations(*WatchConsignmentAllocationsRequest, grpc.ServerStreamingServer[WatchConsignmentAllocationsResponse]) error
 	mustEmbedUnimplementedConsignmentAllocationServiceServer()
 }
 
@@ -709,6 +757,9 @@ func (UnimplementedConsignmentAllocationServiceServer) GetConsignmentQuotes(cont
 }
 func (UnimplementedConsignmentAllocationServiceServer) AllocateConsignmentStream(grpc.BidiStreamingServer[AllocateConsignmentStreamRequest, AllocateConsignmentStreamResponse]) error {
 	return status.Error(codes.Unimplemented, "method AllocateConsignmentStream not implemented")
+}
+func (UnimplementedConsignmentAllocationServiceServer) WatchConsignmentAllocations(*WatchConsignmentAllocationsRequest, grpc.ServerStreamingServer[WatchConsignmentAllocationsResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchConsignmentAllocations not implemented")
 }
 func (UnimplementedConsignmentAllocationServiceServer) mustEmbedUnimplementedConsignmentAllocationServiceServer() {
 }
@@ -955,6 +1006,17 @@ func _ConsignmentAllocationService_AllocateConsignmentStream_Handler(srv interfa
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ConsignmentAllocationService_AllocateConsignmentStreamServer = grpc.BidiStreamingServer[AllocateConsignmentStreamRequest, AllocateConsignmentStreamResponse]
 
+func _ConsignmentAllocationService_WatchConsignmentAllocations_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchConsignmentAllocationsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ConsignmentAllocationServiceServer).WatchConsignmentAllocations(m, &grpc.GenericServerStream[WatchConsignmentAllocationsRequest, WatchConsignmentAllocationsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ConsignmentAllocationService_WatchConsignmentAllocationsServer = grpc.ServerStreamingServer[WatchConsignmentAllocationsResponse]
+
 // ConsignmentAllocationService_ServiceDesc is the grpc.ServiceDesc for ConsignmentAllocationService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -1017,6 +1079,11 @@ var ConsignmentAllocationService_ServiceDesc = grpc.ServiceDesc{
 			Handler:       _ConsignmentAllocationService_AllocateConsignmentStream_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "WatchConsignmentAllocations",
+			Handler:       _ConsignmentAllocationService_WatchConsignmentAllocations_Handler,
+			ServerStreams: true,
 		},
 	},
 	Metadata: "allocation/v1/consignment_allocation_service.proto",

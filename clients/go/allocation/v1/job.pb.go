@@ -480,9 +480,9 @@ type AllocationSummary struct {
 	JobId string `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
 	// Output only. What the call has come to.
 	Progress *AllocationProgress `protobuf:"bytes,2,opt,name=progress,proto3" json:"progress,omitempty"`
-	// Output only. How many bulk calls upstream got for it.
+	// Output only. How many bulk calls upstream got for it, besides items that were sent by themselves.
 	BulkCalls int64 `protobuf:"varint,3,opt,name=bulk_calls,json=bulkCalls,proto3" json:"bulk_calls,omitempty"`
-	// Output only. How often shipments or consignments were read for it.
+	// Output only. How often its items were read until they were final. A reading that was for other calls too counts.
 	Readings      int64 `protobuf:"varint,4,opt,name=readings,proto3" json:"readings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -2054,6 +2054,214 @@ func (*AllocateShipmentStreamResponse_Repeated) isAllocateShipmentStreamResponse
 
 func (*AllocateShipmentStreamResponse_Summary) isAllocateShipmentStreamResponse_Content() {}
 
+// ShipmentStanding is how one shipment stands that is watched.
+type ShipmentStanding struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Output only. The shipment.
+	ShipmentReference string `protobuf:"bytes,1,opt,name=shipment_reference,json=shipmentReference,proto3" json:"shipment_reference,omitempty"`
+	// How it stands.
+	//
+	// Types that are valid to be assigned to Standing:
+	//
+	//	*ShipmentStanding_Allocation
+	//	*ShipmentStanding_Error
+	Standing isShipmentStanding_Standing `protobuf_oneof:"standing"`
+	// Output only. True if nothing more is told of it: it is allocated, its allocation has failed, it is cancelled, or
+	// upstream does not know it.
+	Final         bool `protobuf:"varint,4,opt,name=final,proto3" json:"final,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShipmentStanding) Reset() {
+	*x = ShipmentStanding{}
+	mi := &file_allocation_v1_shipment_allocation_service_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShipmentStanding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShipmentStanding) ProtoMessage() {}
+
+func (x *ShipmentStanding) ProtoReflect() protoreflect.Message {
+	mi := &file_allocation_v1_shipment_allocation_service_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShipmentStanding.ProtoReflect.Descriptor instead.
+func (*ShipmentStanding) Descriptor() ([]byte, []int) {
+	return file_allocation_v1_shipment_allocation_service_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ShipmentStanding) GetShipmentReference() string {
+	if x != nil {
+		return x.ShipmentReference
+	}
+	return ""
+}
+
+func (x *ShipmentStanding) GetStanding() isShipmentStanding_Standing {
+	if x != nil {
+		return x.Standing
+	}
+	return nil
+}
+
+func (x *ShipmentStanding) GetAllocation() *Allocation {
+	if x != nil {
+		if x, ok := x.Standing.(*ShipmentStanding_Allocation); ok {
+			return x.Allocation
+		}
+	}
+	return nil
+}
+
+func (x *ShipmentStanding) GetError() *status.Status {
+	if x != nil {
+		if x, ok := x.Standing.(*ShipmentStanding_Error); ok {
+			return x.Error
+		}
+	}
+	return nil
+}
+
+func (x *ShipmentStanding) GetFinal() bool {
+	if x != nil {
+		return x.Final
+	}
+	return false
+}
+
+type isShipmentStanding_Standing interface {
+	isShipmentStanding_Standing()
+}
+
+type ShipmentStanding_Allocation struct {
+	// Output only. As it was read, with its state; its allocation if it is allocated.
+	Allocation *Allocation `protobuf:"bytes,2,opt,name=allocation,proto3,oneof"`
+}
+
+type ShipmentStanding_Error struct {
+	// Output only. It could not be read: why, with the details that a single call has. Unless it is final, it is read
+	// again.
+	Error *status.Status `protobuf:"bytes,3,opt,name=error,proto3,oneof"`
+}
+
+func (*ShipmentStanding_Allocation) isShipmentStanding_Standing() {}
+
+func (*ShipmentStanding_Error) isShipmentStanding_Standing() {}
+
+// WatchShipmentAllocationsRequest is the request of WatchShipmentAllocations.
+type WatchShipmentAllocationsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The references of 1 to 1,000 shipments, none of them twice.
+	ShipmentReferences []string `protobuf:"bytes,1,rep,name=shipment_references,json=shipmentReferences,proto3" json:"shipment_references,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *WatchShipmentAllocationsRequest) Reset() {
+	*x = WatchShipmentAllocationsRequest{}
+	mi := &file_allocation_v1_shipment_allocation_service_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchShipmentAllocationsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchShipmentAllocationsRequest) ProtoMessage() {}
+
+func (x *WatchShipmentAllocationsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_allocation_v1_shipment_allocation_service_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchShipmentAllocationsRequest.ProtoReflect.Descriptor instead.
+func (*WatchShipmentAllocationsRequest) Descriptor() ([]byte, []int) {
+	return file_allocation_v1_shipment_allocation_service_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *WatchShipmentAllocationsRequest) GetShipmentReferences() []string {
+	if x != nil {
+		return x.ShipmentReferences
+	}
+	return nil
+}
+
+// WatchShipmentAllocationsResponse is a message of WatchShipmentAllocations.
+type WatchShipmentAllocationsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Output only. Those that have changed. At first, each is told once. Empty if none has changed for a while.
+	Shipments []*ShipmentStanding `protobuf:"bytes,1,rep,name=shipments,proto3" json:"shipments,omitempty"`
+	// Output only. How many are not final yet.
+	Pending       int32 `protobuf:"varint,2,opt,name=pending,proto3" json:"pending,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchShipmentAllocationsResponse) Reset() {
+	*x = WatchShipmentAllocationsResponse{}
+	mi := &file_allocation_v1_shipment_allocation_service_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchShipmentAllocationsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchShipmentAllocationsResponse) ProtoMessage() {}
+
+func (x *WatchShipmentAllocationsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_allocation_v1_shipment_allocation_service_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchShipmentAllocationsResponse.ProtoReflect.Descriptor instead.
+func (*WatchShipmentAllocationsResponse) Descriptor() ([]byte, []int) {
+	return file_allocation_v1_shipment_allocation_service_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *WatchShipmentAllocationsResponse) GetShipments() []*ShipmentStanding {
+	if x != nil {
+		return x.Shipments
+	}
+	return nil
+}
+
+func (x *WatchShipmentAllocationsResponse) GetPending() int32 {
+	if x != nil {
+		return x.Pending
+	}
+	return 0
+}
+
 var File_allocation_v1_shipment_allocation_service_proto protoreflect.FileDescriptor
 
 const file_allocation_v1_shipment_allocation_service_proto_rawDesc = "" +
@@ -2215,7 +2423,21 @@ const file_allocation_v1_shipment_allocation_service_proto_rawDesc = "" +
 	"\arefused\x18\x04 \x01(\v2'.allocation.v1.AllocationRefusedMessageH\x00R\arefused\x12D\n" +
 	"\brepeated\x18\x05 \x01(\v2&.allocation.v1.RepeatedAllocationItemsH\x00R\brepeated\x12<\n" +
 	"\asummary\x18\x06 \x01(\v2 .allocation.v1.AllocationSummaryH\x00R\asummaryB\t\n" +
-	"\acontent2\xc3\r\n" +
+	"\acontent\"\xcc\x01\n" +
+	"\x10ShipmentStanding\x12-\n" +
+	"\x12shipment_reference\x18\x01 \x01(\tR\x11shipmentReference\x12;\n" +
+	"\n" +
+	"allocation\x18\x02 \x01(\v2\x19.allocation.v1.AllocationH\x00R\n" +
+	"allocation\x12*\n" +
+	"\x05error\x18\x03 \x01(\v2\x12.google.rpc.StatusH\x00R\x05error\x12\x14\n" +
+	"\x05final\x18\x04 \x01(\bR\x05finalB\n" +
+	"\n" +
+	"\bstanding\"R\n" +
+	"\x1fWatchShipmentAllocationsRequest\x12/\n" +
+	"\x13shipment_references\x18\x01 \x03(\tR\x12shipmentReferences\"{\n" +
+	" WatchShipmentAllocationsResponse\x12=\n" +
+	"\tshipments\x18\x01 \x03(\v2\x1f.allocation.v1.ShipmentStandingR\tshipments\x12\x18\n" +
+	"\apending\x18\x02 \x01(\x05R\apending2\xc2\x0e\n" +
 	"\x19ShipmentAllocationService\x12c\n" +
 	"\x10AllocateShipment\x12&.allocation.v1.AllocateShipmentRequest\x1a'.allocation.v1.AllocateShipmentResponse\x12\x93\x01\n" +
 	" AllocateShipmentWithServiceGroup\x126.allocation.v1.AllocateShipmentWithServiceGroupRequest\x1a7.allocation.v1.AllocateShipmentWithServiceGroupResponse\x12\x99\x01\n" +
@@ -2229,7 +2451,8 @@ const file_allocation_v1_shipment_allocation_service_proto_rawDesc = "" +
 	"\x12DeallocateShipment\x12(.allocation.v1.DeallocateShipmentRequest\x1a).allocation.v1.DeallocateShipmentResponse\x12r\n" +
 	"\x15GetShipmentAllocation\x12+.allocation.v1.GetShipmentAllocationRequest\x1a,.allocation.v1.GetShipmentAllocationResponse\x12o\n" +
 	"\x14CreateShipmentQuotes\x12*.allocation.v1.CreateShipmentQuotesRequest\x1a+.allocation.v1.CreateShipmentQuotesResponse\x12y\n" +
-	"\x16AllocateShipmentStream\x12,.allocation.v1.AllocateShipmentStreamRequest\x1a-.allocation.v1.AllocateShipmentStreamResponse(\x010\x01B\x9f\x01\n" +
+	"\x16AllocateShipmentStream\x12,.allocation.v1.AllocateShipmentStreamRequest\x1a-.allocation.v1.AllocateShipmentStreamResponse(\x010\x01\x12}\n" +
+	"\x18WatchShipmentAllocations\x12..allocation.v1.WatchShipmentAllocationsRequest\x1a/.allocation.v1.WatchShipmentAllocationsResponse0\x01B\x9f\x01\n" +
 	"#com.allocationgateway.allocation.v1B\x1eShipmentAllocationServiceProtoP\x01ZVgithub.com/allocation-gateway/allocation-gateway/clients/go/allocation/v1;allocationv1b\x06proto3"
 
 var (
@@ -2244,7 +2467,7 @@ func file_allocation_v1_shipment_allocation_service_proto_rawDescGZIP() []byte {
 	return file_allocation_v1_shipment_allocation_service_proto_rawDescData
 }
 
-var file_allocation_v1_shipment_allocation_service_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_allocation_v1_shipment_allocation_service_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_allocation_v1_shipment_allocation_service_proto_goTypes = []any{
 	(*AllocateShipmentRequest)(nil),                     // 0: allocation.v1.AllocateShipmentRequest
 	(*AllocateShipmentResponse)(nil),                    // 1: allocation.v1.AllocateShipmentResponse
@@ -2275,89 +2498,97 @@ var file_allocation_v1_shipment_allocation_service_proto_goTypes = []any{
 	(*ShipmentOutcomes)(nil),                            // 26: allocation.v1.ShipmentOutcomes
 	(*AllocateShipmentStreamRequest)(nil),               // 27: allocation.v1.AllocateShipmentStreamRequest
 	(*AllocateShipmentStreamResponse)(nil),              // 28: allocation.v1.AllocateShipmentStreamResponse
-	(*Allocation)(nil),                                  // 29: allocation.v1.Allocation
-	(*ServiceCapability)(nil),                           // 30: allocation.v1.ServiceCapability
-	(*AllocationRejection)(nil),                         // 31: allocation.v1.AllocationRejection
-	(*Link)(nil),                                        // 32: allocation.v1.Link
-	(*AllocationFilters)(nil),                           // 33: allocation.v1.AllocationFilters
-	(*Quote)(nil),                                       // 34: allocation.v1.Quote
-	(*ExcludedService)(nil),                             // 35: allocation.v1.ExcludedService
-	(*AllocationSelector)(nil),                          // 36: allocation.v1.AllocationSelector
-	(*status.Status)(nil),                               // 37: google.rpc.Status
-	(*AllocationJob)(nil),                               // 38: allocation.v1.AllocationJob
-	(*AllocationProgress)(nil),                          // 39: allocation.v1.AllocationProgress
-	(*AllocationRefusedMessage)(nil),                    // 40: allocation.v1.AllocationRefusedMessage
-	(*RepeatedAllocationItems)(nil),                     // 41: allocation.v1.RepeatedAllocationItems
-	(*AllocationSummary)(nil),                           // 42: allocation.v1.AllocationSummary
+	(*ShipmentStanding)(nil),                            // 29: allocation.v1.ShipmentStanding
+	(*WatchShipmentAllocationsRequest)(nil),             // 30: allocation.v1.WatchShipmentAllocationsRequest
+	(*WatchShipmentAllocationsResponse)(nil),            // 31: allocation.v1.WatchShipmentAllocationsResponse
+	(*Allocation)(nil),                                  // 32: allocation.v1.Allocation
+	(*ServiceCapability)(nil),                           // 33: allocation.v1.ServiceCapability
+	(*AllocationRejection)(nil),                         // 34: allocation.v1.AllocationRejection
+	(*Link)(nil),                                        // 35: allocation.v1.Link
+	(*AllocationFilters)(nil),                           // 36: allocation.v1.AllocationFilters
+	(*Quote)(nil),                                       // 37: allocation.v1.Quote
+	(*ExcludedService)(nil),                             // 38: allocation.v1.ExcludedService
+	(*AllocationSelector)(nil),                          // 39: allocation.v1.AllocationSelector
+	(*status.Status)(nil),                               // 40: google.rpc.Status
+	(*AllocationJob)(nil),                               // 41: allocation.v1.AllocationJob
+	(*AllocationProgress)(nil),                          // 42: allocation.v1.AllocationProgress
+	(*AllocationRefusedMessage)(nil),                    // 43: allocation.v1.AllocationRefusedMessage
+	(*RepeatedAllocationItems)(nil),                     // 44: allocation.v1.RepeatedAllocationItems
+	(*AllocationSummary)(nil),                           // 45: allocation.v1.AllocationSummary
 }
 var file_allocation_v1_shipment_allocation_service_proto_depIdxs = []int32{
-	29, // 0: allocation.v1.AllocateShipmentResponse.allocation:type_name -> allocation.v1.Allocation
-	29, // 1: allocation.v1.AllocateShipmentWithServiceGroupResponse.allocation:type_name -> allocation.v1.Allocation
-	29, // 2: allocation.v1.AllocateShipmentWithCarrierServiceResponse.allocation:type_name -> allocation.v1.Allocation
-	29, // 3: allocation.v1.AllocateShipmentWithVirtualServiceResponse.allocation:type_name -> allocation.v1.Allocation
-	29, // 4: allocation.v1.AllocateShipmentWithQuoteResponse.allocation:type_name -> allocation.v1.Allocation
-	30, // 5: allocation.v1.AllocateShipmentsRequest.capabilities:type_name -> allocation.v1.ServiceCapability
-	31, // 6: allocation.v1.AllocateShipmentsResponse.rejected:type_name -> allocation.v1.AllocationRejection
-	29, // 7: allocation.v1.AllocateShipmentsResponse.allocations:type_name -> allocation.v1.Allocation
-	32, // 8: allocation.v1.AllocateShipmentsResponse.links:type_name -> allocation.v1.Link
-	30, // 9: allocation.v1.AllocateShipmentsWithServiceGroupRequest.capabilities:type_name -> allocation.v1.ServiceCapability
-	31, // 10: allocation.v1.AllocateShipmentsWithServiceGroupResponse.rejected:type_name -> allocation.v1.AllocationRejection
-	29, // 11: allocation.v1.AllocateShipmentsWithServiceGroupResponse.allocations:type_name -> allocation.v1.Allocation
-	32, // 12: allocation.v1.AllocateShipmentsWithServiceGroupResponse.links:type_name -> allocation.v1.Link
-	30, // 13: allocation.v1.AllocateShipmentsWithCarrierServiceRequest.capabilities:type_name -> allocation.v1.ServiceCapability
-	31, // 14: allocation.v1.AllocateShipmentsWithCarrierServiceResponse.rejected:type_name -> allocation.v1.AllocationRejection
-	29, // 15: allocation.v1.AllocateShipmentsWithCarrierServiceResponse.allocations:type_name -> allocation.v1.Allocation
-	32, // 16: allocation.v1.AllocateShipmentsWithCarrierServiceResponse.links:type_name -> allocation.v1.Link
-	33, // 17: allocation.v1.AllocateShipmentsWithFiltersRequest.filters:type_name -> allocation.v1.AllocationFilters
-	32, // 18: allocation.v1.AllocateShipmentsWithFiltersResponse.shipments:type_name -> allocation.v1.Link
-	32, // 19: allocation.v1.DeallocateShipmentResponse.links:type_name -> allocation.v1.Link
-	29, // 20: allocation.v1.GetShipmentAllocationResponse.allocation:type_name -> allocation.v1.Allocation
-	34, // 21: allocation.v1.CreateShipmentQuotesResponse.quotes:type_name -> allocation.v1.Quote
-	35, // 22: allocation.v1.CreateShipmentQuotesResponse.excluded_services:type_name -> allocation.v1.ExcludedService
-	36, // 23: allocation.v1.ShipmentItem.selector:type_name -> allocation.v1.AllocationSelector
-	29, // 24: allocation.v1.ShipmentOutcome.allocation:type_name -> allocation.v1.Allocation
-	37, // 25: allocation.v1.ShipmentOutcome.refusal:type_name -> google.rpc.Status
-	37, // 26: allocation.v1.ShipmentOutcome.unknown:type_name -> google.rpc.Status
+	32, // 0: allocation.v1.AllocateShipmentResponse.allocation:type_name -> allocation.v1.Allocation
+	32, // 1: allocation.v1.AllocateShipmentWithServiceGroupResponse.allocation:type_name -> allocation.v1.Allocation
+	32, // 2: allocation.v1.AllocateShipmentWithCarrierServiceResponse.allocation:type_name -> allocation.v1.Allocation
+	32, // 3: allocation.v1.AllocateShipmentWithVirtualServiceResponse.allocation:type_name -> allocation.v1.Allocation
+	32, // 4: allocation.v1.AllocateShipmentWithQuoteResponse.allocation:type_name -> allocation.v1.Allocation
+	33, // 5: allocation.v1.AllocateShipmentsRequest.capabilities:type_name -> allocation.v1.ServiceCapability
+	34, // 6: allocation.v1.AllocateShipmentsResponse.rejected:type_name -> allocation.v1.AllocationRejection
+	32, // 7: allocation.v1.AllocateShipmentsResponse.allocations:type_name -> allocation.v1.Allocation
+	35, // 8: allocation.v1.AllocateShipmentsResponse.links:type_name -> allocation.v1.Link
+	33, // 9: allocation.v1.AllocateShipmentsWithServiceGroupRequest.capabilities:type_name -> allocation.v1.ServiceCapability
+	34, // 10: allocation.v1.AllocateShipmentsWithServiceGroupResponse.rejected:type_name -> allocation.v1.AllocationRejection
+	32, // 11: allocation.v1.AllocateShipmentsWithServiceGroupResponse.allocations:type_name -> allocation.v1.Allocation
+	35, // 12: allocation.v1.AllocateShipmentsWithServiceGroupResponse.links:type_name -> allocation.v1.Link
+	33, // 13: allocation.v1.AllocateShipmentsWithCarrierServiceRequest.capabilities:type_name -> allocation.v1.ServiceCapability
+	34, // 14: allocation.v1.AllocateShipmentsWithCarrierServiceResponse.rejected:type_name -> allocation.v1.AllocationRejection
+	32, // 15: allocation.v1.AllocateShipmentsWithCarrierServiceResponse.allocations:type_name -> allocation.v1.Allocation
+	35, // 16: allocation.v1.AllocateShipmentsWithCarrierServiceResponse.links:type_name -> allocation.v1.Link
+	36, // 17: allocation.v1.AllocateShipmentsWithFiltersRequest.filters:type_name -> allocation.v1.AllocationFilters
+	35, // 18: allocation.v1.AllocateShipmentsWithFiltersResponse.shipments:type_name -> allocation.v1.Link
+	35, // 19: allocation.v1.DeallocateShipmentResponse.links:type_name -> allocation.v1.Link
+	32, // 20: allocation.v1.GetShipmentAllocationResponse.allocation:type_name -> allocation.v1.Allocation
+	37, // 21: allocation.v1.CreateShipmentQuotesResponse.quotes:type_name -> allocation.v1.Quote
+	38, // 22: allocation.v1.CreateShipmentQuotesResponse.excluded_services:type_name -> allocation.v1.ExcludedService
+	39, // 23: allocation.v1.ShipmentItem.selector:type_name -> allocation.v1.AllocationSelector
+	32, // 24: allocation.v1.ShipmentOutcome.allocation:type_name -> allocation.v1.Allocation
+	40, // 25: allocation.v1.ShipmentOutcome.refusal:type_name -> google.rpc.Status
+	40, // 26: allocation.v1.ShipmentOutcome.unknown:type_name -> google.rpc.Status
 	25, // 27: allocation.v1.ShipmentOutcomes.results:type_name -> allocation.v1.ShipmentOutcome
-	38, // 28: allocation.v1.AllocateShipmentStreamRequest.job:type_name -> allocation.v1.AllocationJob
+	41, // 28: allocation.v1.AllocateShipmentStreamRequest.job:type_name -> allocation.v1.AllocationJob
 	24, // 29: allocation.v1.AllocateShipmentStreamRequest.items:type_name -> allocation.v1.ShipmentItem
-	38, // 30: allocation.v1.AllocateShipmentStreamResponse.job:type_name -> allocation.v1.AllocationJob
+	41, // 30: allocation.v1.AllocateShipmentStreamResponse.job:type_name -> allocation.v1.AllocationJob
 	26, // 31: allocation.v1.AllocateShipmentStreamResponse.results:type_name -> allocation.v1.ShipmentOutcomes
-	39, // 32: allocation.v1.AllocateShipmentStreamResponse.progress:type_name -> allocation.v1.AllocationProgress
-	40, // 33: allocation.v1.AllocateShipmentStreamResponse.refused:type_name -> allocation.v1.AllocationRefusedMessage
-	41, // 34: allocation.v1.AllocateShipmentStreamResponse.repeated:type_name -> allocation.v1.RepeatedAllocationItems
-	42, // 35: allocation.v1.AllocateShipmentStreamResponse.summary:type_name -> allocation.v1.AllocationSummary
-	0,  // 36: allocation.v1.ShipmentAllocationService.AllocateShipment:input_type -> allocation.v1.AllocateShipmentRequest
-	2,  // 37: allocation.v1.ShipmentAllocationService.AllocateShipmentWithServiceGroup:input_type -> allocation.v1.AllocateShipmentWithServiceGroupRequest
-	4,  // 38: allocation.v1.ShipmentAllocationService.AllocateShipmentWithCarrierService:input_type -> allocation.v1.AllocateShipmentWithCarrierServiceRequest
-	6,  // 39: allocation.v1.ShipmentAllocationService.AllocateShipmentWithVirtualService:input_type -> allocation.v1.AllocateShipmentWithVirtualServiceRequest
-	8,  // 40: allocation.v1.ShipmentAllocationService.AllocateShipmentWithQuote:input_type -> allocation.v1.AllocateShipmentWithQuoteRequest
-	10, // 41: allocation.v1.ShipmentAllocationService.AllocateShipments:input_type -> allocation.v1.AllocateShipmentsRequest
-	12, // 42: allocation.v1.ShipmentAllocationService.AllocateShipmentsWithServiceGroup:input_type -> allocation.v1.AllocateShipmentsWithServiceGroupRequest
-	14, // 43: allocation.v1.ShipmentAllocationService.AllocateShipmentsWithCarrierService:input_type -> allocation.v1.AllocateShipmentsWithCarrierServiceRequest
-	16, // 44: allocation.v1.ShipmentAllocationService.AllocateShipmentsWithFilters:input_type -> allocation.v1.AllocateShipmentsWithFiltersRequest
-	18, // 45: allocation.v1.ShipmentAllocationService.DeallocateShipment:input_type -> allocation.v1.DeallocateShipmentRequest
-	20, // 46: allocation.v1.ShipmentAllocationService.GetShipmentAllocation:input_type -> allocation.v1.GetShipmentAllocationRequest
-	22, // 47: allocation.v1.ShipmentAllocationService.CreateShipmentQuotes:input_type -> allocation.v1.CreateShipmentQuotesRequest
-	27, // 48: allocation.v1.ShipmentAllocationService.AllocateShipmentStream:input_type -> allocation.v1.AllocateShipmentStreamRequest
-	1,  // 49: allocation.v1.ShipmentAllocationService.AllocateShipment:output_type -> allocation.v1.AllocateShipmentResponse
-	3,  // 50: allocation.v1.ShipmentAllocationService.AllocateShipmentWithServiceGroup:output_type -> allocation.v1.AllocateShipmentWithServiceGroupResponse
-	5,  // 51: allocation.v1.ShipmentAllocationService.AllocateShipmentWithCarrierService:output_type -> allocation.v1.AllocateShipmentWithCarrierServiceResponse
-	7,  // 52: allocation.v1.ShipmentAllocationService.AllocateShipmentWithVirtualService:output_type -> allocation.v1.AllocateShipmentWithVirtualServiceResponse
-	9,  // 53: allocation.v1.ShipmentAllocationService.AllocateShipmentWithQuote:output_type -> allocation.v1.AllocateShipmentWithQuoteResponse
-	11, // 54: allocation.v1.ShipmentAllocationService.AllocateShipments:output_type -> allocation.v1.AllocateShipmentsResponse
-	13, // 55: allocation.v1.ShipmentAllocationService.AllocateShipmentsWithServiceGroup:output_type -> allocation.v1.AllocateShipmentsWithServiceGroupResponse
-	15, // 56: allocation.v1.ShipmentAllocationService.AllocateShipmentsWithCarrierService:output_type -> allocation.v1.AllocateShipmentsWithCarrierServiceResponse
-	17, // 57: allocation.v1.ShipmentAllocationService.AllocateShipmentsWithFilters:output_type -> allocation.v1.AllocateShipmentsWithFiltersResponse
-	19, // 58: allocation.v1.ShipmentAllocationService.DeallocateShipment:output_type -> allocation.v1.DeallocateShipmentResponse
-	21, // 59: allocation.v1.ShipmentAllocationService.GetShipmentAllocation:output_type -> allocation.v1.GetShipmentAllocationResponse
-	23, // 60: allocation.v1.ShipmentAllocationService.CreateShipmentQuotes:output_type -> allocation.v1.CreateShipmentQuotesResponse
-	28, // 61: allocation.v1.ShipmentAllocationService.AllocateShipmentStream:output_type -> allocation.v1.AllocateShipmentStreamResponse
-	49, // [49:62] is the sub-list for method output_type
-	36, // [36:49] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	42, // 32: allocation.v1.AllocateShipmentStreamResponse.progress:type_name -> allocation.v1.AllocationProgress
+	43, // 33: allocation.v1.AllocateShipmentStreamResponse.refused:type_name -> allocation.v1.AllocationRefusedMessage
+	44, // 34: allocation.v1.AllocateShipmentStreamResponse.repeated:type_name -> allocation.v1.RepeatedAllocationItems
+	45, // 35: allocation.v1.AllocateShipmentStreamResponse.summary:type_name -> allocation.v1.AllocationSummary
+	32, // 36: allocation.v1.ShipmentStanding.allocation:type_name -> allocation.v1.Allocation
+	40, // 37: allocation.v1.ShipmentStanding.error:type_name -> google.rpc.Status
+	29, // 38: allocation.v1.WatchShipmentAllocationsResponse.shipments:type_name -> allocation.v1.ShipmentStanding
+	0,  // 39: allocation.v1.ShipmentAllocationService.AllocateShipment:input_type -> allocation.v1.AllocateShipmentRequest
+	2,  // 40: allocation.v1.ShipmentAllocationService.AllocateShipmentWithServiceGroup:input_type -> allocation.v1.AllocateShipmentWithServiceGroupRequest
+	4,  // 41: allocation.v1.ShipmentAllocationService.AllocateShipmentWithCarrierService:input_type -> allocation.v1.AllocateShipmentWithCarrierServiceRequest
+	6,  // 42: allocation.v1.ShipmentAllocationService.AllocateShipmentWithVirtualService:input_type -> allocation.v1.AllocateShipmentWithVirtualServiceRequest
+	8,  // 43: allocation.v1.ShipmentAllocationService.AllocateShipmentWithQuote:input_type -> allocation.v1.AllocateShipmentWithQuoteRequest
+	10, // 44: allocation.v1.ShipmentAllocationService.AllocateShipments:input_type -> allocation.v1.AllocateShipmentsRequest
+	12, // 45: allocation.v1.ShipmentAllocationService.AllocateShipmentsWithServiceGroup:input_type -> allocation.v1.AllocateShipmentsWithServiceGroupRequest
+	14, // 46: allocation.v1.ShipmentAllocationService.AllocateShipmentsWithCarrierService:input_type -> allocation.v1.AllocateShipmentsWithCarrierServiceRequest
+	16, // 47: allocation.v1.ShipmentAllocationService.AllocateShipmentsWithFilters:input_type -> allocation.v1.AllocateShipmentsWithFiltersRequest
+	18, // 48: allocation.v1.ShipmentAllocationService.DeallocateShipment:input_type -> allocation.v1.DeallocateShipmentRequest
+	20, // 49: allocation.v1.ShipmentAllocationService.GetShipmentAllocation:input_type -> allocation.v1.GetShipmentAllocationRequest
+	22, // 50: allocation.v1.ShipmentAllocationService.CreateShipmentQuotes:input_type -> allocation.v1.CreateShipmentQuotesRequest
+	27, // 51: allocation.v1.ShipmentAllocationService.AllocateShipmentStream:input_type -> allocation.v1.AllocateShipmentStreamRequest
+	30, // 52: allocation.v1.ShipmentAllocationService.WatchShipmentAllocations:input_type -> allocation.v1.WatchShipmentAllocationsRequest
+	1,  // 53: allocation.v1.ShipmentAllocationService.AllocateShipment:output_type -> allocation.v1.AllocateShipmentResponse
+	3,  // 54: allocation.v1.ShipmentAllocationService.AllocateShipmentWithServiceGroup:output_type -> allocation.v1.AllocateShipmentWithServiceGroupResponse
+	5,  // 55: allocation.v1.ShipmentAllocationService.AllocateShipmentWithCarrierService:output_type -> allocation.v1.AllocateShipmentWithCarrierServiceResponse
+	7,  // 56: allocation.v1.ShipmentAllocationService.AllocateShipmentWithVirtualService:output_type -> allocation.v1.AllocateShipmentWithVirtualServiceResponse
+	9,  // 57: allocation.v1.ShipmentAllocationService.AllocateShipmentWithQuote:output_type -> allocation.v1.AllocateShipmentWithQuoteResponse
+	11, // 58: allocation.v1.ShipmentAllocationService.AllocateShipments:output_type -> allocation.v1.AllocateShipmentsResponse
+	13, // 59: allocation.v1.ShipmentAllocationService.AllocateShipmentsWithServiceGroup:output_type -> allocation.v1.AllocateShipmentsWithServiceGroupResponse
+	15, // 60: allocation.v1.ShipmentAllocationService.AllocateShipmentsWithCarrierService:output_type -> allocation.v1.AllocateShipmentsWithCarrierServiceResponse
+	17, // 61: allocation.v1.ShipmentAllocationService.AllocateShipmentsWithFilters:output_type -> allocation.v1.AllocateShipmentsWithFiltersResponse
+	19, // 62: allocation.v1.ShipmentAllocationService.DeallocateShipment:output_type -> allocation.v1.DeallocateShipmentResponse
+	21, // 63: allocation.v1.ShipmentAllocationService.GetShipmentAllocation:output_type -> allocation.v1.GetShipmentAllocationResponse
+	23, // 64: allocation.v1.ShipmentAllocationService.CreateShipmentQuotes:output_type -> allocation.v1.CreateShipmentQuotesResponse
+	28, // 65: allocation.v1.ShipmentAllocationService.AllocateShipmentStream:output_type -> allocation.v1.AllocateShipmentStreamResponse
+	31, // 66: allocation.v1.ShipmentAllocationService.WatchShipmentAllocations:output_type -> allocation.v1.WatchShipmentAllocationsResponse
+	53, // [53:67] is the sub-list for method output_type
+	39, // [39:53] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_allocation_v1_shipment_allocation_service_proto_init() }
@@ -2381,13 +2612,17 @@ func file_allocation_v1_shipment_allocation_service_proto_init() {
 		(*AllocateShipmentStreamResponse_Repeated)(nil),
 		(*AllocateShipmentStreamResponse_Summary)(nil),
 	}
+	file_allocation_v1_shipment_allocation_service_proto_msgTypes[29].OneofWrappers = []any{
+		(*ShipmentStanding_Allocation)(nil),
+		(*ShipmentStanding_Error)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_allocation_v1_shipment_allocation_service_proto_rawDesc), len(file_allocation_v1_shipment_allocation_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   29,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

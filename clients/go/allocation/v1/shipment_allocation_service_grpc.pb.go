@@ -34,6 +34,7 @@ const (
 	ShipmentAllocationService_GetShipmentAllocation_FullMethodName               = "/allocation.v1.ShipmentAllocationService/GetShipmentAllocation"
 	ShipmentAllocationService_CreateShipmentQuotes_FullMethodName                = "/allocation.v1.ShipmentAllocationService/CreateShipmentQuotes"
 	ShipmentAllocationService_AllocateShipmentStream_FullMethodName              = "/allocation.v1.ShipmentAllocationService/AllocateShipmentStream"
+	ShipmentAllocationService_WatchShipmentAllocations_FullMethodName            = "/allocation.v1.ShipmentAllocationService/WatchShipmentAllocations"
 )
 
 // ShipmentAllocationServiceClient is the client API for ShipmentAllocationService service.
@@ -277,6 +278,20 @@ type ShipmentAllocationServiceClient interface {
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
 	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	AllocateShipmentStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[AllocateShipmentStreamRequest, AllocateShipmentStreamResponse], error)
+	// WatchShipmentAllocations tells how up to 1,000 shipments stand: all of them at once, then each change, until all are
+	// final: allocated, failed to be allocated, or gone. It books nothing. Each shipment is read once at a time, however many
+	// watch it, at intervals that grow; between changes empty messages show that the call is alive. What is not final at the
+	// deadline ends the call with DEADLINE_EXCEEDED.
+	//
+	// Errors:
+	//
+	// - INVALID_ARGUMENT (INVALID_REQUEST)
+	// - FAILED_PRECONDITION (API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (GATEWAY_STOPPING)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - INTERNAL (GATEWAY_DEFECT)
+	WatchShipmentAllocations(ctx context.Context, in *WatchShipmentAllocationsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchShipmentAllocationsResponse], error)
 }
 
 type shipmentAllocationServiceClient struct {
@@ -419,6 +434,25 @@ func (c *shipmentAllocationServiceClient) AllocateShipmentStream(ctx context.Con
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ShipmentAllocationService_AllocateShipmentStreamClient = grpc.BidiStreamingClient[AllocateShipmentStreamRequest, AllocateShipmentStreamResponse]
+
+func (c *shipmentAllocationServiceClient) WatchShipmentAllocations(ctx context.Context, in *WatchShipmentAllocationsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchShipmentAllocationsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ShipmentAllocationService_ServiceDesc.Streams[1], ShipmentAllocationService_WatchShipmentAllocations_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchShipmentAllocationsRequest, WatchShipmentAllocationsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ShipmentAllocationService_WatchShipmentAllocationsClient = grpc.ServerStreamingClient[WatchShipmentAllocationsResponse]
 
 // ShipmentAllocationServiceServer is the server API for ShipmentAllocationService service.
 // All implementations must embed UnimplementedShipmentAllocationServiceServer
@@ -661,6 +695,20 @@ type ShipmentAllocationServiceServer interface {
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
 	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
 	AllocateShipmentStream(grpc.BidiStreamingServer[AllocateShipmentStreamRequest, AllocateShipmentStreamResponse]) error
+	// WatchShipmentAllocations tells how up to 1,000 shipments stand: all of them at once, then each change, until all are
+	// final: allocated, failed to be allocated, or gone. It books nothing. Each shipment is read once at a time, however many
+	// watch it, at intervals that grow; between changes empty messages show that the call is alive. What is not final at the
+	// deadline ends the call with DEADLINE_EXCEEDED.
+	//
+	// Errors:
+	//
+	// - INVALID_ARGUMENT (INVALID_REQUEST)
+	// - FAILED_PRECONDITION (API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (GATEWAY_STOPPING)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - INTERNAL (GATEWAY_DEFECT)
+	WatchShipmentAllocations(*WatchShipmentAllocationsRequest, grpc.ServerStreamingServer[WatchShipmentAllocationsResponse]) error
 	mustEmbedUnimplementedShipmentAllocationServiceServer()
 }
 
@@ -709,6 +757,9 @@ func (UnimplementedShipmentAllocationServiceServer) CreateShipmentQuotes(context
 }
 func (UnimplementedShipmentAllocationServiceServer) AllocateShipmentStream(grpc.BidiStreamingServer[AllocateShipmentStreamRequest, AllocateShipmentStreamResponse]) error {
 	return status.Error(codes.Unimplemented, "method AllocateShipmentStream not implemented")
+}
+func (UnimplementedShipmentAllocationServiceServer) WatchShipmentAllocations(*WatchShipmentAllocationsRequest, grpc.ServerStreamingServer[WatchShipmentAllocationsResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchShipmentAllocations not implemented")
 }
 func (UnimplementedShipmentAllocationServiceServer) mustEmbedUnimplementedShipmentAllocationServiceServer() {
 }
@@ -955,6 +1006,17 @@ func _ShipmentAllocationService_AllocateShipmentStream_Handler(srv interface{}, 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ShipmentAllocationService_AllocateShipmentStreamServer = grpc.BidiStreamingServer[AllocateShipmentStreamRequest, AllocateShipmentStreamResponse]
 
+func _ShipmentAllocationService_WatchShipmentAllocations_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchShipmentAllocationsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ShipmentAllocationServiceServer).WatchShipmentAllocations(m, &grpc.GenericServerStream[WatchShipmentAllocationsRequest, WatchShipmentAllocationsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ShipmentAllocationService_WatchShipmentAllocationsServer = grpc.ServerStreamingServer[WatchShipmentAllocationsResponse]
+
 // ShipmentAllocationService_ServiceDesc is the grpc.ServiceDesc for ShipmentAllocationService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -1017,6 +1079,11 @@ var ShipmentAllocationService_ServiceDesc = grpc.ServiceDesc{
 			Handler:       _ShipmentAllocationService_AllocateShipmentStream_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "WatchShipmentAllocations",
+			Handler:       _ShipmentAllocationService_WatchShipmentAllocations_Handler,
+			ServerStreams: true,
 		},
 	},
 	Metadata: "allocation/v1/shipment_allocation_service.proto",

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 # The state of something whose allocation has failed may be left from an earlier try, as long as upstream has not come
 # to this one: it is believed when it was read so often.
-_FAILED_READINGS: Final = 2
-_MISSING: Final = frozenset(
+FAILED_READINGS: Final = 2
+MISSING: Final = frozenset(
     {ErrorReason.ERROR_REASON_SHIPMENT_NOT_FOUND, ErrorReason.ERROR_REASON_CONSIGNMENT_NOT_FOUND}
 )
 
@@ -79,7 +79,7 @@ class Following:
 
     def _concluded(self, followed: _Followed, found: AnyAllocation | GatewayError) -> Found | None:
         if isinstance(found, GatewayError):
-            return Found(Kind.REFUSED, error=found) if found.reason in _MISSING else None
+            return Found(Kind.REFUSED, error=found) if found.reason in MISSING else None
         standing = outcomes.of_standing(self._row, found)
         if standing is None:
             return None
@@ -87,7 +87,7 @@ class Following:
             found.reconciled = True
         elif self._row.allocations.states.has_failed(found.state):
             followed.failed += 1
-            if followed.failed < _FAILED_READINGS:
+            if followed.failed < FAILED_READINGS:
                 return None
         return standing
 

@@ -1,9 +1,11 @@
-"""The rpcs that allocate a stream, as an engine calls them: admission, the first message, one way out for errors."""
+"""The rpcs that last, as an engine calls them: admission, the first message, one way out for errors."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from abc import ABC, abstractmethod
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 import structlog
 from allocation.v1.error_reason_pb2 import ErrorReason
@@ -17,14 +19,16 @@ from allocation_gateway.rpc.streams.job import Items, capability_violations, job
 from allocation_gateway.rpc.streams.run import AllocationRun
 from allocation_gateway.rpc.streams.sending import Sending
 from allocation_gateway.rpc.streams.teller import Teller
+from allocation_gateway.rpc.streams.watch import WatchRun
 from allocation_gateway.telemetry.conventions import is_server_error
 from allocation_gateway.wire.message import UnreadableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
+    from allocation_gateway.account import Account
     from allocation_gateway.operations.model import Route
-    from allocation_gateway.operations.streams import AllocationStream
+    from allocation_gateway.operations.streams import AllocationStream, AllocationWatch, LastingRpc
     from allocation_gateway.rpc.base import Gateway
     from allocation_gateway.rpc.streams.readings import Readings
     from allocation_gateway.telemetry.observation import CallObservation
@@ -43,49 +47,50 @@ class StreamContext(Context, Protocol):
         """Sends a message, and waits until the caller has room for another."""
 
 
-class StreamHandler:
-    """Answers one rpc."""
+class Run(Protocol):
+    """One call, while it lasts."""
 
-    def __init__(
-        self,
-        gateway: Gateway,
-        row: AllocationStream,
-        readings: Readings | None,
-        routes: Mapping[str, Route],
-        disabled: frozenset[str],
-    ) -> None:
+    def end_soon(self) -> None:
+        """Ends it as soon as what it has under way has ended: the gateway is about to end."""
+
+
+Asked = TypeVar("Asked")
+
+
+class LastingHandler(ABC, Generic[Asked]):
+    """Answers one rpc, of which a call lasts."""
+
+    def __init__(self, gateway: Gateway, row: LastingRpc, readings: Readings | None) -> None:
         """Takes what it needs.
 
         Args:
             gateway: What all rpcs share.
             row: The rpc.
             readings: The readings of its account; None if its API is not configured.
-            routes: The configured spelling of each operation, by its full name.
-            disabled: The full names of the operations that are switched off.
         """
         self._gateway = gateway
-        self._row = row
-        self._account = gateway.accounts.get(row.api)
-        self._readings = readings
-        self._routes = routes
-        self._disabled = disabled
+        self._api = row.api.value
+        self._name = row.name
+        self._full_name = row.full_name
+        self._configured_account = gateway.accounts.get(row.api)
+        self._configured_readings = readings
         self._rules = rules_of(row.request)
-        self._runs: set[AllocationRun] = set()
+        self._runs: set[Run] = set()
         self._is_ending = False
         self._log = structlog.get_logger().bind()
 
-    async def handle(self, requests: AsyncIterator[bytes], context: StreamContext) -> None:
+    async def handle(self, asked: Asked, context: StreamContext) -> None:
         """Answers a call.
 
         Raises:
             grpc.aio.AbortError: The call failed; its status is set.
         """
-        observation = self._gateway.telemetry.call(self._row.full_name, context.invocation_metadata() or ())
-        fields: dict[str, Any] = {"rpc": self._row.name, **observation.log_fields()}
+        observation = self._gateway.telemetry.call(self._full_name, context.invocation_metadata() or ())
+        fields: dict[str, Any] = {"rpc": self._name, **observation.log_fields()}
         code = StatusCode.CANCELLED
         try:
             with self._gateway.admission.admitted():
-                await self._answer(requests, context, observation, fields)
+                await self._answer(asked, context, observation, fields)
             code = StatusCode.OK
         except GatewayError as error:
             code = error.code
@@ -105,22 +110,87 @@ class StreamHandler:
             milliseconds = round(observation.seconds() * 1000, 3)
             getattr(self._log, level)("call", code=code.name, duration_ms=milliseconds, **fields)
 
+    @abstractmethod
+    async def _answer(
+        self, asked: Asked, context: StreamContext, observation: CallObservation, fields: dict[str, Any]
+    ) -> None:
+        """Answers a call. A GatewayError becomes its status; fields are for its log line."""
+
+    def _parts(self) -> tuple[Account, Readings]:
+        """Returns the account of the API, and its readings.
+
+        Raises:
+            GatewayError: It is not configured.
+        """
+        if self._configured_account is None or self._configured_readings is None:
+            raise GatewayError(
+                StatusCode.FAILED_PRECONDITION,
+                ErrorReason.ERROR_REASON_API_NOT_CONFIGURED,
+                f"The API that this rpc needs, {self._api}, is not configured in this gateway.",
+            )
+        return self._configured_account, self._configured_readings
+
+    def _until(self, context: StreamContext) -> float | None:
+        """Returns when the caller's time is up, by the event loop's clock; None if that never is."""
+        remaining = context.time_remaining()
+        if remaining is None:
+            return None
+        margin = self._gateway.settings.deadline_margin
+        return asyncio.get_running_loop().time() + max(remaining - margin, 0.0)
+
+    @contextmanager
+    def _lasting(self, run: Run) -> Iterator[None]:
+        """Has a call end with the gateway, for as long as a block lasts."""
+        self._runs.add(run)
+        try:
+            if self._is_ending:
+                run.end_soon()
+            yield
+        finally:
+            self._runs.discard(run)
+
+    def end(self) -> None:
+        """Ends all calls as soon as what they have under way has ended, and tells them that the gateway ends."""
+        self._is_ending = True
+        for run in tuple(self._runs):
+            run.end_soon()
+
+
+class StreamHandler(LastingHandler["AsyncIterator[bytes]"]):
+    """Answers an rpc that allocates a stream."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        row: AllocationStream,
+        readings: Readings | None,
+        routes: Mapping[str, Route],
+        disabled: frozenset[str],
+    ) -> None:
+        """Takes what it needs.
+
+        Args:
+            gateway: What all rpcs share.
+            row: The rpc.
+            readings: The readings of its account; None if its API is not configured.
+            routes: The configured spelling of each operation, by its full name.
+            disabled: The full names of the operations that are switched off.
+        """
+        super().__init__(gateway, row, readings)
+        self._row = row
+        self._routes = routes
+        self._disabled = disabled
+
     async def _answer(
         self,
-        requests: AsyncIterator[bytes],
+        asked: AsyncIterator[bytes],
         context: StreamContext,
         observation: CallObservation,
         fields: dict[str, Any],
     ) -> None:
-        row, account, readings = self._row, self._account, self._readings
-        if account is None or readings is None:
-            raise GatewayError(
-                StatusCode.FAILED_PRECONDITION,
-                ErrorReason.ERROR_REASON_API_NOT_CONFIGURED,
-                f"The API that this rpc needs, {row.api.value}, is not configured in this gateway.",
-            )
-        settings = self._gateway.settings
-        first = await self._first(requests)
+        account, readings = self._parts()
+        row, settings = self._row, self._gateway.settings
+        first = await self._first(asked)
         found = violations(first, self._rules, settings) or capability_violations(
             row, "job.selector", first.job.selector
         )
@@ -132,15 +202,8 @@ class StreamHandler:
         sending = Sending(self._gateway, row, account, self._routes, self._disabled, observation, fields)
         teller = Teller(row, context.write, account.clock)
         run = AllocationRun(row, job, items, sending, readings, teller, settings, self._window)
-        remaining = context.time_remaining()
-        until = None if remaining is None else account.clock() + max(remaining - settings.deadline_margin, 0.0)
-        self._runs.add(run)
-        try:
-            if self._is_ending:
-                run.end_soon()
-            await run.run(first, requests, until)
-        finally:
-            self._runs.discard(run)
+        with self._lasting(run):
+            await run.run(first, asked, self._until(context))
 
     def _window(self) -> int:
         """Returns how many items each call may have in hand, as long as there are so many calls."""
@@ -155,8 +218,26 @@ class StreamHandler:
                 raise invalid("The first message is not of the type that the rpc takes.", []) from None
         return self._row.request()
 
-    def end(self) -> None:
-        """Ends all calls as soon as what they have under way has ended, and tells them that the gateway ends."""
-        self._is_ending = True
-        for run in tuple(self._runs):
-            run.end_soon()
+
+class WatchHandler(LastingHandler[bytes]):
+    """Answers an rpc that watches."""
+
+    def __init__(self, gateway: Gateway, row: AllocationWatch, readings: Readings | None) -> None:
+        super().__init__(gateway, row, readings)
+        self._row = row
+
+    async def _answer(
+        self, asked: bytes, context: StreamContext, observation: CallObservation, fields: dict[str, Any]
+    ) -> None:
+        del observation, fields
+        _, readings = self._parts()
+        row = self._row
+        try:
+            request = row.request.FromString(asked)
+        except DecodeError:
+            raise invalid("The request is not a message of the type that the rpc takes.", []) from None
+        if found := violations(request, self._rules, self._gateway.settings):
+            raise invalid("The request is not valid.", found)
+        run = WatchRun(row, getattr(request, row.references), readings, context.write)
+        with self._lasting(run):
+            await run.run(self._until(context))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from allocation_gateway.operations import table
-from allocation_gateway.operations.streams import STREAMS
-from allocation_gateway.rpc.streams.handler import StreamHandler
+from allocation_gateway.operations.streams import STREAMS, WATCHES
+from allocation_gateway.rpc.streams.handler import StreamHandler, WatchHandler
 from allocation_gateway.rpc.streams.readings import Readings
 
 if TYPE_CHECKING:
@@ -26,20 +26,25 @@ class Streams:
             for api, account in gateway.accounts.items()
         }
         routes, disabled = table.routes(gateway.settings), table.disabled(gateway.settings)
-        self._handlers = [
+        self._streams = [
             (row, StreamHandler(gateway, row, self._readings.get(row.api), routes, disabled)) for row in STREAMS
         ]
+        self._watches = [(row, WatchHandler(gateway, row, self._readings.get(row.api))) for row in WATCHES]
 
     def methods(self) -> Iterator[tuple[str, str, grpc.RpcMethodHandler[Any, Any]]]:
         """Yields the service, the name and the handler of each rpc."""
-        for row, handler in self._handlers:
-            # Bytes in and out, as of all rpcs: bytes that do not parse get an answer with details.
-            yield row.service, row.name, grpc.stream_stream_rpc_method_handler(handler.handle)
+        # Bytes in and out, as of all rpcs: bytes that do not parse get an answer with details.
+        for stream, handler in self._streams:
+            yield stream.service, stream.name, grpc.stream_stream_rpc_method_handler(handler.handle)
+        for watch, watcher in self._watches:
+            yield watch.service, watch.name, grpc.unary_stream_rpc_method_handler(watcher.handle)
 
     def end(self) -> None:
         """Has all calls end soon."""
-        for _, handler in self._handlers:
+        for _, handler in self._streams:
             handler.end()
+        for _, watcher in self._watches:
+            watcher.end()
 
     async def close(self) -> None:
         """Ends what is read for them."""

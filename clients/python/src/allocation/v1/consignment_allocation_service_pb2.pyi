@@ -1874,3 +1874,99 @@ class AllocateConsignmentStreamResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
 
 Global___AllocateConsignmentStreamResponse: _TypeAlias = AllocateConsignmentStreamResponse  # noqa: Y015
+
+@_typing.final
+class ConsignmentStanding(_message.Message):
+    """ConsignmentStanding is how one consignment stands that is watched."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONSIGNMENT_REFERENCE_FIELD_NUMBER: _builtins.int
+    ALLOCATION_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    FINAL_FIELD_NUMBER: _builtins.int
+    consignment_reference: _builtins.str
+    """Output only. The consignment."""
+    final: _builtins.bool
+    """Output only. True if nothing more is told of it: it is allocated, its allocation has failed, it is cancelled, or
+    upstream does not know it.
+    """
+    @_builtins.property
+    def allocation(self) -> Global___ConsignmentAllocation:
+        """Output only. As it was read, with its state; its allocation if it is allocated."""
+
+    @_builtins.property
+    def error(self) -> _status_pb2.Status:
+        """Output only. It could not be read: why, with the details that a single call has. Unless it is final, it is read
+        again.
+        """
+
+    def __init__(
+        self,
+        *,
+        consignment_reference: _builtins.str = ...,
+        allocation: Global___ConsignmentAllocation | None = ...,
+        error: _status_pb2.Status | None = ...,
+        final: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "error", b"error", "standing", b"standing"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "consignment_reference", b"consignment_reference", "error", b"error", "final", b"final", "standing", b"standing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_standing: _TypeAlias = _typing.Literal["allocation", "error"]  # noqa: Y015
+    _WhichOneofArgType_standing: _TypeAlias = _typing.Literal["standing", b"standing"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_standing) -> _WhichOneofReturnType_standing | None: ...
+
+Global___ConsignmentStanding: _TypeAlias = ConsignmentStanding  # noqa: Y015
+
+@_typing.final
+class WatchConsignmentAllocationsRequest(_message.Message):
+    """WatchConsignmentAllocationsRequest is the request of WatchConsignmentAllocations."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONSIGNMENT_REFERENCES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def consignment_references(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Required. The references of 1 to 1,000 consignments, none of them twice."""
+
+    def __init__(
+        self,
+        *,
+        consignment_references: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consignment_references", b"consignment_references"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchConsignmentAllocationsRequest: _TypeAlias = WatchConsignmentAllocationsRequest  # noqa: Y015
+
+@_typing.final
+class WatchConsignmentAllocationsResponse(_message.Message):
+    """WatchConsignmentAllocationsResponse is a message of WatchConsignmentAllocations."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONSIGNMENTS_FIELD_NUMBER: _builtins.int
+    PENDING_FIELD_NUMBER: _builtins.int
+    pending: _builtins.int
+    """Output only. How many are not final yet."""
+    @_builtins.property
+    def consignments(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConsignmentStanding]:
+        """Output only. Those that have changed. At first, each is told once. Empty if none has changed for a while."""
+
+    def __init__(
+        self,
+        *,
+        consignments: _abc.Iterable[Global___ConsignmentStanding] | None = ...,
+        pending: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consignments", b"consignments", "pending", b"pending"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchConsignmentAllocationsResponse: _TypeAlias = WatchConsignmentAllocationsResponse  # noqa: Y015

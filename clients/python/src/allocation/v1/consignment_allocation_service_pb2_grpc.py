@@ -112,6 +112,11 @@ class ConsignmentAllocationServiceStub:
                 request_serializer=allocation_dot_v1_dot_consignment__allocation__service__pb2.AllocateConsignmentStreamRequest.SerializeToString,
                 response_deserializer=allocation_dot_v1_dot_consignment__allocation__service__pb2.AllocateConsignmentStreamResponse.FromString,
                 _registered_method=True)
+        self.WatchConsignmentAllocations = channel.unary_stream(
+                '/allocation.v1.ConsignmentAllocationService/WatchConsignmentAllocations',
+                request_serializer=allocation_dot_v1_dot_consignment__allocation__service__pb2.WatchConsignmentAllocationsRequest.SerializeToString,
+                response_deserializer=allocation_dot_v1_dot_consignment__allocation__service__pb2.WatchConsignmentAllocationsResponse.FromString,
+                _registered_method=True)
 
 
 class ConsignmentAllocationServiceServicer:
@@ -418,6 +423,25 @@ class ConsignmentAllocationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchConsignmentAllocations(self, request, context):
+        """WatchConsignmentAllocations tells how up to 1,000 consignments stand: all of them at once, then each change, until all are
+        final: allocated, failed to be allocated, or gone. It books nothing. Each consignment is read once at a time, however many
+        watch it, at intervals that grow; between changes empty messages show that the call is alive. What is not final at the
+        deadline ends the call with DEADLINE_EXCEEDED.
+
+        Errors:
+
+        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - FAILED_PRECONDITION (API_NOT_CONFIGURED)
+        - RESOURCE_EXHAUSTED (GATEWAY_OVERLOADED)
+        - UNAVAILABLE (GATEWAY_STOPPING)
+        - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+        - INTERNAL (GATEWAY_DEFECT)
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ConsignmentAllocationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -485,6 +509,11 @@ def add_ConsignmentAllocationServiceServicer_to_server(servicer, server):
                     servicer.AllocateConsignmentStream,
                     request_deserializer=allocation_dot_v1_dot_consignment__allocation__service__pb2.AllocateConsignmentStreamRequest.FromString,
                     response_serializer=allocation_dot_v1_dot_consignment__allocation__service__pb2.AllocateConsignmentStreamResponse.SerializeToString,
+            ),
+            'WatchConsignmentAllocations': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchConsignmentAllocations,
+                    request_deserializer=allocation_dot_v1_dot_consignment__allocation__service__pb2.WatchConsignmentAllocationsRequest.FromString,
+                    response_serializer=allocation_dot_v1_dot_consignment__allocation__service__pb2.WatchConsignmentAllocationsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -851,6 +880,33 @@ class ConsignmentAllocationService:
             '/allocation.v1.ConsignmentAllocationService/AllocateConsignmentStream',
             allocation_dot_v1_dot_consignment__allocation__service__pb2.AllocateConsignmentStreamRequest.SerializeToString,
             allocation_dot_v1_dot_consignment__allocation__service__pb2.AllocateConsignmentStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchConsignmentAllocations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/allocation.v1.ConsignmentAllocationService/WatchConsignmentAllocations',
+            allocation_dot_v1_dot_consignment__allocation__service__pb2.WatchConsignmentAllocationsRequest.SerializeToString,
+            allocation_dot_v1_dot_consignment__allocation__service__pb2.WatchConsignmentAllocationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

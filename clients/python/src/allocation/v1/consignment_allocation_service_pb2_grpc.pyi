@@ -282,6 +282,21 @@ class ConsignmentAllocationServiceStub:
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
+    WatchConsignmentAllocations: _grpc.UnaryStreamMultiCallable[_consignment_allocation_service_pb2.WatchConsignmentAllocationsRequest, _consignment_allocation_service_pb2.WatchConsignmentAllocationsResponse]
+    """WatchConsignmentAllocations tells how up to 1,000 consignments stand: all of them at once, then each change, until all are
+    final: allocated, failed to be allocated, or gone. It books nothing. Each consignment is read once at a time, however many
+    watch it, at intervals that grow; between changes empty messages show that the call is alive. What is not final at the
+    deadline ends the call with DEADLINE_EXCEEDED.
+
+    Errors:
+
+    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - FAILED_PRECONDITION (API_NOT_CONFIGURED)
+    - RESOURCE_EXHAUSTED (GATEWAY_OVERLOADED)
+    - UNAVAILABLE (GATEWAY_STOPPING)
+    - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+    - INTERNAL (GATEWAY_DEFECT)
+    """
 
 @_typing.type_check_only
 class ConsignmentAllocationServiceAsyncStub(ConsignmentAllocationServiceStub):
@@ -536,6 +551,21 @@ class ConsignmentAllocationServiceAsyncStub(ConsignmentAllocationServiceStub):
     - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE, GATEWAY_STOPPING)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
+    """
+    WatchConsignmentAllocations: _aio.UnaryStreamMultiCallable[_consignment_allocation_service_pb2.WatchConsignmentAllocationsRequest, _consignment_allocation_service_pb2.WatchConsignmentAllocationsResponse]  # type: ignore[assignment]
+    """WatchConsignmentAllocations tells how up to 1,000 consignments stand: all of them at once, then each change, until all are
+    final: allocated, failed to be allocated, or gone. It books nothing. Each consignment is read once at a time, however many
+    watch it, at intervals that grow; between changes empty messages show that the call is alive. What is not final at the
+    deadline ends the call with DEADLINE_EXCEEDED.
+
+    Errors:
+
+    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - FAILED_PRECONDITION (API_NOT_CONFIGURED)
+    - RESOURCE_EXHAUSTED (GATEWAY_OVERLOADED)
+    - UNAVAILABLE (GATEWAY_STOPPING)
+    - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+    - INTERNAL (GATEWAY_DEFECT)
     """
 
 class ConsignmentAllocationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -866,6 +896,27 @@ class ConsignmentAllocationServiceServicer(metaclass=_abc_1.ABCMeta):
         - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE, GATEWAY_STOPPING)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
+        """
+
+    @_abc_1.abstractmethod
+    def WatchConsignmentAllocations(
+        self,
+        request: _consignment_allocation_service_pb2.WatchConsignmentAllocationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_consignment_allocation_service_pb2.WatchConsignmentAllocationsResponse], _abc.AsyncIterator[_consignment_allocation_service_pb2.WatchConsignmentAllocationsResponse]]:
+        """WatchConsignmentAllocations tells how up to 1,000 consignments stand: all of them at once, then each change, until all are
+        final: allocated, failed to be allocated, or gone. It books nothing. Each consignment is read once at a time, however many
+        watch it, at intervals that grow; between changes empty messages show that the call is alive. What is not final at the
+        deadline ends the call with DEADLINE_EXCEEDED.
+
+        Errors:
+
+        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - FAILED_PRECONDITION (API_NOT_CONFIGURED)
+        - RESOURCE_EXHAUSTED (GATEWAY_OVERLOADED)
+        - UNAVAILABLE (GATEWAY_STOPPING)
+        - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+        - INTERNAL (GATEWAY_DEFECT)
         """
 
 def add_ConsignmentAllocationServiceServicer_to_server(servicer: ConsignmentAllocationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -251,9 +251,9 @@ class AllocationSummary(_message.Message):
     job_id: _builtins.str
     """Output only. The id of the job."""
     bulk_calls: _builtins.int
-    """Output only. How many bulk calls upstream got for it."""
+    """Output only. How many bulk calls upstream got for it, besides items that were sent by themselves."""
     readings: _builtins.int
-    """Output only. How often shipments or consignments were read for it."""
+    """Output only. How often its items were read until they were final. A reading that was for other calls too counts."""
     @_builtins.property
     def progress(self) -> Global___AllocationProgress:
         """Output only. What the call has come to."""

@@ -1078,3 +1078,99 @@ class AllocateShipmentStreamResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
 
 Global___AllocateShipmentStreamResponse: _TypeAlias = AllocateShipmentStreamResponse  # noqa: Y015
+
+@_typing.final
+class ShipmentStanding(_message.Message):
+    """ShipmentStanding is how one shipment stands that is watched."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHIPMENT_REFERENCE_FIELD_NUMBER: _builtins.int
+    ALLOCATION_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    FINAL_FIELD_NUMBER: _builtins.int
+    shipment_reference: _builtins.str
+    """Output only. The shipment."""
+    final: _builtins.bool
+    """Output only. True if nothing more is told of it: it is allocated, its allocation has failed, it is cancelled, or
+    upstream does not know it.
+    """
+    @_builtins.property
+    def allocation(self) -> _core_pb2.Allocation:
+        """Output only. As it was read, with its state; its allocation if it is allocated."""
+
+    @_builtins.property
+    def error(self) -> _status_pb2.Status:
+        """Output only. It could not be read: why, with the details that a single call has. Unless it is final, it is read
+        again.
+        """
+
+    def __init__(
+        self,
+        *,
+        shipment_reference: _builtins.str = ...,
+        allocation: _core_pb2.Allocation | None = ...,
+        error: _status_pb2.Status | None = ...,
+        final: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "error", b"error", "standing", b"standing"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "error", b"error", "final", b"final", "shipment_reference", b"shipment_reference", "standing", b"standing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_standing: _TypeAlias = _typing.Literal["allocation", "error"]  # noqa: Y015
+    _WhichOneofArgType_standing: _TypeAlias = _typing.Literal["standing", b"standing"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_standing) -> _WhichOneofReturnType_standing | None: ...
+
+Global___ShipmentStanding: _TypeAlias = ShipmentStanding  # noqa: Y015
+
+@_typing.final
+class WatchShipmentAllocationsRequest(_message.Message):
+    """WatchShipmentAllocationsRequest is the request of WatchShipmentAllocations."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHIPMENT_REFERENCES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def shipment_references(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Required. The references of 1 to 1,000 shipments, none of them twice."""
+
+    def __init__(
+        self,
+        *,
+        shipment_references: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["shipment_references", b"shipment_references"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchShipmentAllocationsRequest: _TypeAlias = WatchShipmentAllocationsRequest  # noqa: Y015
+
+@_typing.final
+class WatchShipmentAllocationsResponse(_message.Message):
+    """WatchShipmentAllocationsResponse is a message of WatchShipmentAllocations."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHIPMENTS_FIELD_NUMBER: _builtins.int
+    PENDING_FIELD_NUMBER: _builtins.int
+    pending: _builtins.int
+    """Output only. How many are not final yet."""
+    @_builtins.property
+    def shipments(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShipmentStanding]:
+        """Output only. Those that have changed. At first, each is told once. Empty if none has changed for a while."""
+
+    def __init__(
+        self,
+        *,
+        shipments: _abc.Iterable[Global___ShipmentStanding] | None = ...,
+        pending: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pending", b"pending", "shipments", b"shipments"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchShipmentAllocationsResponse: _TypeAlias = WatchShipmentAllocationsResponse  # noqa: Y015

@@ -111,6 +111,11 @@ class ShipmentAllocationServiceStub:
                 request_serializer=allocation_dot_v1_dot_shipment__allocation__service__pb2.AllocateShipmentStreamRequest.SerializeToString,
                 response_deserializer=allocation_dot_v1_dot_shipment__allocation__service__pb2.AllocateShipmentStreamResponse.FromString,
                 _registered_method=True)
+        self.WatchShipmentAllocations = channel.unary_stream(
+                '/allocation.v1.ShipmentAllocationService/WatchShipmentAllocations',
+                request_serializer=allocation_dot_v1_dot_shipment__allocation__service__pb2.WatchShipmentAllocationsRequest.SerializeToString,
+                response_deserializer=allocation_dot_v1_dot_shipment__allocation__service__pb2.WatchShipmentAllocationsResponse.FromString,
+                _registered_method=True)
 
 
 class ShipmentAllocationServiceServicer:
@@ -417,6 +422,25 @@ class ShipmentAllocationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchShipmentAllocations(self, request, context):
+        """WatchShipmentAllocations tells how up to 1,000 shipments stand: all of them at once, then each change, until all are
+        final: allocated, failed to be allocated, or gone. It books nothing. Each shipment is read once at a time, however many
+        watch it, at intervals that grow; between changes empty messages show that the call is alive. What is not final at the
+        deadline ends the call with DEADLINE_EXCEEDED.
+
+        Errors:
+
+        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - FAILED_PRECONDITION (API_NOT_CONFIGURED)
+        - RESOURCE_EXHAUSTED (GATEWAY_OVERLOADED)
+        - UNAVAILABLE (GATEWAY_STOPPING)
+        - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+        - INTERNAL (GATEWAY_DEFECT)
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ShipmentAllocationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -484,6 +508,11 @@ def add_ShipmentAllocationServiceServicer_to_server(servicer, server):
                     servicer.AllocateShipmentStream,
                     request_deserializer=allocation_dot_v1_dot_shipment__allocation__service__pb2.AllocateShipmentStreamRequest.FromString,
                     response_serializer=allocation_dot_v1_dot_shipment__allocation__service__pb2.AllocateShipmentStreamResponse.SerializeToString,
+            ),
+            'WatchShipmentAllocations': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchShipmentAllocations,
+                    request_deserializer=allocation_dot_v1_dot_shipment__allocation__service__pb2.WatchShipmentAllocationsRequest.FromString,
+                    response_serializer=allocation_dot_v1_dot_shipment__allocation__service__pb2.WatchShipmentAllocationsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -849,6 +878,33 @@ class ShipmentAllocationService:
             '/allocation.v1.ShipmentAllocationService/AllocateShipmentStream',
             allocation_dot_v1_dot_shipment__allocation__service__pb2.AllocateShipmentStreamRequest.SerializeToString,
             allocation_dot_v1_dot_shipment__allocation__service__pb2.AllocateShipmentStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchShipmentAllocations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/allocation.v1.ShipmentAllocationService/WatchShipmentAllocations',
+            allocation_dot_v1_dot_shipment__allocation__service__pb2.WatchShipmentAllocationsRequest.SerializeToString,
+            allocation_dot_v1_dot_shipment__allocation__service__pb2.WatchShipmentAllocationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -282,6 +282,21 @@ class ShipmentAllocationServiceStub:
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
     """
+    WatchShipmentAllocations: _grpc.UnaryStreamMultiCallable[_shipment_allocation_service_pb2.WatchShipmentAllocationsRequest, _shipment_allocation_service_pb2.WatchShipmentAllocationsResponse]
+    """WatchShipmentAllocations tells how up to 1,000 shipments stand: all of them at once, then each change, until all are
+    final: allocated, failed to be allocated, or gone. It books nothing. Each shipment is read once at a time, however many
+    watch it, at intervals that grow; between changes empty messages show that the call is alive. What is not final at the
+    deadline ends the call with DEADLINE_EXCEEDED.
+
+    Errors:
+
+    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - FAILED_PRECONDITION (API_NOT_CONFIGURED)
+    - RESOURCE_EXHAUSTED (GATEWAY_OVERLOADED)
+    - UNAVAILABLE (GATEWAY_STOPPING)
+    - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+    - INTERNAL (GATEWAY_DEFECT)
+    """
 
 @_typing.type_check_only
 class ShipmentAllocationServiceAsyncStub(ShipmentAllocationServiceStub):
@@ -536,6 +551,21 @@ class ShipmentAllocationServiceAsyncStub(ShipmentAllocationServiceStub):
     - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE, GATEWAY_STOPPING)
     - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
     - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
+    """
+    WatchShipmentAllocations: _aio.UnaryStreamMultiCallable[_shipment_allocation_service_pb2.WatchShipmentAllocationsRequest, _shipment_allocation_service_pb2.WatchShipmentAllocationsResponse]  # type: ignore[assignment]
+    """WatchShipmentAllocations tells how up to 1,000 shipments stand: all of them at once, then each change, until all are
+    final: allocated, failed to be allocated, or gone. It books nothing. Each shipment is read once at a time, however many
+    watch it, at intervals that grow; between changes empty messages show that the call is alive. What is not final at the
+    deadline ends the call with DEADLINE_EXCEEDED.
+
+    Errors:
+
+    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - FAILED_PRECONDITION (API_NOT_CONFIGURED)
+    - RESOURCE_EXHAUSTED (GATEWAY_OVERLOADED)
+    - UNAVAILABLE (GATEWAY_STOPPING)
+    - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+    - INTERNAL (GATEWAY_DEFECT)
     """
 
 class ShipmentAllocationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -866,6 +896,27 @@ class ShipmentAllocationServiceServicer(metaclass=_abc_1.ABCMeta):
         - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE, GATEWAY_STOPPING)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
+        """
+
+    @_abc_1.abstractmethod
+    def WatchShipmentAllocations(
+        self,
+        request: _shipment_allocation_service_pb2.WatchShipmentAllocationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_shipment_allocation_service_pb2.WatchShipmentAllocationsResponse], _abc.AsyncIterator[_shipment_allocation_service_pb2.WatchShipmentAllocationsResponse]]:
+        """WatchShipmentAllocations tells how up to 1,000 shipments stand: all of them at once, then each change, until all are
+        final: allocated, failed to be allocated, or gone. It books nothing. Each shipment is read once at a time, however many
+        watch it, at intervals that grow; between changes empty messages show that the call is alive. What is not final at the
+        deadline ends the call with DEADLINE_EXCEEDED.
+
+        Errors:
+
+        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - FAILED_PRECONDITION (API_NOT_CONFIGURED)
+        - RESOURCE_EXHAUSTED (GATEWAY_OVERLOADED)
+        - UNAVAILABLE (GATEWAY_STOPPING)
+        - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+        - INTERNAL (GATEWAY_DEFECT)
         """
 
 def add_ShipmentAllocationServiceServicer_to_server(servicer: ShipmentAllocationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
