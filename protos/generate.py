@@ -28,7 +28,7 @@ GO_CLIENT = GO_OUT / "gateway"
 SERVICE_CONFIG = ROOT / "clients" / "service_config.json"
 REFERENCE = ROOT / "build" / "api-reference"
 GO_MODULE = "github.com/allocation-gateway/allocation-gateway/clients/go"
-GOOGLE_TYPES = ("google/type/decimal.proto", "google/type/money.proto")
+GOOGLE_TYPES = ("google/rpc/status.proto", "google/type/decimal.proto", "google/type/money.proto")
 
 
 def sources() -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from allocation.v1 import service_group_service_pb2
 
 from allocation_gateway.operations.model import Action
+from allocation_gateway.operations.streams import STREAMS, WATCHES
 from allocation_gateway.operations.table import OPERATIONS
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ def groups() -> Mapping[str, Collection[str]]:
     found: dict[str, set[str]] = {group: set() for group in (*dict.fromkeys(_GROUPS.values()), _ADMIN)}
     for operation in OPERATIONS:
         found[_GROUPS[operation.action]].add(operation.name)
+    found[_GROUPS[Action.ALLOCATE_BULK]].update(row.name for row in STREAMS)
+    found[_GROUPS[Action.READ]].update(row.name for row in WATCHES)
     for method in _LOCAL.methods:
         found["reads" if method.name.startswith(_READING) else _ADMIN].add(method.name)
     found[_ADMIN].add(REFLECTION)

@@ -125,8 +125,8 @@ class BaseHandler(ABC):
         except Exception:  # noqa: BLE001 - no text of an exception may reach a caller, whatever it is
             code = StatusCode.INTERNAL
             self._log.exception("defect", **fields)
-            fields["reason"] = _DEFECT.reason_name
-            await abort(context, _DEFECT)
+            fields["reason"] = DEFECT.reason_name
+            await abort(context, DEFECT)
         finally:
             self._finish(code.name, observation, fields)
             if self._guard is not None:
@@ -184,7 +184,7 @@ class BaseHandler(ABC):
         return deadlines.seconds_to_wait(context.time_remaining(), settings.default_deadline, settings.deadline_margin)
 
 
-_DEFECT: Final = GatewayError(
+DEFECT: Final = GatewayError(
     StatusCode.INTERNAL,
     ErrorReason.ERROR_REASON_GATEWAY_DEFECT,
     "The gateway has a defect. Its log has the cause.",

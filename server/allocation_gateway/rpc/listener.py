@@ -17,6 +17,7 @@ from allocation_gateway.rpc.health import NOT_SERVING, SERVING, Health
 from allocation_gateway.rpc.local import LOCAL_RPCS, LocalHandler
 from allocation_gateway.rpc.reflection import add_reflection
 from allocation_gateway.rpc.service_groups import SERVICE as GROUPS_SERVICE
+from allocation_gateway.rpc.streams.serving import Streams
 
 if TYPE_CHECKING:
     from allocation_gateway.rpc.base import BaseHandler, Gateway
@@ -41,7 +42,8 @@ class Listener:
         self._groups = gateway.groups
         self._followed = gateway.followed
         self._server = open_engine(settings)
-        self._services = _add_operations(self._server, gateway)
+        self._streams = Streams(gateway)
+        self._services = _add_operations(self._server, gateway, self._streams)
         self._health = Health(("", *self._services))
         _add_health(self._health, self._server)
         if settings.reflection:
@@ -92,7 +94,9 @@ class Listener:
     async def stop(self, grace: float) -> None:
         """Accepts no more calls, and gives those in hand a bound in seconds to finish."""
         self._health.end()
+        self._streams.end()
         await self._server.stop(grace)
+        await self._streams.close()
         if self._probes is not None:
             await self._probes.stop(None)
 
@@ -102,7 +106,7 @@ def _add_health(servicer: Health, server: Any) -> None:
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
 
 
-def _add_operations(server: Engine, gateway: Gateway) -> tuple[str, ...]:
+def _add_operations(server: Engine, gateway: Gateway, streams: Streams) -> tuple[str, ...]:
     """Registers a handler for each row of the operation table, and for the rest. Returns the services' full names."""
     routes, disabled = table.routes(gateway.settings), table.disabled(gateway.settings)
     services: dict[str, dict[str, Any]] = {}
@@ -111,6 +115,8 @@ def _add_operations(server: Engine, gateway: Gateway) -> tuple[str, ...]:
         services.setdefault(operation.service, {})[operation.name] = _method(handler)
     for rpc in LOCAL_RPCS:
         services.setdefault(rpc.service, {})[rpc.name] = _method(LocalHandler(gateway, rpc))
+    for service, name, method in streams.methods():
+        services.setdefault(service, {})[name] = method
     for service, methods in services.items():
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, methods),))
         server.add_registered_method_handlers(service, methods)

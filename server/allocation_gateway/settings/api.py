@@ -104,6 +104,12 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     queue_time: Annotated[
         Seconds, described("Seconds that one of them may wait. What would wait longer is refused at once.")
     ] = 0.5
+    stream_share: Annotated[
+        Ratio,
+        described(
+            "The part of `{prefix}_MAX_IN_FLIGHT` that allocation streams and watches may take, of writes and of reads."
+        ),
+    ] = 0.5
     rate_limit: Annotated[PerSecond, described("Requests to the {api} in a second. 0: as many as there are.")] = 0.0
     rate_burst: Annotated[
         Count, described("Requests that may be sent at once within `{prefix}_RATE_LIMIT`, after a pause.")

@@ -138,6 +138,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Seconds,
         described("Seconds before the caller's deadline at which the gateway answers, so that its details arrive."),
     ] = 0.05
+    stream_outage_time: Annotated[
+        PositiveSeconds,
+        described(
+            "Seconds for which an allocation stream waits while nothing can be sent, as when upstream does not answer, "
+            "before it ends with the reason."
+        ),
+    ] = 300.0
     shutdown_delay: Annotated[
         Seconds,
         described("Seconds between SIGTERM, which turns health to NOT_SERVING, and the end of accepting calls."),

@@ -286,6 +286,41 @@ class ConsignmentAllocationServiceStub:
     - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
       GATEWAY_DEFECT)
     """
+    AllocateConsignmentStream: _grpc.StreamStreamMultiCallable[_consignment_allocation_service_pb2.AllocateConsignmentStreamRequest, _consignment_allocation_service_pb2.AllocateConsignmentStreamResponse]
+    """AllocateConsignmentStream allocates any number of consignments in one call, and tells of each what became of it: a job. The
+    first message says what holds for all; it and each further one carry up to 1,000 items. When the caller has
+    half-closed the call, the rest is finished, and the last message is a summary. How items are put into bulk calls, and
+    what is safe to repeat, is in docs/waves.md.
+
+    Each item is a write of its own, with a claim and a `request_id` of its own (AllocationJob): the call AllocateConsignments, or
+    its like with a service group or a carrier service, with one reference. Beginning again with the same `job_id`, at any
+    replica, answers what is known and sends only what has had no effect and can have none any more. A status that is not
+    OK says nothing of single items: begin again. It has the `job_id` in the metadata of its ErrorInfo.
+
+    Errors:
+
+    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - FAILED_PRECONDITION (API_NOT_CONFIGURED)
+    - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE, GATEWAY_STOPPING)
+    - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
+    """
+    WatchConsignmentAllocations: _grpc.UnaryStreamMultiCallable[_consignment_allocation_service_pb2.WatchConsignmentAllocationsRequest, _consignment_allocation_service_pb2.WatchConsignmentAllocationsResponse]
+    """WatchConsignmentAllocations tells how up to 1,000 consignments stand: all of them at once, then each change, until all are
+    final: allocated, failed to be allocated, or gone. It books nothing. Each consignment is read once at a time, however many
+    watch it, at intervals that grow; between changes empty messages show that the call is alive. What is not final at the
+    deadline ends the call with DEADLINE_EXCEEDED.
+
+    Errors:
+
+    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - FAILED_PRECONDITION (API_NOT_CONFIGURED)
+    - RESOURCE_EXHAUSTED (GATEWAY_OVERLOADED)
+    - UNAVAILABLE (GATEWAY_STOPPING)
+    - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+    - INTERNAL (GATEWAY_DEFECT)
+    """
 
 @_typing.type_check_only
 class ConsignmentAllocationServiceAsyncStub(ConsignmentAllocationServiceStub):
@@ -544,6 +579,41 @@ class ConsignmentAllocationServiceAsyncStub(ConsignmentAllocationServiceStub):
     - UNIMPLEMENTED (OPERATION_DISABLED)
     - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
       GATEWAY_DEFECT)
+    """
+    AllocateConsignmentStream: _aio.StreamStreamMultiCallable[_consignment_allocation_service_pb2.AllocateConsignmentStreamRequest, _consignment_allocation_service_pb2.AllocateConsignmentStreamResponse]  # type: ignore[assignment]
+    """AllocateConsignmentStream allocates any number of consignments in one call, and tells of each what became of it: a job. The
+    first message says what holds for all; it and each further one carry up to 1,000 items. When the caller has
+    half-closed the call, the rest is finished, and the last message is a summary. How items are put into bulk calls, and
+    what is safe to repeat, is in docs/waves.md.
+
+    Each item is a write of its own, with a claim and a `request_id` of its own (AllocationJob): the call AllocateConsignments, or
+    its like with a service group or a carrier service, with one reference. Beginning again with the same `job_id`, at any
+    replica, answers what is known and sends only what has had no effect and can have none any more. A status that is not
+    OK says nothing of single items: begin again. It has the `job_id` in the metadata of its ErrorInfo.
+
+    Errors:
+
+    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - FAILED_PRECONDITION (API_NOT_CONFIGURED)
+    - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE, GATEWAY_STOPPING)
+    - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
+    """
+    WatchConsignmentAllocations: _aio.UnaryStreamMultiCallable[_consignment_allocation_service_pb2.WatchConsignmentAllocationsRequest, _consignment_allocation_service_pb2.WatchConsignmentAllocationsResponse]  # type: ignore[assignment]
+    """WatchConsignmentAllocations tells how up to 1,000 consignments stand: all of them at once, then each change, until all are
+    final: allocated, failed to be allocated, or gone. It books nothing. Each consignment is read once at a time, however many
+    watch it, at intervals that grow; between changes empty messages show that the call is alive. What is not final at the
+    deadline ends the call with DEADLINE_EXCEEDED.
+
+    Errors:
+
+    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - FAILED_PRECONDITION (API_NOT_CONFIGURED)
+    - RESOURCE_EXHAUSTED (GATEWAY_OVERLOADED)
+    - UNAVAILABLE (GATEWAY_STOPPING)
+    - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+    - INTERNAL (GATEWAY_DEFECT)
     """
 
 class ConsignmentAllocationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -872,6 +942,53 @@ class ConsignmentAllocationServiceServicer(metaclass=_abc_1.ABCMeta):
         - UNIMPLEMENTED (OPERATION_DISABLED)
         - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
           GATEWAY_DEFECT)
+        """
+
+    @_abc_1.abstractmethod
+    def AllocateConsignmentStream(
+        self,
+        request_iterator: _MaybeAsyncIterator[_consignment_allocation_service_pb2.AllocateConsignmentStreamRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_consignment_allocation_service_pb2.AllocateConsignmentStreamResponse], _abc.AsyncIterator[_consignment_allocation_service_pb2.AllocateConsignmentStreamResponse]]:
+        """AllocateConsignmentStream allocates any number of consignments in one call, and tells of each what became of it: a job. The
+        first message says what holds for all; it and each further one carry up to 1,000 items. When the caller has
+        half-closed the call, the rest is finished, and the last message is a summary. How items are put into bulk calls, and
+        what is safe to repeat, is in docs/waves.md.
+
+        Each item is a write of its own, with a claim and a `request_id` of its own (AllocationJob): the call AllocateConsignments, or
+        its like with a service group or a carrier service, with one reference. Beginning again with the same `job_id`, at any
+        replica, answers what is known and sends only what has had no effect and can have none any more. A status that is not
+        OK says nothing of single items: begin again. It has the `job_id` in the metadata of its ErrorInfo.
+
+        Errors:
+
+        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - FAILED_PRECONDITION (API_NOT_CONFIGURED)
+        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE, GATEWAY_STOPPING)
+        - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
+        """
+
+    @_abc_1.abstractmethod
+    def WatchConsignmentAllocations(
+        self,
+        request: _consignment_allocation_service_pb2.WatchConsignmentAllocationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_consignment_allocation_service_pb2.WatchConsignmentAllocationsResponse], _abc.AsyncIterator[_consignment_allocation_service_pb2.WatchConsignmentAllocationsResponse]]:
+        """WatchConsignmentAllocations tells how up to 1,000 consignments stand: all of them at once, then each change, until all are
+        final: allocated, failed to be allocated, or gone. It books nothing. Each consignment is read once at a time, however many
+        watch it, at intervals that grow; between changes empty messages show that the call is alive. What is not final at the
+        deadline ends the call with DEADLINE_EXCEEDED.
+
+        Errors:
+
+        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - FAILED_PRECONDITION (API_NOT_CONFIGURED)
+        - RESOURCE_EXHAUSTED (GATEWAY_OVERLOADED)
+        - UNAVAILABLE (GATEWAY_STOPPING)
+        - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+        - INTERNAL (GATEWAY_DEFECT)
         """
 
 def add_ConsignmentAllocationServiceServicer_to_server(servicer: ConsignmentAllocationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

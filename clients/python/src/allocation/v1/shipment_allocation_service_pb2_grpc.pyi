@@ -286,6 +286,41 @@ class ShipmentAllocationServiceStub:
     - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
       GATEWAY_DEFECT)
     """
+    AllocateShipmentStream: _grpc.StreamStreamMultiCallable[_shipment_allocation_service_pb2.AllocateShipmentStreamRequest, _shipment_allocation_service_pb2.AllocateShipmentStreamResponse]
+    """AllocateShipmentStream allocates any number of shipments in one call, and tells of each what became of it: a job. The
+    first message says what holds for all; it and each further one carry up to 1,000 items. When the caller has
+    half-closed the call, the rest is finished, and the last message is a summary. How items are put into bulk calls, and
+    what is safe to repeat, is in docs/waves.md.
+
+    Each item is a write of its own, with a claim and a `request_id` of its own (AllocationJob): the call AllocateShipments, or
+    its like with a service group or a carrier service, with one reference. Beginning again with the same `job_id`, at any
+    replica, answers what is known and sends only what has had no effect and can have none any more. A status that is not
+    OK says nothing of single items: begin again. It has the `job_id` in the metadata of its ErrorInfo.
+
+    Errors:
+
+    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - FAILED_PRECONDITION (API_NOT_CONFIGURED)
+    - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE, GATEWAY_STOPPING)
+    - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
+    """
+    WatchShipmentAllocations: _grpc.UnaryStreamMultiCallable[_shipment_allocation_service_pb2.WatchShipmentAllocationsRequest, _shipment_allocation_service_pb2.WatchShipmentAllocationsResponse]
+    """WatchShipmentAllocations tells how up to 1,000 shipments stand: all of them at once, then each change, until all are
+    final: allocated, failed to be allocated, or gone. It books nothing. Each shipment is read once at a time, however many
+    watch it, at intervals that grow; between changes empty messages show that the call is alive. What is not final at the
+    deadline ends the call with DEADLINE_EXCEEDED.
+
+    Errors:
+
+    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - FAILED_PRECONDITION (API_NOT_CONFIGURED)
+    - RESOURCE_EXHAUSTED (GATEWAY_OVERLOADED)
+    - UNAVAILABLE (GATEWAY_STOPPING)
+    - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+    - INTERNAL (GATEWAY_DEFECT)
+    """
 
 @_typing.type_check_only
 class ShipmentAllocationServiceAsyncStub(ShipmentAllocationServiceStub):
@@ -544,6 +579,41 @@ class ShipmentAllocationServiceAsyncStub(ShipmentAllocationServiceStub):
     - UNIMPLEMENTED (OPERATION_DISABLED)
     - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
       GATEWAY_DEFECT)
+    """
+    AllocateShipmentStream: _aio.StreamStreamMultiCallable[_shipment_allocation_service_pb2.AllocateShipmentStreamRequest, _shipment_allocation_service_pb2.AllocateShipmentStreamResponse]  # type: ignore[assignment]
+    """AllocateShipmentStream allocates any number of shipments in one call, and tells of each what became of it: a job. The
+    first message says what holds for all; it and each further one carry up to 1,000 items. When the caller has
+    half-closed the call, the rest is finished, and the last message is a summary. How items are put into bulk calls, and
+    what is safe to repeat, is in docs/waves.md.
+
+    Each item is a write of its own, with a claim and a `request_id` of its own (AllocationJob): the call AllocateShipments, or
+    its like with a service group or a carrier service, with one reference. Beginning again with the same `job_id`, at any
+    replica, answers what is known and sends only what has had no effect and can have none any more. A status that is not
+    OK says nothing of single items: begin again. It has the `job_id` in the metadata of its ErrorInfo.
+
+    Errors:
+
+    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - FAILED_PRECONDITION (API_NOT_CONFIGURED)
+    - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+    - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE, GATEWAY_STOPPING)
+    - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+    - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
+    """
+    WatchShipmentAllocations: _aio.UnaryStreamMultiCallable[_shipment_allocation_service_pb2.WatchShipmentAllocationsRequest, _shipment_allocation_service_pb2.WatchShipmentAllocationsResponse]  # type: ignore[assignment]
+    """WatchShipmentAllocations tells how up to 1,000 shipments stand: all of them at once, then each change, until all are
+    final: allocated, failed to be allocated, or gone. It books nothing. Each shipment is read once at a time, however many
+    watch it, at intervals that grow; between changes empty messages show that the call is alive. What is not final at the
+    deadline ends the call with DEADLINE_EXCEEDED.
+
+    Errors:
+
+    - INVALID_ARGUMENT (INVALID_REQUEST)
+    - FAILED_PRECONDITION (API_NOT_CONFIGURED)
+    - RESOURCE_EXHAUSTED (GATEWAY_OVERLOADED)
+    - UNAVAILABLE (GATEWAY_STOPPING)
+    - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+    - INTERNAL (GATEWAY_DEFECT)
     """
 
 class ShipmentAllocationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -872,6 +942,53 @@ class ShipmentAllocationServiceServicer(metaclass=_abc_1.ABCMeta):
         - UNIMPLEMENTED (OPERATION_DISABLED)
         - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
           GATEWAY_DEFECT)
+        """
+
+    @_abc_1.abstractmethod
+    def AllocateShipmentStream(
+        self,
+        request_iterator: _MaybeAsyncIterator[_shipment_allocation_service_pb2.AllocateShipmentStreamRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_shipment_allocation_service_pb2.AllocateShipmentStreamResponse], _abc.AsyncIterator[_shipment_allocation_service_pb2.AllocateShipmentStreamResponse]]:
+        """AllocateShipmentStream allocates any number of shipments in one call, and tells of each what became of it: a job. The
+        first message says what holds for all; it and each further one carry up to 1,000 items. When the caller has
+        half-closed the call, the rest is finished, and the last message is a summary. How items are put into bulk calls, and
+        what is safe to repeat, is in docs/waves.md.
+
+        Each item is a write of its own, with a claim and a `request_id` of its own (AllocationJob): the call AllocateShipments, or
+        its like with a service group or a carrier service, with one reference. Beginning again with the same `job_id`, at any
+        replica, answers what is known and sends only what has had no effect and can have none any more. A status that is not
+        OK says nothing of single items: begin again. It has the `job_id` in the metadata of its ErrorInfo.
+
+        Errors:
+
+        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - FAILED_PRECONDITION (API_NOT_CONFIGURED)
+        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE, GATEWAY_STOPPING)
+        - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
+        """
+
+    @_abc_1.abstractmethod
+    def WatchShipmentAllocations(
+        self,
+        request: _shipment_allocation_service_pb2.WatchShipmentAllocationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_shipment_allocation_service_pb2.WatchShipmentAllocationsResponse], _abc.AsyncIterator[_shipment_allocation_service_pb2.WatchShipmentAllocationsResponse]]:
+        """WatchShipmentAllocations tells how up to 1,000 shipments stand: all of them at once, then each change, until all are
+        final: allocated, failed to be allocated, or gone. It books nothing. Each shipment is read once at a time, however many
+        watch it, at intervals that grow; between changes empty messages show that the call is alive. What is not final at the
+        deadline ends the call with DEADLINE_EXCEEDED.
+
+        Errors:
+
+        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - FAILED_PRECONDITION (API_NOT_CONFIGURED)
+        - RESOURCE_EXHAUSTED (GATEWAY_OVERLOADED)
+        - UNAVAILABLE (GATEWAY_STOPPING)
+        - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+        - INTERNAL (GATEWAY_DEFECT)
         """
 
 def add_ShipmentAllocationServiceServicer_to_server(servicer: ShipmentAllocationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
