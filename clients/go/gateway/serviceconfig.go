@@ -30,6 +30,9 @@ func parseServiceConfig(text string) (*serviceConfig, error) {
 	}
 	made := &serviceConfig{map[string]time.Duration{}, read.RetryThrottling.MaxTokens, read.RetryThrottling.TokenRatio}
 	for _, method := range read.MethodConfig {
+		if method.Timeout == "" {
+			continue // a call that lasts
+		}
 		timeout, err := time.ParseDuration(method.Timeout)
 		if err != nil {
 			return nil, fmt.Errorf("service configuration: %w", err)

@@ -68,9 +68,10 @@ class ServiceConfig:
             f"/{name['service']}/{name['method']}": float(config["timeout"].removesuffix("s"))
             for config in read["methodConfig"]
             for name in config["name"]
+            if "timeout" in config  # calls that last have none
         }
         for config in read["methodConfig"]:
-            del config["timeout"]
+            config.pop("timeout", None)
         return cls(json.dumps(read), timeouts, float(throttling["maxTokens"]), float(throttling["tokenRatio"]))
 
 

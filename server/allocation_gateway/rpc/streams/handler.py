@@ -13,8 +13,9 @@ from google.protobuf.message import DecodeError
 from grpc import StatusCode
 
 from allocation_gateway.errors import GatewayError
+from allocation_gateway.groups.model import ACCOUNT
 from allocation_gateway.operations.validation import rules_of, violations
-from allocation_gateway.rpc.base import ACCOUNT, DEFECT, Context, abort, invalid
+from allocation_gateway.rpc.base import DEFECT, Context, abort, invalid
 from allocation_gateway.rpc.streams.job import Items, capability_violations, job_of
 from allocation_gateway.rpc.streams.run import AllocationRun
 from allocation_gateway.rpc.streams.sending import Sending

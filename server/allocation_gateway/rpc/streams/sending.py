@@ -12,7 +12,7 @@ from grpc import StatusCode
 from allocation_gateway import tasks
 from allocation_gateway.callers.errors import not_allowed
 from allocation_gateway.errors import GatewayError, WriteEffect
-from allocation_gateway.rpc.base import ACCOUNT
+from allocation_gateway.groups.model import ACCOUNT
 from allocation_gateway.rpc.streams import outcomes
 from allocation_gateway.rpc.streams.outcomes import Found, Kind
 from allocation_gateway.writes.batch import Batch
@@ -127,7 +127,7 @@ class Sending:
         if self._allowed is not None and prepare is None and code not in self._allowed:
             missing = f"the service group {code}" if code else "an allocation that names no service group"
             for item in items:
-                tell(item, Found(Kind.REFUSED, error=not_allowed(missing).with_effect(WriteEffect.NONE)))
+                tell(item, Found(Kind.REFUSED, error=not_allowed(missing)))
             return Sent((), is_sent=False)
         batch = Batch(account, operation, self._routes[operation.full_name], self._observation, deadline)
         rejected: list[Item] = []

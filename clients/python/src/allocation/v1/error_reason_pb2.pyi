@@ -239,6 +239,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     Sample: `{"reason": "CALLER_OVER_SHARE", "domain": "allocation.v1"}`
     """
+    ERROR_REASON_GATEWAY_STOPPING: _ErrorReason.ValueType  # 34
+    """The gateway is about to end, and has ended a call that lasts. Comes with UNAVAILABLE and a google.rpc.RetryInfo; the
+    metadata has the `job_id` of a job. Begin again: another replica goes on.
+
+    Sample: `{"reason": "GATEWAY_STOPPING", "domain": "allocation.v1", "metadata": {"job_id":
+    "123e4567-e89b-42d3-a456-426614174000"}}`
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is why a call failed. The metadata of the ErrorInfo holds, as far as they are known:
@@ -250,7 +257,8 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     - `missing`: what the caller of CALLER_NOT_ALLOWED would need,
     - `effect`: for an allocation or a de-allocation, `none` if nothing was changed under this `request_id`, `made` if it was
       carried out although the call failed, `unknown` if neither can be said. Without it nothing was sent for this call, and
-      nothing is said of other calls with the same `request_id`, which another process may be sending meanwhile.
+      nothing is said of other calls with the same `request_id`, which another process may be sending meanwhile,
+    - `job_id`: the id of the job, if the call was one.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
@@ -462,6 +470,13 @@ ERROR_REASON_CALLER_OVER_SHARE: ErrorReason.ValueType  # 33
 google.rpc.RetryInfo. Nothing was sent for this call.
 
 Sample: `{"reason": "CALLER_OVER_SHARE", "domain": "allocation.v1"}`
+"""
+ERROR_REASON_GATEWAY_STOPPING: ErrorReason.ValueType  # 34
+"""The gateway is about to end, and has ended a call that lasts. Comes with UNAVAILABLE and a google.rpc.RetryInfo; the
+metadata has the `job_id` of a job. Begin again: another replica goes on.
+
+Sample: `{"reason": "GATEWAY_STOPPING", "domain": "allocation.v1", "metadata": {"job_id":
+"123e4567-e89b-42d3-a456-426614174000"}}`
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
