@@ -85,6 +85,21 @@ def described(schema: dict[str, Any], texts: Mapping[str, str], prefix: str = ""
             described(part, texts, f"{path}.")
 
 
+def require(schema: dict[str, Any]) -> None:
+    """Has a schema refuse `null` for what has parts, is a switch or is a number: templates could not go on without it.
+
+    Lists, maps and texts may be null, which is the same as none.
+    """
+    schema["required"] = [
+        name
+        for name, part in schema["properties"].items()
+        if name != "global" and ("properties" in part or part.get("type") in ("boolean", "integer"))
+    ]
+    for name, part in schema["properties"].items():
+        if "properties" in part and name not in {"global", "settings"}:
+            require(part)
+
+
 def setting(kind: object) -> dict[str, Any]:
     """Returns the schema of one setting's type."""
     if get_origin(kind) is not None and hasattr(kind, "__metadata__"):
@@ -167,6 +182,7 @@ def schema(text: str) -> str:
     content: dict[str, Any] = json.loads(text)
     content["properties"]["settings"] = settings()
     described(content, comments(VALUES.read_text()))
+    require(content)
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 

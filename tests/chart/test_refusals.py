@@ -11,9 +11,10 @@ import yaml
 from allocation_gateway import settings
 from allocation_gateway.operations import table
 from allocation_gateway.telemetry import variables
-from support.chart import RefusedError
+from support.chart import CHART, RefusedError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from support.chart import Helm
@@ -235,6 +236,27 @@ def test_what_works_is_not_refused(helm: Helm, arguments: str) -> None:
 def test_an_autoscaler_that_could_not_act_is_refused(helm: Helm, arguments: str, told: str) -> None:
     """A budget is measured by the least number of pods: `replicaCount` does not count."""
     assert told in refusal(helm, *COMPLETE, SCALING, "--set=replicaCount=9", f"--set={arguments}")
+
+
+def paths(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yields the paths of the lists and maps that may be set as a whole."""
+    for name, part in values["properties"].items():
+        if "properties" in part and name not in {"global", "settings"}:
+            yield from paths(part, f"{prefix}{name}.")
+        elif part.get("type") in ("object", "array"):
+            yield f"{prefix}{name}"
+
+
+def test_a_list_or_a_map_that_is_null_is_as_good_as_none(helm: Helm) -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    nothing = [f"--set={path}=null" for path in paths(schema) if path not in {"settings", "global"}]
+    assert len(nothing) > 30
+    assert refusal(helm, *COMPLETE, "--set=networkPolicy.enabled=true", *nothing) == ""
+
+
+@pytest.mark.parametrize("path", ["ship", "tls.clientCA", "settings", "podDisruptionBudget.enabled", "service.port"])
+def test_what_templates_could_not_do_without_is_refused_if_it_is_null(helm: Helm, path: str) -> None:
+    assert f"missing property '{path.rpartition('.')[2]}'" in refusal(helm, *COMPLETE, f"--set={path}=null")
 
 
 def test_the_gateways_check_runs_before_anything_is_changed(helm: Helm) -> None:

@@ -34,6 +34,7 @@ DEFINITIONS: Final = {
     "GRPCRoute": Definition(_GATEWAY_API, "config/crd/standard/gateway.networking.k8s.io_grpcroutes.yaml"),
     "ServiceMonitor": Definition(_OPERATOR, _CRDS.format("servicemonitors")),
     "PodMonitor": Definition(_OPERATOR, _CRDS.format("podmonitors")),
+    "PrometheusRule": Definition(_OPERATOR, _CRDS.format("prometheusrules")),
 }
 # The groups of Kubernetes itself are without a dot, or end so.
 _OWN: Final = ".k8s.io"

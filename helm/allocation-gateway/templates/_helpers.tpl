@@ -37,7 +37,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- define "allocation-gateway.labels" -}}
 {{- $fixed := include "allocation-gateway.selectorLabels" .root | fromYaml -}}
 {{- $own := include "allocation-gateway.ownLabels" .root | fromYaml -}}
-{{- toYaml (merge dict $fixed (default dict .labels) .root.Values.commonLabels $own) -}}
+{{- toYaml (merge dict $fixed (default dict .labels) (default dict .root.Values.commonLabels) $own) -}}
 {{- end }}
 
 {{/* The name of what stands beside the gateway, from a dict of `root` and `component`. */}}
@@ -57,7 +57,7 @@ app.kubernetes.io/instance: {{ .root.Release.Name }}
 {{- $fixed := include "allocation-gateway.besideSelector" . | fromYaml -}}
 {{- $component := dict "app.kubernetes.io/component" .component -}}
 {{- $own := include "allocation-gateway.ownLabels" .root | fromYaml -}}
-{{- toYaml (merge dict $fixed $component .root.Values.commonLabels $own) -}}
+{{- toYaml (merge dict $fixed $component (default dict .root.Values.commonLabels) $own) -}}
 {{- end }}
 
 {{/* Its name, labels and annotations, from a dict that may have `annotations` of its own, too. */}}
@@ -65,7 +65,7 @@ app.kubernetes.io/instance: {{ .root.Release.Name }}
 name: {{ include "allocation-gateway.besideName" . }}
 labels:
   {{- include "allocation-gateway.besideLabels" . | nindent 2 }}
-{{- with merge dict (default dict .annotations) .root.Values.commonAnnotations }}
+{{- with merge dict (default dict .annotations) (default dict .root.Values.commonAnnotations) }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -76,7 +76,7 @@ annotations:
 name: {{ default (include "allocation-gateway.fullname" .root) .name }}
 labels:
   {{- include "allocation-gateway.labels" . | nindent 2 }}
-{{- with merge dict (default dict .annotations) .root.Values.commonAnnotations }}
+{{- with merge dict (default dict .annotations) (default dict .root.Values.commonAnnotations) }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -98,7 +98,7 @@ annotations:
 {{/* The Secrets of the images' registries, those of the umbrella chart first, each once. */}}
 {{- define "allocation-gateway.imagePullSecrets" -}}
 {{- $names := list -}}
-{{- range concat (default list (.Values.global).imagePullSecrets) .Values.imagePullSecrets -}}
+{{- range concat (default list (.Values.global).imagePullSecrets) (default list .Values.imagePullSecrets) -}}
 {{- if kindIs "string" . -}}
 {{- $names = append $names . -}}
 {{- else -}}
@@ -142,7 +142,7 @@ imagePullSecrets:
 {{- range $name := list "shutdown_delay" "shutdown_grace" "telemetry_flush_timeout" -}}
 {{- $seconds = addf $seconds (get $settings $name) -}}
 {{- end -}}
-{{- $seconds = addf $seconds (dig "preStop" "sleep" "seconds" 0 .Values.lifecycle) -}}
+{{- $seconds = addf $seconds (dig "preStop" "sleep" "seconds" 0 (default dict .Values.lifecycle)) -}}
 {{- ceil $seconds | int -}}
 {{- end }}
 

@@ -62,7 +62,7 @@
 {{- end }}
 - name: ALLOCATION_GATEWAY_REPLICAS
   value: {{ include "allocation-gateway.pods" . | quote }}
-{{- if and .Values.sandbox.enabled (not .Values.store.urlSecret.name) (not (hasKey .Values.settings "allow_unshared_claims")) }}
+{{- if and .Values.sandbox.enabled (not .Values.store.urlSecret.name) }}
 # Nothing is booked in the sandbox.
 - name: ALLOCATION_GATEWAY_ALLOW_UNSHARED_CLAIMS
   value: "true"

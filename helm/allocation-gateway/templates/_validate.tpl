@@ -85,12 +85,13 @@ autoscaling.minReplicas: must be at most autoscaling.maxReplicas, {{ $scaling.ma
 {{- if not (or $scaling.targetCPUUtilizationPercentage $scaling.targetCallsInHand $scaling.extraMetrics) }}
 autoscaling.targetCPUUtilizationPercentage: is required, unless autoscaling.targetCallsInHand or autoscaling.extraMetrics is set
 {{- end }}
-{{- if and $scaling.targetCPUUtilizationPercentage (not (dig "requests" "cpu" "" .Values.resources)) (not (dig "limits" "cpu" "" .Values.resources)) }}
+{{- if and $scaling.targetCPUUtilizationPercentage (not (dig "requests" "cpu" "" (default dict .Values.resources))) (not (dig "limits" "cpu" "" (default dict .Values.resources))) }}
 autoscaling.targetCPUUtilizationPercentage: needs resources.requests.cpu, of which it is a share
 {{- end }}
 {{- end }}
-{{- $rolling := default dict .Values.strategy.rollingUpdate }}
-{{- if and (eq (default "RollingUpdate" .Values.strategy.type) "Recreate") $rolling }}
+{{- $strategy := default dict .Values.strategy }}
+{{- $rolling := default dict $strategy.rollingUpdate }}
+{{- if and (eq (default "RollingUpdate" $strategy.type) "Recreate") $rolling }}
 strategy.rollingUpdate: must be null with the type Recreate
 {{- end }}
 {{- if and (hasKey $rolling "maxSurge") (hasKey $rolling "maxUnavailable") (eq (toString $rolling.maxSurge | trimSuffix "%") "0") (eq (toString $rolling.maxUnavailable | trimSuffix "%") "0") }}
@@ -217,7 +218,7 @@ podDisruptionBudget.minAvailable: lets none of {{ ternary "autoscaling.minReplic
 {{- if le (int $grace) $needed }}
 terminationGracePeriodSeconds: must be more than the {{ $needed }} seconds that the settings of the shutdown and lifecycle.preStop.sleep add up to
 {{- end }}
-{{- else if or (dig "preStop" "exec" "" .Values.lifecycle) (dig "preStop" "httpGet" "" .Values.lifecycle) }}
+{{- else if or (dig "preStop" "exec" "" (default dict .Values.lifecycle)) (dig "preStop" "httpGet" "" (default dict .Values.lifecycle)) }}
 terminationGracePeriodSeconds: is required with this lifecycle.preStop, whose time only you know: it must be more than that and {{ $needed }} seconds
 {{- end }}
 {{- end }}
@@ -242,7 +243,7 @@ extraVolumeMounts: there is no volume {{ .name }} among extraVolumes
 {{- $paths = append $paths .mountPath }}
 {{- end }}
 {{- $names := list "allocation-gateway" }}
-{{- range concat .Values.initContainers .Values.extraContainers }}
+{{- range concat (default list .Values.initContainers) (default list .Values.extraContainers) }}
 {{- if has .name $names }}
 extraContainers: there is a container {{ .name }} already
 {{- end }}
