@@ -5,6 +5,9 @@ round must not exceed the stored one by more than the tolerance. Instructions ar
 CPU time elsewhere. Whatever else a machine does can only make a call dearer, so the quieter half of the rounds counts,
 and a series that is too dear is repeated. A gateway that has become dearer fails all of them.
 
+The bytecodes that a call executes are compared with the stored number too, if there is one for this version of Python:
+they are the same each time, so that a few per cent more are seen.
+
 Usage: python -m bench.guard [--store]
 
 `--store` stores what is measured as what is expected from now on: after a change that is meant to cost, or to save.
@@ -24,7 +27,7 @@ from dataclasses import replace
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from bench import building, machine
+from bench import building, bytecodes, machine
 from bench.contenders import CONTENDERS, ours
 from bench.instructions import Counter, can_count, counting
 from bench.machine import ROOT
@@ -52,6 +55,9 @@ _STARTS: Final = 4
 # One that costs no more than before is measured a fifth too dear now and then, even in its best series of three.
 _SERIES: Final = 6
 _MICRO: Final = 1e6
+# Three times what the number of bytecodes differs by from run to run.
+_MORE_BYTECODES: Final = 0.02
+_BYTECODES: Final = "bytecodes"
 
 
 class Round(NamedTuple):
@@ -89,7 +95,25 @@ def main() -> int:
             _store(key, unit, _series(cores, key, slower, unit))
         else:
             is_passed = _passes(cores, key, slower, unit) and is_passed
+    executed = bytecodes.counted(cores).total
+    if "--store" in sys.argv[1:]:
+        _store(_BYTECODES, bytecodes.VERSION, executed)
+    else:
+        is_passed = _has_no_more(executed) and is_passed
     return 0 if is_passed else 1
+
+
+def _has_no_more(executed: float) -> bool:
+    """Compares the bytecodes of a call with what is stored for this version of Python."""
+    stored = _stored().get(_BYTECODES, {}).get(bytecodes.VERSION)
+    if stored is None:
+        print(f"{executed:.0f} bytecodes are executed by a call; nothing is stored for {bytecodes.VERSION}.")
+        return True
+    print(f"{executed:.0f} bytecodes are executed by a call; {stored:.0f} are stored for {bytecodes.VERSION}.")
+    if executed <= stored * (1 + _MORE_BYTECODES):
+        return True
+    print("A call executes more than before: python -m bench.bytecodes tells where.", file=sys.stderr)
+    return False
 
 
 def _slower(cores: Cores, key: str, part: float) -> float:

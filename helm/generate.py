@@ -1,9 +1,10 @@
-"""Writes what the chart says twice: the descriptions and settings of its schema, and the table in its README.
+"""Writes what the chart says twice: descriptions and settings of its schema, rules of settings, the README's table.
 
 Usage: python helm/generate.py
 
-The comments of values.yaml are the source of the descriptions; allocation_gateway.settings that of the settings. The
-types, bounds and closedness of every other value are written by hand in values.schema.json.
+The comments of values.yaml are the source of the descriptions; allocation_gateway.settings that of the settings and of
+the rules for them that templates have to apply, since a schema cannot. The types, bounds and closedness of every other
+value are written by hand in values.schema.json.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import msgspec
 import yaml
-from allocation_gateway.settings import FIELDS, Secret
+from allocation_gateway.operations import table as operations
+from allocation_gateway.settings import FIELDS, Secret, wording
+from allocation_gateway.settings.loading import CONFIG_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,6 +28,7 @@ CHART = Path(__file__).resolve().parent / "allocation-gateway"
 VALUES = CHART / "values.yaml"
 SCHEMA = CHART / "values.schema.json"
 README = CHART / "README.md"
+RULES = CHART / "templates" / "_rules.tpl"
 MARKS = ("<!-- values: made by helm/generate.py -->", "<!-- end of values -->")
 
 # What the chart decides itself: addresses, ports and the paths of mounted files. A secret is never a value.
@@ -87,8 +91,11 @@ def setting(kind: object) -> dict[str, Any]:
         inner, *rest = get_args(kind)
         schema = setting(inner)
         for meta in (part for part in rest if isinstance(part, msgspec.Meta)):
-            bounds = {"minimum": meta.ge, "exclusiveMinimum": meta.gt, "maximum": meta.le}
+            # The bound of what must be above 0 belongs to the schema: that it is none itself is for rules() to say, in
+            # better words than "got 0, want 0".
+            bounds = {"minimum": meta.ge if meta.gt is None else meta.gt, "maximum": meta.le}
             schema |= {name: bound for name, bound in bounds.items() if bound is not None}
+            schema |= meta.extra_json_schema or {}
         return schema
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is types.UnionType:
@@ -113,7 +120,46 @@ def settings() -> dict[str, Any]:
         for name, field in FIELDS.items()
         if name not in DECIDED
     }
+    for api, spellings in operations.spellings().items():
+        spelled = {f"^{name}$": {"enum": sorted(known)} for name, known in spellings.items()}
+        seconds = properties[f"{api}_settle_times"]["additionalProperties"]
+        settled = {f"^({'|'.join(spellings)})$": seconds}
+        properties[f"{api}_routes"] |= {"patternProperties": spelled, "additionalProperties": False}
+        properties[f"{api}_settle_times"] |= {"patternProperties": settled, "additionalProperties": False}
+        properties[f"{api}_disabled_operations"]["items"] = {"enum": sorted(spellings)}
     return {"type": "object", "additionalProperties": False, "required": list(NEEDED), "properties": properties}
+
+
+def positive(kind: object) -> object:
+    """Returns the type of a number that must be above 0, the setting's own or its table's values', or None."""
+    metas = [meta for meta in getattr(kind, "__metadata__", ()) if isinstance(meta, msgspec.Meta)]
+    if any(meta.gt is not None for meta in metas):
+        return kind
+    inner = get_args(kind)[0] if metas else kind
+    return positive(get_args(inner)[1]) if get_origin(inner) is dict else None
+
+
+def rules(_: str) -> str:
+    """Returns the template with what other templates know of the settings.
+
+    `defaults` are those that are numbers or texts; `positive` says of what must not be 0 what it must be; `names` are
+    all that the environment may have.
+    """
+    above = {name: positive(field.hint) for name, field in FIELDS.items() if name not in DECIDED}
+    known = {
+        "defaults": {
+            name: field.default
+            for name, field in FIELDS.items()
+            if name not in DECIDED and isinstance(field.default, int | float | str)
+        },
+        "positive": {name: wording.sentence(kind, 0, is_from_text=False) for name, kind in above.items() if kind},
+        "names": sorted([*FIELDS, CONFIG_FILE]),
+    }
+    text = json.dumps(known, indent=2, ensure_ascii=False)
+    return (
+        "{{/* What the gateway's settings are, as JSON. Made by helm/generate.py. */}}\n"
+        f'{{{{- define "allocation-gateway.rules" -}}}}\n{text}\n{{{{- end }}}}\n'
+    )
 
 
 def schema(text: str) -> str:
@@ -145,8 +191,9 @@ def readme(text: str) -> str:
 
 
 def main() -> None:
-    """Rewrites both files."""
+    """Rewrites all of it."""
     SCHEMA.write_text(schema(SCHEMA.read_text()))
+    RULES.write_text(rules(""))
     README.write_text(readme(README.read_text()))
 
 

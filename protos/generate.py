@@ -1,10 +1,11 @@
 """Generates the committed Python and Go code from the .proto files beside this one.
 
-Usage: python protos/generate.py [deps] [python] [go] [descriptors] [check-docs]
+Usage: python protos/generate.py [deps] [python] [client] [go] [descriptors] [check-docs]
 
-`deps` only lays out .deps, the google.type files that buf needs. `descriptors` writes what the API reference is made
-from, and `check-docs` makes sure that it covers everything. None of these three is committed. The Go plugins are built
-from the versions that clients/go/go.mod pins, so that a fresh machine generates the same text as the last one.
+`client` writes what the clients have besides their stubs. `deps` only lays out .deps, the google.type files that buf
+needs. `descriptors` writes what the API reference is made from, and `check-docs` makes sure that it covers everything.
+None of these three is committed. The Go plugins are built from the versions that clients/go/go.mod pins, so that a
+fresh machine generates the same text as the last one.
 """
 
 from __future__ import annotations
@@ -21,10 +22,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
 PYTHON_OUT = ROOT / "clients" / "python" / "src"
+PYTHON_CLIENT = PYTHON_OUT / "allocation_gateway_client"
 GO_OUT = ROOT / "clients" / "go"
+GO_CLIENT = GO_OUT / "gateway"
+SERVICE_CONFIG = ROOT / "clients" / "service_config.json"
 REFERENCE = ROOT / "build" / "api-reference"
 GO_MODULE = "github.com/allocation-gateway/allocation-gateway/clients/go"
-GOOGLE_TYPES = ("google/type/decimal.proto", "google/type/money.proto")
+GOOGLE_TYPES = ("google/rpc/status.proto", "google/type/decimal.proto", "google/type/money.proto")
 
 
 def sources() -> list[str]:
@@ -76,6 +80,22 @@ def python() -> None:
     (package / "py.typed").touch()
 
 
+def client() -> None:
+    """Writes what the clients have besides stubs: the methods of the Python one, and the service configuration."""
+    with tempfile.TemporaryDirectory() as folder:
+        descriptors = Path(folder) / "descriptors.binpb"
+        protoc("--include_source_info", f"--descriptor_set_out={descriptors}")
+        command = [
+            sys.executable,
+            str(PROTOS / "python_methods.py"),
+            str(descriptors),
+            str(PYTHON_CLIENT / "methods.py"),
+        ]
+        subprocess.run(command, check=True)  # noqa: S603
+    for package in (PYTHON_CLIENT, GO_CLIENT):
+        shutil.copyfile(SERVICE_CONFIG, package / SERVICE_CONFIG.name)
+
+
 def go() -> None:
     """Writes the Go stubs with the plugins that the Go client's own module pins."""
     with tempfile.TemporaryDirectory() as bin_dir:
@@ -122,8 +142,15 @@ def _text(name: str) -> str:
 
 def main() -> None:
     """Runs the steps that the command line names; those that make committed code if it names none."""
-    steps = {"deps": deps, "python": python, "go": go, "descriptors": descriptors, "check-docs": check_docs}
-    for name in sys.argv[1:] or ("deps", "python", "go"):
+    steps = {
+        "deps": deps,
+        "python": python,
+        "client": client,
+        "go": go,
+        "descriptors": descriptors,
+        "check-docs": check_docs,
+    }
+    for name in sys.argv[1:] or ("deps", "python", "client", "go"):
         steps[name]()
 
 

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 import structlog
 
 from allocation_gateway.account import Account
+from allocation_gateway.callers.opening import open_guard
 from allocation_gateway.claims.opening import keep_in_memory, open_claims
+from allocation_gateway.following import FollowedFiles
 from allocation_gateway.groups.listing import Listings
 from allocation_gateway.groups.opening import open_groups
 from allocation_gateway.operations.model import Api
@@ -140,7 +142,7 @@ async def serve(
     Raises:
         ConfigurationError: It cannot start: a setting cannot be used, or a port is taken.
     """
-    catalogue = check_settings(settings)
+    files = check_settings(settings)
     stop = Stop()
     rereading = Rereading()
     if supervision is not None:
@@ -153,15 +155,23 @@ async def serve(
         sandbox_url = ""
         if sandbox is not None:
             settings, sandbox_url = await _start_sandbox(settings, sandbox, stack)
+        followed = FollowedFiles()
         upstreams = configured_upstreams(settings)
         for upstream in upstreams.values():
             stack.push_async_callback(upstream.close)
-            _follow_key(settings, upstream, rereading, stack)
+            _follow_key(settings, upstream, rereading, followed, stack)
         groups = open_groups(
-            settings, catalogue, Listings(upstreams if settings.service_group_listing else {}, observed), observed
+            settings,
+            files.catalogue,
+            Listings(upstreams if settings.service_group_listing else {}, observed),
+            observed,
+            followed,
         )
         stack.push_async_callback(groups.close)
         rereading.parts.append(groups.reread)
+        guard = await open_guard(settings, files.callers, observed, followed, stack)
+        if guard is not None:
+            rereading.parts.extend(guard.rereads)
         gateway = Gateway(
             settings=settings,
             telemetry=observed,
@@ -170,6 +180,8 @@ async def serve(
             writes=Coordinator(settings, observed),
             quotes=Quotes(),
             accounts=await _open_accounts(settings, upstreams, observed, stack),
+            guard=guard,
+            followed=followed,
         )
         listener = Listener(settings, gateway)
         _observe_state(gateway, listener, stack)
@@ -203,17 +215,20 @@ def _observe_state(gateway: Gateway, listener: Listener, stack: AsyncExitStack) 
         lambda: [told for upstream in upstreams for told in upstream.connections()],
         lambda: [upstream.connection_limit() for upstream in upstreams],
     )
+    metrics.observe_files(gateway.followed.written_at, gateway.followed.usable)
     metrics.observe_groups(directory.counts, directory.listing_ages)
     lag = asyncio.create_task(runtime.measure_lag(metrics.loop_lag))
     stack.callback(lag.cancel)
 
 
-def _follow_key(settings: Settings, upstream: Upstream, rereading: Rereading, stack: AsyncExitStack) -> None:
+def _follow_key(
+    settings: Settings, upstream: Upstream, rereading: Rereading, followed: FollowedFiles, stack: AsyncExitStack
+) -> None:
     """Has an API use each key that its file comes to hold, if it has one in a file."""
     file = settings.api(upstream.api.value).api_key_file
     if file is None:
         return
-    key_file = KeyFile(upstream, file)
+    key_file = KeyFile(upstream, file, followed.add(f"{upstream.api.value}_api_key_file"))
     upstream.on_refused_key = key_file.ask
     rereading.parts.append(key_file.check)
     following = asyncio.create_task(key_file.run())

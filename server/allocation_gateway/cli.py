@@ -53,7 +53,13 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
 
     serve = commands.add_parser("serve", help="run the gateway")
-    serve.add_argument("--sandbox", action="store_true", help="start the sandbox too, and use it as upstream")
+    serve.add_argument(
+        "--sandbox",
+        nargs="?",
+        const="",
+        metavar="URL",
+        help="start the sandbox too, and use it as upstream; with a URL: use the one that runs there",
+    )
     serve.add_argument("--workers", type=_workers, metavar="N", help="processes that share the port (default: 1)")
     serve.set_defaults(run=_serve)
 
@@ -68,6 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     health = commands.add_parser("health", help="ask a gateway for its health")
     health.add_argument("--address", default="127.0.0.1:50051", help="host:port (default: %(default)s)")
     health.add_argument("--ca-file", type=Path, help="use TLS, and trust these authorities (PEM)")
+    health.add_argument("--server-name", help="the name that the certificate is for, if it is not that of --address")
+    health.add_argument("--cert-file", type=Path, help="show this certificate, for mutual TLS (PEM)")
+    health.add_argument("--key-file", type=Path, help="its private key (PEM)")
     health.set_defaults(run=_health)
 
     first = commands.add_parser("demo", help="make the documented allocation through a gateway with a sandbox")
@@ -102,18 +111,18 @@ def _serve(options: argparse.Namespace) -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     overrides: dict[str, Any] = {} if options.workers is None else {"workers": options.workers}
     sandbox = None
-    if options.sandbox:
+    if options.sandbox is not None:
         overrides["allow_plaintext"] = True
         for api in settings.API_NAMES:
-            overrides[f"{api}_base_url"] = "http://127.0.0.1"
+            overrides[f"{api}_base_url"] = sandbox_command.base_url(api, options.sandbox or "http://127.0.0.1")
             overrides[f"{api}_api_key"] = Secret(SandboxOptions().api_key)
             overrides[f"{api}_api_key_file"] = None
     loaded = _load(overrides)
-    if options.sandbox:
-        sandbox = SandboxOptions(port=loaded.sandbox_port)
+    if options.sandbox is not None:
+        sandbox = None if options.sandbox else SandboxOptions(port=loaded.sandbox_port)
         if loaded.service_group_catalogue_file is None:
             loaded = msgspec.structs.replace(loaded, service_group_catalogue_file=_SANDBOX_CATALOGUE)
-    on_ready = _invite if options.sandbox else lambda *_: None
+    on_ready = _invite if sandbox is not None else lambda *_: None
     if loaded.workers > 1:
         return supervisor.run(loaded, sandbox, on_ready)
     import uvloop
@@ -174,14 +183,15 @@ def _health(options: argparse.Namespace) -> int:
     import grpc
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+    needy = [name for name in ("server_name", "cert_file", "key_file") if getattr(options, name)]
+    if needy and options.ca_file is None:
+        raise ConfigurationError(f"--{needy[0].replace('_', '-')}: needs --ca-file")
     if options.ca_file is None:
         channel = grpc.insecure_channel(options.address)
     else:
-        try:
-            authorities = options.ca_file.read_bytes()
-        except OSError as error:
-            raise ConfigurationError(f"--ca-file: cannot be read: {error}") from error
-        channel = grpc.secure_channel(options.address, grpc.ssl_channel_credentials(authorities))
+        authorities, key, chain = (_content(options, name) for name in ("ca_file", "key_file", "cert_file"))
+        named = [("grpc.ssl_target_name_override", options.server_name)] if options.server_name else []
+        channel = grpc.secure_channel(options.address, grpc.ssl_channel_credentials(authorities, key, chain), named)
     with channel:
         try:
             answer = health_pb2_grpc.HealthStub(channel).Check(  # type: ignore[attr-defined] # the stubs lack it
@@ -192,6 +202,15 @@ def _health(options: argparse.Namespace) -> int:
             return 1
     print(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
     return 0 if answer.status == health_pb2.HealthCheckResponse.SERVING else 1
+
+
+def _content(options: argparse.Namespace, name: str) -> bytes | None:
+    """Returns what is in the file that an option names, if it is given."""
+    file: Path | None = getattr(options, name)
+    try:
+        return None if file is None else file.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"--{name.replace('_', '-')}: cannot be read: {error}") from error
 
 
 def _settings(_: argparse.Namespace) -> int:

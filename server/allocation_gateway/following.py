@@ -42,6 +42,66 @@ def look(file: Path, most: int) -> Look:
         return Look(error.strerror or type(error).__name__)
 
 
+class FileState:
+    """Which content of a file is in use.
+
+    Attributes:
+        written_at: When that content was written, in seconds of the epoch; 0 as long as that is not known.
+        is_usable: Whether the newest content is the one that is in use.
+    """
+
+    def __init__(self, report: Callable[[bool], None] = lambda _: None) -> None:
+        """Starts with a content that is in use.
+
+        Args:
+            report: Is told whenever the newest content becomes one that can be used, or one that cannot.
+        """
+        self._report = report
+        self.written_at = 0.0
+        self.is_usable = True
+
+    def in_use(self, changed_at: int) -> None:
+        """Takes note that the newest content is in use, and when it was written, in nanoseconds of the epoch."""
+        self.written_at = changed_at / 1e9
+        self._set_usable(True)
+
+    def refused(self) -> None:
+        """Takes note that the newest content cannot be used, so that the one before still is."""
+        self._set_usable(False)
+
+    def _set_usable(self, is_usable: bool) -> None:
+        if self.is_usable is not is_usable:
+            self.is_usable = is_usable
+            self._report(is_usable)
+
+
+class FollowedFiles:
+    """The states of all files that are followed, by the names of the settings that name them."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, FileState] = {}
+        self._report: Callable[[str, bool], None] = lambda _name, _usable: None
+
+    def add(self, name: str) -> FileState:
+        """Returns the state of one more file."""
+        state = self._states[name] = FileState(lambda usable: self._report(name, usable))
+        return state
+
+    def on_usable_change(self, report: Callable[[str, bool], None]) -> None:
+        """Reports for each file whether its newest content is in use, now and whenever that changes."""
+        self._report = report
+        for name, state in self._states.items():
+            report(name, state.is_usable)
+
+    def written_at(self) -> list[tuple[float, dict[str, str]]]:
+        """Returns when the contents in use were written, in seconds of the epoch, of the files of which it is known."""
+        return [(state.written_at, {"file": name}) for name, state in self._states.items() if state.written_at]
+
+    def usable(self) -> list[tuple[float, dict[str, str]]]:
+        """Returns 1 for each file whose newest content is in use, and 0 for the others."""
+        return [(float(state.is_usable), {"file": name}) for name, state in self._states.items()]
+
+
 class Follower:
     """Reads a file again and again, and tells of every new content."""
 
@@ -52,7 +112,8 @@ class Follower:
         *,
         most: int,
         interval: float,
-        on_content: Callable[[bytes | str], Awaitable[None]],
+        on_content: Callable[[bytes | str], Awaitable[bool]],
+        state: FileState | None = None,
     ) -> None:
         """Starts from a content that is known already.
 
@@ -61,13 +122,15 @@ class Follower:
             content: What was in it; None if that is not known.
             most: How many bytes it may hold. One more is read of a larger one.
             interval: Seconds between two looks.
-            on_content: Is given every new content; as text why it cannot be read.
+            on_content: Is given every new content; as text why it cannot be read. It returns whether that is used.
+            state: What takes note of which content is in use; None if nobody asks.
         """
         self._file = file
         self._latest: bytes | str | None = content
         self._most = most
         self._interval = interval
         self._on_content = on_content
+        self._state = state or FileState()
         self._reading = asyncio.Lock()
 
     async def run(self) -> None:
@@ -84,6 +147,8 @@ class Follower:
         async with self._reading:
             found = await self._look()
             if found.content == self._latest:
+                if self._state.is_usable:
+                    self._state.in_use(found.changed_at)
                 return
             while not at_once:
                 await asyncio.sleep(SETTLE)
@@ -93,7 +158,10 @@ class Follower:
                 found = again
             if found.content != self._latest:
                 self._latest = found.content
-                await self._on_content(found.content)
+                if await self._on_content(found.content):
+                    self._state.in_use(found.changed_at)
+                else:
+                    self._state.refused()
 
     async def _look(self) -> Look:
         # In a thread: a file system that hangs must not hold up calls.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -11,6 +12,7 @@ from redis.asyncio import BlockingConnectionPool, Connection, ConnectionPool, SS
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
+from redis.credentials import CredentialProvider
 
 from allocation_gateway.settings import server_url
 from allocation_gateway.settings.server_url import ServerUrl
@@ -67,8 +69,7 @@ def open_pool(url: Secret, *, connections: int, timeout: float) -> ConnectionPoo
     options: dict[str, Any] = {
         **connection_options(target, timeout=timeout),
         "db": target.database,
-        "username": target.username or None,
-        "password": target.password or None,
+        **_credentials(target),
         "retry": Retry(NoBackoff(), 0),
         "decode_responses": False,
     }
@@ -83,6 +84,26 @@ def open_pool(url: Secret, *, connections: int, timeout: float) -> ConnectionPoo
         port=target.port,
         **options,
     )
+
+
+class _FileCredentials(CredentialProvider):
+    """The password of a file, which is read anew for each connection."""
+
+    def __init__(self, target: ServerUrl) -> None:
+        self._target = target
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        password = self._target.with_password().password
+        return (self._target.username, password) if self._target.username else (password,)
+
+    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
+        return await asyncio.to_thread(self.get_credentials)
+
+
+def _credentials(target: ServerUrl) -> dict[str, Any]:
+    if target.password_file:
+        return {"credential_provider": _FileCredentials(target)}
+    return {"username": target.username or None, "password": target.password or None}
 
 
 async def close_pool(pool: ConnectionPool) -> None:
@@ -245,7 +266,7 @@ def _closed(target: ServerUrl) -> Problem:
 
 
 def _of_credentials(target: ServerUrl) -> str:
-    if target.password:
+    if target.password or target.password_file:
         return "the server refuses the credentials of the URL: its user name or its password is wrong"
     return "the server refuses the credentials of the URL: it wants a password, and the URL has none"
 

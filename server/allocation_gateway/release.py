@@ -1,30 +1,45 @@
-"""What this release has that settings can name: its operations, and what a catalogue of service groups may hold."""
+"""What this release has that settings can name: its operations, and what the files that it follows may hold."""
 
 from __future__ import annotations
 
 import time
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from allocation_gateway.callers.opening import read_files
 from allocation_gateway.groups.opening import read_catalogue
 from allocation_gateway.operations import table
 from allocation_gateway.settings import Release, check_late
 
 if TYPE_CHECKING:
+    from allocation_gateway.callers.opening import CallerFiles
     from allocation_gateway.groups.catalogue import Catalogue
     from allocation_gateway.settings import Settings
 
 
-def check_settings(settings: Settings) -> tuple[bytes, Catalogue]:
+class Files(NamedTuple):
+    """What had to be read to check the settings.
+
+    Attributes:
+        catalogue: The catalogue of service groups: its file's content, and what it says.
+        callers: What says who callers are and what they may do.
+    """
+
+    catalogue: tuple[bytes, Catalogue]
+    callers: CallerFiles
+
+
+def check_settings(settings: Settings) -> Files:
     """Runs the second part of the list of checks in settings/checks.py.
 
     Returns:
-        The catalogue of service groups, which has to be read for that: its file's content, and what it says.
+        What has to be read for that.
 
     Raises:
         ConfigurationError: A setting names what there is not, or what cannot be used.
     """
-    # It may hold thousands of groups: it is read once.
-    read = cache(lambda: read_catalogue(settings, time.time()))
-    check_late(settings, Release(table.spellings(), lambda _: read()))
-    return read()
+    # They may be large: each is read once.
+    catalogue = cache(lambda: read_catalogue(settings, time.time()))
+    callers = cache(lambda: read_files(settings))
+    check_late(settings, Release(table.spellings(), lambda _: catalogue(), lambda _: callers()))
+    return Files(catalogue(), callers())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,9 @@ from allocation_gateway import settings
 from allocation_gateway.operations import table
 from allocation_gateway.telemetry import variables
 from allocation_gateway.version import __version__
+from support import custom
 from support.certificates import Authority
-from support.chart import CHART, FEATURES, NAME, RefusedError, Rendered
+from support.chart import CHART, FEATURES, NAME, RefusedError, Rendered, component
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +28,8 @@ TLS = "--set=tls.secretName=gateway-tls"
 UNSHARED = "--set=settings.allow_unshared_claims=true"
 SHIP = (KEY, TLS, UNSHARED)
 SANDBOX = "--set=sandbox.enabled=true"
-OLDEST, NEWEST = "1.27", "1.37"
+# The oldest that the chart is for, one in between, and the newest.
+VERSIONS = ("1.27", "1.32", "1.37")
 
 feature = pytest.mark.parametrize("values", FEATURES, ids=lambda path: path.stem)
 
@@ -58,7 +61,8 @@ def load(rendered: Rendered, folder: Path, **links: str) -> settings.Settings:
         environment[f"{settings.PREFIX}STORE_URL"] = "rediss://store:6379/0"
     (folder / "etc/allocation-gateway/config/config.toml").write_text(rendered.one("ConfigMap")["data"]["config.toml"])
     sandbox: dict[str, Any] = {"allow_plaintext": True, "ship_api_key": settings.Secret("sandbox")}
-    overrides = sandbox if "--sandbox" in rendered.container["args"] else None
+    is_sandbox = any(argument.startswith("--sandbox=") for argument in rendered.container["args"])
+    overrides = sandbox if is_sandbox else None
     loaded = settings.load({**environment, **links}, overrides=overrides)
     settings.check_early(loaded, {}, variables.check)
     return loaded
@@ -71,16 +75,24 @@ def test_helm_lints_it(helm: Helm, values: Path) -> None:
 
 
 @feature
-@pytest.mark.parametrize("version", [OLDEST, NEWEST])
+@pytest.mark.parametrize("version", VERSIONS)
 def test_kubernetes_knows_every_field(helm: Helm, values: Path, version: str) -> None:
     for found in helm.render(f"--values={values}").objects:
-        kubernetes_validate.validate(found, version, strict=True)
+        if not custom.is_custom(found):
+            kubernetes_validate.validate(found, version, strict=True)
+
+
+@feature
+def test_the_makers_of_custom_resources_know_every_field(helm: Helm, values: Path) -> None:
+    for found in helm.render(f"--values={values}").objects:
+        if custom.is_custom(found):
+            custom.validate(found)
 
 
 @feature
 def test_the_gateway_accepts_its_configuration(helm: Helm, values: Path, tmp_path: Path) -> None:
     loaded = load(helm.render(f"--values={values}"), tmp_path)
-    settings.check_late(loaded, settings.Release(table.spellings(), lambda _: None))
+    settings.check_late(loaded, settings.Release(table.spellings(), lambda _: None, lambda _: None))
     assert (loaded.port, loaded.health_port) == (50051, 50052)
 
 
@@ -111,7 +123,6 @@ def test_it_is_refused_without_tls_unless_plaintext_is_accepted(helm: Helm) -> N
         (["--set=image.digest=latest"], "/image/digest"),
         (["--set=podDisruptionBudget.minAvailable=half"], "/podDisruptionBudget/minAvailable"),
         (["--set=podDisruptionBudget.minAvailable=1,podDisruptionBudget.maxUnavailable=1"], "is set together with"),
-        (["--set=service.headless=true,service.type=NodePort"], "service.headless: needs service.type ClusterIP"),
         (["--set=serviceGroups.catalogue.key=groups.json"], "/serviceGroups/catalogue/key"),
         (["--set=settings.cache_url=redis://host"], "'cache_url' not allowed"),
         (["--set=settings.store_url=redis://host"], "'store_url' not allowed"),
@@ -146,7 +157,6 @@ def test_it_makes_no_secret(helm: Helm, values: Path) -> None:
 
 def test_the_sandbox_needs_no_secret(helm: Helm) -> None:
     rendered = helm.render(SANDBOX)
-    assert rendered.container["args"] == ["serve", "--sandbox"]
     assert all("secret" not in volume for volume in rendered.pod["volumes"])
     assert not any(name.endswith("API_KEY_FILE") for name in rendered.environment)
 
@@ -167,8 +177,10 @@ def test_settings_reach_the_gateway_as_they_were_written(helm: Helm, tmp_path: P
 
 
 def test_a_table_of_settings_reaches_the_gateway(helm: Helm) -> None:
-    rendered = helm.render(*SHIP, "--set=settings.ship_routes.A=b,settings.ship_routes.C=d")
-    assert configuration(rendered)["ship_routes"] == {"A": "b", "C": "d"}
+    (name, spellings), *_ = ((n, s) for n, s in table.spellings()["ship"].items() if len(s) > 1)
+    routes = {name: max(spellings)}
+    rendered = helm.render(*SHIP, f"--set-json=settings.ship_routes={json.dumps(routes)}")
+    assert configuration(rendered)["ship_routes"] == routes
 
 
 def test_new_settings_mean_new_pods(helm: Helm) -> None:
@@ -244,9 +256,18 @@ def test_selectors_hold_no_version_since_they_cannot_change(helm: Helm) -> None:
     assert set(selector) == {"app.kubernetes.io/name", "app.kubernetes.io/instance"}
 
 
-def test_a_headless_service_gives_the_addresses_of_all_pods(helm: Helm) -> None:
-    assert "clusterIP" not in helm.render(*SHIP).one("Service")["spec"]
-    assert helm.render(*SHIP, "--set=service.headless=true").one("Service")["spec"]["clusterIP"] == "None"
+def test_a_headless_service_beside_the_other_gives_the_addresses_of_all_pods(helm: Helm) -> None:
+    rendered = helm.render(*SHIP, "--set=service.port=443,service.type=LoadBalancer")
+    service, headless = rendered.one("Service"), rendered.one("Service", "headless")
+    assert "clusterIP" not in service["spec"]
+    assert headless["metadata"]["name"] == f"{NAME}-headless"
+    assert (headless["spec"]["type"], headless["spec"]["clusterIP"]) == ("ClusterIP", "None")
+    assert headless["spec"]["selector"] == service["spec"]["selector"]
+    (port,) = headless["spec"]["ports"]
+    (listening,) = [p["containerPort"] for p in rendered.container["ports"] if p["name"] == port["targetPort"]]
+    assert port["port"] == listening, "its clients connect to pods themselves"
+    without = helm.render(*SHIP, "--set=service.headless=false")
+    assert "headless" not in {component(found) for found in without.objects}
 
 
 def test_the_image_is_that_of_the_gateways_version(helm: Helm) -> None:
@@ -293,7 +314,10 @@ def test_a_network_policy_allows_what_is_needed_and_no_more(helm: Helm) -> None:
     assert spec["policyTypes"] == ["Ingress", "Egress"]
     (ingress,) = spec["ingress"]
     assert [port["port"] for port in ingress["ports"]] == ["grpc"]
-    assert ingress["from"] == [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "checkout"}}}]
+    test = rendered.one("Pod", "test")["metadata"]["labels"]
+    checkout, allowed_test = (peer["podSelector"]["matchLabels"] for peer in ingress["from"])
+    assert checkout == {"app.kubernetes.io/name": "checkout"}
+    assert allowed_test.items() <= test.items()
     assert egress(rendered) == [53, 53, 8443, 6379, 4317, 3128]
 
 
@@ -302,12 +326,20 @@ def test_a_network_policy_allows_what_is_needed_and_no_more(helm: Helm) -> None:
     [("https://ship.example/pro", 443), ("http://ship.example", 80), ("https://[2001:db8::1]/", 443)],
 )
 def test_a_network_policy_takes_upstreams_port_from_its_address(helm: Helm, url: str, port: int) -> None:
-    rendered = helm.render(*SHIP, "--set=networkPolicy.enabled=true", f"--set-string=settings.ship_base_url={url}")
+    values = "--set=networkPolicy.enabled=true,settings.allow_plaintext=true"
+    rendered = helm.render(*SHIP, values, f"--set-string=settings.ship_base_url={url}")
     assert egress(rendered) == [53, 53, port]
 
 
-def test_a_network_policy_of_the_sandbox_lets_nothing_out_but_dns(helm: Helm) -> None:
-    assert egress(helm.render(SANDBOX, "--set=networkPolicy.enabled=true")) == [53, 53]
+def test_a_network_policy_of_the_sandbox_lets_the_gateway_out_to_it_alone(helm: Helm) -> None:
+    rendered = helm.render(SANDBOX, "--set=networkPolicy.enabled=true")
+    assert egress(rendered) == [53, 53, 8080]
+    sandbox = rendered.one("Deployment", "sandbox")["spec"]["template"]["metadata"]["labels"]
+    (peer,) = rendered.one("NetworkPolicy")["spec"]["egress"][-1]["to"]
+    assert peer["podSelector"]["matchLabels"].items() <= sandbox.items()
+    policy = rendered.one("NetworkPolicy", "sandbox")["spec"]
+    assert policy["podSelector"]["matchLabels"].items() <= sandbox.items()
+    assert policy.get("egress", []) == []
 
 
 def test_telemetry_is_configured_by_its_standard_variables(helm: Helm) -> None:
@@ -317,12 +349,6 @@ def test_telemetry_is_configured_by_its_standard_variables(helm: Helm) -> None:
     reference = {"secretKeyRef": {"name": "telemetry", "key": "headers"}}
     assert {"name": "OTEL_EXPORTER_OTLP_HEADERS", "valueFrom": reference} in rendered.container["env"]
     assert not any(name.startswith("OTEL_") for name in helm.render(*SHIP).environment)
-
-
-def test_helm_test_asks_for_health_through_the_service(helm: Helm) -> None:
-    (pod,) = [found for found in helm.render(SANDBOX).objects if found["kind"] == "Pod"]
-    assert pod["spec"]["containers"][0]["args"] == ["health", "--address", f"{NAME}:50051"]
-    assert pod["spec"]["enableServiceLinks"] is False
 
 
 def test_the_notes_warn_of_the_sandbox_and_of_plaintext(helm: Helm) -> None:
@@ -396,5 +422,22 @@ def test_more_than_one_pod_is_refused_without_a_store_unless_that_is_accepted(
         helm.render(KEY, TLS, *arguments)
 
 
-def test_sandboxes_have_nothing_to_share(helm: Helm) -> None:
-    assert helm.render(SANDBOX).environment["ALLOCATION_GATEWAY_REPLICAS"] == "1"
+def test_all_pods_use_one_sandbox(helm: Helm, tmp_path: Path) -> None:
+    """Two worlds behind one Service would allocate a shipment twice, and forget it at the other pod."""
+    rendered = helm.render(SANDBOX)
+    assert rendered.one("Deployment")["spec"]["replicas"] == 2
+    sandbox, service = rendered.one("Deployment", "sandbox"), rendered.one("Service", "sandbox")
+    assert (sandbox["spec"]["replicas"], sandbox["spec"]["strategy"]) == (1, {"type": "Recreate"})
+    name, port = service["metadata"]["name"], service["spec"]["ports"][0]["port"]
+    assert rendered.container["args"] == ["serve", f"--sandbox=http://{name}:{port}"]
+    labels = sandbox["spec"]["template"]["metadata"]["labels"]
+    assert service["spec"]["selector"].items() <= labels.items()
+    assert not rendered.one("Service")["spec"]["selector"].items() <= labels.items()
+    assert load(rendered, tmp_path).allow_unshared_claims is True
+
+
+def test_pods_on_the_sandbox_may_share_a_store(helm: Helm) -> None:
+    rendered = helm.render(SANDBOX, "--set=store.urlSecret.name=store")
+    names = {entry["name"] for entry in rendered.container["env"]}
+    assert "ALLOCATION_GATEWAY_STORE_URL" in names
+    assert "ALLOCATION_GATEWAY_ALLOW_UNSHARED_CLAIMS" not in names

@@ -5,48 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
-from support.chart import CHART, RefusedError, Rendered
+from support.chart import RefusedError, Rendered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from support.chart import Helm
-
     Umbrella = Callable[..., Rendered]
 
 pytestmark = pytest.mark.chart
 
-RELEASE = "shop"
 SANDBOX = {"sandbox": {"enabled": True}}
-
-
-@pytest.fixture
-def umbrella(helm: Helm, tmp_path: Path) -> Umbrella:
-    """Renders a chart that depends on this one, from its dependencies and its values."""
-
-    def render(dependencies: list[dict[str, str]], values: dict[str, Any], *arguments: str) -> Rendered:
-        chart = tmp_path / "umbrella"
-        (chart / "templates").mkdir(parents=True)
-        version = yaml.safe_load((CHART / "Chart.yaml").read_text())["version"]
-        here = {"name": "allocation-gateway", "version": version, "repository": f"file://{CHART}"}
-        about = {
-            "apiVersion": "v2",
-            "name": "umbrella",
-            "version": "1.0.0",
-            "dependencies": [here | more for more in dependencies],
-        }
-        (chart / "Chart.yaml").write_text(yaml.safe_dump(about))
-        (chart / "values.yaml").write_text(yaml.safe_dump(values))
-        done = helm("dependency", "update", str(chart))
-        assert done.returncode == 0, done.stdout + done.stderr
-        done = helm("lint", "--strict", str(chart), *arguments)
-        rendered = helm.render(*arguments, release=RELEASE, chart=chart)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return rendered
-
-    return render
 
 
 def deployments(rendered: Rendered) -> list[str]:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 import pytest
 import redis
 import structlog
+from allocation_gateway import pooling
 from allocation_gateway.claims.memory import MemoryClaims
 from allocation_gateway.claims.model import Begun, Busy, StoreUnavailableError
 from allocation_gateway.claims.opening import open_claims
 from allocation_gateway.settings import ConfigurationError, Secret, Settings
 from allocation_gateway.telemetry.telemetry import Telemetry
+from redis import exceptions
+from redis.asyncio import Redis
 from support.cache import CacheServer, free_port, running_cache
 from support.claims import new_claim
 
@@ -145,6 +150,49 @@ async def test_a_server_that_refuses_the_password_is_refused_without_telling_it(
             with pytest.raises(ConfigurationError, match="refuses the credentials of the URL") as raised:
                 await opened(server.port, user=user, store_checks=checks)
             assert PASSWORD not in f"{raised.value}"
+
+
+async def begun_anew(store: ClaimStore) -> None:
+    """Begins a claim as soon as there is a connection again."""
+    async with asyncio.timeout(20.0):
+        while True:
+            try:
+                await store.begin(new_claim("other", references=("b",)))
+            except StoreUnavailableError:
+                await asyncio.sleep(0.05)
+            else:
+                return
+
+
+@pytest.mark.cache
+@pytest.mark.asyncio
+@pytest.mark.parametrize("user", ["", "gateway"])
+async def test_a_password_in_a_file_is_replaced_without_a_restart(user: str, tmp_path: Path) -> None:
+    """The next connection logs in with what the file holds then. The cache's connections do the same."""
+    file = tmp_path / "password"
+    file.write_text("old\n")
+    name = user or "default"
+    with running_cache(*SAFE, "--dir", str(tmp_path)) as server, redis.Redis(port=server.port) as client:
+        client.execute_command("ACL", "SETUSER", name, "on", "resetpass", ">old", "~*", "&*", "+@all")
+        at = f"redis://{user}@127.0.0.1:{server.port}/0?password_file={quote(str(file))}".replace("//@", "//")
+        stores = await open_claims(Settings(store_url=Secret(at), store_timeout=5.0), NAMES, Telemetry())
+        pool = pooling.open_pool(Secret(at), connections=1, timeout=5.0)
+        cache = Redis(connection_pool=pool)
+        assert isinstance(await stores["ship"].begin(new_claim()), Begun)
+        await cache.ping()
+        with redis.Redis(port=server.port, username=name, password="old") as admin:  # noqa: S106 - of this server
+            admin.execute_command("ACL", "SETUSER", name, "resetpass", ">new")
+            file.write_text("new\n")
+            admin.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        await begun_anew(stores["ship"])
+        await pool.disconnect()
+        await cache.ping()
+        file.write_text("wrong")
+        await pool.disconnect()
+        with pytest.raises(exceptions.AuthenticationError):
+            await cache.ping()
+        await pooling.close_pool(pool)
+        await close(stores)
 
 
 @pytest.mark.cache

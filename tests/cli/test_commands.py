@@ -13,7 +13,7 @@ from allocation_gateway import settings as configuration
 from allocation_gateway.version import __version__
 from support.certificates import Authority
 from support.front import KEY, LONG, running_front
-from support.gateway import COMMAND, PREFIX, environment
+from support.gateway import COMMAND, PREFIX, environment, running_gateway
 from support.upstream import running_upstream
 
 if TYPE_CHECKING:
@@ -167,6 +167,27 @@ def test_health_with_a_file_that_cannot_be_read_is_one_line(command: Command) ->
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith("allocation-gateway: --ca-file: cannot be read")
     assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["--server-name", "--cert-file", "--key-file"])
+def test_health_without_tls_takes_nothing_that_belongs_to_it(option: str, command: Command) -> None:
+    done = command("health", option, "x")
+    assert (done.code, done.err) == (2, f"allocation-gateway: {option}: needs --ca-file\n")
+
+
+def test_several_gateways_use_one_sandbox_by_its_url(command: Command) -> None:
+    """What one of them allocates, the other knows."""
+    with running_gateway({}, "--sandbox") as own, running_gateway({}, f"--sandbox={own.sandbox_url}/") as other:
+        assert other.sandbox_url == ""
+        demo = ("demo", "--address", other.address, "--sandbox", own.sandbox_url)
+        assert command(*demo).code == 0
+        assert "Lineten, 2.00 GBP" in command(*demo).out
+
+
+def test_a_sandbox_at_what_is_no_url_is_refused() -> None:
+    done = run("serve", "--sandbox=somewhere")
+    assert done.returncode == 2
+    assert "SHIP_BASE_URL: must be an http:// or https:// URL" in done.stderr
 
 
 def test_interrupted_command_shows_no_traceback(upstream: Upstream) -> None:

@@ -14,6 +14,7 @@ import grpc
 import pytest
 from allocation_gateway import app
 from allocation_gateway import settings as configuration
+from allocation_gateway.callers.opening import read_files
 from allocation_gateway.groups.opening import read_catalogue
 from allocation_gateway.operations import table
 from allocation_gateway.settings import ConfigurationError, Release, Secret
@@ -48,6 +49,7 @@ def toml(folder: Path, text: str) -> str:
     return str(file)
 
 
+TOKENS: Final = {"JWT_ISSUER": "https://issuer.example", "JWT_AUDIENCE": "gateway"}
 # What is set wrongly, which setting the line names, and what it says.
 WRONG: Final = [
     ({"COLOUR": "red"}, "COLOUR", UNKNOWN),
@@ -122,6 +124,18 @@ WRONG: Final = [
     ({"SERVICE_GROUP_CATALOGUE_FILE": "/no/such.toml"}, "SERVICE_GROUP_CATALOGUE_FILE", "cannot be read: No such file"),
     ({"SERVICE_GROUP_CATALOGUE_FILE": "/dev/null"}, "SERVICE_GROUP_CATALOGUE_FILE", "/dev/null: "),
     ({"SHIP_API_KEY": "", "SHIP_API_KEY_FILE": "/dev/null"}, "SHIP_API_KEY_FILE", "the file is empty"),
+    ({**TOKENS, "JWKS_FILE": "/dev/null", "JWKS_URL": "https://x"}, "JWKS_URL", "is set together with"),
+    ({**TOKENS, "JWKS_URL": "https://x", "JWT_ISSUER": ""}, "JWT_ISSUER", "is required"),
+    ({**TOKENS, "JWKS_URL": "https://x", "JWT_AUDIENCE": ""}, "JWT_AUDIENCE", "is required"),
+    (TOKENS, "JWT_ISSUER", f"needs {PREFIX}JWKS_URL or {PREFIX}JWKS_FILE"),
+    ({**TOKENS, "JWKS_URL": "ftp://x"}, "JWKS_URL", "must be an http:// or https:// URL"),
+    ({**TOKENS, "JWKS_URL": "https://me:word@x"}, "JWKS_URL", "no credentials"),
+    ({**TOKENS, "JWKS_URL": "https://x?a b"}, "JWKS_URL", "have to be encoded"),
+    ({**TOKENS, "JWKS_FILE": "/no/such/file"}, "JWKS_FILE", "cannot be read: No such file"),
+    ({**TOKENS, "JWKS_FILE": "/dev/null"}, "JWKS_FILE", "/dev/null: is no JSON Web Key Set"),
+    ({"POLICY_FILE": "/dev/null"}, "POLICY_FILE", f"needs {PREFIX}TLS_CLIENT_CA_FILE"),
+    ({**TOKENS, "JWKS_URL": "https://x", "POLICY_FILE": "/dev/null"}, "POLICY_FILE", "/dev/null: "),
+    ({**TOKENS, "JWKS_URL": "https://x", "LOG_LEVEL": "warning"}, "LOG_LEVEL", "must be debug or info"),
 ]
 
 
@@ -182,7 +196,7 @@ def test_every_check_of_the_list_is_the_one_that_refuses_something(monkeypatch: 
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
-    release = Release(table.spellings(), lambda settings: read_catalogue(settings, 0.0))
+    release = Release(table.spellings(), lambda settings: read_catalogue(settings, 0.0), read_files)
     needed: set[object] = set()
     for given in [*(given for given, _, _ in WRONG), {"HTTP_ENGINE": "direct"}]:
         named = {PREFIX + name: value for name, value in {**GOOD, **given}.items()}

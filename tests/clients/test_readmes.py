@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import venv
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -56,7 +57,7 @@ def test_the_go_client_is_had_as_its_readme_says(address: str, tmp_path: Path) -
     assert ROOT not in tmp_path.parents
     run(tmp_path, install)
     (tmp_path / "main.go").write_text(program.replace("localhost:50051", address))
-    assert run(tmp_path, begin).strip() == "Lineten 2.000000000 GBP"
+    assert run(tmp_path, begin).strip() == "Lineten 2.00 GBP"
 
 
 def test_a_copy_of_the_go_client_needs_no_checkout(address: str, tmp_path: Path) -> None:
@@ -72,22 +73,40 @@ def test_a_copy_of_the_go_client_needs_no_checkout(address: str, tmp_path: Path)
     tidy, start = begin.splitlines()
     run(caller, f"{tidy}\n{copy}")
     shutil.rmtree(checkout)
-    assert run(caller, start).strip() == "Lineten 2.000000000 GBP"
+    assert run(caller, start).strip() == "Lineten 2.00 GBP"
 
 
 def test_the_python_client_is_had_as_its_readme_says(address: str, tmp_path: Path) -> None:
+    """Every snippet of it is run with what is installed, prints what stands below it, and has its types checked."""
     readme = ROOT / "clients" / "python" / "README.md"
     venv.create(tmp_path / "venv", with_pip=True)
     path = str(tmp_path / "venv" / "bin")
     for commands in blocks(readme, "sh"):
         run(tmp_path, commands, path=path)
-    call, explain = blocks(readme, "python")
-    call = call.replace("127.0.0.1:50051", address)
-    (tmp_path / "call.py").write_text(f"{call}\nprint(response)")
-    unknown = call.replace("sp_00794403010635468411384028069888", "sp_00000000000000000000000000000000")
-    assert unknown != call
-    failing = explain.replace("    ...\n", "".join(f"    {line}\n" for line in unknown.splitlines() if line))
-    assert failing != explain
-    (tmp_path / "explain.py").write_text(failing)
-    assert "state:" in run(tmp_path, "python call.py", path=path)
-    assert run(tmp_path, "python explain.py", path=path).startswith("SHIPMENT_NOT_FOUND {")
+    installed = run(tmp_path, "python -c 'import allocation_gateway_client as it; print(it.__file__)'", path=path)
+    package = Path(installed.strip()).parent
+    assert tmp_path in package.parents
+    assert (package / "py.typed").is_file()
+    snippets = re.findall(r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", readme.read_text(), re.DOTALL)
+    assert len(snippets) == len(blocks(readme, "python"))
+    for number, (program, printed) in enumerate(snippets):
+        (tmp_path / f"snippet_{number}.py").write_text(program.replace("127.0.0.1:50051", address))
+        assert run(tmp_path, f"python -W error snippet_{number}.py", path=path) == printed
+    mypy = [sys.executable, "-m", "mypy", "--python-executable", f"{path}/python", "--check-untyped-defs"]
+    checked = subprocess.run(
+        [*mypy, *sorted(tmp_path.glob("snippet_*.py"))], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_allocctl_prints_what_the_readme_of_the_python_client_shows(address: str, tmp_path: Path) -> None:
+    readme = ROOT / "clients" / "python" / "README.md"
+    (console,) = blocks(readme, "console")
+    command, printed = console.removeprefix("$ ").split("\n", 1)
+    path = str(Path(sys.executable).parent)
+    assert run(tmp_path, f"{command} --address {address}", path=path) == printed
+    (text,) = blocks(readme, "toml")
+    (tmp_path / "profiles.toml").write_text(text.replace("127.0.0.1:50051", address))
+    assert "valuables" in run(tmp_path, "allocctl groups --profiles profiles.toml", path=path)
+    complete = """bash -c 'eval "$(allocctl completion bash)"; complete -p allocctl'"""
+    assert "_allocctl_completion" in run(tmp_path, complete, path=path)

@@ -16,6 +16,7 @@ from allocation.v1 import (
     shipment_allocation_service_pb2,
 )
 from allocation.v1.error_reason_pb2 import ErrorReason
+from allocation_gateway.operations.streams import STREAMS, WATCHES
 from allocation_gateway.operations.table import OPERATIONS
 from allocation_gateway.operations.validation import RULES, rules_of
 from allocation_gateway.rpc.local import LOCAL_RPCS
@@ -28,6 +29,7 @@ from grpc import StatusCode
 
 if TYPE_CHECKING:
     from allocation_gateway.operations.model import Operation
+    from allocation_gateway.operations.streams import LastingRpc
     from allocation_gateway.rpc.local import LocalRpc
     from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
@@ -39,7 +41,7 @@ SERVICES: tuple[ServiceDescriptor, ...] = tuple(
     for service in file.DESCRIPTOR.services_by_name.values()
 )
 METHODS: tuple[MethodDescriptor, ...] = tuple(method for service in SERVICES for method in service.methods)
-RPCS: tuple[Operation | LocalRpc, ...] = (*OPERATIONS, *LOCAL_RPCS)
+RPCS: tuple[Operation | LocalRpc | LastingRpc, ...] = (*OPERATIONS, *LOCAL_RPCS, *STREAMS, *WATCHES)
 REASONS = {name.removeprefix("ERROR_REASON_") for name, number in ErrorReason.items() if number}
 _REASON_ROW = re.compile(r"^\| ([A-Z_]+) \| `([A-Z_]+)` \|", re.MULTILINE)
 _JSON_ROW = re.compile(r"^\| (`[A-Za-z_`, ]+) \| ([A-Z_]+) \| `([A-Z_]+)` \|$", re.MULTILINE)

@@ -11,7 +11,12 @@ if TYPE_CHECKING:
 
 SERVER: Final = Path(__file__).resolve().parents[2] / "server" / "allocation_gateway"
 # What the list in settings/checks.py runs of other packages.
-RUN_BY_THE_LIST: Final = {("telemetry/variables.py", "check"), ("groups/opening.py", "read_catalogue")}
+RUN_BY_THE_LIST: Final = {
+    ("telemetry/variables.py", "check"),
+    ("groups/opening.py", "read_catalogue"),
+    ("callers/opening.py", "read_files"),
+    ("callers/opening.py", "_content"),
+}
 # What only starting can find out.
 FOUND_BY_STARTING: Final = {
     ("app.py", "_start_sandbox"): "the port of the sandbox is taken",
@@ -22,8 +27,8 @@ FOUND_BY_STARTING: Final = {
     ("telemetry/pages.py", "bind"): "the port for Prometheus is taken",
     ("workers/supervisor.py", "run"): "a worker has said so, in its words",
 }
-# An option of a command, and no setting.
-OPTIONS: Final = {("cli.py", "_health")}
+# Options of a command, and no settings.
+OPTIONS: Final = {("cli.py", "_health"), ("cli.py", "_content")}
 
 
 def refusals(tree: ast.AST, function: str = "") -> Iterator[str]:

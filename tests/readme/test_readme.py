@@ -35,7 +35,7 @@ def test_the_calls_in_the_readme_run() -> None:
             for block in blocks
         ]
     shipment, consignment, named = printed
-    assert shipment.startswith('Lineten currency_code: "GBP"\nunits: 2')
+    assert shipment == "Lineten 2.00 GBP\n"
     assert named == "", "it only makes a request with an id"
     assert consignment.startswith("Consignment EC-000-05B-MMA has been successfully allocated with ")
 

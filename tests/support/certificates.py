@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 _LIFE: Final = dt.timedelta(hours=1)
@@ -61,18 +62,26 @@ class Authority:
             .not_valid_after(now + _LIFE)
         )
 
-    def issue(self, name: str, *, address: str = "", host: str = "", expired: bool = False) -> tuple[Path, Path]:
-        """Makes a certificate with a key, for another address, another host or the past if asked to.
+    def issue(
+        self,
+        name: str,
+        *,
+        address: str = "",
+        host: str = "",
+        expired: bool = False,
+        names: Sequence[x509.GeneralName] | None = None,
+    ) -> tuple[Path, Path]:
+        """Makes a certificate with a key, for another address, another host, other names or the past if asked to.
 
         Returns their files; the ones of the same name are replaced.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         ip = x509.IPAddress(ipaddress.ip_address(address or "127.0.0.1"))
         here: list[x509.GeneralName] = [ip, x509.DNSName("localhost")]
-        hosts = x509.SubjectAlternativeName([x509.DNSName(host)] if host else here)
-        certificate = self._builder(_name(name), key, _LIFE * 2 if expired else dt.timedelta()).add_extension(
-            hosts, critical=False
-        )
+        named = ([x509.DNSName(host)] if host else here) if names is None else names
+        certificate = self._builder(_name(name), key, _LIFE * 2 if expired else dt.timedelta())
+        if named:
+            certificate = certificate.add_extension(x509.SubjectAlternativeName(named), critical=False)
         files = self._folder / f"{name}.crt", self._folder / f"{name}.key"
         files[0].write_bytes(certificate.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
         files[1].write_bytes(_pem(key))

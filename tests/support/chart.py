@@ -32,12 +32,12 @@ class Rendered:
     objects: list[dict[str, Any]]
 
     def of(self, kind: str) -> list[dict[str, Any]]:
-        """Returns the objects of a kind, but those that only `helm test` makes."""
-        return [found for found in self.objects if found["kind"] == kind and not is_test(found)]
+        """Returns the gateway's own objects of a kind, and not those of what stands beside it."""
+        return [found for found in self.objects if found["kind"] == kind and not component(found)]
 
-    def one(self, kind: str) -> dict[str, Any]:
-        """Returns the only object of a kind."""
-        (found,) = self.of(kind)
+    def one(self, kind: str, beside: str = "") -> dict[str, Any]:
+        """Returns the only object of a kind, of the gateway or of a component beside it."""
+        (found,) = [found for found in self.objects if (found["kind"], component(found)) == (kind, beside)]
         return found
 
     @property
@@ -59,9 +59,10 @@ class Rendered:
         return {entry["name"]: entry["value"] for entry in self.container["env"] if "value" in entry}
 
 
-def is_test(found: dict[str, Any]) -> bool:
-    """Tells whether only `helm test` makes an object."""
-    return bool(found["metadata"].get("annotations", {}).get("helm.sh/hook") == "test")
+def component(found: dict[str, Any]) -> str:
+    """Returns what an object is of: `sandbox`, `headless`, `check` or `test`, and nothing for the gateway itself."""
+    name: str = found["metadata"].get("labels", {}).get("app.kubernetes.io/component", "")
+    return name
 
 
 def helm_command() -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 COMMAND = str(Path(sys.executable).parent / "allocation-gateway")
 # It takes a second; a machine that is very busy may take its time.
@@ -90,7 +90,10 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
 
 @contextmanager
 def running_gateway(
-    settings: Mapping[str, str], *arguments: str, extra: Mapping[str, str] | None = None
+    settings: Mapping[str, str],
+    *arguments: str,
+    extra: Mapping[str, str] | None = None,
+    command: Sequence[str] = (COMMAND,),
 ) -> Iterator[Gateway]:
     """Runs `allocation-gateway serve` on free ports, and ends it however the block ends.
 
@@ -98,13 +101,14 @@ def running_gateway(
         settings: Environment variables; the prefix may be left out.
         arguments: Further arguments, such as `--sandbox`.
         extra: Environment variables that are no settings of the gateway.
+        command: What takes the arguments of the gateway's own command.
     """
     defaults = {"PORT": "0", "SANDBOX_PORT": "0", "SHUTDOWN_DELAY": "0"}
     if "--sandbox" not in arguments:
         # A scripted upstream answers in order: nothing may be asked that the test does not know of.
         defaults["SERVICE_GROUP_LISTING"] = "false"
     process = subprocess.Popen(
-        [COMMAND, "serve", *arguments],
+        [*command, "serve", *arguments],
         env={**environment({**defaults, **settings}), **(extra or {})},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

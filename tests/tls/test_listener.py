@@ -113,6 +113,27 @@ def test_health_command_speaks_tls_and_health_port_takes_probes_that_know_none(
         assert command("health", "--address", plain) == (0, "SERVING\n", "")
 
 
+def test_health_command_trusts_the_listeners_certificate_itself_by_the_name_that_it_has(
+    authority: Authority, command: Command
+) -> None:
+    """As `helm test` does, where nobody has said which authority has signed it."""
+    pair = authority.issue("gateway", host="allocations.example.com")
+    with running_front(settings=tls(pair)) as front:
+        ask = ("health", "--address", front.gateway.address, "--ca-file", str(pair[0]))
+        assert command(*ask) == (1, "UNAVAILABLE\n", "")
+        assert command(*ask, "--server-name", "allocations.example.com") == (0, "SERVING\n", "")
+        assert command(*ask, "--server-name", "other.example.com") == (1, "UNAVAILABLE\n", "")
+
+
+def test_health_command_shows_a_certificate_where_tls_is_mutual(authority: Authority, command: Command) -> None:
+    settings = tls(authority.issue("gateway"), TLS_CLIENT_CA_FILE=str(authority.file))
+    chain, key = authority.issue("client")
+    with running_front(settings=settings) as front:
+        ask = ("health", "--address", front.gateway.address, "--ca-file", str(authority.file))
+        assert command(*ask) == (1, "UNAVAILABLE\n", "")
+        assert command(*ask, "--cert-file", str(chain), "--key-file", str(key)) == (0, "SERVING\n", "")
+
+
 def refused(command: str, settings: dict[str, str]) -> str:
     """Runs a command that has to refuse its configuration with one line, and returns the line."""
     given = {"PORT": "0", "SHIP_API_KEY": KEY, **settings}

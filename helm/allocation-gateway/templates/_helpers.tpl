@@ -40,6 +40,37 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- toYaml (merge dict $fixed (default dict .labels) .root.Values.commonLabels $own) -}}
 {{- end }}
 
+{{/* The name of what stands beside the gateway, from a dict of `root` and `component`. */}}
+{{- define "allocation-gateway.besideName" -}}
+{{- $length := sub 62 (len .component) | int -}}
+{{- printf "%s-%s" (include "allocation-gateway.fullname" .root | trunc $length | trimSuffix "-") .component -}}
+{{- end }}
+
+{{/* The labels by which that is selected. The gateway's own selectors must not find it, so it has a name of its own. */}}
+{{- define "allocation-gateway.besideSelector" -}}
+app.kubernetes.io/name: {{ include "allocation-gateway.name" .root | trunc (sub 62 (len .component) | int) | trimSuffix "-" }}-{{ .component }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+{{- end }}
+
+{{/* All of its labels. */}}
+{{- define "allocation-gateway.besideLabels" -}}
+{{- $fixed := include "allocation-gateway.besideSelector" . | fromYaml -}}
+{{- $component := dict "app.kubernetes.io/component" .component -}}
+{{- $own := include "allocation-gateway.ownLabels" .root | fromYaml -}}
+{{- toYaml (merge dict $fixed $component .root.Values.commonLabels $own) -}}
+{{- end }}
+
+{{/* Its name, labels and annotations, from a dict that may have `annotations` of its own, too. */}}
+{{- define "allocation-gateway.besideMetadata" -}}
+name: {{ include "allocation-gateway.besideName" . }}
+labels:
+  {{- include "allocation-gateway.besideLabels" . | nindent 2 }}
+{{- with merge dict (default dict .annotations) .root.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
 {{/* Name, labels and annotations of an object, from a dict of `root` and, where needed, `name`, `labels`, `annotations`. */}}
 {{- define "allocation-gateway.metadata" -}}
 name: {{ default (include "allocation-gateway.fullname" .root) .name }}
@@ -115,80 +146,16 @@ imagePullSecrets:
 {{- ceil $seconds | int -}}
 {{- end }}
 
-{{/* The port of a URL. */}}
-{{- define "allocation-gateway.urlPort" -}}
-{{- $url := urlParse . -}}
-{{- $port := regexFind ":[0-9]+$" $url.host | trimPrefix ":" -}}
-{{- default (ternary "80" "443" (eq $url.scheme "http")) $port -}}
-{{- end }}
-
-{{/* How many processes serve the same account at most. Each pod's sandbox is an account of its own. */}}
-{{- define "allocation-gateway.processes" -}}
-{{- if .Values.sandbox.enabled -}}
-1
-{{- else if .Values.autoscaling.enabled -}}
+{{/* How many pods there are at most. */}}
+{{- define "allocation-gateway.pods" -}}
+{{- if .Values.autoscaling.enabled -}}
 {{- .Values.autoscaling.maxReplicas -}}
 {{- else -}}
 {{- max 1 (int .Values.replicaCount) -}}
 {{- end -}}
 {{- end }}
 
-{{/* What a schema cannot say: values that need or exclude each other. */}}
-{{- define "allocation-gateway.validate" -}}
-{{- if not .Values.enabled -}}
-{{- fail "enabled: is false, which only the condition of an umbrella chart's dependency can heed" -}}
-{{- end -}}
-{{- if not (or .Values.sandbox.enabled .Values.ship.apiKeySecret.name .Values.consignments.apiKeySecret.name) -}}
-{{- fail "ship.apiKeySecret.name: is required: name an existing Secret with the key of the Ship API, or one in consignments.apiKeySecret.name, or set sandbox.enabled" -}}
-{{- end -}}
-{{- if not (or .Values.tls.secretName .Values.sandbox.enabled .Values.settings.allow_plaintext) -}}
-{{- fail "tls.secretName: is required: name an existing Secret, or accept plaintext with settings.allow_plaintext=true" -}}
-{{- end -}}
-{{- $processes := include "allocation-gateway.processes" . | int -}}
-{{- if and (gt $processes 1) (not .Values.store.urlSecret.name) (not .Values.settings.allow_unshared_claims) -}}
-{{- fail "store.urlSecret.name: is required with more than one pod: name an existing Secret with the URL of the store, or set replicaCount=1, or accept that pods do not know of each other's writes with settings.allow_unshared_claims=true" -}}
-{{- end -}}
-{{- if and .Values.tls.clientCA.secretName (not .Values.tls.secretName) -}}
-{{- fail "tls.clientCA.secretName: needs tls.secretName" -}}
-{{- end -}}
-{{- if and .Values.service.headless (ne .Values.service.type "ClusterIP") -}}
-{{- fail "service.headless: needs service.type ClusterIP" -}}
-{{- end -}}
-{{- if and .Values.service.headless .Values.service.clusterIP -}}
-{{- fail "service.headless: is set together with service.clusterIP" -}}
-{{- end -}}
-{{- include "allocation-gateway.validateService" . -}}
-{{- $minAvailable := not (kindIs "invalid" .Values.podDisruptionBudget.minAvailable) -}}
-{{- if and $minAvailable (not (kindIs "invalid" .Values.podDisruptionBudget.maxUnavailable)) -}}
-{{- fail "podDisruptionBudget.minAvailable: is set together with podDisruptionBudget.maxUnavailable" -}}
-{{- end -}}
-{{- $needed := include "allocation-gateway.shutdownSeconds" . | int -}}
-{{- with .Values.terminationGracePeriodSeconds -}}
-{{- if le (int .) $needed -}}
-{{- fail (printf "terminationGracePeriodSeconds: must be more than the %d seconds that the settings of the shutdown and lifecycle.preStop.sleep add up to" $needed) -}}
-{{- end -}}
-{{- end -}}
-{{- end }}
-
-{{/* Fields that Kubernetes refuses with other types of Service. */}}
-{{- define "allocation-gateway.validateService" -}}
-{{- $outside := list "NodePort" "LoadBalancer" -}}
-{{- $types := dict
-    "nodePort" $outside
-    "externalTrafficPolicy" $outside
-    "loadBalancerClass" (list "LoadBalancer")
-    "loadBalancerIP" (list "LoadBalancer")
-    "loadBalancerSourceRanges" (list "LoadBalancer")
-    "allocateLoadBalancerNodePorts" (list "LoadBalancer")
--}}
-{{- $service := .Values.service -}}
-{{- range $field, $fitting := $types -}}
-{{- $value := get $service $field -}}
-{{- if and (or $value (kindIs "bool" $value)) (not (has $service.type $fitting)) -}}
-{{- fail (printf "service.%s: needs service.type %s" $field (join " or " $fitting)) -}}
-{{- end -}}
-{{- end -}}
-{{- if and $service.sessionAffinityConfig (ne $service.sessionAffinity "ClientIP") -}}
-{{- fail "service.sessionAffinityConfig: needs service.sessionAffinity ClientIP" -}}
-{{- end -}}
+{{/* Where the sandbox is that all pods use. */}}
+{{- define "allocation-gateway.sandboxUrl" -}}
+http://{{ include "allocation-gateway.besideName" (dict "root" . "component" "sandbox") }}:8080
 {{- end }}

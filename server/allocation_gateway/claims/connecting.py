@@ -85,7 +85,8 @@ class Connector:
 
     async def _prepare(self, connection: StoreConnection, target: ServerUrl) -> None:
         """Logs in, checks the server, and has it try the script, all in one exchange if it knows the script."""
-        login = _login(target)
+        # Its file is read anew: a password is replaced while the gateway runs.
+        login = _login(await asyncio.to_thread(target.with_password) if target.password_file else target)
         asked = checks.COMMANDS if self._checks != "off" else ()
         trial = ("1", f"{self._prefix}trial", "trial", self._prefix, "trial")
         commands = (*login, *asked, ("EVALSHA", self.sha, *trial))

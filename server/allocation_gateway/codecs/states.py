@@ -28,9 +28,10 @@ class Stage(enum.Enum):
 class States:
     """The stage of each state of one API. A state that is not named is one of something that is allocated."""
 
-    __slots__ = ("_stages",)
+    __slots__ = ("_failed", "_stages")
 
-    def __init__(self, *, unallocated: Iterable[int], pending: Iterable[int], gone: Iterable[int]) -> None:
+    def __init__(self, *, unallocated: Iterable[int], pending: Iterable[int], gone: Iterable[int], failed: int) -> None:
+        self._failed = failed
         self._stages = {
             **dict.fromkeys(unallocated, Stage.UNALLOCATED),
             **dict.fromkeys(pending, Stage.PENDING),
@@ -45,16 +46,22 @@ class States:
         """Tells whether something in a state is allocated, or has gone on from there."""
         return state not in self._stages
 
+    def has_failed(self, state: int) -> bool:
+        """Tells whether a state says that the last try to allocate something has failed."""
+        return state == self._failed
+
 
 SHIP: Final = States(
     unallocated=(core_pb2.SHIPMENT_STATE_UNALLOCATED, core_pb2.SHIPMENT_STATE_ALLOCATION_FAILED),
     pending=(core_pb2.SHIPMENT_STATE_UNSPECIFIED, core_pb2.SHIPMENT_STATE_ALLOCATING),
     gone=(core_pb2.SHIPMENT_STATE_CANCELLED, core_pb2.SHIPMENT_STATE_CANCELLING),
+    failed=core_pb2.SHIPMENT_STATE_ALLOCATION_FAILED,
 )
 CONSIGNMENTS: Final = States(
     unallocated=(pb.CONSIGNMENT_STATE_UNALLOCATED, pb.CONSIGNMENT_STATE_ALLOCATION_FAILED),
     pending=(pb.CONSIGNMENT_STATE_UNSPECIFIED, pb.CONSIGNMENT_STATE_ALLOCATING),
     gone=(pb.CONSIGNMENT_STATE_CANCELLED, pb.CONSIGNMENT_STATE_CANCELLING),
+    failed=pb.CONSIGNMENT_STATE_ALLOCATION_FAILED,
 )
 CAN_DEALLOCATE: Final = frozenset(
     {pb.CONSIGNMENT_STATE_ALLOCATED, pb.CONSIGNMENT_STATE_MANIFESTED, pb.CONSIGNMENT_STATE_MANIFEST_FAILED}

@@ -12,6 +12,7 @@ from allocation_gateway.operations.model import Api
 from allocation_gateway.settings import ConfigurationError, variable
 
 if TYPE_CHECKING:
+    from allocation_gateway.following import FollowedFiles
     from allocation_gateway.groups.listing import Listings
     from allocation_gateway.groups.replication import Replication
     from allocation_gateway.settings import Settings
@@ -38,7 +39,11 @@ def read_catalogue(settings: Settings, now: float) -> tuple[bytes, Catalogue]:
 
 
 def open_groups(
-    settings: Settings, found: tuple[bytes, Catalogue], listings: Listings, telemetry: Telemetry
+    settings: Settings,
+    found: tuple[bytes, Catalogue],
+    listings: Listings,
+    telemetry: Telemetry,
+    followed: FollowedFiles | None = None,
 ) -> ServiceGroups:
     """Makes what the settings ask for, and starts its background work.
 
@@ -47,6 +52,7 @@ def open_groups(
         found: What read_catalogue() has returned.
         listings: Upstream's listings.
         telemetry: Where metrics go.
+        followed: What takes note of which content of the catalogue is in use; None if nobody asks.
     """
     content, catalogue = found
     replication = _replication(settings) if settings.cache_url else None
@@ -64,7 +70,8 @@ def open_groups(
     )
     groups.directory.use(catalogue)
     if settings.service_group_catalogue_file is not None:
-        groups.watch(settings.service_group_catalogue_file, content)
+        state = None if followed is None else followed.add("service_group_catalogue_file")
+        groups.watch(settings.service_group_catalogue_file, content, state)
     if replication is not None:
         groups.replicate(replication)
     groups.load_listings()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
     from pathlib import Path
 
+    from allocation_gateway.following import FileState
     from allocation_gateway.groups.listing import Listings
     from allocation_gateway.groups.publishing import Publisher
     from allocation_gateway.groups.replication import Replication
@@ -85,13 +86,14 @@ class ServiceGroups:
 
     # Background work.
 
-    def watch(self, file: Path, content: bytes) -> None:
+    def watch(self, file: Path, content: bytes, state: FileState | None = None) -> None:
         """Uses a catalogue file whenever its content changes from the given one, which is in use."""
         watcher = Watcher(
             file,
             content,
             on_change=self.directory.use,
             on_usable_change=lambda usable: self.set_usable(CATALOGUE, usable=usable),
+            state=state,
         )
         self._watchers.append(watcher)
         self.set_usable(CATALOGUE, usable=True)

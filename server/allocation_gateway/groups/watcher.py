@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from allocation_gateway.following import FileState
+
 INTERVAL: Final = 0.5
 _log = structlog.get_logger()
 
@@ -43,6 +45,7 @@ class Watcher:
         *,
         on_change: Callable[[Catalogue], None],
         on_usable_change: Callable[[bool], None],
+        state: FileState | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Starts with the content that is in use.
@@ -52,10 +55,13 @@ class Watcher:
             content: Its content.
             on_change: Takes every good catalogue.
             on_usable_change: Takes for every new content whether it is a good catalogue.
+            state: What takes note of which content is in use; None if nobody asks.
             clock: Tells the time in seconds of the epoch.
         """
         self._file = file
-        self._follower = Follower(file, content, most=catalogue.MAX_BYTES, interval=INTERVAL, on_content=self._read)
+        self._follower = Follower(
+            file, content, most=catalogue.MAX_BYTES, interval=INTERVAL, on_content=self._read, state=state
+        )
         self._on_change = on_change
         self._on_usable_change = on_usable_change
         self._clock = clock
@@ -68,7 +74,7 @@ class Watcher:
         """Reads the file now, and again until it stays the same."""
         await self._follower.check()
 
-    async def _read(self, content: bytes | str) -> None:
+    async def _read(self, content: bytes | str) -> bool:
         try:
             if isinstance(content, str):
                 raise CatalogueError([Problem(0, "", f"cannot be read: {content}")])
@@ -83,7 +89,8 @@ class Watcher:
                 problems=str(error),
             )
             self._on_usable_change(False)
-        else:
-            _log.info("service_group_catalogue_loaded", file=str(self._file), groups=len(found.groups))
-            self._on_change(found)
-            self._on_usable_change(True)
+            return False
+        _log.info("service_group_catalogue_loaded", file=str(self._file), groups=len(found.groups))
+        self._on_change(found)
+        self._on_usable_change(True)
+        return True

@@ -51,6 +51,9 @@ class BulkAnswer(Protocol):
     def refuse(self, response: Any, references: Sequence[str], refusal: GatewayError) -> Any:
         """Returns an empty response with references that were refused."""
 
+    def part(self, response: Any, reference: str) -> Any:
+        """Returns what a response says of one reference, as the response of a call for that one alone."""
+
 
 class Listing:
     """Ship: lists of what was queued, what was rejected, and what it says nothing of (`unaccounted`)."""
@@ -95,6 +98,20 @@ class Listing:
         response.rejected.add(code=code, message=refusal.message, references=references)
         return response
 
+    def part(self, response: Any, reference: str) -> Any:
+        """See BulkAnswer. What upstream says of all of them in one sentence is left out."""
+        part = type(response)(
+            queued=[reference] if reference in response.queued else (),
+            allocations=[item for item in response.allocations if item.shipment_reference == reference],
+            unaccounted=[reference] if reference in response.unaccounted else (),
+            links=[link for link in response.links if link.reference == reference],
+            unreadable=response.unreadable,
+        )
+        for rejection in response.rejected:
+            if reference in rejection.references:
+                part.rejected.add(code=rejection.code, message=rejection.message, references=[reference])
+        return part
+
 
 class Links:
     """Ship, with filters: links to the shipments that were taken in hand, without a word of any single one."""
@@ -127,6 +144,11 @@ class Links:
         """See BulkAnswer. There is no place for what was refused."""
         del references, refusal
         return response
+
+    def part(self, response: Any, reference: str) -> Any:
+        """See BulkAnswer."""
+        links = [link for link in response.shipments if link.reference == reference]
+        return type(response)(reference=response.reference, shipments=links, unreadable=response.unreadable)
 
 
 class Results:
@@ -166,6 +188,11 @@ class Results:
                 description=refusal.message,
             )
         return response
+
+    def part(self, response: Any, reference: str) -> Any:
+        """See BulkAnswer."""
+        results = [item for item in response.results if item.consignment_reference == reference]
+        return type(response)(results=results, unreadable=response.unreadable)
 
 
 def _result(reference: str, found: Assessed, *, allocates: bool) -> pb.ConsignmentResult:

@@ -163,6 +163,7 @@ class Operation:
         without_bulky_parts: Makes of a response what its claim keeps for repeats: what it leaves out is read again by
             the follow-up. None if all of it is kept.
         full_name: The rpc's name as telemetry and gRPC know it, without a leading slash.
+        named_by: The field of the request that names the shipments or consignments which it is for; empty if none does.
     """
 
     name: str
@@ -182,12 +183,14 @@ class Operation:
     bulk: BulkAnswer | None = None
     without_bulky_parts: Callable[[Any], Message] | None = None
     full_name: str = field(init=False)
+    named_by: str = field(init=False)
 
     def __post_init__(self) -> None:
         if self.action.is_bulk != (self.bulk is not None):
             raise ValueError(f"{self.name}: a bulk call, and only one, has a form of bulk answers")
         # What every call asks for is made once.
         object.__setattr__(self, "full_name", f"{self.service}/{self.name}")
+        object.__setattr__(self, "named_by", references_field(self.request))
 
     @property
     def response(self) -> type[Message]:
@@ -203,7 +206,7 @@ class Operation:
 
     def references(self, request: Any) -> tuple[str, ...]:
         """Returns the shipments or consignments that a request is for."""
-        name = references_field(self.request)
+        name = self.named_by
         if not name:
             return ()
         value = getattr(request, name)

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from allocation.v1 import consignment_allocation_service_pb2 as pb
-from allocation.v1 import core_pb2, service_group_service_pb2
+from allocation.v1 import core_pb2, job_pb2, service_group_service_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,6 +21,9 @@ MAX_SHIPMENTS: Final = 100
 MAX_CAPABILITIES: Final = 10
 MAX_TAGS: Final = 10
 MAX_TAG: Final = 50
+MAX_ITEMS: Final = 1_000
+MIN_ITEM_DEADLINE: Final = 1
+MAX_ITEM_DEADLINE: Final = 3_600
 MAX_PAGE: Final = 1_000
 MAX_TOKEN: Final = 4_096
 ACCOUNTS: Final = frozenset({"", "default"})
@@ -68,6 +71,14 @@ def _reference(field: str, value: str, _: Settings) -> Sequence[Violation]:
 
 def _references(field: str, values: Sequence[str], settings: Settings) -> Iterator[Violation]:
     limit = settings.consignments.max_references if field == "consignments" else MAX_SHIPMENTS
+    yield from _each_once(field, values, limit, settings)
+
+
+def _watched(field: str, values: Sequence[str], settings: Settings) -> Iterator[Violation]:
+    yield from _each_once(field, values, MAX_ITEMS, settings)
+
+
+def _each_once(field: str, values: Sequence[str], limit: int, settings: Settings) -> Iterator[Violation]:
     if not 1 <= len(values) <= limit:
         yield Violation(field, f"must have 1 to {limit} references, not {len(values)}")
     seen: set[str] = set()
@@ -138,11 +149,41 @@ def _page_token(field: str, value: str, _: Settings) -> Iterator[Violation]:
         yield Violation(field, "is not a page token")
 
 
+def _job(field: str, value: job_pb2.AllocationJob, settings: Settings) -> Iterator[Violation]:
+    if value.job_id and not is_uuid(value.job_id):
+        yield Violation(f"{field}.job_id", "must be a UUID, such as 123e4567-e89b-42d3-a456-426614174000")
+    yield from selector_violations(f"{field}.selector", value.selector, settings)
+    if value.wait_for not in job_pb2.WaitFor.values():
+        yield Violation(f"{field}.wait_for", "must be a WaitFor")
+    if value.HasField("item_deadline"):
+        seconds = value.item_deadline.seconds + value.item_deadline.nanos / 1e9
+        if not MIN_ITEM_DEADLINE <= seconds <= MAX_ITEM_DEADLINE:
+            yield Violation(f"{field}.item_deadline", f"must be {MIN_ITEM_DEADLINE} to {MAX_ITEM_DEADLINE} seconds")
+
+
+def selector_violations(field: str, value: job_pb2.AllocationSelector, settings: Settings) -> Iterator[Violation]:
+    """Yields everything that is wrong with the selector of a job, or of one of its items."""
+    scope = value.WhichOneof("scope")
+    if scope is not None:
+        yield from _reference(f"{field}.{scope}", getattr(value, scope), settings)
+    yield from _capabilities(f"{field}.capabilities", value.capabilities, settings)
+
+
+def _items(field: str, values: Sequence[Message], _: Settings) -> Iterator[Violation]:
+    # What is wrong with one of them is told of that one alone.
+    if len(values) > MAX_ITEMS:
+        yield Violation(f"{field}[{MAX_ITEMS}]", f"is too much: a message has at most {MAX_ITEMS}, not {len(values)}")
+
+
 RULES: Final[Mapping[str, Rule]] = {
+    "job": _job,
+    "items": _items,
     "shipment_reference": _reference,
     "shipments": _references,
     "consignment_reference": _reference,
     "consignments": _references,
+    "shipment_references": _watched,
+    "consignment_references": _watched,
     "request_id": _request_id,
     "service_group": _reference,
     "carrier_service_reference": _reference,

@@ -6,6 +6,7 @@ the request waited, and a probe counts from the moment before it is sent.
 
 from __future__ import annotations
 
+import asyncio
 import random
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +18,7 @@ from allocation_gateway.protection.concurrency import ConcurrencyLimiter
 from allocation_gateway.protection.model import Kind, RejectedError
 from allocation_gateway.protection.rate import TokenBucket
 from allocation_gateway.protection.rejections import rejection
+from allocation_gateway.tasks import TimeLimit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,10 +42,11 @@ _log = structlog.get_logger()
 class Permit:
     """The right to send one request. It has to be given back, whatever becomes of the request."""
 
-    __slots__ = ("_lane", "_protection", "_since", "_ticket")
+    __slots__ = ("_lane", "_protection", "_share", "_since", "_ticket")
 
     def __init__(self, protection: Protection, lane: Lane, ticket: int, since: float) -> None:
         self._protection: Protection | None = protection
+        self._share: asyncio.Semaphore | None = None
         self._lane = lane
         self._ticket = ticket
         self._since = since
@@ -54,6 +57,13 @@ class Permit:
         if protection is not None:
             self._protection = None
             protection.released(self._lane, self._ticket, self._since, outcome)
+            if self._share is not None:
+                self._share.release()
+
+    def within(self, share: asyncio.Semaphore) -> Permit:
+        """Has it take a place in a share until it is given back. Returns itself."""
+        self._share = share
+        return self
 
 
 class Protection:
@@ -106,6 +116,9 @@ class Protection:
             clock=clock,
             on_queue_change=self._queue_changed,
         )
+        places = max(int(settings.stream_share * settings.places[0]), 1)
+        self._write_share = asyncio.Semaphore(places)
+        self._read_share = asyncio.Semaphore(places)
         self.retry_budget = Budget(
             settings.retry_budget_ratio,
             settings.retry_budget_burst,
@@ -148,6 +161,26 @@ class Protection:
         except RejectedError as refused:
             raise self._refused(kind, refused) from None
         return Permit(self, lane, ticket, self._clock())
+
+    async def acquire_for_stream(self, kind: Kind, deadline: float) -> Permit:
+        """Does what acquire() does, within the share of the requests under way that streams may have.
+
+        Who finds no place in it waits for one, in nobody's way.
+
+        Raises:
+            GatewayError: See acquire().
+        """
+        share = self._write_share if kind is _WRITE else self._read_share
+        try:
+            with TimeLimit(deadline):
+                await share.acquire()
+        except TimeoutError:
+            raise self._refused(kind, RejectedError("queue", 0.0)) from None
+        try:
+            return (await self.acquire(kind, deadline)).within(share)
+        except BaseException:
+            share.release()
+            raise
 
     def released(self, lane: Lane, ticket: int, since: float, outcome: CallOutcome) -> None:
         """Takes a permit back: called by the permit, once."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, TypeAlias
 
 import structlog
@@ -14,16 +15,20 @@ from grpc import StatusCode
 
 from allocation_gateway import errors
 from allocation_gateway.errors import DETAILS_KEY, PUSHBACK_KEY, GatewayError, WriteEffect
+from allocation_gateway.following import FollowedFiles
+from allocation_gateway.groups.model import ACCOUNT
 from allocation_gateway.operations.validation import rules_of, violations
 from allocation_gateway.rpc import deadlines
 from allocation_gateway.telemetry.conventions import is_server_error
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from google.protobuf.message import Message
 
     from allocation_gateway.account import Account
+    from allocation_gateway.callers.guard import Guard
+    from allocation_gateway.callers.policy import Grant
     from allocation_gateway.groups.service_groups import ServiceGroups
     from allocation_gateway.operations.model import Api
     from allocation_gateway.rpc.admission import Admission
@@ -38,7 +43,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """Everything that the rpcs share."""
+    """Everything that the rpcs share. Without a guard, whoever reaches the gateway may call all of them."""
 
     settings: Settings
     telemetry: Telemetry
@@ -47,6 +52,8 @@ class Gateway:
     writes: Coordinator
     quotes: Quotes
     accounts: Mapping[Api, Account]
+    guard: Guard | None = None
+    followed: FollowedFiles = field(default_factory=FollowedFiles)
 
 
 class Context(Protocol):
@@ -54,6 +61,9 @@ class Context(Protocol):
 
     def invocation_metadata(self) -> Metadata | None:
         """Returns what the caller says beside its request."""
+
+    def auth_context(self) -> Mapping[str, Iterable[bytes]]:
+        """Returns what TLS knows of the caller: `x509_pem_cert` if it has a certificate."""
 
     def time_remaining(self) -> float | None:
         """Returns the seconds until the caller's deadline; None if there is none."""
@@ -78,8 +88,10 @@ class Context(Protocol):
 class BaseHandler(ABC):
     """Answers one rpc, from the bytes of a request to the bytes of its response or to a status."""
 
-    def __init__(self, gateway: Gateway, full_name: str, request: type[Message]) -> None:
+    def __init__(self, gateway: Gateway, full_name: str, request: type[Message], *, writes: bool = False) -> None:
         self._gateway = gateway
+        self._guard = gateway.guard
+        self._writes = writes
         self._full_name = full_name
         self._name = full_name.rpartition("/")[2]
         self._request = request
@@ -98,28 +110,57 @@ class BaseHandler(ABC):
         code = StatusCode.CANCELLED
         try:
             with self._gateway.admission.admitted():
-                response = await self._answer(data, context, observation, fields)
+                if self._guard is None:
+                    response = await self._answer(data, context, observation, fields, None)
+                else:
+                    response = await self._guarded(self._guard, data, context, observation, fields)
             code = StatusCode.OK
             return response.SerializeToString()
         except GatewayError as error:
             code = error.code
             fields.update(reason=error.reason_name, message=error.message, **error.info)
-            await _abort(context, error)
+            await abort(context, error)
         except asyncio.CancelledError:
             raise
         except Exception:  # noqa: BLE001 - no text of an exception may reach a caller, whatever it is
             code = StatusCode.INTERNAL
             self._log.exception("defect", **fields)
-            fields["reason"] = _DEFECT.reason_name
-            await _abort(context, _DEFECT)
+            fields["reason"] = DEFECT.reason_name
+            await abort(context, DEFECT)
         finally:
             self._finish(code.name, observation, fields)
+            if self._guard is not None:
+                references = partial(self._references, data)
+                self._guard.audit(code.name, fields, account=ACCOUNT, writes=self._writes, references=references)
+
+    async def _guarded(
+        self, guard: Guard, data: bytes, context: Context, observation: CallObservation, fields: dict[str, Any]
+    ) -> Message:
+        """Does what _answer() does for a caller who may make the call, within its share."""
+        grant = await guard.admit(self._name, context.invocation_metadata() or (), context.auth_context(), fields)
+        if grant is None:
+            return await self._answer(data, context, observation, fields, None)
+        with grant.share:
+            return await self._answer(data, context, observation, fields, grant)
 
     @abstractmethod
     async def _answer(
-        self, data: bytes, context: Context, observation: CallObservation, fields: dict[str, Any]
+        self,
+        data: bytes,
+        context: Context,
+        observation: CallObservation,
+        fields: dict[str, Any],
+        grant: Grant | None,
     ) -> Message:
-        """Returns the response. A GatewayError becomes the call's status; fields are for its log line."""
+        """Returns the response. A GatewayError becomes the call's status; fields are for its log line.
+
+        Of what the policy grants to the caller, the rpc itself has been looked at. None: there is no policy.
+        """
+
+    def _references(self, data: bytes) -> tuple[str, ...]:
+        """Returns the shipments or consignments that a request is for, as far as it can be read."""
+        del data
+        return ()
 
     def _finish(self, code: str, observation: CallObservation, fields: dict[str, Any]) -> None:
         observation.finish(code, fields.get("reason", ""))
@@ -143,7 +184,7 @@ class BaseHandler(ABC):
         return deadlines.seconds_to_wait(context.time_remaining(), settings.default_deadline, settings.deadline_margin)
 
 
-_DEFECT: Final = GatewayError(
+DEFECT: Final = GatewayError(
     StatusCode.INTERNAL,
     ErrorReason.ERROR_REASON_GATEWAY_DEFECT,
     "The gateway has a defect. Its log has the cause.",
@@ -161,7 +202,12 @@ def invalid(message: str, found: list[Any], effect: WriteEffect | None = None) -
     )
 
 
-async def _abort(context: Context, error: GatewayError) -> NoReturn:
+async def abort(context: Context, error: GatewayError) -> NoReturn:
+    """Ends a call with the status of an error.
+
+    Raises:
+        grpc.aio.AbortError: Always.
+    """
     status = error.status()
     told: Metadata = (
         *context.trailing_metadata(),

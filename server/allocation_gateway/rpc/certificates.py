@@ -10,6 +10,7 @@ from allocation_gateway.settings.certificates import read_certificates
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from allocation_gateway.following import FileState
     from allocation_gateway.settings import Settings
 
 
@@ -21,7 +22,7 @@ class Files:
         context: What makes TLS with that.
     """
 
-    def __init__(self, settings: Settings, chain: Path) -> None:
+    def __init__(self, settings: Settings, chain: Path, state: FileState) -> None:
         """Reads them.
 
         Raises:
@@ -31,6 +32,8 @@ class Files:
         self._chain = chain
         self._stamps = _stamps(settings)
         self.current, self.context = read_certificates(settings, chain)
+        self._state = state
+        state.in_use(_latest(self._stamps))
 
     def have_changed(self) -> bool:
         """Reads them again if they were written anew, and tells whether they hold something else.
@@ -43,8 +46,10 @@ class Files:
         try:
             latest, context = read_certificates(self._settings, self._chain)
         except ConfigurationError:
+            self._state.refused()
             return False
         self._stamps = stamps
+        self._state.in_use(_latest(stamps))
         if latest == self.current:
             return False
         self.current, self.context = latest, context
@@ -63,3 +68,8 @@ def _stamps(settings: Settings) -> list[tuple[int, int, int]]:
             continue
         stamps.append((found.st_ino, found.st_mtime_ns, found.st_size))
     return stamps
+
+
+def _latest(stamps: list[tuple[int, int, int]]) -> int:
+    """Returns when the last of some files was written."""
+    return max((written for _, written, _ in stamps), default=0)

@@ -7,8 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from allocation.v1.error_reason_pb2 import ErrorReason
+from google.protobuf.message import DecodeError
 from grpc import StatusCode
 
+from allocation_gateway.callers.errors import not_allowed
 from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.groups.evidence import is_evidence
 from allocation_gateway.operations.model import references_field
@@ -21,9 +23,12 @@ from allocation_gateway.writes.fingerprint import fingerprint
 from allocation_gateway.writes.request import WriteRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from google.protobuf.message import Message
 
     from allocation_gateway.account import Account
+    from allocation_gateway.callers.policy import Grant
     from allocation_gateway.operations.model import Operation, Route
     from allocation_gateway.rpc.base import Context, Gateway
     from allocation_gateway.telemetry.observation import CallObservation
@@ -36,7 +41,7 @@ class Handler(BaseHandler):
     """Answers one rpc. Its policies stand in the order in which they are asked."""
 
     def __init__(self, gateway: Gateway, operation: Operation, route: Route, *, enabled: bool) -> None:
-        super().__init__(gateway, operation.full_name, operation.request)
+        super().__init__(gateway, operation.full_name, operation.request, writes=operation.action.writes)
         self._operation = operation
         self._route = route
         self._enabled = enabled
@@ -46,12 +51,16 @@ class Handler(BaseHandler):
         self._names_quote = "quote_reference" in fields
         self._gives_quotes = "quotes" in operation.response.DESCRIPTOR.fields_by_name
         self._account = gateway.accounts.get(operation.api)
-        self._writes = operation.action.writes
         # That of an error before anything is sent.
         self._no_effect = WriteEffect.NONE if self._writes else None
 
     async def _answer(
-        self, data: bytes, context: Context, observation: CallObservation, fields: dict[str, Any]
+        self,
+        data: bytes,
+        context: Context,
+        observation: CallObservation,
+        fields: dict[str, Any],
+        grant: Grant | None,
     ) -> Message:
         request: Any = self._parse(data)
         is_named = True
@@ -68,7 +77,10 @@ class Handler(BaseHandler):
         deadline = account.clock() + self._seconds(context)
         if not self._writes:
             return await self._read(account, request, observation, deadline)
-        write = self._write_request(request, is_named=is_named)
+        allowed = None
+        if grant is not None and grant.service_groups is not None and self._operation.action.allocates:
+            allowed = await self._allowed_group(request, grant.service_groups, deadline - account.clock())
+        write = self._write_request(request, allowed, is_named=is_named)
         result = await self._gateway.writes.carry_out(write, account, observation, deadline, fields)
         # Of what was answered before its group was looked up, nobody knows which code it stands for.
         code = result.message.service_group if self._names_group and result.message is not None else ""
@@ -129,17 +141,46 @@ class Handler(BaseHandler):
             self._gateway.quotes.remember(self._operation, response)
         return response
 
-    def _write_request(self, request: Any, *, is_named: bool) -> WriteRequest:
+    async def _allowed_group(self, request: Any, allowed: Collection[str], seconds: float) -> str:
+        """Returns the code of the service group that an allocation is made with, if its caller may use that one.
+
+        Raises:
+            GatewayError: PERMISSION_DENIED, it may not; or there is no telling which group is meant.
+        """
+        text = request.service_group if self._names_group else ""
+        if not text:
+            raise not_allowed("an allocation that names no service group")
+        resolver, api = self._gateway.groups.resolver, self._operation.api
+        code = resolver.lookup(api, text, self._no_effect)
+        if code is None:
+            code = await resolver.resolve(api, text, self._no_effect, seconds)
+        if code not in allowed:
+            raise not_allowed(f"the service group {code}")
+        return code
+
+    def _write_request(self, request: Any, code: str | None, *, is_named: bool) -> WriteRequest:
+        """Makes what the writes take of a request, and of the code of its service group if that is known by now."""
+        # Of what the caller wrote: what a group's name stands for may change between two calls.
+        written = fingerprint(self._operation.full_name, request)
+        if code is not None:
+            request.service_group = code
         return WriteRequest(
             operation=self._operation,
             route=self._route,
             message=request,
             is_named=is_named,
-            # Of what the caller wrote: what a group's name stands for may change between two calls.
-            fingerprint=fingerprint(self._operation.full_name, request),
+            fingerprint=written,
             terms=self._gateway.quotes.of(request) if self._names_quote else None,
-            prepare=self._name_group(request) if self._names_group and request.service_group else None,
+            prepare=(
+                self._name_group(request) if code is None and self._names_group and request.service_group else None
+            ),
         )
+
+    def _references(self, data: bytes) -> tuple[str, ...]:
+        try:
+            return self._operation.references(self._request.FromString(data))
+        except DecodeError:
+            return ()
 
     def _name_group(self, request: Any) -> Prepare | None:
         """Puts the code of the service group that the caller means into a request: nearly always at once, from memory.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
@@ -16,11 +17,16 @@ from allocation_gateway.rpc.health import NOT_SERVING, SERVING, Health
 from allocation_gateway.rpc.local import LOCAL_RPCS, LocalHandler
 from allocation_gateway.rpc.reflection import add_reflection
 from allocation_gateway.rpc.service_groups import SERVICE as GROUPS_SERVICE
+from allocation_gateway.rpc.streams.serving import Streams
 
 if TYPE_CHECKING:
     from allocation_gateway.rpc.base import BaseHandler, Gateway
     from allocation_gateway.rpc.engines import Engine
     from allocation_gateway.settings import Settings
+
+
+# The files that are followed have a health of their own, by the names of their settings.
+_FILES: Final = "allocation_gateway.files"
 
 
 class Listener:
@@ -34,12 +40,14 @@ class Listener:
     def __init__(self, settings: Settings, gateway: Gateway) -> None:
         self._settings = settings
         self._groups = gateway.groups
+        self._followed = gateway.followed
         self._server = open_engine(settings)
-        self._services = _add_operations(self._server, gateway)
+        self._streams = Streams(gateway)
+        self._services = _add_operations(self._server, gateway, self._streams)
         self._health = Health(("", *self._services))
         _add_health(self._health, self._server)
         if settings.reflection:
-            add_reflection((*self._services, health.SERVICE_NAME), self._server)
+            add_reflection((*self._services, health.SERVICE_NAME), self._server, gateway.guard)
         self._probes: Engine | None = None
         self.health_address = ""
         self.address = self._bind()
@@ -47,7 +55,9 @@ class Listener:
     def _bind(self) -> str:
         settings = self._settings
         host = ports.bracketed(settings.host)
-        files = None if settings.tls_cert_file is None else Files(settings, settings.tls_cert_file)
+        files = None
+        if settings.tls_cert_file is not None:
+            files = Files(settings, settings.tls_cert_file, self._followed.add("tls_cert_file"))
         address = f"{host}:{self._server.bind('port', settings.port, files)}"
         if settings.health_port is not None:
             self._probes = open_engine(settings)
@@ -65,11 +75,12 @@ class Listener:
         """Turns health to SERVING."""
         for service in ("", *self._services):
             self._health.set(service, SERVING)
-        self._groups.on_usable_change(self._report)
+        self._groups.on_usable_change(partial(self._report, GROUPS_SERVICE))
+        self._followed.on_usable_change(partial(self._report, _FILES))
 
-    def _report(self, part: str, usable: bool) -> None:
+    def _report(self, whole: str, part: str, usable: bool) -> None:
         """Tells the health of a part as that of a service of its own: the gateway itself serves without it."""
-        self._health.set(f"{GROUPS_SERVICE}/{part}", SERVING if usable else NOT_SERVING)
+        self._health.set(f"{whole}/{part}", SERVING if usable else NOT_SERVING)
 
     @property
     def is_serving(self) -> bool:
@@ -83,7 +94,9 @@ class Listener:
     async def stop(self, grace: float) -> None:
         """Accepts no more calls, and gives those in hand a bound in seconds to finish."""
         self._health.end()
+        self._streams.end()
         await self._server.stop(grace)
+        await self._streams.close()
         if self._probes is not None:
             await self._probes.stop(None)
 
@@ -93,7 +106,7 @@ def _add_health(servicer: Health, server: Any) -> None:
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
 
 
-def _add_operations(server: Engine, gateway: Gateway) -> tuple[str, ...]:
+def _add_operations(server: Engine, gateway: Gateway, streams: Streams) -> tuple[str, ...]:
     """Registers a handler for each row of the operation table, and for the rest. Returns the services' full names."""
     routes, disabled = table.routes(gateway.settings), table.disabled(gateway.settings)
     services: dict[str, dict[str, Any]] = {}
@@ -102,6 +115,8 @@ def _add_operations(server: Engine, gateway: Gateway) -> tuple[str, ...]:
         services.setdefault(operation.service, {})[operation.name] = _method(handler)
     for rpc in LOCAL_RPCS:
         services.setdefault(rpc.service, {})[rpc.name] = _method(LocalHandler(gateway, rpc))
+    for service, name, method in streams.methods():
+        services.setdefault(service, {})[name] = method
     for service, methods in services.items():
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, methods),))
         server.add_registered_method_handlers(service, methods)

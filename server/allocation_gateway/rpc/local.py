@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
+    from allocation_gateway.callers.policy import Grant
     from allocation_gateway.rpc.base import Context, Gateway
     from allocation_gateway.telemetry.observation import CallObservation
 
@@ -62,9 +63,14 @@ class LocalHandler(BaseHandler):
         self._make = rpc.answer
 
     async def _answer(
-        self, data: bytes, context: Context, observation: CallObservation, fields: dict[str, Any]
+        self,
+        data: bytes,
+        context: Context,
+        observation: CallObservation,
+        fields: dict[str, Any],
+        grant: Grant | None,
     ) -> Message:
-        del observation, fields
+        del observation, fields, grant
         request = self._parse(data)
         self._check(request, None)
         seconds = self._seconds(context)

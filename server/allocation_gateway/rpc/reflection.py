@@ -13,38 +13,48 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from grpc import StatusCode
 from grpc_reflection.v1alpha import reflection_pb2 as pb
 
+from allocation_gateway.callers.rpcs import REFLECTION
+from allocation_gateway.errors import GatewayError
+from allocation_gateway.groups.model import ACCOUNT
+from allocation_gateway.rpc.base import abort
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     from google.protobuf.descriptor import FileDescriptor
     from google.protobuf.descriptor_pool import DescriptorPool
 
+    from allocation_gateway.callers.guard import Guard
+    from allocation_gateway.rpc.base import Context
     from allocation_gateway.rpc.engines import Engine
 
 _ALPHA: Final = "grpc.reflection.v1alpha"
 _STABLE: Final = "grpc.reflection.v1"
 SERVICES: Final = (f"{_STABLE}.ServerReflection", f"{_ALPHA}.ServerReflection")
-_METHOD: Final = "ServerReflectionInfo"
+_METHOD: Final = REFLECTION
 
 
 class Reflection:
     """Answers questions about the messages and services of a descriptor pool."""
 
-    def __init__(self, services: Iterable[str], pool: DescriptorPool) -> None:
+    def __init__(self, services: Iterable[str], pool: DescriptorPool, guard: Guard | None = None) -> None:
         """Takes what it tells of.
 
         Args:
             services: The full names of the services that the server lists.
             pool: The descriptors of all their files.
+            guard: What is asked whether a caller may ask; None if everybody may.
         """
+        self._guard = guard
         self._services = sorted(services)
         self._pool = pool
 
     async def answers(
-        self, questions: AsyncIterator[pb.ServerReflectionRequest], context: object
+        self, questions: AsyncIterator[pb.ServerReflectionRequest], context: Context
     ) -> AsyncIterator[pb.ServerReflectionResponse]:
         """Answers each question of a stream, in order. One that has no answer does not end the stream."""
-        del context
+        if self._guard is not None:
+            await _admit(self._guard, context)
         async for question in questions:
             yield self.answer(question)
 
@@ -114,11 +124,30 @@ class Reflection:
         raise KeyError(name)
 
 
-def add_reflection(services: Iterable[str], server: Engine) -> None:
+async def _admit(guard: Guard, context: Context) -> None:
+    """Ends a stream of questions whose caller may not ask any.
+
+    Raises:
+        grpc.aio.AbortError: It may not.
+    """
+    fields: dict[str, Any] = {"rpc": _METHOD}
+    try:
+        grant = await guard.admit(_METHOD, context.invocation_metadata() or (), context.auth_context(), fields)
+        if grant is not None:
+            # A stream may stay open for long: it counts as the call that it was when it began.
+            with grant.share:
+                pass
+    except GatewayError as error:
+        fields.update(reason=error.reason_name, message=error.message, **error.info)
+        guard.audit(error.code.name, fields, account=ACCOUNT, writes=False, references=tuple)
+        await abort(context, error)
+
+
+def add_reflection(services: Iterable[str], server: Engine, guard: Guard | None = None) -> None:
     """Has a server answer questions about services, and about reflection itself."""
     pool = descriptor_pool.Default()
     _declare_stable(pool)
-    reflection = Reflection((*services, *SERVICES), pool)
+    reflection = Reflection((*services, *SERVICES), pool, guard)
     handler: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(
         reflection.answers,
         request_deserializer=pb.ServerReflectionRequest.FromString,

@@ -8,7 +8,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from allocation_gateway.sandbox.options import SandboxOptions
+from allocation_gateway.sandbox.options import SHIP_PREFIX, SandboxOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,6 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=defaults.bulk_delay,
         help="seconds before what was only queued is allocated (default: %(default)s)",
     )
+
+
+def base_url(api: str, url: str) -> str:
+    """Where an API begins in the sandbox at a URL."""
+    root = url.rstrip("/")
+    return f"{root}/{SHIP_PREFIX}" if api == "ship" else root
 
 
 def options_from(namespace: argparse.Namespace) -> SandboxOptions:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+SHIP_PREFIX: Final = "pro"
+"""What the paths of Ship begin with. Those of the Consignments API begin at the root."""
 
 
 @dataclass(frozen=True, slots=True)

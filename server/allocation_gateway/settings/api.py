@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
+from allocation_gateway.settings.key_files import HEADER_PATTERN
 from allocation_gateway.settings.types import (
     Count,
     Limit,
@@ -21,12 +22,15 @@ from allocation_gateway.settings.types import (
     Secret,
     described,
 )
+from allocation_gateway.settings.urls import BASE_URL_PATTERN
 
 # The part of the requests under way that there may be on top of what writes, or reads, may take alone.
 _RESERVE: Final = 8
 
 # Each API has its own default for these.
-BaseUrl: TypeAlias = Annotated[str, described("Where the {api} is.")]
+BaseUrl: TypeAlias = Annotated[
+    str, msgspec.Meta(description="Where the {api} is.", extra_json_schema={"pattern": BASE_URL_PATTERN})
+]
 AnswerBytes: TypeAlias = Annotated[
     Count, described("The largest answer of the {api} that is read, in bytes after decompression.")
 ]
@@ -60,7 +64,12 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
             "used without a restart."
         ),
     ] = None
-    api_version: Annotated[str, described("The value of the header `{version_header}`.")] = "1.1"
+    api_version: Annotated[
+        str,
+        msgspec.Meta(
+            description="The value of the header `{version_header}`.", extra_json_schema={"pattern": HEADER_PATTERN}
+        ),
+    ] = "1.1"
     timeout: Annotated[
         PositiveSeconds,
         described("Seconds that one request to the {api} may take, even if its caller has gone."),
@@ -94,6 +103,12 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_queue: Annotated[Limit, described("Writes, and also reads, that may wait for their turn with the {api}.")] = 256
     queue_time: Annotated[
         Seconds, described("Seconds that one of them may wait. What would wait longer is refused at once.")
+    ] = 0.5
+    stream_share: Annotated[
+        Ratio,
+        described(
+            "The part of `{prefix}_MAX_IN_FLIGHT` that allocation streams and watches may take, of writes and of reads."
+        ),
     ] = 0.5
     rate_limit: Annotated[PerSecond, described("Requests to the {api} in a second. 0: as many as there are.")] = 0.0
     rate_burst: Annotated[

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     # Looks at the variables of OpenTelemetry. Raises ConfigurationError.
     VariablesCheck: TypeAlias = Callable[[Mapping[str, str]], None]
 
+# The levels at which audit lines are written.
+_AUDITED: Final = ("debug", "info")
+
 
 class Release(NamedTuple):
     """What this release has that settings can name.
@@ -38,10 +41,12 @@ class Release(NamedTuple):
     Attributes:
         operations: By the names of the API and of the operation, the spellings that the operation's path has.
         read_catalogue: Reads the catalogue of service groups, if there is one. Raises ConfigurationError.
+        read_callers: Reads the files that say who callers are and what they may do, the same way.
     """
 
     operations: Mapping[str, Mapping[str, Collection[str]]]
     read_catalogue: Callable[[Settings], object]
+    read_callers: Callable[[Settings], object]
 
 
 def check_early(settings: Settings, environ: Mapping[str, str], check_variables: VariablesCheck) -> None:
@@ -121,7 +126,7 @@ def _api(settings: Settings, name: str) -> bool:
     return api.is_configured
 
 
-def _base_url(where: str, url: str, *, allow_plaintext: bool) -> None:
+def _base_url(where: str, url: str, *, allow_plaintext: bool, does: str = "send the key") -> None:
     if not url.isascii() or not url.isprintable() or " " in url:
         # Python would leave out a line break, and take the rest for the address.
         raise ConfigurationError(f"{where}: holds characters that have to be encoded in a URL")
@@ -136,7 +141,7 @@ def _base_url(where: str, url: str, *, allow_plaintext: bool) -> None:
         raise ConfigurationError(f"{where}: must hold no credentials, query or fragment")
     if parts.scheme == "http" and host not in LOOPBACK and not allow_plaintext:
         raise ConfigurationError(
-            f"{where}: would send the key unencrypted, unless {variable('allow_plaintext')}=true accepts it"
+            f"{where}: would {does} unencrypted, unless {variable('allow_plaintext')}=true accepts it"
         )
 
 
@@ -167,6 +172,35 @@ def _ports(settings: Settings) -> None:
 def _certificates(settings: Settings) -> None:
     if settings.tls_cert_file is not None:
         read_certificates(settings, settings.tls_cert_file)
+
+
+def _callers(settings: Settings) -> None:
+    """Checks what says who callers are: nothing may look as if it protected, and not do so."""
+    if settings.jwks_url and settings.jwks_file is not None:
+        raise ConfigurationError(f"{variable('jwks_url')}: is set together with {variable('jwks_file')}")
+    for name in ("jwt_issuer", "jwt_audience"):
+        if settings.takes_tokens and not getattr(settings, name):
+            raise ConfigurationError(f"{variable(name)}: is required, since tokens are taken")
+        if getattr(settings, name) and not settings.takes_tokens:
+            raise ConfigurationError(f"{variable(name)}: needs {variable('jwks_url')} or {variable('jwks_file')}")
+    if settings.jwks_url:
+        _key_url(variable("jwks_url"), settings.jwks_url, allow_plaintext=settings.allow_plaintext)
+    if settings.policy_file is not None and not settings.takes_tokens and settings.tls_client_ca_file is None:
+        raise ConfigurationError(
+            f"{variable('policy_file')}: needs {variable('tls_client_ca_file')}, {variable('jwks_url')} or "
+            f"{variable('jwks_file')}, since nobody could say who calls"
+        )
+    if settings.identifies_callers and settings.log_level not in _AUDITED:
+        raise ConfigurationError(
+            f"{variable('log_level')}: must be {' or '.join(_AUDITED)} if callers are identified: "
+            "the audit lines are of level info"
+        )
+
+
+def _key_url(where: str, url: str, *, allow_plaintext: bool) -> None:
+    _base_url(where, url.partition("?")[0], allow_plaintext=allow_plaintext, does="take the keys")
+    if not url.isascii() or not url.isprintable() or " " in url or "#" in url:
+        raise ConfigurationError(f"{where}: holds characters that have to be encoded in a URL")
 
 
 def _engine(settings: Settings) -> None:
@@ -210,5 +244,9 @@ def _catalogue(settings: Settings, release: Release) -> None:
     release.read_catalogue(settings)
 
 
-EARLY: Final[tuple[EarlyCheck, ...]] = (_tls, _apis, _servers, _processes, _ports, _certificates, _engine)
-LATE: Final[tuple[LateCheck, ...]] = (_routes, _disabled_operations, _settle_times, _catalogue)
+def _caller_files(settings: Settings, release: Release) -> None:
+    release.read_callers(settings)
+
+
+EARLY: Final[tuple[EarlyCheck, ...]] = (_tls, _apis, _servers, _processes, _ports, _certificates, _callers, _engine)
+LATE: Final[tuple[LateCheck, ...]] = (_routes, _disabled_operations, _settle_times, _catalogue, _caller_files)

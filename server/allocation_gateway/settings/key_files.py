@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from allocation_gateway.settings.types import ConfigurationError, Secret
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+HEADER_PATTERN: Final = "^[ -~]*$"
+"""What is_header() accepts, for a schema."""
 
 
 def read_key(where: str, file: Path) -> Secret:

@@ -113,6 +113,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = None
     reflection: Annotated[bool, described("Offer gRPC server reflection.")] = True
+    jwks_url: Annotated[
+        str,
+        described(
+            "Where the issuer of callers' tokens publishes its keys, a JSON Web Key Set. Set, each call needs a valid "
+            "bearer token or client certificate."
+        ),
+    ] = ""
+    jwks_file: Annotated[
+        Path | None, described("A file that holds these keys, instead of `JWKS_URL`. It is read again when it changes.")
+    ] = None
+    jwt_issuer: Annotated[str, described("The issuer that tokens must be of.")] = ""
+    jwt_audience: Annotated[str, described("The audience that tokens must be for.")] = ""
+    policy_file: Annotated[
+        Path | None,
+        described(
+            "What callers may do, TOML. Set, what it does not allow is refused. It is read again when it changes."
+        ),
+    ] = None
     default_deadline: Annotated[
         PositiveSeconds, described("Seconds that a call may take if its caller sets no deadline.")
     ] = 15.0
@@ -120,6 +138,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Seconds,
         described("Seconds before the caller's deadline at which the gateway answers, so that its details arrive."),
     ] = 0.05
+    stream_outage_time: Annotated[
+        PositiveSeconds,
+        described(
+            "Seconds for which an allocation stream waits while nothing can be sent, as when upstream does not answer, "
+            "before it ends with the reason."
+        ),
+    ] = 300.0
     shutdown_delay: Annotated[
         Seconds,
         described("Seconds between SIGTERM, which turns health to NOT_SERVING, and the end of accepting calls."),
@@ -260,6 +285,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ship: ShipSettings = ShipSettings()
     consignments: ConsignmentsSettings = ConsignmentsSettings()
     sandbox_port: Annotated[Port, described("The port of the sandbox that `serve --sandbox` starts.")] = 8080
+
+    @property
+    def takes_tokens(self) -> bool:
+        """Whether callers may say by a token who they are."""
+        return bool(self.jwks_url) or self.jwks_file is not None
+
+    @property
+    def identifies_callers(self) -> bool:
+        """Whether each call is asked who makes it."""
+        return self.takes_tokens or self.policy_file is not None
 
     def api(self, name: str) -> ApiSettings:
         """Returns what is configured for one API: `ship` or `consignments`."""

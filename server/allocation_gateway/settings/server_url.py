@@ -6,6 +6,7 @@ looked at, and no text of an error repeats what could be a part of the password.
 
 from __future__ import annotations
 
+import errno
 import re
 import ssl
 from pathlib import Path
@@ -46,6 +47,7 @@ class ServerUrl(NamedTuple):
         service: The name that they know it by.
         sentinel_username: Who logs in at them; empty for their default user.
         sentinel_password: With which password; empty without one.
+        password_file: The file that holds the password instead, which may be replaced; empty if none does.
     """
 
     host: str
@@ -59,6 +61,20 @@ class ServerUrl(NamedTuple):
     service: str = ""
     sentinel_username: str = ""
     sentinel_password: str = ""
+    password_file: str = ""
+
+    def with_password(self) -> ServerUrl:
+        """Returns the same with the password that its file holds now.
+
+        Raises:
+            OSError: The file cannot be read, or holds no password.
+        """
+        if not self.password_file:
+            return self
+        password = Path(self.password_file).read_text(errors="surrogateescape").strip()
+        if not password.isprintable() or not password:
+            raise OSError(errno.EINVAL, f"{self.password_file} holds no password")
+        return self._replace(password=password)
 
     def at(self, host: str, port: int) -> ServerUrl:
         """Returns the same of the server that the Sentinels have told."""
@@ -155,8 +171,18 @@ def _read(parts: SplitResult, *, is_tls: bool) -> ServerUrl:
     database = _database(parts.path, options.pop("db", None))
     if "ssl_keyfile" in options and "ssl_certfile" not in options:
         raise ValueError("the option ssl_keyfile needs ssl_certfile")
+    password, password_file = unquote(parts.password or ""), options.pop("password_file", "")
+    if password and password_file:
+        raise ValueError("the option password_file stands beside another password")
     return ServerUrl(
-        host, _port(parts), is_tls, unquote(parts.username or ""), unquote(parts.password or ""), database, options
+        host,
+        _port(parts),
+        is_tls,
+        unquote(parts.username or ""),
+        password,
+        database,
+        options,
+        password_file=password_file,
     )
 
 
@@ -244,6 +270,7 @@ def _verification(text: str) -> str:
 _OPTIONS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "db": ("the number of a database", _whole(0, _MOST_DATABASES)),
     "client_name": ("a name", _text),
+    "password_file": ("the path of a file", _text),
     "protocol": ("2 or 3", _whole(2, 3)),
     "socket_timeout": ("a number of seconds above 0", _seconds),
     "socket_connect_timeout": ("a number of seconds above 0", _seconds),
@@ -270,6 +297,10 @@ def check_files(url: ServerUrl) -> None:
         ValueError: One of them is missing, or is no PEM. The text names it.
     """
     options = url.options
+    try:
+        url.with_password()
+    except OSError as error:
+        raise ValueError(f"the option password_file: {url.password_file} cannot be used: {error.strerror}") from None
     for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
         if name in options:
             try:

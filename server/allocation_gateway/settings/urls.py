@@ -8,6 +8,13 @@ from urllib.parse import SplitResult, urlsplit
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 """The hosts that are this machine."""
+BASE_URL_PATTERN: Final = (
+    r"^[Hh][Tt][Tt][Pp][Ss]?://"
+    r"(\[[0-9A-Fa-f:.]+\]|[!-\"$-.0-9;->A-Z\\^-~]+)"
+    r"(:(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5]?[0-9]{0,4}))?"
+    r"(/[!-\"$->@-~]*)?$"
+)
+"""What checks.py accepts as a base URL, as far as a pattern can say it: for a schema, which says it early."""
 
 
 def split_url(url: str) -> SplitResult:

@@ -53,6 +53,11 @@ class Instruments:
         self._create_for_writes(meter, histograms)
         self._create_for_service_groups(meter)
         self._create_for_protection(meter, histograms)
+        self._caller_refusals = meter.create_counter(
+            "allocation_gateway.caller.refusals",
+            unit="{call}",
+            description="Calls that were refused because of who made them.",
+        )
         self._loop_lags: Durations[None] = histograms.create(
             meter,
             "allocation_gateway.event_loop.lag",
@@ -211,6 +216,12 @@ class Instruments:
         """Counts a further write or read-back that a budget was asked for: `retries` or `readings`."""
         self._budget_requests.add(1, {"api": api, "budget": budget, "result": "granted" if granted else "refused"})
 
+    # Callers.
+
+    def caller_refused(self, reason: str) -> None:
+        """Counts a call that was refused because of who made it, by the reason that its caller was told."""
+        self._caller_refusals.add(1, {"reason": reason})
+
     # The process, and state that is read when metrics are collected. The functions run in a thread of the exporter's.
 
     def loop_lag(self, seconds: float) -> None:
@@ -325,6 +336,21 @@ class Instruments:
             [_callback(listing_ages)],
             unit="s",
             description="How long ago upstream's listing of service groups was loaded.",
+        )
+
+    def observe_files(self, written_at: Read, usable: Read) -> None:
+        """Has it read which contents of the files that are followed are in use, by the names of their settings."""
+        self._meter.create_observable_gauge(
+            "allocation_gateway.file.written",
+            [_callback(written_at)],
+            unit="s",
+            description="When the content of the file that is in use was written, in seconds of the epoch.",
+        )
+        self._meter.create_observable_gauge(
+            "allocation_gateway.file.usable",
+            [_callback(usable)],
+            unit="1",
+            description="1 while the newest content of the file is in use, 0 while it cannot be used.",
         )
 
 

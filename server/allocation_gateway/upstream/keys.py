@@ -13,6 +13,7 @@ from allocation_gateway.settings.key_files import key_of
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from allocation_gateway.following import FileState
     from allocation_gateway.upstream.client import Upstream
 
 INTERVAL: Final = 1.0
@@ -23,11 +24,11 @@ _log = structlog.get_logger()
 class KeyFile:
     """Gives an API the key that its file holds. A file that cannot be used leaves the last good key in use."""
 
-    def __init__(self, upstream: Upstream, file: Path) -> None:
+    def __init__(self, upstream: Upstream, file: Path, state: FileState) -> None:
         """Takes the API, which has been given what the file held before."""
         self._upstream = upstream
         self._file = file
-        self._follower = Follower(file, None, most=_MOST_BYTES, interval=INTERVAL, on_content=self._take)
+        self._follower = Follower(file, None, most=_MOST_BYTES, interval=INTERVAL, on_content=self._take, state=state)
         self._asked: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -44,7 +45,7 @@ class KeyFile:
             self._asked = asyncio.create_task(self._follower.check(at_once=True))
         await asyncio.shield(self._asked)
 
-    async def _take(self, content: bytes | str) -> None:
+    async def _take(self, content: bytes | str) -> bool:
         api = self._upstream.api.value
         try:
             if isinstance(content, str):
@@ -52,6 +53,7 @@ class KeyFile:
             key = key_of(content)
         except ValueError as error:
             _log.error("api_key_rejected", api=api, file=str(self._file), problem=str(error))
-            return
+            return False
         if await self._upstream.use_key(key):
             _log.info("api_key_loaded", api=api, file=str(self._file))
+        return True

@@ -14,7 +14,7 @@ from allocation_gateway.wire import frames, message, response_headers
 from allocation_gateway.wire.message import UnreadableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import grpc
 
@@ -24,9 +24,15 @@ _log = logging.getLogger(__name__)
 
 
 class CallConnection(Protocol):
-    """The connection that a call came over, as the call sees it."""
+    """The connection that a call came over, as the call sees it.
+
+    Attributes:
+        max_message: The largest request message, in bytes.
+        auth_context: What TLS knows of the peer.
+    """
 
     max_message: int
+    auth_context: Mapping[str, Sequence[bytes]]
 
     @property
     def send(self) -> Callable[[Call, bytes, bytes, bytes], None]:
@@ -233,6 +239,10 @@ class Call(ABC):
     def invocation_metadata(self) -> Metadata:
         """Returns the caller's metadata."""
         return self.request.metadata
+
+    def auth_context(self) -> Mapping[str, Sequence[bytes]]:
+        """Returns what TLS knows of the caller: `x509_pem_cert` if it has a certificate."""
+        return self._connection.auth_context
 
     def time_remaining(self) -> float | None:
         """Returns the seconds until the caller's deadline; None if there is none."""

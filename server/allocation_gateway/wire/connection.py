@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from allocation_gateway.wire import frames
@@ -12,6 +13,8 @@ from allocation_gateway.wire.session import Session, SessionServer
 from allocation_gateway.wire.turns import units
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from allocation_gateway.wire.connection_table import ConnectionTable
 
 # Bytes that the loop hands over at once, of which it may have more.
@@ -64,6 +67,8 @@ class Connection(asyncio.Protocol):
             self._is_closing = True
             self._transport.abort()
             return
+        if tls is not None:
+            self._session.auth_context = _auth_context(tls)
         self._session.sender.open(self._transport)
         self._session.start()
 
@@ -249,3 +254,9 @@ class Connection(asyncio.Protocol):
                 self.abort()
             case Due.NOTHING:
                 pass
+
+
+def _auth_context(tls: ssl.SSLObject) -> Mapping[str, Sequence[bytes]]:
+    """Returns what grpc.aio tells of a peer with a certificate, by the name that it has there."""
+    certificate = tls.getpeercert(binary_form=True)
+    return {"x509_pem_cert": (ssl.DER_cert_to_PEM_cert(certificate).encode(),)} if certificate else {}

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _BLOCK_FACTOR: Final = 4
 # Frames of one field block. Nobody needs more than a few.
 _MAX_FRAMES: Final = 16
+# The flags with which the field block is not all of the payload.
+_FRAMED_FIELDS: Final = frames.PADDED | frames.WITH_PRIORITY
 
 
 class FieldBlock(NamedTuple):
@@ -73,7 +75,8 @@ class HeaderReceiver:
         """
         if not stream & 1:
             raise Http2ConnectionError(frames.PROTOCOL_ERROR, "HEADERS must be on a stream that a client opens.")
-        payload = frames.header_fragment(flags, stream, payload)
+        if flags & _FRAMED_FIELDS:
+            payload = frames.header_fragment(flags, stream, payload)
         if flags & frames.END_HEADERS:
             return self._decoded(flags, stream, payload)
         self._parts, self.open_stream, self._flags = [payload], stream, flags

@@ -65,10 +65,8 @@ class Request(NamedTuple):
     def metadata(self) -> Metadata:
         """What the caller says besides, in its order. Values of keys that end in -bin are bytes."""
         metadata: list[tuple[str, str | bytes]] = []
-        for field in self.fields:
+        for field in [field for field in self.fields if field[0] not in _RESERVED]:
             name, value = field
-            if name in _RESERVED:
-                continue
             if name.endswith("-bin"):
                 metadata += ((name, octets) for octets in _binary(value))
             else:

@@ -36,7 +36,7 @@ from allocation_gateway.wire.unary import ResponseStreamCall, UnaryCall
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import grpc
 
@@ -71,6 +71,7 @@ class Session:
 
     Attributes:
         max_message: The largest request message, in bytes.
+        auth_context: What TLS knows of the peer.
         lifetime: The times of the connection.
         sender: What is sent.
         extra_work: Units of work that were done beside the frames themselves, and nobody has taken note of yet.
@@ -95,6 +96,7 @@ class Session:
         self._server = server
         self._limits = limits
         self.max_message = limits.message
+        self.auth_context: Mapping[str, Sequence[bytes]] = {}
         self._loop = loop
         self._close = close
         self._turns = server.turns

@@ -178,7 +178,7 @@ async def _read_the_rest(context: WriteContext, claimed: ClaimedWrite, response:
 def pause_before_another(context: WriteContext, sender: Sender, refused: Refused) -> float | None:
     """Returns for how many seconds to wait before another attempt of what was never in doubt; None if there is none."""
     account, attempts = context.account, sender.attempts
-    if not refused.is_transient or attempts >= account.settings.max_attempts:
+    if not refused.is_transient or not sender.repeats_refused or attempts >= account.settings.max_attempts:
         return None
     pause = account.backoff.seconds(attempts, refused.retry_after)
     if account.clock() + pause >= context.callers.last_moment or not account.protection.retry_budget.withdraw():

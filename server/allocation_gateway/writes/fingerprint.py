@@ -28,10 +28,8 @@ def fingerprint(operation: str, request: Message) -> str:
         operation: The full name of the rpc.
         request: The request. Its id does not count.
     """
-    parts = [operation]
-    for name, value in _values(request):
-        # With its length no value can pass for the end of one and the beginning of another.
-        parts.append(f"{name}={len(value)}:{value}")
+    # With its length no value can pass for the end of one and the beginning of another.
+    parts = [operation, *[f"{name}={len(value)}:{value}" for name, value in _values(request)]]
     digest = blake2b("\n".join(parts).encode(), digest_size=_DIGEST_BYTES)
     return f"{_VERSION}:{digest.hexdigest()}"
 

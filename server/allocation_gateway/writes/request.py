@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from allocation_gateway.operations.model import Operation, Route
+    from allocation_gateway.writes.batch import Batch
     from allocation_gateway.writes.note import Terms
 
     Prepare: TypeAlias = Callable[[float], Awaitable[Message]]
@@ -27,6 +28,7 @@ class WriteRequest(NamedTuple):
         terms: What the quote promised that it allocates; None if that is not known.
         prepare: Returns the message that is to be sent, within so many seconds, or fails with a GatewayError; None if
             the message is to be sent as it is.
+        batch: What it is sent with, if it is one of several bulk calls of one reference; None if it is sent by itself.
     """
 
     operation: Operation
@@ -36,6 +38,7 @@ class WriteRequest(NamedTuple):
     fingerprint: str
     terms: Terms | None
     prepare: Prepare | None = None
+    batch: Batch | None = None
 
 
 class WriteResult(NamedTuple):

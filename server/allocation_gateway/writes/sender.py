@@ -1,7 +1,8 @@
-"""Sends the attempts of one write, each with a permit of its own."""
+"""Sends the attempts of one write, each with a permit of its own, or the first one together with other writes."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from allocation_gateway.protection.model import Kind
@@ -12,6 +13,7 @@ from allocation_gateway.upstream.http import Attempt
 if TYPE_CHECKING:
     from allocation_gateway.protection.protection import Permit
     from allocation_gateway.upstream.call import UpstreamResult
+    from allocation_gateway.writes.batch import Batch, Member
     from allocation_gateway.writes.claim_handle import ClaimHandle
     from allocation_gateway.writes.context import WriteContext
 
@@ -22,11 +24,14 @@ class Sender:
     Attributes:
         attempt: The last attempt; None if there was none.
         attempts: How many were made.
+        repeats_refused: Whether what upstream refused for a moment is sent again here. If not, whoever has asked for it
+            asks again.
     """
 
-    __slots__ = ("_context", "_permit", "attempt", "attempts")
+    __slots__ = ("_context", "_permit", "attempt", "attempts", "repeats_refused")
 
     def __init__(self, context: WriteContext) -> None:
+        self.repeats_refused = True
         self._context = context
         self._permit: Permit | None = None
         self.attempt: Attempt | None = None
@@ -48,8 +53,11 @@ class Sender:
             GatewayError: There is none to be had in time.
         """
         if self._permit is None:
-            context = self._context
-            self._permit = await context.account.protection.acquire(Kind.WRITE, context.callers.deadline)
+            self._permit = await self._acquired()
+
+    async def _acquired(self) -> Permit:
+        context = self._context
+        return await context.account.protection.acquire(Kind.WRITE, context.callers.deadline)
 
     def release_permit(self) -> None:
         """Gives the permit back that is not needed, if there is one."""
@@ -78,4 +86,66 @@ class Sender:
         result = await account.send(request.operation, request.route, message, call, permit)
         if attempt.sent:
             handle.attempt_ended(effects=account.settle_time(request.operation))
+        return result
+
+
+class BatchedSender(Sender):
+    """The attempts of a write whose first one is sent together with others, if nothing keeps it from that.
+
+    Further ones are its own: they are made after it was read that it has no effect, which is not known of the others.
+    """
+
+    __slots__ = ("_batch", "_member")
+
+    def __init__(self, context: WriteContext, batch: Batch) -> None:
+        super().__init__(context)
+        # They are sent together again, or not at all.
+        self.repeats_refused = False
+        self._batch = batch
+        self._member: Member | None = batch.enter()
+
+    @property
+    def may_have_sent(self) -> bool:
+        """See Sender."""
+        attempt = self.attempt if self._member is None else self._member.attempt
+        return attempt is not None and attempt.sent
+
+    def call_off(self) -> bool:
+        """See Sender."""
+        return super().call_off() if self._member is None else self._batch.leave(self._member)
+
+    async def acquire_permit(self) -> None:
+        """See Sender."""
+        if self._member is None:
+            await super().acquire_permit()
+        else:
+            await self._batch.acquire_permit()
+
+    async def _acquired(self) -> Permit:
+        context = self._context
+        return await context.account.protection.acquire_for_stream(Kind.WRITE, context.callers.deadline)
+
+    def release_permit(self) -> None:
+        """See Sender. What goes on without its permit goes on by itself."""
+        super().release_permit()
+        member, self._member = self._member, None
+        if member is not None:
+            self._batch.leave(member)
+
+    async def send(self, message: Any, handle: ClaimHandle) -> UpstreamResult:
+        """See Sender."""
+        member = self._member
+        if member is None:
+            return await super().send(message, handle)
+        self.attempts += 1
+        self._batch.come(member, message, handle.send_by)
+        try:
+            result = await member.result
+        except asyncio.CancelledError:
+            self._batch.abandon(member)
+            raise
+        finally:
+            self.attempt, self._member = member.attempt, None
+        if self.may_have_sent:
+            handle.attempt_ended(effects=self._context.account.settle_time(self._context.request.operation))
         return result

@@ -25,7 +25,7 @@ from allocation_gateway.writes.claimed import ClaimedWrite
 from allocation_gateway.writes.context import WriteContext
 from allocation_gateway.writes.phases import Phase, Progress
 from allocation_gateway.writes.request import WriteResult
-from allocation_gateway.writes.sender import Sender
+from allocation_gateway.writes.sender import BatchedSender, Sender
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -84,7 +84,7 @@ class Write:
         self.progress = Progress()
         self.doubt_began: float | None = None
         self._context = WriteContext(environment, account, request, observation, self.callers)
-        self._sender = Sender(self._context)
+        self._sender = Sender(self._context) if request.batch is None else BatchedSender(self._context, request.batch)
         self._acquisition = Acquisition(self._context, self._sender)
         self._claimed: ClaimedWrite | None = None
         # With what the doubt began that it is in, or was in last: that it has no effect is never said after that.

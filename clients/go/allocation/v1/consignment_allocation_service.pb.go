@@ -9,6 +9,7 @@
 package allocationv1
 
 import (
+	status "google.golang.org/genproto/googleapis/rpc/status"
 	decimal "google.golang.org/genproto/googleapis/type/decimal"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -3074,11 +3075,669 @@ func (x *GetConsignmentQuotesResponse) GetUnreadable() []string {
 	return nil
 }
 
+// ConsignmentItem is one consignment of a job.
+type ConsignmentItem struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The consignment: 1 to 255 characters.
+	ConsignmentReference string `protobuf:"bytes,1,opt,name=consignment_reference,json=consignmentReference,proto3" json:"consignment_reference,omitempty"`
+	// Optional. Its own selector, instead of that of the job.
+	Selector      *AllocationSelector `protobuf:"bytes,2,opt,name=selector,proto3" json:"selector,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsignmentItem) Reset() {
+	*x = ConsignmentItem{}
+	mi := &file_allocation_v1_consignment_allocation_service_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsignmentItem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsignmentItem) ProtoMessage() {}
+
+func (x *ConsignmentItem) ProtoReflect() protoreflect.Message {
+	mi := &file_allocation_v1_consignment_allocation_service_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsignmentItem.ProtoReflect.Descriptor instead.
+func (*ConsignmentItem) Descriptor() ([]byte, []int) {
+	return file_allocation_v1_consignment_allocation_service_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *ConsignmentItem) GetConsignmentReference() string {
+	if x != nil {
+		return x.ConsignmentReference
+	}
+	return ""
+}
+
+func (x *ConsignmentItem) GetSelector() *AllocationSelector {
+	if x != nil {
+		return x.Selector
+	}
+	return nil
+}
+
+// ConsignmentOutcome is what became of one consignment of a job.
+type ConsignmentOutcome struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Output only. The consignment, as the caller wrote it.
+	ConsignmentReference string `protobuf:"bytes,1,opt,name=consignment_reference,json=consignmentReference,proto3" json:"consignment_reference,omitempty"`
+	// Output only. The `request_id` of its write. Empty if its reference cannot be that of a consignment.
+	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// What became of it.
+	//
+	// Types that are valid to be assigned to Outcome:
+	//
+	//	*ConsignmentOutcome_Queued
+	//	*ConsignmentOutcome_Allocation
+	//	*ConsignmentOutcome_Refusal
+	//	*ConsignmentOutcome_Unknown
+	Outcome       isConsignmentOutcome_Outcome `protobuf_oneof:"outcome"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsignmentOutcome) Reset() {
+	*x = ConsignmentOutcome{}
+	mi := &file_allocation_v1_consignment_allocation_service_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsignmentOutcome) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsignmentOutcome) ProtoMessage() {}
+
+func (x *ConsignmentOutcome) ProtoReflect() protoreflect.Message {
+	mi := &file_allocation_v1_consignment_allocation_service_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsignmentOutcome.ProtoReflect.Descriptor instead.
+func (*ConsignmentOutcome) Descriptor() ([]byte, []int) {
+	return file_allocation_v1_consignment_allocation_service_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *ConsignmentOutcome) GetConsignmentReference() string {
+	if x != nil {
+		return x.ConsignmentReference
+	}
+	return ""
+}
+
+func (x *ConsignmentOutcome) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ConsignmentOutcome) GetOutcome() isConsignmentOutcome_Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return nil
+}
+
+func (x *ConsignmentOutcome) GetQueued() bool {
+	if x != nil {
+		if x, ok := x.Outcome.(*ConsignmentOutcome_Queued); ok {
+			return x.Queued
+		}
+	}
+	return false
+}
+
+func (x *ConsignmentOutcome) GetAllocation() *ConsignmentAllocation {
+	if x != nil {
+		if x, ok := x.Outcome.(*ConsignmentOutcome_Allocation); ok {
+			return x.Allocation
+		}
+	}
+	return nil
+}
+
+func (x *ConsignmentOutcome) GetRefusal() *status.Status {
+	if x != nil {
+		if x, ok := x.Outcome.(*ConsignmentOutcome_Refusal); ok {
+			return x.Refusal
+		}
+	}
+	return nil
+}
+
+func (x *ConsignmentOutcome) GetUnknown() *status.Status {
+	if x != nil {
+		if x, ok := x.Outcome.(*ConsignmentOutcome_Unknown); ok {
+			return x.Unknown
+		}
+	}
+	return nil
+}
+
+type isConsignmentOutcome_Outcome interface {
+	isConsignmentOutcome_Outcome()
+}
+
+type ConsignmentOutcome_Queued struct {
+	// Output only. Upstream has taken it in hand, and nothing more is known of it, or was asked for.
+	Queued bool `protobuf:"varint,3,opt,name=queued,proto3,oneof"`
+}
+
+type ConsignmentOutcome_Allocation struct {
+	// Output only. It is allocated. What was read has `reconciled` set.
+	Allocation *ConsignmentAllocation `protobuf:"bytes,4,opt,name=allocation,proto3,oneof"`
+}
+
+type ConsignmentOutcome_Refusal struct {
+	// Output only. It is not allocated by this job: why, with the details that a single call has.
+	Refusal *status.Status `protobuf:"bytes,5,opt,name=refusal,proto3,oneof"`
+}
+
+type ConsignmentOutcome_Unknown struct {
+	// Output only. It is not known: why, with the details that a single call has. Repeat it with the same `job_id`.
+	Unknown *status.Status `protobuf:"bytes,6,opt,name=unknown,proto3,oneof"`
+}
+
+func (*ConsignmentOutcome_Queued) isConsignmentOutcome_Outcome() {}
+
+func (*ConsignmentOutcome_Allocation) isConsignmentOutcome_Outcome() {}
+
+func (*ConsignmentOutcome_Refusal) isConsignmentOutcome_Outcome() {}
+
+func (*ConsignmentOutcome_Unknown) isConsignmentOutcome_Outcome() {}
+
+// ConsignmentOutcomes are what became of several consignments of a job.
+type ConsignmentOutcomes struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Output only. One for each, 1 to 1,000, in no order.
+	Results       []*ConsignmentOutcome `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsignmentOutcomes) Reset() {
+	*x = ConsignmentOutcomes{}
+	mi := &file_allocation_v1_consignment_allocation_service_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsignmentOutcomes) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsignmentOutcomes) ProtoMessage() {}
+
+func (x *ConsignmentOutcomes) ProtoReflect() protoreflect.Message {
+	mi := &file_allocation_v1_consignment_allocation_service_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsignmentOutcomes.ProtoReflect.Descriptor instead.
+func (*ConsignmentOutcomes) Descriptor() ([]byte, []int) {
+	return file_allocation_v1_consignment_allocation_service_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *ConsignmentOutcomes) GetResults() []*ConsignmentOutcome {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+// AllocateConsignmentStreamRequest is a message to AllocateConsignmentStream.
+type AllocateConsignmentStreamRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Optional. What holds for the whole job. Only the first message may have it.
+	Job *AllocationJob `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	// Optional. Up to 1,000 consignments.
+	Items         []*ConsignmentItem `protobuf:"bytes,2,rep,name=items,proto3" json:"items,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AllocateConsignmentStreamRequest) Reset() {
+	*x = AllocateConsignmentStreamRequest{}
+	mi := &file_allocation_v1_consignment_allocation_service_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AllocateConsignmentStreamRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AllocateConsignmentStreamRequest) ProtoMessage() {}
+
+func (x *AllocateConsignmentStreamRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_allocation_v1_consignment_allocation_service_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AllocateConsignmentStreamRequest.ProtoReflect.Descriptor instead.
+func (*AllocateConsignmentStreamRequest) Descriptor() ([]byte, []int) {
+	return file_allocation_v1_consignment_allocation_service_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *AllocateConsignmentStreamRequest) GetJob() *AllocationJob {
+	if x != nil {
+		return x.Job
+	}
+	return nil
+}
+
+func (x *AllocateConsignmentStreamRequest) GetItems() []*ConsignmentItem {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+// AllocateConsignmentStreamResponse is a message of AllocateConsignmentStream.
+type AllocateConsignmentStreamResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it tells.
+	//
+	// Types that are valid to be assigned to Content:
+	//
+	//	*AllocateConsignmentStreamResponse_Job
+	//	*AllocateConsignmentStreamResponse_Results
+	//	*AllocateConsignmentStreamResponse_Progress
+	//	*AllocateConsignmentStreamResponse_Refused
+	//	*AllocateConsignmentStreamResponse_Repeated
+	//	*AllocateConsignmentStreamResponse_Summary
+	Content       isAllocateConsignmentStreamResponse_Content `protobuf_oneof:"content"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AllocateConsignmentStreamResponse) Reset() {
+	*x = AllocateConsignmentStreamResponse{}
+	mi := &file_allocation_v1_consignment_allocation_service_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AllocateConsignmentStreamResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AllocateConsignmentStreamResponse) ProtoMessage() {}
+
+func (x *AllocateConsignmentStreamResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_allocation_v1_consignment_allocation_service_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AllocateConsignmentStreamResponse.ProtoReflect.Descriptor instead.
+func (*AllocateConsignmentStreamResponse) Descriptor() ([]byte, []int) {
+	return file_allocation_v1_consignment_allocation_service_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *AllocateConsignmentStreamResponse) GetContent() isAllocateConsignmentStreamResponse_Content {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+func (x *AllocateConsignmentStreamResponse) GetJob() *AllocationJob {
+	if x != nil {
+		if x, ok := x.Content.(*AllocateConsignmentStreamResponse_Job); ok {
+			return x.Job
+		}
+	}
+	return nil
+}
+
+func (x *AllocateConsignmentStreamResponse) GetResults() *ConsignmentOutcomes {
+	if x != nil {
+		if x, ok := x.Content.(*AllocateConsignmentStreamResponse_Results); ok {
+			return x.Results
+		}
+	}
+	return nil
+}
+
+func (x *AllocateConsignmentStreamResponse) GetProgress() *AllocationProgress {
+	if x != nil {
+		if x, ok := x.Content.(*AllocateConsignmentStreamResponse_Progress); ok {
+			return x.Progress
+		}
+	}
+	return nil
+}
+
+func (x *AllocateConsignmentStreamResponse) GetRefused() *AllocationRefusedMessage {
+	if x != nil {
+		if x, ok := x.Content.(*AllocateConsignmentStreamResponse_Refused); ok {
+			return x.Refused
+		}
+	}
+	return nil
+}
+
+func (x *AllocateConsignmentStreamResponse) GetRepeated() *RepeatedAllocationItems {
+	if x != nil {
+		if x, ok := x.Content.(*AllocateConsignmentStreamResponse_Repeated); ok {
+			return x.Repeated
+		}
+	}
+	return nil
+}
+
+func (x *AllocateConsignmentStreamResponse) GetSummary() *AllocationSummary {
+	if x != nil {
+		if x, ok := x.Content.(*AllocateConsignmentStreamResponse_Summary); ok {
+			return x.Summary
+		}
+	}
+	return nil
+}
+
+type isAllocateConsignmentStreamResponse_Content interface {
+	isAllocateConsignmentStreamResponse_Content()
+}
+
+type AllocateConsignmentStreamResponse_Job struct {
+	// Output only. The job, as the gateway has understood it: the first message, and no other.
+	Job *AllocationJob `protobuf:"bytes,1,opt,name=job,proto3,oneof"`
+}
+
+type AllocateConsignmentStreamResponse_Results struct {
+	// Output only. What became of some items.
+	Results *ConsignmentOutcomes `protobuf:"bytes,2,opt,name=results,proto3,oneof"`
+}
+
+type AllocateConsignmentStreamResponse_Progress struct {
+	// Output only. How far the call has come: at most once a second.
+	Progress *AllocationProgress `protobuf:"bytes,3,opt,name=progress,proto3,oneof"`
+}
+
+type AllocateConsignmentStreamResponse_Refused struct {
+	// Output only. A message that was refused.
+	Refused *AllocationRefusedMessage `protobuf:"bytes,4,opt,name=refused,proto3,oneof"`
+}
+
+type AllocateConsignmentStreamResponse_Repeated struct {
+	// Output only. Items that came twice.
+	Repeated *RepeatedAllocationItems `protobuf:"bytes,5,opt,name=repeated,proto3,oneof"`
+}
+
+type AllocateConsignmentStreamResponse_Summary struct {
+	// Output only. The end: the last message, and no other.
+	Summary *AllocationSummary `protobuf:"bytes,6,opt,name=summary,proto3,oneof"`
+}
+
+func (*AllocateConsignmentStreamResponse_Job) isAllocateConsignmentStreamResponse_Content() {}
+
+func (*AllocateConsignmentStreamResponse_Results) isAllocateConsignmentStreamResponse_Content() {}
+
+func (*AllocateConsignmentStreamResponse_Progress) isAllocateConsignmentStreamResponse_Content() {}
+
+func (*AllocateConsignmentStreamResponse_Refused) isAllocateConsignmentStreamResponse_Content() {}
+
+func (*AllocateConsignmentStreamResponse_Repeated) isAllocateConsignmentStreamResponse_Content() {}
+
+func (*AllocateConsignmentStreamResponse_Summary) isAllocateConsignmentStreamResponse_Content() {}
+
+// ConsignmentStanding is how one consignment stands that is watched.
+type ConsignmentStanding struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Output only. The consignment.
+	ConsignmentReference string `protobuf:"bytes,1,opt,name=consignment_reference,json=consignmentReference,proto3" json:"consignment_reference,omitempty"`
+	// How it stands.
+	//
+	// Types that are valid to be assigned to Standing:
+	//
+	//	*ConsignmentStanding_Allocation
+	//	*ConsignmentStanding_Error
+	Standing isConsignmentStanding_Standing `protobuf_oneof:"standing"`
+	// Output only. True if nothing more is told of it: it is allocated, its allocation has failed, it is cancelled, or
+	// upstream does not know it.
+	Final         bool `protobuf:"varint,4,opt,name=final,proto3" json:"final,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsignmentStanding) Reset() {
+	*x = ConsignmentStanding{}
+	mi := &file_allocation_v1_consignment_allocation_service_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsignmentStanding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsignmentStanding) ProtoMessage() {}
+
+func (x *ConsignmentStanding) ProtoReflect() protoreflect.Message {
+	mi := &file_allocation_v1_consignment_allocation_service_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsignmentStanding.ProtoReflect.Descriptor instead.
+func (*ConsignmentStanding) Descriptor() ([]byte, []int) {
+	return file_allocation_v1_consignment_allocation_service_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *ConsignmentStanding) GetConsignmentReference() string {
+	if x != nil {
+		return x.ConsignmentReference
+	}
+	return ""
+}
+
+func (x *ConsignmentStanding) GetStanding() isConsignmentStanding_Standing {
+	if x != nil {
+		return x.Standing
+	}
+	return nil
+}
+
+func (x *ConsignmentStanding) GetAllocation() *ConsignmentAllocation {
+	if x != nil {
+		if x, ok := x.Standing.(*ConsignmentStanding_Allocation); ok {
+			return x.Allocation
+		}
+	}
+	return nil
+}
+
+func (x *ConsignmentStanding) GetError() *status.Status {
+	if x != nil {
+		if x, ok := x.Standing.(*ConsignmentStanding_Error); ok {
+			return x.Error
+		}
+	}
+	return nil
+}
+
+func (x *ConsignmentStanding) GetFinal() bool {
+	if x != nil {
+		return x.Final
+	}
+	return false
+}
+
+type isConsignmentStanding_Standing interface {
+	isConsignmentStanding_Standing()
+}
+
+type ConsignmentStanding_Allocation struct {
+	// Output only. As it was read, with its state; its allocation if it is allocated.
+	Allocation *ConsignmentAllocation `protobuf:"bytes,2,opt,name=allocation,proto3,oneof"`
+}
+
+type ConsignmentStanding_Error struct {
+	// Output only. It could not be read: why, with the details that a single call has. Unless it is final, it is read
+	// again.
+	Error *status.Status `protobuf:"bytes,3,opt,name=error,proto3,oneof"`
+}
+
+func (*ConsignmentStanding_Allocation) isConsignmentStanding_Standing() {}
+
+func (*ConsignmentStanding_Error) isConsignmentStanding_Standing() {}
+
+// WatchConsignmentAllocationsRequest is the request of WatchConsignmentAllocations.
+type WatchConsignmentAllocationsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The references of 1 to 1,000 consignments, none of them twice.
+	ConsignmentReferences []string `protobuf:"bytes,1,rep,name=consignment_references,json=consignmentReferences,proto3" json:"consignment_references,omitempty"`
+	unknownFields         protoimpl.UnknownFields
+	sizeCache             protoimpl.SizeCache
+}
+
+func (x *WatchConsignmentAllocationsRequest) Reset() {
+	*x = WatchConsignmentAllocationsRequest{}
+	mi := &file_allocation_v1_consignment_allocation_service_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchConsignmentAllocationsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchConsignmentAllocationsRequest) ProtoMessage() {}
+
+func (x *WatchConsignmentAllocationsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_allocation_v1_consignment_allocation_service_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchConsignmentAllocationsRequest.ProtoReflect.Descriptor instead.
+func (*WatchConsignmentAllocationsRequest) Descriptor() ([]byte, []int) {
+	return file_allocation_v1_consignment_allocation_service_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *WatchConsignmentAllocationsRequest) GetConsignmentReferences() []string {
+	if x != nil {
+		return x.ConsignmentReferences
+	}
+	return nil
+}
+
+// WatchConsignmentAllocationsResponse is a message of WatchConsignmentAllocations.
+type WatchConsignmentAllocationsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Output only. Those that have changed. At first, each is told once. Empty if none has changed for a while.
+	Consignments []*ConsignmentStanding `protobuf:"bytes,1,rep,name=consignments,proto3" json:"consignments,omitempty"`
+	// Output only. How many are not final yet.
+	Pending       int32 `protobuf:"varint,2,opt,name=pending,proto3" json:"pending,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchConsignmentAllocationsResponse) Reset() {
+	*x = WatchConsignmentAllocationsResponse{}
+	mi := &file_allocation_v1_consignment_allocation_service_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchConsignmentAllocationsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchConsignmentAllocationsResponse) ProtoMessage() {}
+
+func (x *WatchConsignmentAllocationsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_allocation_v1_consignment_allocation_service_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchConsignmentAllocationsResponse.ProtoReflect.Descriptor instead.
+func (*WatchConsignmentAllocationsResponse) Descriptor() ([]byte, []int) {
+	return file_allocation_v1_consignment_allocation_service_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *WatchConsignmentAllocationsResponse) GetConsignments() []*ConsignmentStanding {
+	if x != nil {
+		return x.Consignments
+	}
+	return nil
+}
+
+func (x *WatchConsignmentAllocationsResponse) GetPending() int32 {
+	if x != nil {
+		return x.Pending
+	}
+	return 0
+}
+
 var File_allocation_v1_consignment_allocation_service_proto protoreflect.FileDescriptor
 
 const file_allocation_v1_consignment_allocation_service_proto_rawDesc = "" +
 	"\n" +
-	"2allocation/v1/consignment_allocation_service.proto\x12\rallocation.v1\x1a\x18allocation/v1/core.proto\x1a allocation/v1/error_reason.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\"\xa1\x01\n" +
+	"2allocation/v1/consignment_allocation_service.proto\x12\rallocation.v1\x1a\x18allocation/v1/core.proto\x1a allocation/v1/error_reason.proto\x1a\x17allocation/v1/job.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x19google/type/decimal.proto\"\xa1\x01\n" +
 	"\x12ConsignmentFilters\x126\n" +
 	"\tdirection\x18\x01 \x01(\x0e2\x18.allocation.v1.DirectionR\tdirection\x12\x1b\n" +
 	"\x06pickup\x18\x02 \x01(\bH\x00R\x06pickup\x88\x01\x01\x12\x1e\n" +
@@ -3307,7 +3966,48 @@ const file_allocation_v1_consignment_allocation_service_proto_rawDesc = "" +
 	"\x14unqualified_services\x18\x04 \x03(\v2!.allocation.v1.UnqualifiedServiceR\x13unqualifiedServices\x12\x1e\n" +
 	"\n" +
 	"unreadable\x18\x05 \x03(\tR\n" +
-	"unreadable*\x82\n" +
+	"unreadable\"\x85\x01\n" +
+	"\x0fConsignmentItem\x123\n" +
+	"\x15consignment_reference\x18\x01 \x01(\tR\x14consignmentReference\x12=\n" +
+	"\bselector\x18\x02 \x01(\v2!.allocation.v1.AllocationSelectorR\bselector\"\xb5\x02\n" +
+	"\x12ConsignmentOutcome\x123\n" +
+	"\x15consignment_reference\x18\x01 \x01(\tR\x14consignmentReference\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x18\n" +
+	"\x06queued\x18\x03 \x01(\bH\x00R\x06queued\x12F\n" +
+	"\n" +
+	"allocation\x18\x04 \x01(\v2$.allocation.v1.ConsignmentAllocationH\x00R\n" +
+	"allocation\x12.\n" +
+	"\arefusal\x18\x05 \x01(\v2\x12.google.rpc.StatusH\x00R\arefusal\x12.\n" +
+	"\aunknown\x18\x06 \x01(\v2\x12.google.rpc.StatusH\x00R\aunknownB\t\n" +
+	"\aoutcome\"R\n" +
+	"\x13ConsignmentOutcomes\x12;\n" +
+	"\aresults\x18\x01 \x03(\v2!.allocation.v1.ConsignmentOutcomeR\aresults\"\x88\x01\n" +
+	" AllocateConsignmentStreamRequest\x12.\n" +
+	"\x03job\x18\x01 \x01(\v2\x1c.allocation.v1.AllocationJobR\x03job\x124\n" +
+	"\x05items\x18\x02 \x03(\v2\x1e.allocation.v1.ConsignmentItemR\x05items\"\xaa\x03\n" +
+	"!AllocateConsignmentStreamResponse\x120\n" +
+	"\x03job\x18\x01 \x01(\v2\x1c.allocation.v1.AllocationJobH\x00R\x03job\x12>\n" +
+	"\aresults\x18\x02 \x01(\v2\".allocation.v1.ConsignmentOutcomesH\x00R\aresults\x12?\n" +
+	"\bprogress\x18\x03 \x01(\v2!.allocation.v1.AllocationProgressH\x00R\bprogress\x12C\n" +
+	"\arefused\x18\x04 \x01(\v2'.allocation.v1.AllocationRefusedMessageH\x00R\arefused\x12D\n" +
+	"\brepeated\x18\x05 \x01(\v2&.allocation.v1.RepeatedAllocationItemsH\x00R\brepeated\x12<\n" +
+	"\asummary\x18\x06 \x01(\v2 .allocation.v1.AllocationSummaryH\x00R\asummaryB\t\n" +
+	"\acontent\"\xe0\x01\n" +
+	"\x13ConsignmentStanding\x123\n" +
+	"\x15consignment_reference\x18\x01 \x01(\tR\x14consignmentReference\x12F\n" +
+	"\n" +
+	"allocation\x18\x02 \x01(\v2$.allocation.v1.ConsignmentAllocationH\x00R\n" +
+	"allocation\x12*\n" +
+	"\x05error\x18\x03 \x01(\v2\x12.google.rpc.StatusH\x00R\x05error\x12\x14\n" +
+	"\x05final\x18\x04 \x01(\bR\x05finalB\n" +
+	"\n" +
+	"\bstanding\"[\n" +
+	"\"WatchConsignmentAllocationsRequest\x125\n" +
+	"\x16consignment_references\x18\x01 \x03(\tR\x15consignmentReferences\"\x87\x01\n" +
+	"#WatchConsignmentAllocationsResponse\x12F\n" +
+	"\fconsignments\x18\x01 \x03(\v2\".allocation.v1.ConsignmentStandingR\fconsignments\x12\x18\n" +
+	"\apending\x18\x02 \x01(\x05R\apending*\x82\n" +
 	"\n" +
 	"\x10ConsignmentState\x12!\n" +
 	"\x1dCONSIGNMENT_STATE_UNSPECIFIED\x10\x00\x12!\n" +
@@ -3378,7 +4078,7 @@ const file_allocation_v1_consignment_allocation_service_proto_rawDesc = "" +
 	"\"CARRIER_SERVICE_SOURCE_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bCARRIER_SERVICE_SOURCE_NONE\x10\x01\x12#\n" +
 	"\x1fCARRIER_SERVICE_SOURCE_INTERNAL\x10\x02\x12#\n" +
-	"\x1fCARRIER_SERVICE_SOURCE_EXTERNAL\x10\x032\xfe\f\n" +
+	"\x1fCARRIER_SERVICE_SOURCE_EXTERNAL\x10\x032\x8c\x0f\n" +
 	"\x1cConsignmentAllocationService\x12l\n" +
 	"\x13AllocateConsignment\x12).allocation.v1.AllocateConsignmentRequest\x1a*.allocation.v1.AllocateConsignmentResponse\x12\x9c\x01\n" +
 	"#AllocateConsignmentWithServiceGroup\x129.allocation.v1.AllocateConsignmentWithServiceGroupRequest\x1a:.allocation.v1.AllocateConsignmentWithServiceGroupResponse\x12\x87\x01\n" +
@@ -3391,7 +4091,9 @@ const file_allocation_v1_consignment_allocation_service_proto_rawDesc = "" +
 	"\x15DeallocateConsignment\x12+.allocation.v1.DeallocateConsignmentRequest\x1a,.allocation.v1.DeallocateConsignmentResponse\x12u\n" +
 	"\x16DeallocateConsignments\x12,.allocation.v1.DeallocateConsignmentsRequest\x1a-.allocation.v1.DeallocateConsignmentsResponse\x12{\n" +
 	"\x18GetConsignmentAllocation\x12..allocation.v1.GetConsignmentAllocationRequest\x1a/.allocation.v1.GetConsignmentAllocationResponse\x12o\n" +
-	"\x14GetConsignmentQuotes\x12*.allocation.v1.GetConsignmentQuotesRequest\x1a+.allocation.v1.GetConsignmentQuotesResponseB\xa2\x01\n" +
+	"\x14GetConsignmentQuotes\x12*.allocation.v1.GetConsignmentQuotesRequest\x1a+.allocation.v1.GetConsignmentQuotesResponse\x12\x82\x01\n" +
+	"\x19AllocateConsignmentStream\x12/.allocation.v1.AllocateConsignmentStreamRequest\x1a0.allocation.v1.AllocateConsignmentStreamResponse(\x010\x01\x12\x86\x01\n" +
+	"\x1bWatchConsignmentAllocations\x121.allocation.v1.WatchConsignmentAllocationsRequest\x1a2.allocation.v1.WatchConsignmentAllocationsResponse0\x01B\xa2\x01\n" +
 	"#com.allocationgateway.allocation.v1B!ConsignmentAllocationServiceProtoP\x01ZVgithub.com/allocation-gateway/allocation-gateway/clients/go/allocation/v1;allocationv1b\x06proto3"
 
 var (
@@ -3407,7 +4109,7 @@ func file_allocation_v1_consignment_allocation_service_proto_rawDescGZIP() []byt
 }
 
 var file_allocation_v1_consignment_allocation_service_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_allocation_v1_consignment_allocation_service_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_allocation_v1_consignment_allocation_service_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_allocation_v1_consignment_allocation_service_proto_goTypes = []any{
 	(ConsignmentState)(0),                                  // 0: allocation.v1.ConsignmentState
 	(Outcome)(0),                                           // 1: allocation.v1.Outcome
@@ -3449,45 +4151,60 @@ var file_allocation_v1_consignment_allocation_service_proto_goTypes = []any{
 	(*GetConsignmentAllocationResponse)(nil),               // 37: allocation.v1.GetConsignmentAllocationResponse
 	(*GetConsignmentQuotesRequest)(nil),                    // 38: allocation.v1.GetConsignmentQuotesRequest
 	(*GetConsignmentQuotesResponse)(nil),                   // 39: allocation.v1.GetConsignmentQuotesResponse
-	(Direction)(0),                                         // 40: allocation.v1.Direction
-	(*timestamppb.Timestamp)(nil),                          // 41: google.protobuf.Timestamp
-	(*Link)(nil),                                           // 42: allocation.v1.Link
-	(*Price)(nil),                                          // 43: allocation.v1.Price
-	(ErrorReason)(0),                                       // 44: allocation.v1.ErrorReason
-	(*decimal.Decimal)(nil),                                // 45: google.type.Decimal
-	(SurchargeApplicationType)(0),                          // 46: allocation.v1.SurchargeApplicationType
-	(SurchargeType)(0),                                     // 47: allocation.v1.SurchargeType
-	(SurchargeCalculationModel)(0),                         // 48: allocation.v1.SurchargeCalculationModel
+	(*ConsignmentItem)(nil),                                // 40: allocation.v1.ConsignmentItem
+	(*ConsignmentOutcome)(nil),                             // 41: allocation.v1.ConsignmentOutcome
+	(*ConsignmentOutcomes)(nil),                            // 42: allocation.v1.ConsignmentOutcomes
+	(*AllocateConsignmentStreamRequest)(nil),               // 43: allocation.v1.AllocateConsignmentStreamRequest
+	(*AllocateConsignmentStreamResponse)(nil),              // 44: allocation.v1.AllocateConsignmentStreamResponse
+	(*ConsignmentStanding)(nil),                            // 45: allocation.v1.ConsignmentStanding
+	(*WatchConsignmentAllocationsRequest)(nil),             // 46: allocation.v1.WatchConsignmentAllocationsRequest
+	(*WatchConsignmentAllocationsResponse)(nil),            // 47: allocation.v1.WatchConsignmentAllocationsResponse
+	(Direction)(0),                                         // 48: allocation.v1.Direction
+	(*timestamppb.Timestamp)(nil),                          // 49: google.protobuf.Timestamp
+	(*Link)(nil),                                           // 50: allocation.v1.Link
+	(*Price)(nil),                                          // 51: allocation.v1.Price
+	(ErrorReason)(0),                                       // 52: allocation.v1.ErrorReason
+	(*decimal.Decimal)(nil),                                // 53: google.type.Decimal
+	(SurchargeApplicationType)(0),                          // 54: allocation.v1.SurchargeApplicationType
+	(SurchargeType)(0),                                     // 55: allocation.v1.SurchargeType
+	(SurchargeCalculationModel)(0),                         // 56: allocation.v1.SurchargeCalculationModel
+	(*AllocationSelector)(nil),                             // 57: allocation.v1.AllocationSelector
+	(*status.Status)(nil),                                  // 58: google.rpc.Status
+	(*AllocationJob)(nil),                                  // 59: allocation.v1.AllocationJob
+	(*AllocationProgress)(nil),                             // 60: allocation.v1.AllocationProgress
+	(*AllocationRefusedMessage)(nil),                       // 61: allocation.v1.AllocationRefusedMessage
+	(*RepeatedAllocationItems)(nil),                        // 62: allocation.v1.RepeatedAllocationItems
+	(*AllocationSummary)(nil),                              // 63: allocation.v1.AllocationSummary
 }
 var file_allocation_v1_consignment_allocation_service_proto_depIdxs = []int32{
-	40, // 0: allocation.v1.ConsignmentFilters.direction:type_name -> allocation.v1.Direction
-	41, // 1: allocation.v1.FailedAllocation.attempted_allocation_date:type_name -> google.protobuf.Timestamp
+	48, // 0: allocation.v1.ConsignmentFilters.direction:type_name -> allocation.v1.Direction
+	49, // 1: allocation.v1.FailedAllocation.attempted_allocation_date:type_name -> google.protobuf.Timestamp
 	7,  // 2: allocation.v1.ConsignmentAllocation.legs:type_name -> allocation.v1.ConsignmentLeg
-	42, // 3: allocation.v1.ConsignmentAllocation.links:type_name -> allocation.v1.Link
+	50, // 3: allocation.v1.ConsignmentAllocation.links:type_name -> allocation.v1.Link
 	0,  // 4: allocation.v1.ConsignmentAllocation.state:type_name -> allocation.v1.ConsignmentState
-	43, // 5: allocation.v1.ConsignmentAllocation.price:type_name -> allocation.v1.Price
-	41, // 6: allocation.v1.ConsignmentAllocation.allocation_date:type_name -> google.protobuf.Timestamp
+	51, // 5: allocation.v1.ConsignmentAllocation.price:type_name -> allocation.v1.Price
+	49, // 6: allocation.v1.ConsignmentAllocation.allocation_date:type_name -> google.protobuf.Timestamp
 	8,  // 7: allocation.v1.ConsignmentAllocation.failed_allocation:type_name -> allocation.v1.FailedAllocation
 	1,  // 8: allocation.v1.ConsignmentResult.outcome:type_name -> allocation.v1.Outcome
-	44, // 9: allocation.v1.ConsignmentResult.reason:type_name -> allocation.v1.ErrorReason
+	52, // 9: allocation.v1.ConsignmentResult.reason:type_name -> allocation.v1.ErrorReason
 	8,  // 10: allocation.v1.ConsignmentResult.failed_allocation:type_name -> allocation.v1.FailedAllocation
 	9,  // 11: allocation.v1.ConsignmentResult.allocation:type_name -> allocation.v1.ConsignmentAllocation
 	3,  // 12: allocation.v1.ConsignmentLabel.label_type:type_name -> allocation.v1.LabelType
 	4,  // 13: allocation.v1.ConsignmentLabel.result:type_name -> allocation.v1.LabelResult
-	44, // 14: allocation.v1.LabelError.reason:type_name -> allocation.v1.ErrorReason
-	45, // 15: allocation.v1.ConsignmentSurcharge.amount:type_name -> google.type.Decimal
-	46, // 16: allocation.v1.ConsignmentSurcharge.application_type:type_name -> allocation.v1.SurchargeApplicationType
-	47, // 17: allocation.v1.ConsignmentSurcharge.type:type_name -> allocation.v1.SurchargeType
-	48, // 18: allocation.v1.ConsignmentSurcharge.calculation_model:type_name -> allocation.v1.SurchargeCalculationModel
+	52, // 14: allocation.v1.LabelError.reason:type_name -> allocation.v1.ErrorReason
+	53, // 15: allocation.v1.ConsignmentSurcharge.amount:type_name -> google.type.Decimal
+	54, // 16: allocation.v1.ConsignmentSurcharge.application_type:type_name -> allocation.v1.SurchargeApplicationType
+	55, // 17: allocation.v1.ConsignmentSurcharge.type:type_name -> allocation.v1.SurchargeType
+	56, // 18: allocation.v1.ConsignmentSurcharge.calculation_model:type_name -> allocation.v1.SurchargeCalculationModel
 	5,  // 19: allocation.v1.ConsignmentQuote.source:type_name -> allocation.v1.CarrierServiceSource
-	41, // 20: allocation.v1.ConsignmentQuote.collection_date:type_name -> google.protobuf.Timestamp
-	41, // 21: allocation.v1.ConsignmentQuote.earliest_delivery_date:type_name -> google.protobuf.Timestamp
-	41, // 22: allocation.v1.ConsignmentQuote.latest_delivery_date:type_name -> google.protobuf.Timestamp
-	43, // 23: allocation.v1.ConsignmentQuote.base_price:type_name -> allocation.v1.Price
-	43, // 24: allocation.v1.ConsignmentQuote.price:type_name -> allocation.v1.Price
+	49, // 20: allocation.v1.ConsignmentQuote.collection_date:type_name -> google.protobuf.Timestamp
+	49, // 21: allocation.v1.ConsignmentQuote.earliest_delivery_date:type_name -> google.protobuf.Timestamp
+	49, // 22: allocation.v1.ConsignmentQuote.latest_delivery_date:type_name -> google.protobuf.Timestamp
+	51, // 23: allocation.v1.ConsignmentQuote.base_price:type_name -> allocation.v1.Price
+	51, // 24: allocation.v1.ConsignmentQuote.price:type_name -> allocation.v1.Price
 	13, // 25: allocation.v1.ConsignmentQuote.surcharges:type_name -> allocation.v1.ConsignmentSurcharge
-	41, // 26: allocation.v1.ConsignmentQuote.created:type_name -> google.protobuf.Timestamp
-	41, // 27: allocation.v1.ConsignmentQuote.expires:type_name -> google.protobuf.Timestamp
+	49, // 26: allocation.v1.ConsignmentQuote.created:type_name -> google.protobuf.Timestamp
+	49, // 27: allocation.v1.ConsignmentQuote.expires:type_name -> google.protobuf.Timestamp
 	9,  // 28: allocation.v1.AllocateConsignmentResponse.allocation:type_name -> allocation.v1.ConsignmentAllocation
 	9,  // 29: allocation.v1.AllocateConsignmentWithServiceGroupResponse.allocation:type_name -> allocation.v1.ConsignmentAllocation
 	9,  // 30: allocation.v1.AllocateConsignmentWithQuoteResponse.allocation:type_name -> allocation.v1.ConsignmentAllocation
@@ -3504,35 +4221,55 @@ var file_allocation_v1_consignment_allocation_service_proto_depIdxs = []int32{
 	9,  // 41: allocation.v1.GetConsignmentAllocationResponse.allocation:type_name -> allocation.v1.ConsignmentAllocation
 	14, // 42: allocation.v1.GetConsignmentQuotesResponse.quotes:type_name -> allocation.v1.ConsignmentQuote
 	15, // 43: allocation.v1.GetConsignmentQuotesResponse.unqualified_services:type_name -> allocation.v1.UnqualifiedService
-	16, // 44: allocation.v1.ConsignmentAllocationService.AllocateConsignment:input_type -> allocation.v1.AllocateConsignmentRequest
-	18, // 45: allocation.v1.ConsignmentAllocationService.AllocateConsignmentWithServiceGroup:input_type -> allocation.v1.AllocateConsignmentWithServiceGroupRequest
-	20, // 46: allocation.v1.ConsignmentAllocationService.AllocateConsignmentWithQuote:input_type -> allocation.v1.AllocateConsignmentWithQuoteRequest
-	22, // 47: allocation.v1.ConsignmentAllocationService.AllocateConsignments:input_type -> allocation.v1.AllocateConsignmentsRequest
-	24, // 48: allocation.v1.ConsignmentAllocationService.AllocateConsignmentsWithServiceGroup:input_type -> allocation.v1.AllocateConsignmentsWithServiceGroupRequest
-	26, // 49: allocation.v1.ConsignmentAllocationService.AllocateConsignmentsWithCarrierService:input_type -> allocation.v1.AllocateConsignmentsWithCarrierServiceRequest
-	28, // 50: allocation.v1.ConsignmentAllocationService.AllocateConsignmentsWithServiceFilters:input_type -> allocation.v1.AllocateConsignmentsWithServiceFiltersRequest
-	30, // 51: allocation.v1.ConsignmentAllocationService.AllocateConsignmentWithLabels:input_type -> allocation.v1.AllocateConsignmentWithLabelsRequest
-	32, // 52: allocation.v1.ConsignmentAllocationService.DeallocateConsignment:input_type -> allocation.v1.DeallocateConsignmentRequest
-	34, // 53: allocation.v1.ConsignmentAllocationService.DeallocateConsignments:input_type -> allocation.v1.DeallocateConsignmentsRequest
-	36, // 54: allocation.v1.ConsignmentAllocationService.GetConsignmentAllocation:input_type -> allocation.v1.GetConsignmentAllocationRequest
-	38, // 55: allocation.v1.ConsignmentAllocationService.GetConsignmentQuotes:input_type -> allocation.v1.GetConsignmentQuotesRequest
-	17, // 56: allocation.v1.ConsignmentAllocationService.AllocateConsignment:output_type -> allocation.v1.AllocateConsignmentResponse
-	19, // 57: allocation.v1.ConsignmentAllocationService.AllocateConsignmentWithServiceGroup:output_type -> allocation.v1.AllocateConsignmentWithServiceGroupResponse
-	21, // 58: allocation.v1.ConsignmentAllocationService.AllocateConsignmentWithQuote:output_type -> allocation.v1.AllocateConsignmentWithQuoteResponse
-	23, // 59: allocation.v1.ConsignmentAllocationService.AllocateConsignments:output_type -> allocation.v1.AllocateConsignmentsResponse
-	25, // 60: allocation.v1.ConsignmentAllocationService.AllocateConsignmentsWithServiceGroup:output_type -> allocation.v1.AllocateConsignmentsWithServiceGroupResponse
-	27, // 61: allocation.v1.ConsignmentAllocationService.AllocateConsignmentsWithCarrierService:output_type -> allocation.v1.AllocateConsignmentsWithCarrierServiceResponse
-	29, // 62: allocation.v1.ConsignmentAllocationService.AllocateConsignmentsWithServiceFilters:output_type -> allocation.v1.AllocateConsignmentsWithServiceFiltersResponse
-	31, // 63: allocation.v1.ConsignmentAllocationService.AllocateConsignmentWithLabels:output_type -> allocation.v1.AllocateConsignmentWithLabelsResponse
-	33, // 64: allocation.v1.ConsignmentAllocationService.DeallocateConsignment:output_type -> allocation.v1.DeallocateConsignmentResponse
-	35, // 65: allocation.v1.ConsignmentAllocationService.DeallocateConsignments:output_type -> allocation.v1.DeallocateConsignmentsResponse
-	37, // 66: allocation.v1.ConsignmentAllocationService.GetConsignmentAllocation:output_type -> allocation.v1.GetConsignmentAllocationResponse
-	39, // 67: allocation.v1.ConsignmentAllocationService.GetConsignmentQuotes:output_type -> allocation.v1.GetConsignmentQuotesResponse
-	56, // [56:68] is the sub-list for method output_type
-	44, // [44:56] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	57, // 44: allocation.v1.ConsignmentItem.selector:type_name -> allocation.v1.AllocationSelector
+	9,  // 45: allocation.v1.ConsignmentOutcome.allocation:type_name -> allocation.v1.ConsignmentAllocation
+	58, // 46: allocation.v1.ConsignmentOutcome.refusal:type_name -> google.rpc.Status
+	58, // 47: allocation.v1.ConsignmentOutcome.unknown:type_name -> google.rpc.Status
+	41, // 48: allocation.v1.ConsignmentOutcomes.results:type_name -> allocation.v1.ConsignmentOutcome
+	59, // 49: allocation.v1.AllocateConsignmentStreamRequest.job:type_name -> allocation.v1.AllocationJob
+	40, // 50: allocation.v1.AllocateConsignmentStreamRequest.items:type_name -> allocation.v1.ConsignmentItem
+	59, // 51: allocation.v1.AllocateConsignmentStreamResponse.job:type_name -> allocation.v1.AllocationJob
+	42, // 52: allocation.v1.AllocateConsignmentStreamResponse.results:type_name -> allocation.v1.ConsignmentOutcomes
+	60, // 53: allocation.v1.AllocateConsignmentStreamResponse.progress:type_name -> allocation.v1.AllocationProgress
+	61, // 54: allocation.v1.AllocateConsignmentStreamResponse.refused:type_name -> allocation.v1.AllocationRefusedMessage
+	62, // 55: allocation.v1.AllocateConsignmentStreamResponse.repeated:type_name -> allocation.v1.RepeatedAllocationItems
+	63, // 56: allocation.v1.AllocateConsignmentStreamResponse.summary:type_name -> allocation.v1.AllocationSummary
+	9,  // 57: allocation.v1.ConsignmentStanding.allocation:type_name -> allocation.v1.ConsignmentAllocation
+	58, // 58: allocation.v1.ConsignmentStanding.error:type_name -> google.rpc.Status
+	45, // 59: allocation.v1.WatchConsignmentAllocationsResponse.consignments:type_name -> allocation.v1.ConsignmentStanding
+	16, // 60: allocation.v1.ConsignmentAllocationService.AllocateConsignment:input_type -> allocation.v1.AllocateConsignmentRequest
+	18, // 61: allocation.v1.ConsignmentAllocationService.AllocateConsignmentWithServiceGroup:input_type -> allocation.v1.AllocateConsignmentWithServiceGroupRequest
+	20, // 62: allocation.v1.ConsignmentAllocationService.AllocateConsignmentWithQuote:input_type -> allocation.v1.AllocateConsignmentWithQuoteRequest
+	22, // 63: allocation.v1.ConsignmentAllocationService.AllocateConsignments:input_type -> allocation.v1.AllocateConsignmentsRequest
+	24, // 64: allocation.v1.ConsignmentAllocationService.AllocateConsignmentsWithServiceGroup:input_type -> allocation.v1.AllocateConsignmentsWithServiceGroupRequest
+	26, // 65: allocation.v1.ConsignmentAllocationService.AllocateConsignmentsWithCarrierService:input_type -> allocation.v1.AllocateConsignmentsWithCarrierServiceRequest
+	28, // 66: allocation.v1.ConsignmentAllocationService.AllocateConsignmentsWithServiceFilters:input_type -> allocation.v1.AllocateConsignmentsWithServiceFiltersRequest
+	30, // 67: allocation.v1.ConsignmentAllocationService.AllocateConsignmentWithLabels:input_type -> allocation.v1.AllocateConsignmentWithLabelsRequest
+	32, // 68: allocation.v1.ConsignmentAllocationService.DeallocateConsignment:input_type -> allocation.v1.DeallocateConsignmentRequest
+	34, // 69: allocation.v1.ConsignmentAllocationService.DeallocateConsignments:input_type -> allocation.v1.DeallocateConsignmentsRequest
+	36, // 70: allocation.v1.ConsignmentAllocationService.GetConsignmentAllocation:input_type -> allocation.v1.GetConsignmentAllocationRequest
+	38, // 71: allocation.v1.ConsignmentAllocationService.GetConsignmentQuotes:input_type -> allocation.v1.GetConsignmentQuotesRequest
+	43, // 72: allocation.v1.ConsignmentAllocationService.AllocateConsignmentStream:input_type -> allocation.v1.AllocateConsignmentStreamRequest
+	46, // 73: allocation.v1.ConsignmentAllocationService.WatchConsignmentAllocations:input_type -> allocation.v1.WatchConsignmentAllocationsRequest
+	17, // 74: allocation.v1.ConsignmentAllocationService.AllocateConsignment:output_type -> allocation.v1.AllocateConsignmentResponse
+	19, // 75: allocation.v1.ConsignmentAllocationService.AllocateConsignmentWithServiceGroup:output_type -> allocation.v1.AllocateConsignmentWithServiceGroupResponse
+	21, // 76: allocation.v1.ConsignmentAllocationService.AllocateConsignmentWithQuote:output_type -> allocation.v1.AllocateConsignmentWithQuoteResponse
+	23, // 77: allocation.v1.ConsignmentAllocationService.AllocateConsignments:output_type -> allocation.v1.AllocateConsignmentsResponse
+	25, // 78: allocation.v1.ConsignmentAllocationService.AllocateConsignmentsWithServiceGroup:output_type -> allocation.v1.AllocateConsignmentsWithServiceGroupResponse
+	27, // 79: allocation.v1.ConsignmentAllocationService.AllocateConsignmentsWithCarrierService:output_type -> allocation.v1.AllocateConsignmentsWithCarrierServiceResponse
+	29, // 80: allocation.v1.ConsignmentAllocationService.AllocateConsignmentsWithServiceFilters:output_type -> allocation.v1.AllocateConsignmentsWithServiceFiltersResponse
+	31, // 81: allocation.v1.ConsignmentAllocationService.AllocateConsignmentWithLabels:output_type -> allocation.v1.AllocateConsignmentWithLabelsResponse
+	33, // 82: allocation.v1.ConsignmentAllocationService.DeallocateConsignment:output_type -> allocation.v1.DeallocateConsignmentResponse
+	35, // 83: allocation.v1.ConsignmentAllocationService.DeallocateConsignments:output_type -> allocation.v1.DeallocateConsignmentsResponse
+	37, // 84: allocation.v1.ConsignmentAllocationService.GetConsignmentAllocation:output_type -> allocation.v1.GetConsignmentAllocationResponse
+	39, // 85: allocation.v1.ConsignmentAllocationService.GetConsignmentQuotes:output_type -> allocation.v1.GetConsignmentQuotesResponse
+	44, // 86: allocation.v1.ConsignmentAllocationService.AllocateConsignmentStream:output_type -> allocation.v1.AllocateConsignmentStreamResponse
+	47, // 87: allocation.v1.ConsignmentAllocationService.WatchConsignmentAllocations:output_type -> allocation.v1.WatchConsignmentAllocationsResponse
+	74, // [74:88] is the sub-list for method output_type
+	60, // [60:74] is the sub-list for method input_type
+	60, // [60:60] is the sub-list for extension type_name
+	60, // [60:60] is the sub-list for extension extendee
+	0,  // [0:60] is the sub-list for field type_name
 }
 
 func init() { file_allocation_v1_consignment_allocation_service_proto_init() }
@@ -3542,11 +4279,30 @@ func file_allocation_v1_consignment_allocation_service_proto_init() {
 	}
 	file_allocation_v1_core_proto_init()
 	file_allocation_v1_error_reason_proto_init()
+	file_allocation_v1_job_proto_init()
 	file_allocation_v1_consignment_allocation_service_proto_msgTypes[0].OneofWrappers = []any{}
 	file_allocation_v1_consignment_allocation_service_proto_msgTypes[24].OneofWrappers = []any{
 		(*AllocateConsignmentWithLabelsRequest_CarrierServiceReference)(nil),
 		(*AllocateConsignmentWithLabelsRequest_ServiceGroup)(nil),
 		(*AllocateConsignmentWithLabelsRequest_QuoteReference)(nil),
+	}
+	file_allocation_v1_consignment_allocation_service_proto_msgTypes[35].OneofWrappers = []any{
+		(*ConsignmentOutcome_Queued)(nil),
+		(*ConsignmentOutcome_Allocation)(nil),
+		(*ConsignmentOutcome_Refusal)(nil),
+		(*ConsignmentOutcome_Unknown)(nil),
+	}
+	file_allocation_v1_consignment_allocation_service_proto_msgTypes[38].OneofWrappers = []any{
+		(*AllocateConsignmentStreamResponse_Job)(nil),
+		(*AllocateConsignmentStreamResponse_Results)(nil),
+		(*AllocateConsignmentStreamResponse_Progress)(nil),
+		(*AllocateConsignmentStreamResponse_Refused)(nil),
+		(*AllocateConsignmentStreamResponse_Repeated)(nil),
+		(*AllocateConsignmentStreamResponse_Summary)(nil),
+	}
+	file_allocation_v1_consignment_allocation_service_proto_msgTypes[39].OneofWrappers = []any{
+		(*ConsignmentStanding_Allocation)(nil),
+		(*ConsignmentStanding_Error)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3554,7 +4310,7 @@ func file_allocation_v1_consignment_allocation_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_allocation_v1_consignment_allocation_service_proto_rawDesc), len(file_allocation_v1_consignment_allocation_service_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   34,
+			NumMessages:   42,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -33,6 +33,8 @@ const (
 	ConsignmentAllocationService_DeallocateConsignments_FullMethodName                 = "/allocation.v1.ConsignmentAllocationService/DeallocateConsignments"
 	ConsignmentAllocationService_GetConsignmentAllocation_FullMethodName               = "/allocation.v1.ConsignmentAllocationService/GetConsignmentAllocation"
 	ConsignmentAllocationService_GetConsignmentQuotes_FullMethodName                   = "/allocation.v1.ConsignmentAllocationService/GetConsignmentQuotes"
+	ConsignmentAllocationService_AllocateConsignmentStream_FullMethodName              = "/allocation.v1.ConsignmentAllocationService/AllocateConsignmentStream"
+	ConsignmentAllocationService_WatchConsignmentAllocations_FullMethodName            = "/allocation.v1.ConsignmentAllocationService/WatchConsignmentAllocations"
 )
 
 // ConsignmentAllocationServiceClient is the client API for ConsignmentAllocationService service.
@@ -63,7 +65,9 @@ type ConsignmentAllocationServiceClient interface {
 	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
 	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
 	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	// - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
 	// - ABORTED (WRITE_IN_PROGRESS)
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -81,7 +85,9 @@ type ConsignmentAllocationServiceClient interface {
 	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
 	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
 	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	// - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
 	// - ABORTED (WRITE_IN_PROGRESS)
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -99,7 +105,9 @@ type ConsignmentAllocationServiceClient interface {
 	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
 	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
 	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	// - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
 	// - ABORTED (WRITE_IN_PROGRESS)
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -116,7 +124,9 @@ type ConsignmentAllocationServiceClient interface {
 	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
 	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
 	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	// - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
 	// - ABORTED (WRITE_IN_PROGRESS)
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -133,7 +143,9 @@ type ConsignmentAllocationServiceClient interface {
 	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
 	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
 	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	// - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
 	// - ABORTED (WRITE_IN_PROGRESS)
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -151,7 +163,9 @@ type ConsignmentAllocationServiceClient interface {
 	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
 	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
 	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	// - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
 	// - ABORTED (WRITE_IN_PROGRESS)
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -169,7 +183,9 @@ type ConsignmentAllocationServiceClient interface {
 	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
 	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
 	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	// - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
 	// - ABORTED (WRITE_IN_PROGRESS)
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -188,7 +204,9 @@ type ConsignmentAllocationServiceClient interface {
 	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
 	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
 	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	// - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
 	// - ABORTED (WRITE_IN_PROGRESS)
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -204,7 +222,9 @@ type ConsignmentAllocationServiceClient interface {
 	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
 	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
 	// - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	// - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
 	// - ABORTED (WRITE_IN_PROGRESS)
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -220,7 +240,9 @@ type ConsignmentAllocationServiceClient interface {
 	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
 	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
 	// - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	// - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
 	// - ABORTED (WRITE_IN_PROGRESS)
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -236,7 +258,9 @@ type ConsignmentAllocationServiceClient interface {
 	//   - INVALID_ARGUMENT (INVALID_REQUEST)
 	//   - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
 	//   - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	//   - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	//   - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
 	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
 	//   - UNIMPLEMENTED (OPERATION_DISABLED)
@@ -250,13 +274,48 @@ type ConsignmentAllocationServiceClient interface {
 	//   - INVALID_ARGUMENT (INVALID_REQUEST)
 	//   - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
 	//   - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	//   - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	//   - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
 	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
 	//   - UNIMPLEMENTED (OPERATION_DISABLED)
 	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
 	//     GATEWAY_DEFECT)
 	GetConsignmentQuotes(ctx context.Context, in *GetConsignmentQuotesRequest, opts ...grpc.CallOption) (*GetConsignmentQuotesResponse, error)
+	// AllocateConsignmentStream allocates any number of consignments in one call, and tells of each what became of it: a job. The
+	// first message says what holds for all; it and each further one carry up to 1,000 items. When the caller has
+	// half-closed the call, the rest is finished, and the last message is a summary. How items are put into bulk calls, and
+	// what is safe to repeat, is in docs/waves.md.
+	//
+	// Each item is a write of its own, with a claim and a `request_id` of its own (AllocationJob): the call AllocateConsignments, or
+	// its like with a service group or a carrier service, with one reference. Beginning again with the same `job_id`, at any
+	// replica, answers what is known and sends only what has had no effect and can have none any more. A status that is not
+	// OK says nothing of single items: begin again. It has the `job_id` in the metadata of its ErrorInfo.
+	//
+	// Errors:
+	//
+	// - INVALID_ARGUMENT (INVALID_REQUEST)
+	// - FAILED_PRECONDITION (API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE, GATEWAY_STOPPING)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
+	AllocateConsignmentStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[AllocateConsignmentStreamRequest, AllocateConsignmentStreamResponse], error)
+	// WatchConsignmentAllocations tells how up to 1,000 consignments stand: all of them at once, then each change, until all are
+	// final: allocated, failed to be allocated, or gone. It books nothing. Each consignment is read once at a time, however many
+	// watch it, at intervals that grow; between changes empty messages show that the call is alive. What is not final at the
+	// deadline ends the call with DEADLINE_EXCEEDED.
+	//
+	// Errors:
+	//
+	// - INVALID_ARGUMENT (INVALID_REQUEST)
+	// - FAILED_PRECONDITION (API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (GATEWAY_STOPPING)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - INTERNAL (GATEWAY_DEFECT)
+	WatchConsignmentAllocations(ctx context.Context, in *WatchConsignmentAllocationsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchConsignmentAllocationsResponse], error)
 }
 
 type consignmentAllocationServiceClient struct {
@@ -387,6 +446,38 @@ func (c *consignmentAllocationServiceClient) GetConsignmentQuotes(ctx context.Co
 	return out, nil
 }
 
+func (c *consignmentAllocationServiceClient) AllocateConsignmentStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[AllocateConsignmentStreamRequest, AllocateConsignmentStreamResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ConsignmentAllocationService_ServiceDesc.Streams[0], ConsignmentAllocationService_AllocateConsignmentStream_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[AllocateConsignmentStreamRequest, AllocateConsignmentStreamResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ConsignmentAllocationService_AllocateConsignmentStreamClient = grpc.BidiStreamingClient[AllocateConsignmentStreamRequest, AllocateConsignmentStreamResponse]
+
+func (c *consignmentAllocationServiceClient) WatchConsignmentAllocations(ctx context.Context, in *WatchConsignmentAllocationsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchConsignmentAllocationsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ConsignmentAllocationService_ServiceDesc.Streams[1], ConsignmentAllocationService_WatchConsignmentAllocations_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchConsignmentAllocationsRequest, WatchConsignmentAllocationsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ConsignmentAllocationService_WatchConsignmentAllocationsClient = grpc.ServerStreamingClient[WatchConsignmentAllocationsResponse]
+
 // ConsignmentAllocationServiceServer is the server API for ConsignmentAllocationService service.
 // All implementations must embed UnimplementedConsignmentAllocationServiceServer
 // for forward compatibility.
@@ -415,7 +506,9 @@ type ConsignmentAllocationServiceServer interface {
 	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
 	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
 	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	// - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
 	// - ABORTED (WRITE_IN_PROGRESS)
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -433,7 +526,9 @@ type ConsignmentAllocationServiceServer interface {
 	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
 	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
 	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	// - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
 	// - ABORTED (WRITE_IN_PROGRESS)
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -451,7 +546,9 @@ type ConsignmentAllocationServiceServer interface {
 	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
 	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
 	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	// - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
 	// - ABORTED (WRITE_IN_PROGRESS)
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -468,7 +565,9 @@ type ConsignmentAllocationServiceServer interface {
 	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
 	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
 	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	// - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
 	// - ABORTED (WRITE_IN_PROGRESS)
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -485,7 +584,9 @@ type ConsignmentAllocationServiceServer interface {
 	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
 	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
 	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	// - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
 	// - ABORTED (WRITE_IN_PROGRESS)
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -503,7 +604,9 @@ type ConsignmentAllocationServiceServer interface {
 	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
 	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
 	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	// - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
 	// - ABORTED (WRITE_IN_PROGRESS)
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -521,7 +624,9 @@ type ConsignmentAllocationServiceServer interface {
 	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
 	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
 	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	// - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
 	// - ABORTED (WRITE_IN_PROGRESS)
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -540,7 +645,9 @@ type ConsignmentAllocationServiceServer interface {
 	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
 	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
 	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	// - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
 	// - ABORTED (WRITE_IN_PROGRESS)
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -556,7 +663,9 @@ type ConsignmentAllocationServiceServer interface {
 	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
 	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
 	// - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	// - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
 	// - ABORTED (WRITE_IN_PROGRESS)
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -572,7 +681,9 @@ type ConsignmentAllocationServiceServer interface {
 	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
 	// - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
 	// - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	// - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
 	// - ABORTED (WRITE_IN_PROGRESS)
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -588,7 +699,9 @@ type ConsignmentAllocationServiceServer interface {
 	//   - INVALID_ARGUMENT (INVALID_REQUEST)
 	//   - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
 	//   - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	//   - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	//   - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
 	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
 	//   - UNIMPLEMENTED (OPERATION_DISABLED)
@@ -602,13 +715,48 @@ type ConsignmentAllocationServiceServer interface {
 	//   - INVALID_ARGUMENT (INVALID_REQUEST)
 	//   - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
 	//   - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	//   - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	//   - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
 	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
 	//   - UNIMPLEMENTED (OPERATION_DISABLED)
 	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
 	//     GATEWAY_DEFECT)
 	GetConsignmentQuotes(context.Context, *GetConsignmentQuotesRequest) (*GetConsignmentQuotesResponse, error)
+	// AllocateConsignmentStream allocates any number of consignments in one call, and tells of each what became of it: a job. The
+	// first message says what holds for all; it and each further one carry up to 1,000 items. When the caller has
+	// half-closed the call, the rest is finished, and the last message is a summary. How items are put into bulk calls, and
+	// what is safe to repeat, is in docs/waves.md.
+	//
+	// Each item is a write of its own, with a claim and a `request_id` of its own (AllocationJob): the call AllocateConsignments, or
+	// its like with a service group or a carrier service, with one reference. Beginning again with the same `job_id`, at any
+	// replica, answers what is known and sends only what has had no effect and can have none any more. A status that is not
+	// OK says nothing of single items: begin again. It has the `job_id` in the metadata of its ErrorInfo.
+	//
+	// Errors:
+	//
+	// - INVALID_ARGUMENT (INVALID_REQUEST)
+	// - FAILED_PRECONDITION (API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE, GATEWAY_STOPPING)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
+	AllocateConsignmentStream(grpc.BidiStreamingServer[AllocateConsignmentStreamRequest, AllocateConsignmentStreamResponse]) error
+	// WatchConsignmentAllocations tells how up to 1,000 consignments stand: all of them at once, then each change, until all are
+	// final: allocated, failed to be allocated, or gone. It books nothing. Each consignment is read once at a time, however many
+	// watch it, at intervals that grow; between changes empty messages show that the call is alive. What is not final at the
+	// deadline ends the call with DEADLINE_EXCEEDED.
+	//
+	// Errors:
+	//
+	// - INVALID_ARGUMENT (INVALID_REQUEST)
+	// - FAILED_PRECONDITION (API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (GATEWAY_STOPPING)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - INTERNAL (GATEWAY_DEFECT)
+	WatchConsignmentAllocations(*WatchConsignmentAllocationsRequest, grpc.ServerStreamingServer[WatchConsignmentAllocationsResponse]) error
 	mustEmbedUnimplementedConsignmentAllocationServiceServer()
 }
 
@@ -654,6 +802,12 @@ func (UnimplementedConsignmentAllocationServiceServer) GetConsignmentAllocation(
 }
 func (UnimplementedConsignmentAllocationServiceServer) GetConsignmentQuotes(context.Context, *GetConsignmentQuotesRequest) (*GetConsignmentQuotesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetConsignmentQuotes not implemented")
+}
+func (UnimplementedConsignmentAllocationServiceServer) AllocateConsignmentStream(grpc.BidiStreamingServer[AllocateConsignmentStreamRequest, AllocateConsignmentStreamResponse]) error {
+	return status.Error(codes.Unimplemented, "method AllocateConsignmentStream not implemented")
+}
+func (UnimplementedConsignmentAllocationServiceServer) WatchConsignmentAllocations(*WatchConsignmentAllocationsRequest, grpc.ServerStreamingServer[WatchConsignmentAllocationsResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchConsignmentAllocations not implemented")
 }
 func (UnimplementedConsignmentAllocationServiceServer) mustEmbedUnimplementedConsignmentAllocationServiceServer() {
 }
@@ -893,6 +1047,24 @@ func _ConsignmentAllocationService_GetConsignmentQuotes_Handler(srv interface{},
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ConsignmentAllocationService_AllocateConsignmentStream_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(ConsignmentAllocationServiceServer).AllocateConsignmentStream(&grpc.GenericServerStream[AllocateConsignmentStreamRequest, AllocateConsignmentStreamResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ConsignmentAllocationService_AllocateConsignmentStreamServer = grpc.BidiStreamingServer[AllocateConsignmentStreamRequest, AllocateConsignmentStreamResponse]
+
+func _ConsignmentAllocationService_WatchConsignmentAllocations_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchConsignmentAllocationsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ConsignmentAllocationServiceServer).WatchConsignmentAllocations(m, &grpc.GenericServerStream[WatchConsignmentAllocationsRequest, WatchConsignmentAllocationsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ConsignmentAllocationService_WatchConsignmentAllocationsServer = grpc.ServerStreamingServer[WatchConsignmentAllocationsResponse]
+
 // ConsignmentAllocationService_ServiceDesc is the grpc.ServiceDesc for ConsignmentAllocationService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -949,6 +1121,18 @@ var ConsignmentAllocationService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _ConsignmentAllocationService_GetConsignmentQuotes_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "AllocateConsignmentStream",
+			Handler:       _ConsignmentAllocationService_AllocateConsignmentStream_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "WatchConsignmentAllocations",
+			Handler:       _ConsignmentAllocationService_WatchConsignmentAllocations_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "allocation/v1/consignment_allocation_service.proto",
 }

@@ -31,9 +31,11 @@ const (
 //   - `upstream_code`: the code in upstream's answer that decided,
 //   - `upstream_correlation_id`: upstream's correlation id, to be quoted to its support,
 //   - `cause`: the reason with which OUTCOME_UNKNOWN began, such as `UPSTREAM_FAILED`,
+//   - `missing`: what the caller of CALLER_NOT_ALLOWED would need,
 //   - `effect`: for an allocation or a de-allocation, `none` if nothing was changed under this `request_id`, `made` if it was
 //     carried out although the call failed, `unknown` if neither can be said. Without it nothing was sent for this call, and
-//     nothing is said of other calls with the same `request_id`, which another process may be sending meanwhile.
+//     nothing is said of other calls with the same `request_id`, which another process may be sending meanwhile,
+//   - `job_id`: the id of the job, if the call was one.
 type ErrorReason int32
 
 const (
@@ -199,6 +201,27 @@ const (
 	//
 	// Sample: `{"reason": "CLAIM_STORE_UNAVAILABLE", "domain": "allocation.v1"}`
 	ErrorReason_ERROR_REASON_CLAIM_STORE_UNAVAILABLE ErrorReason = 30
+	// The gateway asks who calls, and the call comes without a valid token or client certificate that says so. Comes with
+	// UNAUTHENTICATED, and the same whatever is wrong: the gateway's log has it. Nothing was sent for this call.
+	//
+	// Sample: `{"reason": "CALLER_UNAUTHENTICATED", "domain": "allocation.v1"}`
+	ErrorReason_ERROR_REASON_CALLER_UNAUTHENTICATED ErrorReason = 31
+	// The gateway's policy does not allow the caller what it asks for. Comes with PERMISSION_DENIED; `missing` in the
+	// metadata says what it would need. Nothing was sent for this call.
+	//
+	// Sample: `{"reason": "CALLER_NOT_ALLOWED", "domain": "allocation.v1", "metadata": {"missing": "the service group"}}`
+	ErrorReason_ERROR_REASON_CALLER_NOT_ALLOWED ErrorReason = 32
+	// The caller has used up its share of the gateway, which is there for others too. Comes with RESOURCE_EXHAUSTED and a
+	// google.rpc.RetryInfo. Nothing was sent for this call.
+	//
+	// Sample: `{"reason": "CALLER_OVER_SHARE", "domain": "allocation.v1"}`
+	ErrorReason_ERROR_REASON_CALLER_OVER_SHARE ErrorReason = 33
+	// The gateway is about to end, and has ended a call that lasts. Comes with UNAVAILABLE and a google.rpc.RetryInfo; the
+	// metadata has the `job_id` of a job. Begin again: another replica goes on.
+	//
+	// Sample: `{"reason": "GATEWAY_STOPPING", "domain": "allocation.v1", "metadata": {"job_id":
+	// "123e4567-e89b-42d3-a456-426614174000"}}`
+	ErrorReason_ERROR_REASON_GATEWAY_STOPPING ErrorReason = 34
 )
 
 // Enum value maps for ErrorReason.
@@ -235,6 +258,10 @@ var (
 		28: "ERROR_REASON_REQUEST_ID_REUSED",
 		29: "ERROR_REASON_WRITE_IN_PROGRESS",
 		30: "ERROR_REASON_CLAIM_STORE_UNAVAILABLE",
+		31: "ERROR_REASON_CALLER_UNAUTHENTICATED",
+		32: "ERROR_REASON_CALLER_NOT_ALLOWED",
+		33: "ERROR_REASON_CALLER_OVER_SHARE",
+		34: "ERROR_REASON_GATEWAY_STOPPING",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                   0,
@@ -268,6 +295,10 @@ var (
 		"ERROR_REASON_REQUEST_ID_REUSED":             28,
 		"ERROR_REASON_WRITE_IN_PROGRESS":             29,
 		"ERROR_REASON_CLAIM_STORE_UNAVAILABLE":       30,
+		"ERROR_REASON_CALLER_UNAUTHENTICATED":        31,
+		"ERROR_REASON_CALLER_NOT_ALLOWED":            32,
+		"ERROR_REASON_CALLER_OVER_SHARE":             33,
+		"ERROR_REASON_GATEWAY_STOPPING":              34,
 	}
 )
 
@@ -438,7 +469,8 @@ const file_allocation_v1_error_reason_proto_rawDesc = "" +
 	"\x04done\x18\x01 \x03(\tR\x04done\x12\x1a\n" +
 	"\brejected\x18\x02 \x03(\tR\brejected\x12\x18\n" +
 	"\aunknown\x18\x03 \x03(\tR\aunknown\x12#\n" +
-	"\romitted_count\x18\x04 \x01(\x05R\fomittedCount*\xa4\t\n" +
+	"\romitted_count\x18\x04 \x01(\x05R\fomittedCount*\xb9\n" +
+	"\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x12#\n" +
@@ -471,7 +503,11 @@ const file_allocation_v1_error_reason_proto_rawDesc = "" +
 	" ERROR_REASON_REFRESH_NOT_ALLOWED\x10\x1b\x12\"\n" +
 	"\x1eERROR_REASON_REQUEST_ID_REUSED\x10\x1c\x12\"\n" +
 	"\x1eERROR_REASON_WRITE_IN_PROGRESS\x10\x1d\x12(\n" +
-	"$ERROR_REASON_CLAIM_STORE_UNAVAILABLE\x10\x1eB\x91\x01\n" +
+	"$ERROR_REASON_CLAIM_STORE_UNAVAILABLE\x10\x1e\x12'\n" +
+	"#ERROR_REASON_CALLER_UNAUTHENTICATED\x10\x1f\x12#\n" +
+	"\x1fERROR_REASON_CALLER_NOT_ALLOWED\x10 \x12\"\n" +
+	"\x1eERROR_REASON_CALLER_OVER_SHARE\x10!\x12!\n" +
+	"\x1dERROR_REASON_GATEWAY_STOPPING\x10\"B\x91\x01\n" +
 	"#com.allocationgateway.allocation.v1B\x10ErrorReasonProtoP\x01ZVgithub.com/allocation-gateway/allocation-gateway/clients/go/allocation/v1;allocationv1b\x06proto3"
 
 var (

@@ -9,6 +9,7 @@
 package allocationv1
 
 import (
+	status "google.golang.org/genproto/googleapis/rpc/status"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -1603,11 +1604,669 @@ func (x *CreateShipmentQuotesResponse) GetUnreadable() []string {
 	return nil
 }
 
+// ShipmentItem is one shipment of a job.
+type ShipmentItem struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The shipment: 1 to 255 characters.
+	ShipmentReference string `protobuf:"bytes,1,opt,name=shipment_reference,json=shipmentReference,proto3" json:"shipment_reference,omitempty"`
+	// Optional. Its own selector, instead of that of the job.
+	Selector      *AllocationSelector `protobuf:"bytes,2,opt,name=selector,proto3" json:"selector,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShipmentItem) Reset() {
+	*x = ShipmentItem{}
+	mi := &file_allocation_v1_shipment_allocation_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShipmentItem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShipmentItem) ProtoMessage() {}
+
+func (x *ShipmentItem) ProtoReflect() protoreflect.Message {
+	mi := &file_allocation_v1_shipment_allocation_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShipmentItem.ProtoReflect.Descriptor instead.
+func (*ShipmentItem) Descriptor() ([]byte, []int) {
+	return file_allocation_v1_shipment_allocation_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ShipmentItem) GetShipmentReference() string {
+	if x != nil {
+		return x.ShipmentReference
+	}
+	return ""
+}
+
+func (x *ShipmentItem) GetSelector() *AllocationSelector {
+	if x != nil {
+		return x.Selector
+	}
+	return nil
+}
+
+// ShipmentOutcome is what became of one shipment of a job.
+type ShipmentOutcome struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Output only. The shipment, as the caller wrote it.
+	ShipmentReference string `protobuf:"bytes,1,opt,name=shipment_reference,json=shipmentReference,proto3" json:"shipment_reference,omitempty"`
+	// Output only. The `request_id` of its write. Empty if its reference cannot be that of a shipment.
+	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// What became of it.
+	//
+	// Types that are valid to be assigned to Outcome:
+	//
+	//	*ShipmentOutcome_Queued
+	//	*ShipmentOutcome_Allocation
+	//	*ShipmentOutcome_Refusal
+	//	*ShipmentOutcome_Unknown
+	Outcome       isShipmentOutcome_Outcome `protobuf_oneof:"outcome"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShipmentOutcome) Reset() {
+	*x = ShipmentOutcome{}
+	mi := &file_allocation_v1_shipment_allocation_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShipmentOutcome) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShipmentOutcome) ProtoMessage() {}
+
+func (x *ShipmentOutcome) ProtoReflect() protoreflect.Message {
+	mi := &file_allocation_v1_shipment_allocation_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShipmentOutcome.ProtoReflect.Descriptor instead.
+func (*ShipmentOutcome) Descriptor() ([]byte, []int) {
+	return file_allocation_v1_shipment_allocation_service_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ShipmentOutcome) GetShipmentReference() string {
+	if x != nil {
+		return x.ShipmentReference
+	}
+	return ""
+}
+
+func (x *ShipmentOutcome) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ShipmentOutcome) GetOutcome() isShipmentOutcome_Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return nil
+}
+
+func (x *ShipmentOutcome) GetQueued() bool {
+	if x != nil {
+		if x, ok := x.Outcome.(*ShipmentOutcome_Queued); ok {
+			return x.Queued
+		}
+	}
+	return false
+}
+
+func (x *ShipmentOutcome) GetAllocation() *Allocation {
+	if x != nil {
+		if x, ok := x.Outcome.(*ShipmentOutcome_Allocation); ok {
+			return x.Allocation
+		}
+	}
+	return nil
+}
+
+func (x *ShipmentOutcome) GetRefusal() *status.Status {
+	if x != nil {
+		if x, ok := x.Outcome.(*ShipmentOutcome_Refusal); ok {
+			return x.Refusal
+		}
+	}
+	return nil
+}
+
+func (x *ShipmentOutcome) GetUnknown() *status.Status {
+	if x != nil {
+		if x, ok := x.Outcome.(*ShipmentOutcome_Unknown); ok {
+			return x.Unknown
+		}
+	}
+	return nil
+}
+
+type isShipmentOutcome_Outcome interface {
+	isShipmentOutcome_Outcome()
+}
+
+type ShipmentOutcome_Queued struct {
+	// Output only. Upstream has taken it in hand, and nothing more is known of it, or was asked for.
+	Queued bool `protobuf:"varint,3,opt,name=queued,proto3,oneof"`
+}
+
+type ShipmentOutcome_Allocation struct {
+	// Output only. It is allocated. What was read has `reconciled` set.
+	Allocation *Allocation `protobuf:"bytes,4,opt,name=allocation,proto3,oneof"`
+}
+
+type ShipmentOutcome_Refusal struct {
+	// Output only. It is not allocated by this job: why, with the details that a single call has.
+	Refusal *status.Status `protobuf:"bytes,5,opt,name=refusal,proto3,oneof"`
+}
+
+type ShipmentOutcome_Unknown struct {
+	// Output only. It is not known: why, with the details that a single call has. Repeat it with the same `job_id`.
+	Unknown *status.Status `protobuf:"bytes,6,opt,name=unknown,proto3,oneof"`
+}
+
+func (*ShipmentOutcome_Queued) isShipmentOutcome_Outcome() {}
+
+func (*ShipmentOutcome_Allocation) isShipmentOutcome_Outcome() {}
+
+func (*ShipmentOutcome_Refusal) isShipmentOutcome_Outcome() {}
+
+func (*ShipmentOutcome_Unknown) isShipmentOutcome_Outcome() {}
+
+// ShipmentOutcomes are what became of several shipments of a job.
+type ShipmentOutcomes struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Output only. One for each, 1 to 1,000, in no order.
+	Results       []*ShipmentOutcome `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShipmentOutcomes) Reset() {
+	*x = ShipmentOutcomes{}
+	mi := &file_allocation_v1_shipment_allocation_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShipmentOutcomes) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShipmentOutcomes) ProtoMessage() {}
+
+func (x *ShipmentOutcomes) ProtoReflect() protoreflect.Message {
+	mi := &file_allocation_v1_shipment_allocation_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShipmentOutcomes.ProtoReflect.Descriptor instead.
+func (*ShipmentOutcomes) Descriptor() ([]byte, []int) {
+	return file_allocation_v1_shipment_allocation_service_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ShipmentOutcomes) GetResults() []*ShipmentOutcome {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+// AllocateShipmentStreamRequest is a message to AllocateShipmentStream.
+type AllocateShipmentStreamRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Optional. What holds for the whole job. Only the first message may have it.
+	Job *AllocationJob `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	// Optional. Up to 1,000 shipments.
+	Items         []*ShipmentItem `protobuf:"bytes,2,rep,name=items,proto3" json:"items,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AllocateShipmentStreamRequest) Reset() {
+	*x = AllocateShipmentStreamRequest{}
+	mi := &file_allocation_v1_shipment_allocation_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AllocateShipmentStreamRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AllocateShipmentStreamRequest) ProtoMessage() {}
+
+func (x *AllocateShipmentStreamRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_allocation_v1_shipment_allocation_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AllocateShipmentStreamRequest.ProtoReflect.Descriptor instead.
+func (*AllocateShipmentStreamRequest) Descriptor() ([]byte, []int) {
+	return file_allocation_v1_shipment_allocation_service_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *AllocateShipmentStreamRequest) GetJob() *AllocationJob {
+	if x != nil {
+		return x.Job
+	}
+	return nil
+}
+
+func (x *AllocateShipmentStreamRequest) GetItems() []*ShipmentItem {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+// AllocateShipmentStreamResponse is a message of AllocateShipmentStream.
+type AllocateShipmentStreamResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it tells.
+	//
+	// Types that are valid to be assigned to Content:
+	//
+	//	*AllocateShipmentStreamResponse_Job
+	//	*AllocateShipmentStreamResponse_Results
+	//	*AllocateShipmentStreamResponse_Progress
+	//	*AllocateShipmentStreamResponse_Refused
+	//	*AllocateShipmentStreamResponse_Repeated
+	//	*AllocateShipmentStreamResponse_Summary
+	Content       isAllocateShipmentStreamResponse_Content `protobuf_oneof:"content"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AllocateShipmentStreamResponse) Reset() {
+	*x = AllocateShipmentStreamResponse{}
+	mi := &file_allocation_v1_shipment_allocation_service_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AllocateShipmentStreamResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AllocateShipmentStreamResponse) ProtoMessage() {}
+
+func (x *AllocateShipmentStreamResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_allocation_v1_shipment_allocation_service_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AllocateShipmentStreamResponse.ProtoReflect.Descriptor instead.
+func (*AllocateShipmentStreamResponse) Descriptor() ([]byte, []int) {
+	return file_allocation_v1_shipment_allocation_service_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *AllocateShipmentStreamResponse) GetContent() isAllocateShipmentStreamResponse_Content {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+func (x *AllocateShipmentStreamResponse) GetJob() *AllocationJob {
+	if x != nil {
+		if x, ok := x.Content.(*AllocateShipmentStreamResponse_Job); ok {
+			return x.Job
+		}
+	}
+	return nil
+}
+
+func (x *AllocateShipmentStreamResponse) GetResults() *ShipmentOutcomes {
+	if x != nil {
+		if x, ok := x.Content.(*AllocateShipmentStreamResponse_Results); ok {
+			return x.Results
+		}
+	}
+	return nil
+}
+
+func (x *AllocateShipmentStreamResponse) GetProgress() *AllocationProgress {
+	if x != nil {
+		if x, ok := x.Content.(*AllocateShipmentStreamResponse_Progress); ok {
+			return x.Progress
+		}
+	}
+	return nil
+}
+
+func (x *AllocateShipmentStreamResponse) GetRefused() *AllocationRefusedMessage {
+	if x != nil {
+		if x, ok := x.Content.(*AllocateShipmentStreamResponse_Refused); ok {
+			return x.Refused
+		}
+	}
+	return nil
+}
+
+func (x *AllocateShipmentStreamResponse) GetRepeated() *RepeatedAllocationItems {
+	if x != nil {
+		if x, ok := x.Content.(*AllocateShipmentStreamResponse_Repeated); ok {
+			return x.Repeated
+		}
+	}
+	return nil
+}
+
+func (x *AllocateShipmentStreamResponse) GetSummary() *AllocationSummary {
+	if x != nil {
+		if x, ok := x.Content.(*AllocateShipmentStreamResponse_Summary); ok {
+			return x.Summary
+		}
+	}
+	return nil
+}
+
+type isAllocateShipmentStreamResponse_Content interface {
+	isAllocateShipmentStreamResponse_Content()
+}
+
+type AllocateShipmentStreamResponse_Job struct {
+	// Output only. The job, as the gateway has understood it: the first message, and no other.
+	Job *AllocationJob `protobuf:"bytes,1,opt,name=job,proto3,oneof"`
+}
+
+type AllocateShipmentStreamResponse_Results struct {
+	// Output only. What became of some items.
+	Results *ShipmentOutcomes `protobuf:"bytes,2,opt,name=results,proto3,oneof"`
+}
+
+type AllocateShipmentStreamResponse_Progress struct {
+	// Output only. How far the call has come: at most once a second.
+	Progress *AllocationProgress `protobuf:"bytes,3,opt,name=progress,proto3,oneof"`
+}
+
+type AllocateShipmentStreamResponse_Refused struct {
+	// Output only. A message that was refused.
+	Refused *AllocationRefusedMessage `protobuf:"bytes,4,opt,name=refused,proto3,oneof"`
+}
+
+type AllocateShipmentStreamResponse_Repeated struct {
+	// Output only. Items that came twice.
+	Repeated *RepeatedAllocationItems `protobuf:"bytes,5,opt,name=repeated,proto3,oneof"`
+}
+
+type AllocateShipmentStreamResponse_Summary struct {
+	// Output only. The end: the last message, and no other.
+	Summary *AllocationSummary `protobuf:"bytes,6,opt,name=summary,proto3,oneof"`
+}
+
+func (*AllocateShipmentStreamResponse_Job) isAllocateShipmentStreamResponse_Content() {}
+
+func (*AllocateShipmentStreamResponse_Results) isAllocateShipmentStreamResponse_Content() {}
+
+func (*AllocateShipmentStreamResponse_Progress) isAllocateShipmentStreamResponse_Content() {}
+
+func (*AllocateShipmentStreamResponse_Refused) isAllocateShipmentStreamResponse_Content() {}
+
+func (*AllocateShipmentStreamResponse_Repeated) isAllocateShipmentStreamResponse_Content() {}
+
+func (*AllocateShipmentStreamResponse_Summary) isAllocateShipmentStreamResponse_Content() {}
+
+// ShipmentStanding is how one shipment stands that is watched.
+type ShipmentStanding struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Output only. The shipment.
+	ShipmentReference string `protobuf:"bytes,1,opt,name=shipment_reference,json=shipmentReference,proto3" json:"shipment_reference,omitempty"`
+	// How it stands.
+	//
+	// Types that are valid to be assigned to Standing:
+	//
+	//	*ShipmentStanding_Allocation
+	//	*ShipmentStanding_Error
+	Standing isShipmentStanding_Standing `protobuf_oneof:"standing"`
+	// Output only. True if nothing more is told of it: it is allocated, its allocation has failed, it is cancelled, or
+	// upstream does not know it.
+	Final         bool `protobuf:"varint,4,opt,name=final,proto3" json:"final,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShipmentStanding) Reset() {
+	*x = ShipmentStanding{}
+	mi := &file_allocation_v1_shipment_allocation_service_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShipmentStanding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShipmentStanding) ProtoMessage() {}
+
+func (x *ShipmentStanding) ProtoReflect() protoreflect.Message {
+	mi := &file_allocation_v1_shipment_allocation_service_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShipmentStanding.ProtoReflect.Descriptor instead.
+func (*ShipmentStanding) Descriptor() ([]byte, []int) {
+	return file_allocation_v1_shipment_allocation_service_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ShipmentStanding) GetShipmentReference() string {
+	if x != nil {
+		return x.ShipmentReference
+	}
+	return ""
+}
+
+func (x *ShipmentStanding) GetStanding() isShipmentStanding_Standing {
+	if x != nil {
+		return x.Standing
+	}
+	return nil
+}
+
+func (x *ShipmentStanding) GetAllocation() *Allocation {
+	if x != nil {
+		if x, ok := x.Standing.(*ShipmentStanding_Allocation); ok {
+			return x.Allocation
+		}
+	}
+	return nil
+}
+
+func (x *ShipmentStanding) GetError() *status.Status {
+	if x != nil {
+		if x, ok := x.Standing.(*ShipmentStanding_Error); ok {
+			return x.Error
+		}
+	}
+	return nil
+}
+
+func (x *ShipmentStanding) GetFinal() bool {
+	if x != nil {
+		return x.Final
+	}
+	return false
+}
+
+type isShipmentStanding_Standing interface {
+	isShipmentStanding_Standing()
+}
+
+type ShipmentStanding_Allocation struct {
+	// Output only. As it was read, with its state; its allocation if it is allocated.
+	Allocation *Allocation `protobuf:"bytes,2,opt,name=allocation,proto3,oneof"`
+}
+
+type ShipmentStanding_Error struct {
+	// Output only. It could not be read: why, with the details that a single call has. Unless it is final, it is read
+	// again.
+	Error *status.Status `protobuf:"bytes,3,opt,name=error,proto3,oneof"`
+}
+
+func (*ShipmentStanding_Allocation) isShipmentStanding_Standing() {}
+
+func (*ShipmentStanding_Error) isShipmentStanding_Standing() {}
+
+// WatchShipmentAllocationsRequest is the request of WatchShipmentAllocations.
+type WatchShipmentAllocationsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The references of 1 to 1,000 shipments, none of them twice.
+	ShipmentReferences []string `protobuf:"bytes,1,rep,name=shipment_references,json=shipmentReferences,proto3" json:"shipment_references,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *WatchShipmentAllocationsRequest) Reset() {
+	*x = WatchShipmentAllocationsRequest{}
+	mi := &file_allocation_v1_shipment_allocation_service_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchShipmentAllocationsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchShipmentAllocationsRequest) ProtoMessage() {}
+
+func (x *WatchShipmentAllocationsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_allocation_v1_shipment_allocation_service_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchShipmentAllocationsRequest.ProtoReflect.Descriptor instead.
+func (*WatchShipmentAllocationsRequest) Descriptor() ([]byte, []int) {
+	return file_allocation_v1_shipment_allocation_service_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *WatchShipmentAllocationsRequest) GetShipmentReferences() []string {
+	if x != nil {
+		return x.ShipmentReferences
+	}
+	return nil
+}
+
+// WatchShipmentAllocationsResponse is a message of WatchShipmentAllocations.
+type WatchShipmentAllocationsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Output only. Those that have changed. At first, each is told once. Empty if none has changed for a while.
+	Shipments []*ShipmentStanding `protobuf:"bytes,1,rep,name=shipments,proto3" json:"shipments,omitempty"`
+	// Output only. How many are not final yet.
+	Pending       int32 `protobuf:"varint,2,opt,name=pending,proto3" json:"pending,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchShipmentAllocationsResponse) Reset() {
+	*x = WatchShipmentAllocationsResponse{}
+	mi := &file_allocation_v1_shipment_allocation_service_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchShipmentAllocationsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchShipmentAllocationsResponse) ProtoMessage() {}
+
+func (x *WatchShipmentAllocationsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_allocation_v1_shipment_allocation_service_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchShipmentAllocationsResponse.ProtoReflect.Descriptor instead.
+func (*WatchShipmentAllocationsResponse) Descriptor() ([]byte, []int) {
+	return file_allocation_v1_shipment_allocation_service_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *WatchShipmentAllocationsResponse) GetShipments() []*ShipmentStanding {
+	if x != nil {
+		return x.Shipments
+	}
+	return nil
+}
+
+func (x *WatchShipmentAllocationsResponse) GetPending() int32 {
+	if x != nil {
+		return x.Pending
+	}
+	return 0
+}
+
 var File_allocation_v1_shipment_allocation_service_proto protoreflect.FileDescriptor
 
 const file_allocation_v1_shipment_allocation_service_proto_rawDesc = "" +
 	"\n" +
-	"/allocation/v1/shipment_allocation_service.proto\x12\rallocation.v1\x1a\x18allocation/v1/core.proto\"g\n" +
+	"/allocation/v1/shipment_allocation_service.proto\x12\rallocation.v1\x1a\x18allocation/v1/core.proto\x1a\x17allocation/v1/job.proto\x1a\x17google/rpc/status.proto\"g\n" +
 	"\x17AllocateShipmentRequest\x12-\n" +
 	"\x12shipment_reference\x18\x01 \x01(\tR\x11shipmentReference\x12\x1d\n" +
 	"\n" +
@@ -1737,7 +2396,48 @@ const file_allocation_v1_shipment_allocation_service_proto_rawDesc = "" +
 	"\x11excluded_services\x18\x04 \x03(\v2\x1e.allocation.v1.ExcludedServiceR\x10excludedServices\x12\x1e\n" +
 	"\n" +
 	"unreadable\x18\x05 \x03(\tR\n" +
-	"unreadable2\xc8\f\n" +
+	"unreadable\"|\n" +
+	"\fShipmentItem\x12-\n" +
+	"\x12shipment_reference\x18\x01 \x01(\tR\x11shipmentReference\x12=\n" +
+	"\bselector\x18\x02 \x01(\v2!.allocation.v1.AllocationSelectorR\bselector\"\xa1\x02\n" +
+	"\x0fShipmentOutcome\x12-\n" +
+	"\x12shipment_reference\x18\x01 \x01(\tR\x11shipmentReference\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x18\n" +
+	"\x06queued\x18\x03 \x01(\bH\x00R\x06queued\x12;\n" +
+	"\n" +
+	"allocation\x18\x04 \x01(\v2\x19.allocation.v1.AllocationH\x00R\n" +
+	"allocation\x12.\n" +
+	"\arefusal\x18\x05 \x01(\v2\x12.google.rpc.StatusH\x00R\arefusal\x12.\n" +
+	"\aunknown\x18\x06 \x01(\v2\x12.google.rpc.StatusH\x00R\aunknownB\t\n" +
+	"\aoutcome\"L\n" +
+	"\x10ShipmentOutcomes\x128\n" +
+	"\aresults\x18\x01 \x03(\v2\x1e.allocation.v1.ShipmentOutcomeR\aresults\"\x82\x01\n" +
+	"\x1dAllocateShipmentStreamRequest\x12.\n" +
+	"\x03job\x18\x01 \x01(\v2\x1c.allocation.v1.AllocationJobR\x03job\x121\n" +
+	"\x05items\x18\x02 \x03(\v2\x1b.allocation.v1.ShipmentItemR\x05items\"\xa4\x03\n" +
+	"\x1eAllocateShipmentStreamResponse\x120\n" +
+	"\x03job\x18\x01 \x01(\v2\x1c.allocation.v1.AllocationJobH\x00R\x03job\x12;\n" +
+	"\aresults\x18\x02 \x01(\v2\x1f.allocation.v1.ShipmentOutcomesH\x00R\aresults\x12?\n" +
+	"\bprogress\x18\x03 \x01(\v2!.allocation.v1.AllocationProgressH\x00R\bprogress\x12C\n" +
+	"\arefused\x18\x04 \x01(\v2'.allocation.v1.AllocationRefusedMessageH\x00R\arefused\x12D\n" +
+	"\brepeated\x18\x05 \x01(\v2&.allocation.v1.RepeatedAllocationItemsH\x00R\brepeated\x12<\n" +
+	"\asummary\x18\x06 \x01(\v2 .allocation.v1.AllocationSummaryH\x00R\asummaryB\t\n" +
+	"\acontent\"\xcc\x01\n" +
+	"\x10ShipmentStanding\x12-\n" +
+	"\x12shipment_reference\x18\x01 \x01(\tR\x11shipmentReference\x12;\n" +
+	"\n" +
+	"allocation\x18\x02 \x01(\v2\x19.allocation.v1.AllocationH\x00R\n" +
+	"allocation\x12*\n" +
+	"\x05error\x18\x03 \x01(\v2\x12.google.rpc.StatusH\x00R\x05error\x12\x14\n" +
+	"\x05final\x18\x04 \x01(\bR\x05finalB\n" +
+	"\n" +
+	"\bstanding\"R\n" +
+	"\x1fWatchShipmentAllocationsRequest\x12/\n" +
+	"\x13shipment_references\x18\x01 \x03(\tR\x12shipmentReferences\"{\n" +
+	" WatchShipmentAllocationsResponse\x12=\n" +
+	"\tshipments\x18\x01 \x03(\v2\x1f.allocation.v1.ShipmentStandingR\tshipments\x12\x18\n" +
+	"\apending\x18\x02 \x01(\x05R\apending2\xc2\x0e\n" +
 	"\x19ShipmentAllocationService\x12c\n" +
 	"\x10AllocateShipment\x12&.allocation.v1.AllocateShipmentRequest\x1a'.allocation.v1.AllocateShipmentResponse\x12\x93\x01\n" +
 	" AllocateShipmentWithServiceGroup\x126.allocation.v1.AllocateShipmentWithServiceGroupRequest\x1a7.allocation.v1.AllocateShipmentWithServiceGroupResponse\x12\x99\x01\n" +
@@ -1750,7 +2450,9 @@ const file_allocation_v1_shipment_allocation_service_proto_rawDesc = "" +
 	"\x1cAllocateShipmentsWithFilters\x122.allocation.v1.AllocateShipmentsWithFiltersRequest\x1a3.allocation.v1.AllocateShipmentsWithFiltersResponse\x12i\n" +
 	"\x12DeallocateShipment\x12(.allocation.v1.DeallocateShipmentRequest\x1a).allocation.v1.DeallocateShipmentResponse\x12r\n" +
 	"\x15GetShipmentAllocation\x12+.allocation.v1.GetShipmentAllocationRequest\x1a,.allocation.v1.GetShipmentAllocationResponse\x12o\n" +
-	"\x14CreateShipmentQuotes\x12*.allocation.v1.CreateShipmentQuotesRequest\x1a+.allocation.v1.CreateShipmentQuotesResponseB\x9f\x01\n" +
+	"\x14CreateShipmentQuotes\x12*.allocation.v1.CreateShipmentQuotesRequest\x1a+.allocation.v1.CreateShipmentQuotesResponse\x12y\n" +
+	"\x16AllocateShipmentStream\x12,.allocation.v1.AllocateShipmentStreamRequest\x1a-.allocation.v1.AllocateShipmentStreamResponse(\x010\x01\x12}\n" +
+	"\x18WatchShipmentAllocations\x12..allocation.v1.WatchShipmentAllocationsRequest\x1a/.allocation.v1.WatchShipmentAllocationsResponse0\x01B\x9f\x01\n" +
 	"#com.allocationgateway.allocation.v1B\x1eShipmentAllocationServiceProtoP\x01ZVgithub.com/allocation-gateway/allocation-gateway/clients/go/allocation/v1;allocationv1b\x06proto3"
 
 var (
@@ -1765,7 +2467,7 @@ func file_allocation_v1_shipment_allocation_service_proto_rawDescGZIP() []byte {
 	return file_allocation_v1_shipment_allocation_service_proto_rawDescData
 }
 
-var file_allocation_v1_shipment_allocation_service_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_allocation_v1_shipment_allocation_service_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_allocation_v1_shipment_allocation_service_proto_goTypes = []any{
 	(*AllocateShipmentRequest)(nil),                     // 0: allocation.v1.AllocateShipmentRequest
 	(*AllocateShipmentResponse)(nil),                    // 1: allocation.v1.AllocateShipmentResponse
@@ -1791,67 +2493,102 @@ var file_allocation_v1_shipment_allocation_service_proto_goTypes = []any{
 	(*GetShipmentAllocationResponse)(nil),               // 21: allocation.v1.GetShipmentAllocationResponse
 	(*CreateShipmentQuotesRequest)(nil),                 // 22: allocation.v1.CreateShipmentQuotesRequest
 	(*CreateShipmentQuotesResponse)(nil),                // 23: allocation.v1.CreateShipmentQuotesResponse
-	(*Allocation)(nil),                                  // 24: allocation.v1.Allocation
-	(*ServiceCapability)(nil),                           // 25: allocation.v1.ServiceCapability
-	(*AllocationRejection)(nil),                         // 26: allocation.v1.AllocationRejection
-	(*Link)(nil),                                        // 27: allocation.v1.Link
-	(*AllocationFilters)(nil),                           // 28: allocation.v1.AllocationFilters
-	(*Quote)(nil),                                       // 29: allocation.v1.Quote
-	(*ExcludedService)(nil),                             // 30: allocation.v1.ExcludedService
+	(*ShipmentItem)(nil),                                // 24: allocation.v1.ShipmentItem
+	(*ShipmentOutcome)(nil),                             // 25: allocation.v1.ShipmentOutcome
+	(*ShipmentOutcomes)(nil),                            // 26: allocation.v1.ShipmentOutcomes
+	(*AllocateShipmentStreamRequest)(nil),               // 27: allocation.v1.AllocateShipmentStreamRequest
+	(*AllocateShipmentStreamResponse)(nil),              // 28: allocation.v1.AllocateShipmentStreamResponse
+	(*ShipmentStanding)(nil),                            // 29: allocation.v1.ShipmentStanding
+	(*WatchShipmentAllocationsRequest)(nil),             // 30: allocation.v1.WatchShipmentAllocationsRequest
+	(*WatchShipmentAllocationsResponse)(nil),            // 31: allocation.v1.WatchShipmentAllocationsResponse
+	(*Allocation)(nil),                                  // 32: allocation.v1.Allocation
+	(*ServiceCapability)(nil),                           // 33: allocation.v1.ServiceCapability
+	(*AllocationRejection)(nil),                         // 34: allocation.v1.AllocationRejection
+	(*Link)(nil),                                        // 35: allocation.v1.Link
+	(*AllocationFilters)(nil),                           // 36: allocation.v1.AllocationFilters
+	(*Quote)(nil),                                       // 37: allocation.v1.Quote
+	(*ExcludedService)(nil),                             // 38: allocation.v1.ExcludedService
+	(*AllocationSelector)(nil),                          // 39: allocation.v1.AllocationSelector
+	(*status.Status)(nil),                               // 40: google.rpc.Status
+	(*AllocationJob)(nil),                               // 41: allocation.v1.AllocationJob
+	(*AllocationProgress)(nil),                          // 42: allocation.v1.AllocationProgress
+	(*AllocationRefusedMessage)(nil),                    // 43: allocation.v1.AllocationRefusedMessage
+	(*RepeatedAllocationItems)(nil),                     // 44: allocation.v1.RepeatedAllocationItems
+	(*AllocationSummary)(nil),                           // 45: allocation.v1.AllocationSummary
 }
 var file_allocation_v1_shipment_allocation_service_proto_depIdxs = []int32{
-	24, // 0: allocation.v1.AllocateShipmentResponse.allocation:type_name -> allocation.v1.Allocation
-	24, // 1: allocation.v1.AllocateShipmentWithServiceGroupResponse.allocation:type_name -> allocation.v1.Allocation
-	24, // 2: allocation.v1.AllocateShipmentWithCarrierServiceResponse.allocation:type_name -> allocation.v1.Allocation
-	24, // 3: allocation.v1.AllocateShipmentWithVirtualServiceResponse.allocation:type_name -> allocation.v1.Allocation
-	24, // 4: allocation.v1.AllocateShipmentWithQuoteResponse.allocation:type_name -> allocation.v1.Allocation
-	25, // 5: allocation.v1.AllocateShipmentsRequest.capabilities:type_name -> allocation.v1.ServiceCapability
-	26, // 6: allocation.v1.AllocateShipmentsResponse.rejected:type_name -> allocation.v1.AllocationRejection
-	24, // 7: allocation.v1.AllocateShipmentsResponse.allocations:type_name -> allocation.v1.Allocation
-	27, // 8: allocation.v1.AllocateShipmentsResponse.links:type_name -> allocation.v1.Link
-	25, // 9: allocation.v1.AllocateShipmentsWithServiceGroupRequest.capabilities:type_name -> allocation.v1.ServiceCapability
-	26, // 10: allocation.v1.AllocateShipmentsWithServiceGroupResponse.rejected:type_name -> allocation.v1.AllocationRejection
-	24, // 11: allocation.v1.AllocateShipmentsWithServiceGroupResponse.allocations:type_name -> allocation.v1.Allocation
-	27, // 12: allocation.v1.AllocateShipmentsWithServiceGroupResponse.links:type_name -> allocation.v1.Link
-	25, // 13: allocation.v1.AllocateShipmentsWithCarrierServiceRequest.capabilities:type_name -> allocation.v1.ServiceCapability
-	26, // 14: allocation.v1.AllocateShipmentsWithCarrierServiceResponse.rejected:type_name -> allocation.v1.AllocationRejection
-	24, // 15: allocation.v1.AllocateShipmentsWithCarrierServiceResponse.allocations:type_name -> allocation.v1.Allocation
-	27, // 16: allocation.v1.AllocateShipmentsWithCarrierServiceResponse.links:type_name -> allocation.v1.Link
-	28, // 17: allocation.v1.AllocateShipmentsWithFiltersRequest.filters:type_name -> allocation.v1.AllocationFilters
-	27, // 18: allocation.v1.AllocateShipmentsWithFiltersResponse.shipments:type_name -> allocation.v1.Link
-	27, // 19: allocation.v1.DeallocateShipmentResponse.links:type_name -> allocation.v1.Link
-	24, // 20: allocation.v1.GetShipmentAllocationResponse.allocation:type_name -> allocation.v1.Allocation
-	29, // 21: allocation.v1.CreateShipmentQuotesResponse.quotes:type_name -> allocation.v1.Quote
-	30, // 22: allocation.v1.CreateShipmentQuotesResponse.excluded_services:type_name -> allocation.v1.ExcludedService
-	0,  // 23: allocation.v1.ShipmentAllocationService.AllocateShipment:input_type -> allocation.v1.AllocateShipmentRequest
-	2,  // 24: allocation.v1.ShipmentAllocationService.AllocateShipmentWithServiceGroup:input_type -> allocation.v1.AllocateShipmentWithServiceGroupRequest
-	4,  // 25: allocation.v1.ShipmentAllocationService.AllocateShipmentWithCarrierService:input_type -> allocation.v1.AllocateShipmentWithCarrierServiceRequest
-	6,  // 26: allocation.v1.ShipmentAllocationService.AllocateShipmentWithVirtualService:input_type -> allocation.v1.AllocateShipmentWithVirtualServiceRequest
-	8,  // 27: allocation.v1.ShipmentAllocationService.AllocateShipmentWithQuote:input_type -> allocation.v1.AllocateShipmentWithQuoteRequest
-	10, // 28: allocation.v1.ShipmentAllocationService.AllocateShipments:input_type -> allocation.v1.AllocateShipmentsRequest
-	12, // 29: allocation.v1.ShipmentAllocationService.AllocateShipmentsWithServiceGroup:input_type -> allocation.v1.AllocateShipmentsWithServiceGroupRequest
-	14, // 30: allocation.v1.ShipmentAllocationService.AllocateShipmentsWithCarrierService:input_type -> allocation.v1.AllocateShipmentsWithCarrierServiceRequest
-	16, // 31: allocation.v1.ShipmentAllocationService.AllocateShipmentsWithFilters:input_type -> allocation.v1.AllocateShipmentsWithFiltersRequest
-	18, // 32: allocation.v1.ShipmentAllocationService.DeallocateShipment:input_type -> allocation.v1.DeallocateShipmentRequest
-	20, // 33: allocation.v1.ShipmentAllocationService.GetShipmentAllocation:input_type -> allocation.v1.GetShipmentAllocationRequest
-	22, // 34: allocation.v1.ShipmentAllocationService.CreateShipmentQuotes:input_type -> allocation.v1.CreateShipmentQuotesRequest
-	1,  // 35: allocation.v1.ShipmentAllocationService.AllocateShipment:output_type -> allocation.v1.AllocateShipmentResponse
-	3,  // 36: allocation.v1.ShipmentAllocationService.AllocateShipmentWithServiceGroup:output_type -> allocation.v1.AllocateShipmentWithServiceGroupResponse
-	5,  // 37: allocation.v1.ShipmentAllocationService.AllocateShipmentWithCarrierService:output_type -> allocation.v1.AllocateShipmentWithCarrierServiceResponse
-	7,  // 38: allocation.v1.ShipmentAllocationService.AllocateShipmentWithVirtualService:output_type -> allocation.v1.AllocateShipmentWithVirtualServiceResponse
-	9,  // 39: allocation.v1.ShipmentAllocationService.AllocateShipmentWithQuote:output_type -> allocation.v1.AllocateShipmentWithQuoteResponse
-	11, // 40: allocation.v1.ShipmentAllocationService.AllocateShipments:output_type -> allocation.v1.AllocateShipmentsResponse
-	13, // 41: allocation.v1.ShipmentAllocationService.AllocateShipmentsWithServiceGroup:output_type -> allocation.v1.AllocateShipmentsWithServiceGroupResponse
-	15, // 42: allocation.v1.ShipmentAllocationService.AllocateShipmentsWithCarrierService:output_type -> allocation.v1.AllocateShipmentsWithCarrierServiceResponse
-	17, // 43: allocation.v1.ShipmentAllocationService.AllocateShipmentsWithFilters:output_type -> allocation.v1.AllocateShipmentsWithFiltersResponse
-	19, // 44: allocation.v1.ShipmentAllocationService.DeallocateShipment:output_type -> allocation.v1.DeallocateShipmentResponse
-	21, // 45: allocation.v1.ShipmentAllocationService.GetShipmentAllocation:output_type -> allocation.v1.GetShipmentAllocationResponse
-	23, // 46: allocation.v1.ShipmentAllocationService.CreateShipmentQuotes:output_type -> allocation.v1.CreateShipmentQuotesResponse
-	35, // [35:47] is the sub-list for method output_type
-	23, // [23:35] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	32, // 0: allocation.v1.AllocateShipmentResponse.allocation:type_name -> allocation.v1.Allocation
+	32, // 1: allocation.v1.AllocateShipmentWithServiceGroupResponse.allocation:type_name -> allocation.v1.Allocation
+	32, // 2: allocation.v1.AllocateShipmentWithCarrierServiceResponse.allocation:type_name -> allocation.v1.Allocation
+	32, // 3: allocation.v1.AllocateShipmentWithVirtualServiceResponse.allocation:type_name -> allocation.v1.Allocation
+	32, // 4: allocation.v1.AllocateShipmentWithQuoteResponse.allocation:type_name -> allocation.v1.Allocation
+	33, // 5: allocation.v1.AllocateShipmentsRequest.capabilities:type_name -> allocation.v1.ServiceCapability
+	34, // 6: allocation.v1.AllocateShipmentsResponse.rejected:type_name -> allocation.v1.AllocationRejection
+	32, // 7: allocation.v1.AllocateShipmentsResponse.allocations:type_name -> allocation.v1.Allocation
+	35, // 8: allocation.v1.AllocateShipmentsResponse.links:type_name -> allocation.v1.Link
+	33, // 9: allocation.v1.AllocateShipmentsWithServiceGroupRequest.capabilities:type_name -> allocation.v1.ServiceCapability
+	34, // 10: allocation.v1.AllocateShipmentsWithServiceGroupResponse.rejected:type_name -> allocation.v1.AllocationRejection
+	32, // 11: allocation.v1.AllocateShipmentsWithServiceGroupResponse.allocations:type_name -> allocation.v1.Allocation
+	35, // 12: allocation.v1.AllocateShipmentsWithServiceGroupResponse.links:type_name -> allocation.v1.Link
+	33, // 13: allocation.v1.AllocateShipmentsWithCarrierServiceRequest.capabilities:type_name -> allocation.v1.ServiceCapability
+	34, // 14: allocation.v1.AllocateShipmentsWithCarrierServiceResponse.rejected:type_name -> allocation.v1.AllocationRejection
+	32, // 15: allocation.v1.AllocateShipmentsWithCarrierServiceResponse.allocations:type_name -> allocation.v1.Allocation
+	35, // 16: allocation.v1.AllocateShipmentsWithCarrierServiceResponse.links:type_name -> allocation.v1.Link
+	36, // 17: allocation.v1.AllocateShipmentsWithFiltersRequest.filters:type_name -> allocation.v1.AllocationFilters
+	35, // 18: allocation.v1.AllocateShipmentsWithFiltersResponse.shipments:type_name -> allocation.v1.Link
+	35, // 19: allocation.v1.DeallocateShipmentResponse.links:type_name -> allocation.v1.Link
+	32, // 20: allocation.v1.GetShipmentAllocationResponse.allocation:type_name -> allocation.v1.Allocation
+	37, // 21: allocation.v1.CreateShipmentQuotesResponse.quotes:type_name -> allocation.v1.Quote
+	38, // 22: allocation.v1.CreateShipmentQuotesResponse.excluded_services:type_name -> allocation.v1.ExcludedService
+	39, // 23: allocation.v1.ShipmentItem.selector:type_name -> allocation.v1.AllocationSelector
+	32, // 24: allocation.v1.ShipmentOutcome.allocation:type_name -> allocation.v1.Allocation
+	40, // 25: allocation.v1.ShipmentOutcome.refusal:type_name -> google.rpc.Status
+	40, // 26: allocation.v1.ShipmentOutcome.unknown:type_name -> google.rpc.Status
+	25, // 27: allocation.v1.ShipmentOutcomes.results:type_name -> allocation.v1.ShipmentOutcome
+	41, // 28: allocation.v1.AllocateShipmentStreamRequest.job:type_name -> allocation.v1.AllocationJob
+	24, // 29: allocation.v1.AllocateShipmentStreamRequest.items:type_name -> allocation.v1.ShipmentItem
+	41, // 30: allocation.v1.AllocateShipmentStreamResponse.job:type_name -> allocation.v1.AllocationJob
+	26, // 31: allocation.v1.AllocateShipmentStreamResponse.results:type_name -> allocation.v1.ShipmentOutcomes
+	42, // 32: allocation.v1.AllocateShipmentStreamResponse.progress:type_name -> allocation.v1.AllocationProgress
+	43, // 33: allocation.v1.AllocateShipmentStreamResponse.refused:type_name -> allocation.v1.AllocationRefusedMessage
+	44, // 34: allocation.v1.AllocateShipmentStreamResponse.repeated:type_name -> allocation.v1.RepeatedAllocationItems
+	45, // 35: allocation.v1.AllocateShipmentStreamResponse.summary:type_name -> allocation.v1.AllocationSummary
+	32, // 36: allocation.v1.ShipmentStanding.allocation:type_name -> allocation.v1.Allocation
+	40, // 37: allocation.v1.ShipmentStanding.error:type_name -> google.rpc.Status
+	29, // 38: allocation.v1.WatchShipmentAllocationsResponse.shipments:type_name -> allocation.v1.ShipmentStanding
+	0,  // 39: allocation.v1.ShipmentAllocationService.AllocateShipment:input_type -> allocation.v1.AllocateShipmentRequest
+	2,  // 40: allocation.v1.ShipmentAllocationService.AllocateShipmentWithServiceGroup:input_type -> allocation.v1.AllocateShipmentWithServiceGroupRequest
+	4,  // 41: allocation.v1.ShipmentAllocationService.AllocateShipmentWithCarrierService:input_type -> allocation.v1.AllocateShipmentWithCarrierServiceRequest
+	6,  // 42: allocation.v1.ShipmentAllocationService.AllocateShipmentWithVirtualService:input_type -> allocation.v1.AllocateShipmentWithVirtualServiceRequest
+	8,  // 43: allocation.v1.ShipmentAllocationService.AllocateShipmentWithQuote:input_type -> allocation.v1.AllocateShipmentWithQuoteRequest
+	10, // 44: allocation.v1.ShipmentAllocationService.AllocateShipments:input_type -> allocation.v1.AllocateShipmentsRequest
+	12, // 45: allocation.v1.ShipmentAllocationService.AllocateShipmentsWithServiceGroup:input_type -> allocation.v1.AllocateShipmentsWithServiceGroupRequest
+	14, // 46: allocation.v1.ShipmentAllocationService.AllocateShipmentsWithCarrierService:input_type -> allocation.v1.AllocateShipmentsWithCarrierServiceRequest
+	16, // 47: allocation.v1.ShipmentAllocationService.AllocateShipmentsWithFilters:input_type -> allocation.v1.AllocateShipmentsWithFiltersRequest
+	18, // 48: allocation.v1.ShipmentAllocationService.DeallocateShipment:input_type -> allocation.v1.DeallocateShipmentRequest
+	20, // 49: allocation.v1.ShipmentAllocationService.GetShipmentAllocation:input_type -> allocation.v1.GetShipmentAllocationRequest
+	22, // 50: allocation.v1.ShipmentAllocationService.CreateShipmentQuotes:input_type -> allocation.v1.CreateShipmentQuotesRequest
+	27, // 51: allocation.v1.ShipmentAllocationService.AllocateShipmentStream:input_type -> allocation.v1.AllocateShipmentStreamRequest
+	30, // 52: allocation.v1.ShipmentAllocationService.WatchShipmentAllocations:input_type -> allocation.v1.WatchShipmentAllocationsRequest
+	1,  // 53: allocation.v1.ShipmentAllocationService.AllocateShipment:output_type -> allocation.v1.AllocateShipmentResponse
+	3,  // 54: allocation.v1.ShipmentAllocationService.AllocateShipmentWithServiceGroup:output_type -> allocation.v1.AllocateShipmentWithServiceGroupResponse
+	5,  // 55: allocation.v1.ShipmentAllocationService.AllocateShipmentWithCarrierService:output_type -> allocation.v1.AllocateShipmentWithCarrierServiceResponse
+	7,  // 56: allocation.v1.ShipmentAllocationService.AllocateShipmentWithVirtualService:output_type -> allocation.v1.AllocateShipmentWithVirtualServiceResponse
+	9,  // 57: allocation.v1.ShipmentAllocationService.AllocateShipmentWithQuote:output_type -> allocation.v1.AllocateShipmentWithQuoteResponse
+	11, // 58: allocation.v1.ShipmentAllocationService.AllocateShipments:output_type -> allocation.v1.AllocateShipmentsResponse
+	13, // 59: allocation.v1.ShipmentAllocationService.AllocateShipmentsWithServiceGroup:output_type -> allocation.v1.AllocateShipmentsWithServiceGroupResponse
+	15, // 60: allocation.v1.ShipmentAllocationService.AllocateShipmentsWithCarrierService:output_type -> allocation.v1.AllocateShipmentsWithCarrierServiceResponse
+	17, // 61: allocation.v1.ShipmentAllocationService.AllocateShipmentsWithFilters:output_type -> allocation.v1.AllocateShipmentsWithFiltersResponse
+	19, // 62: allocation.v1.ShipmentAllocationService.DeallocateShipment:output_type -> allocation.v1.DeallocateShipmentResponse
+	21, // 63: allocation.v1.ShipmentAllocationService.GetShipmentAllocation:output_type -> allocation.v1.GetShipmentAllocationResponse
+	23, // 64: allocation.v1.ShipmentAllocationService.CreateShipmentQuotes:output_type -> allocation.v1.CreateShipmentQuotesResponse
+	28, // 65: allocation.v1.ShipmentAllocationService.AllocateShipmentStream:output_type -> allocation.v1.AllocateShipmentStreamResponse
+	31, // 66: allocation.v1.ShipmentAllocationService.WatchShipmentAllocations:output_type -> allocation.v1.WatchShipmentAllocationsResponse
+	53, // [53:67] is the sub-list for method output_type
+	39, // [39:53] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_allocation_v1_shipment_allocation_service_proto_init() }
@@ -1860,13 +2597,32 @@ func file_allocation_v1_shipment_allocation_service_proto_init() {
 		return
 	}
 	file_allocation_v1_core_proto_init()
+	file_allocation_v1_job_proto_init()
+	file_allocation_v1_shipment_allocation_service_proto_msgTypes[25].OneofWrappers = []any{
+		(*ShipmentOutcome_Queued)(nil),
+		(*ShipmentOutcome_Allocation)(nil),
+		(*ShipmentOutcome_Refusal)(nil),
+		(*ShipmentOutcome_Unknown)(nil),
+	}
+	file_allocation_v1_shipment_allocation_service_proto_msgTypes[28].OneofWrappers = []any{
+		(*AllocateShipmentStreamResponse_Job)(nil),
+		(*AllocateShipmentStreamResponse_Results)(nil),
+		(*AllocateShipmentStreamResponse_Progress)(nil),
+		(*AllocateShipmentStreamResponse_Refused)(nil),
+		(*AllocateShipmentStreamResponse_Repeated)(nil),
+		(*AllocateShipmentStreamResponse_Summary)(nil),
+	}
+	file_allocation_v1_shipment_allocation_service_proto_msgTypes[29].OneofWrappers = []any{
+		(*ShipmentStanding_Allocation)(nil),
+		(*ShipmentStanding_Error)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_allocation_v1_shipment_allocation_service_proto_rawDesc), len(file_allocation_v1_shipment_allocation_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

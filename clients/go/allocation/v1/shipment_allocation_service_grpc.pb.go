@@ -33,6 +33,8 @@ const (
 	ShipmentAllocationService_DeallocateShipment_FullMethodName                  = "/allocation.v1.ShipmentAllocationService/DeallocateShipment"
 	ShipmentAllocationService_GetShipmentAllocation_FullMethodName               = "/allocation.v1.ShipmentAllocationService/GetShipmentAllocation"
 	ShipmentAllocationService_CreateShipmentQuotes_FullMethodName                = "/allocation.v1.ShipmentAllocationService/CreateShipmentQuotes"
+	ShipmentAllocationService_AllocateShipmentStream_FullMethodName              = "/allocation.v1.ShipmentAllocationService/AllocateShipmentStream"
+	ShipmentAllocationService_WatchShipmentAllocations_FullMethodName            = "/allocation.v1.ShipmentAllocationService/WatchShipmentAllocations"
 )
 
 // ShipmentAllocationServiceClient is the client API for ShipmentAllocationService service.
@@ -61,7 +63,9 @@ type ShipmentAllocationServiceClient interface {
 	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
 	// - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
 	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	// - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
 	// - ABORTED (WRITE_IN_PROGRESS)
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -78,7 +82,9 @@ type ShipmentAllocationServiceClient interface {
 	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
 	// - NOT_FOUND (SHIPMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
 	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	// - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
 	// - ABORTED (WRITE_IN_PROGRESS)
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -95,7 +101,9 @@ type ShipmentAllocationServiceClient interface {
 	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
 	// - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
 	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	// - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
 	// - ABORTED (WRITE_IN_PROGRESS)
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -115,7 +123,9 @@ type ShipmentAllocationServiceClient interface {
 	//   - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, VIRTUAL_SERVICE_NOT_FOUND,
 	//     RESOURCE_NOT_FOUND)
 	//   - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	//   - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	//   - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
 	//   - ABORTED (WRITE_IN_PROGRESS)
 	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -133,7 +143,9 @@ type ShipmentAllocationServiceClient interface {
 	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
 	// - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
 	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	// - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
 	// - ABORTED (WRITE_IN_PROGRESS)
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -152,7 +164,9 @@ type ShipmentAllocationServiceClient interface {
 	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
 	// - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
 	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	// - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
 	// - ABORTED (WRITE_IN_PROGRESS)
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -169,7 +183,9 @@ type ShipmentAllocationServiceClient interface {
 	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
 	// - NOT_FOUND (SHIPMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
 	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	// - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
 	// - ABORTED (WRITE_IN_PROGRESS)
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -186,7 +202,9 @@ type ShipmentAllocationServiceClient interface {
 	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
 	// - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
 	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	// - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
 	// - ABORTED (WRITE_IN_PROGRESS)
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -204,7 +222,9 @@ type ShipmentAllocationServiceClient interface {
 	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
 	// - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
 	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	// - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
 	// - ABORTED (WRITE_IN_PROGRESS)
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -220,7 +240,9 @@ type ShipmentAllocationServiceClient interface {
 	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
 	// - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
 	// - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	// - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
 	// - ABORTED (WRITE_IN_PROGRESS)
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -236,7 +258,9 @@ type ShipmentAllocationServiceClient interface {
 	//   - INVALID_ARGUMENT (INVALID_REQUEST)
 	//   - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
 	//   - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	//   - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	//   - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
 	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
 	//   - UNIMPLEMENTED (OPERATION_DISABLED)
@@ -250,13 +274,48 @@ type ShipmentAllocationServiceClient interface {
 	//   - INVALID_ARGUMENT (INVALID_REQUEST)
 	//   - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
 	//   - FAILED_PRECONDITION (INVALID_STATE, NO_QUOTES_AVAILABLE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	//   - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	//   - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
 	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
 	//   - UNIMPLEMENTED (OPERATION_DISABLED)
 	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
 	//     GATEWAY_DEFECT)
 	CreateShipmentQuotes(ctx context.Context, in *CreateShipmentQuotesRequest, opts ...grpc.CallOption) (*CreateShipmentQuotesResponse, error)
+	// AllocateShipmentStream allocates any number of shipments in one call, and tells of each what became of it: a job. The
+	// first message says what holds for all; it and each further one carry up to 1,000 items. When the caller has
+	// half-closed the call, the rest is finished, and the last message is a summary. How items are put into bulk calls, and
+	// what is safe to repeat, is in docs/waves.md.
+	//
+	// Each item is a write of its own, with a claim and a `request_id` of its own (AllocationJob): the call AllocateShipments, or
+	// its like with a service group or a carrier service, with one reference. Beginning again with the same `job_id`, at any
+	// replica, answers what is known and sends only what has had no effect and can have none any more. A status that is not
+	// OK says nothing of single items: begin again. It has the `job_id` in the metadata of its ErrorInfo.
+	//
+	// Errors:
+	//
+	// - INVALID_ARGUMENT (INVALID_REQUEST)
+	// - FAILED_PRECONDITION (API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE, GATEWAY_STOPPING)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
+	AllocateShipmentStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[AllocateShipmentStreamRequest, AllocateShipmentStreamResponse], error)
+	// WatchShipmentAllocations tells how up to 1,000 shipments stand: all of them at once, then each change, until all are
+	// final: allocated, failed to be allocated, or gone. It books nothing. Each shipment is read once at a time, however many
+	// watch it, at intervals that grow; between changes empty messages show that the call is alive. What is not final at the
+	// deadline ends the call with DEADLINE_EXCEEDED.
+	//
+	// Errors:
+	//
+	// - INVALID_ARGUMENT (INVALID_REQUEST)
+	// - FAILED_PRECONDITION (API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (GATEWAY_STOPPING)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - INTERNAL (GATEWAY_DEFECT)
+	WatchShipmentAllocations(ctx context.Context, in *WatchShipmentAllocationsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchShipmentAllocationsResponse], error)
 }
 
 type shipmentAllocationServiceClient struct {
@@ -387,6 +446,38 @@ func (c *shipmentAllocationServiceClient) CreateShipmentQuotes(ctx context.Conte
 	return out, nil
 }
 
+func (c *shipmentAllocationServiceClient) AllocateShipmentStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[AllocateShipmentStreamRequest, AllocateShipmentStreamResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ShipmentAllocationService_ServiceDesc.Streams[0], ShipmentAllocationService_AllocateShipmentStream_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[AllocateShipmentStreamRequest, AllocateShipmentStreamResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ShipmentAllocationService_AllocateShipmentStreamClient = grpc.BidiStreamingClient[AllocateShipmentStreamRequest, AllocateShipmentStreamResponse]
+
+func (c *shipmentAllocationServiceClient) WatchShipmentAllocations(ctx context.Context, in *WatchShipmentAllocationsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchShipmentAllocationsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ShipmentAllocationService_ServiceDesc.Streams[1], ShipmentAllocationService_WatchShipmentAllocations_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchShipmentAllocationsRequest, WatchShipmentAllocationsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ShipmentAllocationService_WatchShipmentAllocationsClient = grpc.ServerStreamingClient[WatchShipmentAllocationsResponse]
+
 // ShipmentAllocationServiceServer is the server API for ShipmentAllocationService service.
 // All implementations must embed UnimplementedShipmentAllocationServiceServer
 // for forward compatibility.
@@ -413,7 +504,9 @@ type ShipmentAllocationServiceServer interface {
 	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
 	// - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
 	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	// - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
 	// - ABORTED (WRITE_IN_PROGRESS)
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -430,7 +523,9 @@ type ShipmentAllocationServiceServer interface {
 	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
 	// - NOT_FOUND (SHIPMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
 	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	// - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
 	// - ABORTED (WRITE_IN_PROGRESS)
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -447,7 +542,9 @@ type ShipmentAllocationServiceServer interface {
 	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
 	// - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
 	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	// - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
 	// - ABORTED (WRITE_IN_PROGRESS)
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -467,7 +564,9 @@ type ShipmentAllocationServiceServer interface {
 	//   - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, VIRTUAL_SERVICE_NOT_FOUND,
 	//     RESOURCE_NOT_FOUND)
 	//   - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	//   - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	//   - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
 	//   - ABORTED (WRITE_IN_PROGRESS)
 	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -485,7 +584,9 @@ type ShipmentAllocationServiceServer interface {
 	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
 	// - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
 	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	// - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
 	// - ABORTED (WRITE_IN_PROGRESS)
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -504,7 +605,9 @@ type ShipmentAllocationServiceServer interface {
 	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
 	// - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
 	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	// - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
 	// - ABORTED (WRITE_IN_PROGRESS)
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -521,7 +624,9 @@ type ShipmentAllocationServiceServer interface {
 	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
 	// - NOT_FOUND (SHIPMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
 	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	// - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
 	// - ABORTED (WRITE_IN_PROGRESS)
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -538,7 +643,9 @@ type ShipmentAllocationServiceServer interface {
 	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
 	// - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
 	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	// - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
 	// - ABORTED (WRITE_IN_PROGRESS)
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -556,7 +663,9 @@ type ShipmentAllocationServiceServer interface {
 	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
 	// - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
 	// - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	// - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
 	// - ABORTED (WRITE_IN_PROGRESS)
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -572,7 +681,9 @@ type ShipmentAllocationServiceServer interface {
 	// - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
 	// - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
 	// - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	// - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
 	// - ABORTED (WRITE_IN_PROGRESS)
 	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -588,7 +699,9 @@ type ShipmentAllocationServiceServer interface {
 	//   - INVALID_ARGUMENT (INVALID_REQUEST)
 	//   - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
 	//   - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	//   - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	//   - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
 	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
 	//   - UNIMPLEMENTED (OPERATION_DISABLED)
@@ -602,13 +715,48 @@ type ShipmentAllocationServiceServer interface {
 	//   - INVALID_ARGUMENT (INVALID_REQUEST)
 	//   - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
 	//   - FAILED_PRECONDITION (INVALID_STATE, NO_QUOTES_AVAILABLE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	//   - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+	//   - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+	//   - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
 	//   - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
 	//   - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
 	//   - UNIMPLEMENTED (OPERATION_DISABLED)
 	//   - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
 	//     GATEWAY_DEFECT)
 	CreateShipmentQuotes(context.Context, *CreateShipmentQuotesRequest) (*CreateShipmentQuotesResponse, error)
+	// AllocateShipmentStream allocates any number of shipments in one call, and tells of each what became of it: a job. The
+	// first message says what holds for all; it and each further one carry up to 1,000 items. When the caller has
+	// half-closed the call, the rest is finished, and the last message is a summary. How items are put into bulk calls, and
+	// what is safe to repeat, is in docs/waves.md.
+	//
+	// Each item is a write of its own, with a claim and a `request_id` of its own (AllocationJob): the call AllocateShipments, or
+	// its like with a service group or a carrier service, with one reference. Beginning again with the same `job_id`, at any
+	// replica, answers what is known and sends only what has had no effect and can have none any more. A status that is not
+	// OK says nothing of single items: begin again. It has the `job_id` in the metadata of its ErrorInfo.
+	//
+	// Errors:
+	//
+	// - INVALID_ARGUMENT (INVALID_REQUEST)
+	// - FAILED_PRECONDITION (API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE, GATEWAY_STOPPING)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
+	AllocateShipmentStream(grpc.BidiStreamingServer[AllocateShipmentStreamRequest, AllocateShipmentStreamResponse]) error
+	// WatchShipmentAllocations tells how up to 1,000 shipments stand: all of them at once, then each change, until all are
+	// final: allocated, failed to be allocated, or gone. It books nothing. Each shipment is read once at a time, however many
+	// watch it, at intervals that grow; between changes empty messages show that the call is alive. What is not final at the
+	// deadline ends the call with DEADLINE_EXCEEDED.
+	//
+	// Errors:
+	//
+	// - INVALID_ARGUMENT (INVALID_REQUEST)
+	// - FAILED_PRECONDITION (API_NOT_CONFIGURED)
+	// - RESOURCE_EXHAUSTED (GATEWAY_OVERLOADED)
+	// - UNAVAILABLE (GATEWAY_STOPPING)
+	// - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+	// - INTERNAL (GATEWAY_DEFECT)
+	WatchShipmentAllocations(*WatchShipmentAllocationsRequest, grpc.ServerStreamingServer[WatchShipmentAllocationsResponse]) error
 	mustEmbedUnimplementedShipmentAllocationServiceServer()
 }
 
@@ -654,6 +802,12 @@ func (UnimplementedShipmentAllocationServiceServer) GetShipmentAllocation(contex
 }
 func (UnimplementedShipmentAllocationServiceServer) CreateShipmentQuotes(context.Context, *CreateShipmentQuotesRequest) (*CreateShipmentQuotesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateShipmentQuotes not implemented")
+}
+func (UnimplementedShipmentAllocationServiceServer) AllocateShipmentStream(grpc.BidiStreamingServer[AllocateShipmentStreamRequest, AllocateShipmentStreamResponse]) error {
+	return status.Error(codes.Unimplemented, "method AllocateShipmentStream not implemented")
+}
+func (UnimplementedShipmentAllocationServiceServer) WatchShipmentAllocations(*WatchShipmentAllocationsRequest, grpc.ServerStreamingServer[WatchShipmentAllocationsResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchShipmentAllocations not implemented")
 }
 func (UnimplementedShipmentAllocationServiceServer) mustEmbedUnimplementedShipmentAllocationServiceServer() {
 }
@@ -893,6 +1047,24 @@ func _ShipmentAllocationService_CreateShipmentQuotes_Handler(srv interface{}, ct
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ShipmentAllocationService_AllocateShipmentStream_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(ShipmentAllocationServiceServer).AllocateShipmentStream(&grpc.GenericServerStream[AllocateShipmentStreamRequest, AllocateShipmentStreamResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ShipmentAllocationService_AllocateShipmentStreamServer = grpc.BidiStreamingServer[AllocateShipmentStreamRequest, AllocateShipmentStreamResponse]
+
+func _ShipmentAllocationService_WatchShipmentAllocations_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchShipmentAllocationsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ShipmentAllocationServiceServer).WatchShipmentAllocations(m, &grpc.GenericServerStream[WatchShipmentAllocationsRequest, WatchShipmentAllocationsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ShipmentAllocationService_WatchShipmentAllocationsServer = grpc.ServerStreamingServer[WatchShipmentAllocationsResponse]
+
 // ShipmentAllocationService_ServiceDesc is the grpc.ServiceDesc for ShipmentAllocationService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -949,6 +1121,18 @@ var ShipmentAllocationService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _ShipmentAllocationService_CreateShipmentQuotes_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "AllocateShipmentStream",
+			Handler:       _ShipmentAllocationService_AllocateShipmentStream_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "WatchShipmentAllocations",
+			Handler:       _ShipmentAllocationService_WatchShipmentAllocations_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "allocation/v1/shipment_allocation_service.proto",
 }

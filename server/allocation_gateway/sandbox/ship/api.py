@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from allocation_gateway.sandbox.messages import Call, Reply, encode
+from allocation_gateway.sandbox.options import SHIP_PREFIX
 from allocation_gateway.sandbox.routing import Found, Router
 from allocation_gateway.sandbox.ship import bulk, documents, errors, reading
 from allocation_gateway.sandbox.ship.bulk import BulkEndpoints
@@ -45,7 +46,7 @@ class ShipApi:
     """Ship as the HTTP front and the control paths see it."""
 
     name = "ship"
-    prefix = "pro"
+    prefix = SHIP_PREFIX
 
     def __init__(
         self,

@@ -5,12 +5,14 @@ Allocation of consignments: the older generation of the REST API."""
 
 from allocation.v1 import core_pb2 as _core_pb2
 from allocation.v1 import error_reason_pb2 as _error_reason_pb2
+from allocation.v1 import job_pb2 as _job_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.rpc import status_pb2 as _status_pb2
 from google.type import decimal_pb2 as _decimal_pb2
 import builtins as _builtins
 import sys
@@ -1684,3 +1686,287 @@ class GetConsignmentQuotesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetConsignmentQuotesResponse: _TypeAlias = GetConsignmentQuotesResponse  # noqa: Y015
+
+@_typing.final
+class ConsignmentItem(_message.Message):
+    """ConsignmentItem is one consignment of a job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONSIGNMENT_REFERENCE_FIELD_NUMBER: _builtins.int
+    SELECTOR_FIELD_NUMBER: _builtins.int
+    consignment_reference: _builtins.str
+    """Required. The consignment: 1 to 255 characters."""
+    @_builtins.property
+    def selector(self) -> _job_pb2.AllocationSelector:
+        """Optional. Its own selector, instead of that of the job."""
+
+    def __init__(
+        self,
+        *,
+        consignment_reference: _builtins.str = ...,
+        selector: _job_pb2.AllocationSelector | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["selector", b"selector"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consignment_reference", b"consignment_reference", "selector", b"selector"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConsignmentItem: _TypeAlias = ConsignmentItem  # noqa: Y015
+
+@_typing.final
+class ConsignmentOutcome(_message.Message):
+    """ConsignmentOutcome is what became of one consignment of a job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONSIGNMENT_REFERENCE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    QUEUED_FIELD_NUMBER: _builtins.int
+    ALLOCATION_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
+    UNKNOWN_FIELD_NUMBER: _builtins.int
+    consignment_reference: _builtins.str
+    """Output only. The consignment, as the caller wrote it."""
+    request_id: _builtins.str
+    """Output only. The `request_id` of its write. Empty if its reference cannot be that of a consignment."""
+    queued: _builtins.bool
+    """Output only. Upstream has taken it in hand, and nothing more is known of it, or was asked for."""
+    @_builtins.property
+    def allocation(self) -> Global___ConsignmentAllocation:
+        """Output only. It is allocated. What was read has `reconciled` set."""
+
+    @_builtins.property
+    def refusal(self) -> _status_pb2.Status:
+        """Output only. It is not allocated by this job: why, with the details that a single call has."""
+
+    @_builtins.property
+    def unknown(self) -> _status_pb2.Status:
+        """Output only. It is not known: why, with the details that a single call has. Repeat it with the same `job_id`."""
+
+    def __init__(
+        self,
+        *,
+        consignment_reference: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        queued: _builtins.bool = ...,
+        allocation: Global___ConsignmentAllocation | None = ...,
+        refusal: _status_pb2.Status | None = ...,
+        unknown: _status_pb2.Status | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "outcome", b"outcome", "queued", b"queued", "refusal", b"refusal", "unknown", b"unknown"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "consignment_reference", b"consignment_reference", "outcome", b"outcome", "queued", b"queued", "refusal", b"refusal", "request_id", b"request_id", "unknown", b"unknown"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["queued", "allocation", "refusal", "unknown"]  # noqa: Y015
+    _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
+
+Global___ConsignmentOutcome: _TypeAlias = ConsignmentOutcome  # noqa: Y015
+
+@_typing.final
+class ConsignmentOutcomes(_message.Message):
+    """ConsignmentOutcomes are what became of several consignments of a job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConsignmentOutcome]:
+        """Output only. One for each, 1 to 1,000, in no order."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___ConsignmentOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConsignmentOutcomes: _TypeAlias = ConsignmentOutcomes  # noqa: Y015
+
+@_typing.final
+class AllocateConsignmentStreamRequest(_message.Message):
+    """AllocateConsignmentStreamRequest is a message to AllocateConsignmentStream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def job(self) -> _job_pb2.AllocationJob:
+        """Optional. What holds for the whole job. Only the first message may have it."""
+
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConsignmentItem]:
+        """Optional. Up to 1,000 consignments."""
+
+    def __init__(
+        self,
+        *,
+        job: _job_pb2.AllocationJob | None = ...,
+        items: _abc.Iterable[Global___ConsignmentItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items", "job", b"job"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AllocateConsignmentStreamRequest: _TypeAlias = AllocateConsignmentStreamRequest  # noqa: Y015
+
+@_typing.final
+class AllocateConsignmentStreamResponse(_message.Message):
+    """AllocateConsignmentStreamResponse is a message of AllocateConsignmentStream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    REPEATED_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def job(self) -> _job_pb2.AllocationJob:
+        """Output only. The job, as the gateway has understood it: the first message, and no other."""
+
+    @_builtins.property
+    def results(self) -> Global___ConsignmentOutcomes:
+        """Output only. What became of some items."""
+
+    @_builtins.property
+    def progress(self) -> _job_pb2.AllocationProgress:
+        """Output only. How far the call has come: at most once a second."""
+
+    @_builtins.property
+    def refused(self) -> _job_pb2.AllocationRefusedMessage:
+        """Output only. A message that was refused."""
+
+    @_builtins.property
+    def repeated(self) -> _job_pb2.RepeatedAllocationItems:
+        """Output only. Items that came twice."""
+
+    @_builtins.property
+    def summary(self) -> _job_pb2.AllocationSummary:
+        """Output only. The end: the last message, and no other."""
+
+    def __init__(
+        self,
+        *,
+        job: _job_pb2.AllocationJob | None = ...,
+        results: Global___ConsignmentOutcomes | None = ...,
+        progress: _job_pb2.AllocationProgress | None = ...,
+        refused: _job_pb2.AllocationRefusedMessage | None = ...,
+        repeated: _job_pb2.RepeatedAllocationItems | None = ...,
+        summary: _job_pb2.AllocationSummary | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "job", b"job", "progress", b"progress", "refused", b"refused", "repeated", b"repeated", "results", b"results", "summary", b"summary"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "job", b"job", "progress", b"progress", "refused", b"refused", "repeated", b"repeated", "results", b"results", "summary", b"summary"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["job", "results", "progress", "refused", "repeated", "summary"]  # noqa: Y015
+    _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
+
+Global___AllocateConsignmentStreamResponse: _TypeAlias = AllocateConsignmentStreamResponse  # noqa: Y015
+
+@_typing.final
+class ConsignmentStanding(_message.Message):
+    """ConsignmentStanding is how one consignment stands that is watched."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONSIGNMENT_REFERENCE_FIELD_NUMBER: _builtins.int
+    ALLOCATION_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    FINAL_FIELD_NUMBER: _builtins.int
+    consignment_reference: _builtins.str
+    """Output only. The consignment."""
+    final: _builtins.bool
+    """Output only. True if nothing more is told of it: it is allocated, its allocation has failed, it is cancelled, or
+    upstream does not know it.
+    """
+    @_builtins.property
+    def allocation(self) -> Global___ConsignmentAllocation:
+        """Output only. As it was read, with its state; its allocation if it is allocated."""
+
+    @_builtins.property
+    def error(self) -> _status_pb2.Status:
+        """Output only. It could not be read: why, with the details that a single call has. Unless it is final, it is read
+        again.
+        """
+
+    def __init__(
+        self,
+        *,
+        consignment_reference: _builtins.str = ...,
+        allocation: Global___ConsignmentAllocation | None = ...,
+        error: _status_pb2.Status | None = ...,
+        final: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "error", b"error", "standing", b"standing"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "consignment_reference", b"consignment_reference", "error", b"error", "final", b"final", "standing", b"standing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_standing: _TypeAlias = _typing.Literal["allocation", "error"]  # noqa: Y015
+    _WhichOneofArgType_standing: _TypeAlias = _typing.Literal["standing", b"standing"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_standing) -> _WhichOneofReturnType_standing | None: ...
+
+Global___ConsignmentStanding: _TypeAlias = ConsignmentStanding  # noqa: Y015
+
+@_typing.final
+class WatchConsignmentAllocationsRequest(_message.Message):
+    """WatchConsignmentAllocationsRequest is the request of WatchConsignmentAllocations."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONSIGNMENT_REFERENCES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def consignment_references(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Required. The references of 1 to 1,000 consignments, none of them twice."""
+
+    def __init__(
+        self,
+        *,
+        consignment_references: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consignment_references", b"consignment_references"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchConsignmentAllocationsRequest: _TypeAlias = WatchConsignmentAllocationsRequest  # noqa: Y015
+
+@_typing.final
+class WatchConsignmentAllocationsResponse(_message.Message):
+    """WatchConsignmentAllocationsResponse is a message of WatchConsignmentAllocations."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONSIGNMENTS_FIELD_NUMBER: _builtins.int
+    PENDING_FIELD_NUMBER: _builtins.int
+    pending: _builtins.int
+    """Output only. How many are not final yet."""
+    @_builtins.property
+    def consignments(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConsignmentStanding]:
+        """Output only. Those that have changed. At first, each is told once. Empty if none has changed for a while."""
+
+    def __init__(
+        self,
+        *,
+        consignments: _abc.Iterable[Global___ConsignmentStanding] | None = ...,
+        pending: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consignments", b"consignments", "pending", b"pending"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchConsignmentAllocationsResponse: _TypeAlias = WatchConsignmentAllocationsResponse  # noqa: Y015

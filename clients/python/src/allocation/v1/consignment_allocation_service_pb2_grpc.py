@@ -107,6 +107,16 @@ class ConsignmentAllocationServiceStub:
                 request_serializer=allocation_dot_v1_dot_consignment__allocation__service__pb2.GetConsignmentQuotesRequest.SerializeToString,
                 response_deserializer=allocation_dot_v1_dot_consignment__allocation__service__pb2.GetConsignmentQuotesResponse.FromString,
                 _registered_method=True)
+        self.AllocateConsignmentStream = channel.stream_stream(
+                '/allocation.v1.ConsignmentAllocationService/AllocateConsignmentStream',
+                request_serializer=allocation_dot_v1_dot_consignment__allocation__service__pb2.AllocateConsignmentStreamRequest.SerializeToString,
+                response_deserializer=allocation_dot_v1_dot_consignment__allocation__service__pb2.AllocateConsignmentStreamResponse.FromString,
+                _registered_method=True)
+        self.WatchConsignmentAllocations = channel.unary_stream(
+                '/allocation.v1.ConsignmentAllocationService/WatchConsignmentAllocations',
+                request_serializer=allocation_dot_v1_dot_consignment__allocation__service__pb2.WatchConsignmentAllocationsRequest.SerializeToString,
+                response_deserializer=allocation_dot_v1_dot_consignment__allocation__service__pb2.WatchConsignmentAllocationsResponse.FromString,
+                _registered_method=True)
 
 
 class ConsignmentAllocationServiceServicer:
@@ -136,7 +146,9 @@ class ConsignmentAllocationServiceServicer:
         - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+        - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+        - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
         - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
         - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -159,7 +171,9 @@ class ConsignmentAllocationServiceServicer:
         - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
         - NOT_FOUND (CONSIGNMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+        - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+        - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
         - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
         - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -182,7 +196,9 @@ class ConsignmentAllocationServiceServicer:
         - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (CONSIGNMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+        - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+        - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
         - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
         - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -204,7 +220,9 @@ class ConsignmentAllocationServiceServicer:
         - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+        - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+        - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
         - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
         - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -226,7 +244,9 @@ class ConsignmentAllocationServiceServicer:
         - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
         - NOT_FOUND (CONSIGNMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+        - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+        - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
         - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
         - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -249,7 +269,9 @@ class ConsignmentAllocationServiceServicer:
         - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (CONSIGNMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+        - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+        - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
         - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
         - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -272,7 +294,9 @@ class ConsignmentAllocationServiceServicer:
         - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+        - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+        - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
         - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
         - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -296,7 +320,9 @@ class ConsignmentAllocationServiceServicer:
         - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
         - NOT_FOUND (CONSIGNMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+        - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+        - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
         - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
         - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -317,7 +343,9 @@ class ConsignmentAllocationServiceServicer:
         - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+        - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+        - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
         - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
         - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -338,7 +366,9 @@ class ConsignmentAllocationServiceServicer:
         - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+        - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+        - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
         - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE)
         - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -359,7 +389,9 @@ class ConsignmentAllocationServiceServicer:
         - INVALID_ARGUMENT (INVALID_REQUEST)
         - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+        - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+        - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
         - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNIMPLEMENTED (OPERATION_DISABLED)
@@ -378,12 +410,57 @@ class ConsignmentAllocationServiceServicer:
         - INVALID_ARGUMENT (INVALID_REQUEST)
         - NOT_FOUND (CONSIGNMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+        - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+        - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
         - UNAVAILABLE (UPSTREAM_UNAVAILABLE)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNIMPLEMENTED (OPERATION_DISABLED)
         - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
         GATEWAY_DEFECT)
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AllocateConsignmentStream(self, request_iterator, context):
+        """AllocateConsignmentStream allocates any number of consignments in one call, and tells of each what became of it: a job. The
+        first message says what holds for all; it and each further one carry up to 1,000 items. When the caller has
+        half-closed the call, the rest is finished, and the last message is a summary. How items are put into bulk calls, and
+        what is safe to repeat, is in docs/waves.md.
+
+        Each item is a write of its own, with a claim and a `request_id` of its own (AllocationJob): the call AllocateConsignments, or
+        its like with a service group or a carrier service, with one reference. Beginning again with the same `job_id`, at any
+        replica, answers what is known and sends only what has had no effect and can have none any more. A status that is not
+        OK says nothing of single items: begin again. It has the `job_id` in the metadata of its ErrorInfo.
+
+        Errors:
+
+        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - FAILED_PRECONDITION (API_NOT_CONFIGURED)
+        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE, GATEWAY_STOPPING)
+        - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchConsignmentAllocations(self, request, context):
+        """WatchConsignmentAllocations tells how up to 1,000 consignments stand: all of them at once, then each change, until all are
+        final: allocated, failed to be allocated, or gone. It books nothing. Each consignment is read once at a time, however many
+        watch it, at intervals that grow; between changes empty messages show that the call is alive. What is not final at the
+        deadline ends the call with DEADLINE_EXCEEDED.
+
+        Errors:
+
+        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - FAILED_PRECONDITION (API_NOT_CONFIGURED)
+        - RESOURCE_EXHAUSTED (GATEWAY_OVERLOADED)
+        - UNAVAILABLE (GATEWAY_STOPPING)
+        - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+        - INTERNAL (GATEWAY_DEFECT)
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -451,6 +528,16 @@ def add_ConsignmentAllocationServiceServicer_to_server(servicer, server):
                     servicer.GetConsignmentQuotes,
                     request_deserializer=allocation_dot_v1_dot_consignment__allocation__service__pb2.GetConsignmentQuotesRequest.FromString,
                     response_serializer=allocation_dot_v1_dot_consignment__allocation__service__pb2.GetConsignmentQuotesResponse.SerializeToString,
+            ),
+            'AllocateConsignmentStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.AllocateConsignmentStream,
+                    request_deserializer=allocation_dot_v1_dot_consignment__allocation__service__pb2.AllocateConsignmentStreamRequest.FromString,
+                    response_serializer=allocation_dot_v1_dot_consignment__allocation__service__pb2.AllocateConsignmentStreamResponse.SerializeToString,
+            ),
+            'WatchConsignmentAllocations': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchConsignmentAllocations,
+                    request_deserializer=allocation_dot_v1_dot_consignment__allocation__service__pb2.WatchConsignmentAllocationsRequest.FromString,
+                    response_serializer=allocation_dot_v1_dot_consignment__allocation__service__pb2.WatchConsignmentAllocationsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -790,6 +877,60 @@ class ConsignmentAllocationService:
             '/allocation.v1.ConsignmentAllocationService/GetConsignmentQuotes',
             allocation_dot_v1_dot_consignment__allocation__service__pb2.GetConsignmentQuotesRequest.SerializeToString,
             allocation_dot_v1_dot_consignment__allocation__service__pb2.GetConsignmentQuotesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AllocateConsignmentStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/allocation.v1.ConsignmentAllocationService/AllocateConsignmentStream',
+            allocation_dot_v1_dot_consignment__allocation__service__pb2.AllocateConsignmentStreamRequest.SerializeToString,
+            allocation_dot_v1_dot_consignment__allocation__service__pb2.AllocateConsignmentStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchConsignmentAllocations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/allocation.v1.ConsignmentAllocationService/WatchConsignmentAllocations',
+            allocation_dot_v1_dot_consignment__allocation__service__pb2.WatchConsignmentAllocationsRequest.SerializeToString,
+            allocation_dot_v1_dot_consignment__allocation__service__pb2.WatchConsignmentAllocationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

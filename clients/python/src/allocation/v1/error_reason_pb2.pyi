@@ -221,6 +221,31 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     Sample: `{"reason": "CLAIM_STORE_UNAVAILABLE", "domain": "allocation.v1"}`
     """
+    ERROR_REASON_CALLER_UNAUTHENTICATED: _ErrorReason.ValueType  # 31
+    """The gateway asks who calls, and the call comes without a valid token or client certificate that says so. Comes with
+    UNAUTHENTICATED, and the same whatever is wrong: the gateway's log has it. Nothing was sent for this call.
+
+    Sample: `{"reason": "CALLER_UNAUTHENTICATED", "domain": "allocation.v1"}`
+    """
+    ERROR_REASON_CALLER_NOT_ALLOWED: _ErrorReason.ValueType  # 32
+    """The gateway's policy does not allow the caller what it asks for. Comes with PERMISSION_DENIED; `missing` in the
+    metadata says what it would need. Nothing was sent for this call.
+
+    Sample: `{"reason": "CALLER_NOT_ALLOWED", "domain": "allocation.v1", "metadata": {"missing": "the service group"}}`
+    """
+    ERROR_REASON_CALLER_OVER_SHARE: _ErrorReason.ValueType  # 33
+    """The caller has used up its share of the gateway, which is there for others too. Comes with RESOURCE_EXHAUSTED and a
+    google.rpc.RetryInfo. Nothing was sent for this call.
+
+    Sample: `{"reason": "CALLER_OVER_SHARE", "domain": "allocation.v1"}`
+    """
+    ERROR_REASON_GATEWAY_STOPPING: _ErrorReason.ValueType  # 34
+    """The gateway is about to end, and has ended a call that lasts. Comes with UNAVAILABLE and a google.rpc.RetryInfo; the
+    metadata has the `job_id` of a job. Begin again: another replica goes on.
+
+    Sample: `{"reason": "GATEWAY_STOPPING", "domain": "allocation.v1", "metadata": {"job_id":
+    "123e4567-e89b-42d3-a456-426614174000"}}`
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is why a call failed. The metadata of the ErrorInfo holds, as far as they are known:
@@ -229,9 +254,11 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     - `upstream_code`: the code in upstream's answer that decided,
     - `upstream_correlation_id`: upstream's correlation id, to be quoted to its support,
     - `cause`: the reason with which OUTCOME_UNKNOWN began, such as `UPSTREAM_FAILED`,
+    - `missing`: what the caller of CALLER_NOT_ALLOWED would need,
     - `effect`: for an allocation or a de-allocation, `none` if nothing was changed under this `request_id`, `made` if it was
       carried out although the call failed, `unknown` if neither can be said. Without it nothing was sent for this call, and
-      nothing is said of other calls with the same `request_id`, which another process may be sending meanwhile.
+      nothing is said of other calls with the same `request_id`, which another process may be sending meanwhile,
+    - `job_id`: the id of the job, if the call was one.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
@@ -425,6 +452,31 @@ UNAVAILABLE and a google.rpc.RetryInfo. It has no `effect`: of an earlier call w
 known meanwhile.
 
 Sample: `{"reason": "CLAIM_STORE_UNAVAILABLE", "domain": "allocation.v1"}`
+"""
+ERROR_REASON_CALLER_UNAUTHENTICATED: ErrorReason.ValueType  # 31
+"""The gateway asks who calls, and the call comes without a valid token or client certificate that says so. Comes with
+UNAUTHENTICATED, and the same whatever is wrong: the gateway's log has it. Nothing was sent for this call.
+
+Sample: `{"reason": "CALLER_UNAUTHENTICATED", "domain": "allocation.v1"}`
+"""
+ERROR_REASON_CALLER_NOT_ALLOWED: ErrorReason.ValueType  # 32
+"""The gateway's policy does not allow the caller what it asks for. Comes with PERMISSION_DENIED; `missing` in the
+metadata says what it would need. Nothing was sent for this call.
+
+Sample: `{"reason": "CALLER_NOT_ALLOWED", "domain": "allocation.v1", "metadata": {"missing": "the service group"}}`
+"""
+ERROR_REASON_CALLER_OVER_SHARE: ErrorReason.ValueType  # 33
+"""The caller has used up its share of the gateway, which is there for others too. Comes with RESOURCE_EXHAUSTED and a
+google.rpc.RetryInfo. Nothing was sent for this call.
+
+Sample: `{"reason": "CALLER_OVER_SHARE", "domain": "allocation.v1"}`
+"""
+ERROR_REASON_GATEWAY_STOPPING: ErrorReason.ValueType  # 34
+"""The gateway is about to end, and has ended a call that lasts. Comes with UNAVAILABLE and a google.rpc.RetryInfo; the
+metadata has the `job_id` of a job. Begin again: another replica goes on.
+
+Sample: `{"reason": "GATEWAY_STOPPING", "domain": "allocation.v1", "metadata": {"job_id":
+"123e4567-e89b-42d3-a456-426614174000"}}`
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 

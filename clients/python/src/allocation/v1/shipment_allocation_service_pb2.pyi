@@ -4,10 +4,12 @@ isort:skip_file
 Allocation of shipments: the Ship generation of the REST API."""
 
 from allocation.v1 import core_pb2 as _core_pb2
+from allocation.v1 import job_pb2 as _job_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.rpc import status_pb2 as _status_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -888,3 +890,287 @@ class CreateShipmentQuotesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateShipmentQuotesResponse: _TypeAlias = CreateShipmentQuotesResponse  # noqa: Y015
+
+@_typing.final
+class ShipmentItem(_message.Message):
+    """ShipmentItem is one shipment of a job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHIPMENT_REFERENCE_FIELD_NUMBER: _builtins.int
+    SELECTOR_FIELD_NUMBER: _builtins.int
+    shipment_reference: _builtins.str
+    """Required. The shipment: 1 to 255 characters."""
+    @_builtins.property
+    def selector(self) -> _job_pb2.AllocationSelector:
+        """Optional. Its own selector, instead of that of the job."""
+
+    def __init__(
+        self,
+        *,
+        shipment_reference: _builtins.str = ...,
+        selector: _job_pb2.AllocationSelector | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["selector", b"selector"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["selector", b"selector", "shipment_reference", b"shipment_reference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShipmentItem: _TypeAlias = ShipmentItem  # noqa: Y015
+
+@_typing.final
+class ShipmentOutcome(_message.Message):
+    """ShipmentOutcome is what became of one shipment of a job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHIPMENT_REFERENCE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    QUEUED_FIELD_NUMBER: _builtins.int
+    ALLOCATION_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
+    UNKNOWN_FIELD_NUMBER: _builtins.int
+    shipment_reference: _builtins.str
+    """Output only. The shipment, as the caller wrote it."""
+    request_id: _builtins.str
+    """Output only. The `request_id` of its write. Empty if its reference cannot be that of a shipment."""
+    queued: _builtins.bool
+    """Output only. Upstream has taken it in hand, and nothing more is known of it, or was asked for."""
+    @_builtins.property
+    def allocation(self) -> _core_pb2.Allocation:
+        """Output only. It is allocated. What was read has `reconciled` set."""
+
+    @_builtins.property
+    def refusal(self) -> _status_pb2.Status:
+        """Output only. It is not allocated by this job: why, with the details that a single call has."""
+
+    @_builtins.property
+    def unknown(self) -> _status_pb2.Status:
+        """Output only. It is not known: why, with the details that a single call has. Repeat it with the same `job_id`."""
+
+    def __init__(
+        self,
+        *,
+        shipment_reference: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        queued: _builtins.bool = ...,
+        allocation: _core_pb2.Allocation | None = ...,
+        refusal: _status_pb2.Status | None = ...,
+        unknown: _status_pb2.Status | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "outcome", b"outcome", "queued", b"queued", "refusal", b"refusal", "unknown", b"unknown"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "outcome", b"outcome", "queued", b"queued", "refusal", b"refusal", "request_id", b"request_id", "shipment_reference", b"shipment_reference", "unknown", b"unknown"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["queued", "allocation", "refusal", "unknown"]  # noqa: Y015
+    _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
+
+Global___ShipmentOutcome: _TypeAlias = ShipmentOutcome  # noqa: Y015
+
+@_typing.final
+class ShipmentOutcomes(_message.Message):
+    """ShipmentOutcomes are what became of several shipments of a job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShipmentOutcome]:
+        """Output only. One for each, 1 to 1,000, in no order."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___ShipmentOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShipmentOutcomes: _TypeAlias = ShipmentOutcomes  # noqa: Y015
+
+@_typing.final
+class AllocateShipmentStreamRequest(_message.Message):
+    """AllocateShipmentStreamRequest is a message to AllocateShipmentStream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def job(self) -> _job_pb2.AllocationJob:
+        """Optional. What holds for the whole job. Only the first message may have it."""
+
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShipmentItem]:
+        """Optional. Up to 1,000 shipments."""
+
+    def __init__(
+        self,
+        *,
+        job: _job_pb2.AllocationJob | None = ...,
+        items: _abc.Iterable[Global___ShipmentItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items", "job", b"job"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AllocateShipmentStreamRequest: _TypeAlias = AllocateShipmentStreamRequest  # noqa: Y015
+
+@_typing.final
+class AllocateShipmentStreamResponse(_message.Message):
+    """AllocateShipmentStreamResponse is a message of AllocateShipmentStream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    REPEATED_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def job(self) -> _job_pb2.AllocationJob:
+        """Output only. The job, as the gateway has understood it: the first message, and no other."""
+
+    @_builtins.property
+    def results(self) -> Global___ShipmentOutcomes:
+        """Output only. What became of some items."""
+
+    @_builtins.property
+    def progress(self) -> _job_pb2.AllocationProgress:
+        """Output only. How far the call has come: at most once a second."""
+
+    @_builtins.property
+    def refused(self) -> _job_pb2.AllocationRefusedMessage:
+        """Output only. A message that was refused."""
+
+    @_builtins.property
+    def repeated(self) -> _job_pb2.RepeatedAllocationItems:
+        """Output only. Items that came twice."""
+
+    @_builtins.property
+    def summary(self) -> _job_pb2.AllocationSummary:
+        """Output only. The end: the last message, and no other."""
+
+    def __init__(
+        self,
+        *,
+        job: _job_pb2.AllocationJob | None = ...,
+        results: Global___ShipmentOutcomes | None = ...,
+        progress: _job_pb2.AllocationProgress | None = ...,
+        refused: _job_pb2.AllocationRefusedMessage | None = ...,
+        repeated: _job_pb2.RepeatedAllocationItems | None = ...,
+        summary: _job_pb2.AllocationSummary | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "job", b"job", "progress", b"progress", "refused", b"refused", "repeated", b"repeated", "results", b"results", "summary", b"summary"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "job", b"job", "progress", b"progress", "refused", b"refused", "repeated", b"repeated", "results", b"results", "summary", b"summary"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["job", "results", "progress", "refused", "repeated", "summary"]  # noqa: Y015
+    _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
+
+Global___AllocateShipmentStreamResponse: _TypeAlias = AllocateShipmentStreamResponse  # noqa: Y015
+
+@_typing.final
+class ShipmentStanding(_message.Message):
+    """ShipmentStanding is how one shipment stands that is watched."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHIPMENT_REFERENCE_FIELD_NUMBER: _builtins.int
+    ALLOCATION_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    FINAL_FIELD_NUMBER: _builtins.int
+    shipment_reference: _builtins.str
+    """Output only. The shipment."""
+    final: _builtins.bool
+    """Output only. True if nothing more is told of it: it is allocated, its allocation has failed, it is cancelled, or
+    upstream does not know it.
+    """
+    @_builtins.property
+    def allocation(self) -> _core_pb2.Allocation:
+        """Output only. As it was read, with its state; its allocation if it is allocated."""
+
+    @_builtins.property
+    def error(self) -> _status_pb2.Status:
+        """Output only. It could not be read: why, with the details that a single call has. Unless it is final, it is read
+        again.
+        """
+
+    def __init__(
+        self,
+        *,
+        shipment_reference: _builtins.str = ...,
+        allocation: _core_pb2.Allocation | None = ...,
+        error: _status_pb2.Status | None = ...,
+        final: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "error", b"error", "standing", b"standing"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocation", b"allocation", "error", b"error", "final", b"final", "shipment_reference", b"shipment_reference", "standing", b"standing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_standing: _TypeAlias = _typing.Literal["allocation", "error"]  # noqa: Y015
+    _WhichOneofArgType_standing: _TypeAlias = _typing.Literal["standing", b"standing"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_standing) -> _WhichOneofReturnType_standing | None: ...
+
+Global___ShipmentStanding: _TypeAlias = ShipmentStanding  # noqa: Y015
+
+@_typing.final
+class WatchShipmentAllocationsRequest(_message.Message):
+    """WatchShipmentAllocationsRequest is the request of WatchShipmentAllocations."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHIPMENT_REFERENCES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def shipment_references(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Required. The references of 1 to 1,000 shipments, none of them twice."""
+
+    def __init__(
+        self,
+        *,
+        shipment_references: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["shipment_references", b"shipment_references"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchShipmentAllocationsRequest: _TypeAlias = WatchShipmentAllocationsRequest  # noqa: Y015
+
+@_typing.final
+class WatchShipmentAllocationsResponse(_message.Message):
+    """WatchShipmentAllocationsResponse is a message of WatchShipmentAllocations."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHIPMENTS_FIELD_NUMBER: _builtins.int
+    PENDING_FIELD_NUMBER: _builtins.int
+    pending: _builtins.int
+    """Output only. How many are not final yet."""
+    @_builtins.property
+    def shipments(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShipmentStanding]:
+        """Output only. Those that have changed. At first, each is told once. Empty if none has changed for a while."""
+
+    def __init__(
+        self,
+        *,
+        shipments: _abc.Iterable[Global___ShipmentStanding] | None = ...,
+        pending: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pending", b"pending", "shipments", b"shipments"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchShipmentAllocationsResponse: _TypeAlias = WatchShipmentAllocationsResponse  # noqa: Y015

@@ -106,6 +106,16 @@ class ShipmentAllocationServiceStub:
                 request_serializer=allocation_dot_v1_dot_shipment__allocation__service__pb2.CreateShipmentQuotesRequest.SerializeToString,
                 response_deserializer=allocation_dot_v1_dot_shipment__allocation__service__pb2.CreateShipmentQuotesResponse.FromString,
                 _registered_method=True)
+        self.AllocateShipmentStream = channel.stream_stream(
+                '/allocation.v1.ShipmentAllocationService/AllocateShipmentStream',
+                request_serializer=allocation_dot_v1_dot_shipment__allocation__service__pb2.AllocateShipmentStreamRequest.SerializeToString,
+                response_deserializer=allocation_dot_v1_dot_shipment__allocation__service__pb2.AllocateShipmentStreamResponse.FromString,
+                _registered_method=True)
+        self.WatchShipmentAllocations = channel.unary_stream(
+                '/allocation.v1.ShipmentAllocationService/WatchShipmentAllocations',
+                request_serializer=allocation_dot_v1_dot_shipment__allocation__service__pb2.WatchShipmentAllocationsRequest.SerializeToString,
+                response_deserializer=allocation_dot_v1_dot_shipment__allocation__service__pb2.WatchShipmentAllocationsResponse.FromString,
+                _registered_method=True)
 
 
 class ShipmentAllocationServiceServicer:
@@ -133,7 +143,9 @@ class ShipmentAllocationServiceServicer:
         - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+        - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+        - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
         - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
         - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -155,7 +167,9 @@ class ShipmentAllocationServiceServicer:
         - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
         - NOT_FOUND (SHIPMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+        - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+        - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
         - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
         - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -177,7 +191,9 @@ class ShipmentAllocationServiceServicer:
         - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+        - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+        - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
         - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
         - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -202,7 +218,9 @@ class ShipmentAllocationServiceServicer:
         - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, VIRTUAL_SERVICE_NOT_FOUND,
         RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+        - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+        - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
         - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
         - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -225,7 +243,9 @@ class ShipmentAllocationServiceServicer:
         - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+        - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+        - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
         - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
         - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -249,7 +269,9 @@ class ShipmentAllocationServiceServicer:
         - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+        - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+        - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
         - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
         - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -271,7 +293,9 @@ class ShipmentAllocationServiceServicer:
         - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED, SERVICE_GROUP_AMBIGUOUS)
         - NOT_FOUND (SHIPMENT_NOT_FOUND, SERVICE_GROUP_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+        - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+        - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
         - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
         - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -293,7 +317,9 @@ class ShipmentAllocationServiceServicer:
         - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (SHIPMENT_NOT_FOUND, CARRIER_SERVICE_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+        - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+        - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
         - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
         - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -316,7 +342,9 @@ class ShipmentAllocationServiceServicer:
         - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, ALLOCATION_FAILED, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+        - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+        - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
         - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
         - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -337,7 +365,9 @@ class ShipmentAllocationServiceServicer:
         - INVALID_ARGUMENT (INVALID_REQUEST, REQUEST_ID_REUSED)
         - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+        - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+        - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
         - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING, CLAIM_STORE_UNAVAILABLE)
         - ABORTED (WRITE_IN_PROGRESS)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
@@ -358,7 +388,9 @@ class ShipmentAllocationServiceServicer:
         - INVALID_ARGUMENT (INVALID_REQUEST)
         - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+        - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+        - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
         - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNIMPLEMENTED (OPERATION_DISABLED)
@@ -377,12 +409,57 @@ class ShipmentAllocationServiceServicer:
         - INVALID_ARGUMENT (INVALID_REQUEST)
         - NOT_FOUND (SHIPMENT_NOT_FOUND, RESOURCE_NOT_FOUND)
         - FAILED_PRECONDITION (INVALID_STATE, NO_QUOTES_AVAILABLE, UPSTREAM_CONFLICT, API_NOT_CONFIGURED)
-        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+        - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
+        - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
+        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
         - UNAVAILABLE (UPSTREAM_UNAVAILABLE, RESOURCE_PROCESSING)
         - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
         - UNIMPLEMENTED (OPERATION_DISABLED)
         - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, UPSTREAM_CONTRACT_BROKEN, UPSTREAM_FAILED, GATEWAY_MISCONFIGURED,
         GATEWAY_DEFECT)
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AllocateShipmentStream(self, request_iterator, context):
+        """AllocateShipmentStream allocates any number of shipments in one call, and tells of each what became of it: a job. The
+        first message says what holds for all; it and each further one carry up to 1,000 items. When the caller has
+        half-closed the call, the rest is finished, and the last message is a summary. How items are put into bulk calls, and
+        what is safe to repeat, is in docs/waves.md.
+
+        Each item is a write of its own, with a claim and a `request_id` of its own (AllocationJob): the call AllocateShipments, or
+        its like with a service group or a carrier service, with one reference. Beginning again with the same `job_id`, at any
+        replica, answers what is known and sends only what has had no effect and can have none any more. A status that is not
+        OK says nothing of single items: begin again. It has the `job_id` in the metadata of its ErrorInfo.
+
+        Errors:
+
+        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - FAILED_PRECONDITION (API_NOT_CONFIGURED)
+        - RESOURCE_EXHAUSTED (UPSTREAM_THROTTLED, GATEWAY_OVERLOADED)
+        - UNAVAILABLE (UPSTREAM_UNAVAILABLE, CLAIM_STORE_UNAVAILABLE, GATEWAY_STOPPING)
+        - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+        - INTERNAL (UPSTREAM_CREDENTIALS_REJECTED, GATEWAY_MISCONFIGURED, GATEWAY_DEFECT)
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchShipmentAllocations(self, request, context):
+        """WatchShipmentAllocations tells how up to 1,000 shipments stand: all of them at once, then each change, until all are
+        final: allocated, failed to be allocated, or gone. It books nothing. Each shipment is read once at a time, however many
+        watch it, at intervals that grow; between changes empty messages show that the call is alive. What is not final at the
+        deadline ends the call with DEADLINE_EXCEEDED.
+
+        Errors:
+
+        - INVALID_ARGUMENT (INVALID_REQUEST)
+        - FAILED_PRECONDITION (API_NOT_CONFIGURED)
+        - RESOURCE_EXHAUSTED (GATEWAY_OVERLOADED)
+        - UNAVAILABLE (GATEWAY_STOPPING)
+        - DEADLINE_EXCEEDED (DEADLINE_EXCEEDED)
+        - INTERNAL (GATEWAY_DEFECT)
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -450,6 +527,16 @@ def add_ShipmentAllocationServiceServicer_to_server(servicer, server):
                     servicer.CreateShipmentQuotes,
                     request_deserializer=allocation_dot_v1_dot_shipment__allocation__service__pb2.CreateShipmentQuotesRequest.FromString,
                     response_serializer=allocation_dot_v1_dot_shipment__allocation__service__pb2.CreateShipmentQuotesResponse.SerializeToString,
+            ),
+            'AllocateShipmentStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.AllocateShipmentStream,
+                    request_deserializer=allocation_dot_v1_dot_shipment__allocation__service__pb2.AllocateShipmentStreamRequest.FromString,
+                    response_serializer=allocation_dot_v1_dot_shipment__allocation__service__pb2.AllocateShipmentStreamResponse.SerializeToString,
+            ),
+            'WatchShipmentAllocations': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchShipmentAllocations,
+                    request_deserializer=allocation_dot_v1_dot_shipment__allocation__service__pb2.WatchShipmentAllocationsRequest.FromString,
+                    response_serializer=allocation_dot_v1_dot_shipment__allocation__service__pb2.WatchShipmentAllocationsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -788,6 +875,60 @@ class ShipmentAllocationService:
             '/allocation.v1.ShipmentAllocationService/CreateShipmentQuotes',
             allocation_dot_v1_dot_shipment__allocation__service__pb2.CreateShipmentQuotesRequest.SerializeToString,
             allocation_dot_v1_dot_shipment__allocation__service__pb2.CreateShipmentQuotesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AllocateShipmentStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/allocation.v1.ShipmentAllocationService/AllocateShipmentStream',
+            allocation_dot_v1_dot_shipment__allocation__service__pb2.AllocateShipmentStreamRequest.SerializeToString,
+            allocation_dot_v1_dot_shipment__allocation__service__pb2.AllocateShipmentStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchShipmentAllocations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/allocation.v1.ShipmentAllocationService/WatchShipmentAllocations',
+            allocation_dot_v1_dot_shipment__allocation__service__pb2.WatchShipmentAllocationsRequest.SerializeToString,
+            allocation_dot_v1_dot_shipment__allocation__service__pb2.WatchShipmentAllocationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,225 @@
+"""The commands of allocctl."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+from allocation.v1 import consignment_allocation_service_pb2 as consignments
+from allocation.v1 import service_group_service_pb2 as groups
+from click.shell_completion import get_completion_class
+from google.protobuf import json_format
+
+from allocation_gateway_client.base import rpcs
+from allocation_gateway_client.cli import requests, run, wave
+from allocation_gateway_client.cli.options import connected
+from allocation_gateway_client.cli.requests import Api, NotOfferedError, Selector
+from allocation_gateway_client.policy import SERVICE_CONFIG, ServiceConfig
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from allocation_gateway_client.cli.options import Session
+
+_API: Final = click.option(
+    "--api", type=click.Choice([api.value for api in Api]), help="which API [default: by the reference; `sp_` is ship]"
+)
+_REQUEST_ID: Final = click.option(
+    "--request-id", default="", metavar="UUID", help="repeat an earlier request, to learn what became of it"
+)
+_FORMATS: Final = [name.removeprefix("LABEL_FORMAT_").lower() for name in consignments.LabelFormat.keys()[1:]]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="allocation-gateway-client", prog_name="allocctl")
+def allocctl() -> None:
+    """Allocate shipments and consignments through the allocation gateway.
+
+    Exit codes: 0 done; 1 the gateway or the API failed; 2 wrong usage; 3 the request is invalid; 4 not found; 5 refused
+    by the state of things; 6 nothing was done, try again; 7 the outcome is unknown; 8 not permitted; 9 not supported;
+    10 several of these; 130 interrupted.
+    """
+
+
+@allocctl.command()
+@click.argument("references", nargs=-1)
+@click.option("--group", "-g", help="a service group, by its code or a name")
+@click.option("--service", help="a carrier service")
+@click.option("--virtual", help="a carrier service or a service group, by one reference")
+@click.option("--quote", help="a quote, by its reference")
+@click.option("--bulk", is_flag=True, help="one call for up to 100 references; shipments are only queued by it")
+@click.option("--labels", "label_format", type=click.Choice(_FORMATS), help="get the label too, of a consignment")
+@click.option("--file", "-f", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="a CSV file of them")
+@click.option(
+    "--result",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="with --file: where results go, and are continued from [default: beside it]",
+)
+@click.option("--concurrency", type=click.IntRange(1, 256), default=16, show_default=True, help="with --file")
+@click.option("--retry-failed", is_flag=True, help="with --file: try again what was refused in an earlier run")
+@_API
+@_REQUEST_ID
+@connected
+def allocate(
+    session: Session,
+    references: tuple[str, ...],
+    *,
+    bulk: bool,
+    label_format: str | None,
+    file: Path | None,
+    result: Path | None,
+    concurrency: int,
+    retry_failed: bool,
+    api: str | None,
+    request_id: str,
+    **selectors: str | None,
+) -> None:
+    """Allocate shipments or consignments: by default rules, or as one option says.
+
+    With --file, a CSV file whose column `reference` names them and whose columns `group`, `service`, `virtual` and
+    `quote` may say more of each. An interrupted run is continued by the same command, and nothing is booked twice.
+    """
+    selector = _selector(selectors)
+    chosen = None if api is None else Api(api)
+    if (file is None) == (not references):
+        raise click.UsageError("name references, or a --file of them")
+    if request_id and (file is not None or len(references) > 1):
+        raise click.UsageError("--request-id is for one request")
+    try:
+        if file is not None:
+            job = wave.Job.opened(file, result or file.with_suffix(".results.jsonl"), selector, chosen)
+            click.get_current_context().exit(
+                run.run(job, session.profile, session.output, concurrency, retry_failed=retry_failed)
+            )
+        made = _allocations(references, selector, chosen, request_id, bulk=bulk, label_format=label_format)
+    except (NotOfferedError, wave.FileError) as error:
+        raise click.UsageError(str(error)) from None
+    session.make(made, session.output.answer)
+
+
+def _selector(given: dict[str, str | None]) -> Selector:
+    named = [(option, value) for option, value in given.items() if value is not None]
+    if len(named) > 1:
+        raise click.UsageError(" and ".join(f"--{option}" for option, _ in named) + " exclude each other")
+    return Selector(*named[0]) if named else Selector()
+
+
+def _allocations(
+    references: tuple[str, ...],
+    selector: Selector,
+    api: Api | None,
+    request_id: str,
+    *,
+    bulk: bool,
+    label_format: str | None,
+) -> list[Message]:
+    if bulk:
+        kind = api or Api.of(references[0])
+        size = requests.BULK_SIZE
+        parts = [references[begin : begin + size] for begin in range(0, len(references), size)]
+        return [requests.bulk(kind, part, selector, request_id) for part in parts]
+    if label_format is not None:
+        return [requests.labels(reference, selector, label_format, request_id) for reference in references]
+    return [requests.allocation(api or Api.of(one), one, selector, request_id) for one in references]
+
+
+@allocctl.command()
+@click.argument("references", nargs=-1, required=True)
+@_API
+@_REQUEST_ID
+@connected
+def deallocate(session: Session, references: tuple[str, ...], *, api: str | None, request_id: str) -> None:
+    """Take allocations back."""
+    if request_id and len(references) > 1:
+        raise click.UsageError("--request-id is for one request")
+    made = [requests.deallocation(Api(api) if api else Api.of(one), one, request_id) for one in references]
+    session.make(made, lambda response: _deallocated(session, response))
+
+
+def _deallocated(session: Session, response: Any) -> None:
+    if session.output.is_json:
+        session.output.answer(response)
+    else:
+        reference = getattr(response, "shipment_reference", "") or getattr(response, "consignment_reference", "")
+        session.output.line(f"{reference}  deallocated")
+
+
+@allocctl.command()
+@click.argument("references", nargs=-1, required=True)
+@_API
+@connected
+def show(session: Session, references: tuple[str, ...], *, api: str | None) -> None:
+    """Show how shipments or consignments stand."""
+    made = [requests.read(Api(api) if api else Api.of(one), "show", one) for one in references]
+    session.make(made, session.output.answer)
+
+
+@allocctl.command()
+@click.argument("reference")
+@_API
+@connected
+def quotes(session: Session, reference: str, *, api: str | None) -> None:
+    """Ask what carrier services would charge. Nothing is booked."""
+    session.make([requests.read(Api(api) if api else Api.of(reference), "quotes", reference)], session.output.answer)
+
+
+@allocctl.command(name="groups")
+@click.argument("name", required=False)
+@click.option("--refresh", is_flag=True, help="have the gateway forget what it knows, and read it anew")
+@click.option("--api", type=click.Choice([api.value for api in Api]), help="of one API alone")
+@connected
+def service_groups(session: Session, name: str | None, *, refresh: bool, api: str | None) -> None:
+    """List the service groups that the gateway knows, or tell what a code or a NAME stands for."""
+    kind = groups.Api.Value(f"API_{api.upper()}") if api else groups.API_UNSPECIFIED
+    if refresh:
+        session.make([groups.RefreshServiceGroupsRequest(api=kind)], session.output.answer)
+    if name:
+        session.make([groups.GetServiceGroupRequest(service_group=name, api=kind)], session.output.answer)
+    pages: list[Message] = [groups.ListServiceGroupsRequest(api=kind)]
+
+    def shown(response: Any) -> None:
+        session.output.answer(response)
+        if response.next_page_token:
+            pages.append(groups.ListServiceGroupsRequest(api=kind, page_token=response.next_page_token))
+
+    # The list grows while it is gone through, page by page.
+    session.make(pages, shown)
+
+
+@allocctl.command()
+@click.argument("rpc", metavar="SERVICE/METHOD", required=False)
+@click.argument("body", metavar="JSON", required=False, default="{}")
+@connected
+def raw(session: Session, rpc: str | None, body: str) -> None:
+    """Make any call: `raw ShipmentAllocationService/AllocateShipment '{"shipment_reference": "sp_..."}'`.
+
+    Without arguments it lists all of them. `-` reads the JSON from standard input.
+    """
+    known = {
+        path.removeprefix("/allocation.v1."): one for path, one in rpcs(ServiceConfig.parsed(SERVICE_CONFIG)).items()
+    }
+    if rpc is None:
+        for name in known:
+            session.output.line(name)
+        return
+    found = known.get(rpc.removeprefix("allocation.v1."))
+    if found is None:
+        raise click.UsageError(f"there is no {rpc}: `allocctl raw` lists what there is")
+    text = sys.stdin.read() if body == "-" else body
+    try:
+        request = found.request()
+        json_format.ParseDict(json.loads(text), request)
+    except (json.JSONDecodeError, json_format.ParseError) as error:
+        raise click.UsageError(f"the JSON is not a {found.request.DESCRIPTOR.name}: {error}") from None
+    session.make([request], session.output.raw)
+
+
+@allocctl.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the completion script of a shell: `eval "$(allocctl completion bash)"`."""
+    if kind := get_completion_class(shell):
+        click.echo(kind(allocctl, {}, "allocctl", "_ALLOCCTL_COMPLETE").source())

@@ -1,0 +1,201 @@
+"""A file of shipments or consignments: what is in it, what has become of each row, and the id of each request."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import uuid
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any, Final, Self
+
+from allocation_gateway_client.cli import requests
+from allocation_gateway_client.cli.requests import SELECTORS, Api, NotOfferedError, Selector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from google.protobuf.message import Message
+
+_REFERENCE: Final = "reference"
+_COLUMNS: Final = (_REFERENCE, *SELECTORS)
+DONE: Final = "done"
+# It was refused, so that another try is another request.
+REFUSED: Final = "refused"
+# Nobody knows, or nothing was done yet: a repetition is the same request.
+OPEN: Final = "open"
+
+
+class FileError(Exception):
+    """A file that cannot be used. Its text says what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is to be allocated.
+
+    Attributes:
+        api: The API it belongs to.
+        reference: The shipment or consignment.
+        selector: By what its carrier service is chosen.
+    """
+
+    api: Api
+    reference: str
+    selector: Selector
+
+    def request(self, job: uuid.UUID, refusals: int) -> Message:
+        """Returns the request for it: the same in each run of a job, until it is refused."""
+        name = json.dumps([self.api.value, self.reference, self.selector.option, self.selector.value, refusals])
+        return requests.allocation(self.api, self.reference, self.selector, str(uuid.uuid5(job, name)))
+
+
+@dataclass
+class _Past:
+    """What earlier runs have come to with a reference."""
+
+    outcome: str = ""
+    refusals: int = 0
+
+
+class Job:
+    """The rows of a file, and a file of results that a second run continues from.
+
+    The first line of the results is `{"job": UUID, "source": FILE}`; each other one is what an attempt came to. It is
+    written as soon as it is known, so that whatever ends the run leaves no more than the calls in hand without a line,
+    and those have the same id in the next run.
+
+    Attributes:
+        rows: What the file has, in its order.
+        results: Where the results are.
+    """
+
+    def __init__(self, rows: Sequence[Row], results: Path, job: uuid.UUID, past: dict[str, _Past]) -> None:
+        self.rows = rows
+        self.results = results
+        self._id = job
+        self._past = past
+        self._file: IO[str] | None = None
+
+    @classmethod
+    def opened(cls, source: Path, results: Path, selector: Selector, api: Api | None) -> Self:
+        """Reads a file, and the results of earlier runs if there are any; begins them if not.
+
+        Raises:
+            FileError: A file cannot be read, or something in it is wrong.
+        """
+        rows = _rows(source, selector, api)
+        job, past = _results(results)
+        if job is None:
+            job = uuid.uuid4()
+            _begin(results, {"job": str(job), "source": source.name})
+        return cls(rows, results, job, past)
+
+    def __enter__(self) -> Self:
+        self._file = self.results.open("a")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def pending(self, *, retry_failed: bool) -> Iterator[tuple[Row, Message]]:
+        """Returns what is still to be done, with the request for each."""
+        for row in self.rows:
+            past = self._past.get(row.reference, _Past())
+            if past.outcome != DONE and (retry_failed or past.outcome != REFUSED):
+                yield row, row.request(self._id, past.refusals)
+
+    def record(self, row: Row, outcome: str, facts: Mapping[str, Any]) -> None:
+        """Writes down what became of a row."""
+        assert self._file is not None  # noqa: S101 # it is entered
+        past = self._past.setdefault(row.reference, _Past())
+        past.outcome = outcome
+        past.refusals += outcome == REFUSED
+        self._file.write(_line({"reference": row.reference, "outcome": outcome, **facts}))
+        self._file.flush()
+
+    def counts(self) -> dict[str, int]:
+        """Returns how many rows have come to which outcome in all runs."""
+        found = {DONE: 0, REFUSED: 0, OPEN: 0}
+        for row in self.rows:
+            found[self._past.get(row.reference, _Past()).outcome or OPEN] += 1
+        return found
+
+
+def _line(fields: Mapping[str, Any]) -> str:
+    return json.dumps(fields, ensure_ascii=False) + "\n"
+
+
+def _begin(results: Path, header: Mapping[str, Any]) -> None:
+    """Writes the first line to the disk before anything is sent: without it nothing could be repeated."""
+    try:
+        with results.open("x") as file:
+            file.write(_line(header))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise FileError(f"{results} cannot be written: {error.strerror}") from None
+
+
+def _rows(source: Path, selector: Selector, api: Api | None) -> list[Row]:
+    try:
+        with source.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            columns = [name.strip().lower() for name in reader.fieldnames or ()]
+            unknown = [name for name in columns if name not in _COLUMNS]
+            if _REFERENCE not in columns or unknown:
+                raise FileError(
+                    f"{source}: the first line must name the column reference, and may name {', '.join(SELECTORS)}"
+                )
+            reader.fieldnames = columns
+            rows = [_row(source, reader.line_num, fields, selector, api) for fields in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise FileError(f"{source} cannot be read: {error}") from None
+    seen: set[str] = set()
+    for row in rows:
+        if row.reference in seen:
+            raise FileError(f"{source}: {row.reference} is there twice")
+        seen.add(row.reference)
+    return rows
+
+
+def _row(source: Path, line: int, fields: Mapping[Any, Any], selector: Selector, api: Api | None) -> Row:
+    if None in fields or None in fields.values():
+        raise FileError(f"{source}, line {line}: it has more or fewer values than the first line has names")
+    values = {name: value.strip() for name, value in fields.items() if value.strip()}
+    reference = values.pop(_REFERENCE, "")
+    if not reference:
+        raise FileError(f"{source}, line {line}: the reference is missing")
+    if len(values) > 1:
+        raise FileError(f"{source}, line {line}: {' and '.join(values)} exclude each other")
+    chosen = Selector(*next(iter(values.items()))) if values else selector
+    row = Row(api or Api.of(reference), reference, chosen)
+    try:
+        row.request(uuid.UUID(int=0), 0)
+    except NotOfferedError as error:
+        raise FileError(f"{source}, line {line}: {error}") from None
+    return row
+
+
+def _results(results: Path) -> tuple[uuid.UUID | None, dict[str, _Past]]:
+    """Returns the id of the job and what each reference has come to. A last line that was cut off counts as none."""
+    try:
+        lines = results.read_text().splitlines(keepends=True)
+    except FileNotFoundError:
+        return None, {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileError(f"{results} cannot be read: {error}") from None
+    past: dict[str, _Past] = {}
+    try:
+        job = uuid.UUID(json.loads(lines[0])["job"])
+        for line in lines[1:]:
+            if line.endswith("\n"):
+                told = json.loads(line)
+                one = past.setdefault(told[_REFERENCE], _Past())
+                one.outcome = told["outcome"]
+                one.refusals += one.outcome == REFUSED
+    except (IndexError, KeyError, TypeError, ValueError):
+        raise FileError(f"{results} is not a file of results: name another one with --result") from None
+    return job, past

@@ -1,0 +1,95 @@
+"""The client that blocks."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+import grpc
+
+from allocation_gateway_client.base import Base, failed, named
+from allocation_gateway_client.errors import error_of
+from allocation_gateway_client.methods import Methods, R
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
+    from google.protobuf.message import Message
+
+
+class Client(Base, Methods):
+    """Calls the gateway and waits for its answer. Use it as a context manager, or close it."""
+
+    def _open(
+        self,
+        address: str,
+        credentials: grpc.ChannelCredentials | None,
+        options: Sequence[tuple[str, Any]],
+        interceptors: Sequence[Any],
+    ) -> None:
+        if credentials is None:
+            channel = grpc.insecure_channel(address, options)
+        else:
+            channel = grpc.secure_channel(address, credentials, options)
+        self._channel = grpc.intercept_channel(channel, *interceptors)
+        self._callables: dict[str, Any] = {
+            path: self._channel.unary_unary(path, rpc.request.SerializeToString, rpc.response.FromString)
+            for path, rpc in self._rpcs.items()
+        }
+
+    def close(self) -> None:
+        """Closes the connections. Calls under way are cancelled."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def call(
+        self, request: Message, *, timeout: float | None = None, metadata: Mapping[str, str] | None = None
+    ) -> Message:
+        """Makes the call whose request this is, such as the one of an UnknownOutcome.
+
+        Raises:
+            AllocationError: It failed.
+            TypeError: This is not the request of an rpc.
+        """
+        rpc = self._rpc_of(request)
+        return self._invoke(rpc.path, request, rpc.response, timeout, metadata)
+
+    def _invoke(
+        self,
+        path: str,
+        request: Message,
+        response: type[R],  # noqa: ARG002 # it says of which type the answer is
+        timeout: float | None,
+        metadata: Mapping[str, str] | None,
+    ) -> R:
+        rpc, call = self._rpcs[path], self._callables[path]
+        answer: R
+        if not rpc.is_write:
+            limit = min(rpc.timeout, self._timeout) if timeout is None else timeout
+            try:
+                answer = call(request, timeout=limit, metadata=self._sent(metadata))
+            except grpc.RpcError as error:
+                raise error_of(failed(error), request, is_in_doubt=False) from error
+            return answer
+        request = named(request)
+        attempts = self._attempts(rpc, request, timeout)
+        while True:
+            try:
+                answer = call(request, timeout=attempts.timeout(), metadata=self._sent(metadata))
+            except grpc.RpcError as error:
+                failure = failed(error)
+                pause = attempts.pause_after(failure)
+                if pause is None:
+                    raise attempts.error(failure) from error
+            else:
+                self._budget.earn()
+                return answer
+            time.sleep(pause)

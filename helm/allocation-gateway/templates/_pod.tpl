@@ -1,0 +1,211 @@
+{{/* Where a pod has its files. */}}
+{{- define "allocation-gateway.files" -}}
+/etc/allocation-gateway
+{{- end }}
+
+{{/* The Secrets with the keys of the APIs that are served, by the names of these, as a YAML map. */}}
+{{- define "allocation-gateway.keys" -}}
+{{- $keys := dict -}}
+{{- range $name := list "ship" "consignments" -}}
+{{- $secret := (index $.Values $name).apiKeySecret -}}
+{{- if and $secret.name (not $.Values.sandbox.enabled) -}}
+{{- $_ := set $keys $name $secret -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $keys -}}
+{{- end }}
+
+{{/* The environment of the gateway. */}}
+{{- define "allocation-gateway.env" -}}
+{{- $files := include "allocation-gateway.files" . -}}
+# Before the others, whose values may refer to it.
+- name: POD_IP
+  valueFrom:
+    fieldRef:
+      fieldPath: status.podIP
+- name: ALLOCATION_GATEWAY_CONFIG_FILE
+  value: {{ $files }}/config/config.toml
+- name: ALLOCATION_GATEWAY_HOST
+  value: {{ include "allocation-gateway.host" . | quote }}
+- name: ALLOCATION_GATEWAY_PORT
+  value: "50051"
+- name: ALLOCATION_GATEWAY_HEALTH_PORT
+  value: "50052"
+{{- range $name, $secret := include "allocation-gateway.keys" . | fromYaml }}
+- name: ALLOCATION_GATEWAY_{{ upper $name }}_API_KEY_FILE
+  value: {{ printf "%s/%s/%s" $files $name $secret.key | quote }}
+{{- end }}
+{{- if .Values.tls.secretName }}
+- name: ALLOCATION_GATEWAY_TLS_CERT_FILE
+  value: {{ printf "%s/tls/%s" $files .Values.tls.certKey | quote }}
+- name: ALLOCATION_GATEWAY_TLS_KEY_FILE
+  value: {{ printf "%s/tls/%s" $files .Values.tls.keyKey | quote }}
+{{- end }}
+{{- if .Values.tls.clientCA.secretName }}
+- name: ALLOCATION_GATEWAY_TLS_CLIENT_CA_FILE
+  value: {{ printf "%s/client-ca/%s" $files .Values.tls.clientCA.key | quote }}
+{{- end }}
+{{- if .Values.serviceGroups.catalogue.configMapName }}
+- name: ALLOCATION_GATEWAY_SERVICE_GROUP_CATALOGUE_FILE
+  value: {{ printf "%s/service-groups/%s" $files .Values.serviceGroups.catalogue.key | quote }}
+{{- end }}
+{{- range $name := list "cache" "store" }}
+{{- with (index $.Values $name).urlSecret }}
+{{- if .name }}
+- name: ALLOCATION_GATEWAY_{{ upper $name }}_URL
+  valueFrom:
+    secretKeyRef:
+      name: {{ .name }}
+      key: {{ .key }}
+{{- end }}
+{{- end }}
+{{- end }}
+- name: ALLOCATION_GATEWAY_REPLICAS
+  value: {{ include "allocation-gateway.pods" . | quote }}
+{{- if and .Values.sandbox.enabled (not .Values.store.urlSecret.name) (not (hasKey .Values.settings "allow_unshared_claims")) }}
+# Nothing is booked in the sandbox.
+- name: ALLOCATION_GATEWAY_ALLOW_UNSHARED_CLAIMS
+  value: "true"
+{{- end }}
+{{- range $name, $value := include "allocation-gateway.otelSet" . | fromJson }}
+- name: {{ $name }}
+  value: {{ $value | toJson }}
+{{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* The places of the chart's own files in the gateway's container. */}}
+{{- define "allocation-gateway.volumeMounts" -}}
+{{- $files := include "allocation-gateway.files" . -}}
+- name: config
+  mountPath: {{ $files }}/config
+  readOnly: true
+{{- range $name, $_ := include "allocation-gateway.keys" . | fromYaml }}
+- name: {{ $name }}
+  mountPath: {{ $files }}/{{ $name }}
+  readOnly: true
+{{- end }}
+{{- if .Values.serviceGroups.catalogue.configMapName }}
+# A folder, not a subPath: only that follows the ConfigMap.
+- name: service-groups
+  mountPath: {{ $files }}/service-groups
+  readOnly: true
+{{- end }}
+{{- if .Values.tls.secretName }}
+- name: tls
+  mountPath: {{ $files }}/tls
+  readOnly: true
+{{- end }}
+{{- if .Values.tls.clientCA.secretName }}
+- name: client-ca
+  mountPath: {{ $files }}/client-ca
+  readOnly: true
+{{- end }}
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* The volumes, from a dict of `root` and of `config`, the name of the ConfigMap with the configuration. */}}
+{{- define "allocation-gateway.volumes" -}}
+- name: config
+  configMap:
+    name: {{ .config }}
+{{- range $name, $secret := include "allocation-gateway.keys" .root | fromYaml }}
+- name: {{ $name }}
+  secret:
+    secretName: {{ $secret.name }}
+    defaultMode: 0440
+    items:
+      - key: {{ $secret.key }}
+        path: {{ $secret.key }}
+{{- end }}
+{{- with .root.Values.serviceGroups.catalogue }}
+{{- if .configMapName }}
+- name: service-groups
+  configMap:
+    name: {{ .configMapName }}
+    items:
+      - key: {{ .key }}
+        path: {{ .key }}
+{{- end }}
+{{- end }}
+{{- with .root.Values.tls }}
+{{- if .secretName }}
+- name: tls
+  secret:
+    secretName: {{ .secretName }}
+    defaultMode: 0440
+    items:
+      - key: {{ .certKey }}
+        path: {{ .certKey }}
+      - key: {{ .keyKey }}
+        path: {{ .keyKey }}
+{{- end }}
+{{- if .clientCA.secretName }}
+- name: client-ca
+  secret:
+    secretName: {{ .clientCA.secretName }}
+    defaultMode: 0440
+    items:
+      - key: {{ .clientCA.key }}
+        path: {{ .clientCA.key }}
+{{- end }}
+{{- end }}
+{{- with .root.Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Where pods may run and find names: the same for those of the gateway and those beside it. */}}
+{{- define "allocation-gateway.placement" -}}
+{{- range $field := list "priorityClassName" "runtimeClassName" "schedulerName" "dnsPolicy" }}
+{{- with get $.Values $field }}
+{{ $field }}: {{ . }}
+{{- end }}
+{{- end }}
+{{- range $field := list "dnsConfig" "hostAliases" "nodeSelector" "tolerations" }}
+{{- with get $.Values $field }}
+{{ $field }}:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- with .Values.podSecurityContext }}
+securityContext:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with include "allocation-gateway.imagePullSecrets" . }}
+{{ . }}
+{{- end }}
+{{- end }}
+
+{{/* What every container of the gateway's image has. */}}
+{{- define "allocation-gateway.containerBasics" -}}
+image: {{ include "allocation-gateway.image" . | quote }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+{{- with .Values.securityContext }}
+securityContext:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* How pods spread: as said, or over nodes and zones as evenly as that can be had, counting each version by itself. */}}
+{{- define "allocation-gateway.topologySpread" -}}
+{{- if not (kindIs "invalid" .Values.topologySpreadConstraints) -}}
+{{- with .Values.topologySpreadConstraints -}}
+{{- toYaml . -}}
+{{- end -}}
+{{- else -}}
+{{- range $key := list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
+- maxSkew: 1
+  topologyKey: {{ $key }}
+  whenUnsatisfiable: ScheduleAnyway
+  matchLabelKeys: [pod-template-hash]
+  labelSelector:
+    matchLabels:
+      {{- include "allocation-gateway.selectorLabels" $ | nindent 6 }}
+{{- end }}
+{{- end -}}
+{{- end }}

@@ -1,0 +1,139 @@
+"""Asks of each call who makes it and whether the policy allows it, and leaves an audit line where that matters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+from allocation.v1.error_reason_pb2 import ErrorReason
+
+from allocation_gateway.callers.errors import REFUSALS, IdentityError, not_allowed, unauthenticated
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+
+    from allocation_gateway.callers.certificates import Certificates
+    from allocation_gateway.callers.model import Caller
+    from allocation_gateway.callers.policy import Grant
+    from allocation_gateway.callers.policy_file import PolicyFile
+    from allocation_gateway.callers.tokens import Tokens
+    from allocation_gateway.telemetry.instruments import Instruments
+
+_AUTHORIZATION: Final = "authorization"
+_SCHEME: Final = "bearer"
+_REFUSALS: Final = frozenset(ErrorReason.Name(reason).removeprefix("ERROR_REASON_") for reason in REFUSALS)
+_log = structlog.get_logger()
+
+
+class Guard:
+    """What stands between callers and the rpcs.
+
+    Attributes:
+        rereads: What reads again, at once, the files that it depends on.
+    """
+
+    def __init__(
+        self,
+        tokens: Tokens | None,
+        certificates: Certificates,
+        policy: PolicyFile | None,
+        metrics: Instruments,
+        *,
+        rereads: Iterable[Callable[[], Awaitable[None]]] = (),
+    ) -> None:
+        """Takes what decides.
+
+        Args:
+            tokens: What verifies tokens; None if none are taken.
+            certificates: What reads client certificates.
+            policy: What callers may do; None if whoever has an identity may do anything.
+            metrics: Where refusals are counted.
+            rereads: What reads again the files that these depend on.
+        """
+        self._tokens = tokens
+        self._certificates = certificates
+        self._policy = policy
+        self._metrics = metrics
+        self.rereads = tuple(rereads)
+
+    async def admit(
+        self,
+        rpc: str,
+        metadata: Iterable[tuple[str, str | bytes]],
+        auth_context: Mapping[str, Iterable[bytes]],
+        fields: dict[str, Any],
+    ) -> Grant | None:
+        """Returns what the caller of an rpc is granted; None if there is no policy.
+
+        Args:
+            rpc: The rpc's name.
+            metadata: What the caller says beside its request.
+            auth_context: What TLS knows of the connection.
+            fields: What log lines say of the call: who makes it is added, or what is wrong with its identity.
+
+        Raises:
+            GatewayError: UNAUTHENTICATED, nobody valid makes the call; PERMISSION_DENIED, the policy does not allow it.
+        """
+        try:
+            caller = await self._identify(metadata, auth_context)
+        except IdentityError as error:
+            fields["problem"] = str(error)
+            raise unauthenticated() from None
+        fields["caller"] = caller.name
+        if self._policy is None:
+            return None
+        grant = self._policy.current.grant(caller)
+        if grant is None:
+            raise not_allowed("anything")
+        fields["rule"] = grant.rule
+        if rpc not in grant.rpcs:
+            raise not_allowed(f"the rpc {rpc}")
+        return grant
+
+    async def _identify(
+        self, metadata: Iterable[tuple[str, str | bytes]], auth_context: Mapping[str, Iterable[bytes]]
+    ) -> Caller:
+        """Returns who calls: whom the token names if there is one, and else whom the certificate names.
+
+        Raises:
+            IdentityError: That is nobody.
+        """
+        if self._tokens is not None:
+            told = [value for name, value in metadata if name == _AUTHORIZATION]
+            if len(told) > 1:
+                raise IdentityError("there are several authorizations")
+            if told:
+                return await self._tokens.caller(_token(str(told[0])))
+        return self._certificates.caller(auth_context)
+
+    def audit(
+        self,
+        code: str,
+        fields: Mapping[str, Any],
+        *,
+        account: str,
+        writes: bool,
+        references: Callable[[], Collection[str]],
+    ) -> None:
+        """Leaves the audit line of a call that has ended, if it was a write or was refused because of its caller.
+
+        Args:
+            code: The gRPC status code that it ended with.
+            fields: What log lines say of it.
+            account: The account that it is for.
+            writes: Whether it was one to change something.
+            references: Returns the shipments or consignments that it is for.
+        """
+        reason = fields.get("reason", "")
+        if reason in _REFUSALS:
+            self._metrics.caller_refused(reason)
+        elif not writes:
+            return
+        _log.info("audit", code=code, account=account, references=list(references()), **fields)
+
+
+def _token(authorization: str) -> str:
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() != _SCHEME or not token.strip():
+        raise IdentityError("the authorization is no bearer token")
+    return token.strip()

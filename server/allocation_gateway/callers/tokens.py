@@ -1,0 +1,121 @@
+"""Who calls, by a JSON Web Token (RFC 7519) that it bears."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from joserfc import jws, jwt
+from joserfc.errors import JoseError
+
+from allocation_gateway.callers.errors import IdentityError
+from allocation_gateway.callers.model import JWT, Caller
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from allocation_gateway.callers.key_sources import KeySource
+    from allocation_gateway.callers.keys import KeyRing, PinnedKey
+
+# Seconds by which the clocks of issuer and gateway may differ.
+LEEWAY: Final = 30
+# So many tokens are remembered until they expire: verifying one costs a third of a call.
+_MOST: Final = 4096
+_LONGEST_SUBJECT: Final = 512
+
+
+class _Remembered(NamedTuple):
+    """A token that was valid.
+
+    Attributes:
+        caller: Who bears it.
+        until: When it expires, in seconds of the epoch, with the leeway.
+        ring: The keys by which it was verified. With others it has to be verified again.
+    """
+
+    caller: Caller
+    until: float
+    ring: KeyRing
+
+
+class Tokens:
+    """Verifies tokens, and remembers the valid ones until they expire."""
+
+    def __init__(
+        self, source: KeySource, *, issuer: str, audience: str, clock: Callable[[], float] = time.time
+    ) -> None:
+        """Takes what a token has to say.
+
+        Args:
+            source: Where the keys come from.
+            issuer: Who has to have issued it.
+            audience: For whom it has to be.
+            clock: Tells the time in seconds of the epoch.
+        """
+        self._source = source
+        self._issuer = issuer
+        self._audience = audience
+        self._clock = clock
+        self._remembered: dict[bytes, _Remembered] = {}
+
+    async def caller(self, token: str) -> Caller:
+        """Returns who bears a token.
+
+        Raises:
+            IdentityError: It is not valid.
+        """
+        # Its digest: what is in memory is of no use to whoever reads it.
+        digest = hashlib.sha256(token.encode()).digest()
+        known = self._remembered.get(digest)
+        if known is not None and known.ring is self._source.ring and self._clock() < known.until:
+            return known.caller
+        self._remembered.pop(digest, None)
+        claims, ring = await self._verified(token)
+        caller = self._read(claims)
+        if len(self._remembered) >= _MOST:
+            del self._remembered[next(iter(self._remembered))]
+        self._remembered[digest] = _Remembered(caller, claims["exp"] + LEEWAY, ring)
+        return caller
+
+    async def _verified(self, token: str) -> tuple[dict[str, Any], KeyRing]:
+        """Returns the claims of a token whose signature is right, and the keys that say so."""
+        try:
+            kid = jws.extract_compact(token.encode()).headers().get("kid")
+        except (JoseError, ValueError, UnicodeError):
+            raise IdentityError("the token is no JSON Web Token") from None
+        if kid is not None and not isinstance(kid, str):
+            raise IdentityError("the key id of the token is no text")
+        if self._source.ring.find(kid) is None:
+            await self._source.ask()
+        ring = self._source.ring
+        pinned = ring.find(kid)
+        if pinned is None:
+            raise IdentityError("the key of the token is not known")
+        return _claims(token, pinned), ring
+
+    def _read(self, claims: dict[str, Any]) -> Caller:
+        registry = jwt.JWTClaimsRegistry(
+            now=int(self._clock()),
+            leeway=LEEWAY,
+            iss={"essential": True, "value": self._issuer},
+            aud={"essential": True, "value": self._audience},
+            exp={"essential": True},
+            sub={"essential": True},
+        )
+        try:
+            registry.validate(claims)
+        except (JoseError, TypeError, ValueError) as error:
+            raise IdentityError(f"the claims of the token: {error}") from None
+        subject = claims["sub"]
+        if not isinstance(subject, str) or not subject.isprintable() or len(subject) > _LONGEST_SUBJECT:
+            raise IdentityError("the subject of the token is no text that can be used")
+        return Caller((JWT + subject,))
+
+
+def _claims(token: str, pinned: PinnedKey) -> dict[str, Any]:
+    try:
+        # By the algorithm of the key, whatever the token says of its own.
+        return jwt.decode(token, pinned.key, algorithms=[pinned.algorithm]).claims
+    except (JoseError, ValueError, TypeError) as error:
+        raise IdentityError(f"the token cannot be verified: {type(error).__name__}") from None

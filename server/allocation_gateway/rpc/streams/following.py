@@ -1,0 +1,110 @@
+"""The items of a job that are queued upstream, until it is known what became of them or their time is up."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from allocation.v1.error_reason_pb2 import ErrorReason
+
+from allocation_gateway.errors import GatewayError
+from allocation_gateway.rpc.streams import outcomes
+from allocation_gateway.rpc.streams.outcomes import Found, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from allocation_gateway.errors import AnyAllocation
+    from allocation_gateway.operations.model import Operation
+    from allocation_gateway.rpc.streams.job import Item
+    from allocation_gateway.rpc.streams.readings import Readings
+
+# The state of something whose allocation has failed may be left from an earlier try, as long as upstream has not come
+# to this one: it is believed when it was read so often.
+FAILED_READINGS: Final = 2
+MISSING: Final = frozenset(
+    {ErrorReason.ERROR_REASON_SHIPMENT_NOT_FOUND, ErrorReason.ERROR_REASON_CONSIGNMENT_NOT_FOUND}
+)
+
+
+class _Followed:
+    """An item that is followed."""
+
+    __slots__ = ("failed", "item", "timer")
+
+    def __init__(self, item: Item, timer: asyncio.TimerHandle) -> None:
+        self.item = item
+        self.timer = timer
+        self.failed = 0
+
+
+class Following:
+    """The items of one call that are followed. It is a reader of the readings of its account.
+
+    Attributes:
+        readings: How often they were read.
+    """
+
+    def __init__(self, readings: Readings, row: Operation, conclude: Callable[[Item, Found], None]) -> None:
+        """Follows nothing yet.
+
+        Args:
+            readings: Reads them.
+            row: The row that reads them.
+            conclude: Is told what became of each.
+        """
+        self.readings = 0
+        self._readings = readings
+        self._row = row
+        self._conclude = conclude
+        self._followed: dict[str, _Followed] = {}
+
+    def add(self, item: Item) -> None:
+        """Follows an item from now on."""
+        timer = asyncio.get_running_loop().call_at(item.until, self._overdue, item)
+        self._followed[item.reference] = _Followed(item, timer)
+        self._readings.follow(item.reference, self)
+
+    def read(self, reference: str, found: AnyAllocation | GatewayError) -> bool:
+        """See Reader."""
+        followed = self._followed.get(reference)
+        if followed is None:
+            return True
+        self.readings += 1
+        concluded = self._concluded(followed, found)
+        if concluded is None:
+            return False
+        self._end(followed, concluded)
+        return True
+
+    def _concluded(self, followed: _Followed, found: AnyAllocation | GatewayError) -> Found | None:
+        if isinstance(found, GatewayError):
+            return Found(Kind.REFUSED, error=found) if found.reason in MISSING else None
+        standing = outcomes.of_standing(self._row, found)
+        if standing is None:
+            return None
+        if standing.kind is Kind.ALLOCATED:
+            found.reconciled = True
+        elif self._row.allocations.states.has_failed(found.state):
+            followed.failed += 1
+            if followed.failed < FAILED_READINGS:
+                return None
+        return standing
+
+    def _overdue(self, item: Item) -> None:
+        followed = self._followed.get(item.reference)
+        if followed is not None and followed.item is item:
+            self._readings.leave(item.reference, self)
+            self._end(followed, Found(Kind.QUEUED))
+
+    def _end(self, followed: _Followed, found: Found) -> None:
+        followed.timer.cancel()
+        del self._followed[followed.item.reference]
+        self._conclude(followed.item, found)
+
+    def close(self) -> None:
+        """Follows nothing any more."""
+        for reference, followed in self._followed.items():
+            followed.timer.cancel()
+            self._readings.leave(reference, self)
+        self._followed.clear()

@@ -1,0 +1,66 @@
+"""What keeps a job from sending anything, such as that upstream does not answer, and for how long it has."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Final
+
+from allocation_gateway.protection.backoff import Backoff
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from allocation_gateway.errors import GatewayError
+
+_FIRST_PAUSE: Final = 0.2
+_LONGEST_PAUSE: Final = 10.0
+
+
+class Hindrance:
+    """What is in the way of everything.
+
+    Attributes:
+        error: What it is; None if nothing is.
+    """
+
+    def __init__(self, longest: float, clock: Callable[[], float]) -> None:
+        """Begins with nothing in the way.
+
+        Args:
+            longest: Seconds for which it is waited for at most.
+            clock: The event loop's clock.
+        """
+        self.error: GatewayError | None = None
+        self._longest = longest
+        self._clock = clock
+        self._backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE, random=random.random)
+        self._since = 0.0
+        self._times = 0
+        self._until = 0.0
+
+    def note(self, error: GatewayError, retry_after: float) -> bool:
+        """Takes note that it is still in the way. Returns False if it has been for too long.
+
+        Args:
+            error: What it is.
+            retry_after: Seconds after which it is worth another try; 0 if that is not known.
+        """
+        now = self._clock()
+        if self.error is None:
+            self._since = now
+            self._times = 0
+        self.error = error
+        if now >= self._until:
+            # Bulk calls that were under way together tell of it together.
+            self._times += 1
+            self._until = now + self._backoff.seconds(self._times, retry_after)
+        return now - self._since <= self._longest
+
+    def clear(self) -> None:
+        """Takes note that something was sent."""
+        self.error = None
+        self._until = 0.0
+
+    def seconds(self) -> float:
+        """Returns for how long to send nothing from now on."""
+        return max(self._until - self._clock(), 0.0)

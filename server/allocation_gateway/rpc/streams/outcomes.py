@@ -1,0 +1,181 @@
+"""What has become of an item of a job: from what its write, or a reading, has told."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from allocation.v1 import consignment_allocation_service_pb2 as consignments_pb
+from allocation.v1.error_reason_pb2 import ErrorReason
+from google.rpc import error_details_pb2
+
+from allocation_gateway import errors
+from allocation_gateway.account import TRANSIENT
+from allocation_gateway.codecs.states import Stage
+from allocation_gateway.errors import GatewayError, WriteEffect
+from allocation_gateway.operations.model import Api
+from allocation_gateway.operations.validation import Violation
+from allocation_gateway.upstream import error_table
+from allocation_gateway.upstream.failures import DIALECTS, outcome_unknown
+
+if TYPE_CHECKING:
+    from allocation_gateway.errors import AnyAllocation
+    from allocation_gateway.operations.model import Operation
+    from allocation_gateway.upstream.error_table import ErrorEntry
+
+
+class Kind(enum.Enum):
+    """What is known of an item."""
+
+    QUEUED = "queued"
+    """Upstream has taken it in hand."""
+    ALLOCATED = "allocated"
+    """It is allocated."""
+    REFUSED = "refused"
+    """It will not be allocated by this job."""
+    UNKNOWN = "unknown"
+    """It is not known, and another call with its id may tell."""
+    LATER = "later"
+    """Nothing was done for it, and that may be over in a moment: it is asked for again."""
+
+
+class Found(NamedTuple):
+    """What is known of an item.
+
+    Attributes:
+        kind: What.
+        allocation: Its allocation, if it is allocated and that is told.
+        error: Why it was refused, is unknown, or has to wait.
+    """
+
+    kind: Kind
+    allocation: AnyAllocation | None = None
+    error: GatewayError | None = None
+
+
+LATE_JOB: Final = Violation("job", "is for the first message alone")
+# What keeps everything from being sent, not just one item.
+HINDRANCES: Final = frozenset(
+    {
+        ErrorReason.ERROR_REASON_UPSTREAM_UNAVAILABLE,
+        ErrorReason.ERROR_REASON_UPSTREAM_THROTTLED,
+        ErrorReason.ERROR_REASON_GATEWAY_OVERLOADED,
+        ErrorReason.ERROR_REASON_CLAIM_STORE_UNAVAILABLE,
+        ErrorReason.ERROR_REASON_UPSTREAM_CREDENTIALS_REJECTED,
+        ErrorReason.ERROR_REASON_GATEWAY_MISCONFIGURED,
+    }
+)
+_HINDRANCE_NAMES: Final = frozenset(ErrorReason.Name(reason).removeprefix("ERROR_REASON_") for reason in HINDRANCES)
+_LATER: Final = (
+    TRANSIENT | HINDRANCES | {ErrorReason.ERROR_REASON_WRITE_IN_PROGRESS, ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED}
+)
+# What one item of a bulk call can be the cause of, so that the others may be let through without it.
+_ONE_AT_FAULT: Final = frozenset(
+    {
+        ErrorReason.ERROR_REASON_INVALID_REQUEST,
+        ErrorReason.ERROR_REASON_SHIPMENT_NOT_FOUND,
+        ErrorReason.ERROR_REASON_CONSIGNMENT_NOT_FOUND,
+        ErrorReason.ERROR_REASON_RESOURCE_NOT_FOUND,
+        ErrorReason.ERROR_REASON_INVALID_STATE,
+        ErrorReason.ERROR_REASON_ALLOCATION_FAILED,
+        ErrorReason.ERROR_REASON_UPSTREAM_CONFLICT,
+    }
+)
+_BY_REASON: Final = {entry.reason: entry for dialect in DIALECTS.values() for entry in dialect.by_code.values()} | {
+    entry.reason: entry for entry in (error_table.STATE, error_table.FAILED, error_table.NO_CONSIGNMENT)
+}
+
+
+def of_error(error: GatewayError) -> Found:
+    """Returns what the error of a write tells of its item."""
+    if error.effect is WriteEffect.MADE:
+        # It was carried out, and only the answer cannot be read.
+        return Found(Kind.QUEUED)
+    if error.reason == ErrorReason.ERROR_REASON_OUTCOME_UNKNOWN or error.effect is WriteEffect.UNKNOWN:
+        return Found(Kind.UNKNOWN, error=error)
+    if error.reason in _LATER:
+        return Found(Kind.LATER, error=error)
+    return Found(Kind.REFUSED, error=error)
+
+
+def is_hindrance(error: GatewayError) -> bool:
+    """Tells whether an error is about what keeps everything from being sent: also if it has left an item in doubt."""
+    return error.reason in HINDRANCES or error.metadata.get("cause") in _HINDRANCE_NAMES
+
+
+def may_be_anothers_fault(error: GatewayError) -> bool:
+    """Tells whether an item that was refused with others may be let through without one of them."""
+    return error.effect is WriteEffect.NONE and error.reason in _ONE_AT_FAULT
+
+
+def is_final(error: GatewayError) -> bool:
+    """Tells whether it can never be known what became of an item: no later call tells more."""
+    return error.allocation is not None
+
+
+def retry_seconds(error: GatewayError) -> float:
+    """Returns after how many seconds it is worth asking again; 0 if the error does not say."""
+    for detail in error.details:
+        if isinstance(detail, error_details_pb2.RetryInfo):
+            return float(detail.retry_delay.ToNanoseconds()) / 1e9
+    return 0.0
+
+
+def of_response(operation: Operation, response: Any, reference: str) -> Found:
+    """Returns what the response of a write tells of its item, which is the only one of that call."""
+    if operation.api is Api.CONSIGNMENTS:
+        return _of_result(response.results[0])
+    for rejection in response.rejected:
+        return Found(Kind.REFUSED, error=_rejected(operation.api, rejection.code, rejection.message, reference))
+    for allocation in response.allocations:
+        found = of_standing(operation, allocation)
+        if found is not None:
+            return found
+        return Found(Kind.QUEUED)
+    if response.queued:
+        return Found(Kind.QUEUED)
+    return Found(Kind.UNKNOWN, error=_SILENT)
+
+
+def _of_result(result: Any) -> Found:
+    if result.outcome == consignments_pb.OUTCOME_DONE:
+        if result.HasField("allocation"):
+            return Found(Kind.ALLOCATED, result.allocation)
+        return Found(Kind.QUEUED)
+    if result.outcome == consignments_pb.OUTCOME_REJECTED:
+        entry = _BY_REASON.get(result.reason, error_table.CONFLICT)
+        error = _refusal(entry, result.description, result.consignment_reference, "")
+        if result.HasField("failed_allocation"):
+            error.details = [*error.details, result.failed_allocation]
+        return Found(Kind.REFUSED, error=error)
+    return Found(Kind.UNKNOWN, error=_SILENT)
+
+
+def of_standing(operation: Operation, allocation: AnyAllocation) -> Found | None:
+    """Returns what it means for an item that was taken in hand how it stands; None if that is not known yet."""
+    stage = operation.allocations.stage(allocation)
+    if stage is Stage.ALLOCATED:
+        return Found(Kind.ALLOCATED, allocation)
+    if operation.allocations.states.has_failed(allocation.state):
+        return Found(Kind.REFUSED, error=_refusal(error_table.FAILED, "", "", ""))
+    if stage is Stage.GONE:
+        return Found(Kind.REFUSED, error=_refusal(error_table.STATE, "", "", ""))
+    return None
+
+
+def _rejected(api: Api, code: str, message: str, reference: str) -> GatewayError:
+    return _refusal(DIALECTS[api].by_code.get(code, error_table.CONFLICT), message, reference, code)
+
+
+def _refusal(entry: ErrorEntry, message: str, reference: str, code: str) -> GatewayError:
+    return GatewayError(
+        entry.code,
+        entry.reason,
+        message or entry.message,
+        effect=WriteEffect.NONE,
+        metadata={"upstream_code": code} if code else {},
+        details=[errors.resource(entry.kind, reference)] if entry.kind and reference else (),
+    )
+
+
+_SILENT: Final = outcome_unknown("Upstream has answered, and not said what became of it.")

@@ -1,0 +1,331 @@
+"""One call of a job: reads its items, has them sent in bulk calls, waits for what becomes of each, and tells it.
+
+No more than a window of items is in hand at once: those that were read and of which the caller has not taken the
+result. As long as it is full nothing more is read, so that a caller that does not read, or an upstream that is slow,
+holds up nobody but itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from allocation.v1.error_reason_pb2 import ErrorReason
+from google.protobuf.message import DecodeError
+from grpc import StatusCode
+
+from allocation_gateway import errors, tasks
+from allocation_gateway.errors import GatewayError, WriteEffect
+from allocation_gateway.operations.validation import rules_of, violations
+from allocation_gateway.rpc.base import invalid
+from allocation_gateway.rpc.streams import outcomes
+from allocation_gateway.rpc.streams.following import Following
+from allocation_gateway.rpc.streams.hindrance import Hindrance
+from allocation_gateway.rpc.streams.outcomes import Found, Kind
+from allocation_gateway.rpc.streams.waiting import Waiting
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+
+    from allocation_gateway.operations.streams import AllocationStream
+    from allocation_gateway.rpc.streams.job import Item, Items, Job
+    from allocation_gateway.rpc.streams.readings import Readings
+    from allocation_gateway.rpc.streams.sending import Sending
+    from allocation_gateway.rpc.streams.teller import Teller
+    from allocation_gateway.settings import Settings
+
+# Bulk calls under way at once.
+_BATCHES: Final = 8
+# Seconds for which a batch that is not full waits for more.
+_LINGER: Final = 0.02
+# Seconds before an item is asked for again of which it is not known what became of it, and the most that they become.
+_PAUSE: Final = 0.5
+_LONGEST_PAUSE: Final = 10.0
+_RETRY_SECONDS: Final = 1.0
+# Seconds before the end of the gateway's grace at which a job that is not done is told so.
+_MARGIN: Final = 1.0
+
+
+class AllocationRun:
+    """One call of a job."""
+
+    def __init__(
+        self,
+        row: AllocationStream,
+        job: Job,
+        items: Items,
+        sending: Sending,
+        readings: Readings,
+        teller: Teller,
+        settings: Settings,
+        window: Callable[[], int],
+    ) -> None:
+        """Takes what it is made of.
+
+        Args:
+            row: The rpc.
+            job: The job.
+            items: Makes its items.
+            sending: Sends them.
+            readings: Reads them.
+            teller: Tells the caller what became of them.
+            settings: The configuration.
+            window: Returns how many items may be in hand for now.
+        """
+        self._job = job
+        self._items = items
+        self._sending = sending
+        self._teller = teller
+        self._settings = settings
+        self._window = window
+        self._request: Any = row.request
+        self._rules = rules_of(row.request)
+        self._clock = asyncio.get_running_loop().time
+        self._waiting = Waiting()
+        self._following = Following(readings, row.read, self._conclude)
+        self._hindrance = Hindrance(settings.stream_outage_time, self._clock)
+        self._in_hand: set[object] = set()
+        self._has_room = asyncio.Event()
+        self._has_read_all = False
+        self._is_ending = False
+        self._failures: list[BaseException] = []
+        self._workers: set[asyncio.Task[None]] = set()
+        self._sends: set[asyncio.Task[None]] = set()
+        self._places = asyncio.Semaphore(_BATCHES)
+        self._bulk_calls = 0
+
+    async def run(self, first: Any, requests: AsyncIterator[bytes], until: float | None) -> None:
+        """Carries it out.
+
+        Args:
+            first: Its first message.
+            requests: The further ones.
+            until: When its caller's time is up, by the event loop's clock; None if that never is.
+
+        Raises:
+            GatewayError: It could not be carried out to its end. Nothing is said of single items by that.
+        """
+        await self._teller.begin(self._job.told())
+        if not self._is_ending:
+            self._start(self._read(first, requests))
+            self._start(self._send_all())
+        timer = None
+        if until is not None:
+            timer = asyncio.get_running_loop().call_at(until, self._fail, _too_late())
+        try:
+            while not self._is_over():
+                await self._teller.wait()
+                self._in_hand.difference_update(await self._teller.tell())
+                self._has_room.set()
+                # What is told without waiting must not keep others from their turn.
+                await asyncio.sleep(0)
+        finally:
+            if timer is not None:
+                timer.cancel()
+            self._following.close()
+            await tasks.end({*self._workers, *self._sends})
+        if self._failures:
+            raise self._failures[0]
+        if not self._is_done:
+            raise _stopping()
+        await self._teller.end(str(self._job.name), self._bulk_calls, self._following.readings)
+
+    def end_soon(self) -> None:
+        """Sends nothing more, and ends it when what is under way has ended: the gateway is about to end."""
+        self._is_ending = True
+        for worker in self._workers:
+            worker.cancel()
+        grace = self._settings.shutdown_grace
+        asyncio.get_running_loop().call_later(grace - min(_MARGIN, grace / 2), self._fail, _stopping())
+        self._teller.wake()
+
+    @property
+    def _is_done(self) -> bool:
+        return self._has_read_all and not self._in_hand and not self._sends and not self._teller.backlog
+
+    def _is_over(self) -> bool:
+        if self._failures or self._is_done:
+            return True
+        return self._is_ending and not self._sends and not self._teller.backlog
+
+    def _fail(self, error: BaseException) -> None:
+        self._failures.append(error)
+        self._teller.wake()
+
+    def _start(self, work: Coroutine[Any, Any, None], *, sends: bool = False) -> None:
+        task = asyncio.create_task(work)
+        started = self._sends if sends else self._workers
+        started.add(task)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            started.discard(task)
+            if not task.cancelled() and (error := task.exception()) is not None:
+                self._fail(error)
+            self._teller.wake()
+
+        task.add_done_callback(ended)
+
+    # What is read.
+
+    async def _read(self, first: Any, requests: AsyncIterator[bytes]) -> None:
+        await self._take(first, 0)
+        index = 0
+        async for data in requests:
+            index += 1
+            try:
+                message = self._request.FromString(data)
+            except DecodeError:
+                self._teller.refuse(index, invalid("The message is not of the type that the rpc takes.", []))
+            else:
+                await self._take(message, index)
+            await self._wait_for_room()
+        self._has_read_all = True
+
+    async def _wait_for_room(self) -> None:
+        while len(self._in_hand) >= self._window() or self._teller.backlog >= self._window():
+            self._has_room.clear()
+            await self._has_room.wait()
+
+    async def _take(self, message: Any, index: int) -> None:
+        """Takes the items of a message, or refuses all of it."""
+        found = violations(message, self._rules, self._settings)
+        if index and message.HasField("job"):
+            found.append(outcomes.LATE_JOB)
+        if found:
+            self._teller.refuse(index, invalid("The message is not valid.", found))
+            return
+        taken = []
+        for place, item in enumerate(message.items):
+            made = self._items.make(item, place, self._clock())
+            self._teller.tally.received += 1
+            if isinstance(made, GatewayError):
+                key = object()
+                self._in_hand.add(key)
+                self._teller.outcome(key, self._items.reference(item), "", Found(Kind.REFUSED, error=made))
+            elif made.reference in self._in_hand:
+                self._teller.repeat(made.reference)
+            else:
+                self._in_hand.add(made.reference)
+                taken.append(made)
+        self._waiting.add(taken)
+
+    # What is sent.
+
+    async def _send_all(self) -> None:
+        while True:
+            await self._waiting.wait()
+            self._teller.paused = self._hindrance.error
+            await asyncio.sleep(self._hindrance.seconds())
+            if not self._has_read_all and not self._waiting.fills_a_batch:
+                await asyncio.sleep(_LINGER)
+            await self._places.acquire()
+            self._start(self._send(self._waiting.take()), sends=True)
+
+    async def _send(self, items: Sequence[Item]) -> None:
+        place = Place(self._places)
+        try:
+            sent = await self._sending.send(items, self._settle, place.give_back)
+        finally:
+            place.give_back()
+        self._bulk_calls += sent.is_sent
+        # The half without the one that is at fault is let through.
+        half = (len(sent.rejected) + 1) // 2
+        self._waiting.add_batch(sent.rejected[:half])
+        self._waiting.add_batch(sent.rejected[half:])
+
+    def _note(self, found: Found) -> bool:
+        """Takes note of what keeps everything from being sent, or that nothing does. Returns whether something does."""
+        error = found.error
+        if error is not None and outcomes.is_hindrance(error):
+            if not self._hindrance.note(error, outcomes.retry_seconds(error)):
+                self._fail(_given_up(error))
+        elif found.kind not in {Kind.LATER, Kind.UNKNOWN}:
+            self._hindrance.clear()
+        self._teller.paused = self._hindrance.error
+        return found.kind is Kind.LATER and self._hindrance.error is error
+
+    # What becomes of an item.
+
+    def _settle(self, item: Item, found: Found) -> None:
+        """Takes what its write has told of an item."""
+        if self._note(found):
+            self._waiting.add([item])
+            return
+        if found.kind is Kind.LATER:
+            self._later(item, found)
+            return
+        if not item.is_sent:
+            item.is_sent = True
+            self._teller.tally.sent += 1
+        if found.kind is Kind.UNKNOWN and found.error is not None and not outcomes.is_final(found.error):
+            self._later(item, found)
+        elif found.kind is Kind.QUEUED and self._job.waits_for_allocation:
+            self._following.add(item)
+            self._teller.tally.queued += 1
+        else:
+            self._tell(item, found)
+
+    def _later(self, item: Item, found: Found) -> None:
+        """Asks for an item again in a while, or tells how it stands if its time is up."""
+        error = found.error
+        if error is None:
+            raise ValueError("what is asked for again has an error")
+        now = self._clock()
+        item.tries += 1
+        pause = max(outcomes.retry_seconds(error), min(_PAUSE * item.tries, _LONGEST_PAUSE))
+        if now + pause < item.until:
+            asyncio.get_running_loop().call_later(pause, self._waiting.add, [item])
+        else:
+            kind = Kind.REFUSED if error.effect is WriteEffect.NONE else Kind.UNKNOWN
+            self._tell(item, Found(kind, error=error))
+
+    def _conclude(self, item: Item, found: Found) -> None:
+        """Takes what became of an item that was followed."""
+        self._teller.tally.queued -= 1
+        self._tell(item, found)
+
+    def _tell(self, item: Item, found: Found) -> None:
+        self._teller.outcome(item.reference, item.reference, item.request_id, found)
+
+
+class Place:
+    """A place of a semaphore, which is given back once."""
+
+    __slots__ = ("_places",)
+
+    def __init__(self, places: asyncio.Semaphore) -> None:
+        self._places: asyncio.Semaphore | None = places
+
+    def give_back(self) -> None:
+        """Gives it back, unless it was."""
+        places, self._places = self._places, None
+        if places is not None:
+            places.release()
+
+
+def _too_late() -> GatewayError:
+    return GatewayError(
+        StatusCode.DEADLINE_EXCEEDED,
+        ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED,
+        "The deadline passed before the job was done. Begin it again with the same job_id.",
+    )
+
+
+def _stopping() -> GatewayError:
+    return GatewayError(
+        StatusCode.UNAVAILABLE,
+        ErrorReason.ERROR_REASON_GATEWAY_STOPPING,
+        "The gateway is about to end. Begin the job again with the same job_id.",
+        details=[errors.retry_after(_RETRY_SECONDS)],
+    )
+
+
+def _given_up(cause: GatewayError) -> GatewayError:
+    is_unknown = cause.code is StatusCode.UNKNOWN
+    return GatewayError(
+        StatusCode.UNAVAILABLE if is_unknown else cause.code,
+        ErrorReason.ERROR_REASON_UPSTREAM_UNAVAILABLE if is_unknown else cause.reason,
+        f"Nothing could be sent for too long: {cause.message} Begin the job again with the same job_id.",
+        metadata=cause.metadata,
+        details=[errors.retry_after(max(outcomes.retry_seconds(cause), _RETRY_SECONDS))],
+    )

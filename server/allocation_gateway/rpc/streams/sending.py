@@ -1,0 +1,209 @@
+"""Sends items of a job in one bulk call: each is a write of its own, with the id that job and reference give it."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from allocation.v1.error_reason_pb2 import ErrorReason
+from grpc import StatusCode
+
+from allocation_gateway import tasks
+from allocation_gateway.callers.errors import not_allowed
+from allocation_gateway.errors import GatewayError, WriteEffect
+from allocation_gateway.groups.model import ACCOUNT
+from allocation_gateway.rpc.streams import outcomes
+from allocation_gateway.rpc.streams.outcomes import Found, Kind
+from allocation_gateway.writes.batch import Batch
+from allocation_gateway.writes.fingerprint import fingerprint
+from allocation_gateway.writes.request import WriteRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from google.protobuf.message import Message
+
+    from allocation_gateway.account import Account
+    from allocation_gateway.operations.model import Operation, Route
+    from allocation_gateway.operations.streams import AllocationStream
+    from allocation_gateway.rpc.base import Gateway
+    from allocation_gateway.rpc.streams.job import Item
+    from allocation_gateway.telemetry.observation import Observation
+    from allocation_gateway.writes.request import Prepare
+
+# Seconds on top of the time-out of a request, so that its answer is there when the wait for it ends.
+_SLACK: Final = 2.0
+# So many writes are begun in one turn of the event loop.
+_AT_ONCE: Final = 25
+
+
+class Sent(NamedTuple):
+    """What came of a bulk call.
+
+    Attributes:
+        rejected: The items that were refused with all the others, of which one may be at fault: nothing was told of
+            them.
+        is_sent: Whether upstream may have got it.
+    """
+
+    rejected: Sequence[Item]
+    is_sent: bool
+
+
+class Sending:
+    """Sends the items of one job."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        row: AllocationStream,
+        account: Account,
+        routes: Mapping[str, Route],
+        disabled: frozenset[str],
+        observation: Observation,
+        fields: Mapping[str, Any],
+        allowed: Collection[str] | None,
+    ) -> None:
+        """Takes what it needs.
+
+        Args:
+            gateway: What all rpcs share.
+            row: The rpc.
+            account: Where they are sent.
+            routes: The configured spelling of each operation, by its full name.
+            disabled: The full names of the operations that are switched off.
+            observation: The call, as telemetry sees it.
+            fields: What log lines say of it.
+            allowed: The codes of the service groups that its caller may allocate with; None for any allocation.
+        """
+        self._gateway = gateway
+        self._guard = gateway.guard
+        self._allowed = allowed
+        self._row = row
+        self._account = account
+        self._routes = routes
+        self._disabled = disabled
+        self._observation = observation
+        self._fields = fields
+
+    async def send(
+        self, items: Sequence[Item], tell: Callable[[Item, Found], None], on_answer: Callable[[], None]
+    ) -> Sent:
+        """Carries out the writes of items that may be sent together, and waits for what becomes of them.
+
+        Args:
+            items: The items.
+            tell: Is told what became of each, as soon as it is known.
+            on_answer: Is called when their bulk call has ended. What was not sent with it may last longer.
+        """
+        if self._guard is None:
+            return await self._send(items, tell, on_answer)
+        outcomes_told: dict[tuple[str, str], list[str]] = {}
+
+        def tell_and_note(item: Item, found: Found) -> None:
+            told = ("OK", "") if found.error is None else (found.error.code.name, found.error.reason_name)
+            outcomes_told.setdefault(told, []).append(item.reference)
+            tell(item, found)
+
+        try:
+            return await self._send(items, tell_and_note, on_answer)
+        finally:
+            for (code, reason), references in outcomes_told.items():
+                fields = {**self._fields, "reason": reason} if reason else self._fields
+                self._guard.audit(code, fields, account=ACCOUNT, writes=True, references=partial(tuple, references))
+
+    async def _send(
+        self, items: Sequence[Item], tell: Callable[[Item, Found], None], on_answer: Callable[[], None]
+    ) -> Sent:
+        account, selector = self._account, items[0].selector
+        operation = self._row.bulk[selector.WhichOneof("scope") or ""]
+        if operation.full_name in self._disabled:
+            for item in items:
+                tell(item, Found(Kind.REFUSED, error=_disabled()))
+            return Sent((), is_sent=False)
+        deadline = account.clock() + account.settings.timeout + _SLACK
+        code, prepare = await self._group(selector, deadline)
+        if self._allowed is not None and prepare is None and code not in self._allowed:
+            missing = f"the service group {code}" if code else "an allocation that names no service group"
+            for item in items:
+                tell(item, Found(Kind.REFUSED, error=not_allowed(missing)))
+            return Sent((), is_sent=False)
+        batch = Batch(account, operation, self._routes[operation.full_name], self._observation, deadline)
+        rejected: list[Item] = []
+
+        async def carry_out(item: Item) -> None:
+            write = self._write(operation, item, code, prepare, batch)
+            fields = {**self._fields, "request_id": item.request_id}
+            try:
+                result = await self._gateway.writes.carry_out(write, account, self._observation, deadline, fields)
+            except GatewayError as error:
+                if len(items) > 1 and batch.refusals and outcomes.may_be_anothers_fault(error):
+                    rejected.append(item)
+                else:
+                    tell(item, outcomes.of_error(error))
+            else:
+                tell(item, outcomes.of_response(operation, result.response, item.reference))
+
+        writes: list[asyncio.Task[None]] = []
+        try:
+            # Each of them has its first turn, in which it enters the batch, or joins a write with its id: some at a
+            # time, so that other calls have theirs in between.
+            for start in range(0, len(items), _AT_ONCE):
+                writes.extend(asyncio.create_task(carry_out(item)) for item in items[start : start + _AT_ONCE])
+                await asyncio.sleep(0)
+            batch.seal()
+            await batch.wait()
+            on_answer()
+            await asyncio.gather(*writes)
+        finally:
+            batch.seal()
+            await tasks.end(writes)
+        return Sent(rejected, is_sent=batch.is_sent)
+
+    async def _group(self, selector: Any, deadline: float) -> tuple[str, Prepare | None]:
+        """Returns the code of the service group that a selector means, if it names one; or what refuses it."""
+        if selector.WhichOneof("scope") != "service_group":
+            return "", None
+        text, resolver, api = selector.service_group, self._gateway.groups.resolver, self._row.api
+        try:
+            code = resolver.lookup(api, text, WriteEffect.NONE)
+            if code is None:
+                seconds = deadline - self._account.clock()
+                code = await resolver.resolve(api, text, WriteEffect.NONE, seconds)
+        except GatewayError as error:
+            refusal = error
+
+            async def refuse(_: float) -> Message:
+                raise refusal.with_effect(refusal.effect)
+
+            return "", refuse
+        return code, None
+
+    def _write(
+        self, operation: Operation, item: Item, code: str, prepare: Prepare | None, batch: Batch
+    ) -> WriteRequest:
+        message = self._row.write(operation, item.reference, item.request_id, item.selector)
+        # Of what the caller wrote: what a group's name stands for may change between two calls.
+        made = fingerprint(operation.full_name, message)
+        if code:
+            message.service_group = code
+        return WriteRequest(
+            operation=operation,
+            route=self._routes[operation.full_name],
+            message=message,
+            is_named=True,
+            fingerprint=made,
+            terms=None,
+            prepare=prepare,
+            batch=batch,
+        )
+
+
+def _disabled() -> GatewayError:
+    return GatewayError(
+        StatusCode.UNIMPLEMENTED,
+        ErrorReason.ERROR_REASON_OPERATION_DISABLED,
+        "The bulk call that this needs is switched off in this gateway.",
+        effect=WriteEffect.NONE,
+    )

@@ -1,0 +1,155 @@
+"""One call that watches how shipments or consignments stand, until all of them are final."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from allocation.v1.error_reason_pb2 import ErrorReason
+from grpc import StatusCode
+
+from allocation_gateway import errors
+from allocation_gateway.errors import GatewayError
+from allocation_gateway.rpc.streams import outcomes
+from allocation_gateway.rpc.streams.following import FAILED_READINGS, MISSING
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from allocation_gateway.errors import AnyAllocation
+    from allocation_gateway.operations.streams import AllocationWatch
+    from allocation_gateway.rpc.streams.readings import Readings
+
+# Seconds without a change after which the caller is shown that the call is alive.
+_HEARTBEAT: Final = 10.0
+# Clients take messages of up to 4 MB unless they say otherwise.
+_MESSAGE_BYTES: Final = 1_000_000
+_RETRY_SECONDS: Final = 1.0
+
+
+class WatchRun:
+    """One call that watches. It is a reader of the readings of its account."""
+
+    def __init__(
+        self,
+        row: AllocationWatch,
+        references: Sequence[str],
+        readings: Readings,
+        write: Callable[[bytes], Awaitable[None]],
+    ) -> None:
+        """Has told nothing yet.
+
+        Args:
+            row: The rpc.
+            references: What is watched.
+            readings: Reads it.
+            write: Sends a message, and waits until the caller has room for another.
+        """
+        self._row = row
+        self._readings = readings
+        self._write = write
+        self._pending = set(references)
+        self._failed: dict[str, int] = {}
+        # What was told last, and what is to be told: of each the latest.
+        self._told: dict[str, bytes] = {}
+        self._changed: dict[str, Any] = {}
+        self._news = asyncio.Event()
+        self._failures: list[GatewayError] = []
+
+    async def run(self, until: float | None) -> None:
+        """Carries it out.
+
+        Args:
+            until: When its caller's time is up, by the event loop's clock; None if that never is.
+
+        Raises:
+            GatewayError: It has ended before all of them were final.
+        """
+        timer = None
+        if until is not None:
+            timer = asyncio.get_running_loop().call_at(until, self._fail, _too_late())
+        for reference in tuple(self._pending):
+            self._readings.follow(reference, self, at_once=True)
+        try:
+            while (self._pending or self._changed) and not self._failures:
+                try:
+                    async with asyncio.timeout(_HEARTBEAT):
+                        await self._news.wait()
+                except TimeoutError:
+                    pass
+                self._news.clear()
+                await self._tell()
+        finally:
+            if timer is not None:
+                timer.cancel()
+            for reference in self._pending:
+                self._readings.leave(reference, self)
+        if self._pending:
+            raise self._failures[0]
+
+    def end_soon(self) -> None:
+        """Ends it: the gateway is about to end."""
+        self._fail(_stopping())
+
+    def _fail(self, error: GatewayError) -> None:
+        self._failures.append(error)
+        self._news.set()
+
+    def read(self, reference: str, found: AnyAllocation | GatewayError) -> bool:
+        """See Reader."""
+        standing: Any = self._row.standing(**{self._row.reference: reference})
+        if isinstance(found, GatewayError):
+            standing.error.CopyFrom(found.status())
+        else:
+            standing.allocation.CopyFrom(found)
+        standing.final = self._is_final(reference, found)
+        text = standing.SerializeToString(deterministic=True)
+        if text != self._told.get(reference):
+            self._told[reference] = text
+            self._changed[reference] = standing
+            self._news.set()
+        if standing.final:
+            self._pending.discard(reference)
+            del self._told[reference]
+        return bool(standing.final)
+
+    def _is_final(self, reference: str, found: AnyAllocation | GatewayError) -> bool:
+        if isinstance(found, GatewayError):
+            return found.reason in MISSING
+        if outcomes.of_standing(self._row.read, found) is None:
+            return False
+        if not self._row.read.allocations.states.has_failed(found.state):
+            return True
+        # It may have been queued once more, and upstream not have come to it yet.
+        self._failed[reference] = self._failed.get(reference, 0) + 1
+        return self._failed[reference] >= FAILED_READINGS
+
+    async def _tell(self) -> None:
+        """Tells what has changed, or that nothing has."""
+        while True:
+            some, size = [], 0
+            while self._changed and size < _MESSAGE_BYTES:
+                _, standing = self._changed.popitem()
+                some.append(standing)
+                size += standing.ByteSize()
+            response = self._row.response(**{self._row.items: some, "pending": len(self._pending)})
+            await self._write(response.SerializeToString())
+            if not self._changed:
+                return
+
+
+def _too_late() -> GatewayError:
+    return GatewayError(
+        StatusCode.DEADLINE_EXCEEDED,
+        ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED,
+        "The deadline passed before all of them were final.",
+    )
+
+
+def _stopping() -> GatewayError:
+    return GatewayError(
+        StatusCode.UNAVAILABLE,
+        ErrorReason.ERROR_REASON_GATEWAY_STOPPING,
+        "The gateway is about to end. Watch again: another replica goes on.",
+        details=[errors.retry_after(_RETRY_SECONDS)],
+    )

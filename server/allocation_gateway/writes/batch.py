@@ -1,0 +1,224 @@
+"""Writes that are sent in one bulk request, each under a claim of its own and with a part of the answer of its own.
+
+Each of them is a bulk call of one reference that asks for the same in all else. It claims for itself, and comes to
+the batch when it may be sent; the request goes out when no other one is waited for any more. What cannot come at once,
+since something is in its way or has to be read first, leaves, and is sent by itself. So it does not matter for any
+claim which references were sent together, and a repeat may put them together in another way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from allocation_gateway.errors import GatewayError
+from allocation_gateway.operations.model import references_field
+from allocation_gateway.protection.model import Kind
+from allocation_gateway.upstream import failures
+from allocation_gateway.upstream.call import CallOutcome, UpstreamCall, UpstreamResult
+from allocation_gateway.upstream.http import Attempt, CalledOffError
+
+if TYPE_CHECKING:
+    from allocation_gateway.account import Account
+    from allocation_gateway.operations.model import Operation, Route
+    from allocation_gateway.protection.protection import Permit
+    from allocation_gateway.telemetry.observation import Observation
+
+
+class _SharedAttempt(Attempt):
+    """An attempt for several claims: it may be sent as long as the first of them to run out allows it."""
+
+    __slots__ = ()
+
+    def extend(self, send_by: float) -> None:
+        """See Attempt. That one claim was renewed says nothing of the others."""
+
+
+class Member:
+    """One write of a batch, as the batch sees it.
+
+    Attributes:
+        attempt: The attempt that it is sent with; None before it is sent.
+        message: The request that it asks for.
+        send_by: Until when its claim lets it be sent, by the event loop's clock.
+        result: What came of it.
+    """
+
+    __slots__ = ("attempt", "message", "result", "send_by")
+
+    def __init__(self) -> None:
+        self.attempt: Attempt | None = None
+        self.message: Any = None
+        self.send_by = 0.0
+        self.result: asyncio.Future[UpstreamResult] = asyncio.get_running_loop().create_future()
+
+
+class Batch:
+    """One bulk request in the making.
+
+    Attributes:
+        refusals: With what upstream, or what protects it, refused the request as a whole; empty if it has not.
+    """
+
+    def __init__(
+        self, account: Account, operation: Operation, route: Route, observation: Observation, deadline: float
+    ) -> None:
+        """Has no members yet, and waits for more until it is sealed.
+
+        Args:
+            account: Where it is sent.
+            operation: The row of the bulk call.
+            route: The spelling of it that is configured.
+            observation: Whose request it is, as telemetry sees it.
+            deadline: Until when its callers wait, by the event loop's clock.
+        """
+        self.refusals: list[GatewayError] = []
+        self._account = account
+        self._operation = operation
+        self._route = route
+        self._observation = observation
+        self._deadline = deadline
+        self._is_sealed = False
+        self._is_begun = False
+        # Those that are waited for, and those that have come.
+        self._awaited: set[Member] = set()
+        self._ready: dict[Member, None] = {}
+        self._permit: asyncio.Task[Permit] | None = None
+        self._sending: asyncio.Task[None] | None = None
+        self._is_over = asyncio.Event()
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether it may have left this process."""
+        return any(member.attempt is not None and member.attempt.sent for member in self._ready)
+
+    def enter(self) -> Member:
+        """Adds a write that is waited for from now on."""
+        member = Member()
+        self._awaited.add(member)
+        return member
+
+    def seal(self) -> None:
+        """Takes that no more writes are added."""
+        self._is_sealed = True
+        self._proceed()
+
+    async def acquire_permit(self) -> None:
+        """Waits for the permit of the request, which is one for all its writes.
+
+        Raises:
+            GatewayError: There is none to be had in time.
+        """
+        if self._permit is None:
+            protection = self._account.protection
+            self._permit = asyncio.create_task(protection.acquire_for_stream(Kind.WRITE, self._deadline))
+        try:
+            # One that is given up does not take it from the others.
+            await asyncio.shield(self._permit)
+        except GatewayError as error:
+            self.refusals.append(error)
+            raise _copied(error) from None
+
+    def come(self, member: Member, message: Any, send_by: float) -> None:
+        """Takes that a write may be sent until a moment, by the event loop's clock."""
+        member.message = message
+        member.send_by = send_by
+        self._awaited.discard(member)
+        self._ready[member] = None
+        self._proceed()
+
+    def leave(self, member: Member) -> bool:
+        """Lets a write go. Returns False if that is too late: it goes with the others."""
+        if self._is_begun and member in self._ready:
+            return False
+        self._awaited.discard(member)
+        self._ready.pop(member, None)
+        self._proceed()
+        return True
+
+    def abandon(self, member: Member) -> None:
+        """Takes that the work on a write is being cancelled. What was not sent by then never is, nor with others."""
+        if self.leave(member) or self._sending is None:
+            return
+        if member.attempt is not None:
+            member.attempt.call_off()
+        del self._ready[member]
+        if not self._ready:
+            self._sending.cancel()
+
+    def _proceed(self) -> None:
+        """Sends the request if nobody is waited for, and gives its permit back if nobody has come."""
+        if not self._is_sealed or self._is_begun or self._awaited:
+            return
+        self._is_begun = True
+        permit = self._permit
+        if self._ready and permit is not None:
+            granted = permit.result()
+            self._sending = asyncio.create_task(self._send(granted))
+            # Cancelled before its first step, it gives nothing back.
+            self._sending.add_done_callback(lambda _: self._end(granted))
+            return
+        if permit is not None and not permit.cancel() and permit.exception() is None:
+            permit.result().release(CallOutcome.IGNORED)
+        self._is_over.set()
+
+    def _end(self, permit: Permit) -> None:
+        permit.release(CallOutcome.IGNORED)
+        self._is_over.set()
+
+    async def wait(self) -> None:
+        """Waits until the request has ended, or is not made. What left goes on by itself."""
+        await self._is_over.wait()
+
+    async def _send(self, permit: Permit) -> None:
+        members = tuple(self._ready)
+        attempt = _SharedAttempt(min(member.send_by for member in members), self._account.now)
+        for member in members:
+            member.attempt = attempt
+        call = UpstreamCall(attempt, self._observation, self._deadline)
+        try:
+            result = await self._account.send(self._operation, self._route, self._joined(members), call, permit)
+        except CalledOffError:
+            error = failures.no_answer(self._operation, "it was called off", sent=False)
+            result = UpstreamResult(error, CallOutcome.IGNORED)
+        except asyncio.CancelledError:
+            for member in members:
+                member.result.cancel()
+            raise
+        except Exception as error:  # noqa: BLE001 - it is for each write to say what it means
+            for member in members:
+                if not member.result.done():
+                    member.result.set_exception(error)
+            return
+        if isinstance(result.response, GatewayError):
+            self.refusals.append(result.response)
+        for member in members:
+            if not member.result.done():
+                member.result.set_result(self._part(result, member))
+
+    def _joined(self, members: tuple[Member, ...]) -> Any:
+        """Returns the request for all of them. The name of one's own request is no part of it."""
+        joined = type(members[0].message)()
+        joined.CopyFrom(members[0].message)
+        joined.request_id = ""
+        references = getattr(joined, references_field(type(joined)))
+        del references[:]
+        references.extend(self._reference(member) for member in members)
+        return joined
+
+    def _part(self, result: UpstreamResult, member: Member) -> UpstreamResult:
+        response, bulk = result.response, self._operation.bulk
+        if isinstance(response, GatewayError):
+            return result._replace(response=_copied(response))
+        if bulk is None:
+            raise ValueError("only bulk calls are sent together")
+        return result._replace(response=bulk.part(response, self._reference(member)))
+
+    def _reference(self, member: Member) -> str:
+        (reference,) = self._operation.references(member.message)
+        return reference
+
+
+def _copied(error: GatewayError) -> GatewayError:
+    """Returns an error of its own for one of several writes: raised, it holds on to the frames that it came through."""
+    return error.with_effect(error.effect)

@@ -1,0 +1,327 @@
+"""What callers may do: over the wire of the real gateway, with a policy in a file."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+import pytest
+from allocation.v1 import (
+    consignment_allocation_service_pb2 as consignments_pb,
+)
+from allocation.v1 import service_group_service_pb2 as groups_pb
+from allocation.v1 import shipment_allocation_service_pb2 as pb
+from allocation.v1.consignment_allocation_service_pb2_grpc import ConsignmentAllocationServiceStub
+from allocation.v1.service_group_service_pb2_grpc import ServiceGroupServiceStub
+from allocation_gateway.callers import policy, rpcs
+from allocation_gateway.callers.model import Caller
+from allocation_gateway.callers.patterns import compiled
+from allocation_gateway.callers.policy import PolicyError
+from allocation_gateway.operations.table import OPERATIONS
+from allocation_gateway.rpc.local import LOCAL_RPCS
+from google.rpc import error_details_pb2
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from support.front import LONG, READ, SHIPMENT, Front, another_write, running_front
+from support.issuer import AUDIENCE, ISSUER, Issuer, bearing
+from support.status import failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+ISSUED: Final = Issuer(one="ES256")
+RULES: Final = """
+[[rules]]
+name = "reporting"
+callers = ["jwt:reporting:*"]
+rpcs = ["reads"]
+
+[[rules]]
+name = "warehouse"
+callers = ["jwt:warehouse"]
+rpcs = ["reads", "single", "bulk", "DeallocateShipment"]
+service_groups = ["NORTH", "SOUTH"]
+
+[[rules]]
+name = "platform"
+callers = ["jwt:platform"]
+rpcs = ["reads", "single", "bulk", "deallocate", "admin"]
+
+[[rules]]
+name = "one at a time"
+callers = ["jwt:slow"]
+rpcs = ["reads"]
+calls_in_hand = 1
+
+[[rules]]
+name = "few"
+callers = ["jwt:few:**"]
+rpcs = ["reads"]
+rate_limit = 0.01
+rate_burst = 2
+""".replace("one at a time", "slow")
+CATALOGUE: Final = """
+complete = ["ship"]
+service_groups = [
+    { code = "NORTH", display_name = "Northern depot", api = "ship" },
+    { code = "SOUTH", api = "ship" },
+    { code = "ABROAD", display_name = "Abroad", api = "ship" },
+]
+"""
+
+
+def settings(folder: Path, text: str) -> dict[str, str]:
+    files = {"JWKS_FILE": "jwks.json", "POLICY_FILE": "policy.toml", "SERVICE_GROUP_CATALOGUE_FILE": "groups.toml"}
+    (folder / "jwks.json").write_bytes(ISSUED.published())
+    (folder / "policy.toml").write_text(text)
+    (folder / "groups.toml").write_text(CATALOGUE)
+    given = {name: str(folder / file) for name, file in files.items()}
+    return {**given, "JWT_ISSUER": ISSUER, "JWT_AUDIENCE": AUDIENCE, "SERVICE_GROUP_REFRESH": "true"}
+
+
+@pytest.fixture(scope="module")
+def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
+    """A gateway with the policy above."""
+    with running_front(settings=settings(tmp_path_factory.mktemp("policy"), RULES)) as front:
+        yield front
+
+
+def by(subject: str) -> Any:
+    return bearing(ISSUED.token(subject))
+
+
+def read(front: Front, subject: str) -> None:
+    front.stub.GetShipmentAllocation(READ, timeout=LONG, metadata=by(subject))
+
+
+def reflect(front: Front, subject: str) -> None:
+    stub: Any = reflection_pb2_grpc.ServerReflectionStub(front.channel)
+    asked = iter([reflection_pb2.ServerReflectionRequest(list_services="")])
+    list(stub.ServerReflectionInfo(asked, timeout=LONG, metadata=by(subject)))
+
+
+CALLS: Final[dict[str, tuple[str, Callable[[Front, str], object]]]] = {
+    "read": ("reads", read),
+    "list groups": (
+        "reads",
+        lambda front, who: ServiceGroupServiceStub(front.channel).ListServiceGroups(
+            groups_pb.ListServiceGroupsRequest(), timeout=LONG, metadata=by(who)
+        ),
+    ),
+    "single": (
+        "single",
+        lambda front, who: front.stub.AllocateShipment(another_write(), timeout=LONG, metadata=by(who)),
+    ),
+    "bulk": (
+        "bulk",
+        lambda front, who: front.stub.AllocateShipments(
+            pb.AllocateShipmentsRequest(shipments=[SHIPMENT]), timeout=LONG, metadata=by(who)
+        ),
+    ),
+    "deallocate": (
+        "deallocate",
+        lambda front, who: front.stub.DeallocateShipment(
+            pb.DeallocateShipmentRequest(shipment_reference=SHIPMENT), timeout=LONG, metadata=by(who)
+        ),
+    ),
+    "deallocate many": (
+        "deallocate",
+        lambda front, who: ConsignmentAllocationServiceStub(front.channel).DeallocateConsignments(
+            consignments_pb.DeallocateConsignmentsRequest(consignments=["EC-000-000-001"]),
+            timeout=LONG,
+            metadata=by(who),
+        ),
+    ),
+    "refresh": (
+        "admin",
+        lambda front, who: ServiceGroupServiceStub(front.channel).RefreshServiceGroups(
+            groups_pb.RefreshServiceGroupsRequest(), timeout=LONG, metadata=by(who)
+        ),
+    ),
+    "reflection": ("admin", reflect),
+}
+ALLOWED: Final = {
+    "reporting:jobs": {"reads"},
+    "platform": {"reads", "single", "bulk", "deallocate", "admin"},
+    "nobody": set(),
+}
+
+
+@pytest.mark.parametrize("who", ALLOWED)
+@pytest.mark.parametrize("call", CALLS)
+def test_callers_may_do_what_their_rule_says_and_nothing_else(front: Front, who: str, call: str) -> None:
+    """What is not allowed is not asked of upstream either."""
+    group, make = CALLS[call]
+    front.upstream.forget()
+    front.gateway.forget()
+    if group in ALLOWED[who]:
+        with contextlib.suppress(grpc.RpcError):  # upstream is none that can do everything
+            make(front, who)
+        assert not [line for line in front.gateway.lines if line.get("code") == "PERMISSION_DENIED"]
+        return
+    told = failure(lambda: make(front, who))
+    assert (told.code, told.reason) == (grpc.StatusCode.PERMISSION_DENIED, "CALLER_NOT_ALLOWED")
+    assert told.metadata["missing"]
+    assert front.upstream.received.empty()
+    line = front.gateway.wait_for(
+        "audit", code="PERMISSION_DENIED", caller=f"jwt:{who}", missing=told.metadata["missing"]
+    )
+    if call in {"read", "bulk", "deallocate"}:
+        assert line["references"] == [SHIPMENT]
+
+
+def test_rule_may_name_a_single_rpc(front: Front) -> None:
+    request = pb.DeallocateShipmentRequest(shipment_reference=another_write().shipment_reference)
+    front.stub.DeallocateShipment(request, timeout=LONG, metadata=by("warehouse"))
+    assert failure(lambda: CALLS["deallocate many"][1](front, "warehouse")).reason == "CALLER_NOT_ALLOWED"
+
+
+def allocate(front: Front, group: str) -> str:
+    request = pb.AllocateShipmentWithServiceGroupRequest(
+        shipment_reference=another_write().shipment_reference, service_group=group
+    )
+    answer = front.stub.AllocateShipmentWithServiceGroup(request, timeout=LONG, metadata=by("warehouse"))
+    return answer.allocation.state_text or "allocated"
+
+
+@pytest.mark.parametrize("group", ["NORTH", "SOUTH", "Northern depot", "northern DEPOT"])
+def test_allocation_with_a_service_group_of_the_rule_is_made(front: Front, group: str) -> None:
+    """By its code or by its name."""
+    front.upstream.forget()
+    allocate(front, group)
+    code = "SOUTH" if group == "SOUTH" else "NORTH"
+    assert code in str(front.upstream.next_request("PUT "))
+
+
+@pytest.mark.parametrize("group", ["ABROAD", "Abroad"])
+def test_allocation_with_another_service_group_is_refused(front: Front, group: str) -> None:
+    front.upstream.forget()
+    told = failure(lambda: allocate(front, group))
+    assert (told.code, told.reason) == (grpc.StatusCode.PERMISSION_DENIED, "CALLER_NOT_ALLOWED")
+    assert told.metadata == {"missing": "the service group ABROAD"}
+    assert front.upstream.received.empty()
+
+
+@pytest.mark.parametrize("call", ["single", "bulk"])
+def test_allocation_without_a_service_group_is_refused_where_the_rule_names_some(front: Front, call: str) -> None:
+    """Else the caller would get by another rpc what it may not have by this one."""
+    front.upstream.forget()
+    told = failure(lambda: CALLS[call][1](front, "warehouse"))
+    assert told.metadata == {"missing": "an allocation that names no service group"}
+    assert front.upstream.received.empty()
+
+
+def test_caller_cannot_hold_more_calls_than_its_share(front: Front) -> None:
+    """Others are served meanwhile, and so is the caller afterwards."""
+    front.upstream.forget()
+    release = front.upstream.hold(200, {"reference": SHIPMENT, "state": "unallocated"})
+    held = front.stub.GetShipmentAllocation.future(READ, timeout=LONG, metadata=by("slow"))
+    front.upstream.next_request()
+    told = failure(lambda: read(front, "slow"))
+    assert (told.code, told.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "CALLER_OVER_SHARE")
+    assert told.detail(error_details_pb2.RetryInfo) is not None
+    read(front, "platform")
+    release.set()
+    held.result()
+    read(front, "slow")
+
+
+def test_caller_cannot_make_more_calls_in_a_second_than_its_share(front: Front) -> None:
+    """All callers of a rule have one share."""
+    for who in ("few:a", "few:b"):
+        read(front, who)
+    told = failure(lambda: read(front, "few:c:d"))
+    assert (told.code, told.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "CALLER_OVER_SHARE")
+    wait = told.detail(error_details_pb2.RetryInfo)
+    assert wait is not None
+    assert 50 < wait.retry_delay.seconds <= 100
+    read(front, "platform")
+
+
+def test_policy_is_followed_and_a_bad_edit_keeps_the_last_good_one(tmp_path: Path) -> None:
+    """SIGHUP has it read at once. The calls of a rule that stays as it was go on counting."""
+    file = tmp_path / "policy.toml"
+    with running_front(settings=settings(tmp_path, RULES)) as front:
+        for _ in range(2):
+            read(front, "few:a")
+        refused = failure(lambda: read(front, "nobody"))
+        assert refused.reason == "CALLER_NOT_ALLOWED"
+        file.write_text(RULES + "[[rules]]\nname = 'bad'\n")
+        problem = front.gateway.wait_for("policy_rejected")["problem"]
+        assert "rules[5]" in problem
+        assert failure(lambda: read(front, "nobody")).reason == "CALLER_NOT_ALLOWED"
+        read(front, "platform")
+        file.write_text(RULES + "[[rules]]\nname = 'more'\ncallers = ['jwt:nobody']\nrpcs = ['reads']\n")
+        front.gateway.process.send_signal(signal.SIGHUP)
+        front.gateway.wait_for("policy_loaded", rules=6)
+        read(front, "nobody")
+        assert failure(lambda: read(front, "few:a")).reason == "CALLER_OVER_SHARE"
+        assert json.dumps(front.gateway.lines).count(ISSUED.token("nobody").split(".")[0]) == 0
+
+
+def test_every_rpc_is_in_one_group() -> None:
+    names = [row.name for row in OPERATIONS] + [rpc.name for rpc in LOCAL_RPCS] + [rpcs.REFLECTION]
+    assert sorted(name for group in rpcs.groups().values() for name in group) == sorted(names)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "fits"),
+    [
+        ("spiffe://a/b/*", "spiffe://a/b/c", True),
+        ("spiffe://a/b/*", "spiffe://a/b/c/d", False),
+        ("spiffe://a/b/*", "spiffe://a/b/", False),
+        ("spiffe://a/**", "spiffe://a/b/c/d", True),
+        ("spiffe://a.b/c", "spiffe://axb/c", False),
+        ("dns:*.a.example", "dns:b.a.example", True),
+        ("dns:*.A.example", "dns:b.a.example", True),
+        ("dns:*.a.example", "dns:c.b.a.example", False),
+        ("dns:*.a.example", "dns:a.example", False),
+        ("jwt:system:serviceaccount:shop:*", "jwt:system:serviceaccount:shop:web", True),
+        ("jwt:system:serviceaccount:*:web", "jwt:system:serviceaccount:shop:x:web", False),
+        ("jwt:a", "jwt:ab", False),
+        ("jwt:a", "xjwt:a", False),
+        ("jwt:a", "dns:a", False),
+    ],
+)
+def test_patterns_reach_no_further_than_a_part(pattern: str, name: str, fits: bool) -> None:
+    assert bool(compiled(pattern).fullmatch(name)) is fits
+
+
+GOOD: Final = 'name = "a"\ncallers = ["jwt:a"]\nrpcs = ["reads"]\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "rules"),
+        ("rules = []", "rules"),
+        ("[[rules]]\n" + GOOD + "colour = 1", "colour"),
+        (f"[[rules]]\n{GOOD}[[rules]]\n{GOOD}", "rule 2: there is another rule named a"),
+        ("[[rules]]\n" + GOOD.replace("reads", "read"), "there is no rpc or group of rpcs 'read'"),
+        ("[[rules]]\n" + GOOD.replace("jwt:a", "a"), "must begin with one of"),
+        ("[[rules]]\n" + GOOD.replace("jwt:a", "*"), "must begin with one of"),
+        ("[[rules]]\n" + GOOD.replace("jwt:a", "jwt:"), "must be followed by a name"),
+        ("[[rules]]\n" + GOOD.replace("jwt:a", "jwt:***"), "asterisks"),
+        ("[[rules]]\n" + GOOD.replace('["jwt:a"]', "[]"), "callers"),
+        ("[[rules]]\n" + GOOD.replace('["reads"]', "[]"), "rpcs"),
+        ("[[rules]]\n" + GOOD.replace('"a"', '"a b"'), "name must be"),
+        ("[[rules]]\n" + GOOD + "service_groups = []", "service_groups"),
+        ("[[rules]]\n" + GOOD + "rate_limit = -1", "rate_limit"),
+        ("[[rules]]\n" + GOOD + "calls_in_hand = -1", "calls_in_hand"),
+        ("[[rules", "is not valid TOML"),
+        ("#" * (policy.MOST_BYTES + 1), "larger"),
+    ],
+)
+def test_policy_is_refused_as_a_whole(text: str, problem: str) -> None:
+    with pytest.raises(PolicyError, match=problem.replace("[", r"\[")):
+        policy.parse(text.encode(), rpcs.groups())
+
+
+def test_first_rule_for_a_caller_decides() -> None:
+    second = GOOD.replace('"a"', '"b"').replace("reads", "admin").replace("jwt:a", "jwt:**")
+    found = policy.parse(f"[[rules]]\n{GOOD}[[rules]]\n{second}".encode(), rpcs.groups())
+    grants = [found.grant(Caller((name,))) for name in ("jwt:a", "jwt:b", "dns:b")]
+    assert [grant and grant.rule for grant in grants] == ["a", "b", None]

@@ -1,0 +1,50 @@
+"""A gateway with its sandbox for the suites of the clients, and one with many shipments."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from support.gateway import Gateway, running_gateway
+from support.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MANY: Final = 400
+_STOP: Final = 30.0
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[Gateway]:
+    with running_gateway({}, "--sandbox") as running:
+        yield running
+
+
+@pytest.fixture
+def sandbox(gateway: Gateway) -> Sandbox:
+    """The sandbox as it was seeded."""
+    control = Sandbox(gateway.sandbox_url)
+    control.call("POST", "reset")
+    return control
+
+
+@contextmanager
+def many_shipments() -> Iterator[tuple[Gateway, Sandbox]]:
+    """Runs a gateway in front of a sandbox that has MANY shipments more, `sp_` and their numbers with 32 digits."""
+    command = [sys.executable, "-m", "allocation_gateway.sandbox", "--port", "0", "--shipments", str(MANY)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[3]
+        settings = {"ALLOW_PLAINTEXT": "true", "SHIP_BASE_URL": f"{url}/pro", "SHIP_API_KEY": "sandbox-key"}
+        with running_gateway(settings) as running:
+            yield running, Sandbox(url)
+    finally:
+        process.terminate()
+        process.wait(_STOP)
+        if process.stdout is not None:
+            process.stdout.close()

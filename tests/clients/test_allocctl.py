@@ -1,0 +1,298 @@
+"""The command line: what it prints for people and for programs, its exit codes, and files that are continued."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import grpc
+import pytest
+from allocation.v1 import shipment_allocation_service_pb2 as pb
+from allocation.v1.error_reason_pb2 import ErrorReason
+from allocation_gateway_client.cli import commands
+from click.testing import CliRunner, Result
+from clients.conftest import MANY, many_shipments
+from support.losing import losing_wire
+from support.scripted import Scripted, scripted_server, told
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from allocation_gateway.errors import GatewayError
+    from support.gateway import Gateway
+    from support.sandbox import Sandbox
+
+COMMAND: Final = str(Path(sys.executable).parent / "allocctl")
+SHIPMENT: Final = "sp_00794403010635468411384028069888"
+CONSIGNMENT: Final = "EC-000-05B-MMA"
+NOBODY: Final = "sp_00000000000000000000000000000000"
+C: Final = grpc.StatusCode
+LONG: Final = 60.0
+Run: TypeAlias = "Callable[..., Result]"
+
+
+@pytest.fixture
+def allocctl(gateway: Gateway, sandbox: Sandbox) -> Run:
+    """Runs a command against a fresh sandbox."""
+
+    def run(*arguments: str, address: str = gateway.address) -> Result:
+        command = [*arguments, "--plaintext", "--address", address]
+        return CliRunner().invoke(commands.allocctl, command, catch_exceptions=False)
+
+    return run
+
+
+def test_an_allocation_for_people(allocctl: Run, sandbox: Sandbox) -> None:
+    done = allocctl("allocate", "--group", "valuables", SHIPMENT)
+    facts = ("Lineten", "Lineten - Standard On Demand", "2.00 GBP", "tracking 43765709", "4 excluded services")
+    assert done.stdout == "  ".join((SHIPMENT, "allocated", *facts)) + "\n"
+    assert done.exit_code == 0
+    assert allocctl("deallocate", SHIPMENT).stdout == f"{SHIPMENT}  deallocated\n"
+    assert allocctl("show", SHIPMENT).stdout == f"{SHIPMENT}  unallocated\n"
+    assert sandbox.bookings(SHIPMENT) == (1, 1)
+
+
+def test_an_allocation_for_programs(allocctl: Run) -> None:
+    done = allocctl("allocate", "-g", "valuables", SHIPMENT, "--json")
+    assert json.loads(done.stdout)["allocation"]["price"]["gross"] == {"currency_code": "GBP", "units": "2"}
+    refused = allocctl("allocate", SHIPMENT, "--json")
+    error = json.loads(refused.stdout)["error"]
+    assert (error["kind"], error["reason"], error["effect"]) == ("InvalidState", "INVALID_STATE", "none")
+    assert error["allocation"]["carrier"]["name"] == "Lineten"
+    assert refused.exit_code == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("allocate", CONSIGNMENT), f"{CONSIGNMENT}  "),
+        (("allocate", CONSIGNMENT, "--labels", "pdf"), "  label: "),
+        (("allocate", "--service", "FF_DPD_Next_Day_103386", "sp_90000000000000000000000000000001"), "DPD"),
+        (("allocate", "--virtual", "exampleSG123", "sp_90000000000000000000000000000002"), "2.00 GBP"),
+        (("allocate", "--bulk", "sp_00794407328944469090495223169024", NOBODY), "  queued\n"),
+        (("allocate", "--bulk", CONSIGNMENT), f"{CONSIGNMENT}  done"),
+        (("quotes", "sp_90000000000000000000000000000003"), "GBP"),
+        (("quotes", CONSIGNMENT), "GBP"),
+        (("groups",), "valuables"),
+        (("groups", "valuables", "--api", "ship"), "valuableGoods"),
+        (("show", CONSIGNMENT), "unallocated"),
+        (("raw",), "ConsignmentAllocationService/GetConsignmentQuotes\n"),
+        (("raw", "ServiceGroupService/GetServiceGroup", '{"service_group": "exampleSG123"}'), '"code"'),
+    ],
+)
+def test_what_else_there_is(allocctl: Run, arguments: tuple[str, ...], text: str) -> None:
+    done = allocctl(*arguments)
+    assert text in done.stdout, done.stderr
+    assert done.exit_code == 0
+
+
+def test_each_failure_says_what_to_do(allocctl: Run, sandbox: Sandbox) -> None:
+    unknown = allocctl("allocate", NOBODY)
+    assert (unknown.exit_code, unknown.stdout) == (4, "")
+    assert unknown.stderr.startswith("SHIPMENT_NOT_FOUND ")
+    invalid = allocctl("allocate", "sp_1", "--request-id", "not-a-uuid")
+    assert invalid.exit_code == 3
+    assert "request_id: " in invalid.stderr
+    nowhere = allocctl("allocate", SHIPMENT, "--timeout", "0.5", address="127.0.0.1:1")
+    assert nowhere.exit_code == 7
+    assert "is the address right" in nowhere.stderr.lower()
+    group = allocctl("groups", "nothing-of-the-kind")
+    assert group.exit_code == 4
+    assert "`allocctl groups` lists" in group.stderr
+    several = allocctl("allocate", NOBODY, SHIPMENT)
+    assert (several.exit_code, len(several.stdout.splitlines())) == (4, 1)
+    assert allocctl("allocate", NOBODY, SHIPMENT).exit_code == 10
+    ambiguous = allocctl("groups", "valuables")
+    assert ambiguous.exit_code == 3
+    assert "--api" in ambiguous.stderr
+    dangerous = allocctl("allocate", "sp_90000000000000000000000000000005")
+    assert dangerous.exit_code == 5
+    assert "  excluded: " in dangerous.stderr
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (told(C.INTERNAL, ErrorReason.ERROR_REASON_GATEWAY_DEFECT), 1),
+        (told(C.RESOURCE_EXHAUSTED, ErrorReason.ERROR_REASON_GATEWAY_OVERLOADED, after=99), 6),
+        (C.PERMISSION_DENIED, 8),
+        (C.UNIMPLEMENTED, 9),
+    ],
+    ids=str,
+)
+def test_each_kind_of_failure_has_its_exit_code(
+    allocctl: Run, answer: GatewayError | grpc.StatusCode, code: int
+) -> None:
+    with scripted_server() as server:
+        server.answers.append(answer)
+        assert allocctl("allocate", SHIPMENT, address=server.address).exit_code == code
+
+
+def test_an_unknown_outcome_is_learned_with_its_id(allocctl: Run, gateway: Gateway, sandbox: Sandbox) -> None:
+    with losing_wire(gateway.address) as wire:
+        wire.lose(SHIPMENT, times=1000)
+        unknown = allocctl("allocate", SHIPMENT, "--timeout", "1.5", "--json", address=wire.address)
+    assert unknown.exit_code == 7
+    request_id = json.loads(unknown.stdout)["error"]["request_id"]
+    assert allocctl("allocate", SHIPMENT, "--request-id", request_id).exit_code == 0
+    assert sandbox.bookings(SHIPMENT) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("allocate",),
+        ("allocate", "--group", "a", "--quote", "b", SHIPMENT),
+        ("allocate", "--service", "a", CONSIGNMENT),
+        ("allocate", "--bulk", "--quote", "a", SHIPMENT),
+        ("allocate", "--request-id", "6e1f3b1a-0000-4000-8000-000000000001", SHIPMENT, NOBODY),
+        ("raw", "Nothing/AtAll"),
+        ("raw", "ServiceGroupService/GetServiceGroup", '{"shipment": 1}'),
+        ("show", SHIPMENT, "--token-file", __file__),
+        ("show", SHIPMENT, "--profile", "none"),
+    ],
+    ids=str,
+)
+def test_wrong_usage_is_told_before_anything_is_sent(allocctl: Run, arguments: tuple[str, ...]) -> None:
+    done = allocctl(*arguments)
+    assert done.exit_code == 2
+    assert "Error: " in done.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_get_their_completion(shell: str) -> None:
+    done = CliRunner().invoke(commands.allocctl, ["completion", shell])
+    assert "_ALLOCCTL_COMPLETE" in done.stdout
+
+
+def test_profiles_are_read_and_options_win(gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    file = tmp_path / "allocctl" / "profiles.toml"
+    file.parent.mkdir()
+    file.write_text(f'[default]\naddress = "{gateway.address}"\nplaintext = true\n[away]\naddress = "127.0.0.1:1"\n')
+
+    def code(*arguments: str) -> int:
+        return CliRunner().invoke(commands.allocctl, ["groups", *arguments]).exit_code
+
+    assert code() == 0
+    assert code("--profile", "away", "--plaintext", "--timeout", "0.5") == 6
+    assert code("--profile", "away", "--plaintext", "--address", gateway.address) == 0
+    for wrong in ('[default]\nadress = "x"\n', "[default]\nplaintext = 1\n", "[default]\ntimeout = true\n", "[default"):
+        file.write_text(wrong)
+        assert code() == 2
+
+
+def lines(results: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in results.read_text().splitlines()]
+
+
+def test_a_file_is_allocated_row_by_row_and_continued(allocctl: Run, sandbox: Sandbox, tmp_path: Path) -> None:
+    wave = tmp_path / "wave.csv"
+    wave.write_text(
+        f"reference,group\n{SHIPMENT},valuables\n{NOBODY},\nsp_01017652898121961272041674506240,\n{CONSIGNMENT},\n"
+    )
+    first = allocctl("allocate", "--file", str(wave), "--json")
+    results = tmp_path / "wave.results.jsonl"
+    assert json.loads(first.stdout) == {"results": str(results), "done": 3, "refused": 1, "open": 0}
+    assert first.exit_code == 4
+    written = lines(results)
+    assert written[0]["source"] == "wave.csv"
+    assert {one["reference"]: one["outcome"] for one in written[1:]}[NOBODY] == "refused"
+    assert next(one for one in written[1:] if one["reference"] == SHIPMENT)["price"] == "2.00 GBP"
+    assert allocctl("allocate", "--file", str(wave)).exit_code == 0
+    assert len(lines(results)) == 5
+    assert allocctl("allocate", "--file", str(wave), "--retry-failed").exit_code == 4
+    again = [one for one in lines(results)[1:] if one["reference"] == NOBODY]
+    assert again[0]["request_id"] != again[1]["request_id"]
+    assert sandbox.bookings(SHIPMENT) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "shipment\nsp_1\n",
+        "reference,colour\nsp_1,red\n",
+        "reference,group,quote\nsp_1,a,b\n",
+        "reference\nsp_1\nsp_1\n",
+        "reference,group\nsp_1\n",
+        "reference,group\n,a\n",
+        "reference,service\nEC-1,a\n",
+        "",
+    ],
+)
+def test_a_file_that_is_wrong_is_told_before_anything_is_sent(allocctl: Run, tmp_path: Path, text: str) -> None:
+    wave = tmp_path / "wave.csv"
+    wave.write_text(text)
+    assert allocctl("allocate", "--file", str(wave)).exit_code == 2
+    assert not (tmp_path / "wave.results.jsonl").exists()
+
+
+def test_another_file_is_not_written_over(allocctl: Run, tmp_path: Path) -> None:
+    wave = tmp_path / "wave.csv"
+    wave.write_text(f"reference\n{SHIPMENT}\n")
+    done = allocctl("allocate", "--file", str(wave), "--result", str(wave))
+    assert done.exit_code == 2
+    assert wave.read_text() == f"reference\n{SHIPMENT}\n"
+
+
+@pytest.fixture(scope="module")
+def many() -> Iterator[tuple[Gateway, Sandbox]]:
+    with many_shipments() as running:
+        yield running
+
+
+@pytest.mark.clients
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["interrupted", "killed"])
+def test_a_run_that_ends_early_goes_on_where_it_was(
+    many: tuple[Gateway, Sandbox], tmp_path: Path, number: signal.Signals
+) -> None:
+    gateway, sandbox = many
+    sandbox.call("POST", "reset")
+    references = [f"sp_{index:032d}" for index in range(1, MANY + 1)]
+    wave, results = tmp_path / "wave.csv", tmp_path / "results.jsonl"
+    wave.write_text("\n".join(["reference", *references, ""]))
+    command = [COMMAND, "allocate", "--file", str(wave), "--result", str(results)]
+    command += ["--plaintext", "--address", gateway.address]
+    begun = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + LONG
+    while not results.exists() or len(results.read_bytes().splitlines()) < MANY // 8:
+        assert begun.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    begun.send_signal(number)
+    assert begun.wait(LONG) == (130 if number is signal.SIGINT else -signal.SIGKILL)
+    assert len(lines(results)) < MANY
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=LONG, check=True)
+    assert json.loads(done.stdout)["done"] == MANY
+    assert sandbox.all_bookings() == dict.fromkeys(references, (1, 0))
+
+
+def test_a_run_stops_by_itself_when_nobody_answers(allocctl: Run, tmp_path: Path) -> None:
+    wave = tmp_path / "wave.csv"
+    wave.write_text("\n".join(["reference", *(f"sp_{index}" for index in range(200)), ""]))
+    command = ["allocate", "--file", str(wave), "--concurrency", "4", "--timeout", "0.2"]
+    done = allocctl(*command, address="127.0.0.1:1")
+    assert done.exit_code == 7
+    assert "does not answer" in done.stderr
+    assert 5 <= len(lines(tmp_path / "wave.results.jsonl")) < 20
+
+
+def test_the_server_is_asked_with_the_same_id_when_a_run_is_continued(tmp_path: Path) -> None:
+    wave = tmp_path / "wave.csv"
+    wave.write_text(f"reference\n{SHIPMENT}\n")
+    busy = told(C.ABORTED, ErrorReason.ERROR_REASON_WRITE_IN_PROGRESS, after=99)
+    with scripted_server() as server:
+        server.answers.extend([busy, busy])
+        command = ["allocate", "--file", str(wave), "--plaintext", "--address", server.address]
+        assert [CliRunner().invoke(commands.allocctl, command).exit_code for _ in range(2)] == [6, 6]
+        assert len(_ids(server)) == 2
+        assert len(set(_ids(server))) == 1
+
+
+def _ids(server: Scripted) -> list[str]:
+    return [pb.AllocateShipmentRequest.FromString(call.request).request_id for call in server.calls]

@@ -1,0 +1,95 @@
+"""How the Python client reaches its gateway: TLS, tokens, metadata, several addresses, a gateway that restarts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+import pytest
+from allocation.v1 import core_pb2
+from allocation.v1 import shipment_allocation_service_pb2 as pb
+from allocation_gateway_client import Client, Tls, TryAgain, connecting
+from support.certificates import Authority
+from support.gateway import running_gateway
+from support.scripted import scripted_server
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SHIPMENT: Final = "sp_00794403010635468411384028069888"
+ANSWER: Final = pb.GetShipmentAllocationResponse(allocation=core_pb2.Allocation(shipment_reference=SHIPMENT))
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+def read(address: str, **options: Any) -> str:
+    with Client(address, **options) as client:
+        return client.get_shipment_allocation(SHIPMENT).allocation.shipment_reference
+
+
+def test_mutual_tls_of_a_real_gateway(authority: Authority) -> None:
+    certificate, key = authority.issue("gateway")
+    settings = {
+        "TLS_CERT_FILE": str(certificate),
+        "TLS_KEY_FILE": str(key),
+        "TLS_CLIENT_CA_FILE": str(authority.file),
+    }
+    own_certificate, own_key = authority.issue("client")
+    with running_gateway(settings, "--sandbox") as gateway:
+        proved = Tls(authority.file, own_certificate, own_key)
+        assert read(gateway.address, tls=proved) == SHIPMENT
+        named = Tls(authority.file, own_certificate, own_key, server_name="localhost")
+        assert read(gateway.address, tls=named) == SHIPMENT
+        with pytest.raises(TryAgain):
+            read(gateway.address, tls=Tls(authority.file), timeout=1)
+        with pytest.raises(TryAgain):
+            read(gateway.address, timeout=1)
+
+
+def test_half_a_certificate_and_a_token_in_the_open_are_refused(authority: Authority, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("secret")
+    with pytest.raises(ValueError, match="belong together"):
+        Client("127.0.0.1:1", tls=Tls(certificate_file=authority.file))
+    with pytest.raises(ValueError, match="plaintext"):
+        Client("127.0.0.1:1", plaintext=True, token_file=token)
+    with pytest.raises(FileNotFoundError):
+        Client("127.0.0.1:1", token_file=tmp_path / "none")
+    token.write_text("\n")
+    with pytest.raises(ValueError, match="empty"):
+        Client("127.0.0.1:1", token_file=token)
+
+
+def test_a_token_is_followed_and_sent_with_metadata_of_ones_own(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connecting, "_TOKEN_CHECK", 0.0)
+    certificate, key = authority.issue("server")
+    credentials = grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
+    token = tmp_path / "token"
+    token.write_text("first\n")
+    with scripted_server(credentials) as server:
+        server.default = ANSWER
+        options: dict[str, Any] = {"tls": Tls(authority.file), "token_file": token, "metadata": {"x-team": "checkout"}}
+        with Client(server.address, **options) as client:
+            client.get_shipment_allocation(SHIPMENT, metadata={"x-order": "17"})
+            token.write_text("second")
+            client.get_shipment_allocation(SHIPMENT)
+            token.unlink()
+            client.get_shipment_allocation(SHIPMENT)
+    sent = [call.metadata for call in server.calls]
+    assert [one["authorization"] for one in sent] == ["Bearer first", "Bearer second", "Bearer second"]
+    assert (sent[0]["x-team"], sent[0]["x-order"]) == ("checkout", "17")
+    assert sent[1]["user-agent"].startswith("allocation-gateway-client-python/")
+
+
+def test_calls_go_to_all_addresses_in_turn() -> None:
+    with scripted_server() as one, scripted_server() as other:
+        one.default = other.default = ANSWER
+        with Client(f"ipv4:{one.address},{other.address}", plaintext=True) as client:
+            for _ in range(40):
+                client.get_shipment_allocation(SHIPMENT)
+        assert min(len(one.calls), len(other.calls)) >= 10

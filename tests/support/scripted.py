@@ -1,0 +1,138 @@
+"""A gRPC server that answers any call as it is told to, and remembers what it was asked."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from concurrent import futures
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import grpc
+from allocation_gateway import errors
+from allocation_gateway.errors import DETAILS_KEY, PUSHBACK_KEY, GatewayError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from google.protobuf.message import Message
+
+_THREADS: Final = 8
+# An answer that does not come.
+SILENCE: Final = "silence"
+# A message, a failure of the gateway's, a status without details as of a proxy, a status as it is, or SILENCE.
+Answer: TypeAlias = "Message | GatewayError | grpc.StatusCode | Raw | str"
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A status as it is sent.
+
+    Attributes:
+        code: Its code.
+        message: Its text.
+        details: A google.rpc.Status, serialized; None for a status without details.
+        pushback: What it says of when to repeat the call; None for nothing.
+    """
+
+    code: grpc.StatusCode
+    message: str = ""
+    details: bytes | None = None
+    pushback: str | None = None
+
+    def trailers(self) -> tuple[tuple[str, str | bytes], ...]:
+        """Returns its trailing metadata."""
+        sent = ((DETAILS_KEY, self.details), (PUSHBACK_KEY, self.pushback))
+        return tuple((name, value) for name, value in sent if value is not None)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call that was made.
+
+    Attributes:
+        path: The path of its rpc.
+        request: Its request, serialized.
+        metadata: Its metadata.
+        seconds: How long its caller would wait.
+    """
+
+    path: str
+    request: bytes
+    metadata: dict[str, str]
+    seconds: float
+
+
+@dataclass
+class Scripted:
+    """The server.
+
+    Attributes:
+        address: Where it listens.
+        answers: What is answered next.
+        default: What is answered when nothing is left.
+        calls: What it was asked.
+    """
+
+    address: str = ""
+    answers: deque[Answer] = field(default_factory=deque)
+    default: Answer | None = None
+    calls: list[Call] = field(default_factory=list)
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any]:
+        """Returns what answers a call."""
+        known = {str(key): str(value) for key, value in details.invocation_metadata or ()}
+
+        def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
+            self.calls.append(Call(details.method, request, known, context.time_remaining() or 0.0))
+            told = self.answers.popleft() if self.answers else self.default
+            if isinstance(told, GatewayError):
+                told = Raw(told.code, told.message, told.status().SerializeToString(), str(told.pushback_ms()))
+            if isinstance(told, grpc.StatusCode):
+                told = Raw(told, "Not the gateway's.")
+            if isinstance(told, Raw):
+                context.set_trailing_metadata(told.trailers())
+                context.abort(told.code, told.message)
+            if told == SILENCE:
+                gone = threading.Event()
+                if context.add_callback(gone.set):
+                    gone.wait()
+                context.abort(grpc.StatusCode.CANCELLED, "Nobody waits any more.")
+            if isinstance(told, str | None):
+                context.abort(grpc.StatusCode.UNIMPLEMENTED, "Nothing is left to answer.")
+            return told.SerializeToString()
+
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+
+class _Any(grpc.GenericRpcHandler):
+    def __init__(self, scripted: Scripted) -> None:
+        self._scripted = scripted
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any]:
+        return self._scripted.service(handler_call_details)
+
+
+@contextmanager
+def scripted_server(credentials: grpc.ServerCredentials | None = None) -> Iterator[Scripted]:
+    """Runs such a server on a free port."""
+    server = grpc.server(futures.ThreadPoolExecutor(_THREADS))
+    scripted = Scripted()
+    server.add_generic_rpc_handlers((_Any(scripted),))
+    if credentials is None:
+        port = server.add_insecure_port("127.0.0.1:0")
+    else:
+        port = server.add_secure_port("127.0.0.1:0", credentials)
+    scripted.address = f"127.0.0.1:{port}"
+    server.start()
+    try:
+        yield scripted
+    finally:
+        server.stop(None).wait()
+
+
+def told(code: grpc.StatusCode, reason: Any, *, after: float | None = None, **more: Any) -> GatewayError:
+    """Returns a failure as the gateway tells it; `after` so many seconds it may be repeated."""
+    details = [*more.pop("details", ()), *([] if after is None else [errors.retry_after(after)])]
+    return GatewayError(code, reason, "As the test has it.", details=details, **more)

@@ -1,0 +1,172 @@
+"""Writes that are sent in one request: who is in it, who is not any more, and who gets which part of the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from allocation.v1 import shipment_allocation_service_pb2 as pb
+from allocation.v1.error_reason_pb2 import ErrorReason
+from allocation_gateway.errors import GatewayError, WriteEffect
+from allocation_gateway.operations.streams import STREAMS
+from allocation_gateway.upstream.call import CallOutcome, UpstreamResult
+from allocation_gateway.upstream.http import Attempt, CalledOffError
+from allocation_gateway.writes.batch import Batch
+from grpc import StatusCode
+
+if TYPE_CHECKING:
+    from allocation_gateway.writes.batch import Member
+
+ROW = STREAMS[0].bulk[""]
+
+
+class Permit:
+    """A permit that tells whether it was given back."""
+
+    def __init__(self) -> None:
+        self.is_back = False
+
+    def release(self, _: CallOutcome) -> None:
+        self.is_back = True
+
+
+class Account:
+    """An account that has permits, and sends when it is let."""
+
+    def __init__(self) -> None:
+        self.permits: list[Permit] = []
+        self.protection = self
+        self.refusal: GatewayError | None = None
+        self.attempts: list[Attempt] = []
+        self.requests: list[Any] = []
+        self.is_let = asyncio.Event()
+        self.answer: Any = None
+        self.now = asyncio.get_running_loop().time
+
+    async def acquire_for_stream(self, *_: Any) -> Permit:
+        if self.refusal is not None:
+            raise self.refusal
+        self.permits.append(Permit())
+        return self.permits[-1]
+
+    async def send(self, _: Any, __: Any, request: Any, call: Any, permit: Permit) -> UpstreamResult:
+        self.attempts.append(call.attempt)
+        try:
+            await self.is_let.wait()
+            call.attempt.begin()
+        except (asyncio.CancelledError, CalledOffError):
+            permit.release(CallOutcome.IGNORED)
+            raise
+        self.requests.append(request)
+        permit.release(CallOutcome.SUCCESS)
+        answer = self.answer or pb.AllocateShipmentsResponse(queued=request.shipments)
+        return UpstreamResult(answer, CallOutcome.SUCCESS)
+
+
+def batch_of(account: Any) -> Batch:
+    observation: Any = None
+    return Batch(account, ROW, ROW.default_route, observation, account.now() + 10)
+
+
+async def come(batch: Batch, member: Member, name: str, lasts: float = 10.0) -> None:
+    await batch.acquire_permit()
+    message = pb.AllocateShipmentsRequest(shipments=[name], request_id=f"id of {name}")
+    batch.come(member, message, asyncio.get_running_loop().time() + lasts)
+
+
+@pytest.mark.asyncio
+async def test_one_request_with_one_permit_goes_when_nobody_is_waited_for() -> None:
+    account = Account()
+    account.is_let.set()
+    batch = batch_of(account)
+    members = [batch.enter() for _ in range(3)]
+    for index, member in enumerate(members[:2]):
+        await come(batch, member, f"sp_{index}")
+    batch.seal()
+    await asyncio.sleep(0.01)
+    assert account.attempts == [], "one is still waited for"
+    assert batch.leave(members[2])
+    await batch.wait()
+    (request,) = account.requests
+    assert request == pb.AllocateShipmentsRequest(shipments=["sp_0", "sp_1"]), "the id of an item is no part of it"
+    assert [permit.is_back for permit in account.permits] == [True]
+    parts: list[Any] = [member.result.result().response for member in members[:2]]
+    assert [list(part.queued) for part in parts] == [["sp_0"], ["sp_1"]]
+    assert batch.is_sent
+
+
+@pytest.mark.asyncio
+async def test_the_permit_comes_back_if_all_leave() -> None:
+    account = Account()
+    batch = batch_of(account)
+    members = [batch.enter(), batch.enter()]
+    await come(batch, members[0], "sp_1")
+    batch.seal()
+    assert batch.leave(members[0]), "not too late: the other one is still waited for"
+    assert batch.leave(members[1])
+    await batch.wait()
+    assert account.attempts == []
+    assert [permit.is_back for permit in account.permits] == [True]
+    assert not batch.is_sent
+
+
+@pytest.mark.asyncio
+async def test_it_is_sent_as_long_as_the_first_claim_to_run_out_allows() -> None:
+    account = Account()
+    batch = batch_of(account)
+    members = [batch.enter(), batch.enter()]
+    begun = account.now()
+    await come(batch, members[0], "sp_1", lasts=5.0)
+    await come(batch, members[1], "sp_2", lasts=10.0)
+    batch.seal()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    (attempt,) = account.attempts
+    attempt.extend(begun + 100)
+    assert begun + 5 <= attempt.send_by < begun + 6
+    assert not batch.leave(members[0]), "it goes with the others"
+    account.is_let.set()
+    await batch.wait()
+
+
+@pytest.mark.asyncio
+async def test_what_is_cancelled_before_it_was_sent_is_never_sent() -> None:
+    account = Account()
+    batch = batch_of(account)
+    members = [batch.enter(), batch.enter()]
+    for index, member in enumerate(members):
+        await come(batch, member, f"sp_{index}")
+    batch.seal()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    batch.abandon(members[0])
+    account.is_let.set()
+    await batch.wait()
+    assert account.requests == []
+    told = members[1].result.result().response
+    assert isinstance(told, GatewayError)
+    assert told.effect is WriteEffect.NONE
+    assert [permit.is_back for permit in account.permits] == [True]
+
+
+@pytest.mark.asyncio
+async def test_all_are_refused_with_an_error_of_their_own() -> None:
+    account = Account()
+    account.refusal = GatewayError(
+        StatusCode.UNAVAILABLE,
+        ErrorReason.ERROR_REASON_UPSTREAM_UNAVAILABLE,
+        "The breaker is open.",
+        effect=WriteEffect.NONE,
+    )
+    batch = batch_of(account)
+    raised = []
+    for member in [batch.enter(), batch.enter()]:
+        with pytest.raises(GatewayError) as caught:
+            await batch.acquire_permit()
+        raised.append(caught.value)
+        batch.leave(member)
+    batch.seal()
+    await batch.wait()
+    assert raised[0] is not raised[1]
+    assert batch.refusals == [account.refusal, account.refusal]
