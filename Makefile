@@ -107,16 +107,17 @@ test-cache: $(DEV) ## share service groups and claims by a real server (needs va
 	@$(NEEDS_STORE)
 	@$(BIN)/pytest -m cache tests/groups tests/claims tests/writes
 
-# Has promtool, from the package of the distribution, of which nothing is installed: it would start a server.
-PROMTOOL := .cache/prometheus/usr/bin/promtool
-NEEDS_PROMTOOL = command -v promtool >/dev/null || [ -x $(PROMTOOL) ] \
+# Has Prometheus, from the package of the distribution, of which nothing is installed: it would start a server.
+PROMETHEUS := .cache/prometheus/usr/bin
+NEEDS_PROMETHEUS = { command -v promtool && command -v prometheus; } >/dev/null || [ -x $(PROMETHEUS)/promtool ] \
 	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && mkdir -p .cache/prometheus \
-		&& cd .cache/prometheus && apt-get download -qq prometheus >/dev/null && dpkg -x prometheus_*.deb . ; } \
-	|| { echo "promtool is missing: $@ needs it" >&2; exit 1; }
+		&& (cd .cache/prometheus && apt-get download -qq prometheus >/dev/null 2>&1 && dpkg -x prometheus_*.deb .) ; } \
+	|| { echo "prometheus is missing: $@ runs it and promtool" >&2; exit 1; }
 
 .PHONY: test-alerts
-test-alerts: $(DEV) ## have every alert fire and clear by promtool (needs Debian and root, or promtool)
-	@($(NEEDS_PROMTOOL))
+test-alerts: $(DEV) ## have every alert fire and clear, and every panel answered, by Prometheus (needs Debian and root, or prometheus; and a store)
+	@$(NEEDS_PROMETHEUS)
+	@$(NEEDS_STORE)
 	@$(BIN)/pytest -m alerts tests/alerts
 
 .PHONY: bench

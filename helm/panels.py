@@ -92,11 +92,11 @@ def _quantiles(histogram: str, matchers: str = "") -> tuple[Query, ...]:
 _FAULTS: Final = {
     "Sorted": "UPSTREAM_.*|RESOURCE_PROCESSING|ALLOCATION_FAILED|NO_QUOTES_AVAILABLE|LABEL_NOT_AVAILABLE",
     "the store": "CLAIM_STORE_UNAVAILABLE",
-    "the gateway": "GATEWAY_DEFECT|GATEWAY_MISCONFIGURED|API_NOT_CONFIGURED|OPERATION_DISABLED",
-    "too many calls": "GATEWAY_OVERLOADED",
+    "the gateway": "GATEWAY_DEFECT|GATEWAY_MISCONFIGURED|GATEWAY_STOPPING|API_NOT_CONFIGURED|OPERATION_DISABLED",
+    "too many calls": "GATEWAY_OVERLOADED|CALLER_OVER_SHARE",
     "time was up, or nobody knows": "DEADLINE_EXCEEDED|OUTCOME_UNKNOWN",
     "the caller": "INVALID_REQUEST|.*_NOT_FOUND|INVALID_STATE|SERVICE_GROUP_AMBIGUOUS|REFRESH_NOT_ALLOWED|"
-    "REQUEST_ID_REUSED|WRITE_IN_PROGRESS",
+    "REQUEST_ID_REUSED|WRITE_IN_PROGRESS|CALLER_UNAUTHENTICATED|CALLER_NOT_ALLOWED",
 }
 """Who is at fault, by reasons: each reason is in one of them."""
 _SERVER_FAULTS: Final = rate(f"{_CALLS}_count", 'error_type!=""')
@@ -152,6 +152,13 @@ OVERVIEW: Final = Board(
                     "reqps",
                     "error-budget",
                     (Query(rate(f"{_CALLS}_count", by="rpc_response_status_code"), "{{rpc_response_status_code}}"),),
+                ),
+                Panel(
+                    "Are callers refused because of who they are?",
+                    "Callers that are not known, may not do what they ask for, or have used up their share.",
+                    "reqps",
+                    "overloaded",
+                    (Query(rate("allocation_gateway_caller_refusals_total", by="reason"), "{{reason}}"),),
                 ),
                 Panel(
                     "How long do calls take?",
@@ -596,6 +603,25 @@ RUNTIME: Final = Board(
                         Query(
                             f"max by (instance, worker) ({series('allocation_gateway_worker_restarts')})",
                             "{{instance}} {{worker}}",
+                        ),
+                    ),
+                ),
+                Panel(
+                    "Are the files in use as they are now?",
+                    "1 while the newest content of a file that is followed is in use, 0 while the one before still is.",
+                    "short",
+                    "catalogue-not-usable",
+                    (Query(f"min by (file) ({series('allocation_gateway_file_usable')})", "{{file}}"),),
+                ),
+                Panel(
+                    "How old is what is in use of each file?",
+                    "Since the content was written. Pods that differ have not got the same file.",
+                    "s",
+                    "catalogue-not-usable",
+                    (
+                        Query(
+                            f"time() - min by (instance, file) ({series('allocation_gateway_file_written_seconds')})",
+                            "{{instance}} {{file}}",
                         ),
                     ),
                 ),

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opentelemetry.metrics import Observation
-
 from allocation_gateway.telemetry.conventions import (
     DURATION_BUCKETS,
     ERROR_TYPE,
@@ -17,21 +15,16 @@ from allocation_gateway.telemetry.conventions import (
     call_attributes,
     request_attributes,
 )
+from allocation_gateway.telemetry.state import StateInstruments, callback
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from typing import TypeAlias
-
-    from opentelemetry.metrics import CallbackOptions, Meter
+    from opentelemetry.metrics import Meter
 
     from allocation_gateway.telemetry.conventions import Attributes, Route
     from allocation_gateway.telemetry.histograms import Durations, HistogramFactory
 
-    # Reads values with their attributes.
-    Read: TypeAlias = Callable[[], Iterable[tuple[float, Attributes]]]
 
-
-class Instruments:
+class Instruments(StateInstruments):
     """The instruments, grouped by the part of the gateway that records into them.
 
     Attributes:
@@ -40,6 +33,7 @@ class Instruments:
     """
 
     def __init__(self, meter: Meter, histograms: HistogramFactory) -> None:
+        super().__init__(meter)
         self.call_duration: Durations[tuple[str, str, str]] = histograms.create(
             meter, "rpc.server.call.duration", "How long calls take.", call_attributes, DURATION_BUCKETS
         )
@@ -65,7 +59,6 @@ class Instruments:
             lambda _: {},
             STORE_BUCKETS,
         )
-        self._meter = meter
 
     # Writes, and the store of their claims.
 
@@ -134,7 +127,7 @@ class Instruments:
         self._lookups = {"hit": 0, "miss": 0}
         meter.create_observable_counter(
             "allocation_gateway.service_group.lookups",
-            callbacks=[_callback(lambda: [(n, {"result": result}) for result, n in self._lookups.items() if n])],
+            callbacks=[callback(lambda: [(n, {"result": result}) for result, n in self._lookups.items() if n])],
             unit="{lookup}",
             description="Service-group codes looked up, by whether they were known.",
         )
@@ -179,7 +172,7 @@ class Instruments:
         lengths = self._queue_lengths
         meter.create_observable_gauge(
             "allocation_gateway.upstream.queue.length",
-            callbacks=[_callback(lambda: [(n, _queue_attributes(queue)) for queue, n in list(lengths.items())])],
+            callbacks=[callback(lambda: [(n, _queue_attributes(queue)) for queue, n in list(lengths.items())])],
             unit="{request}",
             description="Requests that wait for their turn with upstream.",
         )
@@ -222,140 +215,11 @@ class Instruments:
         """Counts a call that was refused because of who made it, by the reason that its caller was told."""
         self._caller_refusals.add(1, {"reason": reason})
 
-    # The process, and state that is read when metrics are collected. The functions run in a thread of the exporter's.
+    # The event loop.
 
     def loop_lag(self, seconds: float) -> None:
         """Records by how much the event loop was late."""
         self._loop_lags.record(None, seconds)
-
-    def observe_process(
-        self, cpu_seconds: Read, memory_bytes: Read, collector_seconds: Read, uptime_seconds: Read
-    ) -> None:
-        """Has the resources of the process read.
-
-        Args:
-            cpu_seconds: Returns the CPU time, by mode.
-            memory_bytes: Returns the resident memory.
-            collector_seconds: Returns the time that the garbage collector has taken, by generation.
-            uptime_seconds: Returns for how long the process has run.
-        """
-        self._meter.create_observable_gauge(
-            "process.uptime", [_callback(uptime_seconds)], unit="s", description="How long the process has run."
-        )
-        self._meter.create_observable_counter(
-            "process.cpu.time", [_callback(cpu_seconds)], unit="s", description="CPU time of the process."
-        )
-        self._meter.create_observable_up_down_counter(
-            "process.memory.usage", [_callback(memory_bytes)], unit="By", description="Resident memory of the process."
-        )
-        self._meter.create_observable_counter(
-            "allocation_gateway.gc.time",
-            [_callback(collector_seconds)],
-            unit="s",
-            description="Time that the garbage collector has taken, while nothing else could run.",
-        )
-
-    def observe_calls(self, in_hand: Callable[[], int], limit: int) -> None:
-        """Has the number of calls in hand read, and records how many there may be."""
-        self._meter.create_observable_gauge(
-            "allocation_gateway.calls.in_hand",
-            [_callback(lambda: [(in_hand(), {})])],
-            unit="{call}",
-            description="Calls that have arrived and have not ended.",
-        )
-        self._meter.create_observable_gauge(
-            "allocation_gateway.calls.limit",
-            [_callback(lambda: [(limit, {})])],
-            unit="{call}",
-            description="How many calls may be in hand. Those beyond are refused.",
-        )
-
-    def observe_serving(self, is_serving: Callable[[], bool]) -> None:
-        """Has the health of the gateway read, which is told to whoever routes calls to it."""
-        self._meter.create_observable_gauge(
-            "allocation_gateway.serving",
-            [_callback(lambda: [(int(is_serving()), {})])],
-            unit="1",
-            description="1 while the health of the gateway is SERVING, else 0.",
-        )
-
-    def observe_worker(self, number: int, restarts: int) -> None:
-        """Records which one of several workers this process is, and how often it has been replaced."""
-        self._meter.create_observable_gauge(
-            "allocation_gateway.worker.restarts",
-            [_callback(lambda: [(restarts, {"worker": number})])],
-            unit="{restart}",
-            description="How often a worker has ended without being told to, and was replaced, since the start of all.",
-        )
-
-    def observe_connections(self, connections: Read, limits: Read) -> None:
-        """Has the connections to upstream read, and how many there may be.
-
-        Args:
-            connections: Returns the connections, by server and state.
-            limits: Returns how many there may be, by server.
-        """
-        self._meter.create_observable_up_down_counter(
-            "http.client.open_connections",
-            [_callback(connections)],
-            unit="{connection}",
-            description="Connections to upstream, by whether a request is under way.",
-        )
-        self._meter.create_observable_gauge(
-            "allocation_gateway.upstream.connections.limit",
-            [_callback(limits)],
-            unit="{connection}",
-            description="How many connections to upstream there may be.",
-        )
-
-    def observe_writes(self, by_phase: Callable[[], Mapping[str, int]], longest_doubt: Callable[[], float]) -> None:
-        """Has the number of writes under way read, by phase, and for how long one has been in doubt."""
-        self._meter.create_observable_gauge(
-            "allocation_gateway.writes.longest_doubt",
-            [_callback(lambda: [(longest_doubt(), {})])],
-            unit="s",
-            description="For how long the oldest write in doubt has been in doubt; 0 if there is none.",
-        )
-        self._meter.create_observable_gauge(
-            "allocation_gateway.writes",
-            [_callback(lambda: [(count, {"phase": phase}) for phase, count in by_phase().items()])],
-            unit="{write}",
-            description="Writes under way. Of those in doubt it is not known yet whether they were carried out.",
-        )
-
-    def observe_groups(self, counts: Read, listing_ages: Read) -> None:
-        """Has the number of service groups that are known read, by API and source, and the age of each listing."""
-        self._meter.create_observable_gauge(
-            "allocation_gateway.service_group.known",
-            [_callback(counts)],
-            unit="{group}",
-            description="Service groups that are known, by source.",
-        )
-        self._meter.create_observable_gauge(
-            "allocation_gateway.service_group.listing.age",
-            [_callback(listing_ages)],
-            unit="s",
-            description="How long ago upstream's listing of service groups was loaded.",
-        )
-
-    def observe_files(self, written_at: Read, usable: Read) -> None:
-        """Has it read which contents of the files that are followed are in use, by the names of their settings."""
-        self._meter.create_observable_gauge(
-            "allocation_gateway.file.written",
-            [_callback(written_at)],
-            unit="s",
-            description="When the content of the file that is in use was written, in seconds of the epoch.",
-        )
-        self._meter.create_observable_gauge(
-            "allocation_gateway.file.usable",
-            [_callback(usable)],
-            unit="1",
-            description="1 while the newest content of the file is in use, 0 while it cannot be used.",
-        )
-
-
-def _callback(read: Read) -> Callable[[CallbackOptions], Iterable[Observation]]:
-    return lambda _: [Observation(value, attributes) for value, attributes in read()]
 
 
 def _queue_attributes(queue: tuple[str, str]) -> Attributes:
