@@ -24,6 +24,7 @@ PROTOS = ROOT / "protos"
 PYTHON_OUT = ROOT / "clients" / "python" / "src"
 PYTHON_CLIENT = PYTHON_OUT / "allocation_gateway_client"
 GO_OUT = ROOT / "clients" / "go"
+GO_CLIENT = GO_OUT / "gateway"
 SERVICE_CONFIG = ROOT / "clients" / "service_config.json"
 REFERENCE = ROOT / "build" / "api-reference"
 GO_MODULE = "github.com/allocation-gateway/allocation-gateway/clients/go"
@@ -91,7 +92,8 @@ def client() -> None:
             str(PYTHON_CLIENT / "methods.py"),
         ]
         subprocess.run(command, check=True)  # noqa: S603
-    shutil.copyfile(SERVICE_CONFIG, PYTHON_CLIENT / SERVICE_CONFIG.name)
+    for package in (PYTHON_CLIENT, GO_CLIENT):
+        shutil.copyfile(SERVICE_CONFIG, package / SERVICE_CONFIG.name)
 
 
 def go() -> None:

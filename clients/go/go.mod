@@ -3,6 +3,8 @@ module github.com/allocation-gateway/allocation-gateway/clients/go
 go 1.26.0
 
 require (
+	github.com/google/uuid v1.6.0
+	github.com/shopspring/decimal v1.4.0
 	google.golang.org/genproto v0.0.0-20261019180522-ce908d29299b
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20261019180522-ce908d29299b
 	google.golang.org/grpc v1.85.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -10,16 +11,28 @@ import pytest
 from clients.conformance import CASES, CLIENTS, matrix, problems, running_driver
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from support.gateway import Gateway
 
 pytestmark = pytest.mark.clients
 
-DRIVERS: Final = {"Python": (sys.executable, str(CLIENTS / "conformance/drivers/python.py"))}
+DRIVERS: Final = CLIENTS / "conformance" / "drivers"
 
 
-def test_every_client_keeps_every_case(gateway: Gateway, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def commands(tmp_path: Path) -> dict[str, tuple[str, ...]]:
+    """How the driver of each language is run, which is built if it has to be."""
+    built = str(tmp_path / "driver")
+    subprocess.run(["go", "build", "-o", built, "."], cwd=DRIVERS / "go", check=True, timeout=300)
+    return {"Python": (sys.executable, str(DRIVERS / "python.py")), "Go": (built,)}
+
+
+def test_every_client_keeps_every_case(
+    gateway: Gateway, commands: dict[str, tuple[str, ...]], capsys: pytest.CaptureFixture[str]
+) -> None:
     found = {}
-    for language, command in DRIVERS.items():
+    for language, command in commands.items():
         with running_driver(*command) as driver:
             found[language] = [problems(case, driver, gateway) for case in CASES]
     with capsys.disabled():

@@ -50,7 +50,7 @@ def run(*command: str, address: str | None) -> subprocess.CompletedProcess[str]:
 def test_go_client_allocates_and_reads_error_details(go: str, address: str) -> None:
     done = run(go, "test", "-count=1", "-v", "./...", address=address)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(re.findall(r"^--- PASS", done.stdout, re.MULTILINE)) == 2, done.stdout
+    assert len(re.findall(r"^--- PASS", done.stdout, re.MULTILINE)) >= 7, done.stdout
     assert "SKIP" not in done.stdout
 
 
@@ -67,4 +67,4 @@ def test_first_call_of_the_go_readme_runs_as_printed(go: str, address: str, tmp_
     source = tmp_path / "main.go"
     source.write_text(program[0].replace("localhost:50051", address))
     done = run(go, "run", str(source), address=None)
-    assert done.stdout.strip() == "Lineten 2.000000000 GBP", done.stdout + done.stderr
+    assert done.stdout.strip() == "Lineten 2.00 GBP", done.stdout + done.stderr

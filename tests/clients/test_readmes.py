@@ -57,7 +57,7 @@ def test_the_go_client_is_had_as_its_readme_says(address: str, tmp_path: Path) -
     assert ROOT not in tmp_path.parents
     run(tmp_path, install)
     (tmp_path / "main.go").write_text(program.replace("localhost:50051", address))
-    assert run(tmp_path, begin).strip() == "Lineten 2.000000000 GBP"
+    assert run(tmp_path, begin).strip() == "Lineten 2.00 GBP"
 
 
 def test_a_copy_of_the_go_client_needs_no_checkout(address: str, tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_a_copy_of_the_go_client_needs_no_checkout(address: str, tmp_path: Path)
     tidy, start = begin.splitlines()
     run(caller, f"{tidy}\n{copy}")
     shutil.rmtree(checkout)
-    assert run(caller, start).strip() == "Lineten 2.000000000 GBP"
+    assert run(caller, start).strip() == "Lineten 2.00 GBP"
 
 
 def test_the_python_client_is_had_as_its_readme_says(address: str, tmp_path: Path) -> None:

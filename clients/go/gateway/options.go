@@ -1,0 +1,107 @@
+package gateway
+
+import (
+	"crypto/tls"
+	"errors"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+)
+
+// DefaultTimeout is how long a write may take with all its repetitions if its context has no deadline.
+const DefaultTimeout = 60 * time.Second
+
+const (
+	userAgent        = "allocation-gateway-client-go"
+	keepaliveTime    = 60 * time.Second
+	keepaliveTimeout = 20 * time.Second
+	// A gateway that was restarted is found again within seconds. gRPC alone would wait for up to two minutes.
+	firstReconnect   = 100 * time.Millisecond
+	longestReconnect = 5 * time.Second
+	connectTimeout   = 5 * time.Second
+	// Answers with labels are the largest there are.
+	largestAnswer = 32 << 20
+)
+
+// Option sets something of a client.
+type Option func(*settings)
+
+type settings struct {
+	tls           *tls.Config
+	plaintext     bool
+	tokenFile     string
+	metadata      map[string]string
+	timeout       time.Duration
+	serviceConfig string
+	dial          []grpc.DialOption
+}
+
+// WithTLS does TLS as a configuration says: with authorities of one's own, or certificates for mutual TLS, which are renewed
+// by its GetClientCertificate.
+func WithTLS(config *tls.Config) Option { return func(s *settings) { s.tls = config } }
+
+// WithPlaintext does without TLS: for the sandbox, or where a mesh does it.
+func WithPlaintext() Option { return func(s *settings) { s.plaintext = true } }
+
+// WithTokenFile sends the bearer token in a file, which is read again within a second of being replaced.
+func WithTokenFile(file string) Option { return func(s *settings) { s.tokenFile = file } }
+
+// WithMetadata sends metadata with each call. Metadata of a single call goes into its context, as with any client of gRPC.
+func WithMetadata(metadata map[string]string) Option {
+	return func(s *settings) { s.metadata = metadata }
+}
+
+// WithTimeout says how long a call may take with all its repetitions if its context has no deadline.
+func WithTimeout(timeout time.Duration) Option { return func(s *settings) { s.timeout = timeout } }
+
+// WithServiceConfig replaces ServiceConfig by another text. It has to name a time-out for every rpc.
+func WithServiceConfig(text string) Option { return func(s *settings) { s.serviceConfig = text } }
+
+// WithDialOptions adds options of gRPC's, such as a stats handler of OpenTelemetry.
+func WithDialOptions(options ...grpc.DialOption) Option {
+	return func(s *settings) { s.dial = append(s.dial, options...) }
+}
+
+func newSettings(options []Option) (*settings, error) {
+	made := &settings{timeout: DefaultTimeout, serviceConfig: ServiceConfig}
+	for _, option := range options {
+		option(made)
+	}
+	if made.plaintext && (made.tls != nil || made.tokenFile != "") {
+		return nil, errors.New("plaintext goes neither with TLS nor with a token: it could be read on its way")
+	}
+	return made, nil
+}
+
+func (s *settings) dialOptions() ([]grpc.DialOption, error) {
+	config, err := parseServiceConfig(s.serviceConfig)
+	if err != nil {
+		return nil, err
+	}
+	caller := &caller{settings: s, config: config, budget: newBudget(config)}
+	if s.tokenFile != "" {
+		if caller.token, err = openToken(s.tokenFile); err != nil {
+			return nil, err
+		}
+	}
+	secured := insecure.NewCredentials()
+	if !s.plaintext {
+		secured = credentials.NewTLS(s.tls)
+	}
+	reconnect := backoff.DefaultConfig
+	reconnect.BaseDelay, reconnect.MaxDelay = firstReconnect, longestReconnect
+	return append([]grpc.DialOption{
+		grpc.WithTransportCredentials(secured),
+		grpc.WithDefaultServiceConfig(s.serviceConfig),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithUserAgent(userAgent),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: connectTimeout}),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(largestAnswer)),
+		grpc.WithUnaryInterceptor(caller.call),
+	}, s.dial...), nil
+}
