@@ -65,7 +65,7 @@ test-rivals: $(DEV) ## hold the HTTP engines that were not chosen to the tests o
 	@$(BIN)/pytest -m rivals tests/engines
 
 .PHONY: test-clients
-test-clients: $(DEV) ## call a running gateway through the Go and Python stubs (needs go)
+test-clients: $(DEV) ## call a running gateway through the clients, and print which keeps which case (needs go)
 	@command -v go >/dev/null || { echo "go is missing: test-clients needs a Go toolchain" >&2; exit 1; }
 	@$(BIN)/pytest -m clients tests/clients
 
@@ -152,6 +152,10 @@ simulate: $(DEV) ## let a million writes happen in virtual time (SIMULATION_WRIT
 .PHONY: bench-engines
 bench-engines: $(DEV) ## compare what an HTTP exchange costs with each engine (takes long)
 	@PYTHONPATH=tests $(BIN)/python bench/engines.py
+
+.PHONY: dist-clients
+dist-clients: $(DEV) ## build the Python client's wheel into dist/, for an index of your own (clients/python/README.md)
+	@$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist clients/python && ls dist
 
 .PHONY: lint
 lint: $(DEV) ## ruff, mypy, buf, import rules, shell, YAML and Dockerfile lint

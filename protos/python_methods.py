@@ -111,8 +111,9 @@ class _Contract:
         """Returns the text of each method; the word stands before its `def`."""
         for number, service in enumerate(self.file.service):
             for index, method in enumerate(service.method):
+                # A stream is called by its stub: it is not repeated as a call is.
                 if method.client_streaming or method.server_streaming:
-                    continue  # calls that last are made by the stubs
+                    continue
                 about = self._comment(_SERVICE, number, _METHOD, index).removeprefix(f"{method.name} ")
                 yield self._method(f"/{self.file.package}.{service.name}/{method.name}", method, about, word)
 

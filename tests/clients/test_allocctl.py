@@ -18,7 +18,7 @@ from allocation_gateway_client.cli import commands
 from click.testing import CliRunner, Result
 from clients.conftest import MANY, many_shipments
 from support.losing import losing_wire
-from support.scripted import Scripted, scripted_server, told
+from support.scripted import SILENCE, Scripted, scripted_server, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -270,6 +270,35 @@ def test_a_run_that_ends_early_goes_on_where_it_was(
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=LONG, check=True)
     assert json.loads(done.stdout)["done"] == MANY
     assert sandbox.all_bookings() == dict.fromkeys(references, (1, 0))
+
+
+def test_a_line_that_was_cut_off_is_no_obstacle(allocctl: Run, sandbox: Sandbox, tmp_path: Path) -> None:
+    wave, results = tmp_path / "wave.csv", tmp_path / "wave.results.jsonl"
+    wave.write_text(f"reference\n{SHIPMENT}\n{NOBODY}\n")
+    assert allocctl("allocate", "--file", str(wave)).exit_code == 4
+    head, *rest = results.read_text().splitlines(keepends=True)
+    done = next(line for line in rest if SHIPMENT in line)
+    results.write_text(head + done[: len(done) // 2])
+    for _ in range(2):
+        assert allocctl("allocate", "--file", str(wave)).exit_code in (0, 4)
+    assert {one["reference"]: one["outcome"] for one in lines(results)[1:]} == {SHIPMENT: "done", NOBODY: "refused"}
+    assert sandbox.bookings(SHIPMENT) == (1, 0)
+
+
+@pytest.mark.clients
+def test_an_interrupted_call_says_with_which_id_to_ask() -> None:
+    with scripted_server() as server:
+        server.answers.append(SILENCE)
+        command = [COMMAND, "allocate", "--plaintext", "--address", server.address, SHIPMENT]
+        begun = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        end = time.monotonic() + LONG
+        while not server.calls:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        begun.send_signal(signal.SIGINT)
+        _, told_of = begun.communicate(timeout=LONG)
+    assert begun.returncode == 130
+    assert f"--request-id {_ids(server)[0]}" in told_of
 
 
 def test_a_run_stops_by_itself_when_nobody_answers(allocctl: Run, tmp_path: Path) -> None:

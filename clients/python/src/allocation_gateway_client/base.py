@@ -54,11 +54,13 @@ class Rpc:
 
 
 def rpcs(config: ServiceConfig) -> dict[str, Rpc]:
-    """Returns every rpc of the contract by its path."""
+    """Returns every rpc of the contract by its path, but for streams: those are called by their stubs."""
     files = (shipment_allocation_service_pb2, consignment_allocation_service_pb2, service_group_service_pb2)
     found = {}
     for service in (service for file in files for service in file.DESCRIPTOR.services_by_name.values()):
         for method in service.methods:
+            if method.client_streaming or method.server_streaming:
+                continue
             path = f"/{service.full_name}/{method.name}"
             found[path] = Rpc(
                 path,

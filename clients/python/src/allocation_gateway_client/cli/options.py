@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from allocation_gateway_client.base import named
 from allocation_gateway_client.cli import failures, profiles
 from allocation_gateway_client.cli.output import Output
 from allocation_gateway_client.client import Client
@@ -60,12 +61,26 @@ class Session:
         codes = []
         for request in requests:
             try:
-                show(self.client.call(request))
-                codes.append(0)
+                codes.append(self._make(request, show))
             except AllocationError as error:
                 self.output.failure(error)
                 codes.append(failures.exit_code(error))
         click.get_current_context().exit(failures.together(codes))
+
+    def _make(self, request: Message, show: Callable[[Message], None]) -> int:
+        if "request_id" not in request.DESCRIPTOR.fields_by_name:
+            show(self.client.call(request))
+            return 0
+        write: Any = named(request)
+        try:
+            show(self.client.call(write))
+        except KeyboardInterrupt:
+            self.output.errors.print(
+                f"It may have been done or not: repeat the command with --request-id {write.request_id} to learn.",
+                markup=False,
+            )
+            click.get_current_context().exit(failures.INTERRUPTED)
+        return 0
 
 
 def connected(command: Callable[..., None]) -> Callable[..., None]:

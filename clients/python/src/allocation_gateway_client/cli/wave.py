@@ -93,7 +93,10 @@ class Job:
         return cls(rows, results, job, past)
 
     def __enter__(self) -> Self:
-        self._file = self.results.open("a")
+        with self.results.open("r+b") as file:
+            # A line that was cut off when a run was killed: the next one must not be joined to it.
+            file.truncate(file.read().rfind(b"\n") + 1)
+        self._file = self.results.open("a", encoding="utf-8")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -131,7 +134,7 @@ def _line(fields: Mapping[str, Any]) -> str:
 def _begin(results: Path, header: Mapping[str, Any]) -> None:
     """Writes the first line to the disk before anything is sent: without it nothing could be repeated."""
     try:
-        with results.open("x") as file:
+        with results.open("x", encoding="utf-8") as file:
             file.write(_line(header))
             file.flush()
             os.fsync(file.fileno())
@@ -182,7 +185,8 @@ def _row(source: Path, line: int, fields: Mapping[Any, Any], selector: Selector,
 def _results(results: Path) -> tuple[uuid.UUID | None, dict[str, _Past]]:
     """Returns the id of the job and what each reference has come to. A last line that was cut off counts as none."""
     try:
-        lines = results.read_text().splitlines(keepends=True)
+        # Only a line feed ends a line: texts of upstream's may hold what Python takes for other ends.
+        lines = results.read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:
         return None, {}
     except (OSError, UnicodeDecodeError) as error:
@@ -190,12 +194,11 @@ def _results(results: Path) -> tuple[uuid.UUID | None, dict[str, _Past]]:
     past: dict[str, _Past] = {}
     try:
         job = uuid.UUID(json.loads(lines[0])["job"])
-        for line in lines[1:]:
-            if line.endswith("\n"):
-                told = json.loads(line)
-                one = past.setdefault(told[_REFERENCE], _Past())
-                one.outcome = told["outcome"]
-                one.refusals += one.outcome == REFUSED
+        for line in lines[1:-1]:
+            told = json.loads(line)
+            one = past.setdefault(told[_REFERENCE], _Past())
+            one.outcome = told["outcome"]
+            one.refusals += one.outcome == REFUSED
     except (IndexError, KeyError, TypeError, ValueError):
         raise FileError(f"{results} is not a file of results: name another one with --result") from None
     return job, past
