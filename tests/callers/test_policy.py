@@ -69,6 +69,8 @@ service_groups = [
     { code = "NORTH", display_name = "Northern depot", api = "ship" },
     { code = "SOUTH", api = "ship" },
     { code = "ABROAD", display_name = "Abroad", api = "ship" },
+    { code = "EAST", display_name = "Twin", api = "ship" },
+    { code = "WEST", display_name = "Twin", api = "ship" },
 ]
 """
 
@@ -203,6 +205,14 @@ def test_allocation_with_another_service_group_is_refused(front: Front, group: s
     assert (told.code, told.reason) == (grpc.StatusCode.PERMISSION_DENIED, "CALLER_NOT_ALLOWED")
     assert told.metadata == {"missing": "the service group ABROAD"}
     assert front.upstream.received.empty()
+
+
+@pytest.mark.parametrize(("group", "reason"), [("Twin", "SERVICE_GROUP_AMBIGUOUS"), ("ABROAD", "CALLER_NOT_ALLOWED")])
+def test_refusal_for_a_service_group_says_nothing_of_earlier_calls(front: Front, group: str, reason: str) -> None:
+    """One with the same id may have been carried out: that is not looked up before the caller may make the call."""
+    told = failure(lambda: allocate(front, group))
+    assert told.reason == reason
+    assert "effect" not in told.metadata
 
 
 @pytest.mark.parametrize("call", ["single", "bulk"])
