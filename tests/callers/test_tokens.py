@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import time
 import uuid
@@ -210,6 +211,44 @@ def test_keys_that_cannot_be_had_refuse_calls_and_are_asked_for_again(tmp_path: 
             front.gateway.wait_for("token_keys_rejected", problem="HTTP status 500")
             published.default = lambda _: Reply(200, issuer.key_set())
             read(front, bearing(issuer.token()))
+
+
+def head(text: str) -> str:
+    """Returns a token with a head that nobody has signed."""
+    return ".".join([base64.urlsafe_b64encode(text.encode()).decode().rstrip("="), *MAIN.token().split(".")[1:]])
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        head("5"),
+        head("[]"),
+        head("null"),
+        head('"text"'),
+        head("{}"),
+        head("[" * 8000),
+        head('{"alg": "RS256", "kid": ["rsa"]}'),
+        head('{"alg": 5, "kid": "rsa"}'),
+        head('{"alg": null, "kid": "rsa"}'),
+        head('{"alg": "RS256", "kid": "rsa", "crit": ["b64"], "b64": false}'),
+        head('{"alg": "RS256", "kid": "rsa", "crit": 5}'),
+        head('{"alg": "RS256", "kid": "rsa", "jwk": {"kty": "oct", "k": "AA"}}'),
+        head('{"alg": "dir", "enc": "A128GCM", "kid": "rsa"}'),
+        "",
+        ".",
+        "..",
+        "....",
+        "\ud800.a.b",
+    ],
+)
+def test_head_that_nobody_has_signed_is_no_defect(token: str, tmp_path: Path) -> None:
+    """Whatever is in it, the token is not valid, and nothing else comes of it."""
+
+    async def run() -> None:
+        with pytest.raises(IdentityError):
+            await remembering(tmp_path, Clock()).caller(token)
+
+    asyncio.run(run())
 
 
 def remembering(tmp_path: Path, clock: Clock) -> Tokens:

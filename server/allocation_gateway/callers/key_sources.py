@@ -156,10 +156,14 @@ class KeysFromUrl(KeySource):
         """See KeySource."""
         while True:
             await asyncio.sleep(self._pause)
-            await self.reread()
+            try:
+                await self.reread()
+            except Exception:  # noqa: BLE001 - whatever is answered must not end the asking for good
+                _log.exception("defect", part="token keys")
 
     async def reread(self) -> None:
         """See KeySource."""
+        self._pause = _AGAIN
         try:
             async with asyncio.timeout(_TIMEOUT):
                 answer = await self._engine.exchange("GET", self._path, body=None, headers=[], attempt=Attempt())
@@ -172,11 +176,8 @@ class KeysFromUrl(KeySource):
             self._content = answer.body
             self._read_at = time.monotonic()
             self._pause = _AHEAD * _fresh(answer)
-        else:
-            self._pause = _AGAIN
 
     def _failed(self, problem: str) -> None:
-        self._pause = _AGAIN
         self._rejected(self._source, problem)
         if len(self.ring) and time.monotonic() - self._read_at > _STALE:
             self._content, self.ring = b"", NO_KEYS

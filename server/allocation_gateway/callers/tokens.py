@@ -65,6 +65,8 @@ class Tokens:
         Raises:
             IdentityError: It is not valid.
         """
+        if not token.isascii():
+            raise IdentityError("the token is no JSON Web Token")
         # Its digest: what is in memory is of no use to whoever reads it.
         digest = hashlib.sha256(token.encode()).digest()
         known = self._remembered.get(digest)
@@ -82,7 +84,7 @@ class Tokens:
         """Returns the claims of a token whose signature is right, and the keys that say so."""
         try:
             kid = jws.extract_compact(token.encode()).headers().get("kid")
-        except (JoseError, ValueError, UnicodeError):
+        except (JoseError, ValueError):
             raise IdentityError("the token is no JSON Web Token") from None
         if kid is not None and not isinstance(kid, str):
             raise IdentityError("the key id of the token is no text")

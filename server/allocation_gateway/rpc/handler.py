@@ -151,9 +151,10 @@ class Handler(BaseHandler):
         if not text:
             raise not_allowed("an allocation that names no service group")
         resolver, api = self._gateway.groups.resolver, self._operation.api
-        code = resolver.lookup(api, text, self._no_effect)
+        # Without an effect: an earlier call with the same id may have been carried out, which is not looked up here.
+        code = resolver.lookup(api, text, None)
         if code is None:
-            code = await resolver.resolve(api, text, self._no_effect, seconds)
+            code = await resolver.resolve(api, text, None, seconds)
         if code not in allowed:
             raise not_allowed(f"the service group {code}")
         return code

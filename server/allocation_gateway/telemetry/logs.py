@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from structlog.typing import EventDict, FilteringBoundLogger
 
-# Events that each call has. The lines of all others are rare, and may be the last that the process can write.
-_BUFFERED_EVENTS: Final = frozenset({"call"})
+# Events that each call may have. The lines of all others are rare, and may be the last that the process can write.
+_BUFFERED_EVENTS: Final = frozenset({"call", "audit"})
 
 
 class Sink(Protocol):
