@@ -105,7 +105,7 @@ NEEDS_STORE = command -v valkey-server redis-server >/dev/null \
 .PHONY: test-cache
 test-cache: $(DEV) ## share service groups and claims by a real server (needs valkey-server or redis-server)
 	@$(NEEDS_STORE)
-	@$(BIN)/pytest -m cache tests/groups tests/claims tests/writes
+	@$(BIN)/pytest -m cache tests/groups tests/claims tests/writes tests/streams
 
 .PHONY: bench
 bench: $(DEV) ## measure the gateway beside its rivals, and write docs/performance.md (needs go; about 25 minutes)

@@ -11,7 +11,7 @@ import pytest
 from allocation.v1 import core_pb2, job_pb2
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 from google.rpc import error_details_pb2
-from streams.conftest import running_scene, shipment
+from streams.conftest import reset, running_scene, shipment
 from streams.waves import ALLOCATED, QUEUED, Wave, carried_out, messages, new_job
 from support.status import failure_of
 
@@ -170,6 +170,7 @@ def test_each_item_may_have_a_selector_of_its_own(scene: Scene) -> None:
     assert scene.writes() == 2
 
 
+@pytest.mark.slow
 def test_lost_answers_are_read_and_nothing_is_sent_twice(scene: Scene) -> None:
     fault = {"match": {"path": BULK.split()[1]}, "count": 2, "action": {"type": "drop", "when": "after"}}
     scene.sandbox.call("POST", "faults", fault)
@@ -179,6 +180,7 @@ def test_lost_answers_are_read_and_nothing_is_sent_twice(scene: Scene) -> None:
     assert scene.requests()[BULK] <= 4
 
 
+@pytest.mark.slow
 def test_what_was_lost_before_it_had_an_effect_is_sent_again(scene: Scene) -> None:
     fault = {"match": {"path": BULK.split()[1]}, "count": 1, "action": {"type": "drop", "when": "before"}}
     scene.sandbox.call("POST", "faults", fault)
@@ -187,6 +189,7 @@ def test_what_was_lost_before_it_had_an_effect_is_sent_again(scene: Scene) -> No
     assert_each_once(scene, SMALL[:20])
 
 
+@pytest.mark.slow
 def test_an_upstream_that_throttles_is_waited_for(scene: Scene) -> None:
     answer = {"type": "status", "status": 429, "body": {}, "headers": {"retry-after": "1"}, "when": "before"}
     scene.sandbox.call("POST", "faults", {"match": {"path": BULK.split()[1]}, "count": 2, "action": answer})
@@ -196,6 +199,7 @@ def test_an_upstream_that_throttles_is_waited_for(scene: Scene) -> None:
     assert scene.requests()[BULK] <= 20, "batches are sent again whole, and not item by item"
 
 
+@pytest.mark.slow
 def test_a_deadline_says_which_job_to_go_on_with(scene: Scene) -> None:
     answer = {"type": "latency", "seconds": 1.8, "when": "before"}
     scene.sandbox.call("POST", "faults", {"match": {"path": BULK.split()[1]}, "count": None, "action": answer})
@@ -210,8 +214,9 @@ def test_a_deadline_says_which_job_to_go_on_with(scene: Scene) -> None:
     assert_each_once(scene, SMALL)
 
 
+@pytest.mark.slow
 def test_an_outage_ends_the_call_and_fails_no_item(shared_sandbox: Sandbox) -> None:
-    shared_sandbox.call("POST", "reset")
+    reset(shared_sandbox)
     answer = {"type": "status", "status": 503, "body": {}, "when": "before"}
     shared_sandbox.call("POST", "faults", {"match": {"method": "PUT"}, "count": None, "action": answer})
     with running_scene(shared_sandbox, STREAM_OUTAGE_TIME="1", SHIP_SETTLE_TIME="2", SHIP_TIMEOUT="2") as scene:
@@ -224,7 +229,13 @@ def test_an_outage_ends_the_call_and_fails_no_item(shared_sandbox: Sandbox) -> N
         assert told.detail(error_details_pb2.RetryInfo)
         assert wave.outcomes == {}
         shared_sandbox.call("DELETE", "faults")
-        assert allocate(scene, messages(SMALL, job)).kinds() == {"allocation": 250}
+        # The breaker lets nothing pass for some seconds more.
+        for _ in range(30):
+            again = allocate(scene, messages(SMALL, job))
+            if again.error is None:
+                break
+            assert failure_of(again.error).code is grpc.StatusCode.UNAVAILABLE
+        assert again.kinds() == {"allocation": 250}
         assert_each_once(scene, SMALL)
 
 
@@ -240,7 +251,7 @@ def test_no_items_are_a_job_too(scene: Scene) -> None:
 
 def test_ids_that_do_not_come_from_the_job_would_be_noticed(shared_sandbox: Sandbox) -> None:
     """The test of a job that is begun again fails for a gateway whose items have ids of their own each time."""
-    shared_sandbox.call("POST", "reset")
+    reset(shared_sandbox)
     command = (sys.executable, "-m", "streams.broken")
     with running_scene(shared_sandbox, command=command) as scene, pytest.raises(AssertionError):
         test_a_job_that_is_begun_again_sends_nothing_again(scene)
