@@ -12,8 +12,9 @@ from allocation.v1 import core_pb2, job_pb2
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 from google.rpc import error_details_pb2
 from streams.conftest import reset, running_scene, shipment
-from streams.waves import ALLOCATED, QUEUED, Wave, carried_out, messages, new_job
-from support.status import failure_of
+from streams.waves import ALLOCATED, LONG, QUEUED, Wave, carried_out, messages, new_job
+from support.status import failure, failure_of
+from support.workers import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,6 +93,21 @@ def test_an_item_is_the_bulk_call_of_one_with_its_id(scene: Scene) -> None:
     assert scene.shipments.AllocateShipments(asked).queued == [reference]
     assert allocate(scene, messages([reference], job)).kinds() == {"allocation": 1}
     assert scene.requests()[BULK] == 1
+
+
+def test_what_may_have_been_sent_with_others_is_never_denied(scene: Scene) -> None:
+    """Also to whoever asks for an item without the stream, and waits for less."""
+    answer = {"type": "latency", "seconds": 1.8, "when": "before"}
+    scene.sandbox.call("POST", "faults", {"match": {"path": BULK.split()[1]}, "count": 1, "action": answer})
+    job = new_job()
+    call = scene.shipments.AllocateShipmentStream(messages(SMALL[:2], job, QUEUED), timeout=LONG)
+    assert next(call).WhichOneof("content") == "job"
+    wait_until(lambda: scene.requests().get(BULK, 0) > 0, "nothing was sent")
+    request_id = str(uuid.uuid5(uuid.UUID(job), SMALL[0]))
+    asked = pb.AllocateShipmentsRequest(shipments=SMALL[:1], request_id=request_id)
+    told = failure(lambda: scene.shipments.AllocateShipments(asked, timeout=0.8))
+    assert (told.reason, told.metadata["effect"]) == ("OUTCOME_UNKNOWN", "unknown")
+    assert sum(len(response.results.results) for response in call) == 2
 
 
 def test_a_caller_that_breaks_off_goes_on_with_the_same_job(scene: Scene) -> None:
