@@ -105,7 +105,7 @@ NEEDS_STORE = command -v valkey-server redis-server >/dev/null \
 .PHONY: test-cache
 test-cache: $(DEV) ## share service groups and claims by a real server (needs valkey-server or redis-server)
 	@$(NEEDS_STORE)
-	@$(BIN)/pytest -m cache tests/groups tests/claims tests/writes
+	@$(BIN)/pytest -m cache tests/groups tests/claims tests/writes tests/streams
 
 # Has Prometheus, from the package of the distribution, of which nothing is installed: it would start a server.
 PROMETHEUS := .cache/prometheus/usr/bin

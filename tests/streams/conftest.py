@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from support.gateway import Gateway
 
+# Each engine is asked for the same; what is the other one's by default waits for the long run.
+ENGINES: Final = ("direct", pytest.param("grpcio", marks=pytest.mark.slow))
 TESTS: Final = Path(__file__).resolve().parents[1]
 SHIPMENTS: Final = 12_000
 STOP: Final = 10.0
@@ -54,6 +56,12 @@ def running_sandbox(*options: str) -> Iterator[Sandbox]:
         process.wait(STOP)
         assert process.stdout is not None
         process.stdout.close()
+
+
+def reset(sandbox: Sandbox) -> None:
+    """Has nothing allocated, and upstream book twice what is asked for twice: nothing but the gateway is in the way."""
+    sandbox.call("POST", "reset")
+    sandbox.call("PUT", "switches", {"ship": {"guard": False}})
 
 
 @dataclass
@@ -108,7 +116,7 @@ def shared_sandbox() -> Iterator[Sandbox]:
         yield sandbox
 
 
-@pytest.fixture(scope="module", params=["direct", "grpcio"])
+@pytest.fixture(scope="module", params=ENGINES)
 def shared_scene(request: pytest.FixtureRequest, shared_sandbox: Sandbox) -> Iterator[Scene]:
     """A gateway with each engine."""
     # Short, so that nobody waits long for what cannot take effect any more.
@@ -120,5 +128,5 @@ def shared_scene(request: pytest.FixtureRequest, shared_sandbox: Sandbox) -> Ite
 @pytest.fixture
 def scene(shared_scene: Scene) -> Scene:
     """The same, with nothing allocated."""
-    shared_scene.sandbox.call("POST", "reset")
+    reset(shared_scene.sandbox)
     return shared_scene

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 from allocation.v1 import consignment_allocation_service_pb2 as pb
 from allocation.v1 import core_pb2, job_pb2
 from google.rpc import error_details_pb2
-from streams.conftest import consignment
+from streams.conftest import consignment, reset, running_scene
 from streams.waves import Wave, carried_out, new_job
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from streams.conftest import Scene
+    from support.sandbox import Sandbox
 
 WAVE = [consignment(number) for number in range(1, 301)]
 BULK = "PUT /allocation/allocate"
@@ -39,6 +40,13 @@ def test_a_wave_of_consignments_is_allocated_and_begun_again(scene: Scene) -> No
     assert scene.sandbox.all_bookings() == dict.fromkeys(WAVE, (1, 0))
     (told,) = again.outcomes[WAVE[0]]
     assert told.allocation.consignment_reference == WAVE[0]
+
+
+def test_no_bulk_call_has_more_than_it_may(shared_sandbox: Sandbox) -> None:
+    reset(shared_sandbox)
+    with running_scene(shared_sandbox, CONSIGNMENTS_MAX_REFERENCES="20") as scene:
+        assert allocate(scene, WAVE[:60], new_job()).kinds() == {"allocation": 60}
+        assert scene.writes() == 3
 
 
 def test_consignments_have_no_capabilities(scene: Scene) -> None:

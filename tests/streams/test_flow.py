@@ -10,7 +10,7 @@ import grpc
 import pytest
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 from google.rpc import error_details_pb2
-from streams.conftest import SHIPMENTS, running_scene, shipment
+from streams.conftest import ENGINES, SHIPMENTS, reset, running_scene, shipment
 from streams.waves import LONG, QUEUED, Wave, carried_out, messages, new_job
 from support.status import failure
 
@@ -40,9 +40,9 @@ def wait_until_still(value: Any, seconds: float = 1.0) -> int:
     return int(last)
 
 
-@pytest.mark.parametrize("engine", ["direct", "grpcio"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_a_caller_that_does_not_read_holds_up_nobody_but_itself(shared_sandbox: Sandbox, engine: str) -> None:
-    shared_sandbox.call("POST", "reset")
+    reset(shared_sandbox)
     # Refused by the gateway itself, so that nothing but the caller is slow: with 40 MB of outcomes in all.
     refused = ["x" * 300] * 80_000
     with running_scene(shared_sandbox, GRPC_ENGINE=engine) as scene:
@@ -67,7 +67,7 @@ def test_a_caller_that_does_not_read_holds_up_nobody_but_itself(shared_sandbox: 
 
 
 def test_a_drain_ends_a_job_with_its_id(shared_sandbox: Sandbox) -> None:
-    shared_sandbox.call("POST", "reset")
+    reset(shared_sandbox)
     answer = {"type": "latency", "seconds": 0.3, "when": "before"}
     shared_sandbox.call("POST", "faults", {"match": {"path": BULK.split()[1]}, "count": None, "action": answer})
     job = new_job()
@@ -94,7 +94,7 @@ def test_a_drain_ends_a_job_with_its_id(shared_sandbox: Sandbox) -> None:
 
 
 def test_a_drain_ends_a_watch(shared_sandbox: Sandbox) -> None:
-    shared_sandbox.call("POST", "reset")
+    reset(shared_sandbox)
     with running_scene(shared_sandbox) as scene:
         asked = pb.WatchShipmentAllocationsRequest(shipment_references=ALL[:3])
         call = scene.shipments.WatchShipmentAllocations(asked, timeout=LONG)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import grpc
 import pytest
-from streams.conftest import running_sandbox, running_scene, shipment
+from streams.conftest import reset, running_sandbox, running_scene, shipment
 from streams.waves import Wave, carried_out, messages, new_job
 from support.cache import running_cache
 from support.status import failure
@@ -41,6 +41,7 @@ def settings(store: CacheServer) -> dict[str, str]:
 @contextmanager
 def running_store() -> Iterator[tuple[CacheServer, Sandbox]]:
     with running_cache() as store, running_sandbox() as sandbox:
+        reset(sandbox)
         yield store, sandbox
 
 
@@ -88,3 +89,26 @@ def test_another_replica_answers_what_is_known() -> None:
         again = carried_out(other.shipments.AllocateShipmentStream, messages(part, job, chunk=40))
         assert first.kinds() == again.kinds() == {"allocation": len(part)}
         assert other.writes() == writes
+
+
+def test_a_job_survives_several_ends_and_lost_answers() -> None:
+    """Whatever is lost when: what was sent and not answered, what has its effect late, one gateway after another."""
+    job, told = new_job(), dict[str, str]()
+    faults = [
+        {"type": "drop", "when": "after"},
+        {"type": "drop", "when": "before"},
+        {"type": "late_effect", "seconds": 1.0},
+        {"type": "status", "status": 500, "body": {}, "when": "after"},
+    ]
+    with running_store() as (store, sandbox):
+        for action in faults:
+            sandbox.call("POST", "faults", {"match": {"path": "/shipments/allocate"}, "count": 2, "action": action})
+            with running_scene(sandbox, **settings(store)) as scene:
+                outcomes = begun(scene, job).outcomes
+            assert 0 < len(outcomes) < len(WAVE)
+            for reference, (one,) in outcomes.items():
+                assert told.setdefault(reference, one.WhichOneof("outcome")) == "allocation"
+        with running_scene(sandbox, **settings(store)) as scene:
+            last = carried_out(scene.shipments.AllocateShipmentStream, messages(WAVE, job))
+            assert last.kinds() == {"allocation": len(WAVE)}
+        assert sandbox.all_bookings() == dict.fromkeys(WAVE, (1, 0))

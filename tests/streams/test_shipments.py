@@ -11,9 +11,10 @@ import pytest
 from allocation.v1 import core_pb2, job_pb2
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 from google.rpc import error_details_pb2
-from streams.conftest import running_scene, shipment
-from streams.waves import ALLOCATED, QUEUED, Wave, carried_out, messages, new_job
-from support.status import failure_of
+from streams.conftest import reset, running_scene, shipment
+from streams.waves import ALLOCATED, LONG, QUEUED, Wave, carried_out, messages, new_job
+from support.status import failure, failure_of
+from support.workers import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,6 +95,21 @@ def test_an_item_is_the_bulk_call_of_one_with_its_id(scene: Scene) -> None:
     assert scene.requests()[BULK] == 1
 
 
+def test_what_may_have_been_sent_with_others_is_never_denied(scene: Scene) -> None:
+    """Also to whoever asks for an item without the stream, and waits for less."""
+    answer = {"type": "latency", "seconds": 1.8, "when": "before"}
+    scene.sandbox.call("POST", "faults", {"match": {"path": BULK.split()[1]}, "count": 1, "action": answer})
+    job = new_job()
+    call = scene.shipments.AllocateShipmentStream(messages(SMALL[:2], job, QUEUED), timeout=LONG)
+    assert next(call).WhichOneof("content") == "job"
+    wait_until(lambda: scene.requests().get(BULK, 0) > 0, "nothing was sent")
+    request_id = str(uuid.uuid5(uuid.UUID(job), SMALL[0]))
+    asked = pb.AllocateShipmentsRequest(shipments=SMALL[:1], request_id=request_id)
+    told = failure(lambda: scene.shipments.AllocateShipments(asked, timeout=0.8))
+    assert (told.reason, told.metadata["effect"]) == ("OUTCOME_UNKNOWN", "unknown")
+    assert sum(len(response.results.results) for response in call) == 2
+
+
 def test_a_caller_that_breaks_off_goes_on_with_the_same_job(scene: Scene) -> None:
     job = new_job()
     call = scene.shipments.AllocateShipmentStream(messages(WAVE, job))
@@ -170,6 +186,7 @@ def test_each_item_may_have_a_selector_of_its_own(scene: Scene) -> None:
     assert scene.writes() == 2
 
 
+@pytest.mark.slow
 def test_lost_answers_are_read_and_nothing_is_sent_twice(scene: Scene) -> None:
     fault = {"match": {"path": BULK.split()[1]}, "count": 2, "action": {"type": "drop", "when": "after"}}
     scene.sandbox.call("POST", "faults", fault)
@@ -179,6 +196,7 @@ def test_lost_answers_are_read_and_nothing_is_sent_twice(scene: Scene) -> None:
     assert scene.requests()[BULK] <= 4
 
 
+@pytest.mark.slow
 def test_what_was_lost_before_it_had_an_effect_is_sent_again(scene: Scene) -> None:
     fault = {"match": {"path": BULK.split()[1]}, "count": 1, "action": {"type": "drop", "when": "before"}}
     scene.sandbox.call("POST", "faults", fault)
@@ -187,6 +205,7 @@ def test_what_was_lost_before_it_had_an_effect_is_sent_again(scene: Scene) -> No
     assert_each_once(scene, SMALL[:20])
 
 
+@pytest.mark.slow
 def test_an_upstream_that_throttles_is_waited_for(scene: Scene) -> None:
     answer = {"type": "status", "status": 429, "body": {}, "headers": {"retry-after": "1"}, "when": "before"}
     scene.sandbox.call("POST", "faults", {"match": {"path": BULK.split()[1]}, "count": 2, "action": answer})
@@ -196,6 +215,7 @@ def test_an_upstream_that_throttles_is_waited_for(scene: Scene) -> None:
     assert scene.requests()[BULK] <= 20, "batches are sent again whole, and not item by item"
 
 
+@pytest.mark.slow
 def test_a_deadline_says_which_job_to_go_on_with(scene: Scene) -> None:
     answer = {"type": "latency", "seconds": 1.8, "when": "before"}
     scene.sandbox.call("POST", "faults", {"match": {"path": BULK.split()[1]}, "count": None, "action": answer})
@@ -210,8 +230,9 @@ def test_a_deadline_says_which_job_to_go_on_with(scene: Scene) -> None:
     assert_each_once(scene, SMALL)
 
 
+@pytest.mark.slow
 def test_an_outage_ends_the_call_and_fails_no_item(shared_sandbox: Sandbox) -> None:
-    shared_sandbox.call("POST", "reset")
+    reset(shared_sandbox)
     answer = {"type": "status", "status": 503, "body": {}, "when": "before"}
     shared_sandbox.call("POST", "faults", {"match": {"method": "PUT"}, "count": None, "action": answer})
     with running_scene(shared_sandbox, STREAM_OUTAGE_TIME="1", SHIP_SETTLE_TIME="2", SHIP_TIMEOUT="2") as scene:
@@ -224,7 +245,13 @@ def test_an_outage_ends_the_call_and_fails_no_item(shared_sandbox: Sandbox) -> N
         assert told.detail(error_details_pb2.RetryInfo)
         assert wave.outcomes == {}
         shared_sandbox.call("DELETE", "faults")
-        assert allocate(scene, messages(SMALL, job)).kinds() == {"allocation": 250}
+        # The breaker lets nothing pass for some seconds more.
+        for _ in range(30):
+            again = allocate(scene, messages(SMALL, job))
+            if again.error is None:
+                break
+            assert failure_of(again.error).code is grpc.StatusCode.UNAVAILABLE
+        assert again.kinds() == {"allocation": 250}
         assert_each_once(scene, SMALL)
 
 
@@ -240,7 +267,7 @@ def test_no_items_are_a_job_too(scene: Scene) -> None:
 
 def test_ids_that_do_not_come_from_the_job_would_be_noticed(shared_sandbox: Sandbox) -> None:
     """The test of a job that is begun again fails for a gateway whose items have ids of their own each time."""
-    shared_sandbox.call("POST", "reset")
+    reset(shared_sandbox)
     command = (sys.executable, "-m", "streams.broken")
     with running_scene(shared_sandbox, command=command) as scene, pytest.raises(AssertionError):
         test_a_job_that_is_begun_again_sends_nothing_again(scene)

@@ -9,14 +9,15 @@ from allocation.v1 import consignment_allocation_service_pb2 as consignments_pb
 from allocation.v1 import shipment_allocation_service_pb2 as shipments_pb
 
 from allocation_gateway.operations import consignments, ship
-from allocation_gateway.operations.model import references_field
+from allocation_gateway.operations.model import Api, references_field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from google.protobuf.message import Message
 
-    from allocation_gateway.operations.model import Api, Operation
+    from allocation_gateway.operations.model import Operation
+    from allocation_gateway.settings import Settings
 
 MAX_BATCH: Final = 100
 """How many items go into one bulk call."""
@@ -92,6 +93,10 @@ class AllocationStream(LastingRpc):
     outcomes: type[Message]
     bulk: Mapping[str, Operation]
     takes_capabilities: bool
+
+    def most_together(self, settings: Settings) -> int:
+        """Returns how many items may go into one bulk call."""
+        return min(MAX_BATCH, settings.consignments.max_references) if self.api is Api.CONSIGNMENTS else MAX_BATCH
 
     def write(self, operation: Operation, reference: str, request_id: str, selector: Any) -> Any:
         """Returns the request of the write of one item: a bulk call of one reference."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from allocation_gateway.protection.model import Kind
 from allocation_gateway.telemetry.conventions import AttemptKind
@@ -28,10 +28,11 @@ class Sender:
             asks again.
     """
 
-    __slots__ = ("_context", "_permit", "attempt", "attempts", "repeats_refused")
+    __slots__ = ("_context", "_permit", "attempt", "attempts")
+
+    repeats_refused: ClassVar[bool] = True
 
     def __init__(self, context: WriteContext) -> None:
-        self.repeats_refused = True
         self._context = context
         self._permit: Permit | None = None
         self.attempt: Attempt | None = None
@@ -53,11 +54,8 @@ class Sender:
             GatewayError: There is none to be had in time.
         """
         if self._permit is None:
-            self._permit = await self._acquired()
-
-    async def _acquired(self) -> Permit:
-        context = self._context
-        return await context.account.protection.acquire(Kind.WRITE, context.callers.deadline)
+            context = self._context
+            self._permit = await context.account.protection.acquire(Kind.WRITE, context.callers.deadline)
 
     def release_permit(self) -> None:
         """Gives the permit back that is not needed, if there is one."""
@@ -97,10 +95,11 @@ class BatchedSender(Sender):
 
     __slots__ = ("_batch", "_member")
 
+    # They are sent together again, or not at all.
+    repeats_refused: ClassVar[bool] = False
+
     def __init__(self, context: WriteContext, batch: Batch) -> None:
         super().__init__(context)
-        # They are sent together again, or not at all.
-        self.repeats_refused = False
         self._batch = batch
         self._member: Member | None = batch.enter()
 
@@ -116,14 +115,11 @@ class BatchedSender(Sender):
 
     async def acquire_permit(self) -> None:
         """See Sender."""
-        if self._member is None:
-            await super().acquire_permit()
-        else:
+        if self._member is not None:
             await self._batch.acquire_permit()
-
-    async def _acquired(self) -> Permit:
-        context = self._context
-        return await context.account.protection.acquire_for_stream(Kind.WRITE, context.callers.deadline)
+        elif self._permit is None:
+            protection = self._context.account.protection
+            self._permit = await protection.acquire_for_stream(Kind.WRITE, self._context.callers.deadline)
 
     def release_permit(self) -> None:
         """See Sender. What goes on without its permit goes on by itself."""

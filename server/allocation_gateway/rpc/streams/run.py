@@ -81,7 +81,7 @@ class AllocationRun:
         self._request: Any = row.request
         self._rules = rules_of(row.request)
         self._clock = asyncio.get_running_loop().time
-        self._waiting = Waiting()
+        self._waiting = Waiting(row.most_together(settings))
         self._following = Following(readings, row.read, self._conclude)
         self._hindrance = Hindrance(settings.stream_outage_time, self._clock)
         self._in_hand: set[object] = set()

@@ -6,8 +6,6 @@ import asyncio
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING
 
-from allocation_gateway.operations.streams import MAX_BATCH
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -17,7 +15,13 @@ if TYPE_CHECKING:
 class Waiting:
     """What waits: single items by what they may be sent with, and batches that are made already."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        """Starts empty.
+
+        Args:
+            most: How many items may be sent together.
+        """
+        self._most = most
         self._groups: OrderedDict[bytes, deque[Item]] = OrderedDict()
         self._batches: deque[Sequence[Item]] = deque()
         self._is_there = asyncio.Event()
@@ -46,7 +50,7 @@ class Waiting:
         if self._batches:
             return True
         first = next(iter(self._groups.values()), ())
-        return len(first) >= MAX_BATCH
+        return len(first) >= self._most
 
     def take(self) -> Sequence[Item]:
         """Takes the next ones that are sent together: none if nothing waits."""
@@ -55,7 +59,7 @@ class Waiting:
         if not self._groups:
             return ()
         key, group = next(iter(self._groups.items()))
-        taken = [group.popleft() for _ in range(min(len(group), MAX_BATCH))]
+        taken = [group.popleft() for _ in range(min(len(group), self._most))]
         if group:
             # Those of another selector have their turn next.
             self._groups.move_to_end(key)
