@@ -12,6 +12,7 @@ import pytest
 from allocation.v1 import (
     consignment_allocation_service_pb2 as consignments_pb,
 )
+from allocation.v1 import job_pb2
 from allocation.v1 import service_group_service_pb2 as groups_pb
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 from allocation.v1.consignment_allocation_service_pb2_grpc import ConsignmentAllocationServiceStub
@@ -20,6 +21,7 @@ from allocation_gateway.callers import policy, rpcs
 from allocation_gateway.callers.model import Caller
 from allocation_gateway.callers.patterns import compiled
 from allocation_gateway.callers.policy import PolicyError
+from allocation_gateway.operations.streams import STREAMS, WATCHES
 from allocation_gateway.operations.table import OPERATIONS
 from allocation_gateway.rpc.local import LOCAL_RPCS
 from google.rpc import error_details_pb2
@@ -107,6 +109,20 @@ def reflect(front: Front, subject: str) -> None:
     list(stub.ServerReflectionInfo(asked, timeout=LONG, metadata=by(subject)))
 
 
+def stream(front: Front, subject: str, reference: str, *groups: str) -> Any:
+    """Allocates a shipment for each of some service groups in one stream; without any, one by the default rules."""
+    items = [
+        pb.ShipmentItem(
+            shipment_reference=f"{reference}{index or ''}",
+            selector=job_pb2.AllocationSelector(service_group=group) if group else None,
+        )
+        for index, group in enumerate(groups or [""])
+    ]
+    job = job_pb2.AllocationJob(wait_for=job_pb2.WAIT_FOR_QUEUED)
+    request = pb.AllocateShipmentStreamRequest(job=job, items=items)
+    return front.stub.AllocateShipmentStream(iter([request]), timeout=SHORT, metadata=by(subject))
+
+
 CALLS: Final[dict[str, tuple[str, Callable[[Front, str], object]]]] = {
     "read": ("reads", read),
     "list groups": (
@@ -123,6 +139,15 @@ CALLS: Final[dict[str, tuple[str, Callable[[Front, str], object]]]] = {
         "bulk",
         lambda front, who: front.stub.AllocateShipments(
             pb.AllocateShipmentsRequest(shipments=[SHIPMENT]), timeout=SHORT, metadata=by(who)
+        ),
+    ),
+    "stream": ("bulk", lambda front, who: list(stream(front, who, SHIPMENT))),
+    "watch": (
+        "reads",
+        lambda front, who: list(
+            front.stub.WatchShipmentAllocations(
+                pb.WatchShipmentAllocationsRequest(shipment_references=[SHIPMENT]), timeout=SHORT, metadata=by(who)
+            )
         ),
     ),
     "deallocate": (
@@ -226,6 +251,29 @@ def test_allocation_without_a_service_group_is_refused_where_the_rule_names_some
     assert front.upstream.received.empty()
 
 
+def test_each_item_of_a_stream_is_held_to_the_service_groups_of_the_rule(front: Front) -> None:
+    """What is refused is not asked of upstream, is told for itself, and leaves an audit line, as what is sent does."""
+    front.upstream.forget()
+    front.gateway.forget()
+    reference = another_write().shipment_reference
+    told: dict[str, Any] = {}
+    with contextlib.suppress(grpc.RpcError):  # upstream has no answer for the item that is sent
+        for response in stream(front, "warehouse", reference, "NORTH", "ABROAD", ""):
+            told |= {one.shipment_reference: one for one in response.results.results}
+    missing = {}
+    for number, what in ((1, "the service group ABROAD"), (2, "an allocation that names no service group")):
+        info = error_details_pb2.ErrorInfo()
+        assert told[f"{reference}{number}"].refusal.details[0].Unpack(info)
+        assert info.reason == "CALLER_NOT_ALLOWED"
+        missing[number] = info.metadata["missing"] == what
+        front.gateway.wait_for("audit", reason="CALLER_NOT_ALLOWED", references=[f"{reference}{number}"])
+    assert missing == {1: True, 2: True}
+    sent = str(list(front.upstream.received.queue))
+    assert reference in sent
+    assert f"{reference}1" not in sent
+    assert f"{reference}2" not in sent
+
+
 def test_caller_cannot_hold_more_calls_than_its_share(front: Front) -> None:
     """Others are served meanwhile, and so is the caller afterwards."""
     front.upstream.forget()
@@ -275,7 +323,12 @@ def test_policy_is_followed_and_a_bad_edit_keeps_the_last_good_one(tmp_path: Pat
 
 
 def test_every_rpc_is_in_one_group() -> None:
-    names = [row.name for row in OPERATIONS] + [rpc.name for rpc in LOCAL_RPCS] + [rpcs.REFLECTION]
+    names = [
+        *(row.name for row in OPERATIONS),
+        *(row.name for row in (*STREAMS, *WATCHES)),
+        *(rpc.name for rpc in LOCAL_RPCS),
+        rpcs.REFLECTION,
+    ]
     assert sorted(name for group in rpcs.groups().values() for name in group) == sorted(names)
 
 
