@@ -43,9 +43,17 @@ call: $(RUNTIME) ## make the documented allocation through a running `make run`
 # Most tests wait for a process or a time limit: two of them wait at once. The files stay whole, as do their fixtures.
 TWO_AT_ONCE := -n 2 --dist loadfile
 
+# What has a target of its own is left out.
+QUICK := not clients and not image and not chart and not cache and not bench and not workers and not rivals and not wire \
+	and not attacks and not slow and not properties and not alerts
+
 .PHONY: test
 test: $(DEV) ## run the tests that need nothing but Python
-	@$(BIN)/pytest $(TWO_AT_ONCE) -m "not clients and not image and not chart and not cache and not bench and not workers and not rivals and not wire and not attacks and not slow and not properties and not alerts"
+	@$(BIN)/pytest $(TWO_AT_ONCE) -m "not long and $(QUICK)"
+
+.PHONY: test-long
+test-long: $(DEV) ## run the tests of callers, clients, streams and telemetry, which need nothing but Python either
+	@$(BIN)/pytest $(TWO_AT_ONCE) -m "long and $(QUICK)"
 
 # One after the other: what is measured depends on what else runs.
 .PHONY: test-slow

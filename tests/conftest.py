@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import grpc
 import pytest
@@ -16,6 +17,8 @@ from support.upstream import Upstream, running_upstream
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_TESTS: Final = Path(__file__).parent
+_LONG: Final = frozenset({"callers", "clients", "streams", "telemetry"})
 KEY = "a-key-that-nobody-may-see"
 CONSIGNMENTS_KEY = "NzI1M2U0-another-key-that-nobody-may-see"
 # What is scripted is answered in order, and most of it is failure: nothing is asked again, and no breaker opens. Nor is
@@ -37,6 +40,14 @@ def pytest_configure() -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests of folders whose tests start many processes, before any are chosen by their marks."""
+    for item in items:
+        if item.path.relative_to(_TESTS).parts[0] in _LONG:
+            item.add_marker("long")
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,7 @@ from allocation_gateway.groups.listing import Listings
 from allocation_gateway.groups.service_groups import ServiceGroups
 from allocation_gateway.operations import table
 from allocation_gateway.operations.model import Api, Operation
+from allocation_gateway.operations.streams import STREAMS, WATCHES, LastingRpc
 from allocation_gateway.rpc.admission import Admission
 from allocation_gateway.rpc.base import Gateway
 from allocation_gateway.rpc.handler import Handler
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from support.front import Front
 
 SERVING: Final = health_pb2.HealthCheckResponse.SERVING
-RPCS: Final[tuple[Operation | LocalRpc, ...]] = (*table.OPERATIONS, *LOCAL_RPCS)
+RPCS: Final[tuple[Operation | LocalRpc | LastingRpc, ...]] = (*table.OPERATIONS, *STREAMS, *WATCHES, *LOCAL_RPCS)
 SERVICES: Final = {rpc.service for rpc in RPCS}
 STANDARD: Final = {
     "grpc.health.v1.Health",
