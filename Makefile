@@ -52,7 +52,7 @@ test: $(DEV) ## run the tests that need nothing but Python
 	@$(BIN)/pytest $(TWO_AT_ONCE) -m "not long and $(QUICK)"
 
 .PHONY: test-long
-test-long: $(DEV) ## run the tests of callers, clients, streams and telemetry, which need nothing but Python either
+test-long: $(DEV) ## run the tests of commands, callers, clients, streams and telemetry, which need nothing but Python either
 	@$(BIN)/pytest $(TWO_AT_ONCE) -m "long and $(QUICK)"
 
 # One after the other: what is measured depends on what else runs.
