@@ -48,7 +48,7 @@ QUICK := not clients and not image and not chart and not cache and not bench and
 	and not attacks and not slow and not properties and not alerts
 
 .PHONY: test
-test: $(DEV) ## run the tests that need nothing but Python
+test: $(DEV) ## run the tests that are quick and need nothing but Python
 	@$(BIN)/pytest $(TWO_AT_ONCE) -m "not long and $(QUICK)"
 
 .PHONY: test-long

@@ -131,6 +131,12 @@ class GatewayError(Exception):
         error.allocation = allocation
         return error
 
+    def with_metadata(self, **metadata: str) -> GatewayError:
+        """Returns the same error with more metadata in its ErrorInfo."""
+        error = self._copied()
+        error.metadata = {**self.metadata, **metadata}
+        return error
+
     def _copied(self) -> GatewayError:
         error = GatewayError.__new__(GatewayError, *self.args)
         error.__dict__.update(self.__dict__)

@@ -128,7 +128,7 @@ class BaseHandler(ABC):
             fields["reason"] = DEFECT.reason_name
             await abort(context, DEFECT)
         finally:
-            self._finish(code.name, observation, fields)
+            finish(self._log, code.name, observation, fields)
             if self._guard is not None:
                 references = partial(self._references, data)
                 self._guard.audit(code.name, fields, account=ACCOUNT, writes=self._writes, references=references)
@@ -162,12 +162,6 @@ class BaseHandler(ABC):
         del data
         return ()
 
-    def _finish(self, code: str, observation: CallObservation, fields: dict[str, Any]) -> None:
-        observation.finish(code, fields.get("reason", ""))
-        level = "error" if is_server_error(code) else "info"
-        milliseconds = round(observation.seconds() * 1000, 3)
-        getattr(self._log, level)("call", code=code, duration_ms=milliseconds, **fields)
-
     def _parse(self, data: bytes) -> Message:
         try:
             return self._request.FromString(data)
@@ -182,6 +176,21 @@ class BaseHandler(ABC):
         """Returns how long the caller can be kept waiting."""
         settings = self._gateway.settings
         return deadlines.seconds_to_wait(context.time_remaining(), settings.default_deadline, settings.deadline_margin)
+
+
+def finish(log: Any, code: str, observation: CallObservation, fields: dict[str, Any]) -> None:
+    """Tells telemetry and the log how a call has ended.
+
+    Args:
+        log: The logger.
+        code: The name of its gRPC status code.
+        observation: The call, as telemetry sees it.
+        fields: What its log line says besides; `reason` if it failed with one.
+    """
+    observation.finish(code, fields.get("reason", ""))
+    level = "error" if is_server_error(code) else "info"
+    milliseconds = round(observation.seconds() * 1000, 3)
+    getattr(log, level)("call", code=code, duration_ms=milliseconds, **fields)
 
 
 DEFECT: Final = GatewayError(

@@ -97,7 +97,7 @@ class Base(ABC):
             token_file: A file with a bearer token, which is read again within a second of being replaced.
             metadata: Sent with each call.
             timeout: The seconds that a call may take with all its repetitions, unless it says otherwise.
-            service_config: gRPC's service configuration, JSON; it has to name a time-out for every rpc.
+            service_config: gRPC's service configuration, JSON; it has to name a time-out for every rpc but streams.
             channel_options: gRPC's channel arguments, which win over those of the client.
             interceptors: gRPC's client interceptors; they see each attempt.
 

@@ -15,13 +15,12 @@ from grpc import StatusCode
 from allocation_gateway.errors import GatewayError
 from allocation_gateway.groups.model import ACCOUNT
 from allocation_gateway.operations.validation import rules_of, violations
-from allocation_gateway.rpc.base import DEFECT, Context, abort, invalid
+from allocation_gateway.rpc.base import DEFECT, Context, abort, finish, invalid
 from allocation_gateway.rpc.streams.job import Items, capability_violations, job_of
 from allocation_gateway.rpc.streams.run import AllocationRun
 from allocation_gateway.rpc.streams.sending import Sending
 from allocation_gateway.rpc.streams.teller import Teller
 from allocation_gateway.rpc.streams.watch import WatchRun
-from allocation_gateway.telemetry.conventions import is_server_error
 from allocation_gateway.wire.message import UnreadableError
 
 if TYPE_CHECKING:
@@ -103,10 +102,9 @@ class LastingHandler(ABC, Generic[Asked]):
             code = StatusCode.OK
         except GatewayError as error:
             code = error.code
-            if "job_id" in fields:
-                error.metadata = {**error.metadata, "job_id": fields["job_id"]}
-            fields.update(reason=error.reason_name, message=error.message, **error.info)
-            await abort(context, error)
+            told = error.with_metadata(job_id=fields["job_id"]) if "job_id" in fields else error
+            fields.update(reason=told.reason_name, message=told.message, **told.info)
+            await abort(context, told)
         except (asyncio.CancelledError, UnreadableError):
             raise
         except Exception:  # noqa: BLE001 - no text of an exception may reach a caller, whatever it is
@@ -115,10 +113,7 @@ class LastingHandler(ABC, Generic[Asked]):
             fields["reason"] = DEFECT.reason_name
             await abort(context, DEFECT)
         finally:
-            observation.finish(code.name, fields.get("reason", ""))
-            level = "error" if is_server_error(code.name) else "info"
-            milliseconds = round(observation.seconds() * 1000, 3)
-            getattr(self._log, level)("call", code=code.name, duration_ms=milliseconds, **fields)
+            finish(self._log, code.name, observation, fields)
             if self._guard is not None:
                 # What it has done, and for which of its items, is told bulk call by bulk call.
                 self._guard.audit(code.name, fields, account=ACCOUNT, writes=self._writes, references=tuple)
