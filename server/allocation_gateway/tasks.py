@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 # Of what only wakes or cancels somebody.
 _NO_CONTEXT: Final = contextvars.Context()
+_NAME: Final = "shared task"
 
 
 class SharedTask(Generic[T]):
@@ -31,7 +32,8 @@ class SharedTask(Generic[T]):
 
     def __init__(self, work: Coroutine[Any, Any, T]) -> None:
         self._waiting: list[asyncio.Future[None]] = []
-        self.task = asyncio.get_running_loop().create_task(work)
+        # Given a name, it makes none up, which is dear for how rarely it is read.
+        self.task = asyncio.Task(work, loop=asyncio.get_running_loop(), name=_NAME)
         self.task.add_done_callback(self._ended, context=_NO_CONTEXT)
 
     async def wait(self, until: float) -> bool:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import enum
 import math
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from allocation_gateway.telemetry.conventions import AttemptKind
 from allocation_gateway.upstream.http import Attempt
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 _MARGIN: Final = 0.05
 
 
-class UpstreamCall(NamedTuple):
+class UpstreamCall(msgspec.Struct, frozen=True):
     """What a caller says of a request.
 
     Attributes:
@@ -48,7 +50,7 @@ class UpstreamCall(NamedTuple):
     def repeated(self, attempt: Attempt | None = None) -> UpstreamCall:
         """Returns the call of the same request, made once more: by default by a new attempt."""
         kind = AttemptKind.REPEAT if self.kind is AttemptKind.FIRST else self.kind
-        return self._replace(attempt=attempt or Attempt(), kind=kind, resends=self.resends + 1)
+        return msgspec.structs.replace(self, attempt=attempt or Attempt(), kind=kind, resends=self.resends + 1)
 
     def times_out_at(self, timeout: float) -> float:
         """Returns until when to wait for an answer that may take so many seconds, by the event loop's clock."""
@@ -67,7 +69,7 @@ class CallOutcome(enum.Enum):
     """It says nothing: the request was never sent, called off or cancelled."""
 
 
-class UpstreamResult(NamedTuple):
+class UpstreamResult(msgspec.Struct, frozen=True):
     """What came of a request.
 
     Attributes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from allocation.v1.error_reason_pb2 import ErrorReason
 
 from allocation_gateway.codecs import json
@@ -111,7 +112,7 @@ class Upstream:
     ) -> UpstreamResult:
         result = await self._once(operation, route, request, call)
         response = await follow_up.complete(operation, request, result.response, self._reader(call))
-        return result if response is result.response else result._replace(response=response)
+        return result if response is result.response else msgspec.structs.replace(result, response=response)
 
     async def restored(self, operation: Operation, request: Any, response: Message, call: UpstreamCall) -> Message:
         """Returns a response that was remembered or read, with what its row has to read again for that."""

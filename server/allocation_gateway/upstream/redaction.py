@@ -56,7 +56,9 @@ class Redactor:
         characters = sorted(set(key) | {mark for text in fragments for mark in text if not mark.isalnum()})
         # As it is, in text and in bytes.
         self._texts = (key, *fragments)
-        self._needles = tuple(text.encode() for text in self._texts)
+        # What another one is a part of is found with that.
+        shortest = [text for text in self._texts if not any(other in text for other in {*self._texts} - {text})]
+        self._needles = tuple(text.encode() for text in shortest)
         # A character of it that is written otherwise; and, in JSON, what that begins with, itself written otherwise.
         self._sign = re.compile(_sign(characters))
         self._raw_sign = re.compile(_sign(sorted({*characters, *_BEGINNINGS})).encode())
@@ -80,11 +82,14 @@ class Redactor:
         return answer._replace(body=json.encode(self._without(document)))
 
     def _may_quote(self, body: bytes) -> bool:
+        # Not by `in`, which asks of bytes first whether they are a number, and raises an error inside to find out.
+        find = body.find
         for needle in self._needles:
-            if needle in body:
+            if find(needle) >= 0:
                 return True
-        if b"\\" in body or b"%" in body or b"&" in body or b"=" in body:
-            return self._has_sign(self._raw_sign, body, _RAW_BEGINNINGS)
+        for beginning in _RAW_BEGINNINGS:
+            if find(beginning) >= 0:
+                return self._has_sign(self._raw_sign, body, _RAW_BEGINNINGS)
         return False
 
     def _has_sign(self, sign: re.Pattern[Any], text: Any, beginnings: Iterable[Any]) -> bool:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import abstractmethod
-from typing import Any
+from typing import Any, Final
 
 from allocation_gateway.wire import message, response_headers
 from allocation_gateway.wire.call import Call
 from allocation_gateway.wire.memory import TASK_COST
 from allocation_gateway.wire.message import UnreadableError
+
+_TASK: Final = "call"
 
 
 class SingleRequestCall(Call):
@@ -53,7 +56,8 @@ class UnaryCall(SingleRequestCall):
     __slots__ = ()
 
     def _start(self, request: bytes) -> None:
-        self.task = self._loop.create_task(self.run(request))
+        # Given a name, it makes none up, which is dear for how rarely it is read.
+        self.task = asyncio.Task(self.run(request), loop=self._loop, name=_TASK)
 
     async def _answered(self, *request: bytes) -> None:
         response = await self.method.unary_unary(self._parsed(request[0]), self)  # type: ignore[misc, arg-type] # it is of this kind

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+import msgspec
 from allocation.v1.error_reason_pb2 import ErrorReason
 
 from allocation_gateway.account import TRANSIENT
@@ -22,19 +23,19 @@ if TYPE_CHECKING:
 _READINGS_BEFORE: Final = 3
 
 
-class Answered(NamedTuple):
+class Answered(msgspec.Struct, frozen=True):
     """It was carried out, and that is recorded."""
 
     response: Message
 
 
-class Unconfirmed(NamedTuple):
+class Unconfirmed(msgspec.Struct, frozen=True):
     """A bulk call was answered, and neither the answer nor a reading tells what became of any part of it."""
 
     response: Message
 
 
-class InDoubt(NamedTuple):
+class InDoubt(msgspec.Struct, frozen=True):
     """It may have been carried out.
 
     Attributes:
@@ -44,7 +45,7 @@ class InDoubt(NamedTuple):
     cause: GatewayError
 
 
-class Refused(NamedTuple):
+class Refused(msgspec.Struct, frozen=True):
     """It was certainly not carried out.
 
     Attributes:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from allocation_gateway.errors import GatewayError
 from allocation_gateway.operations.model import references_field
 from allocation_gateway.protection.model import Kind
@@ -209,10 +211,10 @@ class Batch:
     def _part(self, result: UpstreamResult, member: Member) -> UpstreamResult:
         response, bulk = result.response, self._operation.bulk
         if isinstance(response, GatewayError):
-            return result._replace(response=_copied(response))
+            return msgspec.structs.replace(result, response=_copied(response))
         if bulk is None:
             raise ValueError("only bulk calls are sent together")
-        return result._replace(response=bulk.part(response, self._reference(member)))
+        return msgspec.structs.replace(result, response=bulk.part(response, self._reference(member)))
 
     def _reference(self, member: Member) -> str:
         (reference,) = self._operation.references(member.message)

@@ -8,7 +8,7 @@ attempt that was not answered can never touch a claim that another attempt holds
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from allocation_gateway.writes.environment import Environment
 
 
-class History(NamedTuple):
+class History(msgspec.Struct, frozen=True):
     """What is known of a write when its claim becomes its holder's.
 
     Attributes:
@@ -102,7 +102,11 @@ class ClaimHandle:
         self._token = token
         self.new = new
         self.claim = claim
-        self.began, self.effects_end_at, self.is_first, self.has_sent, self.is_resumed = history
+        self.began = history.began
+        self.effects_end_at = history.effects_end_at
+        self.is_first = history.is_first
+        self.has_sent = history.has_sent
+        self.is_resumed = history.is_resumed
         self.send_by = asked + environment.lease
 
     def note_with(self, before: Mapping[str, str]) -> bytes:

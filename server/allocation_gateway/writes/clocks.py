@@ -15,6 +15,8 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import msgspec
+
 if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -29,7 +31,7 @@ _SECOND: Final = 1.0
 _PRECISE: Final = 1.0
 
 
-class Interval(NamedTuple):
+class Interval(msgspec.Struct, frozen=True):
     """A moment that is known to lie between two, by the event loop's clock."""
 
     earliest: float

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     Prepare: TypeAlias = Callable[[float], Awaitable[Message]]
 
 
-class WriteRequest(NamedTuple):
+class WriteRequest(msgspec.Struct, frozen=True):
     """A write that a caller asks for.
 
     Attributes:
@@ -41,7 +43,7 @@ class WriteRequest(NamedTuple):
     batch: Batch | None = None
 
 
-class WriteResult(NamedTuple):
+class WriteResult(msgspec.Struct, frozen=True):
     """What came of a write that was carried out.
 
     Attributes:
