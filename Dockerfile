@@ -16,6 +16,10 @@ COPY requirements.lock ./
 RUN --mount=type=secret,id=pip_conf --mount=type=secret,id=ca_bundle \
     /opt/pip/bin/pip --python /opt/allocation-gateway/bin/python install \
     --require-hashes --only-binary :all: --requirement requirements.lock
+# What lists them is in the builder alone.
+COPY requirements-sbom.lock ./
+RUN --mount=type=secret,id=pip_conf --mount=type=secret,id=ca_bundle \
+    /opt/pip/bin/pip install --require-hashes --only-binary :all: --requirement requirements-sbom.lock
 COPY pyproject.toml README.md ./
 COPY clients/python clients/python
 COPY server server
@@ -24,7 +28,9 @@ RUN /opt/pip/bin/pip --python /opt/allocation-gateway/bin/python install \
     --no-index --no-deps --no-build-isolation ./clients/python . \
     && /opt/pip/bin/pip --python /opt/allocation-gateway/bin/python uninstall --yes \
     editables hatchling packaging pathspec pluggy tomlkit trove-classifiers \
-    && /opt/pip/bin/pip --python /opt/allocation-gateway/bin/python check
+    && /opt/pip/bin/pip --python /opt/allocation-gateway/bin/python check \
+    && /opt/pip/bin/cyclonedx-py environment --output-reproducible --output-format JSON \
+    --output-file /opt/allocation-gateway/sbom.cdx.json /opt/allocation-gateway/bin/python
 
 FROM ${BASE_IMAGE}
 ARG VERSION=unknown

@@ -206,6 +206,22 @@ docs: $(DEV) .cache/docs/.installed ## build the API reference, build/api-refere
 format: $(DEV) ## format the Python and .proto files
 	@$(BIN)/ruff check --fix --quiet && $(BIN)/ruff format --quiet && cd protos && ../$(BIN)/buf format --write
 
+.cache/sbom/.installed: requirements-sbom.lock requirements.lock
+	@rm -rf .cache/sbom && $(PYTHON) -m venv .cache/sbom/tool && $(PYTHON) -m venv --without-pip .cache/sbom/gateway
+	@pip=".cache/sbom/tool/bin/pip --disable-pip-version-check --quiet"; \
+	$$pip install --require-hashes -r requirements-sbom.lock; \
+	$$pip --python .cache/sbom/gateway/bin/python install --require-hashes -r requirements.lock
+	@touch $@
+
+# As in the image: see the Dockerfile.
+.PHONY: sbom
+sbom: .cache/sbom/.installed ## list what the gateway is made of, as CycloneDX, in build/sbom.cdx.json
+	@pip=".cache/sbom/tool/bin/pip --disable-pip-version-check --quiet --python .cache/sbom/gateway/bin/python"; \
+	$$pip install --force-reinstall --no-deps --no-build-isolation ./clients/python .
+	@mkdir -p build
+	@.cache/sbom/tool/bin/cyclonedx-py environment --output-reproducible --output-format JSON \
+		--output-file build/sbom.cdx.json .cache/sbom/gateway/bin/python
+
 .PHONY: lock
 lock: $(DEV) ## choose the newest allowed version of every dependency
 	@compile="$(BIN)/uv pip compile --upgrade --python-version 3.11 --universal --generate-hashes --no-emit-index-url \
@@ -213,6 +229,7 @@ lock: $(DEV) ## choose the newest allowed version of every dependency
 	$$compile pyproject.toml --group build --output-file requirements.lock; \
 	$$compile pyproject.toml --group build --group dev --output-file requirements-dev.lock; \
 	$$compile --group docs --output-file requirements-docs.lock; \
+	$$compile --group sbom --output-file requirements-sbom.lock; \
 	$$compile --group bench --output-file requirements-bench.lock
 
 .PHONY: clean

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.image
 
 CALL = Path(__file__).with_name("call.py")
+# What comes from no index.
+OURS = {"allocation-gateway", "allocation-gateway-client"}
 
 
 def process_status(pid: int) -> dict[str, list[str]]:
@@ -91,3 +93,18 @@ def test_nothing_passed_into_the_build_stays_in_the_image(podman: Podman, image:
 def test_the_image_holds_no_installer(podman: Podman, image: Image, module: str) -> None:
     done = podman("run", "--rm", *LOCKED_DOWN, "--entrypoint=python", image.name, "-c", f"import {module}", check=False)
     assert "ModuleNotFoundError" in done.stderr
+
+
+def test_the_image_lists_what_it_is_made_of(podman: Podman, image: Image) -> None:
+    """As CycloneDX, and just what is there: the list is made of the environment, not of what was asked for."""
+    script = (
+        "import importlib.metadata as m, json; "
+        "print(json.dumps({d.name.lower().replace('_', '-').replace('.', '-'): d.version for d in m.distributions()}))"
+    )
+    inside = ("run", "--rm", *LOCKED_DOWN, "--entrypoint=python", image.name, "-c")
+    installed = json.loads(podman(*inside, script).stdout)
+    listed = json.loads(podman(*inside, "print(open('/opt/allocation-gateway/sbom.cdx.json').read())").stdout)
+    assert listed["bomFormat"] == "CycloneDX"
+    assert {part["name"].lower().replace("_", "-"): part["version"] for part in listed["components"]} == installed
+    assert installed["allocation-gateway"] == __version__
+    assert all(part["purl"].startswith("pkg:pypi/") for part in listed["components"] if part["name"] not in OURS)
