@@ -67,6 +67,9 @@ class Following:
         self._row = row
         self._followed: dict[str, _Followed] = {}
 
+    def __len__(self) -> int:
+        return len(self._followed)
+
     def add(self, item: Item, conclude: Conclude, refusal: GatewayError | None = None) -> None:
         """Follows an item from now on.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from abc import ABC, abstractmethod
+from collections import Counter
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Protocol, TypeVar
@@ -22,7 +23,7 @@ from allocation_gateway.rpc.base import DEFECT, Context, abort, finish, guarded,
 from allocation_gateway.rpc.streams import ends
 from allocation_gateway.rpc.streams.audit import ItemAudit
 from allocation_gateway.rpc.streams.job import Items, capability_violations, job_of
-from allocation_gateway.rpc.streams.run import AllocationRun
+from allocation_gateway.rpc.streams.run import STATES, AllocationRun
 from allocation_gateway.rpc.streams.sending import Sending
 from allocation_gateway.rpc.streams.teller import Teller
 from allocation_gateway.rpc.streams.watch import WatchRun
@@ -64,9 +65,10 @@ class Run(Protocol):
 
 
 Asked = TypeVar("Asked")
+Lasting = TypeVar("Lasting", bound=Run)
 
 
-class LastingHandler(ABC, Generic[Asked]):
+class LastingHandler(ABC, Generic[Asked, Lasting]):
     """Answers one rpc, of which a call lasts."""
 
     # How a caller goes on whose call has ended before it was done.
@@ -90,9 +92,14 @@ class LastingHandler(ABC, Generic[Asked]):
         self._configured_account = gateway.accounts.get(row.api)
         self._configured_readings = readings
         self._rules = rules_of(row.request)
-        self._runs: set[Run] = set()
+        self._runs: set[Lasting] = set()
         self._is_ending = False
         self._log = structlog.get_logger().bind()
+
+    @property
+    def runs(self) -> list[Lasting]:
+        """The calls that last now. Any thread may ask for it."""
+        return list(self._runs)
 
     async def handle(self, asked: Asked, context: StreamContext) -> None:
         """Answers a call.
@@ -158,7 +165,7 @@ class LastingHandler(ABC, Generic[Asked]):
         return self._configured_account, self._configured_readings
 
     @contextmanager
-    def _lasting(self, run: Run, context: StreamContext, fields: dict[str, Any]) -> Iterator[None]:
+    def _lasting(self, run: Lasting, context: StreamContext, fields: dict[str, Any]) -> Iterator[None]:
         """Has a call end when it must, for as long as a block lasts.
 
         That is at its deadline, with the gateway, before its connection is ended because of its age, and when the token
@@ -205,7 +212,7 @@ class LastingHandler(ABC, Generic[Asked]):
             self._end(run)
 
 
-class StreamHandler(LastingHandler["AsyncIterator[bytes]"]):
+class StreamHandler(LastingHandler["AsyncIterator[bytes]", AllocationRun]):
     """Answers an rpc that allocates a stream."""
 
     _again = ends.JOB
@@ -253,11 +260,22 @@ class StreamHandler(LastingHandler["AsyncIterator[bytes]"]):
         fields["job_id"] = str(job.name)
         allowed = None if grant is None else grant.service_groups
         sending = Sending(self._gateway, row, account, self._routes, self._disabled, observation, fields, allowed)
-        teller = Teller(row, context.write, account.clock)
+        teller = Teller(row, context.write, account.clock, self._gateway.telemetry.metrics.stream_item_told)
         audit = ItemAudit(self._guard, fields)
         run = AllocationRun(row, job, items, sending, readings, teller, audit, settings, self._window)
         with self._lasting(run, context, fields):
             await run.run(first, asked)
+
+    def items(self) -> dict[str, int]:
+        """Returns how many items are in hand in which state. Any thread may call it."""
+        counts = Counter(dict.fromkeys(STATES, 0))
+        for run in self.runs:
+            counts.update(run.items())
+        return dict(counts)
+
+    def lag(self) -> float:
+        """Returns for how many seconds the oldest item has been in hand. Any thread may call it."""
+        return max((run.lag() for run in self.runs), default=0.0)
 
     def _window(self) -> int:
         """Returns how many items each call may have in hand, as long as there are so many calls."""
@@ -273,7 +291,7 @@ class StreamHandler(LastingHandler["AsyncIterator[bytes]"]):
         return self._row.request()
 
 
-class WatchHandler(LastingHandler[bytes]):
+class WatchHandler(LastingHandler[bytes, WatchRun]):
     """Answers an rpc that watches."""
 
     _again = ends.WATCH

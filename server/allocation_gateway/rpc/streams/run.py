@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from allocation_gateway.rpc.streams.teller import Teller
     from allocation_gateway.settings import Settings
 
+# In which an item in hand is: it waits to be sent, is in a write, is read, or waits for the caller.
+STATES: Final = ("waiting", "sending", "followed", "untold")
 # Bulk calls under way at once.
 _BATCHES: Final = 8
 # Seconds for which a batch that is not full waits for more.
@@ -85,7 +87,9 @@ class AllocationRun:
         self._waiting = Waiting(row.most_together(settings))
         self._following = Following(readings, row.read)
         self._hindrance = Hindrance(settings.stream_outage_time, self._clock)
-        self._in_hand: set[object] = set()
+        # When each was received: the oldest is the first.
+        self._in_hand: dict[object, float] = {}
+        self._sending_items = 0
         self._has_room = asyncio.Event()
         self._has_read_all = False
         # With what it ends when what is under way has ended; None as long as it goes on.
@@ -114,7 +118,8 @@ class AllocationRun:
         try:
             while not self._is_over():
                 await self._teller.wait()
-                self._in_hand.difference_update(await self._teller.tell())
+                for key in await self._teller.tell():
+                    self._in_hand.pop(key, None)
                 self._has_room.set()
                 # What is told without waiting must not keep others from their turn.
                 await asyncio.sleep(0)
@@ -140,6 +145,17 @@ class AllocationRun:
         seconds -= min(_MARGIN, seconds / 2)
         self._last_moments.append(asyncio.get_running_loop().call_later(seconds, self.fail, error))
         self._teller.wake()
+
+    def items(self) -> dict[str, int]:
+        """Returns how many of the items in hand are in which state. Any thread may call it."""
+        sending, followed, untold = self._sending_items, len(self._following), self._teller.untold
+        waiting = max(len(self._in_hand) - sending - followed - untold, 0)
+        return dict(zip(STATES, (waiting, sending, followed, untold), strict=True))
+
+    def lag(self) -> float:
+        """Returns for how many seconds the oldest item has been in hand. Any thread may call it."""
+        received = list(self._in_hand.values())[:1]
+        return max(self._clock() - received[0], 0.0) if received else 0.0
 
     @property
     def _is_done(self) -> bool:
@@ -197,18 +213,18 @@ class AllocationRun:
         if found:
             self._teller.refuse(index, invalid("The message is not valid.", found))
             return
-        taken = []
+        taken, now = [], self._clock()
         for place, item in enumerate(message.items):
-            made = self._items.make(item, place, self._clock())
+            made = self._items.make(item, place, now)
             self._teller.tally.received += 1
             if isinstance(made, GatewayError):
                 key = object()
-                self._in_hand.add(key)
+                self._in_hand[key] = now
                 self._teller.outcome(key, self._items.reference(item), "", Found(Kind.REFUSED, error=made))
             elif made.reference in self._in_hand:
                 self._teller.repeat(made.reference)
             else:
-                self._in_hand.add(made.reference)
+                self._in_hand[made.reference] = now
                 taken.append(made)
         self._waiting.add(taken)
 
@@ -227,11 +243,13 @@ class AllocationRun:
     async def _send(self, items: Sequence[Item]) -> None:
         place = Place(self._places)
         self._audit.begun(items)
+        self._sending_items += len(items)
         try:
             sent = await self._sending.send(items, self._settle, place.give_back)
         finally:
             place.give_back()
             self._audit.leave_lines()
+        self._sending_items -= len(sent.rejected)
         self._bulk_calls += sent.is_sent
         # The half without the one that is at fault is let through.
         half = (len(sent.rejected) + 1) // 2
@@ -253,6 +271,7 @@ class AllocationRun:
 
     def _settle(self, item: Item, found: Found) -> None:
         """Takes what its write has told of an item."""
+        self._sending_items -= 1
         if self._note(found):
             self._audit.waits(item, found)
             self._waiting.add([item])
