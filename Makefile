@@ -138,6 +138,11 @@ test-alerts: $(DEV) ## have every alert fire and clear, and every panel answered
 bench: $(DEV) ## measure the gateway beside its rivals, and write docs/performance.md (needs go; about 25 minutes)
 	@exec "$$(bench/interpreter.sh $(BIN)/python $(BENCH_PYTHON))" -m bench.run
 
+.PHONY: bench-streams
+bench-streams: $(DEV) ## measure streams: goodput, single calls beside them, memory (BENCH_STREAM_ITEMS; needs valkey-server or redis-server)
+	@$(NEEDS_STORE)
+	@$(BIN)/python -m bench.streams
+
 .PHONY: bench-guard
 bench-guard: $(DEV) ## fail if a call has become dearer than what is stored (needs go, and valkey-server or redis-server)
 	@$(NEEDS_STORE)
