@@ -34,11 +34,17 @@ $(DEV): $(RUNTIME) requirements-dev.lock
 
 .PHONY: run
 run: $(RUNTIME) ## run the gateway and the sandbox, and print a first call
-	@ALLOCATION_GATEWAY_LOG_FORMAT=$${ALLOCATION_GATEWAY_LOG_FORMAT:-console} exec $(BIN)/allocation-gateway serve --sandbox
+	@ALLOCATION_GATEWAY_LOG_FORMAT=$${ALLOCATION_GATEWAY_LOG_FORMAT:-console} \
+		ALLOCATION_GATEWAY_SANDBOX_SHIPMENTS=$${ALLOCATION_GATEWAY_SANDBOX_SHIPMENTS:-10000} exec $(BIN)/allocation-gateway serve --sandbox
 
 .PHONY: call
 call: $(RUNTIME) ## make the documented allocation through a running `make run`
 	@exec $(BIN)/allocation-gateway demo
+
+.PHONY: wave
+wave: $(DEV) ## allocate 10,000 shipments through a running `make run`, in one stream (again: go on where it was)
+	@mkdir -p build && { echo reference; seq -f 'sp_%032.0f' 10000; } > build/wave.csv
+	@exec $(BIN)/allocctl allocate --plaintext --stream --file build/wave.csv
 
 # Most tests wait for a process or a time limit: two of them wait at once. The files stay whole, as do their fixtures.
 TWO_AT_ONCE := -n 2 --dist loadfile
@@ -131,6 +137,11 @@ test-alerts: $(DEV) ## have every alert fire and clear, and every panel answered
 .PHONY: bench
 bench: $(DEV) ## measure the gateway beside its rivals, and write docs/performance.md (needs go; about 25 minutes)
 	@exec "$$(bench/interpreter.sh $(BIN)/python $(BENCH_PYTHON))" -m bench.run
+
+.PHONY: bench-streams
+bench-streams: $(DEV) ## measure streams: goodput, single calls beside them, memory (BENCH_STREAM_ITEMS; needs valkey-server or redis-server)
+	@$(NEEDS_STORE)
+	@$(BIN)/python -m bench.streams
 
 .PHONY: bench-guard
 bench-guard: $(DEV) ## fail if a call has become dearer than what is stored (needs go, and valkey-server or redis-server)

@@ -34,6 +34,7 @@ MARKS = ("<!-- values: made by helm/generate.py -->", "<!-- end of values -->")
 # What the chart decides itself: addresses, ports and the paths of mounted files. A secret is never a value.
 DECIDED = frozenset(
     {"host", "port", "health_port", "sandbox_port", "tls_cert_file", "tls_key_file", "tls_client_ca_file"}
+    | {"sandbox_shipments"}
     | {"ship_api_key", "ship_api_key_file", "consignments_api_key", "consignments_api_key_file"}
     | {"service_group_catalogue_file", "cache_url", "store_url", "replicas"}
 )

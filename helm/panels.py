@@ -637,6 +637,44 @@ RUNTIME: Final = Board(
                 ),
             ),
         ),
+        (
+            "Streams",
+            (
+                Panel(
+                    "What do the items of streams wait for?",
+                    "Items in hand. Waiting: for Sorted's limits, or for an outage to end. Sending: in a write. "
+                    "Followed: Sorted has queued them. Untold: for the caller to read.",
+                    "short",
+                    "overloaded",
+                    (Query(f"sum by (api, state) ({series('allocation_gateway_stream_items')})", "{{api}} {{state}}"),),
+                ),
+                Panel(
+                    "How far are streams behind?",
+                    "For how long the oldest item has been in hand.",
+                    "s",
+                    "upstream-slow",
+                    (Query(f"max by (api) ({series('allocation_gateway_stream_lag_seconds')})", "{{api}}"),),
+                ),
+                Panel(
+                    "What do items come to?",
+                    "Items that got their outcome.",
+                    "ops",
+                    "upstream-failing",
+                    (
+                        Query(
+                            rate("allocation_gateway_stream_outcomes_total", by="api, outcome"), "{{api}} {{outcome}}"
+                        ),
+                    ),
+                ),
+                Panel(
+                    "How many streams and watches are open?",
+                    "Of all processes.",
+                    "short",
+                    "overloaded",
+                    (Query(f"sum by (rpc_method) ({series('allocation_gateway_streams')})", "{{rpc_method}}"),),
+                ),
+            ),
+        ),
     ),
 )
 

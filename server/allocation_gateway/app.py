@@ -210,6 +210,7 @@ def _observe_state(gateway: Gateway, listener: Listener, stack: AsyncExitStack) 
     metrics.observe_serving(lambda: listener.is_serving)
     metrics.observe_calls(lambda: admission.in_hand, gateway.settings.max_concurrent_calls)
     metrics.observe_writes(gateway.writes.by_phase, gateway.writes.longest_doubt)
+    metrics.observe_streams(listener.streams.open_calls, listener.streams.items, listener.streams.lags)
     upstreams = [account.upstream for account in gateway.accounts.values()]
     metrics.observe_connections(
         lambda: [told for upstream in upstreams for told in upstream.connections()],

@@ -119,7 +119,9 @@ def _serve(options: argparse.Namespace) -> int:
             overrides[f"{api}_api_key_file"] = None
     loaded = _load(overrides)
     if options.sandbox is not None:
-        sandbox = None if options.sandbox else SandboxOptions(port=loaded.sandbox_port)
+        sandbox = (
+            None if options.sandbox else SandboxOptions(port=loaded.sandbox_port, shipments=loaded.sandbox_shipments)
+        )
         if loaded.service_group_catalogue_file is None:
             loaded = msgspec.structs.replace(loaded, service_group_catalogue_file=_SANDBOX_CATALOGUE)
     on_ready = _invite if sandbox is not None else lambda *_: None

@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 import uuid
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -146,6 +146,13 @@ class Load:
                 stub.CreateShipmentQuotes.future(pb.CreateShipmentQuotesRequest(shipment_reference=name), timeout=2.0),
                 stub.AllocateShipment.future(pb.AllocateShipmentRequest(), timeout=2.0),
             ]
+        item = pb.ShipmentItem(shipment_reference=f"sp_{uuid.uuid4()}")
+        stream = next(self._stubs).AllocateShipmentStream(
+            iter([pb.AllocateShipmentStreamRequest(items=[item])]), timeout=2.0
+        )
+        with suppress(grpc.RpcError):
+            for _ in stream:
+                pass
         for call in calls:
             call.exception()
 

@@ -21,6 +21,7 @@ from allocation_gateway.writes.claimant import Claimant
 from allocation_gateway.writes.clocks import ClockReading, Interval, Timing
 from allocation_gateway.writes.readback import ReadBack
 from allocation_gateway.writes.resolution import WithoutEffect
+from chaos.broken_streams import STREAM_POLICIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -153,7 +154,7 @@ POLICIES: Final[Mapping[str, Callable[[], Changes]]] = {
 @contextmanager
 def broken(policy: str) -> Iterator[None]:
     """Breaks a policy of this process for the time of a block."""
-    changes = POLICIES[policy]()
+    changes = {**POLICIES, **STREAM_POLICIES}[policy]()
     before = [(place, name, getattr(place, name)) for place, name, _ in changes]
     for place, name, value in changes:
         setattr(place, name, value)

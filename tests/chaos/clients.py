@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # Connections to each gateway, so that not all calls share the fate of one.
 _CHANNELS: Final = 4
-_OPTIONS: Final = (
+OPTIONS: Final = (
     ("grpc.initial_reconnect_backoff_ms", 50),
     ("grpc.min_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 300),
@@ -55,7 +55,7 @@ class Clients:
         self._history = history
         self._witness = witness
         self._channels = [
-            [grpc.aio.insecure_channel(address, options=_OPTIONS) for _ in range(_CHANNELS)] for address in addresses
+            [grpc.aio.insecure_channel(address, options=OPTIONS) for _ in range(_CHANNELS)] for address in addresses
         ]
         self._numbers = 0
         self._steps: dict[str, tuple[Step, Asking]] = {}

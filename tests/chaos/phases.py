@@ -52,6 +52,7 @@ class Phase:
         rounds: How often each of those is done.
         pause: Seconds between two of them.
         kinds: The kinds of sessions; all of them if it is empty.
+        items: How many items are allocated by streams, instead of sessions; 0 for sessions.
         broken: The policy that is broken; empty for the real gateway.
         caught_by: The rules of the checker of which a broken policy must break one.
     """
@@ -72,6 +73,7 @@ class Phase:
     rounds: int = 1
     pause: float = 2.0
     kinds: Sequence[str] = ()
+    items: int = 0
     broken: str = ""
     caught_by: frozenset[str] = frozenset()
 
@@ -108,6 +110,20 @@ PHASES: Final[Sequence[Phase]] = (
         )
         for lane, guard in ((2, "guarded"), (3, "unguarded"))
     ),
+    # Each bulk call has many items, and each of those is read and sent by itself after a fault.
+    Phase(
+        "three-streams",
+        1,
+        _EVERYTHING,
+        4,
+        guard=False,
+        shared=True,
+        store_rate=0.003,
+        disturbances=("kill", "upstream restart", "terminate"),
+        rounds=2,
+        pause=4.0,
+        items=2_000,
+    ),
 )
 
 
@@ -125,6 +141,7 @@ def _broken(
     rounds: int = 1,
     shared: bool = False,
     longest: float = 0.0,
+    items: int = 0,
 ) -> Phase:
     """Returns a short phase, of what a broken policy cannot stand."""
     return Phase(
@@ -142,6 +159,7 @@ def _broken(
         rounds=rounds,
         pause=1.0,
         kinds=kinds,
+        items=items,
         broken=policy,
         caught_by=frozenset(caught_by),
     )
@@ -189,5 +207,17 @@ BROKEN: Final[Sequence[Phase]] = (
         disturbances=("kill",),
         rounds=10,
         shared=True,
+    ),
+    # Of streams: callers go and begin again elsewhere, and bulk calls are refused in part or lose their answers.
+    _broken("random-item-ids", 4, "two effects", writes={}, items=160, sessions=1),
+    _broken("whole-batches", 4, "OK without its effect", writes={}, items=160, sessions=1),
+    _broken(
+        "batches-again",
+        4,
+        "two effects",
+        "sent before the settle time",
+        writes={"reset after": 0.3},
+        items=160,
+        sessions=1,
     ),
 )

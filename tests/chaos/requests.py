@@ -168,12 +168,16 @@ class Failure(NamedTuple):
 def failure(error: grpc.aio.AioRpcError) -> Failure:
     """Returns what the status of a failed call says."""
     packed = next((value for key, value in error.trailing_metadata() or () if key == _STATUS), None)
+    return failure_in(status_pb2.Status.FromString(packed) if isinstance(packed, bytes) else status_pb2.Status())
+
+
+def failure_in(status: status_pb2.Status) -> Failure:
+    """Returns what a status says."""
     reason, effect, retry_after = "", "", None
-    if isinstance(packed, bytes):
-        for detail in status_pb2.Status.FromString(packed).details:
-            info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
-            if detail.Unpack(info):
-                reason, effect = info.reason, info.metadata.get("effect", "")
-            elif detail.Unpack(retry):
-                retry_after = retry.retry_delay.ToNanoseconds() / 1e9
+    for detail in status.details:
+        info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+        if detail.Unpack(info):
+            reason, effect = info.reason, info.metadata.get("effect", "")
+        elif detail.Unpack(retry):
+            retry_after = retry.retry_delay.ToNanoseconds() / 1e9
     return Failure(reason, effect, retry_after)

@@ -34,6 +34,7 @@ from chaos.plan import BULK_SIZE, Plan
 from chaos.processes import Gateways, Witness, broken_command, gateway_command
 from chaos.report import Report
 from chaos.store import Store
+from chaos.waves import Waves
 from chaos.wire import Wire
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ _SEED: Final = 1
 # Seconds in which sessions may begin, and that one of them may take, whatever happens to it.
 _SECONDS: Final = 420.0
 _LONGEST_SESSION: Final = 300.0
+# Seconds for all streams of a phase.
+_LONGEST_WAVES: Final = 900.0
 # Sessions go on until all disturbances are over, up to so many times their number.
 _MOST_SESSIONS: Final = 4
 _LEAST_SESSIONS: Final = 20
@@ -86,7 +89,9 @@ class Runner:
         skew = self._phase.skew or (self._plan.skew() if self._phase.is_skewed else 0)
         self._directory.mkdir(parents=True)
         async with AsyncExitStack() as stack:
-            witness = await stack.enter_async_context(Witness(self.history, most * (BULK_SIZE + 1) + 1, skew))
+            items = int(self._phase.items * scale)
+            shipments = items or most * (BULK_SIZE + 1) + 1
+            witness = await stack.enter_async_context(Witness(self.history, shipments, skew))
             wire = await stack.enter_async_context(Wire(self._plan, self.history, witness.port, self._phase.longest))
             store: Store | None = None
             if self._phase.shared:
@@ -98,18 +103,30 @@ class Runner:
             upstream = f"http://127.0.0.1:{wire.port}"
             more = {} if "outage" in self._phase.disturbances else configuration.GENEROUS
             await gateways.start(f"{upstream}/pro", upstream, store.url if store else "", more)
-            clients = Clients(self._plan, self.history, gateways.addresses, witness)
+            clients: Clients | Waves
+            if items:
+                clients = Waves(self._plan, self.history, gateways.addresses, items)
+            else:
+                clients = Clients(self._plan, self.history, gateways.addresses, witness)
             stack.push_async_callback(clients.close)
             disturbing = asyncio.create_task(self._disturb(Disturber(wire, store, gateways, clients), rounds, seconds))
-            await self._sessions(clients, least, most, seconds, disturbing)
+            if isinstance(clients, Waves):
+                await asyncio.wait_for(asyncio.gather(clients.run(), disturbing), _LONGEST_WAVES)
+            else:
+                await self._sessions(clients, least, most, seconds, disturbing)
             wire.calm = True
             if store:
                 store.calm = True
             await wire.quiet()
             await asyncio.sleep(pace.settle + pace.lease)
-            await clients.settle(self._phase.at_once, _REPEATS)
+            if isinstance(clients, Waves):
+                await clients.settle()
+            else:
+                await clients.settle(self._phase.at_once, _REPEATS)
             await asyncio.sleep(pace.settle)
             await witness.testify()
+            if isinstance(clients, Waves):
+                clients.take_apart()
         self.history.store(self._directory)
 
     async def _sessions(
@@ -143,7 +160,7 @@ class Runner:
 class Disturber:
     """What can be done to processes, whole wires and the store."""
 
-    def __init__(self, wire: Wire, store: Store | None, gateways: Gateways, clients: Clients) -> None:
+    def __init__(self, wire: Wire, store: Store | None, gateways: Gateways, clients: Clients | Waves) -> None:
         self._wire = wire
         self._store = store
         self._gateways = gateways

@@ -42,6 +42,18 @@ def test_a_wave_of_consignments_is_allocated_and_begun_again(scene: Scene) -> No
     assert told.allocation.consignment_reference == WAVE[0]
 
 
+def test_a_refusal_for_how_something_stands_shows_what_is_there(scene: Scene) -> None:
+    there, other = WAVE[:2]
+    scene.consignments.AllocateConsignment(pb.AllocateConsignmentRequest(consignment_reference=there))
+    wave = allocate(scene, [there, other], new_job(), wait_for=job_pb2.WAIT_FOR_QUEUED)
+    assert wave.kinds() == {"allocation": 1, "refusal": 1}
+    assert wave.reason(there) == "INVALID_STATE"
+    found = pb.ConsignmentAllocation()
+    assert any(detail.Unpack(found) for detail in wave.outcomes[there][0].refusal.details)
+    assert (found.consignment_reference, found.state) == (there, pb.CONSIGNMENT_STATE_ALLOCATED)
+    assert found.price.gross.units > 0
+
+
 def test_no_bulk_call_has_more_than_it_may(shared_sandbox: Sandbox) -> None:
     reset(shared_sandbox)
     with running_scene(shared_sandbox, CONSIGNMENTS_MAX_REFERENCES="20") as scene:

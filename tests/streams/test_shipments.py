@@ -165,6 +165,21 @@ def test_one_item_for_which_upstream_refuses_the_whole_call_does_not_cost_the_ot
     assert_each_once(scene, SMALL[:99])
 
 
+def test_a_refusal_for_how_something_stands_shows_what_is_there(scene: Scene) -> None:
+    """As it does to a single call."""
+    scene.sandbox.call("PUT", "switches", {"ship": {"guard": True}})
+    there, *others = SMALL[:3]
+    asked = pb.AllocateShipmentWithServiceGroupRequest(shipment_reference=there, service_group="exampleSG123")
+    made = scene.shipments.AllocateShipmentWithServiceGroup(asked).allocation
+    wave = allocate(scene, messages([there, *others], new_job(), QUEUED))
+    assert wave.kinds() == {"queued": 2, "refusal": 1}
+    assert wave.reason(there) == "INVALID_STATE"
+    found = core_pb2.Allocation()
+    assert any(detail.Unpack(found) for detail in wave.outcomes[there][0].refusal.details)
+    assert (found.shipment_reference, found.carrier) == (there, made.carrier)
+    assert found.price == made.price
+
+
 def test_each_item_may_have_a_selector_of_its_own(scene: Scene) -> None:
     service = "FF_DPD_Sunday_103386"
     own = job_pb2.AllocationSelector(carrier_service_reference=service)

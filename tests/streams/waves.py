@@ -65,6 +65,11 @@ class Wave:
         elif kind == "summary":
             self.summary = response.summary
 
+    def take_all(self, responses: Iterable[Any]) -> None:
+        """Takes messages until there are no more."""
+        for response in responses:
+            self.take(response)
+
     def kinds(self) -> Counter[str]:
         """Returns how many items had which outcome, each of which was told once."""
         assert all(len(told) == 1 for told in self.outcomes.values())
@@ -96,8 +101,7 @@ def carried_out(call: Any, requests: Iterable[Any], timeout: float = LONG) -> Wa
     """Makes a call, and takes all that it tells."""
     wave = Wave()
     try:
-        for response in call(iter(requests), timeout=timeout):
-            wave.take(response)
+        wave.take_all(call(iter(requests), timeout=timeout))
     except grpc.RpcError as error:
         wave.error = error
     return wave

@@ -38,6 +38,12 @@ def emit_everything(telemetry: Telemetry, stack: ExitStack) -> None:
     metrics.queue_waited("ship", "write", 0.1)
     metrics.budget_asked("ship", "retries", granted=True)
     metrics.caller_refused("CALLER_NOT_ALLOWED")
+    metrics.stream_item_told("ship", "allocated")
+    metrics.observe_streams(
+        lambda: [(1, {"rpc.method": "a/b"})],
+        lambda: [(1, {"api": "ship", "state": "waiting"})],
+        lambda: [(1.5, {"api": "ship"})],
+    )
     metrics.loop_lag(0.001)
     metrics.observe_calls(lambda: 1, 2)
     metrics.observe_writes(lambda: {"in doubt": 1}, lambda: 2.5)

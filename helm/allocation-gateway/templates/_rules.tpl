@@ -195,6 +195,7 @@
     "replicas",
     "request_id_required",
     "sandbox_port",
+    "sandbox_shipments",
     "service_group_cache_size",
     "service_group_catalogue_file",
     "service_group_listing",

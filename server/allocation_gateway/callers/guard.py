@@ -99,12 +99,17 @@ class Guard:
             IdentityError: That is nobody.
         """
         if self._tokens is not None:
-            told = [value for name, value in metadata if name == _AUTHORIZATION]
+            told = _authorizations(metadata)
             if len(told) > 1:
                 raise IdentityError("there are several authorizations")
             if told:
                 return await self._tokens.caller(_token(str(told[0])))
         return self._certificates.caller(auth_context)
+
+    def remaining(self, metadata: Iterable[tuple[str, str | bytes]]) -> float | None:
+        """Returns the seconds until the token of a call that was just admitted expires; None if it bears none."""
+        told = _authorizations(metadata) if self._tokens is not None else []
+        return self._tokens.remaining(_token(str(told[0]))) if self._tokens is not None and told else None
 
     def audit(
         self,
@@ -130,6 +135,10 @@ class Guard:
         elif not writes:
             return
         _log.info("audit", code=code, account=account, references=list(references()), **fields)
+
+
+def _authorizations(metadata: Iterable[tuple[str, str | bytes]]) -> list[str | bytes]:
+    return [value for name, value in metadata if name == _AUTHORIZATION]
 
 
 def _token(authorization: str) -> str:

@@ -67,8 +67,7 @@ class Tokens:
         """
         if not token.isascii():
             raise IdentityError("the token is no JSON Web Token")
-        # Its digest: what is in memory is of no use to whoever reads it.
-        digest = hashlib.sha256(token.encode()).digest()
+        digest = _digest(token)
         known = self._remembered.get(digest)
         if known is not None and known.ring is self._source.ring and self._clock() < known.until:
             return known.caller
@@ -79,6 +78,11 @@ class Tokens:
             del self._remembered[next(iter(self._remembered))]
         self._remembered[digest] = _Remembered(caller, claims["exp"] + LEEWAY, ring)
         return caller
+
+    def remaining(self, token: str) -> float | None:
+        """Returns the seconds until a token that was valid expires, with the leeway; None if it is not remembered."""
+        known = self._remembered.get(_digest(token))
+        return None if known is None else known.until - self._clock()
 
     async def _verified(self, token: str) -> tuple[dict[str, Any], KeyRing]:
         """Returns the claims of a token whose signature is right, and the keys that say so."""
@@ -113,6 +117,11 @@ class Tokens:
         if not isinstance(subject, str) or not subject.isprintable() or len(subject) > _LONGEST_SUBJECT:
             raise IdentityError("the subject of the token is no text that can be used")
         return Caller((JWT + subject,))
+
+
+def _digest(token: str) -> bytes:
+    """Returns what a token is remembered by: what is in memory is of no use to whoever reads it."""
+    return hashlib.sha256(token.encode()).digest()
 
 
 def _claims(token: str, pinned: PinnedKey) -> dict[str, Any]:

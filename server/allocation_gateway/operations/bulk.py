@@ -15,7 +15,7 @@ from allocation_gateway.codecs import states
 from allocation_gateway.operations.assessment import Assessment
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from allocation_gateway.errors import AnyAllocation, GatewayError
     from allocation_gateway.operations.assessment import Assessed
@@ -51,8 +51,8 @@ class BulkAnswer(Protocol):
     def refuse(self, response: Any, references: Sequence[str], refusal: GatewayError) -> Any:
         """Returns an empty response with references that were refused."""
 
-    def part(self, response: Any, reference: str) -> Any:
-        """Returns what a response says of one reference, as the response of a call for that one alone."""
+    def parts(self, response: Any, references: Sequence[str]) -> list[Any]:
+        """Returns what a response says of each reference, as the response of a call for that one alone."""
 
 
 class Listing:
@@ -98,19 +98,25 @@ class Listing:
         response.rejected.add(code=code, message=refusal.message, references=references)
         return response
 
-    def part(self, response: Any, reference: str) -> Any:
+    def parts(self, response: Any, references: Sequence[str]) -> list[Any]:
         """See BulkAnswer. What upstream says of all of them in one sentence is left out."""
-        part = type(response)(
-            queued=[reference] if reference in response.queued else (),
-            allocations=[item for item in response.allocations if item.shipment_reference == reference],
-            unaccounted=[reference] if reference in response.unaccounted else (),
-            links=[link for link in response.links if link.reference == reference],
-            unreadable=response.unreadable,
-        )
+        queued, unaccounted = set(response.queued), set(response.unaccounted)
+        allocations, links = _by(response.allocations, "shipment_reference"), _by(response.links, "reference")
+        parts = {
+            reference: type(response)(
+                queued=[reference] if reference in queued else (),
+                allocations=allocations.get(reference, ()),
+                unaccounted=[reference] if reference in unaccounted else (),
+                links=links.get(reference, ()),
+                unreadable=response.unreadable,
+            )
+            for reference in references
+        }
         for rejection in response.rejected:
-            if reference in rejection.references:
-                part.rejected.add(code=rejection.code, message=rejection.message, references=[reference])
-        return part
+            for reference in parts.keys() & rejection.references:
+                told = parts[reference].rejected
+                told.add(code=rejection.code, message=rejection.message, references=[reference])
+        return [parts[reference] for reference in references]
 
 
 class Links:
@@ -145,10 +151,15 @@ class Links:
         del references, refusal
         return response
 
-    def part(self, response: Any, reference: str) -> Any:
+    def parts(self, response: Any, references: Sequence[str]) -> list[Any]:
         """See BulkAnswer."""
-        links = [link for link in response.shipments if link.reference == reference]
-        return type(response)(reference=response.reference, shipments=links, unreadable=response.unreadable)
+        links = _by(response.shipments, "reference")
+        return [
+            type(response)(
+                reference=response.reference, shipments=links.get(reference, ()), unreadable=response.unreadable
+            )
+            for reference in references
+        ]
 
 
 class Results:
@@ -189,10 +200,21 @@ class Results:
             )
         return response
 
-    def part(self, response: Any, reference: str) -> Any:
+    def parts(self, response: Any, references: Sequence[str]) -> list[Any]:
         """See BulkAnswer."""
-        results = [item for item in response.results if item.consignment_reference == reference]
-        return type(response)(results=results, unreadable=response.unreadable)
+        results = _by(response.results, "consignment_reference")
+        return [
+            type(response)(results=results.get(reference, ()), unreadable=response.unreadable)
+            for reference in references
+        ]
+
+
+def _by(items: Iterable[Any], field: str) -> dict[str, list[Any]]:
+    """Returns items by the reference that a field of theirs has."""
+    found: dict[str, list[Any]] = {}
+    for item in items:
+        found.setdefault(getattr(item, field), []).append(item)
+    return found
 
 
 def _result(reference: str, found: Assessed, *, allocates: bool) -> pb.ConsignmentResult:

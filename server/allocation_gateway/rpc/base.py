@@ -6,7 +6,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, TypeAlias, TypeVar
 
 import structlog
 from allocation.v1.error_reason_pb2 import ErrorReason
@@ -22,7 +22,7 @@ from allocation_gateway.rpc import deadlines
 from allocation_gateway.telemetry.conventions import is_server_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from google.protobuf.message import Message
 
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from allocation_gateway.writes.quotes import Quotes
 
     Metadata: TypeAlias = tuple[tuple[str, str | bytes], ...]
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,8 @@ class BaseHandler(ABC):
                 if self._guard is None:
                     response = await self._answer(data, context, observation, fields, None)
                 else:
-                    response = await self._guarded(self._guard, data, context, observation, fields)
+                    answer = partial(self._answer, data, context, observation, fields)
+                    response = await guarded(self._guard, self._name, context, fields, answer)
             code = StatusCode.OK
             return response.SerializeToString()
         except GatewayError as error:
@@ -132,16 +135,6 @@ class BaseHandler(ABC):
             if self._guard is not None:
                 references = partial(self._references, data)
                 self._guard.audit(code.name, fields, account=ACCOUNT, writes=self._writes, references=references)
-
-    async def _guarded(
-        self, guard: Guard, data: bytes, context: Context, observation: CallObservation, fields: dict[str, Any]
-    ) -> Message:
-        """Does what _answer() does for a caller who may make the call, within its share."""
-        grant = await guard.admit(self._name, context.invocation_metadata() or (), context.auth_context(), fields)
-        if grant is None:
-            return await self._answer(data, context, observation, fields, None)
-        with grant.share:
-            return await self._answer(data, context, observation, fields, grant)
 
     @abstractmethod
     async def _answer(
@@ -176,6 +169,32 @@ class BaseHandler(ABC):
         """Returns how long the caller can be kept waiting."""
         settings = self._gateway.settings
         return deadlines.seconds_to_wait(context.time_remaining(), settings.default_deadline, settings.deadline_margin)
+
+
+async def guarded(
+    guard: Guard,
+    rpc: str,
+    context: Context,
+    fields: dict[str, Any],
+    answer: Callable[[Grant | None], Awaitable[Answer]],
+) -> Answer:
+    """Has a call answered whose caller may make it, within its share.
+
+    Args:
+        guard: Tells whether it may.
+        rpc: The rpc's name.
+        context: The call.
+        fields: What log lines say of it.
+        answer: Answers it, for what its caller is granted.
+
+    Raises:
+        GatewayError: It may not; or whatever the answer raises.
+    """
+    grant = await guard.admit(rpc, context.invocation_metadata() or (), context.auth_context(), fields)
+    if grant is None:
+        return await answer(None)
+    with grant.share:
+        return await answer(grant)
 
 
 def finish(log: Any, code: str, observation: CallObservation, fields: dict[str, Any]) -> None:

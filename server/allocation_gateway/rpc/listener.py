@@ -83,6 +83,11 @@ class Listener:
         self._health.set(f"{whole}/{part}", SERVING if usable else NOT_SERVING)
 
     @property
+    def streams(self) -> Streams:
+        """The calls that last."""
+        return self._streams
+
+    @property
     def is_serving(self) -> bool:
         """Whether health is SERVING. Any thread may ask."""
         return self._health.is_serving

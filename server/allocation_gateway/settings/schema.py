@@ -18,6 +18,7 @@ from allocation_gateway.settings.types import (
     Count,
     Port,
     PositiveSeconds,
+    SandboxShipments,
     Seconds,
     Secret,
     Workers,
@@ -285,6 +286,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ship: ShipSettings = ShipSettings()
     consignments: ConsignmentsSettings = ConsignmentsSettings()
     sandbox_port: Annotated[Port, described("The port of the sandbox that `serve --sandbox` starts.")] = 8080
+    sandbox_shipments: Annotated[
+        SandboxShipments,
+        described(
+            "Shipments, and as many consignments, that it has besides the examples: `sp_` and a number of 32 digits."
+        ),
+    ] = 0
 
     @property
     def takes_tokens(self) -> bool:

@@ -38,6 +38,7 @@ WorkerSeconds: TypeAlias = Annotated[float, Meta(ge=1, le=86400)]
 Seconds: TypeAlias = Annotated[float, Meta(ge=0, le=86400)]
 PositiveSeconds: TypeAlias = Annotated[float, Meta(gt=0, le=86400)]
 PerSecond: TypeAlias = Annotated[float, Meta(ge=0, le=1_000_000)]
+SandboxShipments: TypeAlias = Annotated[int, Meta(ge=0, le=10_000_000)]
 Ratio: TypeAlias = Annotated[float, Meta(gt=0, le=1)]
 
 

@@ -52,6 +52,17 @@ class Instruments(StateInstruments):
             unit="{call}",
             description="Calls that were refused because of who made them.",
         )
+        # Counted here and read by the exporter, since a wave has a million of them.
+        self._stream_outcomes: dict[tuple[str, str], int] = {}
+        outcomes = self._stream_outcomes
+        meter.create_observable_counter(
+            "allocation_gateway.stream.outcomes",
+            callbacks=[
+                callback(lambda: [(n, {"api": api, "outcome": kind}) for (api, kind), n in list(outcomes.items())])
+            ],
+            unit="{item}",
+            description="Items of streams that have got their outcome, by what it is.",
+        )
         self._loop_lags: Durations[None] = histograms.create(
             meter,
             "allocation_gateway.event_loop.lag",
@@ -214,6 +225,12 @@ class Instruments(StateInstruments):
     def caller_refused(self, reason: str) -> None:
         """Counts a call that was refused because of who made it, by the reason that its caller was told."""
         self._caller_refusals.add(1, {"reason": reason})
+
+    # Streams.
+
+    def stream_item_told(self, api: str, outcome: str) -> None:
+        """Counts an item of a stream: `allocated`, `queued`, `refused` or `unknown`."""
+        self._stream_outcomes[api, outcome] = self._stream_outcomes.get((api, outcome), 0) + 1
 
     # The event loop.
 

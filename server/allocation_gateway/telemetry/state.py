@@ -119,6 +119,33 @@ class StateInstruments:
             description="Writes under way. Of those in doubt it is not known yet whether they were carried out.",
         )
 
+    def observe_streams(self, calls: Read, items: Read, lags: Read) -> None:
+        """Has the calls that last read, and the items that they have in hand.
+
+        Args:
+            calls: Returns how many calls last, by rpc.
+            items: Returns how many items are in hand, by API and state.
+            lags: Returns for how long the oldest item has been in hand, by API.
+        """
+        self._meter.create_observable_gauge(
+            "allocation_gateway.streams",
+            [callback(calls)],
+            unit="{call}",
+            description="Streams and watches that are open.",
+        )
+        self._meter.create_observable_gauge(
+            "allocation_gateway.stream.items",
+            [callback(items)],
+            unit="{item}",
+            description="Items of streams that were read, and whose outcome the caller has not taken.",
+        )
+        self._meter.create_observable_gauge(
+            "allocation_gateway.stream.lag",
+            [callback(lags)],
+            unit="s",
+            description="For how long the oldest of these items has been in hand; 0 if there is none.",
+        )
+
     def observe_groups(self, counts: Read, listing_ages: Read) -> None:
         """Has the number of service groups that are known read, by API and source, and the age of each listing."""
         self._meter.create_observable_gauge(

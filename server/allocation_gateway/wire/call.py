@@ -35,6 +35,10 @@ class CallConnection(Protocol):
     auth_context: Mapping[str, Sequence[bytes]]
 
     @property
+    def calls_end_at(self) -> float:
+        """When calls that have not ended by then are ended, by the loop's clock: infinity if that is never."""
+
+    @property
     def send(self) -> Callable[[Call, bytes, bytes, bytes], None]:
         """See Sender.send()."""
 
@@ -247,6 +251,10 @@ class Call(ABC):
     def time_remaining(self) -> float | None:
         """Returns the seconds until the caller's deadline; None if there is none."""
         return None if self._deadline is None else max(self._deadline - self._loop.time(), 0.0)
+
+    def connection_remaining(self) -> float:
+        """Returns the seconds until the call is ended because of its connection's age. grpc.aio does not tell that."""
+        return max(self._connection.calls_end_at - self._loop.time(), 0.0)
 
     def set_trailing_metadata(self, metadata: Iterable[tuple[str, str | bytes]]) -> None:
         """Sets what is told with the status."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
@@ -70,6 +71,14 @@ class Lifetime:
         """Whether the client was asked to make no more calls."""
         return self._draining_at is not None
 
+    @property
+    def calls_end_at(self) -> float:
+        """When calls that have not ended by then are ended, by the loop's clock: infinity if that is never."""
+        draining_at = self._draining_at
+        if draining_at is None:
+            return self._ages_at + self._limits.age_grace
+        return draining_at + self._limits.age_grace if self._ages_at <= draining_at else math.inf
+
     def heard(self, now: float) -> None:
         """Notes that something was received."""
         self._heard_at = now
@@ -123,6 +132,6 @@ class Lifetime:
             is_idle = not has_called and now - self._opened_at > _FIRST_CALL_TIME
             return Due.DRAIN if is_idle or now >= self._ages_at else Due.NOTHING
         passed = now - self._draining_at
-        if passed > self._limits.age_grace and self._ages_at <= self._draining_at:
+        if now > self.calls_end_at:
             return Due.END_CALLS
         return Due.REFUSE_NEW_CALLS if passed > _LAST_CALLS_TIME else Due.NOTHING

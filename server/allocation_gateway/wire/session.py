@@ -349,6 +349,11 @@ class Session:
 
     # What calls need. See CallConnection.
 
+    @property
+    def calls_end_at(self) -> float:
+        """See CallConnection."""
+        return self.lifetime.calls_end_at
+
     def first_block_prefix(self) -> bytes:
         """See CallConnection."""
         prefix, self._first_block_prefix = self._first_block_prefix, b""

@@ -21,6 +21,8 @@ from allocation_gateway.upstream.call import CallOutcome, UpstreamCall, Upstream
 from allocation_gateway.upstream.http import Attempt, CalledOffError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from allocation_gateway.account import Account
     from allocation_gateway.operations.model import Operation, Route
     from allocation_gateway.protection.protection import Permit
@@ -194,9 +196,9 @@ class Batch:
             return
         if isinstance(result.response, GatewayError):
             self.refusals.append(result.response)
-        for member in members:
+        for member, part in zip(members, self._parts(result, members), strict=True):
             if not member.result.done():
-                member.result.set_result(self._part(result, member))
+                member.result.set_result(part)
 
     def _joined(self, members: tuple[Member, ...]) -> Any:
         """Returns the request for all of them. The name of one's own request is no part of it."""
@@ -208,13 +210,14 @@ class Batch:
         references.extend(self._reference(member) for member in members)
         return joined
 
-    def _part(self, result: UpstreamResult, member: Member) -> UpstreamResult:
+    def _parts(self, result: UpstreamResult, members: Sequence[Member]) -> list[UpstreamResult]:
         response, bulk = result.response, self._operation.bulk
         if isinstance(response, GatewayError):
-            return msgspec.structs.replace(result, response=_copied(response))
+            return [msgspec.structs.replace(result, response=_copied(response)) for _ in members]
         if bulk is None:
             raise ValueError("only bulk calls are sent together")
-        return msgspec.structs.replace(result, response=bulk.part(response, self._reference(member)))
+        parts = bulk.parts(response, [self._reference(member) for member in members])
+        return [msgspec.structs.replace(result, response=part) for part in parts]
 
     def _reference(self, member: Member) -> str:
         (reference,) = self._operation.references(member.message)

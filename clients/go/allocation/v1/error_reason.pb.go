@@ -216,8 +216,9 @@ const (
 	//
 	// Sample: `{"reason": "CALLER_OVER_SHARE", "domain": "allocation.v1"}`
 	ErrorReason_ERROR_REASON_CALLER_OVER_SHARE ErrorReason = 33
-	// The gateway is about to end, and has ended a call that lasts. Comes with UNAVAILABLE and a google.rpc.RetryInfo; the
-	// metadata has the `job_id` of a job. Begin again: another replica goes on.
+	// The gateway is about to end, or to close a connection that is old, and has ended a call that lasts. Comes with
+	// UNAVAILABLE and a google.rpc.RetryInfo; the metadata has the `job_id` of a job. Begin again: another connection, or
+	// another replica, goes on.
 	//
 	// Sample: `{"reason": "GATEWAY_STOPPING", "domain": "allocation.v1", "metadata": {"job_id":
 	// "123e4567-e89b-42d3-a456-426614174000"}}`

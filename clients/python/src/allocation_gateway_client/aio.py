@@ -41,6 +41,11 @@ class AsyncClient(Base, AsyncMethods):
             for path, rpc in self._rpcs.items()
         }
 
+    @property
+    def channel(self) -> grpc.aio.Channel:
+        """The channel, for the stubs of rpcs that are streams. It is closed with the client."""
+        return self._channel
+
     async def close(self) -> None:
         """Closes the connections. Calls under way are cancelled."""
         await self._channel.close()

@@ -127,6 +127,10 @@ class Base(ABC):
     ) -> None:
         """Opens the channel; without TLS if there are no credentials."""
 
+    def call_metadata(self) -> tuple[tuple[str, str], ...]:
+        """Returns what is sent with each call, the token included: what a stub has to be given."""
+        return self._sent(None)
+
     def _sent(self, own: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
         """Returns the metadata of an attempt."""
         sent = self._metadata if own is None else (*self._metadata, *own.items())

@@ -32,11 +32,16 @@ class Client(Base, Methods):
             channel = grpc.insecure_channel(address, options)
         else:
             channel = grpc.secure_channel(address, credentials, options)
-        self._channel = grpc.intercept_channel(channel, *interceptors)
+        self._channel: grpc.Channel = grpc.intercept_channel(channel, *interceptors)
         self._callables: dict[str, Any] = {
             path: self._channel.unary_unary(path, rpc.request.SerializeToString, rpc.response.FromString)
             for path, rpc in self._rpcs.items()
         }
+
+    @property
+    def channel(self) -> grpc.Channel:
+        """The channel, for the stubs of rpcs that are streams. It is closed with the client."""
+        return self._channel
 
     def close(self) -> None:
         """Closes the connections. Calls under way are cancelled."""

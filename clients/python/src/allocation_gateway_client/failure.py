@@ -10,19 +10,20 @@ from allocation.v1.core_pb2 import Allocation
 from allocation.v1.error_reason_pb2 import ExcludedServices, WriteProgress
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
+from grpc import StatusCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from allocation.v1.core_pb2 import ExcludedService
     from google.protobuf.message import Message
-    from grpc import StatusCode
 
 M = TypeVar("M", bound="Message")
 
 _DOMAIN: Final = "allocation.v1"
 _DETAILS: Final = "grpc-status-details-bin"
 _PUSHBACK: Final = "grpc-retry-pushback-ms"
+_CODES: Final = {code.value[0]: code for code in StatusCode}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,16 @@ def failure_of(code: StatusCode, message: str | None, trailers: Iterable[tuple[s
         status.ParseFromString(told.get(_DETAILS, b""))
     except DecodeError:
         status.Clear()
+    return _failure(code, message, status, pushback)
+
+
+def failure_of_status(status: status_pb2.Status) -> Failure:
+    """Returns what a status tells that stands in a message, such as that of an item of a stream."""
+    code = _CODES.get(status.code, StatusCode.UNKNOWN)
+    return _failure(code, status.message, status, None)
+
+
+def _failure(code: StatusCode, message: str | None, status: status_pb2.Status, pushback: float | None) -> Failure:
     info = _detail(status, error_details_pb2.ErrorInfo)
     if info is None or info.domain != _DOMAIN:
         return Failure(code, message or "", pushback)

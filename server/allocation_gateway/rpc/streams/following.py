@@ -1,9 +1,13 @@
-"""The items of a job that are queued upstream, until it is known what became of them or their time is up."""
+"""The items of a job that have to be read until all is known that is told of them, or until their time is up.
+
+Those are what is queued upstream, until it is known what became of it; and what was refused for how it stands, once, so
+that the refusal can show the allocation that is in the way.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from allocation.v1.error_reason_pb2 import ErrorReason
 
@@ -19,6 +23,8 @@ if TYPE_CHECKING:
     from allocation_gateway.rpc.streams.job import Item
     from allocation_gateway.rpc.streams.readings import Readings
 
+    Conclude: TypeAlias = Callable[[Item, Found], None]
+
 # The state of something whose allocation has failed may be left from an earlier try, as long as upstream has not come
 # to this one: it is believed when it was read so often.
 FAILED_READINGS: Final = 2
@@ -30,10 +36,14 @@ MISSING: Final = frozenset(
 class _Followed:
     """An item that is followed."""
 
-    __slots__ = ("failed", "item", "timer")
+    __slots__ = ("conclude", "failed", "item", "refusal", "timer")
 
-    def __init__(self, item: Item, timer: asyncio.TimerHandle) -> None:
+    def __init__(
+        self, item: Item, conclude: Conclude, refusal: GatewayError | None, timer: asyncio.TimerHandle
+    ) -> None:
         self.item = item
+        self.conclude = conclude
+        self.refusal = refusal
         self.timer = timer
         self.failed = 0
 
@@ -45,25 +55,32 @@ class Following:
         readings: How often they were read.
     """
 
-    def __init__(self, readings: Readings, row: Operation, conclude: Callable[[Item, Found], None]) -> None:
+    def __init__(self, readings: Readings, row: Operation) -> None:
         """Follows nothing yet.
 
         Args:
             readings: Reads them.
             row: The row that reads them.
-            conclude: Is told what became of each.
         """
         self.readings = 0
         self._readings = readings
         self._row = row
-        self._conclude = conclude
         self._followed: dict[str, _Followed] = {}
 
-    def add(self, item: Item) -> None:
-        """Follows an item from now on."""
+    def __len__(self) -> int:
+        return len(self._followed)
+
+    def add(self, item: Item, conclude: Conclude, refusal: GatewayError | None = None) -> None:
+        """Follows an item from now on.
+
+        Args:
+            item: The item.
+            conclude: Is told what became of it.
+            refusal: With what it was refused for how it stands; None if it is queued.
+        """
         timer = asyncio.get_running_loop().call_at(item.until, self._overdue, item)
-        self._followed[item.reference] = _Followed(item, timer)
-        self._readings.follow(item.reference, self)
+        self._followed[item.reference] = _Followed(item, conclude, refusal, timer)
+        self._readings.follow(item.reference, self, at_once=refusal is not None)
 
     def read(self, reference: str, found: AnyAllocation | GatewayError) -> bool:
         """See Reader."""
@@ -78,6 +95,8 @@ class Following:
         return True
 
     def _concluded(self, followed: _Followed, found: AnyAllocation | GatewayError) -> Found | None:
+        if followed.refusal is not None:
+            return Found(Kind.REFUSED, error=self._explained(followed.refusal, found))
         if isinstance(found, GatewayError):
             return Found(Kind.REFUSED, error=found) if found.reason in MISSING else None
         standing = outcomes.of_standing(self._row, found)
@@ -91,16 +110,23 @@ class Following:
                 return None
         return standing
 
+    def _explained(self, refusal: GatewayError, found: AnyAllocation | GatewayError) -> GatewayError:
+        """Returns a refusal with the allocation that is there, if there is one."""
+        if isinstance(found, GatewayError) or not self._row.allocations.is_allocated(found):
+            return refusal
+        return refusal.with_allocation(found)
+
     def _overdue(self, item: Item) -> None:
         followed = self._followed.get(item.reference)
         if followed is not None and followed.item is item:
             self._readings.leave(item.reference, self)
-            self._end(followed, Found(Kind.QUEUED))
+            refusal = followed.refusal
+            self._end(followed, Found(Kind.QUEUED) if refusal is None else Found(Kind.REFUSED, error=refusal))
 
     def _end(self, followed: _Followed, found: Found) -> None:
         followed.timer.cancel()
         del self._followed[followed.item.reference]
-        self._conclude(followed.item, found)
+        followed.conclude(followed.item, found)
 
     def close(self) -> None:
         """Follows nothing any more."""

@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from abc import ABC, abstractmethod
-from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+from collections import Counter
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Protocol, TypeVar
 
 import structlog
 from allocation.v1.error_reason_pb2 import ErrorReason
 from google.protobuf.message import DecodeError
 from grpc import StatusCode
 
+from allocation_gateway.callers.errors import unauthenticated
 from allocation_gateway.errors import GatewayError
 from allocation_gateway.groups.model import ACCOUNT
 from allocation_gateway.operations.validation import rules_of, violations
-from allocation_gateway.rpc.base import DEFECT, Context, abort, finish, invalid
+from allocation_gateway.rpc.base import DEFECT, Context, abort, finish, guarded, invalid
+from allocation_gateway.rpc.streams import ends
+from allocation_gateway.rpc.streams.audit import ItemAudit
 from allocation_gateway.rpc.streams.job import Items, capability_violations, job_of
-from allocation_gateway.rpc.streams.run import AllocationRun
+from allocation_gateway.rpc.streams.run import STATES, AllocationRun
 from allocation_gateway.rpc.streams.sending import Sending
 from allocation_gateway.rpc.streams.teller import Teller
 from allocation_gateway.rpc.streams.watch import WatchRun
 from allocation_gateway.wire.message import UnreadableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
     from allocation_gateway.account import Account
-    from allocation_gateway.callers.guard import Guard
     from allocation_gateway.callers.policy import Grant
     from allocation_gateway.operations.model import Route
     from allocation_gateway.operations.streams import AllocationStream, AllocationWatch, LastingRpc
@@ -52,15 +57,22 @@ class StreamContext(Context, Protocol):
 class Run(Protocol):
     """One call, while it lasts."""
 
-    def end_soon(self) -> None:
-        """Ends it as soon as what it has under way has ended: the gateway is about to end."""
+    def fail(self, error: GatewayError) -> None:
+        """Ends it at once, with an error."""
+
+    def end_soon(self, error: GatewayError, seconds: float) -> None:
+        """Ends it with an error as soon as what it has under way has ended, within so many seconds."""
 
 
 Asked = TypeVar("Asked")
+Lasting = TypeVar("Lasting", bound=Run)
 
 
-class LastingHandler(ABC, Generic[Asked]):
+class LastingHandler(ABC, Generic[Asked, Lasting]):
     """Answers one rpc, of which a call lasts."""
+
+    # How a caller goes on whose call has ended before it was done.
+    _again: ClassVar[str]
 
     def __init__(self, gateway: Gateway, row: LastingRpc, readings: Readings | None, *, writes: bool = False) -> None:
         """Takes what it needs.
@@ -80,9 +92,14 @@ class LastingHandler(ABC, Generic[Asked]):
         self._configured_account = gateway.accounts.get(row.api)
         self._configured_readings = readings
         self._rules = rules_of(row.request)
-        self._runs: set[Run] = set()
+        self._runs: set[Lasting] = set()
         self._is_ending = False
         self._log = structlog.get_logger().bind()
+
+    @property
+    def runs(self) -> list[Lasting]:
+        """The calls that last now. Any thread may ask for it."""
+        return list(self._runs)
 
     async def handle(self, asked: Asked, context: StreamContext) -> None:
         """Answers a call.
@@ -98,7 +115,8 @@ class LastingHandler(ABC, Generic[Asked]):
                 if self._guard is None:
                     await self._answer(asked, context, observation, fields, None)
                 else:
-                    await self._guarded(self._guard, asked, context, observation, fields)
+                    answer = partial(self._answer, asked, context, observation, fields)
+                    await guarded(self._guard, self._name, context, fields, answer)
             code = StatusCode.OK
         except GatewayError as error:
             code = error.code
@@ -115,16 +133,8 @@ class LastingHandler(ABC, Generic[Asked]):
         finally:
             finish(self._log, code.name, observation, fields)
             if self._guard is not None:
-                # What it has done, and for which of its items, is told bulk call by bulk call.
+                # What it has done, and for which of its items, is told as they end.
                 self._guard.audit(code.name, fields, account=ACCOUNT, writes=self._writes, references=tuple)
-
-    async def _guarded(
-        self, guard: Guard, asked: Asked, context: StreamContext, observation: CallObservation, fields: dict[str, Any]
-    ) -> None:
-        """Does what _answer() does for a caller who may make the call, within its share."""
-        grant = await guard.admit(self._name, context.invocation_metadata() or (), context.auth_context(), fields)
-        with nullcontext() if grant is None else grant.share:
-            await self._answer(asked, context, observation, fields, grant)
 
     @abstractmethod
     async def _answer(
@@ -154,34 +164,58 @@ class LastingHandler(ABC, Generic[Asked]):
             )
         return self._configured_account, self._configured_readings
 
-    def _until(self, context: StreamContext) -> float | None:
-        """Returns when the caller's time is up, by the event loop's clock; None if that never is."""
-        remaining = context.time_remaining()
-        if remaining is None:
-            return None
-        margin = self._gateway.settings.deadline_margin
-        return asyncio.get_running_loop().time() + max(remaining - margin, 0.0)
-
     @contextmanager
-    def _lasting(self, run: Run) -> Iterator[None]:
-        """Has a call end with the gateway, for as long as a block lasts."""
+    def _lasting(self, run: Lasting, context: StreamContext, fields: dict[str, Any]) -> Iterator[None]:
+        """Has a call end when it must, for as long as a block lasts.
+
+        That is at its deadline, with the gateway, before its connection is ended because of its age, and when the token
+        of its caller has expired.
+        """
+        timers = list(self._timers(run, context, fields))
         self._runs.add(run)
         try:
             if self._is_ending:
-                run.end_soon()
+                self._end(run)
             yield
         finally:
             self._runs.discard(run)
+            for timer in timers:
+                timer.cancel()
+
+    def _timers(self, run: Run, context: StreamContext, fields: dict[str, Any]) -> Iterator[asyncio.TimerHandle]:
+        call_later, settings = asyncio.get_running_loop().call_later, self._gateway.settings
+        remaining = context.time_remaining()
+        if remaining is not None:
+            yield call_later(max(remaining - settings.deadline_margin, 0.0), run.fail, ends.too_late(self._again))
+        # grpc.aio does not tell how old a connection is: there it is just ended.
+        tell_remaining: Callable[[], float] | None = getattr(context, "connection_remaining", None)
+        left = math.inf if tell_remaining is None else tell_remaining()
+        if left < math.inf:
+            last = min(settings.max_connection_age_grace, left) / 2
+            yield call_later(left - last, run.end_soon, ends.aged(self._again), last)
+        valid = None if self._guard is None else self._guard.remaining(context.invocation_metadata() or ())
+        if valid is not None:
+            yield call_later(max(valid, 0.0), self._expire, run, fields)
+
+    @staticmethod
+    def _expire(run: Run, fields: dict[str, Any]) -> None:
+        fields["problem"] = "the token has expired since the call began"
+        run.fail(unauthenticated())
+
+    def _end(self, run: Run) -> None:
+        run.end_soon(ends.stopping(self._again), self._gateway.settings.shutdown_grace)
 
     def end(self) -> None:
         """Ends all calls as soon as what they have under way has ended, and tells them that the gateway ends."""
         self._is_ending = True
         for run in tuple(self._runs):
-            run.end_soon()
+            self._end(run)
 
 
-class StreamHandler(LastingHandler["AsyncIterator[bytes]"]):
+class StreamHandler(LastingHandler["AsyncIterator[bytes]", AllocationRun]):
     """Answers an rpc that allocates a stream."""
+
+    _again = ends.JOB
 
     def __init__(
         self,
@@ -226,10 +260,22 @@ class StreamHandler(LastingHandler["AsyncIterator[bytes]"]):
         fields["job_id"] = str(job.name)
         allowed = None if grant is None else grant.service_groups
         sending = Sending(self._gateway, row, account, self._routes, self._disabled, observation, fields, allowed)
-        teller = Teller(row, context.write, account.clock)
-        run = AllocationRun(row, job, items, sending, readings, teller, settings, self._window)
-        with self._lasting(run):
-            await run.run(first, asked, self._until(context))
+        teller = Teller(row, context.write, account.clock, self._gateway.telemetry.metrics.stream_item_told)
+        audit = ItemAudit(self._guard, fields)
+        run = AllocationRun(row, job, items, sending, readings, teller, audit, settings, self._window)
+        with self._lasting(run, context, fields):
+            await run.run(first, asked)
+
+    def items(self) -> dict[str, int]:
+        """Returns how many items are in hand in which state. Any thread may call it."""
+        counts = Counter(dict.fromkeys(STATES, 0))
+        for run in self.runs:
+            counts.update(run.items())
+        return dict(counts)
+
+    def lag(self) -> float:
+        """Returns for how many seconds the oldest item has been in hand. Any thread may call it."""
+        return max((run.lag() for run in self.runs), default=0.0)
 
     def _window(self) -> int:
         """Returns how many items each call may have in hand, as long as there are so many calls."""
@@ -245,8 +291,10 @@ class StreamHandler(LastingHandler["AsyncIterator[bytes]"]):
         return self._row.request()
 
 
-class WatchHandler(LastingHandler[bytes]):
+class WatchHandler(LastingHandler[bytes, WatchRun]):
     """Answers an rpc that watches."""
+
+    _again = ends.WATCH
 
     def __init__(self, gateway: Gateway, row: AllocationWatch, readings: Readings | None) -> None:
         super().__init__(gateway, row, readings)
@@ -260,7 +308,7 @@ class WatchHandler(LastingHandler[bytes]):
         fields: dict[str, Any],
         grant: Grant | None,
     ) -> None:
-        del observation, fields, grant
+        del observation, grant
         _, readings = self._parts()
         row = self._row
         try:
@@ -270,5 +318,5 @@ class WatchHandler(LastingHandler[bytes]):
         if found := violations(request, self._rules, self._gateway.settings):
             raise invalid("The request is not valid.", found)
         run = WatchRun(row, getattr(request, row.references), readings, context.write)
-        with self._lasting(run):
-            await run.run(self._until(context))
+        with self._lasting(run, context, fields):
+            await run.run()

@@ -108,6 +108,17 @@ def may_be_anothers_fault(error: GatewayError) -> bool:
     return error.effect is WriteEffect.NONE and error.reason in _ONE_AT_FAULT
 
 
+def wants_explanation(found: Found) -> bool:
+    """Tells whether an item was refused for how it stands, and nothing shows yet how that is."""
+    error = found.error
+    return (
+        found.kind is Kind.REFUSED
+        and error is not None
+        and error.reason == ErrorReason.ERROR_REASON_INVALID_STATE
+        and error.allocation is None
+    )
+
+
 def is_final(error: GatewayError) -> bool:
     """Tells whether it can never be known what became of an item: no later call tells more."""
     return error.allocation is not None

@@ -50,11 +50,13 @@ class Reader(Protocol):
 class _Followed:
     """What is read until nobody waits for it any more."""
 
-    __slots__ = ("is_due", "last_pending", "readers", "reference", "since")
+    __slots__ = ("is_due", "is_new", "last_pending", "readers", "reference", "since")
 
-    def __init__(self, reference: str, since: float) -> None:
+    def __init__(self, reference: str, since: float, *, is_new: bool) -> None:
         self.reference = reference
         self.since = since
+        # Whether upstream has only just taken it in hand, so that it tells how long upstream takes.
+        self.is_new = is_new
         # When it was read last, and was not final: for so long upstream has taken at least.
         self.last_pending = since
         self.readers: list[Reader] = []
@@ -94,7 +96,7 @@ class Readings:
         now = self._account.clock()
         followed = self._followed.get(reference)
         if followed is None:
-            followed = self._followed[reference] = _Followed(reference, now)
+            followed = self._followed[reference] = _Followed(reference, now, is_new=not at_once)
         followed.readers.append(reader)
         if at_once or not followed.is_due:
             followed.is_due = True
@@ -155,7 +157,8 @@ class Readings:
                 followed.readers.remove(reader)
         now = self._account.clock()
         if not followed.readers:
-            self._learn(followed, now)
+            if followed.is_new:
+                self._learn(followed, now)
             self._drop(followed)
             return
         if not isinstance(found, GatewayError):

@@ -10,15 +10,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from allocation.v1.error_reason_pb2 import ErrorReason
 from google.protobuf.message import DecodeError
-from grpc import StatusCode
 
-from allocation_gateway import errors, tasks
+from allocation_gateway import tasks
 from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.operations.validation import rules_of, violations
 from allocation_gateway.rpc.base import invalid
-from allocation_gateway.rpc.streams import outcomes
+from allocation_gateway.rpc.streams import ends, outcomes
 from allocation_gateway.rpc.streams.following import Following
 from allocation_gateway.rpc.streams.hindrance import Hindrance
 from allocation_gateway.rpc.streams.outcomes import Found, Kind
@@ -28,12 +26,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 
     from allocation_gateway.operations.streams import AllocationStream
+    from allocation_gateway.rpc.streams.audit import ItemAudit
     from allocation_gateway.rpc.streams.job import Item, Items, Job
     from allocation_gateway.rpc.streams.readings import Readings
     from allocation_gateway.rpc.streams.sending import Sending
     from allocation_gateway.rpc.streams.teller import Teller
     from allocation_gateway.settings import Settings
 
+# In which an item in hand is: it waits to be sent, is in a write, is read, or waits for the caller.
+STATES: Final = ("waiting", "sending", "followed", "untold")
 # Bulk calls under way at once.
 _BATCHES: Final = 8
 # Seconds for which a batch that is not full waits for more.
@@ -41,8 +42,7 @@ _LINGER: Final = 0.02
 # Seconds before an item is asked for again of which it is not known what became of it, and the most that they become.
 _PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 10.0
-_RETRY_SECONDS: Final = 1.0
-# Seconds before the end of the gateway's grace at which a job that is not done is told so.
+# Seconds before the end of its time at which a job that is to end soon, and is not done, is told so.
 _MARGIN: Final = 1.0
 
 
@@ -57,6 +57,7 @@ class AllocationRun:
         sending: Sending,
         readings: Readings,
         teller: Teller,
+        audit: ItemAudit,
         settings: Settings,
         window: Callable[[], int],
     ) -> None:
@@ -69,6 +70,7 @@ class AllocationRun:
             sending: Sends them.
             readings: Reads them.
             teller: Tells the caller what became of them.
+            audit: Is told which writes were made for them.
             settings: The configuration.
             window: Returns how many items may be in hand for now.
         """
@@ -76,68 +78,84 @@ class AllocationRun:
         self._items = items
         self._sending = sending
         self._teller = teller
+        self._audit = audit
         self._settings = settings
         self._window = window
         self._request: Any = row.request
         self._rules = rules_of(row.request)
         self._clock = asyncio.get_running_loop().time
         self._waiting = Waiting(row.most_together(settings))
-        self._following = Following(readings, row.read, self._conclude)
+        self._following = Following(readings, row.read)
         self._hindrance = Hindrance(settings.stream_outage_time, self._clock)
-        self._in_hand: set[object] = set()
+        # When each was received: the oldest is the first.
+        self._in_hand: dict[object, float] = {}
+        self._sending_items = 0
         self._has_room = asyncio.Event()
         self._has_read_all = False
-        self._is_ending = False
+        # With what it ends when what is under way has ended; None as long as it goes on.
+        self._ending: GatewayError | None = None
+        self._last_moments: list[asyncio.TimerHandle] = []
         self._failures: list[BaseException] = []
         self._workers: set[asyncio.Task[None]] = set()
         self._sends: set[asyncio.Task[None]] = set()
         self._places = asyncio.Semaphore(_BATCHES)
         self._bulk_calls = 0
 
-    async def run(self, first: Any, requests: AsyncIterator[bytes], until: float | None) -> None:
+    async def run(self, first: Any, requests: AsyncIterator[bytes]) -> None:
         """Carries it out.
 
         Args:
             first: Its first message.
             requests: The further ones.
-            until: When its caller's time is up, by the event loop's clock; None if that never is.
 
         Raises:
             GatewayError: It could not be carried out to its end. Nothing is said of single items by that.
         """
         await self._teller.begin(self._job.told())
-        if not self._is_ending:
+        if self._ending is None:
             self._start(self._read(first, requests))
             self._start(self._send_all())
-        timer = None
-        if until is not None:
-            timer = asyncio.get_running_loop().call_at(until, self._fail, _too_late())
         try:
             while not self._is_over():
                 await self._teller.wait()
-                self._in_hand.difference_update(await self._teller.tell())
+                for key in await self._teller.tell():
+                    self._in_hand.pop(key, None)
                 self._has_room.set()
                 # What is told without waiting must not keep others from their turn.
                 await asyncio.sleep(0)
         finally:
-            if timer is not None:
-                timer.cancel()
+            for last_moment in self._last_moments:
+                last_moment.cancel()
             self._following.close()
-            await tasks.end({*self._workers, *self._sends})
+            try:
+                await tasks.end({*self._workers, *self._sends})
+            finally:
+                self._audit.close()
         if self._failures:
             raise self._failures[0]
-        if not self._is_done:
-            raise _stopping()
+        if self._ending is not None and not self._is_done:
+            raise self._ending
         await self._teller.end(str(self._job.name), self._bulk_calls, self._following.readings)
 
-    def end_soon(self) -> None:
-        """Sends nothing more, and ends it when what is under way has ended: the gateway is about to end."""
-        self._is_ending = True
+    def end_soon(self, error: GatewayError, seconds: float) -> None:
+        """See Run. Sends nothing more."""
+        self._ending = error
         for worker in self._workers:
             worker.cancel()
-        grace = self._settings.shutdown_grace
-        asyncio.get_running_loop().call_later(grace - min(_MARGIN, grace / 2), self._fail, _stopping())
+        seconds -= min(_MARGIN, seconds / 2)
+        self._last_moments.append(asyncio.get_running_loop().call_later(seconds, self.fail, error))
         self._teller.wake()
+
+    def items(self) -> dict[str, int]:
+        """Returns how many of the items in hand are in which state. Any thread may call it."""
+        sending, followed, untold = self._sending_items, len(self._following), self._teller.untold
+        waiting = max(len(self._in_hand) - sending - followed - untold, 0)
+        return dict(zip(STATES, (waiting, sending, followed, untold), strict=True))
+
+    def lag(self) -> float:
+        """Returns for how many seconds the oldest item has been in hand. Any thread may call it."""
+        received = list(self._in_hand.values())[:1]
+        return max(self._clock() - received[0], 0.0) if received else 0.0
 
     @property
     def _is_done(self) -> bool:
@@ -146,9 +164,10 @@ class AllocationRun:
     def _is_over(self) -> bool:
         if self._failures or self._is_done:
             return True
-        return self._is_ending and not self._sends and not self._teller.backlog
+        return self._ending is not None and not self._sends and not self._teller.backlog
 
-    def _fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
+        """See Run. A defect ends it so, too."""
         self._failures.append(error)
         self._teller.wake()
 
@@ -160,7 +179,7 @@ class AllocationRun:
         def ended(task: asyncio.Task[None]) -> None:
             started.discard(task)
             if not task.cancelled() and (error := task.exception()) is not None:
-                self._fail(error)
+                self.fail(error)
             self._teller.wake()
 
         task.add_done_callback(ended)
@@ -194,18 +213,18 @@ class AllocationRun:
         if found:
             self._teller.refuse(index, invalid("The message is not valid.", found))
             return
-        taken = []
+        taken, now = [], self._clock()
         for place, item in enumerate(message.items):
-            made = self._items.make(item, place, self._clock())
+            made = self._items.make(item, place, now)
             self._teller.tally.received += 1
             if isinstance(made, GatewayError):
                 key = object()
-                self._in_hand.add(key)
+                self._in_hand[key] = now
                 self._teller.outcome(key, self._items.reference(item), "", Found(Kind.REFUSED, error=made))
             elif made.reference in self._in_hand:
                 self._teller.repeat(made.reference)
             else:
-                self._in_hand.add(made.reference)
+                self._in_hand[made.reference] = now
                 taken.append(made)
         self._waiting.add(taken)
 
@@ -223,10 +242,14 @@ class AllocationRun:
 
     async def _send(self, items: Sequence[Item]) -> None:
         place = Place(self._places)
+        self._audit.begun(items)
+        self._sending_items += len(items)
         try:
             sent = await self._sending.send(items, self._settle, place.give_back)
         finally:
             place.give_back()
+            self._audit.leave_lines()
+        self._sending_items -= len(sent.rejected)
         self._bulk_calls += sent.is_sent
         # The half without the one that is at fault is let through.
         half = (len(sent.rejected) + 1) // 2
@@ -238,7 +261,7 @@ class AllocationRun:
         error = found.error
         if error is not None and outcomes.is_hindrance(error):
             if not self._hindrance.note(error, outcomes.retry_seconds(error)):
-                self._fail(_given_up(error))
+                self.fail(ends.given_up(error))
         elif found.kind not in {Kind.LATER, Kind.UNKNOWN}:
             self._hindrance.clear()
         self._teller.paused = self._hindrance.error
@@ -248,7 +271,9 @@ class AllocationRun:
 
     def _settle(self, item: Item, found: Found) -> None:
         """Takes what its write has told of an item."""
+        self._sending_items -= 1
         if self._note(found):
+            self._audit.waits(item, found)
             self._waiting.add([item])
             return
         if found.kind is Kind.LATER:
@@ -259,9 +284,13 @@ class AllocationRun:
             self._teller.tally.sent += 1
         if found.kind is Kind.UNKNOWN and found.error is not None and not outcomes.is_final(found.error):
             self._later(item, found)
-        elif found.kind is Kind.QUEUED and self._job.waits_for_allocation:
-            self._following.add(item)
+            return
+        self._audit.ended(item, found)
+        if found.kind is Kind.QUEUED and self._job.waits_for_allocation:
+            self._following.add(item, self._conclude)
             self._teller.tally.queued += 1
+        elif outcomes.wants_explanation(found):
+            self._following.add(item, self._tell, found.error)
         else:
             self._tell(item, found)
 
@@ -274,13 +303,16 @@ class AllocationRun:
         item.tries += 1
         pause = max(outcomes.retry_seconds(error), min(_PAUSE * item.tries, _LONGEST_PAUSE))
         if now + pause < item.until:
+            self._audit.waits(item, found)
             asyncio.get_running_loop().call_later(pause, self._waiting.add, [item])
         else:
             kind = Kind.REFUSED if error.effect is WriteEffect.NONE else Kind.UNKNOWN
-            self._tell(item, Found(kind, error=error))
+            told = Found(kind, error=error)
+            self._audit.ended(item, told)
+            self._tell(item, told)
 
     def _conclude(self, item: Item, found: Found) -> None:
-        """Takes what became of an item that was followed."""
+        """Takes what became of an item that was queued."""
         self._teller.tally.queued -= 1
         self._tell(item, found)
 
@@ -301,31 +333,3 @@ class Place:
         places, self._places = self._places, None
         if places is not None:
             places.release()
-
-
-def _too_late() -> GatewayError:
-    return GatewayError(
-        StatusCode.DEADLINE_EXCEEDED,
-        ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED,
-        "The deadline passed before the job was done. Begin it again with the same job_id.",
-    )
-
-
-def _stopping() -> GatewayError:
-    return GatewayError(
-        StatusCode.UNAVAILABLE,
-        ErrorReason.ERROR_REASON_GATEWAY_STOPPING,
-        "The gateway is about to end. Begin the job again with the same job_id.",
-        details=[errors.retry_after(_RETRY_SECONDS)],
-    )
-
-
-def _given_up(cause: GatewayError) -> GatewayError:
-    is_unknown = cause.code is StatusCode.UNKNOWN
-    return GatewayError(
-        StatusCode.UNAVAILABLE if is_unknown else cause.code,
-        ErrorReason.ERROR_REASON_UPSTREAM_UNAVAILABLE if is_unknown else cause.reason,
-        f"Nothing could be sent for too long: {cause.message} Begin the job again with the same job_id.",
-        metadata=cause.metadata,
-        details=[errors.retry_after(max(outcomes.retry_seconds(cause), _RETRY_SECONDS))],
-    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from allocation.v1.error_reason_pb2 import ErrorReason
@@ -12,7 +11,6 @@ from grpc import StatusCode
 from allocation_gateway import tasks
 from allocation_gateway.callers.errors import not_allowed
 from allocation_gateway.errors import GatewayError, WriteEffect
-from allocation_gateway.groups.model import ACCOUNT
 from allocation_gateway.rpc.streams import outcomes
 from allocation_gateway.rpc.streams.outcomes import Found, Kind
 from allocation_gateway.writes.batch import Batch
@@ -78,7 +76,6 @@ class Sending:
             allowed: The codes of the service groups that its caller may allocate with; None for any allocation.
         """
         self._gateway = gateway
-        self._guard = gateway.guard
         self._allowed = allowed
         self._row = row
         self._account = account
@@ -97,25 +94,6 @@ class Sending:
             tell: Is told what became of each, as soon as it is known.
             on_answer: Is called when their bulk call has ended. What was not sent with it may last longer.
         """
-        if self._guard is None:
-            return await self._send(items, tell, on_answer)
-        outcomes_told: dict[tuple[str, str], list[str]] = {}
-
-        def tell_and_note(item: Item, found: Found) -> None:
-            told = ("OK", "") if found.error is None else (found.error.code.name, found.error.reason_name)
-            outcomes_told.setdefault(told, []).append(item.reference)
-            tell(item, found)
-
-        try:
-            return await self._send(items, tell_and_note, on_answer)
-        finally:
-            for (code, reason), references in outcomes_told.items():
-                fields = {**self._fields, "reason": reason} if reason else self._fields
-                self._guard.audit(code, fields, account=ACCOUNT, writes=True, references=partial(tuple, references))
-
-    async def _send(
-        self, items: Sequence[Item], tell: Callable[[Item, Found], None], on_answer: Callable[[], None]
-    ) -> Sent:
         account, selector = self._account, items[0].selector
         operation = self._row.bulk[selector.WhichOneof("scope") or ""]
         if operation.full_name in self._disabled:

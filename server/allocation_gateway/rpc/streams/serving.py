@@ -10,11 +10,13 @@ from allocation_gateway.operations import table
 from allocation_gateway.operations.streams import STREAMS, WATCHES
 from allocation_gateway.rpc.streams.handler import StreamHandler, WatchHandler
 from allocation_gateway.rpc.streams.readings import Readings
+from allocation_gateway.telemetry.conventions import RPC_METHOD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from allocation_gateway.rpc.base import Gateway
+    from allocation_gateway.telemetry.conventions import Attributes
 
 
 class Streams:
@@ -38,6 +40,25 @@ class Streams:
             yield stream.service, stream.name, grpc.stream_stream_rpc_method_handler(handler.handle)
         for watch, watcher in self._watches:
             yield watch.service, watch.name, grpc.unary_stream_rpc_method_handler(watcher.handle)
+
+    def open_calls(self) -> list[tuple[int, Attributes]]:
+        """Returns how many calls last, by rpc. Any thread may call it."""
+        return [
+            *((len(handler.runs), {RPC_METHOD: row.full_name}) for row, handler in self._streams),
+            *((len(watcher.runs), {RPC_METHOD: row.full_name}) for row, watcher in self._watches),
+        ]
+
+    def items(self) -> list[tuple[int, Attributes]]:
+        """Returns how many items are in hand, by API and state. Any thread may call it."""
+        return [
+            (count, {"api": row.api.value, "state": state})
+            for row, handler in self._streams
+            for state, count in handler.items().items()
+        ]
+
+    def lags(self) -> list[tuple[float, Attributes]]:
+        """Returns for how many seconds the oldest item has been in hand, by API. Any thread may call it."""
+        return [(handler.lag(), {"api": row.api.value}) for row, handler in self._streams]
 
     def end(self) -> None:
         """Has all calls end soon."""

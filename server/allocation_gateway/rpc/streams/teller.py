@@ -32,7 +32,11 @@ class Teller:
     """
 
     def __init__(
-        self, row: AllocationStream, write: Callable[[bytes], Awaitable[None]], clock: Callable[[], float]
+        self,
+        row: AllocationStream,
+        write: Callable[[bytes], Awaitable[None]],
+        clock: Callable[[], float],
+        count: Callable[[str, str], None],
     ) -> None:
         """Has nothing to tell.
 
@@ -40,18 +44,26 @@ class Teller:
             row: The rpc.
             write: Sends a message, and waits until the caller has room for another.
             clock: The event loop's clock.
+            count: Counts the outcome of an item: for which API, and what it is.
         """
         self.tally = job_pb2.AllocationProgress()
         self.paused: GatewayError | None = None
         self._row = row
         self._write = write
         self._clock = clock
+        self._count = count
         self._outcomes: deque[tuple[object, Any]] = deque()
         self._refused: deque[job_pb2.AllocationRefusedMessage] = deque()
         self._repeated: deque[str] = deque()
         self._news = asyncio.Event()
         self._told_at = clock()
         self._told_outcomes = 0
+        self._being_told = 0
+
+    @property
+    def untold(self) -> int:
+        """How many outcomes the caller has not taken yet."""
+        return len(self._outcomes) + self._being_told
 
     @property
     def backlog(self) -> int:
@@ -83,6 +95,7 @@ class Teller:
         else:
             tally.unknown += 1
             outcome.unknown.CopyFrom(found.error.status())
+        self._count(self._row.api.value, found.kind.value)
         self._outcomes.append((key, outcome))
         self._news.set()
 
@@ -131,7 +144,9 @@ class Teller:
                 outcomes.results.append(outcome)
                 size += outcome.ByteSize()
                 told.append(key)
+            self._being_told = len(told)
             await self._send(results=outcomes)
+            self._being_told = 0
         if self._outcomes:
             self._news.set()
         now = self._clock()

@@ -5,10 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from allocation.v1.error_reason_pb2 import ErrorReason
-from grpc import StatusCode
-
-from allocation_gateway import errors
 from allocation_gateway.errors import GatewayError
 from allocation_gateway.rpc.streams import outcomes
 from allocation_gateway.rpc.streams.following import FAILED_READINGS, MISSING
@@ -24,7 +20,6 @@ if TYPE_CHECKING:
 _HEARTBEAT: Final = 10.0
 # Clients take messages of up to 4 MB unless they say otherwise.
 _MESSAGE_BYTES: Final = 1_000_000
-_RETRY_SECONDS: Final = 1.0
 
 
 class WatchRun:
@@ -56,18 +51,12 @@ class WatchRun:
         self._news = asyncio.Event()
         self._failures: list[GatewayError] = []
 
-    async def run(self, until: float | None) -> None:
+    async def run(self) -> None:
         """Carries it out.
-
-        Args:
-            until: When its caller's time is up, by the event loop's clock; None if that never is.
 
         Raises:
             GatewayError: It has ended before all of them were final.
         """
-        timer = None
-        if until is not None:
-            timer = asyncio.get_running_loop().call_at(until, self._fail, _too_late())
         for reference in tuple(self._pending):
             self._readings.follow(reference, self, at_once=True)
         try:
@@ -80,18 +69,18 @@ class WatchRun:
                 self._news.clear()
                 await self._tell()
         finally:
-            if timer is not None:
-                timer.cancel()
             for reference in self._pending:
                 self._readings.leave(reference, self)
         if self._pending:
             raise self._failures[0]
 
-    def end_soon(self) -> None:
-        """Ends it: the gateway is about to end."""
-        self._fail(_stopping())
+    def end_soon(self, error: GatewayError, seconds: float) -> None:
+        """See Run. Nothing is under way that would be lost."""
+        del seconds
+        self.fail(error)
 
-    def _fail(self, error: GatewayError) -> None:
+    def fail(self, error: GatewayError) -> None:
+        """See Run."""
         self._failures.append(error)
         self._news.set()
 
@@ -136,20 +125,3 @@ class WatchRun:
             await self._write(response.SerializeToString())
             if not self._changed:
                 return
-
-
-def _too_late() -> GatewayError:
-    return GatewayError(
-        StatusCode.DEADLINE_EXCEEDED,
-        ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED,
-        "The deadline passed before all of them were final.",
-    )
-
-
-def _stopping() -> GatewayError:
-    return GatewayError(
-        StatusCode.UNAVAILABLE,
-        ErrorReason.ERROR_REASON_GATEWAY_STOPPING,
-        "The gateway is about to end. Watch again: another replica goes on.",
-        details=[errors.retry_after(_RETRY_SECONDS)],
-    )

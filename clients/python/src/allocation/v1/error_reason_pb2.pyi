@@ -240,8 +240,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Sample: `{"reason": "CALLER_OVER_SHARE", "domain": "allocation.v1"}`
     """
     ERROR_REASON_GATEWAY_STOPPING: _ErrorReason.ValueType  # 34
-    """The gateway is about to end, and has ended a call that lasts. Comes with UNAVAILABLE and a google.rpc.RetryInfo; the
-    metadata has the `job_id` of a job. Begin again: another replica goes on.
+    """The gateway is about to end, or to close a connection that is old, and has ended a call that lasts. Comes with
+    UNAVAILABLE and a google.rpc.RetryInfo; the metadata has the `job_id` of a job. Begin again: another connection, or
+    another replica, goes on.
 
     Sample: `{"reason": "GATEWAY_STOPPING", "domain": "allocation.v1", "metadata": {"job_id":
     "123e4567-e89b-42d3-a456-426614174000"}}`
@@ -472,8 +473,9 @@ google.rpc.RetryInfo. Nothing was sent for this call.
 Sample: `{"reason": "CALLER_OVER_SHARE", "domain": "allocation.v1"}`
 """
 ERROR_REASON_GATEWAY_STOPPING: ErrorReason.ValueType  # 34
-"""The gateway is about to end, and has ended a call that lasts. Comes with UNAVAILABLE and a google.rpc.RetryInfo; the
-metadata has the `job_id` of a job. Begin again: another replica goes on.
+"""The gateway is about to end, or to close a connection that is old, and has ended a call that lasts. Comes with
+UNAVAILABLE and a google.rpc.RetryInfo; the metadata has the `job_id` of a job. Begin again: another connection, or
+another replica, goes on.
 
 Sample: `{"reason": "GATEWAY_STOPPING", "domain": "allocation.v1", "metadata": {"job_id":
 "123e4567-e89b-42d3-a456-426614174000"}}`

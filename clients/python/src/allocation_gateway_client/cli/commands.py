@@ -58,6 +58,8 @@ def allocctl() -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="with --file: where results go, and are continued from [default: beside it]",
 )
+@click.option("--stream", is_flag=True, help="with --file: in one call, which the gateway puts into bulk calls")
+@click.option("--queued", is_flag=True, help="with --stream: a row is done when the API has taken it in hand")
 @click.option("--concurrency", type=click.IntRange(1, 256), default=16, show_default=True, help="with --file")
 @click.option("--retry-failed", is_flag=True, help="with --file: try again what was refused in an earlier run")
 @_API
@@ -71,6 +73,8 @@ def allocate(
     label_format: str | None,
     file: Path | None,
     result: Path | None,
+    stream: bool,
+    queued: bool,
     concurrency: int,
     retry_failed: bool,
     api: str | None,
@@ -81,6 +85,7 @@ def allocate(
 
     With --file, a CSV file whose column `reference` names them and whose columns `group`, `service`, `virtual` and
     `quote` may say more of each. An interrupted run is continued by the same command, and nothing is booked twice.
+    With --stream it is one call for all of them, for any number: what the gateway allocates in bulk.
     """
     selector = _selector(selectors)
     chosen = None if api is None else Api(api)
@@ -88,12 +93,19 @@ def allocate(
         raise click.UsageError("name references, or a --file of them")
     if request_id and (file is not None or len(references) > 1):
         raise click.UsageError("--request-id is for one request")
+    if (stream and file is None) or (queued and not stream):
+        raise click.UsageError("--queued is for --stream, and that for a --file")
     try:
         if file is not None:
-            job = wave.Job.opened(file, result or file.with_suffix(".results.jsonl"), selector, chosen)
-            click.get_current_context().exit(
-                run.run(job, session.profile, session.output, concurrency, retry_failed=retry_failed)
+            results = result or file.with_suffix(".results.jsonl")
+            job = wave.Job.opened(file, results, selector, chosen, streams=stream)
+            how, profile, printer = {"retry_failed": retry_failed}, session.profile, session.output
+            code = (
+                run.stream(job, profile, printer, is_queued_enough=queued, **how)
+                if stream
+                else run.run(job, profile, printer, concurrency, **how)
             )
+            click.get_current_context().exit(code)
         made = _allocations(references, selector, chosen, request_id, bulk=bulk, label_format=label_format)
     except (NotOfferedError, wave.FileError) as error:
         raise click.UsageError(str(error)) from None

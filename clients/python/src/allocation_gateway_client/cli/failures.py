@@ -46,7 +46,12 @@ _EXIT_CODES: Final[Mapping[type[AllocationError], int]] = {
 
 def exit_code(error: AllocationError) -> int:
     """Returns the exit code for a failed call."""
-    return _EXIT_CODES.get(type(error), FAILED)
+    return exit_code_of(type(error))
+
+
+def exit_code_of(kind: type[AllocationError]) -> int:
+    """Returns the exit code for a failed call of a kind."""
+    return _EXIT_CODES.get(kind, FAILED)
 
 
 def together(codes: list[int]) -> int:

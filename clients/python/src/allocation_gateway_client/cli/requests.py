@@ -8,6 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 from allocation.v1 import consignment_allocation_service_pb2 as consignments
+from allocation.v1 import job_pb2
 from allocation.v1 import shipment_allocation_service_pb2 as shipments
 
 if TYPE_CHECKING:
@@ -136,6 +137,21 @@ def bulk(api: Api, references: Sequence[str], selector: Selector, request_id: st
         )
     field = "shipments" if api is Api.SHIP else "consignments"
     return _made(kind, **{field: references}, request_id=request_id, **selector.fields)
+
+
+def item(api: Api, reference: str, selector: Selector) -> Message:
+    """Returns the item of a stream that allocates one.
+
+    Raises:
+        NotOfferedError: It is not offered for that selector.
+    """
+    if (api, selector.option) not in _MANY:
+        raise NotOfferedError(
+            f"--stream goes without selectors, or with --group or --service; not with --{selector.option}"
+        )
+    kind: type[Message] = shipments.ShipmentItem if api is Api.SHIP else consignments.ConsignmentItem
+    chosen = _made(job_pb2.AllocationSelector, **selector.fields) if selector.option else None
+    return _made(kind, **{_reference_field(api): reference}, selector=chosen)
 
 
 def deallocation(api: Api, reference: str, request_id: str) -> Message:

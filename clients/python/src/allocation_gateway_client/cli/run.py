@@ -4,47 +4,45 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from typing import TYPE_CHECKING, Any, Final
-
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
-from rich.text import Text
+from typing import TYPE_CHECKING, Any
 
 from allocation_gateway_client.aio import AsyncClient
-from allocation_gateway_client.cli import failures, output, wave
+from allocation_gateway_client.cli import failures, progress, wave
+from allocation_gateway_client.cli.stream import StreamRun
 from allocation_gateway_client.errors import AllocationError, TryAgain, UnknownOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from google.protobuf.message import Message
-    from rich.progress import Task
+    from rich.progress import Progress
 
     from allocation_gateway_client.cli.output import Output
     from allocation_gateway_client.cli.profiles import Profile
     from allocation_gateway_client.cli.wave import Job, Row
 
 
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        """Returns the speed of the last half minute."""
-        return Text(f"{task.speed:.0f}/s" if task.speed else "")
-
-
-_BAR: Final = (
-    TextColumn("allocating"),
-    BarColumn(),
-    MofNCompleteColumn(),
-    _Rate(),
-    TimeRemainingColumn(),
-    TextColumn("{task.fields[told]}"),
-)
-
-
 def run(job: Job, profile: Profile, printer: Output, concurrency: int, *, retry_failed: bool) -> int:
-    """Allocates what is still to be done, and returns the exit code."""
+    """Allocates what is still to be done, call by call, and returns the exit code."""
     with job:
         pending = list(job.pending(retry_failed=retry_failed))
         code = asyncio.run(_Run(job, printer, concurrency).all(profile, pending))
+    _tell(job, printer)
+    return code
+
+
+def stream(job: Job, profile: Profile, printer: Output, *, is_queued_enough: bool, retry_failed: bool) -> int:
+    """Allocates what is still to be done, in one call of each API, and returns the exit code."""
+    with job:
+        remaining = list(job.remaining(retry_failed=retry_failed))
+        made = StreamRun(job, printer, is_queued_enough=is_queued_enough)
+        code = asyncio.run(made.all(profile, remaining))
+    _tell(job, printer)
+    return code
+
+
+def _tell(job: Job, printer: Output) -> None:
+    """Prints what all runs of a job have come to."""
     counts = job.counts()
     if printer.is_json:
         printer.json({"results": str(job.results), **counts})
@@ -53,7 +51,6 @@ def run(job: Job, profile: Profile, printer: Output, concurrency: int, *, retry_
         printer.errors.print(f"{told}: {job.results}", markup=False)
     if counts[wave.OPEN] and not printer.is_json:
         printer.errors.print("Run the same command again to go on: nothing is booked twice.")
-    return code
 
 
 class _Run:
@@ -69,7 +66,7 @@ class _Run:
     async def all(self, profile: Profile, pending: list[tuple[Row, Message]]) -> int:
         """Works through all of it, and returns the exit code."""
         total = len(self._job.rows)
-        with Progress(*_BAR, console=self._printer.errors, disable=self._printer.is_json) as bar:
+        with progress.bar(self._printer) as bar:
             task = bar.add_task("", total=total, completed=total - len(pending), told="")
             work = iter(pending)
             async with AsyncClient(**profile.options()) as client, asyncio.TaskGroup() as group:
@@ -119,11 +116,6 @@ async def _allocated(client: AsyncClient, request: Message) -> tuple[str, dict[s
             # It is booked: another try would be refused.
             return wave.DONE, told, failures.exit_code(error)
         return wave.OPEN if is_open else wave.REFUSED, told, failures.exit_code(error)
-    allocation = response.allocation
-    facts = {
-        "state": output.state(allocation),
-        "carrier": allocation.carrier.name if hasattr(allocation, "carrier") else allocation.carrier_name,
-        "price": output.price(allocation),
-        "request_id": getattr(request, "request_id"),  # noqa: B009 # no message in general has it
-    }
-    return wave.DONE, {name: value for name, value in facts.items() if value}, 0
+    # No message in general has it.
+    name = getattr(request, "request_id")  # noqa: B009
+    return wave.DONE, {**wave.facts(response.allocation), "request_id": name}, 0

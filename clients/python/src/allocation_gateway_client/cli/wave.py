@@ -9,7 +9,7 @@ import uuid
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final, Self
 
-from allocation_gateway_client.cli import requests
+from allocation_gateway_client.cli import output, requests
 from allocation_gateway_client.cli.requests import SELECTORS, Api, NotOfferedError, Selector
 
 if TYPE_CHECKING:
@@ -45,6 +45,17 @@ class Row:
     reference: str
     selector: Selector
 
+    def check(self, *, streams: bool) -> None:
+        """Makes sure that there is a call for it.
+
+        Raises:
+            NotOfferedError: There is none.
+        """
+        if streams:
+            requests.item(self.api, self.reference, self.selector)
+        else:
+            self.request(uuid.UUID(int=0), 0)
+
     def request(self, job: uuid.UUID, refusals: int) -> Message:
         """Returns the request for it: the same in each run of a job, until it is refused."""
         name = json.dumps([self.api.value, self.reference, self.selector.option, self.selector.value, refusals])
@@ -62,9 +73,9 @@ class _Past:
 class Job:
     """The rows of a file, and a file of results that a second run continues from.
 
-    The first line of the results is `{"job": UUID, "source": FILE}`; each other one is what an attempt came to. It is
-    written as soon as it is known, so that whatever ends the run leaves no more than the calls in hand without a line,
-    and those have the same id in the next run.
+    The first line of the results is `{"job": UUID, "source": FILE, "stream": BOOLEAN}`; each other one is what an
+    attempt came to. It is written as soon as it is known, so that whatever ends the run leaves no more than the calls
+    in hand without a line, and those have the same id in the next run.
 
     Attributes:
         rows: What the file has, in its order.
@@ -79,17 +90,24 @@ class Job:
         self._file: IO[str] | None = None
 
     @classmethod
-    def opened(cls, source: Path, results: Path, selector: Selector, api: Api | None) -> Self:
+    def opened(cls, source: Path, results: Path, selector: Selector, api: Api | None, *, streams: bool) -> Self:
         """Reads a file, and the results of earlier runs if there are any; begins them if not.
+
+        Args:
+            source: The file.
+            results: Where the results are, or go.
+            selector: That of rows without one of their own.
+            api: That of all rows; None if their references tell it.
+            streams: Whether the rows are the items of streams, and not calls of their own: their ids differ.
 
         Raises:
             FileError: A file cannot be read, or something in it is wrong.
         """
-        rows = _rows(source, selector, api)
-        job, past = _results(results)
+        rows = _rows(source, selector, api, streams=streams)
+        job, past = _results(results, streams=streams)
         if job is None:
             job = uuid.uuid4()
-            _begin(results, {"job": str(job), "source": source.name})
+            _begin(results, {"job": str(job), "source": source.name, "stream": streams})
         return cls(rows, results, job, past)
 
     def __enter__(self) -> Self:
@@ -105,10 +123,19 @@ class Job:
 
     def pending(self, *, retry_failed: bool) -> Iterator[tuple[Row, Message]]:
         """Returns what is still to be done, with the request for each."""
+        for row, refusals in self.remaining(retry_failed=retry_failed):
+            yield row, row.request(self._id, refusals)
+
+    def remaining(self, *, retry_failed: bool) -> Iterator[tuple[Row, int]]:
+        """Returns what is still to be done, with the number of its earlier refusals."""
         for row in self.rows:
             past = self._past.get(row.reference, _Past())
             if past.outcome != DONE and (retry_failed or past.outcome != REFUSED):
-                yield row, row.request(self._id, past.refusals)
+                yield row, past.refusals
+
+    def stream_id(self, refusals: int) -> str:
+        """Returns the id of the stream of the rows that were refused so often: another try is another request."""
+        return str(uuid.uuid5(self._id, str(refusals)) if refusals else self._id)
 
     def record(self, row: Row, outcome: str, facts: Mapping[str, Any]) -> None:
         """Writes down what became of a row."""
@@ -142,7 +169,17 @@ def _begin(results: Path, header: Mapping[str, Any]) -> None:
         raise FileError(f"{results} cannot be written: {error.strerror}") from None
 
 
-def _rows(source: Path, selector: Selector, api: Api | None) -> list[Row]:
+def facts(allocation: Any) -> dict[str, Any]:
+    """Returns what is written down of an allocation."""
+    found = {
+        "state": output.state(allocation),
+        "carrier": allocation.carrier.name if hasattr(allocation, "carrier") else allocation.carrier_name,
+        "price": output.price(allocation),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _rows(source: Path, selector: Selector, api: Api | None, *, streams: bool) -> list[Row]:
     try:
         with source.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
@@ -153,7 +190,7 @@ def _rows(source: Path, selector: Selector, api: Api | None) -> list[Row]:
                     f"{source}: the first line must name the column reference, and may name {', '.join(SELECTORS)}"
                 )
             reader.fieldnames = columns
-            rows = [_row(source, reader.line_num, fields, selector, api) for fields in reader]
+            rows = [_row(source, reader.line_num, fields, selector, api, streams=streams) for fields in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise FileError(f"{source} cannot be read: {error}") from None
     seen: set[str] = set()
@@ -164,7 +201,9 @@ def _rows(source: Path, selector: Selector, api: Api | None) -> list[Row]:
     return rows
 
 
-def _row(source: Path, line: int, fields: Mapping[Any, Any], selector: Selector, api: Api | None) -> Row:
+def _row(
+    source: Path, line: int, fields: Mapping[Any, Any], selector: Selector, api: Api | None, *, streams: bool
+) -> Row:
     if None in fields or None in fields.values():
         raise FileError(f"{source}, line {line}: it has more or fewer values than the first line has names")
     values = {name: value.strip() for name, value in fields.items() if value.strip()}
@@ -176,13 +215,13 @@ def _row(source: Path, line: int, fields: Mapping[Any, Any], selector: Selector,
     chosen = Selector(*next(iter(values.items()))) if values else selector
     row = Row(api or Api.of(reference), reference, chosen)
     try:
-        row.request(uuid.UUID(int=0), 0)
+        row.check(streams=streams)
     except NotOfferedError as error:
         raise FileError(f"{source}, line {line}: {error}") from None
     return row
 
 
-def _results(results: Path) -> tuple[uuid.UUID | None, dict[str, _Past]]:
+def _results(results: Path, *, streams: bool) -> tuple[uuid.UUID | None, dict[str, _Past]]:
     """Returns the id of the job and what each reference has come to. A last line that was cut off counts as none."""
     try:
         # Only a line feed ends a line: texts of upstream's may hold what Python takes for other ends.
@@ -193,7 +232,9 @@ def _results(results: Path) -> tuple[uuid.UUID | None, dict[str, _Past]]:
         raise FileError(f"{results} cannot be read: {error}") from None
     past: dict[str, _Past] = {}
     try:
-        job = uuid.UUID(json.loads(lines[0])["job"])
+        header = json.loads(lines[0])
+        job = uuid.UUID(header["job"])
+        was_stream = bool(header.get("stream", False))
         for line in lines[1:-1]:
             told = json.loads(line)
             one = past.setdefault(told[_REFERENCE], _Past())
@@ -201,4 +242,7 @@ def _results(results: Path) -> tuple[uuid.UUID | None, dict[str, _Past]]:
             one.refusals += one.outcome == REFUSED
     except (IndexError, KeyError, TypeError, ValueError):
         raise FileError(f"{results} is not a file of results: name another one with --result") from None
+    if was_stream is not streams:
+        # The same row would be another request.
+        raise FileError(f"{results} was begun {'with' if was_stream else 'without'} --stream: go on with it so")
     return job, past

@@ -1,0 +1,58 @@
+"""Policies of streams, broken: what the phases of the suite that have streams have to catch. See chaos.broken."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any, Final
+
+from allocation.v1 import consignment_allocation_service_pb2 as consignments
+from allocation_gateway.errors import GatewayError, WriteEffect
+from allocation_gateway.operations import bulk
+from allocation_gateway.rpc.streams.job import Job
+from allocation_gateway.writes.batch import Batch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+Changes = list[tuple[Any, str, Any]]
+
+
+def random_item_ids() -> Changes:
+    """The items of a job have other ids each time that it is begun."""
+    return [(Job, "request_id", lambda *_: str(uuid.uuid4()))]
+
+
+def whole_batches() -> Changes:
+    """A bulk call that is done in part counts as done for all of its items."""
+
+    def listed(_: Any, response: Any, references: Any) -> list[Any]:
+        return [type(response)(queued=[reference]) for reference in references]
+
+    def resulted(_: Any, response: Any, references: Any) -> list[Any]:
+        done = consignments.OUTCOME_DONE
+        return [
+            type(response)(results=[consignments.ConsignmentResult(consignment_reference=name, outcome=done)])
+            for name in references
+        ]
+
+    return [(bulk.Listing, "parts", listed), (bulk.Results, "parts", resulted)]
+
+
+def batches_again() -> Changes:
+    """A bulk call that was not answered counts as one that had no effect, for all of its items."""
+    take = Batch._parts
+
+    def parts(batch: Any, result: Any, members: Any) -> Any:
+        error = result.response
+        if isinstance(error, GatewayError) and error.effect is WriteEffect.UNKNOWN:
+            result = result._replace(response=error.with_effect(WriteEffect.NONE))
+        return take(batch, result, members)
+
+    return [(Batch, "_parts", parts)]
+
+
+STREAM_POLICIES: Final[Mapping[str, Callable[[], Changes]]] = {
+    "random-item-ids": random_item_ids,
+    "whole-batches": whole_batches,
+    "batches-again": batches_again,
+}

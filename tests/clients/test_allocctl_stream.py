@@ -1,0 +1,143 @@
+"""The command line's waves: a file in one call, broken off and gone on with."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from allocation_gateway_client.cli import commands, stream
+from click.testing import CliRunner
+from clients.conftest import MANY, many_shipments
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from click.testing import Result
+    from support.gateway import Gateway
+    from support.sandbox import Sandbox
+
+COMMAND: Final = (sys.executable, "-c", "from allocation_gateway_client.cli import main; main()")
+LONG: Final = 60.0
+WAVE: Final = [f"sp_{index:032d}" for index in range(1, MANY + 1)]
+NOBODY: Final = "sp_99999999999999999999999999999999"
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[tuple[Gateway, Sandbox]]:
+    with many_shipments() as running:
+        yield running
+
+
+@pytest.fixture
+def sandbox(running: tuple[Gateway, Sandbox]) -> Sandbox:
+    """With nothing allocated, and ready to book twice what is asked for twice."""
+    sandbox = running[1]
+    sandbox.call("POST", "reset")
+    sandbox.call("PUT", "switches", {"ship": {"guard": False}})
+    return sandbox
+
+
+def arguments(gateway: Gateway, file: Path, *more: str) -> list[str]:
+    return ["allocate", "--plaintext", "--address", gateway.address, "--stream", "--file", str(file), *more]
+
+
+def run(command: Sequence[str]) -> Result:
+    return CliRunner().invoke(commands.allocctl, list(command), catch_exceptions=False)
+
+
+def written(folder: Path, references: Sequence[str]) -> Path:
+    file = folder / "wave.csv"
+    file.write_text("\n".join(["reference", *references, ""]))
+    return file
+
+
+def lines(results: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in results.read_text().splitlines()]
+
+
+def test_a_file_is_allocated_in_one_call(running: tuple[Gateway, Sandbox], sandbox: Sandbox, tmp_path: Path) -> None:
+    gateway, _ = running
+    gateway.forget()
+    file = written(tmp_path, [*WAVE, NOBODY])
+    done = run(arguments(gateway, file, "--json"))
+    assert json.loads(done.stdout) == {
+        "results": str(tmp_path / "wave.results.jsonl"),
+        "done": MANY,
+        "refused": 1,
+        "open": 0,
+    }
+    assert done.exit_code == 4
+    head, *told = lines(tmp_path / "wave.results.jsonl")
+    assert head["stream"] is True
+    by_reference = {one["reference"]: one for one in told}
+    assert by_reference[NOBODY]["reason"] == "SHIPMENT_NOT_FOUND"
+    one = by_reference[WAVE[0]]
+    assert (one["outcome"], one["state"], one["price"][-3:]) == ("done", "allocated", "GBP")
+    assert sandbox.all_bookings() == dict.fromkeys(WAVE, (1, 0))
+    gateway.wait_for("call", rpc="AllocateShipmentStream")
+    # Nothing is left to be done, but for what is asked for once more as another request.
+    assert run(arguments(gateway, file)).exit_code == 0
+    assert run(arguments(gateway, file, "--retry-failed")).exit_code == 4
+    assert len(lines(tmp_path / "wave.results.jsonl")) == MANY + 3
+    ids = {one["request_id"] for one in lines(tmp_path / "wave.results.jsonl")[1:] if one["reference"] == NOBODY}
+    assert len(ids) == 2
+    # The ids of single calls are others.
+    other = run([name for name in arguments(gateway, file) if name != "--stream"])
+    assert other.exit_code == 2
+    assert "begun with --stream" in other.stderr
+
+
+def test_what_streams_do_not_offer_is_told_before_anything_is_sent(tmp_path: Path) -> None:
+    file = tmp_path / "wave.csv"
+    file.write_text(f"reference,quote\n{WAVE[0]},q\n")
+    for command in (["--stream", "--file", str(file)], ["--queued", "--file", str(file)], ["--stream", WAVE[0]]):
+        assert run(["allocate", "--plaintext", *command]).exit_code == 2
+    assert not (tmp_path / "wave.results.jsonl").exists()
+
+
+def test_queued_is_enough_if_the_caller_says_so(
+    running: tuple[Gateway, Sandbox], sandbox: Sandbox, tmp_path: Path
+) -> None:
+    done = run(arguments(running[0], written(tmp_path, WAVE[:5]), "--queued"))
+    assert done.exit_code == 0
+    assert {one["state"] for one in lines(tmp_path / "wave.results.jsonl")[1:]} == {"queued"}
+    assert "5 done" in done.stderr
+    assert sandbox.bookings(NOBODY) == (0, 0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["interrupted", "killed"])
+def test_a_run_that_ends_early_goes_on_where_it_was(
+    running: tuple[Gateway, Sandbox], sandbox: Sandbox, tmp_path: Path, number: signal.Signals
+) -> None:
+    slow = {"type": "latency", "seconds": 0.1, "when": "before"}
+    sandbox.call("POST", "faults", {"match": {"method": "GET"}, "count": None, "action": slow})
+    command = arguments(running[0], written(tmp_path, WAVE))
+    results = tmp_path / "wave.results.jsonl"
+    begun = subprocess.Popen([*COMMAND, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + LONG
+    while not results.exists() or len(results.read_bytes().splitlines()) < MANY // 8:
+        assert begun.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    begun.send_signal(number)
+    assert begun.wait(LONG) == (130 if number is signal.SIGINT else -signal.SIGKILL)
+    assert len(lines(results)) < MANY
+    sandbox.call("DELETE", "faults")
+    done = run([*command, "--json"])
+    assert json.loads(done.stdout)["done"] == MANY
+    assert sandbox.all_bookings() == dict.fromkeys(WAVE, (1, 0))
+
+
+def test_a_run_stops_by_itself_when_nobody_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "_PAUSE", 0.01)
+    file = written(tmp_path, WAVE)
+    done = run(["allocate", "--plaintext", "--address", "127.0.0.1:1", "--stream", "--file", str(file)])
+    assert done.exit_code == 6
+    assert "check --address" in done.stderr
+    assert "Run the same command again" in done.stderr
