@@ -69,7 +69,10 @@ def fuzz(seconds: int) -> list[str]:
 
 
 def compare() -> list[str]:
-    """Has both engines take inputs, another choice each time, and prints what differs. Returns what is not known."""
+    """Has both engines take inputs of the repository, and prints what differs. Returns what is not known.
+
+    They are the same each time: what two engines may do otherwise has no end, and CI is to fail by a change alone.
+    """
     chosen = []
     for target, run in OVER_A_CONNECTION.items():
         inputs = corpus.pack(_CACHE / target)

@@ -68,6 +68,8 @@ FUZZED: Final[tuple[tuple[str, str, str], ...]] = (
     ("reset STREAM_CLOSED", "*", "what comes on a stream that has ended is passed over by grpcio"),
     ("reset REFUSED_STREAM", "*", "there is no limit of streams"),
     ("reset FLOW_CONTROL_ERROR", "*", "a stream that has a window beyond all bounds goes on"),
+    ("reset FRAME_SIZE_ERROR", "*", "a PRIORITY frame of another size is passed over by grpcio"),
+    ("status 0", "status 2", "grpcio fails a handler that tells initial metadata twice, and direct passes over it"),
     ("HTTP 4??", "reset *", "grpcio resets what is not a request of gRPC"),
     ("HTTP 4??", "open", "grpcio never answers some requests that are not of gRPC"),
     ("*", "reset INTERNAL_ERROR", "grpcio resets a call without :authority"),
