@@ -7,7 +7,7 @@ import logging
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-from allocation_gateway.rpc.engines.direct import DirectEngine
+from allocation_gateway.rpc.engines.direct import DirectGrpcEngine
 from allocation_gateway.settings import load
 from support.virtual import VirtualLoop
 
@@ -98,7 +98,7 @@ class World:
         engine: The server.
     """
 
-    def __init__(self, witness: Witness, engine: DirectEngine, transport: Transport) -> None:
+    def __init__(self, witness: Witness, engine: DirectGrpcEngine, transport: Transport) -> None:
         self.witness = witness
         self.engine = engine
         self.transport = transport
@@ -122,7 +122,7 @@ _SETTINGS: Final = settings()
 async def opened() -> AsyncIterator[World]:
     """Makes a world, and checks at its end that nothing is left of it."""
     witness = Witness()
-    engine = DirectEngine(_SETTINGS)
+    engine = DirectGrpcEngine(_SETTINGS)
     engine.add_registered_method_handlers(SERVICE, methods(witness))
     engine.listen(cast("Any", _Listening()), None)
     await engine.start()
