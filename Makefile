@@ -131,11 +131,13 @@ bench: $(DEV) ## measure the gateway beside its rivals, and write docs/performan
 	@exec "$$(bench/interpreter.sh $(BIN)/python $(BENCH_PYTHON))" -m bench.run
 
 .PHONY: bench-guard
-bench-guard: $(DEV) ## fail if a call has become dearer than what is stored (needs go)
+bench-guard: $(DEV) ## fail if a call has become dearer than what is stored (needs go, and valkey-server or redis-server)
+	@$(NEEDS_STORE)
 	@$(BIN)/python -m bench.guard
 
 .PHONY: bench-guard-store
-bench-guard-store: $(DEV) ## store what a call costs now as what it may cost (needs go)
+bench-guard-store: $(DEV) ## store what a call costs now as what it may cost (needs what bench-guard does)
+	@$(NEEDS_STORE)
 	@$(BIN)/python -m bench.guard --store
 
 .PHONY: test-bench

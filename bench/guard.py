@@ -1,4 +1,4 @@
-"""Fails if a call has become dearer: `make bench-guard`.
+"""Fails if a call has become dearer, with claims in memory or on a store: `make bench-guard`.
 
 Our gateway takes turns with a bare grpc.aio echo, and the median of what it costs as a multiple of the echo in the same
 round must not exceed the stored one by more than the tolerance. Instructions are counted where the machine allows it,
@@ -42,6 +42,8 @@ _STORED: Final = ROOT / "bench" / "guard.json"
 # Between what the same gateway differs by from one run to the next, and the slowdown that must not pass.
 _TOLERANCE: Final = 0.2
 _ROW: Final = replace(next(row for row in ROWS if row.key == "fast"), warmup=0.3, seconds=0.8)
+# What is guarded: our gateway with its claims in memory, and on a server.
+_GUARDED: Final = ("ours", "ours-store")
 # Those of the start are not counted: caches fill, and memory grows.
 _WARM_UP: Final = 1
 _ROUNDS: Final = 5
@@ -77,35 +79,52 @@ def main() -> int:
     building.build_instruments()
     machine.raise_limits()
     cores = machine.take_cores()
-    part = float(os.environ.get("BENCH_SLOWDOWN", "0"))
-    slower = 0.0
-    if part:
-        usual = measured(cores, 0.0, rounds=_ROUNDS, unit="cpu_us")
-        slower = part * median(one.ours for one in quiet(usual))
-        print(f"every call of ours is made {slower:.0f} us dearer, {part:.0%} of what it costs")
+    slowdown = float(os.environ.get("BENCH_SLOWDOWN", "0"))
     unit = "instructions" if can_count() else "cpu_us"
-    if "--store" in sys.argv[1:]:
-        found = _series(cores, slower, unit)
-        _STORED.write_text(json.dumps({**_stored(), unit: round(found, 3)}, indent=2) + "\n")
-        print(f"stored in {_STORED.relative_to(ROOT)}")
-        return 0
-    expected = _stored().get(unit)
+    is_passed = True
+    for key in _GUARDED:
+        print(f"{CONTENDERS[key].title}:")
+        slower = _slower(cores, key, slowdown) if slowdown else 0.0
+        if "--store" in sys.argv[1:]:
+            _store(key, unit, _series(cores, key, slower, unit))
+        else:
+            is_passed = _passes(cores, key, slower, unit) and is_passed
+    return 0 if is_passed else 1
+
+
+def _slower(cores: Cores, key: str, part: float) -> float:
+    """Returns how many microseconds a part of what a call costs are."""
+    usual = measured(cores, key, 0.0, rounds=_ROUNDS, unit="cpu_us")
+    slower = part * median(one.ours for one in quiet(usual))
+    print(f"every call of ours is made {slower:.0f} us dearer, {part:.0%} of what it costs")
+    return slower
+
+
+def _store(key: str, unit: str, found: float) -> None:
+    stored = _stored()
+    stored[key] = {**stored.get(key, {}), unit: round(found, 3)}
+    _STORED.write_text(json.dumps(stored, indent=2) + "\n")
+    print(f"stored in {_STORED.relative_to(ROOT)}")
+
+
+def _passes(cores: Cores, key: str, slower: float, unit: str) -> bool:
+    expected = _stored().get(key, {}).get(unit)
     if expected is None:
         print(f"nothing is stored for {unit}: make bench-guard-store", file=sys.stderr)
-        return 1
+        return False
     print(f"{expected:.3f} is stored, and up to {expected * (1 + _TOLERANCE):.3f} passes")
     for _ in range(_SERIES):
-        verdict = judge(_series(cores, slower, unit), expected)
+        verdict = judge(_series(cores, key, slower, unit), expected)
         if verdict is not Verdict.TOO_DEAR:
             print(f"It {verdict.value}.")
-            return 0
+            return True
     print("A call has become too dear.", file=sys.stderr)
-    return 1
+    return False
 
 
-def _series(cores: Cores, slower: float, unit: str) -> float:
+def _series(cores: Cores, key: str, slower: float, unit: str) -> float:
     """Measures one series of rounds, tells it, and returns its median."""
-    rounds = [one for _ in range(_STARTS) for one in measured(cores, slower, _ROUNDS, unit)]
+    rounds = [one for _ in range(_STARTS) for one in measured(cores, key, slower, _ROUNDS, unit)]
     found = quiet(rounds)
     low, middle, high = quantiles([one.ours / one.echo for one in found], n=4)
     others = median(one.others for one in found)
@@ -114,8 +133,8 @@ def _series(cores: Cores, slower: float, unit: str) -> float:
     return middle
 
 
-def _stored() -> dict[str, float]:
-    found: dict[str, float] = json.loads(_STORED.read_text()) if _STORED.exists() else {}
+def _stored() -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = json.loads(_STORED.read_text()) if _STORED.exists() else {}
     return found
 
 
@@ -134,11 +153,12 @@ def judge(middle: float, expected: float) -> Verdict:
     return Verdict.CHEAPER if middle < expected * (1 - _TOLERANCE) else Verdict.PASSES
 
 
-def measured(cores: Cores, slower: float, rounds: int, unit: str) -> list[Round]:
+def measured(cores: Cores, key: str, slower: float, rounds: int, unit: str) -> list[Round]:
     """Lets our gateway and the echo take turns.
 
     Args:
         cores: Which core does what.
+        key: Which of ours: one of _GUARDED.
         slower: Microseconds by which every call of ours is made dearer.
         rounds: How often each of them is measured.
         unit: What to count: `instructions` or `cpu_us`.
@@ -147,11 +167,11 @@ def measured(cores: Cores, slower: float, rounds: int, unit: str) -> list[Round]
         FailedError: Calls failed, or hardly any ended.
     """
     found = []
-    with stage(_ROW, cores, store=False) as around, ExitStack() as stack:
+    with stage(_ROW, cores, store=key == "ours-store") as around, ExitStack() as stack:
         started = [
             stack.enter_context(running(name, program, [cores.gateway]))
             for name, program in (
-                ("ours", _ours(around, slower)),
+                (key, _ours(around, key, slower)),
                 ("echo", CONTENDERS["echo"].program(around.surroundings)),
             )
         ]
@@ -167,10 +187,11 @@ def measured(cores: Cores, slower: float, rounds: int, unit: str) -> list[Round]
     return found
 
 
-def _ours(around: Stage, slower: float) -> Program:
+def _ours(around: Stage, key: str, slower: float) -> Program:
+    contender = CONTENDERS[key]
     if not slower:
-        return CONTENDERS["ours"].program(around.surroundings)
-    return ours([sys.executable, "-m", "bench.slowed", str(slower)], around.surroundings, {})
+        return contender.program(around.surroundings)
+    return ours([sys.executable, "-m", "bench.slowed", str(slower)], around.surroundings, contender.settings)
 
 
 class _Cost(NamedTuple):

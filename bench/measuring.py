@@ -39,7 +39,8 @@ _SETTLED_WITHIN: Final = 20.0
 _LOOK: Final = 0.1
 _IDLE: Final = 0.15
 _MICRO: Final = 1e6
-STORE: Final = "redis-server"
+# The servers that may keep the claims: the first one that is installed does.
+_STORES: Final = ("redis-server", "valkey-server")
 
 
 @dataclass(frozen=True)
@@ -123,12 +124,16 @@ def store_program() -> Program:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     kept = ("--appendonly", "yes", "--save", "", "--dir", str(folder), "--maxmemory-policy", "noeviction")
-    return Program([STORE, "--port", "{port}", "--bind", "127.0.0.1", *kept], {})
+    return Program([_store() or _STORES[0], "--port", "{port}", "--bind", "127.0.0.1", *kept], {})
 
 
 def has_store() -> bool:
     """Tells whether a server for claims is installed here."""
-    return shutil.which(STORE) is not None
+    return _store() is not None
+
+
+def _store() -> str | None:
+    return next((name for name in _STORES if shutil.which(name)), None)
 
 
 def measure(

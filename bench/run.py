@@ -86,7 +86,7 @@ def _measured(row: Row, contenders: list[Contender], cores: Cores, failed: list[
         if missing := contender.missing():
             print(f"  {contender.key:16} left out: this gateway has no setting {', '.join(missing)}")
         elif "{store}" in contender.settings.values() and not measuring.has_store():
-            print(f"  {contender.key:16} left out: {measuring.STORE} is not installed")
+            print(f"  {contender.key:16} left out: no server for claims is installed")
         else:
             present.append(contender)
     for sample in measuring.measure(row, present, cores, on_failure):

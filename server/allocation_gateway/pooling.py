@@ -85,6 +85,13 @@ def open_pool(url: Secret, *, connections: int, timeout: float) -> ConnectionPoo
     )
 
 
+async def close_pool(pool: ConnectionPool) -> None:
+    """Closes all connections, those to Sentinels too."""
+    await pool.disconnect()
+    if isinstance(pool, SentinelConnectionPool):
+        await pool.sentinel_manager.aclose()
+
+
 def open_sentinel(target: ServerUrl, *, timeout: float) -> Sentinel:
     """Returns clients of the Sentinels of a URL. Each command may take so many seconds."""
     options = connection_options(target, timeout=timeout)

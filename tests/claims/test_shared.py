@@ -12,8 +12,11 @@ import msgspec
 import pytest
 import redis
 from allocation.v1 import shipment_allocation_service_pb2 as ship_pb
+from allocation_gateway.claims.connecting import SCRIPT, Connector
+from allocation_gateway.claims.link import PrimaryLink
 from allocation_gateway.claims.model import Begun, Busy, ClaimState, Held, StoreUnavailableError
-from allocation_gateway.settings import Settings
+from allocation_gateway.claims.primary import ByName
+from allocation_gateway.settings import Settings, server_url
 from allocation_gateway.telemetry.telemetry import Telemetry
 from google.protobuf import text_format
 from opentelemetry.sdk.metrics import MeterProvider
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
     from allocation_gateway.claims.model import Claim, NewClaim
     from allocation_gateway.claims.shared import SharedClaims
+    from allocation_gateway.settings.server_url import ServerUrl
 
 pytestmark = pytest.mark.cache
 
@@ -435,3 +439,43 @@ async def test_steps_are_timed_and_failures_are_counted(server: CacheServer) -> 
     assert {point.attributes["step"]: point.count for point in timed} == {"begin": 1, "read": 1}
     (failed,) = metrics["allocation_gateway.claim_store.failures"].data_points
     assert (dict(failed.attributes), failed.value) == ({"step": "read", "error.type": "timeout"}, 1)
+
+
+class Looking(ByName):
+    """Looks for the primary until it is told not to, and takes its time to end."""
+
+    interval = 0.0
+
+    def __init__(self, url: ServerUrl) -> None:
+        super().__init__(url)
+        self.has_begun = asyncio.Event()
+        self.has_ended = False
+        self.was_closed_first = False
+
+    async def is_elsewhere(self, target: ServerUrl, peer: str) -> bool:
+        """Never comes to an end by itself."""
+        del target, peer
+        self.has_begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.01)
+            self.has_ended = True
+        return False
+
+    async def close(self) -> None:
+        """Notes whether something still goes on."""
+        self.was_closed_first = not self.has_ended
+
+
+@pytest.mark.asyncio
+async def test_closing_ends_what_looks_for_the_primary_first(server: CacheServer) -> None:
+    """What asks Sentinels would go on to open connections that nobody closes."""
+    looking = Looking(server_url.parse(f"redis://127.0.0.1:{server.port}/0"))
+    connector = Connector(timeout=LONG, checks="off", namespace="claims", script=SCRIPT)
+    link = PrimaryLink(looking, connector.connect, timeout=LONG, on_failure=lambda *_: False)
+    await link.connected(time.monotonic() + LONG)
+    await looking.has_begun.wait()
+    await link.close()
+    assert looking.has_ended
+    assert not looking.was_closed_first

@@ -42,11 +42,11 @@ def test_no_document_has_more_values_than_are_counted(value: Any) -> None:
 @pytest.mark.parametrize(
     ("data", "is_read"),
     [
-        (b"[" + b"1," * 99_998 + b"1]", True),
-        (b"[" + b"1," * 100_001 + b"1]", False),
-        (b"[" + b"{}," * 49_999 + b"{}]", True),
+        (b"[" + b"1," * 59_998 + b"1]", True),
+        (b"[" + b"1," * 110_001 + b"1]", False),
+        (b"[" + b"{}," * 29_999 + b"{}]", True),
         (b"[" + b"{}," * 70_000 + b"{}]", False),
-        (b'{"a":' * 100_001 + b"1" + b"}" * 100_001, False),
+        (b'{"a":' * 60_001 + b"1" + b"}" * 60_001, False),
         (b'"' + rb"\n" * 2_000_000 + b'"', True),
         (b'"' + rb"\n" * 2_000_001 + b'"', False),
         (b'"' + "é".encode() * 1_000_001 + b'"', False),
@@ -63,7 +63,7 @@ def test_too_much_is_refused_before_it_is_parsed(data: bytes, is_read: bool) -> 
 
 @pytest.mark.parametrize("file", sorted(FIXTURES.glob("*/*.json")), ids=lambda file: file.stem)
 def test_no_documented_answer_is_near_the_bounds(file: Path) -> None:
-    """A hundred times each, as of a bulk call, is a tenth of what is read."""
+    """A hundred times each, as of a bulk call, is a fifth of what is read."""
     assert 100 * count(standard.loads(file.read_bytes())) <= json.MOST_VALUES / 5
 
 

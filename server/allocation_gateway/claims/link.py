@@ -182,7 +182,7 @@ class PrimaryLink:
             self.connection = None
             self.leave(made.connection)
             if looking is not None:
-                looking.cancel()
+                await _call_off(looking)
 
     async def _look(self, made: _Made) -> _Made | None:
         """Asks a silent server for a sign, and makes a connection to where the primary has moved, if it has."""
@@ -214,3 +214,14 @@ class PrimaryLink:
         if lost:
             await asyncio.wait(lost, timeout=_CLOSING)
         await self._locator.close()
+
+
+async def _call_off(looking: asyncio.Task[_Made | None]) -> None:
+    """Ends a look at whether the primary has moved, and what it has begun: nothing of it is left open."""
+    looking.cancel()
+    await asyncio.wait([looking])
+    if looking.cancelled() or looking.exception() is not None:
+        return
+    moved = looking.result()
+    if moved is not None:
+        moved.connection.abort()

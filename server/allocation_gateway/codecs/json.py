@@ -28,7 +28,7 @@ class NotJsonError(Exception):
     """The bytes are not JSON. The text says why, without quoting them."""
 
 
-MOST_VALUES: Final = 50_000
+MOST_VALUES: Final = 60_000
 """The most values that a document may have: objects, arrays, strings, numbers and the like, at every depth.
 
 The largest answers that upstream is documented to give have a fifth of them. The whole process is held up while they

@@ -21,7 +21,7 @@ from redis.exceptions import NoPermissionError, ReadOnlyError, RedisError, Respo
 
 from allocation_gateway.groups import shared_entries
 from allocation_gateway.groups.shared_entries import Invalidation, ObservedCode, SharedListing
-from allocation_gateway.pooling import diagnose, open_pool
+from allocation_gateway.pooling import close_pool, diagnose, open_pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -181,7 +181,7 @@ class Replication:
             on_usable_change: Is called when the server becomes usable, and when it ceases to be.
         """
         self._on_usable_change = on_usable_change
-        pause = _MIN_RECONNECT_PAUSE
+        pause, task = _MIN_RECONNECT_PAUSE, asyncio.current_task()
         while True:
             try:
                 await self._session(peer)
@@ -192,6 +192,9 @@ class Replication:
                 _log.exception("defect", part="cache")
                 pause = _DEFECT_PAUSE
                 self._set_usable(usable=False, reason="defect")
+            if task is not None and task.cancelling():
+                # Before Python 3.13, a group of tasks that fails while it is cancelled tells of its failure alone.
+                raise asyncio.CancelledError
             await asyncio.sleep(pause)
 
     async def _session(self, peer: Peer) -> None:
@@ -315,7 +318,7 @@ class Replication:
     async def close(self) -> None:
         """Closes all connections."""
         await self._client.aclose()
-        await self._pool.disconnect()
+        await close_pool(self._pool)
 
 
 def _permitted(results: list[Any]) -> list[Any]:
