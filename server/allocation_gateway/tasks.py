@@ -11,7 +11,7 @@ import contextvars
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Collection, Coroutine
     from types import TracebackType
 
 T = TypeVar("T")
@@ -99,3 +99,23 @@ class TimeLimit:
     def _time_up(self) -> None:
         self._is_up = True
         self._task.cancel()
+
+
+async def end(tasks: Collection[asyncio.Task[Any]], *, again: float = 1.0) -> None:
+    """Cancels tasks until they have ended.
+
+    Once is not enough: before Python 3.13, a group of tasks of which one fails while it is cancelled tells of the
+    failure alone, and whoever goes on after failures goes on.
+
+    Args:
+        tasks: The tasks.
+        again: Seconds after which those that have not ended are cancelled anew.
+    """
+    every = left = {*tasks}
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=again)
+    for task in every:
+        if not task.cancelled():
+            task.exception()

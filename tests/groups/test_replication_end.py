@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 import redis
+from allocation_gateway import tasks
 from allocation_gateway.groups.replication import Replication
 from allocation_gateway.operations.model import Api
 from allocation_gateway.settings import Secret
@@ -30,8 +31,8 @@ class Failing(Replication):
         del peer
         if self.has_begun.is_set():
             await asyncio.Event().wait()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._command())
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._command())
 
     async def _command(self) -> None:
         self.has_begun.set()
@@ -47,9 +48,7 @@ async def test_replication_ends_although_its_connection_fails_as_it_is_cancelled
     replication = Failing()
     running = asyncio.create_task(replication.run(Nothing(), lambda _: None))
     await replication.has_begun.wait()
-    running.cancel()
-    done, _ = await asyncio.wait([running], timeout=LONG)
-    running.cancel()
+    async with asyncio.timeout(LONG):
+        await tasks.end([running], again=0.1)
     await replication.close()
-    assert done
     assert running.cancelled()

@@ -49,6 +49,8 @@ type generator struct {
 	ended       atomic.Uint64
 	late        histogram
 	overran     bool
+	// Closed when no further call is begun by the clock.
+	arrived chan struct{}
 }
 
 func (g *generator) next() uint64 { return g.number.Add(1) }
@@ -111,6 +113,7 @@ func (g *generator) fill(calls int, over time.Duration) {
 
 // arrive begins the calls of an open load. It sleeps in the kernel: the runtime's own timers are up to a millisecond late.
 func (g *generator) arrive(rate float64, seed uint64) {
+	defer close(g.arrived)
 	runtime.LockOSThread()
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
 	random := rand.New(rand.NewPCG(seed, seed))
@@ -209,7 +212,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	g := &generator{isClosed: *mode == "closed"}
+	g := &generator{isClosed: *mode == "closed", arrived: make(chan struct{})}
 	g.number.Store(*first)
 	if *mode == "burst" {
 		g.burst = &sync.WaitGroup{}
@@ -238,6 +241,8 @@ func main() {
 	inFlight := g.inFlight()
 	g.stopped.Store(true)
 	if *mode == "open" {
+		// A call that is begun after the look at what is in flight would be taken for one that nobody answered.
+		<-g.arrived
 		for end := time.Now().Add(drainTime); g.inFlight() > 0 && time.Now().Before(end); {
 			time.Sleep(time.Millisecond)
 		}

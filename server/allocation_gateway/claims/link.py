@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import structlog
 from redis.exceptions import RedisError
 
+from allocation_gateway import tasks
 from allocation_gateway.claims.checks import UnusableServerError
 
 if TYPE_CHECKING:
@@ -206,8 +207,7 @@ class PrimaryLink:
     async def close(self) -> None:
         """Closes all connections."""
         if self._keeping is not None:
-            self._keeping.cancel()
-            await asyncio.wait([self._keeping])
+            await tasks.end([self._keeping])
         lost = [connection.lost for connection in self._connections]
         for connection in list(self._connections):
             connection.abort()
@@ -218,8 +218,7 @@ class PrimaryLink:
 
 async def _call_off(looking: asyncio.Task[_Made | None]) -> None:
     """Ends a look at whether the primary has moved, and what it has begun: nothing of it is left open."""
-    looking.cancel()
-    await asyncio.wait([looking])
+    await tasks.end([looking])
     if looking.cancelled() or looking.exception() is not None:
         return
     moved = looking.result()

@@ -29,6 +29,12 @@ def money(source: Object, key: str, path: str, findings: Findings, currency: str
     """
     value = source.get(key)
     if value.__class__ is Number:
+        whole, _, fraction = value.partition(".")
+        digits = len(fraction)
+        if digits <= NANO_DIGITS and fraction.isdigit() and len(whole) < _UNIT_DIGITS:
+            # What nearly all prices are: such a whole part fits.
+            nanos = int(fraction) * _SCALES[digits]
+            return {"currency_code": currency, "units": int(whole), "nanos": -nanos if whole[0] == "-" else nanos}
         exact = _split(value)
         if exact is None:
             findings.tell(f"{path}{key}", "the number has more than nine decimals or is out of range")
@@ -56,16 +62,10 @@ def decimal(source: Object, key: str, path: str, findings: Findings) -> Object |
 
 
 def _split(text: Number) -> tuple[int, int] | None:
-    """Returns units and nanos of a decimal, both with its sign; None if they cannot hold it exactly."""
-    whole, _, fraction = text.partition(".")
-    if len(fraction) > NANO_DIGITS or not fraction.isdigit() or len(whole) >= _UNIT_DIGITS:
-        return _split_any(text)
-    nanos = int(fraction) * _SCALES[len(fraction)]
-    return int(whole), -nanos if whole[0] == "-" else nanos
+    """Returns units and nanos of a number with an exponent or many digits, both with its sign.
 
-
-def _split_any(text: Number) -> tuple[int, int] | None:
-    """Does the same for numbers with an exponent or many digits."""
+    None if they cannot hold it exactly.
+    """
     mantissa = text.lower().partition("e")[0]
     if not mantissa.strip("-.0"):
         return 0, 0

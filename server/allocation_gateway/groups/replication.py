@@ -181,7 +181,7 @@ class Replication:
             on_usable_change: Is called when the server becomes usable, and when it ceases to be.
         """
         self._on_usable_change = on_usable_change
-        pause, task = _MIN_RECONNECT_PAUSE, asyncio.current_task()
+        pause = _MIN_RECONNECT_PAUSE
         while True:
             try:
                 await self._session(peer)
@@ -192,9 +192,6 @@ class Replication:
                 _log.exception("defect", part="cache")
                 pause = _DEFECT_PAUSE
                 self._set_usable(usable=False, reason="defect")
-            if task is not None and task.cancelling():
-                # Before Python 3.13, a group of tasks that fails while it is cancelled tells of its failure alone.
-                raise asyncio.CancelledError
             await asyncio.sleep(pause)
 
     async def _session(self, peer: Peer) -> None:

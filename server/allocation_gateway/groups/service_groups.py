@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from allocation_gateway import tasks
 from allocation_gateway.groups.directory import MAX_WAIT, Directory, Options
 from allocation_gateway.groups.publishing import NoPublisher
 from allocation_gateway.groups.resolver import Resolver
@@ -113,9 +114,7 @@ class ServiceGroups:
 
     async def close(self) -> None:
         """Ends the background work."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await tasks.end(self._tasks)
         await self.directory.close()
         for connection in self._connections:
             await connection.close()

@@ -95,7 +95,7 @@ class Decoder:
     def _decode(self, block: bytes) -> list[Field] | None:
         fields: list[Field] = []
         table, room = self._table, self._max_list_size
-        count, position, end = 0, 0, len(block)
+        excess, position, end = 0, 0, len(block)
         while position < end:
             first = block[position]
             position += 1
@@ -103,7 +103,12 @@ class Decoder:
                 index = first & 0x7F
                 if index == 0x7F:
                     index, position = _integer(block, position, index)
-                entry = table[index - _FIRST_DYNAMIC] if index >= _FIRST_DYNAMIC else _static(index)
+                if index >= _FIRST_DYNAMIC:
+                    entry = table[index - _FIRST_DYNAMIC]
+                elif index:
+                    entry = _STATIC[index - 1]
+                else:
+                    raise CompressionError("Index 0 is not valid in a field block.")
             elif first & 0xE0 == 0x20:
                 if room < self._max_list_size:
                     raise CompressionError("A dynamic table size update must come at the beginning of a field block.")
@@ -114,11 +119,13 @@ class Decoder:
                 if first & 0x40:
                     self._add(entry)
             room -= entry[2]
-            count += 1
-            if room < self._least_room or count > self._max_fields:
-                raise ExcessiveError("The field block has too many or too large fields.")
             if room >= 0:
                 fields.append(entry[0])
+                continue
+            excess += 1
+            # Each takes _OVERHEAD at least, so that there are not too many of them as long as there is room.
+            if room < self._least_room or len(fields) + excess > self._max_fields:
+                raise ExcessiveError("The field block has too many or too large fields.")
         return fields if room >= 0 else None
 
     def _literal(self, block: bytes, position: int, first: int) -> tuple[_Entry, int]:
@@ -127,7 +134,7 @@ class Decoder:
         if index == mask:
             index, position = _integer(block, position, index)
         if index:
-            (text, _), name, _ = self._table[index - _FIRST_DYNAMIC] if index >= _FIRST_DYNAMIC else _static(index)
+            (text, _), name, _ = self._table[index - _FIRST_DYNAMIC] if index >= _FIRST_DYNAMIC else _STATIC[index - 1]
             # The value alone was malformed, perhaps: the name stands on its own.
             text = text or _text(name)
         else:
@@ -154,12 +161,6 @@ class Decoder:
     def _evict(self) -> None:
         while self._size > self._limit:
             self._size -= self._table.pop()[2]
-
-
-def _static(index: int) -> _Entry:
-    if not index:
-        raise CompressionError("Index 0 is not valid in a field block.")
-    return _STATIC[index - 1]
 
 
 def _integer(block: bytes, position: int, number: int) -> tuple[int, int]:

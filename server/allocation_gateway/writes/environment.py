@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import structlog
 
+from allocation_gateway import tasks
 from allocation_gateway.claims.model import StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -49,9 +50,7 @@ class BackgroundSteps:
         """Waits for what is under way, within a bound, and gives up the rest."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await tasks.end(self._tasks)
 
 
 async def _carried_out(step: Step, pauses: Sequence[float], request_id: str) -> None:

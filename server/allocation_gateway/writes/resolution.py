@@ -49,13 +49,7 @@ class WithoutEffect(NamedTuple):
 
 
 class DoneInPart(NamedTuple):
-    """A bulk call that was carried out in part. The rest has had no effect, and can have none any more.
-
-    Attributes:
-        response: What callers are told if the rest is never sent.
-    """
-
-    response: Message
+    """A bulk call that was carried out in part. The rest has had no effect, and can have none any more."""
 
 
 class Unresolved(NamedTuple):
@@ -91,9 +85,7 @@ async def resolve(
         return _concluded(readback, operation, request)
     if not is_late or not readback.shows_no_effect:
         return Unresolved()
-    if not readback.shows_effect:
-        return WithoutEffect()
-    return DoneInPart(responses.bulk(operation, request, readback.known, None, errors.REST_NOT_MADE))
+    return DoneInPart() if readback.shows_effect else WithoutEffect()
 
 
 def _concluded(readback: ReadBack, operation: Operation, request: Any) -> Conclusion:
@@ -182,8 +174,12 @@ async def resolve_abandoned(context: WriteContext, claim: Claim, claimant: Claim
     until = min(account.times_out_at(), deadline)
     conclusion = await resolve(readback, handle, operation, request, context.observation, until)
     match conclusion:
-        case Done(response) | DoneInPart(response):
-            # Were the claim of what was done in part only settled, a repeat would do again what is undone meanwhile.
+        case Done(response):
+            await record(handle, operation, request, response, is_read=True)
+            environment.count("reconciled", operation)
+        case DoneInPart():
+            # If the claim were only settled, a repeat would do again what is undone meanwhile.
+            response = responses.bulk(operation, request, readback.known, None, errors.REST_NOT_MADE)
             await record(handle, operation, request, response, is_read=True)
             environment.count("reconciled", operation)
         case NotOwn():
