@@ -83,11 +83,15 @@ NEEDS_NGINX = PATH="$$PATH:/usr/sbin:/usr/local/sbin" command -v nginx >/dev/nul
 		&& apt-get install -y -qq --no-install-recommends nginx-light >/dev/null; } \
 	|| { echo "nginx is missing: $@ runs it" >&2; exit 1; }
 
+# Those that take longest begin: h2spec, which mostly waits, beside the clients in other languages, which are built.
+WIRE_FIRST := tests/wire/test_conformance.py tests/wire/test_languages.py
+WIRE_TESTS := $(WIRE_FIRST) $(filter-out $(WIRE_FIRST),$(wildcard tests/wire/test_*.py))
+
 .PHONY: test-wire
 test-wire: $(DEV) ## attack the gRPC server of each engine at length, call it from other languages and through nginx (needs go, npm, java and cargo)
 	@for tool in go npm javac mvn cargo; do command -v $$tool >/dev/null || { echo "$$tool is missing: $@ needs it" >&2; exit 1; }; done
 	@$(NEEDS_NGINX)
-	@$(BIN)/pytest -m wire tests/wire
+	@$(BIN)/pytest $(TWO_AT_ONCE) --no-loadscope-reorder -m wire $(WIRE_TESTS)
 
 # One after the other: what is measured depends on what else runs.
 .PHONY: test-attacks
