@@ -1,4 +1,4 @@
-"""Fuzzes all targets at the same time, and then has both engines take what was found to be of interest.
+"""Fuzzes all targets at the same time, and then has both engines take inputs of the repository.
 
 Usage: PYTHONPATH=tests python -m fuzz.run [--seconds N] [--keep]
 
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import random
 import re
 import shutil
 import subprocess
@@ -75,8 +74,8 @@ def compare() -> list[str]:
     """
     chosen = []
     for target, run in OVER_A_CONNECTION.items():
-        inputs = corpus.pack(_CACHE / target)
-        chosen += [run(data) for data in random.sample(inputs, min(len(inputs), _MOST_COMPARED))]
+        inputs = corpus.kept(target)
+        chosen += [run(data) for data in inputs[:: len(inputs) // _MOST_COMPARED + 1]]
     compared = differential.compare(chosen)
     print(f"{compared.inputs} inputs were given to both engines, which differ as is known:")
     for why, count in compared.known.most_common():

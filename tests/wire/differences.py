@@ -79,5 +79,6 @@ FUZZED: Final[tuple[tuple[str, str, str], ...]] = (
     ("status 13", "open", "grpcio never answers a call of one message of which none can be read"),
     ("status 8", "waiting", "grpcio waits for the rest of a message that is too large"),
     ("status 13", "waiting", "grpcio waits for the rest of a request that cannot be read"),
+    ("status 0", "open", "what grpcio answers earlier, before all of its call has come, has taken the window of all"),
     ("status 12", "status 13", "unknown compression is an internal error"),
 )
