@@ -122,7 +122,8 @@ def _apart(pid: int) -> Iterator[None]:
 def _place(pid: int, cores: set[int]) -> None:
     """Has all threads of a process run on some cores, and those that they start."""
     for task in Path(f"/proc/{pid}/task").iterdir():
-        os.sched_setaffinity(int(task.name), cores)
+        with contextlib.suppress(ProcessLookupError):  # a thread that has ended meanwhile
+            os.sched_setaffinity(int(task.name), cores)
 
 
 @contextlib.contextmanager
