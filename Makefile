@@ -89,16 +89,39 @@ NEEDS_NGINX = PATH="$$PATH:/usr/sbin:/usr/local/sbin" command -v nginx >/dev/nul
 		&& apt-get install -y -qq --no-install-recommends nginx-light >/dev/null; } \
 	|| { echo "nginx is missing: $@ runs it" >&2; exit 1; }
 
+# Those that take longest begin: h2spec, which mostly waits, beside the clients in other languages, which are built.
+WIRE_FIRST := tests/wire/test_conformance.py tests/wire/test_languages.py
+WIRE_TESTS := $(WIRE_FIRST) $(filter-out $(WIRE_FIRST),$(wildcard tests/wire/test_*.py))
+
 .PHONY: test-wire
-test-wire: $(DEV) ## attack the gRPC server of each engine at length, call it from other languages and through nginx (needs go and npm)
-	@for tool in go npm; do command -v $$tool >/dev/null || { echo "$$tool is missing: $@ needs it" >&2; exit 1; }; done
+test-wire: $(DEV) ## attack the gRPC server of each engine at length, call it from other languages and through nginx (needs go, npm, java and cargo)
+	@for tool in go npm javac mvn cargo; do command -v $$tool >/dev/null || { echo "$$tool is missing: $@ needs it" >&2; exit 1; }; done
 	@$(NEEDS_NGINX)
-	@$(BIN)/pytest -m wire tests/wire
+	@$(BIN)/pytest $(TWO_AT_ONCE) --no-loadscope-reorder -m wire $(WIRE_TESTS)
 
 # One after the other: what is measured depends on what else runs.
 .PHONY: test-attacks
 test-attacks: $(DEV) ## sustain attacks on the gRPC server of each engine, and print how a bystander fares (ATTACK_SECONDS, ATTACK_CONNECTIONS)
 	@$(BIN)/pytest -s -m attacks tests/attacks
+
+FUZZ := .venv/.fuzz
+
+$(FUZZ): $(DEV) requirements-fuzz.lock
+	@$(PIP) install --require-hashes -r requirements-fuzz.lock
+	@touch $@
+
+.PHONY: fuzz
+fuzz: $(FUZZ) ## fuzz the gateway's own gRPC server, led by coverage, and compare it with grpcio (FUZZ_SECONDS)
+	@PYTHONPATH=tests $(BIN)/python -m fuzz.run
+
+.PHONY: fuzz-keep
+fuzz-keep: $(FUZZ) ## fuzz, and make what was found to be of interest the corpus of the repository
+	@PYTHONPATH=tests $(BIN)/python -m fuzz.run --keep
+
+.PHONY: soak
+soak: $(DEV) ## call gateways in five languages, through proxies and restarts (SOAK_SECONDS; needs what test-wire does)
+	@$(NEEDS_NGINX)
+	@PYTHONPATH=tests $(BIN)/python -m soak.run
 
 .PHONY: test-image
 test-image: $(DEV) ## build the container image on a base from distribution packages, and run it (needs Debian, root and go)
@@ -241,7 +264,8 @@ lock: $(DEV) ## choose the newest allowed version of every dependency
 	$$compile pyproject.toml --group build --group dev --output-file requirements-dev.lock; \
 	$$compile --group docs --output-file requirements-docs.lock; \
 	$$compile --group sbom --output-file requirements-sbom.lock; \
-	$$compile --group bench --output-file requirements-bench.lock
+	$$compile --group bench --output-file requirements-bench.lock; \
+	$$compile --group fuzz --output-file requirements-fuzz.lock
 
 .PHONY: clean
 clean: ## remove everything that the other targets made

@@ -2,12 +2,13 @@
 
 Usage: python -m attacks.attacker ADDRESS ATTACK CONNECTIONS SECONDS
 
-A connection that the server closes is opened again at once. Prints how many bytes were sent, and over how many
-connections.
+A connection that the server closes is opened again at once. Prints a line when it begins, and in the end how many bytes
+were sent, and over how many connections.
 """
 
 from __future__ import annotations
 
+import functools
 import gzip
 import itertools
 import json
@@ -187,6 +188,19 @@ def zip_bombs() -> Iterator[bytes]:
     return on_each_stream(lambda stream: headers(stream, fields) + data(stream, BOMB, end=True))
 
 
+@functools.cache
+def client_hello() -> bytes:
+    """Returns what a TLS client says first: made once, since that takes longer than the server needs to answer it."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["h2"])
+    try:
+        context.wrap_bio(incoming, outgoing, server_hostname="localhost").do_handshake()
+    except ssl.SSLWantReadError:
+        return outgoing.read()
+    raise AssertionError("a handshake cannot end before it has begun")
+
+
 @dataclass(frozen=True)
 class Attack:
     """An attack.
@@ -295,18 +309,6 @@ ATTACKS: Final[Mapping[str, Attack]] = {
 }
 
 
-def client_hello() -> bytes:
-    """Returns what a TLS client says first."""
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["h2"])
-    try:
-        context.wrap_bio(incoming, outgoing, server_hostname="localhost").do_handshake()
-    except ssl.SSLWantReadError:
-        return outgoing.read()
-    raise AssertionError("a handshake cannot end before it has begun")
-
-
 class _Attacker:
     """One connection, opened again whenever it is closed."""
 
@@ -318,8 +320,10 @@ class _Attacker:
         self._open()
 
     def _open(self) -> None:
-        self.socket = socket.create_connection(self._address, timeout=10.0)
+        self.socket = socket.socket()
         self.socket.setblocking(False)
+        # A server that is slow to take connections holds up none of the others. What comes of it shows when it is used.
+        self.socket.connect_ex(self._address)
         self.opened += 1
         self.is_done = False
         greeting = PREFACE + settings() if self._attack.has_preface else b""
@@ -373,8 +377,9 @@ def sustain(address: str, name: str, connections: int, seconds: float) -> dict[s
     """Sustains an attack. Returns how many bytes were sent, and over how many connections."""
     attack = ATTACKS[name]
     host, _, port = address.rpartition(":")
-    attackers = [_Attacker(attack, (host, int(port))) for _ in range(connections)]
+    print("begun", flush=True)  # noqa: T201
     begun = time.monotonic()
+    attackers = [_Attacker(attack, (host, int(port))) for _ in range(connections)]
     end = begun + seconds
     while (now := time.monotonic()) < end:
         allowed = (now - begun) * RATE

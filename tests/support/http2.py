@@ -448,7 +448,8 @@ class Connection:
             assert not got.flags & (PADDED | PRIORITISED), "the server pads or prioritises"
         self._block += got.payload
         if got.flags & END_HEADERS:
-            answer.blocks.append({_text(name): _text(value) for name, value in self._decoder.decode(self._block)})
+            fields = self._decoder.decode(self._block, raw=True)
+            answer.blocks.append({_text(name): _text(value) for name, value in fields})
             answer.ended |= self._ends
 
 

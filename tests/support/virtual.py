@@ -32,6 +32,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Returns the time."""
         return self._now
 
+    def leap(self, seconds: float) -> None:
+        """Has time pass at once, as if the process had been held up."""
+        self._now += seconds
+
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Runs a coroutine in virtual time."""

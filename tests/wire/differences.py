@@ -47,3 +47,38 @@ DIFFERENCES: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
         ),
     }
 }
+
+# What becomes of the same bytes: with direct, with grpcio, and why. Each may be a pattern; the first that fits counts.
+# A stream is `waiting` if its client has more to send, and otherwise `open`: that direct leaves a whole request without
+# an answer where grpcio gives one is not here, and must never be.
+FUZZED: Final[tuple[tuple[str, str, str], ...]] = (
+    ("*", "crashed", "a path that is not UTF-8 ends the whole server"),
+    ("closed *", "open", "grpcio passes over much that breaks the rules, and lets floods go on"),
+    ("open", "closed*", "grpcio ends the connection where only a stream is at fault"),
+    (
+        "waiting",
+        "status *",
+        "grpcio answers a call of one message when that has come, direct when that was all",
+    ),
+    (
+        "reset PROTOCOL_ERROR",
+        "*",
+        "headers that HTTP/2 forbids are malformed, and grpcio takes some of them",
+    ),
+    ("reset STREAM_CLOSED", "*", "what comes on a stream that has ended is passed over by grpcio"),
+    ("reset REFUSED_STREAM", "*", "there is no limit of streams"),
+    ("reset FLOW_CONTROL_ERROR", "*", "a stream that has a window beyond all bounds goes on"),
+    ("reset FRAME_SIZE_ERROR", "*", "a PRIORITY frame of another size is passed over by grpcio"),
+    ("status 0", "status 2", "grpcio fails a handler that tells initial metadata twice, and direct passes over it"),
+    ("HTTP 4??", "reset *", "grpcio resets what is not a request of gRPC"),
+    ("HTTP 4??", "open", "grpcio never answers some requests that are not of gRPC"),
+    ("*", "reset INTERNAL_ERROR", "grpcio resets a call without :authority"),
+    ("status 8", "status *", "direct looks at all messages of a body, grpcio at those that it needs"),
+    ("status 13", "status *", "direct looks at all messages of a body, grpcio at those that it needs"),
+    ("status 8", "open", "grpcio never answers a call of one message of which none can be read"),
+    ("status 13", "open", "grpcio never answers a call of one message of which none can be read"),
+    ("status 8", "waiting", "grpcio waits for the rest of a message that is too large"),
+    ("status 13", "waiting", "grpcio waits for the rest of a request that cannot be read"),
+    ("status 0", "open", "what grpcio answers earlier, before all of its call has come, has taken the window of all"),
+    ("status 12", "status 13", "unknown compression is an internal error"),
+)

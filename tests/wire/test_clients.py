@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import subprocess
 from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -19,18 +17,17 @@ from support.front import LONG, READ, SERVICE
 from support.http2 import Connection, message
 from support.status import failure
 from support.upstream import Hold, Reply, shipped
+from wire.building import HERE, ROOT, node_modules, tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from support.front import Front
     from support.upstream import Received
 
-ROOT: Final = Path(__file__).resolve().parents[2]
-HERE: Final = Path(__file__).resolve().parent
 LARGE: Final = 200_000
 LIMIT: Final = 262_144
-INSTALL_SECONDS: Final = 300
 RUN_SECONDS: Final = 300
 CROWD: Final = 1_000
 
@@ -130,14 +127,6 @@ def test_hundreds_of_connections(varied: Front, connect: Callable[..., Connectio
             assert connection.answer(stream).status == 0
 
 
-def tool(name: str) -> str:
-    """Returns the path of a command. Without it this suite fails: skipping would hide that nothing was proved."""
-    found = shutil.which(name)
-    if found is None:
-        pytest.fail(f"{name} is missing: test-wire needs Go 1.26 and Node 20, or newer", pytrace=False)
-    return found
-
-
 @pytest.mark.wire
 def test_go_client(varied: Front) -> None:
     done = subprocess.run(
@@ -153,26 +142,16 @@ def test_go_client(varied: Front) -> None:
 
 
 @pytest.fixture(scope="session")
-def node_modules() -> Path:
+def modules() -> Path:
     """Where the packages of Node are."""
-    folder = ROOT / ".cache" / "wire-node"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(HERE / "node" / name, folder / name)
-    subprocess.run(
-        [tool("npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"],
-        cwd=folder,
-        check=True,
-        timeout=INSTALL_SECONDS,
-    )
-    return folder
+    return node_modules("node")
 
 
 @pytest.mark.wire
-def test_node_client(varied: Front, node_modules: Path) -> None:
+def test_node_client(varied: Front, modules: Path) -> None:
     folders = [str(ROOT / "protos"), str(files("google").joinpath("..")), str(files("grpc_tools").joinpath("_proto"))]
     done = subprocess.run(
-        [tool("node"), str(HERE / "node" / "calls.mjs"), varied.gateway.address, str(node_modules), *folders],
+        [tool("node"), str(HERE / "node" / "calls.mjs"), varied.gateway.address, str(modules), *folders],
         capture_output=True,
         text=True,
         timeout=RUN_SECONDS,

@@ -8,6 +8,7 @@ import signal
 import socket
 import ssl
 import struct
+import subprocess
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -22,13 +23,16 @@ from support.certificates import Authority
 from support.front import LONG, READ, SERVICE, SHIPMENT, running_front
 from support.http2 import (
     PREFACE,
+    WINDOW,
     Code,
     Connection,
     Kind,
+    Setting,
     frame,
     message,
     request_fields,
     settings,
+    window_update,
 )
 from support.workers import answering, wait_until
 from wire.conftest import STRICT, chosen, connections
@@ -51,6 +55,10 @@ OWN: Final = [("grpc.use_local_subchannel_pool", 1)]
 
 # Seconds within which who answers no probe is long gone.
 PROBED: Final = 6.0
+# Seconds for which the server at least goes on waiting for who has not taken all of an answer.
+SLOW: Final = 5.0
+# Bytes of an answer that does not fit into what the system keeps for a connection.
+VAST: Final = 6_000_000
 
 
 def port_of(front: Front) -> int:
@@ -504,6 +512,45 @@ def test_mutual_tls_knows_its_clients(engine: str, authority: Authority) -> None
                 connection.begin(CALL)
                 connection.until(lambda: connection.on(1).over)
         assert front.upstream.received.qsize() == 1
+
+
+def test_end_does_not_wait_long_for_who_leaves_a_tls_connection_open(engine: str, authority: Authority) -> None:
+    """It says goodbye, and not every client says so too."""
+    files = authority.issue(f"left-{engine}")
+    settings = tls_settings(engine, files, SHUTDOWN_GRACE=str(3 * LONG), KEEPALIVE_TIMEOUT=str(3 * LONG))
+    with (
+        running_front(settings=settings) as front,
+        Connection(front.gateway.address, tls=client_tls(authority, "h2")) as connection,
+    ):
+        assert connection.answer(connection.begin(CALL)).status == 0
+        front.gateway.process.send_signal(signal.SIGTERM)
+        connection.until(lambda: len(connection.goaways) == 2, LONG)
+        assert front.gateway.process.wait(LONG) == 0
+
+
+@STRICT
+def test_answer_that_is_read_late_comes_through_tls_at_the_end(engine: str, authority: Authority) -> None:
+    """The server waits longer for who has not taken all than for who has, and only does not say so."""
+    files = authority.issue(f"late-{engine}")
+    slow = tls_settings(engine, files, KEEPALIVE_TIMEOUT=str(LONG), SHIP_MAX_ANSWER_BYTES=str(2 * VAST))
+    greeting = PREFACE + settings({Setting.INITIAL_WINDOW_SIZE: NEVER}) + window_update(0, NEVER - WINDOW)
+    with (
+        running_front(settings=slow) as front,
+        Connection(
+            front.gateway.address, tls=client_tls(authority, "h2"), greeting=greeting, buffer=4096
+        ) as connection,
+    ):
+        release = front.upstream.hold(body={"reference": SHIPMENT, "state": "x" * VAST})
+        stream = connection.begin(CALL)
+        front.upstream.next_request()
+        front.gateway.process.send_signal(signal.SIGTERM)
+        connection.until(lambda: len(connection.goaways) == 2, LONG)
+        connection.widens = False
+        release.set()
+        with pytest.raises(subprocess.TimeoutExpired):
+            front.gateway.process.wait(SLOW)
+        assert connection.answer(stream, LONG).status == 0
+        assert front.gateway.process.wait(LONG) == 0
 
 
 # Addresses and workers.

@@ -24,8 +24,8 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2 as pb
 from support.front import LONG, SERVICE, SHIPMENT, running_front
 from support.status import failure
+from wire.building import tool
 from wire.conftest import chosen
-from wire.test_clients import tool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

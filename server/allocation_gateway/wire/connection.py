@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import socket
 import ssl
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
@@ -236,6 +239,18 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.close()
 
+    def _wait_no_longer(self) -> None:
+        """Closes the connection although the peer has not closed its side. What the transport has is still sent."""
+        if self._transport.can_write_eof():
+            self._transport.close()
+            return
+        # It was closed, but TLS waits for the peer to say that it closes too, and not every peer does. To end that
+        # without losing what the peer has not taken yet, the system is told that nothing more will be read.
+        used = self._transport.get_extra_info("socket")
+        if used is not None:
+            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(used.fileno())) as own:
+                own.shutdown(socket.SHUT_RD)
+
     def tick(self, now: float) -> None:
         """Does what is due: it is called now and then, at least each second."""
         self._session.tick(now)
@@ -249,7 +264,7 @@ class Connection(asyncio.Protocol):
             case Due.END_CALLS:
                 self.give_up()
             case Due.CLOSE:
-                self._transport.close()
+                self._wait_no_longer()
             case Due.ABORT:
                 self.abort()
             case Due.NOTHING:
