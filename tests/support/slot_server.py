@@ -36,7 +36,20 @@ class SlotServer:
 
     def carry_out(self, step: str, keys: Sequence[str], *arguments: Any) -> Any:
         """Carries out a step. Takes what the script takes, and returns what it returns."""
-        return _Step(self, round(self._clock() * _MICRO), step, keys, arguments).run(step)
+        return _Step(self, self.now(), step, keys, arguments).run(step)
+
+    def now(self) -> int:
+        """Returns the time, in microseconds."""
+        return round(self._clock() * _MICRO)
+
+    def head(self, key: str) -> list[Any] | None:
+        """Returns the head of a claim; None if there is none."""
+        claim = self.get(key, self.now())
+        return None if claim is None else claim["h"]
+
+    def locked(self) -> list[str]:
+        """Returns the keys of all locks."""
+        return [key for key in list(self._kept) if key.endswith(":lock") and self.get(key, self.now()) is not None]
 
     def get(self, key: str, now: int) -> Any:
         """Returns what is kept under a key; None if nothing is."""
@@ -158,8 +171,6 @@ class _Step:
         if not head or head[GENERATION] != generation:
             return None
         if head[TAKING]:
-            if head[LEASE_UNTIL] <= self._now:
-                return None
             head[TAKING], head[OWNERS] = False, unpack(owners)
         return self._shown()
 

@@ -34,7 +34,7 @@ class Mark(Head, frozen=True, array_like=True):
         is_taking: Whether not all of its locks are taken.
         generation: Which attempt at that counts.
         marks: What became of each of its references, by a letter: allocated, de-allocated, or neither.
-        kept_until: Until when they stay locked, in microseconds of the server's clock.
+        kept_until: Until when they stay locked, in microseconds of the server's clock; 0 if they do not.
     """
 
     is_resumed: bool = False

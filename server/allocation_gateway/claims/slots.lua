@@ -116,16 +116,13 @@ function steps.begin(holder, fingerprint, references, lease, effects, body, gene
   return {'begun', shown()}
 end
 
--- All its locks are taken: from now on it may be sent. Too late, somebody may have taken one of them for void.
+-- All its locks are taken: from now on it may be sent. Whoever found it abandoned before has ended it, see load_current.
 function steps.confirm(holder, generation, owners)
   local head = mine(claim, holder)
   if not head or head[GENERATION] ~= generation then
     return false
   end
   if head[TAKING] == true then
-    if head[LEASE_UNTIL] <= now then
-      return false
-    end
     head[TAKING], head[OWNERS] = false, cmsgpack.unpack(owners)
     save_head(claim, head)
   end

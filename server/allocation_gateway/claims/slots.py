@@ -10,8 +10,8 @@ first of them in the order of their slots, and takes the locks of the others in 
 
 What decides is the claim alone, at its home: a lock of a claim that is over, gone, or of another attempt than the one
 that was confirmed, is none, and whoever meets it takes it away. So it makes no difference when a lock is given back, or
-that of a process which has died. A claim that was not confirmed within its lease ends where it is met, and is confirmed
-never more.
+that of a process which has died. A claim that was not confirmed within its lease is ended by whoever meets it, and is
+confirmed never more.
 
 Where a claim of an id is at home is known in a slot of its own, so that an id which is used for something else is found
 out.
@@ -278,7 +278,7 @@ class SlotClaims:
             became,
             pack((lock.request_id, lock.home)),
             self._retention,
-            max(mark.kept_until - now, 0),
+            max(mark.kept_until - now, 0) if mark.kept_until else 0,
             pack(Lock(lock.request_id, "", lock.home, is_kept=True)),
         )
 
