@@ -266,7 +266,7 @@ def _closed(target: ServerUrl) -> Problem:
 
 def _of_cluster(error: BaseException, target: ServerUrl) -> Problem | None:
     text = str(error)
-    if isinstance(error, exceptions.ClusterError):
+    if isinstance(error, exceptions.ClusterError) and not isinstance(error, exceptions.MasterDownError):
         return Problem("cluster", f"the cluster of {target.address} is down: {text.removeprefix('CLUSTERDOWN ')}")
     if isinstance(error, exceptions.TryAgainError):
         text = f"{target.address} gives a slot to another node of its cluster, and its keys are on both"

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 import structlog
+from allocation_gateway.claims import cluster as cluster_module
 from allocation_gateway.claims.cluster import ClaimCluster
 from allocation_gateway.claims.model import Begun, Busy, ClaimState, Held, StoreUnavailableError
 from allocation_gateway.claims.opening import open_claims
 from allocation_gateway.settings import ConfigurationError, Secret, Settings
 from allocation_gateway.telemetry.telemetry import Telemetry
 from support.cache import free_port, running_cache
+from support.certificates import Authority
 from support.claims import new_claim
 from support.cluster import Cluster, base, claims_of, running_cluster, slot_of
 from support.replication import wait_until
@@ -235,6 +237,20 @@ async def test_claims_stay_what_they_are_while_their_slots_move(cluster: Cluster
 
 
 @pytest.mark.asyncio
+async def test_step_goes_to_where_its_slot_is_said_to_be(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if nobody looks at the slots for long."""
+    monkeypatch.setattr(cluster_module, "_SHORTEST_INTERVAL", 3_600.0)
+    (reference,) = cluster.references(1, 1, "told")
+    async with claims_of(cluster) as store:
+        await begin(store, new_claim("id", references=(reference,)))
+        cluster.begin_to_move(slot_of(reference), 1, 0)
+        cluster.move_keys(slot_of(reference), 1, 0)
+        cluster.end_moving(slot_of(reference), 0)
+        for _ in range(2):
+            assert isinstance(await begin(store, new_claim("id", references=(reference,))), Held)
+
+
+@pytest.mark.asyncio
 async def test_slot_that_stays_between_two_nodes_is_refused_and_not_guessed_about(cluster: Cluster) -> None:
     (reference,) = cluster.references(1, 1, "between")
     slot = slot_of(reference)
@@ -356,6 +372,26 @@ async def test_password_is_that_of_all_nodes() -> None:
         await stores["ship"].close()
         with pytest.raises(ConfigurationError, match="refuses the credentials"):
             await opened(cluster.url().replace(PASSWORD, "wrong"))
+
+
+@pytest.mark.asyncio
+async def test_nodes_that_speak_tls(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    chain, key = authority.issue("node")
+    files = {"tls-cert-file": chain, "tls-key-file": key, "tls-ca-cert-file": authority.file, "tls-auth-clients": "no"}
+    words = [word for name, value in files.items() for word in (f"--{name}", str(value))]
+    with running_cluster(*words, "--tls-cluster", "yes", authority=authority.file) as cluster:
+        trusting = f"?ssl_ca_certs={authority.file}"
+        for scheme in ("rediss+cluster", "valkeys+cluster"):
+            stores = await opened(cluster.url(scheme=scheme, options=trusting))
+            bulk = new_claim(scheme, references=one_of_each(cluster, scheme))
+            assert isinstance(await begin(stores["ship"], bulk), Begun)
+            await stores["ship"].close()
+        with structlog.testing.capture_logs() as lines:
+            stores = await opened(cluster.url(scheme="rediss+cluster"))
+            await stores["ship"].close()
+        (line,) = [line for line in lines if line["event"] == "claim_store_not_usable"]
+        assert "none tells where the slots are: the certificate of" in line["problem"]
 
 
 @pytest.mark.asyncio

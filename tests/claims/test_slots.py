@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from allocation_gateway.claims.model import Busy, NewClaim
     from support.cache import CacheServer
 
-WORLDS: Final = 200
+WORLDS: Final = 120
 # Of these on a real server.
 REAL_WORLDS: Final = 15
 WRITERS: Final = 5

@@ -15,10 +15,11 @@ from redis.crc import key_slot
 
 from support.cache import CacheServer, free_port, running_cache
 from support.claims import RETENTION
-from support.replication import wait_until
+from support.replication import access, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
+    from pathlib import Path
 
 SLOTS: Final = 16_384
 PRIMARIES: Final = 3
@@ -44,10 +45,12 @@ class Cluster:
     Attributes:
         nodes: Its nodes, first those that began as primaries.
         password: The password that all want.
+        authority: Who has signed their certificates, if they speak TLS.
     """
 
     nodes: Sequence[CacheServer]
     password: str = ""
+    authority: Path | None = None
 
     def url(self, *, scheme: str = "redis+cluster", options: str = "") -> str:
         """Returns the URL, which names two of the nodes."""
@@ -56,7 +59,8 @@ class Cluster:
 
     def client(self, number: int) -> redis.Redis:
         """Returns a client of a node alone."""
-        return redis.Redis(port=self.nodes[number].port, password=self.password or None, decode_responses=True)
+        known = access(self.password, self.authority)
+        return redis.Redis(port=self.nodes[number].port, decode_responses=True, **known)
 
     def ask(self, number: int, *command: Any) -> Any:
         """Asks a node."""
@@ -125,13 +129,16 @@ def _range(number: int) -> tuple[int, int]:
 
 
 @contextmanager
-def running_cluster(*options: str, replicas: int = 0, password: str = "") -> Iterator[Cluster]:
+def running_cluster(
+    *options: str, replicas: int = 0, password: str = "", authority: Path | None = None
+) -> Iterator[Cluster]:
     """Runs a cluster of three primaries, and as many replicas, of the first, second and third of them.
 
     Args:
         options: Further options of all nodes.
         replicas: How many replicas there are.
         password: The password that all nodes want.
+        authority: Who has signed their certificates, if they speak TLS.
     """
     common = [
         "--cluster-enabled",
@@ -146,10 +153,12 @@ def running_cluster(*options: str, replicas: int = 0, password: str = "") -> Ite
     with ExitStack() as stack:
         nodes = [
             # The bus is 10,000 ports further if nothing else is said, which may be too far.
-            stack.enter_context(running_cache(*common, "--cluster-port", str(free_port()), *options))
+            stack.enter_context(
+                running_cache(*common, "--cluster-port", str(free_port()), *options, tls=bool(authority))
+            )
             for _ in range(PRIMARIES + replicas)
         ]
-        cluster = Cluster(nodes, password)
+        cluster = Cluster(nodes, password, authority)
         for number in range(len(nodes)):
             cluster.ask(number, "CLUSTER SET-CONFIG-EPOCH", number + 1)
             if number < PRIMARIES:
