@@ -20,7 +20,7 @@ from allocation_gateway.telemetry.telemetry import Telemetry
 from support.cache import free_port, running_cache
 from support.certificates import Authority
 from support.claims import new_claim
-from support.cluster import Cluster, base, claims_of, running_cluster, slot_of
+from support.cluster import Cluster, base, bus_port, claims_of, running_cluster, slot_of
 from support.replication import wait_until
 
 if TYPE_CHECKING:
@@ -355,7 +355,7 @@ async def test_what_is_wrong_with_a_cluster_is_told(cluster: Cluster) -> None:
     assert (line["reason"], "begins with redis+cluster://" in line["problem"]) == ("cluster", True)
     with pytest.raises(ConfigurationError, match=r"the server keeps no append-only file .*STORE_CHECKS decides"):
         await opened(cluster.url(), store_checks="require")
-    with running_cache("--cluster-enabled", "yes", "--cluster-port", str(free_port())) as empty:
+    with running_cache("--cluster-enabled", "yes", "--cluster-port", str(bus_port())) as empty:
         with structlog.testing.capture_logs() as lines:
             stores = await opened(f"redis+cluster://127.0.0.1:{empty.port}")
             await stores["ship"].close()

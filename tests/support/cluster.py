@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+import random
+import socket
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +15,7 @@ from allocation_gateway.settings import Secret
 from allocation_gateway.telemetry.telemetry import Telemetry
 from redis.crc import key_slot
 
-from support.cache import CacheServer, free_port, running_cache
+from support.cache import CacheServer, running_cache
 from support.claims import RETENTION
 from support.replication import access, wait_until
 
@@ -26,6 +28,8 @@ PRIMARIES: Final = 3
 NAMESPACE: Final = "claims"
 # No node is to be taken for lost because the machine is busy: tests say when one is.
 _NODE_TIMEOUT: Final = 15_000
+# Below those that systems take for connections.
+_PORTS: Final = (12_000, 30_000)
 
 
 def base(reference: str) -> str:
@@ -128,6 +132,18 @@ def _range(number: int) -> tuple[int, int]:
     return slots[0], slots[-1]
 
 
+def bus_port() -> int:
+    """Returns a free port that no connection is made from.
+
+    A node that finds another at the port of its bus ends, after it has begun to listen.
+    """
+    while True:
+        port = random.randrange(*_PORTS)  # noqa: S311 - no secret
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
 @contextmanager
 def running_cluster(
     *options: str, replicas: int = 0, password: str = "", authority: Path | None = None
@@ -154,7 +170,9 @@ def running_cluster(
         nodes = [
             # The bus is 10,000 ports further if nothing else is said, which may be too far.
             stack.enter_context(
-                running_cache(*common, "--cluster-port", str(free_port()), *options, tls=bool(authority))
+                running_cache(
+                    *common, "--cluster-port", str(bus_port()), *options, tls=bool(authority), port=bus_port()
+                )
             )
             for _ in range(PRIMARIES + replicas)
         ]
