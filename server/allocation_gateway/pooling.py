@@ -47,10 +47,11 @@ class Problem(NamedTuple):
 
 
 class NoPrimaryError(exceptions.ConnectionError):
-    """The Sentinels do not tell which server is the primary. The text says why, for the operator."""
+    """The Sentinels, or the nodes of a cluster, do not tell which server to write to. The text says why."""
 
-    def __init__(self, text: str, *, is_lasting: bool = False) -> None:
+    def __init__(self, text: str, *, kind: str = "sentinel", is_lasting: bool = False) -> None:
         super().__init__(text)
+        self.kind = kind
         self.is_lasting = is_lasting
 
 
@@ -161,9 +162,9 @@ def diagnose(error: BaseException, url: Secret | ServerUrl) -> Problem:
     """Returns what is wrong with a server, from the error with which a command or a connection has failed."""
     target = url if isinstance(url, ServerUrl) else server_url.parse(url.reveal())
     if isinstance(error, NoPrimaryError):
-        return Problem("sentinel", str(error), is_lasting=error.is_lasting)
+        return Problem(error.kind, str(error), is_lasting=error.is_lasting)
     for cause in _causes(error):
-        for read in (_of_tls, _of_network, _of_answer):
+        for read in (_of_tls, _of_network, _of_cluster, _of_answer):
             if problem := read(cause, target):
                 return problem
     return Problem(type(error).__name__, f"{target.address} cannot be used: {type(error).__name__}")
@@ -242,8 +243,6 @@ def _of_answer(error: BaseException, target: ServerUrl) -> Problem | None:
         return Problem("loading", f"{target.address} still reads what it keeps")
     if isinstance(error, exceptions.OutOfMemoryError):
         return Problem("memory", f"{target.address} is full: it needs more maxmemory")
-    if isinstance(error, exceptions.MovedError | exceptions.ClusterError):
-        return Problem("cluster", f"{target.address} is part of a cluster, which is not supported")
     if isinstance(error, exceptions.ResponseError):
         return _of_response(text, target)
     if isinstance(error, exceptions.InvalidResponse):
@@ -263,6 +262,22 @@ def _closed(target: ServerUrl) -> Problem:
     elif "ssl_certfile" not in target.options:
         hint = f"; if the server wants a certificate of the client, {_NAME_CERTIFICATE}"
     return Problem("connection", f"the connection to {target.address} was closed{hint}")
+
+
+def _of_cluster(error: BaseException, target: ServerUrl) -> Problem | None:
+    text = str(error)
+    if isinstance(error, exceptions.ClusterError) and not isinstance(error, exceptions.MasterDownError):
+        return Problem("cluster", f"the cluster of {target.address} is down: {text.removeprefix('CLUSTERDOWN ')}")
+    if isinstance(error, exceptions.TryAgainError):
+        text = f"{target.address} gives a slot to another node of its cluster, and its keys are on both"
+        return Problem("cluster", text)
+    if isinstance(error, exceptions.AskError):
+        text = f"{target.address} is part of a cluster, whose URL begins with redis+cluster:// or rediss+cluster://"
+        return Problem("cluster", text)
+    if "cluster support disabled" in text:
+        text = f"{target.address} is no node of a cluster: a URL of one server begins with redis:// or rediss://"
+        return Problem("cluster", text, is_lasting=True)
+    return None
 
 
 def _of_credentials(target: ServerUrl) -> str:

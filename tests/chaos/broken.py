@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from allocation_gateway import cli
 from allocation_gateway.claims.memory import MemoryClaims
 from allocation_gateway.claims.shared import SharedClaims
+from allocation_gateway.claims.slots import SlotClaims
 from allocation_gateway.operations.assessment import Assessment
 from allocation_gateway.writes import adoption, clocks, errors, readback, resolution
 from allocation_gateway.writes.claimant import Claimant
@@ -121,7 +122,7 @@ def foreign_release() -> Changes:
 
         return release_any
 
-    return [(kind, "release", releasing(kind.release)) for kind in (MemoryClaims, SharedClaims)]
+    return [(kind, "release", releasing(kind.release)) for kind in (MemoryClaims, SharedClaims, SlotClaims)]
 
 
 def forgotten_doubt() -> Changes:

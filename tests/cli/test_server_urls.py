@@ -74,6 +74,14 @@ WRONG: Final = [
     ("redis+sentinel://one/primary/zero", "the number of a database"),
     ("redis://one,two/0", "the host holds characters"),
     ("redis://host/0?sentinel_password=word", "the option sentinel_password needs Sentinels"),
+    ("redis+cluster://one,two/1", "a cluster has no other database than 0"),
+    ("redis+cluster://one,two?db=2", "a cluster has no other database than 0"),
+    ("redis+cluster://one,two/primary", "the number of a database"),
+    ("redis+cluster://one,:7000", "names a host"),
+    ("redis+cluster://one:port,two", "the port must be a whole number from 1 to 65535"),
+    ("redis+cluster://:wo/rd@one,two", ENCODE),
+    ("redis+cluster://one,two?sentinel_username=x", "the option sentinel_username needs Sentinels"),
+    ("redis+cluster://one,two?ssl_ca_certs=/dev/null", "ssl_ca_certs needs TLS"),
     ("redis+sentry://host/primary", "must be a redis:// or rediss:// URL"),
     ("unix:///run/redis.sock", "must be a redis:// or rediss:// URL"),
     ("http://host", "must be a redis:// or rediss:// URL"),
@@ -160,3 +168,25 @@ def hosts(password: str) -> object:
     except ValueError as error:
         return f"{error}"
     return read.host, read.port, read.database
+
+
+@pytest.mark.parametrize(
+    ("url", "nodes"),
+    [
+        ("redis+cluster://one", (("one", 6379),)),
+        ("VALKEYS+CLUSTER://u:p@one:1,127.0.0.1,[::1]:3/", (("one", 1), ("127.0.0.1", 6379), ("::1", 3))),
+        ("rediss-cluster://u:p%2C%40@one:1,two/0", (("one", 1), ("two", 6379))),
+    ],
+)
+def test_url_of_a_cluster_names_some_of_its_nodes_and_is_for_claims_alone(
+    url: str, nodes: tuple[object, ...], command: Command
+) -> None:
+    read = server_url.parse(url)
+    assert (read.nodes, read.sentinels, read.database) == (nodes, (), 0)
+    assert read.is_tls is url.lower().startswith(("valkeys", "rediss"))
+    told = read.at("127.0.0.2", 7)
+    assert (told.address, told.nodes, told.username) == ("127.0.0.2:7", (), read.username)
+    assert command("check", **GOOD, STORE_URL=url).code == 0
+    refused = command("check", **GOOD, CACHE_URL=url)
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "CACHE_URL: a cluster keeps claims alone" in refused.err

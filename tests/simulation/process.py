@@ -20,7 +20,7 @@ from allocation_gateway.writes.fingerprint import fingerprint
 from allocation_gateway.writes.request import WriteRequest
 
 from simulation.loop import OWNER
-from simulation.store import WiredStore
+from simulation.store import wired
 from simulation.upstream import TRACE
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from allocation_gateway.operations.model import Operation, Route
     from allocation_gateway.settings import Settings
     from google.protobuf.message import Message
+    from support.slot_server import SlotServer
 
     from simulation.store import Weather
     from simulation.upstream import Model
@@ -93,7 +94,7 @@ class Surroundings:
     """
 
     model: Model
-    claims: Mapping[Api, MemoryClaims]
+    claims: Mapping[Api, MemoryClaims | SlotServer]
     weather: Weather
     more: tuple[tuple[str, str], ...] = ()
     telemetry: Telemetry = field(default_factory=Telemetry)
@@ -122,7 +123,14 @@ class Process:
             api: Account(
                 configured,
                 Upstream(configured, api, configured.key(api.value), engine),
-                WiredStore(surroundings.claims[api], surroundings.weather, self.power, configured.store_timeout),
+                wired(
+                    surroundings.claims[api],
+                    api.value,
+                    configured.claim_retention,
+                    surroundings.weather,
+                    self.power,
+                    configured.store_timeout,
+                ),
                 None,
                 surroundings.telemetry,
                 now=loop.time,

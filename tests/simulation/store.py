@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
+from allocation_gateway.claims.memory import MemoryClaims
 from allocation_gateway.claims.model import StoreUnavailableError
+from allocation_gateway.claims.slots import SlotClaims
 
 from simulation.dice import spread
 
@@ -17,8 +19,8 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Coroutine, Sequence
 
-    from allocation_gateway.claims.memory import MemoryClaims
-    from allocation_gateway.claims.model import Begun, Busy, Claim, Held, NewClaim
+    from allocation_gateway.claims.model import Begun, Busy, Claim, ClaimStore, Held, NewClaim
+    from support.slot_server import SlotServer
 
     from simulation.process import Power
 
@@ -52,11 +54,10 @@ class Weather:
         return dice.uniform(_SHORTEST, _USUAL), dice.uniform(_SHORTEST, _USUAL)
 
 
-class WiredStore:
-    """The store as one process sees it. See ClaimStore for its steps."""
+class _Wire:
+    """The network between one process and the store."""
 
-    def __init__(self, store: MemoryClaims, weather: Weather, power: Power, timeout: float) -> None:
-        self._store = store
+    def __init__(self, weather: Weather, power: Power, timeout: float) -> None:
         self._weather = weather
         self._power = power
         self._timeout = timeout
@@ -93,6 +94,19 @@ class WiredStore:
             return await answered
         finally:
             timer.cancel()
+
+
+class WiredStore(_Wire):
+    """The store as one process sees it. See ClaimStore for its steps."""
+
+    def __init__(self, store: MemoryClaims, weather: Weather, power: Power, timeout: float) -> None:
+        super().__init__(weather, power, timeout)
+        self._store = store
+
+    def at(self, references: Sequence[str]) -> WiredStore:
+        """Returns itself: all claims are in one place."""
+        del references
+        return self
 
     async def begin(self, new: NewClaim) -> Begun | Held | Busy:
         """Makes a claim."""
@@ -158,6 +172,33 @@ class WiredStore:
 
     async def close(self) -> None:
         """Does nothing."""
+
+
+class WiredSteps(_Wire):
+    """The nodes of a cluster as one process sees them. See Steps."""
+
+    def __init__(self, server: SlotServer, weather: Weather, power: Power, timeout: float) -> None:
+        super().__init__(weather, power, timeout)
+        self._server = server
+
+    async def run(self, step: str, keys: Sequence[str], *arguments: str | bytes | int) -> Any:
+        """Carries out a step in one slot."""
+        return await self._step(self._carried_out(step, keys, *arguments))
+
+    async def _carried_out(self, step: str, keys: Sequence[str], *arguments: str | bytes | int) -> Any:
+        return self._server.carry_out(step, keys, *arguments)
+
+    async def close(self) -> None:
+        """Does nothing."""
+
+
+def wired(
+    store: MemoryClaims | SlotServer, name: str, retention: float, weather: Weather, power: Power, timeout: float
+) -> ClaimStore:
+    """Returns the store of an API as one process sees it: of one server, or of a cluster."""
+    if isinstance(store, MemoryClaims):
+        return WiredStore(store, weather, power, timeout)
+    return SlotClaims(WiredSteps(store, weather, power, timeout), namespace="claims", name=name, retention=retention)
 
 
 def _now(work: Coroutine[Any, Any, Any]) -> Any:

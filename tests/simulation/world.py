@@ -21,6 +21,7 @@ from chaos.history import Call, History, Incident, Operation, Run
 from chaos.plan import Step
 from chaos.requests import asking, is_reconciled, outcomes, references_of
 from google.rpc import error_details_pb2
+from support.slot_server import SlotServer
 
 from simulation.dice import Dice, Mask, spread
 from simulation.loop import simulated
@@ -88,6 +89,7 @@ class World:
         self._kills = common.random() < 0.3 and not mask.without_kills
         self._bad_store = common.random() < 0.4 and not mask.without_store_faults
         self._outage = common.random() < 0.05
+        self._on_cluster = common.random() < 0.3
         self.writes = 0
         self.undecided = 0
         self.history = History(
@@ -147,8 +149,14 @@ class World:
         self._clock = loop.time
         common = self._dice.of(_NO_GENERATOR - 1)
         store_offset = common.uniform(-1e6, 1e6)
-        claims = {
-            api: MemoryClaims(size=100_000, retention=_RETENTION, clock=lambda: loop.time() + store_offset)
+
+        def store_clock() -> float:
+            return loop.time() + store_offset
+
+        claims: dict[Api, MemoryClaims | SlotServer] = {
+            api: SlotServer(store_clock)
+            if self._on_cluster
+            else MemoryClaims(size=100_000, retention=_RETENTION, clock=store_clock)
             for api in Api
         }
         weather = Weather(self._dice.of(_NO_GENERATOR - 2))

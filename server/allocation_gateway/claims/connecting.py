@@ -19,7 +19,11 @@ from allocation_gateway.pooling import tls_context
 if TYPE_CHECKING:
     from allocation_gateway.settings.server_url import ServerUrl
 
-SCRIPT: Final = resources.files(__package__).joinpath("steps.lua").read_text()
+_FILES: Final = resources.files(__package__)
+_HEAD: Final = _FILES.joinpath("head.lua").read_text()
+# What carries out the steps on one server, and on a cluster.
+SCRIPT: Final = _HEAD + _FILES.joinpath("steps.lua").read_text()
+SLOTS_SCRIPT: Final = _HEAD + _FILES.joinpath("slots.lua").read_text()
 # Seconds after which a further address of a name is tried beside one that does not answer, as RFC 8305 advises.
 _NEXT_ADDRESS: Final = 0.25
 _log = structlog.get_logger()
@@ -32,18 +36,20 @@ class Connector:
         sha: What the server calls the script.
     """
 
-    def __init__(self, *, timeout: float, checks: str, namespace: str, script: str) -> None:
+    def __init__(self, *, timeout: float, checks: str, namespace: str | None, script: str) -> None:
         """Takes what all connections have in common.
 
         Args:
             timeout: Seconds without a sign of a server that owes an answer, after which it is given up.
             checks: What becomes of a server that is not safe: `require`, `warn` or `off`.
-            namespace: What the names of all keys begin with.
+            namespace: What the names of all keys begin with; None if the script is tried without any key.
             script: What carries out the steps.
         """
         self._timeout = timeout
         self._checks = checks
-        self._prefix = f"{namespace}:"
+        prefix = f"{namespace}:"
+        on_key = ("1", f"{prefix}trial", "trial", prefix, "trial")
+        self._trial = ("0", "trial") if namespace is None else on_key
         self._script = script
         # A name that the server gives the script, not a safeguard.
         self.sha = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
@@ -60,6 +66,20 @@ class Connector:
         connection = await self._connected(target)
         try:
             await self._prepare(connection, target)
+        except BaseException:
+            connection.abort()
+            raise
+        return connection
+
+    async def reach(self, target: ServerUrl) -> StoreConnection:
+        """Makes a connection to a server on which questions alone are asked: it need not be fit to carry out steps.
+
+        Raises:
+            Exception: As of `connect`.
+        """
+        connection = await self._connected(target)
+        try:
+            await asyncio.gather(*(connection.ask(*command) for command in await _login(target)))
         except BaseException:
             connection.abort()
             raise
@@ -85,18 +105,16 @@ class Connector:
 
     async def _prepare(self, connection: StoreConnection, target: ServerUrl) -> None:
         """Logs in, checks the server, and has it try the script, all in one exchange if it knows the script."""
-        # Its file is read anew: a password is replaced while the gateway runs.
-        login = _login(await asyncio.to_thread(target.with_password) if target.password_file else target)
+        login = await _login(target)
         asked = checks.COMMANDS if self._checks != "off" else ()
-        trial = ("1", f"{self._prefix}trial", "trial", self._prefix, "trial")
-        commands = (*login, *asked, ("EVALSHA", self.sha, *trial))
+        commands = (*login, *asked, ("EVALSHA", self.sha, *self._trial))
         answers = await asyncio.gather(*(connection.ask(*command) for command in commands), return_exceptions=True)
         for answer in answers[: len(login)]:
             if isinstance(answer, BaseException):
                 raise answer
         problem = checks.check(answers[len(login) : -1]) if asked else ""
         if isinstance(answers[-1], NoScriptError):
-            await connection.ask("EVAL", self._script, *trial)
+            await connection.ask("EVAL", self._script, *self._trial)
         elif isinstance(answers[-1], BaseException):
             raise answers[-1]
         self._judge(problem)
@@ -109,8 +127,11 @@ class Connector:
         self._warned = problem
 
 
-def _login(target: ServerUrl) -> tuple[tuple[str | int, ...], ...]:
+async def _login(target: ServerUrl) -> tuple[tuple[str | int, ...], ...]:
     """Returns the commands with which a connection begins."""
+    if target.password_file:
+        # It is read anew: a password is replaced while the gateway runs.
+        target = await asyncio.to_thread(target.with_password)
     commands: list[tuple[str | int, ...]] = []
     credentials = (target.username, target.password) if target.username else (target.password,)
     is_named = bool(target.username or target.password)

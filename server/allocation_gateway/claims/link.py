@@ -50,6 +50,7 @@ class PrimaryLink:
     """The connection to the primary.
 
     Attributes:
+        host: The host that the connection is to lead to, if one is named.
         connection: The connection to be asked, if it is open; None if there is none.
         target: Where it leads to, or where the primary was looked for last; None if it is not known.
     """
@@ -61,6 +62,7 @@ class PrimaryLink:
         *,
         timeout: float,
         on_failure: Callable[[BaseException, ServerUrl | None], bool],
+        host: str = "",
     ) -> None:
         """Does not connect yet.
 
@@ -70,7 +72,9 @@ class PrimaryLink:
             timeout: Seconds that finding it may take, and also connecting.
             on_failure: Is told why an attempt has failed, and where. Returns whether that lasts until somebody changes
                 a configuration.
+            host: The host that the connection is to lead to, if one is named.
         """
+        self.host = host
         self._locator = locator
         self._connect = connect
         self._timeout = timeout
@@ -86,6 +90,11 @@ class PrimaryLink:
         self._lost_at: float | None = None
         self._connections: set[StoreConnection] = set()
 
+    def start(self) -> None:
+        """Begins to connect, if that was not done."""
+        if self._keeping is None:
+            self._keeping = asyncio.create_task(self._keep())
+
     async def connected(self, until: float) -> StoreConnection:
         """Returns an open connection, as soon as there is one.
 
@@ -95,8 +104,7 @@ class PrimaryLink:
         Raises:
             Exception: There is none in time, or not after a further attempt: why that has failed. One of FAILURES.
         """
-        if self._keeping is None:
-            self._keeping = asyncio.create_task(self._keep())
+        self.start()
         asked = time.monotonic()
         while (connection := self._open()) is None:
             if self._failure is not None and self._failed_at >= asked and not self._is_failover():
@@ -203,6 +211,15 @@ class PrimaryLink:
             # It may be on its way. What there is is of use meanwhile.
             _log.info("claim_store_moving", problem=type(error).__name__)
         return None
+
+    async def leave_for_good(self, seconds: float) -> None:
+        """Closes all connections as soon as what was asked is answered, or the time for that is over."""
+        if self._keeping is not None:
+            # Its connection is retired.
+            await tasks.end([self._keeping])
+        if lost := [connection.lost for connection in self._connections]:
+            await asyncio.wait(lost, timeout=seconds)
+        await self.close()
 
     async def close(self) -> None:
         """Closes all connections."""

@@ -10,7 +10,7 @@ use it may differ.
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -118,6 +118,12 @@ class ClaimStore(Protocol):
     Each step is carried out as a whole or not at all, and raises StoreUnavailableError if that cannot be known.
     """
 
+    def at(self, references: Sequence[str]) -> ClaimStore:
+        """Returns where the claims are of writes to exactly these references: steps on them are asked for there.
+
+        What is known of the last allocation of a reference can be read at that reference alone.
+        """
+
     async def begin(self, new: NewClaim) -> Begun | Held | Busy:
         """Makes a claim and takes all its locks, or none.
 
@@ -212,3 +218,17 @@ class ClaimStore(Protocol):
 
     async def close(self) -> None:
         """Ends the use of the store."""
+
+
+class Steps(Protocol):
+    """Carries out steps where their keys are."""
+
+    async def run(self, step: str, keys: Sequence[str], *arguments: str | bytes | int) -> Any:
+        """Carries out a step.
+
+        Raises:
+            StoreUnavailableError: It may or may not have been carried out.
+        """
+
+    async def close(self) -> None:
+        """Closes all connections."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from allocation_gateway.claims.memory import MemoryClaims
-from allocation_gateway.settings import ConfigurationError, variable
+from allocation_gateway.settings import ConfigurationError, server_url, variable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,26 +27,27 @@ async def open_claims(settings: Settings, names: Iterable[str], telemetry: Telem
         return keep_in_memory(settings, names)
     # On demand: whoever needs no server pays neither the memory nor the start-up time of its client.
     from allocation_gateway.claims.checks import UnsafeServerError, UnusableServerError
+    from allocation_gateway.claims.cluster import ClaimCluster
     from allocation_gateway.claims.server import ClaimServer
     from allocation_gateway.claims.shared import SharedClaims
+    from allocation_gateway.claims.slots import SlotClaims
 
-    server = ClaimServer(
-        settings.store_url,
-        timeout=settings.store_timeout,
-        checks=settings.store_checks,
-        namespace=settings.store_namespace,
-        telemetry=telemetry,
-    )
+    url, timeout, checks = settings.store_url, settings.store_timeout, settings.store_checks
+    namespace, retention = settings.store_namespace, settings.claim_retention
+    server: ClaimCluster | ClaimServer
+    if server_url.parse(url.reveal()).nodes:
+        server = ClaimCluster(url, timeout=timeout, checks=checks, telemetry=telemetry)
+    else:
+        server = ClaimServer(url, timeout=timeout, checks=checks, namespace=namespace, telemetry=telemetry)
     try:
         await server.open()
     except UnusableServerError as error:
         await server.close()
         hint = f"; {variable('store_checks')} decides whether that matters" if type(error) is UnsafeServerError else ""
         raise ConfigurationError(f"{variable('store_url')}: {error}{hint}") from None
-    return {
-        name: SharedClaims(server, namespace=settings.store_namespace, name=name, retention=settings.claim_retention)
-        for name in names
-    }
+    if isinstance(server, ClaimCluster):
+        return {name: SlotClaims(server, namespace=namespace, name=name, retention=retention) for name in names}
+    return {name: SharedClaims(server, namespace=namespace, name=name, retention=retention) for name in names}
 
 
 def keep_in_memory(settings: Settings, names: Iterable[str]) -> Mapping[str, ClaimStore]:

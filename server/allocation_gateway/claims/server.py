@@ -5,35 +5,22 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-import structlog
 from redis import exceptions
 
 from allocation_gateway.claims.checks import ReplicaError, UnsafeServerError, UnusableServerError
 from allocation_gateway.claims.connecting import SCRIPT, Connector
+from allocation_gateway.claims.health import StoreHealth, is_not_here
 from allocation_gateway.claims.link import FAILURES, PrimaryLink
-from allocation_gateway.claims.model import StoreUnavailableError
 from allocation_gateway.claims.primary import locator
-from allocation_gateway.pooling import Problem, diagnose
 from allocation_gateway.settings import server_url
 
 if TYPE_CHECKING:
     from allocation_gateway.claims.connection import StoreConnection
     from allocation_gateway.settings import Secret
-    from allocation_gateway.settings.server_url import ServerUrl
     from allocation_gateway.telemetry.telemetry import Telemetry
 
-# What a server answers that is not the one to write to, or not ready. It has certainly not carried out the step.
-_NOT_HERE: Final = (
-    exceptions.AuthenticationError,
-    exceptions.BusyLoadingError,
-    exceptions.ClusterDownError,
-    exceptions.MasterDownError,
-    exceptions.ReadOnlyError,
-)
-_NOT_HERE_EITHER: Final = ("BUSY ", "NOREPLICAS ")
 # How often a step is asked for that was certainly not carried out: the script may be unknown on the next server too.
 _TRIES: Final = 3
-_log = structlog.get_logger()
 
 
 class ClaimServer:
@@ -65,15 +52,16 @@ class ClaimServer:
         self._url = server_url.parse(url.reveal())
         self._timeout = timeout
         self._checks = checks
-        self._telemetry = telemetry
+        self._health = StoreHealth(self._url, telemetry)
         self._script = script
         connector = Connector(timeout=timeout, checks=checks, namespace=namespace, script=script)
         self._sha = connector.sha
         self._link = PrimaryLink(
-            locator(self._url, timeout=timeout), connector.connect, timeout=timeout, on_failure=self._not_connected
+            locator(self._url, timeout=timeout),
+            connector.connect,
+            timeout=timeout,
+            on_failure=self._health.not_connected,
         )
-        self._usable = False
-        self._told: set[str] = set()
 
     async def open(self) -> None:
         """Makes the first contact, unless no checks are wanted. A server that cannot be reached is no failure.
@@ -90,12 +78,11 @@ class ClaimServer:
             failure = error
         if failure is None:
             return
-        self._telemetry.metrics.store_failure("check", self._problem(failure, self._link.target).kind)
+        problem = self._health.first_contact_failed(failure, self._link.target)
         if isinstance(failure, UnusableServerError):
             raise failure
         if isinstance(failure, ReplicaError) and self._checks == "require" and not self._url.sentinels:
             raise UnsafeServerError(f"the server is a replica, which takes no writes: name the primary, {failure}")
-        problem = self._problem(failure, self._link.target)
         if problem.is_lasting:
             raise UnusableServerError(problem.text)
 
@@ -120,10 +107,8 @@ class ClaimServer:
         except exceptions.RedisError as error:
             found = await self._again(error, connection, step, key, arguments)
         except FAILURES as error:
-            raise self._failed(step, error) from None
-        self._telemetry.metrics.store_step(step, time.perf_counter() - started)
-        if not self._usable:
-            self._set_usable()
+            raise self._health.failed(step, error, self._link.target) from None
+        self._health.carried_out(step, time.perf_counter() - started)
         return found
 
     async def _again(
@@ -143,7 +128,7 @@ class ClaimServer:
                     break
                 if isinstance(error, exceptions.NoScriptError):
                     how = ("EVAL", self._script)
-                elif _is_not_here(error):
+                elif is_not_here(error):
                     self._link.leave(connection)
                 else:
                     break
@@ -153,50 +138,8 @@ class ClaimServer:
                 return await connection.ask(*how, 1, key, step, *arguments)
             except FAILURES as failure:
                 error = failure
-        raise self._failed(step, error)
-
-    def _failed(self, step: str, error: BaseException) -> StoreUnavailableError:
-        """Takes note of a step that has failed. Returns what tells so: only the kind of the error, and no address."""
-        problem = self._problem(error, self._link.target)
-        self._telemetry.metrics.store_failure(step, problem.kind)
-        self._tell(problem)
-        told = str(error) if isinstance(error, UnsafeServerError) else _kind(error)
-        return StoreUnavailableError(f"{step}: {told}")
-
-    def _not_connected(self, error: BaseException, target: ServerUrl | None) -> bool:
-        problem = self._problem(error, target)
-        self._tell(problem)
-        return problem.is_lasting
-
-    def _problem(self, error: BaseException, target: ServerUrl | None) -> Problem:
-        if isinstance(error, UnsafeServerError):
-            return Problem("unsafe", str(error))
-        return diagnose(error, target or self._url)
-
-    def _tell(self, problem: Problem) -> None:
-        # Each kind once: a server that first could not be reached can then turn out to refuse the credentials.
-        if problem.kind not in self._told:
-            self._told.add(problem.kind)
-            _log.warning("claim_store_not_usable", reason=problem.kind, problem=problem.text)
-        self._usable = False
-        self._telemetry.metrics.store_usable(usable=False)
-
-    def _set_usable(self) -> None:
-        self._usable = True
-        self._told.clear()
-        self._telemetry.metrics.store_usable(usable=True)
-        _log.info("claim_store_usable")
+        raise self._health.failed(step, error, self._link.target)
 
     async def close(self) -> None:
         """Closes all connections."""
         await self._link.close()
-
-
-def _is_not_here(error: BaseException) -> bool:
-    return isinstance(error, _NOT_HERE) or str(error).startswith(_NOT_HERE_EITHER)
-
-
-def _kind(error: BaseException) -> str:
-    if isinstance(error, TimeoutError | exceptions.TimeoutError):
-        return "timeout"
-    return "ConnectionError" if isinstance(error, OSError) else type(error).__name__

@@ -1,4 +1,4 @@
--- The steps of the shared store: this script carries out one of them, as a whole, on one claim.
+-- The steps of the store on one server: this script, after head.lua, carries out one of them, as a whole, on one claim.
 --
 -- KEYS[1] is the claim, a hash of three fields: "h", what changes or decides, packed here; "b", what the client wants to
 -- have kept, packed there; and the answer, "a" as it is or "z" compressed. The other keys have the same hash tag, so that they are on the same server,
@@ -6,15 +6,6 @@
 --
 -- ARGV: step, prefix, id, and what the step takes. Seconds come as whole microseconds, lists as MessagePack. Of each
 -- claim that is returned there are its id, "h", "b", "a", "z" and the time here.
-
--- The places in "h". What a later release adds comes after them, and is kept when an earlier one packs it again.
--- The first is the format's version, which changes only with what it could not tell.
-local STATE, HOLDER, ATTEMPTS, BEGUN_AT, LEASE_UNTIL, EFFECTS_END_AT = 2, 3, 4, 5, 6, 7
-local FINGERPRINT, REFERENCES, OWNERS = 8, 9, 10
--- Whether it was settled when it was begun last. Claims of releases that did not have it are none of those.
-local RESUMED = 11
-local FORMAT = 1
-local IN_DOUBT, DONE, SETTLED = 0, 1, 2
 
 local key, prefix, id = KEYS[1], ARGV[2], ARGV[3]
 
@@ -34,41 +25,9 @@ if type(refused) == 'table' and refused['err'] then
   end
 end
 
-local clock = redis.call('TIME')
-local now = clock[1] * 1000000 + clock[2]
-
-local function milliseconds(microseconds)
-  return string.format('%.0f', math.ceil(microseconds / 1000))
-end
-
-local function load_head()
-  local packed = redis.call('HGET', key, 'h')
-  if not packed and redis.call('EXISTS', key) == 0 then
-    return nil
-  end
-  -- What cannot be read may be in doubt: it must not be taken for nothing.
-  local head = packed and cmsgpack.unpack(packed)
-  if type(head) ~= 'table' or #head < OWNERS then
-    error('this is no claim')
-  end
-  return head
-end
-
-local function save_head(head)
-  redis.call('HSET', key, 'h', cmsgpack.pack(head))
-end
-
 local function shown(of)
   local fields = redis.call('HMGET', prefix .. 'claim:' .. of, 'h', 'b', 'a', 'z')
   return {of, fields[1], fields[2], fields[3], fields[4], now}
-end
-
-local function mine(holder)
-  local head = load_head()
-  if head and head[STATE] == IN_DOUBT and head[HOLDER] == holder then
-    return head
-  end
-  return nil
 end
 
 -- The id of the claim that locks a reference, if it is another one. A lock without its claim is none.
@@ -105,7 +64,7 @@ end
 local steps = {}
 
 function steps.begin(holder, fingerprint, references, lease, effects, body)
-  local old = load_head()
+  local old = load_head(key)
   if old and not (old[STATE] == SETTLED and old[FINGERPRINT] == fingerprint) then
     return {'held', shown(id)}
   end
@@ -129,17 +88,17 @@ function steps.begin(holder, fingerprint, references, lease, effects, body)
 end
 
 function steps.take_over(holder, lease)
-  local head = load_head()
+  local head = load_head(key)
   if not head or head[STATE] ~= IN_DOUBT or (head[HOLDER] ~= holder and head[LEASE_UNTIL] > now) then
     return false
   end
   head[HOLDER], head[LEASE_UNTIL] = holder, now + lease
-  save_head(head)
+  save_head(key, head)
   return shown(id)
 end
 
 function steps.renew(holder, lease, effects, attempts, body)
-  local head = mine(holder)
+  local head = mine(key, holder)
   if not head then
     return 0
   end
@@ -148,7 +107,7 @@ function steps.renew(holder, lease, effects, attempts, body)
     head[EFFECTS_END_AT] = now + effects
   end
   head[ATTEMPTS] = head[ATTEMPTS] + attempts
-  save_head(head)
+  save_head(key, head)
   if body ~= '' then
     redis.call('HSET', key, 'b', body)
   end
@@ -157,7 +116,7 @@ end
 
 function steps.finish(holder, fingerprint, references, lease, effects, body, first_holder, form, answer, retention,
                       keep, allocated, deallocated)
-  local head = load_head()
+  local head = load_head(key)
   if head and head[STATE] == DONE then
     return
   end
@@ -189,14 +148,14 @@ function steps.finish(holder, fingerprint, references, lease, effects, body, fir
 end
 
 function steps.release(holder, retention)
-  local head = mine(holder)
+  local head = mine(key, holder)
   if not head then
     return
   end
   if head[RESUMED] == true then
     -- It was settled before it was taken up again, and so it is once more: what is known of it stays known.
     head[STATE], head[ATTEMPTS] = SETTLED, head[ATTEMPTS] - 1
-    save_head(head)
+    save_head(key, head)
     redis.call('PEXPIRE', key, milliseconds(retention))
   else
     redis.call('DEL', key)
@@ -205,22 +164,22 @@ function steps.release(holder, retention)
 end
 
 function steps.settle(holder, retention)
-  local head = mine(holder)
+  local head = mine(key, holder)
   if not head or head[EFFECTS_END_AT] > now then
     return 0
   end
   head[STATE] = SETTLED
-  save_head(head)
+  save_head(key, head)
   redis.call('PEXPIRE', key, milliseconds(retention))
   unlock(head[REFERENCES])
   return 1
 end
 
 function steps.leave_in_doubt(holder, effects)
-  local head = mine(holder)
+  local head = mine(key, holder)
   if head then
     head[LEASE_UNTIL], head[EFFECTS_END_AT] = now, now + effects
-    save_head(head)
+    save_head(key, head)
   end
 end
 

@@ -150,7 +150,10 @@ def _servers(settings: Settings) -> None:
         url = getattr(settings, name).reveal()
         try:
             if url:
-                server_url.check_files(server_url.parse(url))
+                server = server_url.parse(url)
+                if server.nodes and name == "cache_url":
+                    raise ValueError("a cluster keeps claims alone: name one server, or its Sentinels")
+                server_url.check_files(server)
         except ValueError as error:
             raise ConfigurationError(f"{variable(name)}: {error}") from None
 

@@ -212,7 +212,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         described(
             "A Valkey or Redis server that keeps the claims of writes for all processes, as "
             "`rediss://user:password@host:6379/0`, percent-encoded; `redis://` is without TLS. `valkeys://` and "
-            "`valkey://` are the same. Without one each process keeps its own."
+            "`valkey://` are the same. `rediss+sentinel://` and `rediss+cluster://` name several servers. Without one "
+            "each process keeps its own."
         ),
     ] = Secret("")
     store_namespace: Annotated[

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # Whether each scheme is with TLS.
 _SCHEMES: Final = {"redis": False, "valkey": False, "rediss": True, "valkeys": True}
-_SENTINEL: Final = re.compile(r"[+-]sentinel$")
+_SEVERAL: Final = re.compile(r"[+-](sentinel|cluster)$")
 _DEFAULT_PORT: Final = 6379
 _SENTINEL_PORT: Final = 26379
 _MOST_DATABASES: Final = 2**31 - 1
@@ -47,6 +47,7 @@ class ServerUrl(NamedTuple):
         service: The name that they know it by.
         sentinel_username: Who logs in at them; empty for their default user.
         sentinel_password: With which password; empty without one.
+        nodes: Where nodes of a cluster are, which tell of the others; empty if it is no cluster.
         password_file: The file that holds the password instead, which may be replaced; empty if none does.
     """
 
@@ -62,6 +63,7 @@ class ServerUrl(NamedTuple):
     sentinel_username: str = ""
     sentinel_password: str = ""
     password_file: str = ""
+    nodes: tuple[tuple[str, int], ...] = ()
 
     def with_password(self) -> ServerUrl:
         """Returns the same with the password that its file holds now.
@@ -77,8 +79,10 @@ class ServerUrl(NamedTuple):
         return self._replace(password=password)
 
     def at(self, host: str, port: int) -> ServerUrl:
-        """Returns the same of the server that the Sentinels have told."""
-        return self._replace(host=host, port=port, sentinels=(), service="", sentinel_username="", sentinel_password="")
+        """Returns the same of a server that the Sentinels, or other nodes of the cluster, have told."""
+        return self._replace(
+            host=host, port=port, sentinels=(), service="", sentinel_username="", sentinel_password="", nodes=()
+        )
 
     @property
     def address(self) -> str:
@@ -96,10 +100,11 @@ def parse(url: str) -> ServerUrl:
         ValueError: It is none of a server. The text says what is wrong, and holds no part of user name or password.
     """
     scheme, separator, rest = url.partition("://")
-    kind = _SENTINEL.sub("", scheme.lower())
-    has_sentinels = kind != scheme.lower()
+    kind, several = _SEVERAL.sub("", scheme.lower()), _SEVERAL.search(scheme.lower())
     if not separator or kind not in _SCHEMES:
-        raise ValueError("must be a redis:// or rediss:// URL (or valkey://, valkeys://, redis+sentinel://)")
+        raise ValueError(
+            "must be a redis:// or rediss:// URL (or valkey://, valkeys://, redis+sentinel://, redis+cluster://)"
+        )
     if any(not character.isprintable() or character.isspace() for character in rest):
         # Python would leave out a line break, and take the rest for the address.
         raise ValueError("holds a space or a control character, which must be percent-encoded")
@@ -109,7 +114,7 @@ def parse(url: str) -> ServerUrl:
         # Brackets, or letters that stand for others. The text of the error can hold the password.
         raise ValueError(_ENCODE) from None
     try:
-        read = _read_sentinels if has_sentinels else _read_server
+        read = _READERS[several.group(1)] if several else _read_server
         return read(parts, is_tls=_SCHEMES[kind])
     except ValueError:
         # Whatever is wrong is so since the URL was taken apart in the wrong places.
@@ -132,6 +137,17 @@ def _read_server(parts: SplitResult, *, is_tls: bool) -> ServerUrl:
     return url
 
 
+def _read_cluster(parts: SplitResult, *, is_tls: bool) -> ServerUrl:
+    """Reads the URL of a cluster: the addresses of some of its nodes."""
+    user, at, hosts = parts.netloc.rpartition("@")
+    nodes = [parts._replace(netloc=host) for host in hosts.split(",")]
+    named = [(_host(node), _port(node)) for node in nodes]
+    url = _read_server(parts._replace(netloc=f"{user}{at}{nodes[0].netloc}"), is_tls=is_tls)
+    if url.database:
+        raise ValueError("a cluster has no other database than 0")
+    return url._replace(nodes=tuple(named))
+
+
 def _read_sentinels(parts: SplitResult, *, is_tls: bool) -> ServerUrl:
     """Reads the URL of a server that Sentinels tell: their addresses, and the server's name before its database."""
     user, at, hosts = parts.netloc.rpartition("@")
@@ -152,6 +168,9 @@ def _read_sentinels(parts: SplitResult, *, is_tls: bool) -> ServerUrl:
         sentinel_password=options.pop("sentinel_password", ""),
         options=options,
     )
+
+
+_READERS: Final = {"sentinel": _read_sentinels, "cluster": _read_cluster}
 
 
 def _host(parts: SplitResult) -> str:

@@ -37,7 +37,8 @@ class Acquisition:
         """
         self._context = context
         self._sender = sender
-        self._store: ClaimStore = context.account.store
+        request = context.request
+        self._store: ClaimStore = context.account.store.at(request.operation.references(request.message))
         self._claimant = Claimant(context.environment, context.account.now)
         # Whether it was asked whether there is a claim of this id.
         self._is_looked_up = False

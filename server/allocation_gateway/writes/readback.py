@@ -215,7 +215,7 @@ class ReadBack:
     async def _is_booking_of(self, owner: str, reference: str, found: AnyAllocation) -> bool | None:
         """Tells whether an allocation is the one that another write is known to have made; None if nothing tells."""
         try:
-            claim = await self._store.read(owner)
+            claim = await self._store.at((reference,)).read(owner)
         except StoreUnavailableError:
             return None
         operation = None if claim is None else table.named(claim.operation)

@@ -168,11 +168,12 @@ async def resolve_abandoned(context: WriteContext, claim: Claim, claimant: Claim
         context: The write that it is in the way of.
         claim: Its claim, as it was found in the way.
         claimant: Takes it over for that.
-        store: Where it is kept.
+        store: Where the claims are of the write that it is in the way of.
     """
     account, environment = context.account, context.environment
     # As it is now: who joins this write meanwhile may wait longer.
     deadline = context.callers.deadline
+    store = store.at(claim.references)
     handle = await claimant.take_over(store, claim)
     if handle is None:
         return

@@ -1,0 +1,103 @@
+"""Whether the store can be used, and what is said of it in log lines, metrics and errors."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from redis import exceptions
+
+from allocation_gateway.claims.checks import UnsafeServerError
+from allocation_gateway.claims.model import StoreUnavailableError
+from allocation_gateway.pooling import Problem, diagnose
+
+if TYPE_CHECKING:
+    from allocation_gateway.settings.server_url import ServerUrl
+    from allocation_gateway.telemetry.telemetry import Telemetry
+
+# What a server answers that is not the one to write to, or not ready. It has certainly not carried out the step.
+_NOT_HERE: Final = (
+    exceptions.AuthenticationError,
+    exceptions.BusyLoadingError,
+    exceptions.ClusterDownError,
+    exceptions.MasterDownError,
+    exceptions.ReadOnlyError,
+)
+_NOT_HERE_EITHER: Final = ("BUSY ", "NOREPLICAS ")
+_log = structlog.get_logger()
+
+
+class StoreHealth:
+    """What is known of the store, told once each time that it changes."""
+
+    def __init__(self, url: ServerUrl, telemetry: Telemetry, *, quiet: float = 0.0) -> None:
+        """Knows nothing yet.
+
+        Args:
+            url: Where the store is.
+            telemetry: Where steps are counted.
+            quiet: Seconds without a failure after which it is usable again. Where several servers keep it, steps are
+                carried out at one while they fail at another.
+        """
+        self._url = url
+        self._telemetry = telemetry
+        self._quiet = quiet
+        self._failed_at = -math.inf
+        self._is_usable = False
+        self._told: set[str] = set()
+
+    def problem(self, error: BaseException, target: ServerUrl | None) -> Problem:
+        """Returns what is wrong, from an error with which something has failed at a server; at the URL's if None."""
+        if isinstance(error, UnsafeServerError):
+            return Problem("unsafe", str(error))
+        return diagnose(error, target or self._url)
+
+    def failed(self, step: str, error: BaseException, target: ServerUrl | None) -> StoreUnavailableError:
+        """Takes note of a step that has failed. Returns what tells so: only the kind of the error, and no address."""
+        problem = self.problem(error, target)
+        self._telemetry.metrics.store_failure(step, problem.kind)
+        self._tell(problem)
+        told = str(error) if isinstance(error, UnsafeServerError) else _kind(error)
+        return StoreUnavailableError(f"{step}: {told}")
+
+    def not_connected(self, error: BaseException, target: ServerUrl | None) -> bool:
+        """Takes note of an attempt to connect that has failed. Returns whether that lasts until somebody acts."""
+        problem = self.problem(error, target)
+        self._tell(problem)
+        return problem.is_lasting
+
+    def first_contact_failed(self, error: BaseException, target: ServerUrl | None) -> Problem:
+        """Takes note that the store cannot be used when the process starts. Returns what is wrong."""
+        problem = self.problem(error, target)
+        self._telemetry.metrics.store_failure("check", problem.kind)
+        return problem
+
+    def carried_out(self, step: str, seconds: float) -> None:
+        """Takes note of a step that was carried out."""
+        self._telemetry.metrics.store_step(step, seconds)
+        if not self._is_usable and time.monotonic() >= self._failed_at + self._quiet:
+            self._is_usable = True
+            self._told.clear()
+            self._telemetry.metrics.store_usable(usable=True)
+            _log.info("claim_store_usable")
+
+    def _tell(self, problem: Problem) -> None:
+        # Each kind once: a server that first could not be reached can then turn out to refuse the credentials.
+        if problem.kind not in self._told:
+            self._told.add(problem.kind)
+            _log.warning("claim_store_not_usable", reason=problem.kind, problem=problem.text)
+        self._is_usable, self._failed_at = False, time.monotonic()
+        self._telemetry.metrics.store_usable(usable=False)
+
+
+def is_not_here(error: BaseException) -> bool:
+    """Tells whether a server has answered that it is not the one to write to, or not ready."""
+    return isinstance(error, _NOT_HERE) or str(error).startswith(_NOT_HERE_EITHER)
+
+
+def _kind(error: BaseException) -> str:
+    if isinstance(error, TimeoutError | exceptions.TimeoutError):
+        return "timeout"
+    return "ConnectionError" if isinstance(error, OSError) else type(error).__name__
