@@ -12,32 +12,26 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from chaos.allowances import Allowances
 from chaos.history import HISTORY, OUTSIDE, History
+from chaos.records import EFFECT_OF, UNDONE_BY, Records
 from chaos.touching import Touching
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from chaos.history import Call, Effect, Incident, Operation, Request
+    from chaos.history import Call, Effect, Operation, Request
 
-EFFECT_OF: Final = {"allocate": "allocated", "deallocate": "deallocated", "queue": "allocated"}
-UNDONE_BY: Final = {"allocated": "deallocated", "deallocated": "allocated"}
 # Rpcs whose OK means no more than that it is so now; those that de-allocate apart.
 GOAL_STATE: Final = frozenset({"AllocateConsignmentWithLabels"})
-_OF_THE_STORE: Final = frozenset({"slow store", "store connection lost", "store restarted", "store wiped"})
 # Another attempt may be answered otherwise: these say nothing about the request itself.
 TRANSIENT: Final = frozenset(
     {"UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED", "DEADLINE_EXCEEDED", "CANCELLED", "UNKNOWN"}
 )
 HIGHEST_UNKNOWN_SHARE: Final = 0.02
-# Seconds between something and the moment at which it is written down. Witnesses are single processes, which write
-# things down in turn. It is far below any time that a policy decides by.
+# Seconds by which two requests may be written down in another order than they came in: the wire is one process, which
+# notices in turn that a gateway has left. It is far below any time that a policy decides by.
 CLOCK: Final = 0.05
-_FIRST_REFUSAL: Final = 400
-# Seconds by which an allocation must be older than a write to be denied, and what dates leave out.
-_LONGEST_BEFORE: Final = 12.0
-# Seconds before a deadline at which the gateway answers because of it: its own margin, and as much again.
-IN_TIME: Final = 0.15
 
 
 @dataclass(frozen=True)
@@ -76,30 +70,15 @@ class Checker:
     def __init__(self, history: History) -> None:
         self._run = history.run
         self._history = history
-        self._operations = {operation.id: operation for operation in history.operations}
-        self._calls: dict[str, list[Call]] = defaultdict(list)
-        for call in sorted(history.calls, key=lambda one: one.started):
-            self._calls[call.id].append(call)
-        self._asked_for: dict[str, list[Call]] = defaultdict(list)
-        for call in history.calls:
-            for reference in call.references:
-                self._asked_for[reference].append(call)
-        self._sent_for: dict[str, list[Request]] = defaultdict(list)
-        for request in history.requests:
-            for reference in request.references:
-                self._sent_for[reference].append(request)
-        self._writes: dict[str, list[Request]] = defaultdict(list)
-        for request in sorted(history.requests, key=lambda one: one.arrived):
-            if request.writes:
-                self._writes[request.trace].append(request)
-        self._by_reference: dict[str, list[Effect]] = defaultdict(list)
-        self._by_id: dict[str, list[Effect]] = defaultdict(list)
-        for effect in sorted(history.effects, key=lambda one: one.time):
-            if effect.kind in UNDONE_BY:
-                self._by_reference[effect.reference].append(effect)
-                self._by_id[effect.trace].append(effect)
+        self._records = records = Records(history)
+        self._operations = records.operations
+        self._calls = records.calls
+        self._writes = records.writes
+        self._by_reference = records.effects_on
+        self._by_id = records.effects_for
+        self._allowances = Allowances(records)
         self.touching = Touching(history)
-        self._weak = self._weakened()
+        self._weak = self._allowances.weakened()
 
     def violations(self) -> list[Violation]:
         """Returns every broken rule."""
@@ -123,31 +102,6 @@ class Checker:
             found += self._unresolved(operation, calls)
         return [*found, *self._share_of_unknown(), *self._amplified()]
 
-    def _weakened(self) -> frozenset[str]:
-        """Returns the ids for which only upstream's guard is promised: what the promise rests on was not so.
-
-        It rests on claims that survive, and on a process not being stopped between its last check and its sending.
-        """
-        moments = [one for one in self._history.incidents if one.kind in {"gateway stopped", "store wiped"}]
-        references: set[str] = set()
-        for id_, calls in self._calls.items():
-            if id_ in self._operations and any(self._in_doubt(calls, one) for one in moments):
-                references.update(self._operations[id_].references)
-        # Whoever shares a shipment with such a write is told what that made of it.
-        return frozenset(id_ for id_, one in self._operations.items() if not references.isdisjoint(one.references))
-
-    def _in_doubt(self, calls: Sequence[Call], moment: Incident) -> bool:
-        """Tells whether a request was asked for before a moment and after it, or in the hands of what it befell."""
-        mine = [call for call in calls if moment.replica in {-1, call.replica}]
-        if not mine:
-            return False
-        last = max(call.ended for call in mine) + self._run.settle
-        return moment.started <= last and moment.ended >= mine[0].started
-
-    def _effects(self, operation: Operation) -> list[Effect]:
-        kind = EFFECT_OF[operation.verb]
-        return [one for one in self._by_id[operation.id] if one.kind == kind and one.reference in operation.references]
-
     def _unasked(self) -> Iterator[Violation]:
         """What nobody asked for: of an unknown trace, or on something that its request does not name."""
         for trace, effects in self._by_id.items():
@@ -170,7 +124,7 @@ class Checker:
 
     def _two_effects(self, operation: Operation) -> Iterator[Violation]:
         by_reference: dict[str, list[Effect]] = defaultdict(list)
-        for one in self._effects(operation):
+        for one in self._records.effects(operation):
             by_reference[one.reference].append(one)
         for reference, effects in by_reference.items():
             for before, after in pairwise(effects):
@@ -218,103 +172,57 @@ class Checker:
 
     def _was_so(self, operation: Operation, reference: str, kind: str, first: Call, call: Call) -> bool:
         own = [one for one in self._by_id[operation.id] if one.reference == reference and one.kind == kind]
-        if any(one.time <= call.ended + CLOCK for one in own) or (own and operation.verb == "queue"):
+        if any(one.time <= call.ended for one in own) or (own and operation.verb == "queue"):
             return True
         effects = self._by_reference[reference]
         if operation.verb == "deallocate" or operation.method in GOAL_STATE:
             # Somebody had it so between the question and the answer.
             before = [one.kind for one in effects if one.time <= first.started] or ["deallocated"]
-            meanwhile = (one.kind for one in effects if first.started <= one.time <= call.ended + CLOCK)
+            meanwhile = (one.kind for one in effects if first.started <= one.time <= call.ended)
             return kind in {before[-1], *meanwhile}
         if not call.reconciled and operation.verb == "allocate" and not call.outcomes:
             return False
         since = first.started - self._run.tolerance
         return any(
-            one.kind == kind and since <= one.time <= call.ended + CLOCK and operation.service in {"", one.service}
+            one.kind == kind and since <= one.time <= call.ended and operation.service in {"", one.service}
             for one in effects
         )
 
     def _not_done(self, operation: Operation, calls: Sequence[Call]) -> Iterator[Violation]:
         """*Not done* is never said of what was done, nor of what comes to be done without another call."""
-        effects = self._effects(operation)
+        effects = self._records.effects(operation)
         for index, call in enumerate(calls):
             if call.role == "other":
                 continue
+            if call.effect == "unknown" and call.code != "UNKNOWN":
+                text = f"call {call.number} says {call.code} {call.reason} with an unknown effect"
+                yield Violation("unknown by another name", operation.id, text)
+            denies_all = call.code != "OK" and not unknown(call) and call.effect in {"none", ""}
+            if not denies_all and not call.outcomes:
+                continue
             others = (one for one in calls if one is not call and one.role != "other")
-            overlapped = any(one.started < call.ended and call.started < one.ended for one in others)
-            until = calls[index + 1].started if index + 1 < len(calls) else float("inf")
-            end = self._said_at(operation, call) if overlapped else until
+            until: float | None = calls[index + 1].started if index + 1 < len(calls) else float("inf")
+            if any(one.started < call.ended and call.started < one.ended for one in others):
+                until = None
             for one in effects:
-                said = call.outcomes.get(one.reference) == "rejected" or (
-                    call.code != "OK" and not unknown(call) and call.effect in {"none", ""}
-                )
-                if said and one.time <= end and not self._is_excused(call, one):
-                    when = one.time - call.ended
+                said = denies_all or call.outcomes.get(one.reference) == "rejected"
+                is_denied = said and self._allowances.is_denied(operation, call, one, until)
+                if is_denied and not self._allowances.is_excused(call, one):
+                    when = one.time - call.said_at
                     text = (
                         f"call {call.number} says {call.code} {call.reason}, {one.reference} {one.kind} {when:+.2f} s"
                     )
                     yield Violation("not done, and yet done", operation.id, text)
                     break
-            if call.effect == "unknown" and call.code != "UNKNOWN":
-                text = f"call {call.number} says {call.code} {call.reason} with an unknown effect"
-                yield Violation("unknown by another name", operation.id, text)
-
-    def _said_at(self, operation: Operation, call: Call) -> float:
-        """Returns when it was decided what a call is told, at the latest: a copy may go on meanwhile.
-
-        What upstream itself refused is answered after that, when the claim is free for the copy.
-        """
-        refused = [
-            one.ended
-            for one in self._writes[operation.id]
-            if one.delivered and call.started <= one.ended <= call.ended and one.delivered >= _FIRST_REFUSAL
-        ]
-        return max(refused, default=call.ended)
-
-    def _is_excused(self, call: Call, effect: Effect) -> bool:
-        """Tells whether the promise does not cover what a call says of an effect: what it rests on was not so."""
-        undone = any(
-            one.trace.startswith(OUTSIDE) and one.trace and effect.time < one.time <= call.ended
-            for one in self._by_reference[effect.reference]
-        )
-        return undone or self._is_meddled_with(call, effect) or self._is_unguarded(call, effect)
-
-    def _is_meddled_with(self, call: Call, effect: Effect) -> bool:
-        """Tells whether somebody outside took away the allocation that a call was refused for, before an effect."""
-        return call.code == "FAILED_PRECONDITION" and any(
-            one.trace.startswith(OUTSIDE) and one.kind == "deallocated" and call.started < one.time < effect.time
-            for one in self._by_reference[effect.reference]
-        )
-
-    def _is_unguarded(self, call: Call, effect: Effect) -> bool:
-        """Tells whether upstream's own rule, on which the promise rests, is off and would have kept an effect away.
-
-        A request that meets another's allocation is refused for it, and what is left of the request on the wire is
-        refused too, by a real upstream.
-        """
-        before = [one for one in self._by_reference[effect.reference] if one.time < min(call.ended, effect.time)]
-        booked_by_another = bool(before) and before[-1].kind == "allocated" and before[-1].trace != call.id
-        return not self._run.guard and call.code == "FAILED_PRECONDITION" and booked_by_another
-
-    def _was_not_recorded(self, first: Call, call: Call) -> bool:
-        """Tells whether a repeat was read, because the store may have failed to take the first answer."""
-        struck = any(
-            one.kind in _OF_THE_STORE
-            and (not one.named or call.id in one.named)
-            and one.started <= call.ended
-            and one.ended >= first.started
-            for one in self._history.incidents
-        )
-        return call.code == "OK" and call.reconciled and struck
 
     def _untold(self, operation: Operation, calls: Sequence[Call]) -> Iterator[Violation]:
         """An effect of which its client's last word says nothing."""
         own = [call for call in calls if call.role != "other"]
-        last = max(own, key=lambda call: call.ended)
-        for one in self._effects(operation):
+        last = max(own, key=lambda call: call.said_at)
+        for one in self._records.effects(operation):
             said = last.outcomes.get(one.reference, "done") if last.code == "OK" else ""
             honest = said in {"done", "queued", "unknown"} or unknown(last) or last.effect == "made"
-            if not honest and not self._is_excused(last, one):
+            if not honest and not self._allowances.is_excused(last, one):
                 text = f"{one.reference} was {one.kind}, the last word is {last.code} {last.reason} {said}"
                 yield Violation("effect without a word", operation.id, text)
 
@@ -325,7 +233,7 @@ class Checker:
             return
         for call in calls:
             later = call.role != "other" and call is not first and call.started >= first.ended
-            same = call.digest == first.digest or not conclusive(call) or self._was_not_recorded(first, call)
+            same = call.digest == first.digest or not conclusive(call) or self._allowances.was_not_recorded(first, call)
             if later and not same:
                 text = f"call {call.number} is answered {call.code} {call.reason}, call {first.number} was OK"
                 yield Violation("repeat is answered otherwise", operation.id, text)
@@ -344,7 +252,7 @@ class Checker:
     def _is_left_to_a_repeat(self, operation: Operation, call: Call) -> bool:
         """Tells whether a call is of a bulk operation without its effect: that is only sent again if it is repeated."""
         is_bulk = operation.verb == "queue" or len(operation.references) > 1
-        done = {one.reference for one in self._effects(operation) if one.time <= call.ended}
+        done = {one.reference for one in self._records.effects(operation) if one.time <= call.ended}
         return is_bulk and not done.issuperset(operation.references)
 
     def _unknowns(self, operation: Operation, calls: Sequence[Call]) -> Iterator[Violation]:
@@ -352,9 +260,9 @@ class Checker:
             if call.reason != "OUTCOME_UNKNOWN":
                 continue
             over = self.touching.over(call)
-            if over is None and self._was_under_way(call):
+            if over is None and self._allowances.was_under_way(call):
                 continue
-            if self._is_undecided(operation, call) or self._is_behind_another(call):
+            if self._allowances.is_undecided(operation, call) or self._allowances.is_behind_another(call):
                 continue
             if over is None:
                 yield Violation("unknown without a fault", call.id, f"call {call.number}")
@@ -362,63 +270,17 @@ class Checker:
                 text = f"call {call.number} had {call.deadline - over:.2f} s left when the last fault was over"
                 yield Violation("unknown though readable", call.id, text)
 
-    def _was_under_way(self, call: Call) -> bool:
-        """Tells whether a caller's time was up while upstream had not answered: it may be a third of a second.
-
-        What another process had sent for it before may be answered meanwhile: that is seen when the claim is asked for
-        the next time.
-        """
-        in_time = call.deadline - IN_TIME
-        return call.ended >= in_time and any(
-            one.arrived <= call.ended and one.over >= (in_time if one.arrived >= call.started else call.started)
-            for reference in call.references
-            for one in self._sent_for[reference]
-        )
-
-    def _is_behind_another(self, call: Call) -> bool:
-        """Tells whether a call is told to ask again while another request for the same is in the gateways' hands.
-
-        It waits for that no longer than the lock of a shipment is waited for, whatever its caller's patience.
-        """
-        return call.retry_after is not None and any(
-            one.id != call.id and one.started <= call.ended and call.started <= one.ended
-            for reference in call.references
-            for one in self._asked_for[reference]
-        )
-
-    def _is_undecided(self, operation: Operation, call: Call) -> bool:
-        """Tells whether a call is told, and rightly so, that it can never be known what became of its operation.
-
-        That is so if somebody else allocated the shipment at about the time of an allocation of it. Where the gateway
-        could not read the shipment before it sent anything, and upstream names no tracking references, nothing tells
-        the two apart. Then it does not say when to ask again.
-        """
-        is_final = call.reason == "OUTCOME_UNKNOWN" and call.retry_after is None
-        if operation.verb != "allocate" or not is_final:
-            return False
-        others = [
-            one.time
-            for reference in operation.references
-            for one in self._by_reference[reference]
-            if one.kind == "allocated" and one.trace != operation.id
-        ]
-        return any(
-            one.started - _LONGEST_BEFORE <= time <= one.started + self._run.tolerance
-            for time in others
-            for one in self._calls[operation.id]
-        )
-
     def undecided(self) -> int:
         """Counts the operations of which it is not known at the end, and never can be."""
         return sum(
-            bool(calls := self._calls[one.id]) and self._is_undecided(one, calls[-1])
+            bool(calls := self._calls[one.id]) and self._allowances.is_undecided(one, calls[-1])
             for one in self._history.operations
         )
 
     def _unresolved(self, operation: Operation, calls: Sequence[Call]) -> Iterator[Violation]:
         """After all faults, asking again tells."""
         settling = [call for call in calls if call.role == "settling"]
-        told = any(conclusive(call) or self._is_undecided(operation, call) for call in settling)
+        told = any(conclusive(call) or self._allowances.is_undecided(operation, call) for call in settling)
         if settling and not told:
             said = f"{settling[-1].code} {settling[-1].reason}"
             yield Violation("never resolved", operation.id, f"after all faults it is still answered {said}")
@@ -428,13 +290,15 @@ class Checker:
 
         Those of what can never be known are counted by themselves.
         """
-        return self.touching.unknown_of_recovering(
+        recovered = [
             call
             for call in self._history.calls
             if call.id not in self._weak
+            and self.touching.recovered(call)
             and not self._is_left_to_a_repeat(self._operations[call.id], call)
-            and not self._is_undecided(self._operations[call.id], call)
-        )
+            and not self._allowances.is_undecided(self._operations[call.id], call)
+        ]
+        return sum(call.reason == "OUTCOME_UNKNOWN" for call in recovered), len(recovered)
 
     def _share_of_unknown(self) -> Iterator[Violation]:
         told, asked = self.share_of_unknown()

@@ -102,6 +102,8 @@ class Call(msgspec.Struct, tag=True):
         digest: What tells one response from another; empty for an error.
         reconciled: Whether the allocation was adopted by reading.
         outcomes: What a bulk call says of each reference: `done`, `queued`, `rejected` or `unknown`.
+        left: When its answer left the gateway, by the gateway's own log; None if nothing tells, as of an item of a
+            stream, and as in the simulation, where an answer is there as soon as it has left.
     """
 
     number: int
@@ -119,6 +121,12 @@ class Call(msgspec.Struct, tag=True):
     digest: str = ""
     reconciled: bool = False
     outcomes: dict[str, str] = {}
+    left: float | None = None
+
+    @property
+    def said_at(self) -> float:
+        """When its answer left the gateway: at the latest when it was there."""
+        return self.ended if self.left is None else self.left
 
 
 class Request(msgspec.Struct, frozen=True, tag=True):
@@ -136,6 +144,7 @@ class Request(msgspec.Struct, frozen=True, tag=True):
         answered: When upstream's own answer was there; None if never.
         status: Of upstream's own answer; 0 if there is none.
         delivered: Of upstream's own answer, if the gateway received it as it was; 0 if it did not.
+        replica: The gateway that sent it.
     """
 
     number: int
@@ -150,6 +159,7 @@ class Request(msgspec.Struct, frozen=True, tag=True):
     answered: float | None
     status: int
     delivered: int
+    replica: int = 0
 
     @property
     def writes(self) -> bool:

@@ -154,7 +154,7 @@ async def _run(directory: Path, at_once: int) -> Result:
         gateways = Gateways(history, directory, [gateway_command()])
         url = f"http://127.0.0.1:{upstream.port}"
         more = {"SHIP_TIMEOUT": "5", "SHIP_SETTLE_TIME": "5", configuration.IN_FLIGHT: str(at_once)}
-        await gateways.start(url, url, more=more)
+        await gateways.start([(url, url)], more=more)
         caller = Caller(gateways.addresses[0])
         try:
             await caller.load(0.9 * capacity, _WARM_UP)

@@ -55,10 +55,14 @@ class Gateways:
         self._starts = 0
         self.addresses = [f"127.0.0.1:{port}" for port in self._ports]
 
-    async def start(self, ship: str, consignments: str, store: str = "", more: Mapping[str, str] | None = None) -> None:
-        """Starts all of them in front of an upstream, with further settings."""
-        pace = self._pace
-        self._settings = [configuration.settings(ship, consignments, port, store, more, pace) for port in self._ports]
+    async def start(
+        self, upstreams: Sequence[tuple[str, str]], store: str = "", more: Mapping[str, str] | None = None
+    ) -> None:
+        """Starts all of them, each in front of a Ship API and a Consignments API, with further settings."""
+        self._settings = [
+            configuration.settings(ship, consignments, port, store, more, self._pace)
+            for port, (ship, consignments) in zip(self._ports, upstreams, strict=True)
+        ]
         await asyncio.gather(*(self._start(replica) for replica in range(len(self._ports))))
 
     async def _start(self, replica: int) -> None:

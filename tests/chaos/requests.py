@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from allocation.v1 import consignment_allocation_service_pb2 as consignments
@@ -46,12 +47,18 @@ class Asking(NamedTuple):
         return str(getattr(self.message, "carrier_service_reference", ""))
 
 
+@cache
+def _fields(descriptor: Any) -> frozenset[str]:
+    return frozenset(descriptor.fields_by_name)
+
+
 def references_of(message: Any) -> list[str]:
     """Returns the shipments or consignments that a request names."""
+    fields = _fields(message.DESCRIPTOR)
     for name in ("shipment_reference", "consignment_reference"):
-        if name in message.DESCRIPTOR.fields_by_name:
+        if name in fields:
             return [getattr(message, name)]
-    return list(message.shipments if "shipments" in message.DESCRIPTOR.fields_by_name else message.consignments)
+    return list(message.shipments if "shipments" in fields else message.consignments)
 
 
 def asking(step: Step, references: tuple[str, ...], quote: str) -> Asking:
@@ -140,12 +147,12 @@ def digest(response: Any) -> str:
 
 def is_reconciled(response: Any) -> bool:
     """Tells whether an allocation was adopted by reading."""
-    return "allocation" in response.DESCRIPTOR.fields_by_name and bool(response.allocation.reconciled)
+    return "allocation" in _fields(response.DESCRIPTOR) and bool(response.allocation.reconciled)
 
 
 def outcomes(response: Any) -> dict[str, str]:
     """Returns what a bulk call says of each reference; nothing for a single call."""
-    fields = response.DESCRIPTOR.fields_by_name
+    fields = _fields(response.DESCRIPTOR)
     if "results" in fields:
         return {one.consignment_reference: _OUTCOMES.get(one.outcome, "unknown") for one in response.results}
     if "queued" not in fields:

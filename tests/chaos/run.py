@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Final
 
 import uvloop
 from chaos import configuration
+from chaos.answers import unwitnessed, witness_answers
 from chaos.check import Checker, Violation
 from chaos.clients import Clients
 from chaos.history import History
@@ -57,7 +58,11 @@ _STOPPED: Final = 1.6 * configuration.SHORT.lease
 _REPEATS: Final = 0.1
 # Of all writes, so few may end without its ever being known whether they were carried out.
 _MOST_UNDECIDED: Final = 0.01
-_OF_THE_WHOLE: Final = frozenset({"broken policy not caught", "too many undecided", "too little of it"})
+# Of all answers, of so few it may not be known when they left: a gateway that is killed takes its last lines with it.
+_MOST_UNWITNESSED: Final = 0.01
+_OF_THE_WHOLE: Final = frozenset(
+    {"broken policy not caught", "too many undecided", "too many unwitnessed", "too little of it"}
+)
 
 
 class Runner:
@@ -92,7 +97,9 @@ class Runner:
             items = int(self._phase.items * scale)
             shipments = items or most * (BULK_SIZE + 1) + 1
             witness = await stack.enter_async_context(Witness(self.history, shipments, skew))
-            wire = await stack.enter_async_context(Wire(self._plan, self.history, witness.port, self._phase.longest))
+            wire = await stack.enter_async_context(
+                Wire(self._plan, self.history, witness.port, self._phase.longest, self._replicas)
+            )
             store: Store | None = None
             if self._phase.shared:
                 kept = self._directory / "store"
@@ -100,9 +107,9 @@ class Runner:
             command = broken_command(self._phase.broken) if self._phase.broken else gateway_command()
             gateways = Gateways(self.history, self._directory, [command] * self._replicas, pace)
             stack.push_async_callback(gateways.stop)
-            upstream = f"http://127.0.0.1:{wire.port}"
+            addresses = [f"http://127.0.0.1:{port}" for port in wire.ports]
             more = {} if "outage" in self._phase.disturbances else configuration.GENEROUS
-            await gateways.start(f"{upstream}/pro", upstream, store.url if store else "", more)
+            await gateways.start([(f"{one}/pro", one) for one in addresses], store.url if store else "", more)
             clients: Clients | Waves
             if items:
                 clients = Waves(self._plan, self.history, gateways.addresses, items)
@@ -127,6 +134,10 @@ class Runner:
             await witness.testify()
             if isinstance(clients, Waves):
                 clients.take_apart()
+        # All processes have ended, and have written down what they had to say: of a stream as a whole, and not of each
+        # of its items.
+        if not items:
+            witness_answers(self.history, self._directory)
         self.history.store(self._directory)
 
     async def _sessions(
@@ -205,6 +216,7 @@ class Suite:
         self._seconds = seconds
         self.report = Report()
         self.found: list[Violation] = []
+        self._unwitnessed = [0, 0]
 
     async def run(self, phases: Sequence[Phase]) -> None:
         """Runs the lanes at the same time, and the phases of each one after the other."""
@@ -224,6 +236,9 @@ class Suite:
         started = time.monotonic()
         runner = Runner(phase, self._seed, self._directory / phase.name)
         await runner.run(1.0 if phase.broken else self._scale, seconds)
+        if not phase.items:
+            for place, count in enumerate(unwitnessed(runner.history)):
+                self._unwitnessed[place] += count
         # Beside other phases, which must not wait for it.
         checker, violations = await asyncio.to_thread(_checked, runner.history)
         self.report.add(runner.history, checker, violations, time.monotonic() - started, is_broken=bool(phase.broken))
@@ -244,6 +259,9 @@ class Suite:
         if undecided > _MOST_UNDECIDED * operations:
             text = f"{undecided} of {operations} operations"
             self.found.append(Violation("too many undecided", "", text))
+        unseen, answers = self._unwitnessed
+        if unseen > _MOST_UNWITNESSED * answers:
+            self.found.append(Violation("too many unwitnessed", "", f"{unseen} of {answers} answers"))
         if is_whole:
             self.found += [Violation("too little of it", "", text) for text in self.report.shortfalls()]
 

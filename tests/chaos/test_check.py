@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import uuid
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from allocation_gateway.sandbox.consignments.seed import numbered as consignment
+from chaos.answers import unwitnessed, witness_answers
 from chaos.check import Checker
 from chaos.history import OUTSIDE, Call, Effect, History, Incident, Operation, Request, Run
 from chaos.plan import shipment
@@ -83,6 +86,11 @@ def lost(number: int, arrived: float, effect: float) -> Request:
     return request(
         number, arrived, arrived + 0.01, fault="late effect", forwarded=forwarded, answered=forwarded, delivered=0
     )
+
+
+def read(number: int, arrived: float, ended: float, **more: Any) -> Request:
+    """A reading that upstream answered."""
+    return request(number, arrived, ended, method="GET", path=f"/pro/shipments/{SHIPMENT}", **more)
 
 
 def allocated(time: float, trace: str = ID, reference: str = SHIPMENT, kind: str = "allocated") -> Effect:
@@ -195,7 +203,33 @@ CLEAN: dict[str, list[Record]] = {
         allocated(0.055),
         allocated(0.2, OUTSIDE + "c" * 24, kind="deallocated"),
         allocated(0.3, OUTSIDE + "c" * 24),
+        read(2, 0.4, 0.45),
         refused(1, 0, 0.5),
+    ],
+    "it was read, but cannot be told from another's allocation that upstream should have refused it for": [
+        operation(),
+        operation(OTHER),
+        call(3, -1, -0.5, id=OTHER),
+        allocated(-0.8, OTHER),
+        request(1, 0.1, 0.2, fault="half a response", delivered=0),
+        allocated(0.15),
+        read(2, 0.3, 0.4),
+        refused(1, 0, 0.6),
+    ],
+    "a copy did it after this gateway's own attempt was refused": [
+        operation(),
+        refused(1, 0, 0.6),
+        request(1, 0.1, 0.3, status=400, delivered=400),
+        call(2, 0.1, 0.8, role="copy", replica=1),
+        request(2, 0.4, 0.5, replica=1),
+        allocated(0.45),
+    ],
+    "a copy did it after this answer had left, to a caller that was slow to read it": [
+        operation(),
+        refused(1, 0, 1, left=START + 0.2),
+        call(2, 0.1, 0.8, role="copy", replica=1),
+        request(2, 0.4, 0.5, replica=1),
+        allocated(0.45),
     ],
     "turned away at the door after an unknown": [
         operation(),
@@ -210,6 +244,13 @@ CLEAN: dict[str, list[Record]] = {
         request(1, 0.1, 0.4),
         allocated(0.2),
         call(2, 0.5, 0.6),
+    ],
+    "too little time for upstream's answer, to a request that the wire has noticed late": [
+        operation(),
+        unknown(1, 0, 0.4, deadline=START + 0.35, left=START + 0.3),
+        request(1, 0.42, 0.5),
+        allocated(0.45),
+        call(2, 0.6, 0.7),
     ],
     "too little time to see what another process was told": [
         operation(),
@@ -352,6 +393,99 @@ BROKEN: dict[str, list[list[Record]]] = {
 def test_a_broken_rule_is_found_and_no_other(rule: str, records: list[Record]) -> None:
     # With two in twenty unknown the share is too high as well, which is told once for all.
     assert broken(*records) - {"too many unknown"} == {rule}
+
+
+DENIALS: dict[str, list[Record]] = {
+    "a copy was refused before this gateway's own attempt": [
+        operation(),
+        refused(1, 0, 1),
+        call(2, 0.1, 1.2, role="copy", replica=1, reconciled=True),
+        request(1, 0.2, 0.3, status=400, delivered=400, replica=1),
+        request(2, 0.5, 0.6, fault="reset after", delivered=0),
+        allocated(0.55),
+    ],
+    "this gateway sent it again after a refusal": [
+        operation(),
+        refused(1, 0, 1),
+        call(2, 0.1, 1.2, role="copy", replica=1, reconciled=True),
+        request(1, 0.2, 0.3, status=429, delivered=429),
+        request(2, 0.5, 0.6, fault="reset after", delivered=0),
+        allocated(0.55),
+    ],
+    "a copy had sent it before the answer left": [
+        operation(),
+        refused(1, 0, 0.6, left=START + 0.5),
+        call(2, 0.1, 0.8, role="copy", replica=1),
+        request(1, 0.4, 0.7, replica=1),
+        allocated(0.65),
+    ],
+    "what was sent before it was asked for again comes after that": [
+        operation(),
+        refused(1, 0, 0.2),
+        lost(1, 0.05, 0.8),
+        allocated(0.81),
+        call(2, 0.5, 1.2, reconciled=True),
+    ],
+    "another system undid it after everybody had looked": [
+        operation(),
+        request(1, 0.05, 0.06, fault="reset after", delivered=0),
+        allocated(0.055),
+        read(2, 0.1, 0.15),
+        allocated(0.2, OUTSIDE + "c" * 24, kind="deallocated"),
+        refused(1, 0, 0.5),
+        call(2, 2, 2.2, reconciled=True),
+    ],
+    "it was read, and another's allocation before it is no excuse": [
+        operation(),
+        operation(OTHER),
+        call(3, -10, -9.5, id=OTHER),
+        allocated(-9.8, OTHER),
+        lost(1, 0.05, 0.8),
+        allocated(0.81),
+        read(2, 0.9, 1.0),
+        refused(1, 0, 1.1),
+        call(2, 2, 2.2, reconciled=True),
+    ],
+}
+
+
+@pytest.mark.parametrize("records", DENIALS.values(), ids=DENIALS.keys())
+def test_no_allowance_hides_a_denial(records: list[Record]) -> None:
+    assert broken(*records) == {"not done, and yet done"}
+
+
+def line(id_: str, code: str, left: float, seconds: float, reason: str = "") -> str:
+    """A line of a gateway about a call whose answer left so many seconds after the start."""
+    when = datetime.fromtimestamp(START + left, UTC).isoformat(timespec="microseconds")
+    fields = {"request_id": str(uuid.UUID(id_)), "code": code, "duration_ms": seconds * 1000, "reason": reason}
+    return json.dumps({**fields, "event": "call", "timestamp": when}, separators=(",", ":")) + "\n"
+
+
+def test_when_an_answer_left_is_told_by_the_log_of_its_gateway(tmp_path: Path) -> None:
+    history = History(RUN)
+    denied = {"reason": "INVALID_STATE"}
+    calls = [
+        refused(1, 0, 3),
+        refused(2, 1, 4),
+        call(3, 0, 3, replica=1),
+        call(4, 6, 7),
+        refused(5, 6, 6.5, replica=1),
+        call(6, 8, 9, "DEADLINE_EXCEEDED"),
+    ]
+    history.calls += calls
+    (tmp_path / "gateway-0-1.log").write_text(
+        '{"event":"listening","timestamp":"1970-01-01T00:16:40Z"}\n'
+        + line(ID, "FAILED_PRECONDITION", 1.5, 0.4, **denied)
+        + line(ID, "FAILED_PRECONDITION", 2.0, 1.9, **denied)
+        + line(OTHER, "FAILED_PRECONDITION", 2.5, 2.4, **denied)
+    )
+    # One that was replaced, and has left in the midst of a line.
+    (tmp_path / "gateway-0-4.log").write_text(line(ID, "OK", 6.5, 0.4) + line(ID, "OK", 6.9, 0.2)[:40])
+    # Its caller was the first to notice.
+    (tmp_path / "gateway-1-2.log").write_text(line(ID, "OK", 3.0001, 2))
+    witness_answers(history, tmp_path)
+    assert [one.left and round(one.left - START, 3) for one in calls] == [2.0, 1.5, 3.0, 6.5, None, None]
+    assert unwitnessed(history) == (1, 5)
 
 
 def test_what_was_not_known_before_is_no_excuse_for_a_wrong_denial() -> None:

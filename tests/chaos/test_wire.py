@@ -43,7 +43,7 @@ class Struck:
 
     async def allocate(self) -> tuple[int, Any]:
         """Allocates; returns the status, and the body if it is JSON. The status is 0 if there is no whole answer."""
-        url = f"http://127.0.0.1:{self.wire.port}/pro/shipments/{SHIPMENT}/allocate"
+        url = f"http://127.0.0.1:{self.wire.ports[0]}/pro/shipments/{SHIPMENT}/allocate"
         try:
             async with self.http.put(url, headers=HEADERS) as answer:
                 body = await answer.read()
@@ -131,7 +131,7 @@ async def test_a_late_effect_comes_after_the_reset_and_within_the_settle_time() 
 @pytest.mark.asyncio
 async def test_a_slow_body_begins_at_once() -> None:
     async with struck(drip=1.0) as there:
-        url = f"http://127.0.0.1:{there.wire.port}/pro/shipments/{SHIPMENT}/allocate"
+        url = f"http://127.0.0.1:{there.wire.ports[0]}/pro/shipments/{SHIPMENT}/allocate"
         async with there.http.put(url, headers=HEADERS) as answer:
             head_at = time.time()
             assert there.history.requests == []

@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from chaos.history import Call, History, Incident, Request
 
@@ -37,12 +37,13 @@ class Touching:
                 self._incidents[name].append(incident)
 
     def _incidents_of(self, call: Call) -> Iterator[Incident]:
-        for name in ("", call.id, *call.references):
-            yield from self._incidents[name]
+        if self._incidents:
+            for name in ("", call.id, *call.references):
+                yield from self._incidents.get(name, ())
 
     def _spans(self, call: Call) -> Iterator[tuple[float, float]]:
         for reference in call.references:
-            yield from ((request.arrived, request.over) for request in self._struck[reference])
+            yield from ((request.arrived, request.over) for request in self._struck.get(reference, ()))
         yield from ((one.started, one.ended) for one in self._incidents_of(call))
 
     def over(self, call: Call) -> float | None:
@@ -52,7 +53,7 @@ class Touching:
 
     def kinds(self, call: Call) -> frozenset[str]:
         """Returns the kinds of faults that touch a call."""
-        struck = (request for reference in call.references for request in self._struck[reference])
+        struck = (request for reference in call.references for request in self._struck.get(reference, ()))
         return frozenset(
             [
                 request.fault
@@ -66,16 +67,14 @@ class Touching:
             ]
         )
 
-    def unknown_of_recovering(self, calls: Iterable[Call]) -> tuple[int, int]:
-        """Counts the calls whose upstream recovered before their deadline: those told *unknown*, and all of them."""
-        told = asked = 0
-        for call in calls:
-            over = self.over(call)
-            if over is None or call.deadline - over < self._timeout or call.deadline - call.started < self._recovery:
-                continue
-            asked += 1
-            told += call.reason == "OUTCOME_UNKNOWN"
-        return told, asked
+    def recovered(self, call: Call) -> bool:
+        """Tells whether a fault touches a call, and its upstream recovered well before its deadline."""
+        over = self.over(call)
+        return (
+            over is not None
+            and call.deadline - over >= self._timeout
+            and call.deadline - call.started >= self._recovery
+        )
 
     def amplification(self, outage: Incident) -> tuple[int, int]:
         """Counts the writes that were sent while nothing was answered, and the calls that asked for one."""

@@ -23,6 +23,7 @@ import re
 import time
 from collections import Counter
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from chaos.history import Incident, Request
@@ -89,9 +90,10 @@ def _answer(status: int, body: bytes, kind: str) -> bytes:
 class _Connection:
     """One connection of a gateway, with one of its own to upstream."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: int) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: int, replica: int) -> None:
         self.reader = reader
         self.writer = writer
+        self.replica = replica
         self._target = target
         self._upstream: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
@@ -136,15 +138,15 @@ class _TooLateError(OSError):
 
 
 class Wire:
-    """A proxy on a port of its own, which stays the same when the wire is cut.
+    """A proxy with a port for each gateway, which tells whose a request is and stays the same when the wire is cut.
 
     Attributes:
-        port: Where gateways find upstream.
+        ports: Where each gateway finds upstream.
         struck: How many requests each kind of fault has struck.
         latest_effect: Seconds after which a request is passed on at the latest.
     """
 
-    def __init__(self, plan: Plan, history: History, target: int, longest: float = 0.0) -> None:
+    def __init__(self, plan: Plan, history: History, target: int, longest: float = 0.0, gateways: int = 1) -> None:
         """Does not listen yet.
 
         Args:
@@ -152,6 +154,7 @@ class Wire:
             history: Where they are written down.
             target: The port of upstream.
             longest: Seconds by which an answer is late at most; 0 for somewhat more than the gateway's time-out.
+            gateways: How many gateways there are.
         """
         self._plan = plan
         self._history = history
@@ -159,7 +162,7 @@ class Wire:
         self._longest = longest or _LONGEST * history.run.timeout
         self._settle = history.run.settle
         self.latest_effect = _LATEST_EFFECT * self._settle
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._connections: set[_Connection] = set()
         self._late: set[asyncio.Task[None]] = set()
         self._handlers: set[asyncio.Task[None]] = set()
@@ -167,7 +170,7 @@ class Wire:
         self._numbers = 0
         self._outage = False
         self.calm = False
-        self.port = steady_port()
+        self.ports = [steady_port() for _ in range(gateways)]
         self.struck: Counter[str] = Counter()
 
     async def __aenter__(self) -> Self:
@@ -204,16 +207,19 @@ class Wire:
         self._history.add(Incident("outage", started, time.time(), touched=touched))
 
     async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, limit=_LIMIT, backlog=1024)
+        self._servers = [
+            await asyncio.start_server(partial(self._serve, replica), "127.0.0.1", port, limit=_LIMIT, backlog=1024)
+            for replica, port in enumerate(self.ports)
+        ]
 
     async def _close(self) -> None:
-        assert self._server is not None
-        self._server.close()
+        for server in self._servers:
+            server.close()
         for connection in tuple(self._connections):
             connection.reset()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = _Connection(reader, writer, self._target)
+    async def _serve(self, replica: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = _Connection(reader, writer, self._target, replica)
         self._connections.add(connection)
         task = asyncio.current_task()
         assert task is not None
@@ -237,7 +243,8 @@ class Wire:
         trace = message.header("traceparent")[3:35]
         self._numbers += 1
         text = path + message.body.decode("latin-1")
-        request = Exchange(self._numbers, trace, method, path, tuple(dict.fromkeys(REFERENCE.findall(text))))
+        references = tuple(dict.fromkeys(REFERENCE.findall(text)))
+        request = Exchange(self._numbers, connection.replica, trace, method, path, references)
         key = (trace, request.writes)
         strike = self._plan.strike(trace, writes=request.writes, nth=self._seen[key])
         self._seen[key] += 1
@@ -367,8 +374,11 @@ class Wire:
 class Exchange:
     """A request while it is under way."""
 
-    def __init__(self, number: int, trace: str, method: str, path: str, references: tuple[str, ...]) -> None:
+    def __init__(
+        self, number: int, replica: int, trace: str, method: str, path: str, references: tuple[str, ...]
+    ) -> None:
         self.number = number
+        self.replica = replica
         self.trace = trace
         self.method = method
         self.path = path
@@ -401,4 +411,5 @@ class Exchange:
             answered=self.answered,
             status=self.status,
             delivered=self.delivered,
+            replica=self.replica,
         )

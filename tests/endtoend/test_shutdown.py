@@ -26,8 +26,8 @@ NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 ALLOCATED: Final = {"shipment_reference": SHIPMENT, "state": "allocated"}
 READ_ANSWER: Final = {"reference": SHIPMENT, "state": "unallocated"}
-# What a stop takes at most on a busy machine, beside what it waits for.
-BRISK: Final = 4.0
+# What a stop takes at most on a busy machine, beside what it waits for: less than anything else that it could wait for.
+BRISK: Final = 8.0
 
 
 def health(front: Front) -> Any:
@@ -35,20 +35,24 @@ def health(front: Front) -> Any:
 
 
 def test_health_turns_first_and_calls_are_still_accepted_for_a_while() -> None:
-    with running_front(SHUTDOWN_DELAY="1.5") as front:
+    # On a busy machine the first delay may be over before all is asked.
+    assert any(turns_first(delay) for delay in (1.5, 6.0, LONG)), "too slow to show anything"
+
+
+def turns_first(delay: float) -> bool:
+    """Checks that health turns and calls are accepted for a while. Returns False if that was too short for it."""
+    with running_front(SHUTDOWN_DELAY=str(delay)) as front:
         watch = health(front).Watch(health_pb2.HealthCheckRequest(service=SERVICE), timeout=LONG)
         assert next(watch).status == SERVING
         begun = time.monotonic()
         front.gateway.process.send_signal(signal.SIGTERM)
         assert next(watch).status == NOT_SERVING
-        for service in ("", SERVICE):
-            asked = health_pb2.HealthCheckRequest(service=service)
-            assert health(front).Check(asked, timeout=LONG).status == NOT_SERVING
-        with grpc.insecure_channel(front.gateway.address) as newcomer:
-            ShipmentAllocationServiceStub(newcomer).GetShipmentAllocation(READ, timeout=LONG)
-        assert time.monotonic() - begun < 1.5, "too slow to show anything"
-        assert front.gateway.process.wait(LONG) == 0
-        assert time.monotonic() - begun > 1.5
+        accepted = time.monotonic() - begun < delay and accepts(front)
+        if time.monotonic() - begun >= delay:
+            return False
+        assert accepted
+        assert front.gateway.process.wait(delay + LONG) == 0
+        assert time.monotonic() - begun > delay
         told = failure(lambda: front.stub.GetShipmentAllocation(READ, timeout=LONG))
         assert told.code is grpc.StatusCode.UNAVAILABLE
     assert [line["event"] for line in front.gateway.lines if line["event"] != "call"] == [
@@ -56,6 +60,21 @@ def test_health_turns_first_and_calls_are_still_accepted_for_a_while() -> None:
         "draining",
         "stopped",
     ]
+    return True
+
+
+def accepts(front: Front) -> bool:
+    """Tells whether health says that no calls should come here, and those that do are answered, also newcomers'."""
+    try:
+        for service in ("", SERVICE):
+            asked = health_pb2.HealthCheckRequest(service=service)
+            if health(front).Check(asked, timeout=LONG).status != NOT_SERVING:
+                return False
+        with grpc.insecure_channel(front.gateway.address) as newcomer:
+            ShipmentAllocationServiceStub(newcomer).GetShipmentAllocation(READ, timeout=LONG)
+    except grpc.RpcError:
+        return False
+    return True
 
 
 def test_calls_in_flight_and_running_writes_finish() -> None:

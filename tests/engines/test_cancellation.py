@@ -12,7 +12,7 @@ import pytest
 from allocation_gateway.upstream.http import Attempt, CalledOffError, NoAnswerError, TooLateError
 from engines.test_connections import PLACES, check_that_all_places_are_left, stalled, used_once
 from support.asking import ask, asking
-from support.peer import OK, answering, until
+from support.peer import OK, TIMEOUT, answering, until
 
 if TYPE_CHECKING:
     from allocation_gateway.upstream.http import Engine
@@ -25,7 +25,7 @@ CROWD: Final = 300
 async def cancelled(task: asyncio.Task[object]) -> None:
     """Cancels a task and waits for its end."""
     task.cancel()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(TIMEOUT):
         await asyncio.wait({task})
 
 
@@ -206,4 +206,4 @@ async def test_connecting_that_takes_too_long_ends_and_gives_its_place_back(open
             with connection, pytest.raises(NoAnswerError, match="connecting took too long"):
                 await asked
             assert not attempt.sent
-            assert time.monotonic() - started < 2
+            assert time.monotonic() - started < TIMEOUT

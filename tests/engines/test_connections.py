@@ -11,7 +11,7 @@ import pytest
 from allocation_gateway.upstream.engines import direct
 from allocation_gateway.upstream.http import Attempt, NoAnswerError
 from support.asking import ask, asking
-from support.peer import OK, answering, until
+from support.peer import OK, TIMEOUT, answering, until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -246,7 +246,7 @@ async def test_close_ends_what_is_under_way_and_what_waits(engine: Engine, peer:
     asked = [asking(engine, attempt=attempt) for attempt in attempts]
     for _ in range(PLACES):
         await (await peer.visit()).request()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(TIMEOUT):
         await engine.close()
         ends: list[Answer | BaseException] = await asyncio.gather(*asked, return_exceptions=True)
     assert [type(end) for end in ends] == [NoAnswerError] * len(asked)
@@ -277,10 +277,8 @@ async def test_connection_that_made_upstream_wait_too_long_is_closed(
     for visit in visits:
         await visit.answer()
     await asyncio.gather(*asked)
-    started = time.monotonic()
     for visit in visits:
         assert await visit.gone() == b""
-    assert time.monotonic() - started < 1
 
 
 @pytest.mark.asyncio

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 PAGE: Final = b"<html><body>Access denied</body></html>"
 # What a caller has. Nobody may make it wait for more than a part of it.
-PATIENCE: Final = 20.0
-SOON: Final = 5.0
+PATIENCE: Final = 60.0
+SOON: Final = 20.0
 CREDENTIALS: Final = (StatusCode.INTERNAL, "UPSTREAM_CREDENTIALS_REJECTED")
 MISCONFIGURED: Final = (StatusCode.INTERNAL, "GATEWAY_MISCONFIGURED")
 BROKEN: Final = (StatusCode.INTERNAL, "UPSTREAM_CONTRACT_BROKEN")
@@ -145,7 +145,7 @@ def test_what_cannot_be_read_stays_in_doubt(stub: ShipmentAllocationServiceStub,
     # It is read on after the call, and must not take what another test has scripted.
     request = pb.AllocateShipmentRequest(shipment_reference=f"{UNREADABLE}-{uuid.uuid4().hex}")
     upstream.answer(403, PAGE)
-    found = failure(lambda: stub.AllocateShipment(request, timeout=1))
+    found = failure(lambda: stub.AllocateShipment(request, timeout=2))
     assert (found.code, found.reason) == (StatusCode.UNKNOWN, "OUTCOME_UNKNOWN")
     assert found.metadata == {
         "upstream_status": "403",

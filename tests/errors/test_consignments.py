@@ -337,11 +337,16 @@ def test_the_deadline_of_a_write_leaves_its_outcome_unknown(
     consignments_stub: ConsignmentAllocationServiceStub, upstream: Upstream
 ) -> None:
     """If it was sent; a read is over then."""
+    release = Hold()
+    calls = {}
     for rpc in READS:
-        release = upstream.hold(200, answer(GOLDEN[rpc]))
-        found = refused(consignments_stub, REQUESTS[rpc], timeout=0.5)
-        release.set()
+        upstream.answer(200, answer(GOLDEN[rpc]), wait=release)
+        calls[rpc] = getattr(consignments_stub, rpc).future(REQUESTS[rpc], timeout=2.0)
+        upstream.next_request()
+    for expired in calls.values():
+        found = failure(expired.result)
         assert (found.code, found.reason) == (StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
+    release.set()
 
     release = Hold()
     cases = {rpc: (REQUESTS[rpc], Reply(500, wait=release)) for rpc in WRITES}

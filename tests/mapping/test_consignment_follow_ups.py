@@ -348,7 +348,7 @@ def test_a_refusal_is_told_before_the_deadline_if_the_reading_takes_too_long(
     upstream.answer(400, api_error())
     release = upstream.hold(200, consignment(QUOTED, "Allocated"))
 
-    found = refused(consignments_stub, REQUESTS["AllocateConsignment"], timeout=1.0)
+    found = refused(consignments_stub, REQUESTS["AllocateConsignment"], timeout=2.0)
 
     assert (found.reason, found.metadata["effect"]) == ("INVALID_REQUEST", "none")
     release.set()
@@ -460,7 +460,7 @@ def test_rejected_consignments_are_read_side_by_side_a_few_at_a_time_and_until_t
     upstream.answer(200, items)
     release = threading.Event()
     with answering(upstream, lambda _: Reply(500, wait=release)):
-        results = call(consignments_stub, request, timeout=1.5).results
+        results = call(consignments_stub, request, timeout=2.5).results
     release.set()
 
     assert [item.consignment_reference for item in results] == list(request.consignments)
@@ -477,7 +477,7 @@ def test_a_reading_for_which_no_time_is_left_is_not_begun(configured_consignment
         stub = configured_consignments(CONSIGNMENTS_BASE_URL=f"http://127.0.0.1:{upstream.port}")
         upstream.answer(200, items)
         with answering(upstream, lambda _: Reply(500, wait=release)):
-            call(stub, request, timeout=1.0)
+            call(stub, request, timeout=4.0)
             # A call that comes after them all.
             upstream.answer(200, consignment(CONSIGNMENT, "Allocated"))
             call(stub, REQUESTS["GetConsignmentAllocation"])
@@ -679,7 +679,7 @@ def test_a_label_that_takes_too_long_is_a_label_error(consignments_stub: Stub, u
     script(upstream, (400, api_error()), (200, ALLOCATED))
     release = upstream.hold(200, LABEL)
 
-    got = call(consignments_stub, REQUESTS[LABELS], timeout=1.0)
+    got = call(consignments_stub, REQUESTS[LABELS], timeout=2.0)
 
     assert got.allocation.carrier_service_reference == "CX_NDS"
     assert got.label_error.reason == ErrorReason.ERROR_REASON_LABEL_NOT_AVAILABLE

@@ -45,7 +45,7 @@ def test_it_says_where_it_listens_and_stops_cleanly_on_a_signal(number: signal.S
         response = httpx.get(f"{address}/pro/shipments/{numbered(2)}", headers=headers)
         assert response.json()["state"] == "unallocated"
         child.send_signal(number)
-        assert child.wait(10) == 0
+        assert child.wait(30) == 0
 
 
 def test_a_second_signal_ends_it_at_once() -> None:
@@ -62,7 +62,7 @@ def test_a_second_signal_ends_it_at_once() -> None:
             with pytest.raises(subprocess.TimeoutExpired):
                 child.wait(0.3)
             child.send_signal(signal.SIGTERM)
-            assert child.wait(5) == -signal.SIGTERM
+            assert child.wait(30) == -signal.SIGTERM
 
 
 def test_a_taken_port_is_an_error_that_says_so() -> None:

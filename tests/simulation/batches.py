@@ -75,7 +75,7 @@ class BatchProcess(Process):
         copy.CopyFrom(message)
         route, made = _routes(self._more)[row.full_name], fingerprint(row.full_name, message)
         request = WriteRequest(row, route, copy, True, made, None, batch=batch)
-        owner, traced = OWNER.set(self._tasks), TRACE.set(trace)
+        owner, traced = OWNER.set(self._owner), TRACE.set(trace)
         try:
             account, until = self._accounts[row.api], deadline - self._margin
             result = await self._coordinator.carry_out(request, account, self._observation, until, {})
@@ -98,7 +98,9 @@ class BatchWorld(World):
 
     def _start(self, number: int) -> Process:
         self._numbers += 1
-        return BatchProcess(f"p{number}.{self._numbers}", self._surroundings, self._dice.of(-100 - self._numbers))
+        return BatchProcess(
+            f"p{number}.{self._numbers}", number, self._surroundings, self._dice.of(-100 - self._numbers)
+        )
 
     async def _live(self) -> None:
         self._items: dict[str, str] = {}

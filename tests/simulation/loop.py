@@ -4,84 +4,207 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from heapq import heappop
-from typing import TYPE_CHECKING, Any, Final
+import logging
+from collections import deque
+from contextvars import copy_context
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Any, Final, TypeVarTuple, Unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
+
+    from allocation_gateway.upstream.http import Engine
 
 # Where time begins, in seconds.
 _START: Final = 1_000.0
-# What tasks are a process's, so that they can all be ended with it; None outside of any process.
-OWNER: Final[contextvars.ContextVar[list[asyncio.Task[Any]] | None]] = contextvars.ContextVar("owner", default=None)
+_Ts = TypeVarTuple("_Ts")
+_log: Final = logging.getLogger("asyncio")
+
+
+class Owner:
+    """A process, as far as its tasks have to know it.
+
+    Attributes:
+        tasks: What it does: it all ends with the process.
+        engine: Its way to upstream.
+    """
+
+    __slots__ = ("engine", "tasks")
+
+    def __init__(self, engine: Engine) -> None:
+        self.tasks: list[asyncio.Task[Any]] = []
+        self.engine = engine
+
+
+# Whose tasks are made; None outside of any process.
+OWNER: Final[contextvars.ContextVar[Owner | None]] = contextvars.ContextVar("owner", default=None)
+
+
+class _Timer:
+    """Something that is called later, unless it is cancelled."""
+
+    __slots__ = ("arguments", "callback", "context", "is_cancelled", "moment")
+
+    def __init__(
+        self, moment: float, callback: Callable[..., object], arguments: Any, context: contextvars.Context
+    ) -> None:
+        self.moment = moment
+        self.callback = callback
+        self.arguments = arguments
+        self.context = context
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        """Keeps it from being called. It stays where it is, and is passed over when its time comes."""
+        self.is_cancelled = True
+
+    def cancelled(self) -> bool:
+        """Tells whether it was cancelled."""
+        return self.is_cancelled
+
+    def when(self) -> float:
+        """Returns its moment, by the loop's clock."""
+        return self.moment
 
 
 class SimulatedLoop(asyncio.BaseEventLoop):
     """An event loop without sockets, threads and waiting.
 
     What is ready runs in the order in which it became so, and timers in that of their moments, as in any loop of
-    asyncio's. It is a base event loop with another turn: nobody can be waited for but timers.
-
-    Attributes:
-        tasks: All tasks that were made.
+    asyncio's; of the same moment, those first that were set first. It has no more than what worlds need of a loop.
     """
 
+    # A call of it costs nothing, and there is one for each future and task: nothing is looked at more closely.
+    get_debug = bool
+
     _ready: Any
-    _scheduled: list[Any]
 
     def __init__(self) -> None:
         super().__init__()
         self._now = _START
-        self.tasks: list[asyncio.Task[Any]] = []
-        self.set_task_factory(self._made)
+        self._has_ended = False
+        # What is called with which arguments in which context; or nothing, a timer that is due, and nothing.
+        self._ready = deque[tuple[Any, Any, Any]]()
+        self._timers: list[tuple[float, int, _Timer]] = []
+        self._count = 0
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs a world to its end. Whatever is left then is thrown away."""
+        asyncio._set_running_loop(self)
+        try:
+            self._run(self.create_task(work)).result()
+        finally:
+            left = [task for task in self._tasks if not task.done()]
+            for task in left:
+                task.cancel()
+            if left:
+                self._run(asyncio.gather(*left, return_exceptions=True))
+            asyncio._set_running_loop(None)
+            self.close()
+
+    def _run(self, end: asyncio.Future[Any]) -> asyncio.Future[Any]:
+        self._has_ended = False
+        end.add_done_callback(self._end)
+        ready, timers = self._ready, self._timers
+        while not self._has_ended:
+            if not ready:
+                while timers and timers[0][2].is_cancelled:
+                    heappop(timers)
+                if not timers:
+                    raise RuntimeError("everybody waits, and nothing can happen any more")
+                # What was due before, the turn before would have had.
+                self._now = timers[0][0]
+            now = self._now
+            while timers and timers[0][0] <= now:
+                timer = heappop(timers)[2]
+                if not timer.is_cancelled:
+                    ready.append((None, timer, None))
+            for _ in range(len(ready)):
+                callback, arguments, context = ready.popleft()
+                if callback is not None:
+                    context.run(callback, *arguments)
+                elif not arguments.is_cancelled:
+                    # It was not cancelled by what was ready before it either.
+                    arguments.context.run(arguments.callback, *arguments.arguments)
+        return end
+
+    def _end(self, _: asyncio.Future[Any]) -> None:
+        self._has_ended = True
+
+    # What asyncio asks of a loop.
 
     def time(self) -> float:
         """Returns the time."""
         return self._now
 
-    def _made(self, _: asyncio.AbstractEventLoop, work: Any, **more: Any) -> asyncio.Task[Any]:
-        task: asyncio.Task[Any] = asyncio.Task(work, loop=self, **more)
-        self.tasks.append(task)
-        if (owned := OWNER.get()) is not None:
-            owned.append(task)
+    def create_future(self) -> asyncio.Future[Any]:
+        """Makes a future."""
+        return asyncio.Future(loop=self)
+
+    def create_task(
+        self, coro: Any, *, name: Any = None, context: contextvars.Context | None = None
+    ) -> asyncio.Task[Any]:
+        """Makes a task, which is a process's if one makes it."""
+        task: asyncio.Task[Any] = asyncio.Task(coro, loop=self, name=name, context=context)
+        self._tasks.append(task)
+        if (owner := OWNER.get()) is not None:
+            owner.tasks.append(task)
         return task
 
-    def _run_once(self) -> None:
-        ready, scheduled = self._ready, self._scheduled
-        while scheduled and scheduled[0]._cancelled:
-            heappop(scheduled)._scheduled = False
-        if not ready:
-            if not scheduled:
-                raise RuntimeError("everybody waits, and nothing can happen any more")
-            self._now = max(self._now, scheduled[0]._when)
-        while scheduled and scheduled[0]._when <= self._now:
-            handle = heappop(scheduled)
-            handle._scheduled = False
-            ready.append(handle)
-        for _ in range(len(ready)):
-            handle = ready.popleft()
-            if not handle._cancelled:
-                handle._run()
+    def call_soon(
+        self, callback: Callable[[Unpack[_Ts]], object], *args: *_Ts, context: contextvars.Context | None = None
+    ) -> asyncio.Handle:
+        """Has something called in the next turn. Nobody cancels that."""
+        self._ready.append((callback, args, copy_context() if context is None else context))
+        return _NOBODYS
 
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """Leaves it where it is: it is passed over when its time comes."""
+    def call_later(
+        self,
+        delay: float,
+        callback: Callable[[Unpack[_Ts]], object],
+        *args: *_Ts,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """Has something called after some time."""
+        return self.call_at(self._now + delay, callback, *args, context=context)
 
-    def _process_events(self, event_list: object) -> None:
-        """Does nothing: there are no sockets."""
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[Unpack[_Ts]], object],
+        *args: *_Ts,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """Has something called at a moment."""
+        timer: Any = _Timer(when, callback, args, copy_context() if context is None else context)
+        self._count += 1
+        heappush(self._timers, (when, self._count, timer))
+        return timer  # type: ignore[no-any-return]
 
-    def _write_to_self(self) -> None:
-        """Does nothing: there are no other threads."""
+    def call_exception_handler(self, context: Any) -> None:
+        """Tells of what nobody has asked for the outcome of."""
+        _log.error("%s: %r", context.get("message"), context.get("exception"))
+
+
+class _NobodysHandle(asyncio.Handle):
+    """What is returned of something that nobody cancels."""
+
+    def __init__(self) -> None:
+        """Is no handle of anything."""
+
+    def cancel(self) -> None:
+        """Cannot be done.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError
+
+
+_NOBODYS: Final = _NobodysHandle()
 
 
 def simulated(work: Coroutine[Any, Any, None]) -> None:
     """Runs a world to its end. Whatever is left then is thrown away."""
-    loop = SimulatedLoop()
-    try:
-        loop.run_until_complete(work)
-    finally:
-        left = [task for task in loop.tasks if not task.done()]
-        for task in left:
-            task.cancel()
-        if left:
-            loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-        loop.close()
+    SimulatedLoop().run(work)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,17 +19,18 @@ from allocation_gateway.writes.coordinator import Coordinator
 from allocation_gateway.writes.fingerprint import fingerprint
 from allocation_gateway.writes.request import WriteRequest
 
-from simulation.loop import OWNER
+from simulation.loop import OWNER, Owner
 from simulation.store import wired
 from simulation.upstream import TRACE
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Mapping
+    from collections.abc import Coroutine, Mapping, Sequence
 
     from allocation_gateway.claims.memory import MemoryClaims
     from allocation_gateway.operations.model import Operation, Route
     from allocation_gateway.settings import Settings
+    from allocation_gateway.upstream.http import Answer
     from google.protobuf.message import Message
     from support.slot_server import SlotServer
 
@@ -70,6 +71,40 @@ def _routes(more: tuple[tuple[str, str], ...] = ()) -> Mapping[str, Route]:
     return routes(settings(more))
 
 
+@cache
+def _telemetry() -> Telemetry:
+    """Returns where nothing is recorded."""
+    return Telemetry()
+
+
+class _OwnWay:
+    """The HTTP engine of clients that all processes share, as they would all be alike: each process has its own way."""
+
+    def use_headers(self, headers: Sequence[tuple[str, str]]) -> None:
+        """Has nothing to do with headers."""
+
+    def connections(self) -> Mapping[str, int]:
+        """Has none."""
+        return {}
+
+    def exchange(self, method: str, path: str, **more: Any) -> Coroutine[Any, Any, Answer]:
+        """Sends a request by the way of the process whose task this is, and reads its answer."""
+        owner = OWNER.get()
+        if owner is None:
+            raise RuntimeError("only processes send requests")
+        return owner.engine.exchange(method, path, **more)
+
+    async def close(self) -> None:
+        """Does nothing."""
+
+
+@cache
+def _upstream(api: Api, more: tuple[tuple[str, str], ...]) -> Upstream:
+    """Returns the client of an API: what it knows beside its settings does not change in any world."""
+    configured = settings(more)
+    return Upstream(configured, api, configured.key(api.value), _OwnWay())
+
+
 @dataclass
 class Power:
     """Whether a process runs."""
@@ -89,7 +124,6 @@ class Surroundings:
         model: Upstream.
         claims: The store.
         weather: The network to the store.
-        telemetry: Where nothing is recorded.
         more: Settings of this world.
     """
 
@@ -97,7 +131,6 @@ class Surroundings:
     claims: Mapping[Api, MemoryClaims | SlotServer]
     weather: Weather
     more: tuple[tuple[str, str], ...] = ()
-    telemetry: Telemetry = field(default_factory=Telemetry)
 
 
 class Process:
@@ -107,22 +140,21 @@ class Process:
         power: Whether it runs.
     """
 
-    def __init__(self, name: str, surroundings: Surroundings, dice: random.Random) -> None:
+    def __init__(self, name: str, replica: int, surroundings: Surroundings, dice: random.Random) -> None:
         self.power = Power()
-        self._tasks: list[asyncio.Task[Any]] = []
-        self._observation = surroundings.telemetry.background()
+        self._owner = Owner(surroundings.model.engine(self.power, replica))
+        self._observation = _telemetry().background()
         self._more = surroundings.more
         configured = settings(surroundings.more)
         loop = asyncio.get_running_loop()
         self._clock = loop.time
         self._margin = configured.deadline_margin
         self._context = contextvars.copy_context()
-        self._context.run(OWNER.set, self._tasks)
-        engine = surroundings.model.engine(self.power)
+        self._context.run(OWNER.set, self._owner)
         self._accounts = {
             api: Account(
                 configured,
-                Upstream(configured, api, configured.key(api.value), engine),
+                _upstream(api, surroundings.more),
                 wired(
                     surroundings.claims[api],
                     api.value,
@@ -132,13 +164,13 @@ class Process:
                     configured.store_timeout,
                 ),
                 None,
-                surroundings.telemetry,
+                _telemetry(),
                 now=loop.time,
                 uniform=dice.random,
             )
             for api in Api
         }
-        self._coordinator = Coordinator(configured, surroundings.telemetry, name)
+        self._coordinator = Coordinator(configured, _telemetry(), name)
 
     async def call(self, message: Message, deadline: float, trace: str) -> Message:
         """Carries out a write, as a handler of its does.
@@ -161,7 +193,7 @@ class Process:
             row, _routes(self._more)[row.full_name], copy, True, fingerprint(row.full_name, message), None
         )
         # What is begun now is the process's own, and for this request.
-        owner, traced = OWNER.set(self._tasks), TRACE.set(trace)
+        owner, traced = OWNER.set(self._owner), TRACE.set(trace)
         try:
             result = await self._coordinator.carry_out(
                 request, self._accounts[row.api], self._observation, deadline - self._margin, {}
@@ -181,9 +213,9 @@ class Process:
     def kill(self) -> None:
         """Ends it at once, without a last word to anybody."""
         self.power.is_on = False
-        for task in self._tasks:
+        for task in self._owner.tasks:
             task.cancel()
-        self._tasks.clear()
+        self._owner.tasks.clear()
 
     async def terminate(self, seconds: float) -> None:
         """Ends it in order."""

@@ -18,7 +18,8 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from itertools import repeat
+from typing import Final
 
 import structlog
 from chaos import broken
@@ -27,9 +28,6 @@ from simulation.dice import Mask
 from simulation.shrink import shrunk
 from simulation.upstream import EPOCH
 from simulation.world import World
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _WRITES: Final = 1_000_000
 _SEED: Final = 1
@@ -79,8 +77,13 @@ class Found:
 
 def prepare() -> None:
     """Keeps quiet what logs, and the garbage collector at bay until a chunk is done."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL), cache_logger_on_first_use=True
+    )
     gc.disable()
+    # What there is by now stays, and need not be looked through.
+    gc.collect()
+    gc.freeze()
     broken.wall = wall
 
 
@@ -115,30 +118,29 @@ def tried(first: int, count: int, policy: str = "", kind: str = "") -> Found:
     return found
 
 
-def everything(seed: int, writes: int, processes: int) -> Found:
+def everything(pool: ProcessPoolExecutor, seed: int, writes: int, at_once: int) -> Found:
     """Tries worlds until so many writes were made."""
     found = Found()
-    with ProcessPoolExecutor(processes, initializer=prepare) as pool:
-        chunks = iter(range(seed * _APART, (seed + 1) * _APART, _CHUNK))
-        running = {pool.submit(tried, next(chunks), _CHUNK) for _ in range(2 * processes)}
-        while running:
-            done = next(as_completed(running))
-            running.remove(done)
-            found.add(done.result())
-            if found.writes < writes and not found.broken:
-                running.add(pool.submit(tried, next(chunks), _CHUNK))
+    chunks = iter(range(seed * _APART, (seed + 1) * _APART, _CHUNK))
+    running = {pool.submit(tried, next(chunks), _CHUNK) for _ in range(at_once)}
+    while running:
+        done = next(as_completed(running))
+        running.remove(done)
+        found.add(done.result())
+        if found.writes < writes and not found.broken:
+            running.add(pool.submit(tried, next(chunks), _CHUNK))
     return found
 
 
-def caught(policy: str, seed: int) -> Iterator[str]:
-    """Looks for a world in which a broken policy is caught. Yields what is to be said of it."""
+def caught(policy: str, seed: int) -> str:
+    """Looks for a world in which a broken policy is caught. Returns what is to be said of it; empty if it is not."""
     for first in range(seed * _APART, seed * _APART + _MOST_BROKEN, 10):
         found = tried(first, 10, policy, CAUGHT_IN.get(policy, ""))
         rules = [(world, rule) for world, rule in found.broken if rule in CAUGHT_BY[policy]]
         if rules:
             world, rule = rules[0]
-            yield f"caught in world {world}: {rule}"
-            return
+            return f"caught in world {world}: {rule}"
+    return ""
 
 
 def explain(seed: int, rule: str) -> None:
@@ -176,9 +178,11 @@ def main() -> int:
         again.run()
         _say("The second run was the same." if again.digest() == first.digest() else "THE SECOND RUN WAS ANOTHER.")
         return 0
-    started = time.monotonic()
-    found = everything(options.seed, options.writes, options.processes)
-    seconds = time.monotonic() - started
+    with ProcessPoolExecutor(options.processes, initializer=prepare) as pool:
+        started = time.monotonic()
+        found = everything(pool, options.seed, options.writes, 2 * options.processes)
+        seconds = time.monotonic() - started
+        verdicts = dict(zip(broken.POLICIES, pool.map(caught, broken.POLICIES, repeat(options.seed)), strict=True))
     _say(f"Seed {options.seed}: {found.writes} writes in {found.worlds} worlds, in {seconds:.0f} s")
     for answer, count in found.answers.most_common():
         _say(f"  {count:9} {answer}")
@@ -189,8 +193,7 @@ def main() -> int:
     if found.undecided > _MOST_UNDECIDED * found.writes:
         _say("BROKEN: too many of them")
         failures += 1
-    for policy in broken.POLICIES:
-        verdict = next(caught(policy, options.seed), "")
+    for policy, verdict in verdicts.items():
         _say(f"{policy}: {verdict or 'NOT CAUGHT'}")
         failures += not verdict
     return 1 if failures else 0

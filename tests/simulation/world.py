@@ -182,7 +182,8 @@ class World:
 
     def _start(self, number: int) -> Process:
         self._numbers += 1
-        return Process(f"p{number}.{self._numbers}", self._surroundings, self._dice.of(-100 - self._numbers))
+        name = f"p{number}.{self._numbers}"
+        return Process(name, number, self._surroundings, self._dice.of(-100 - self._numbers))
 
     # What happens to all.
 

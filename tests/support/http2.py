@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Fields: TypeAlias = Iterable[tuple[str | bytes, str | bytes]]
 
-TIMEOUT: Final = 10.0
+TIMEOUT: Final = 20.0
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 WINDOW: Final = 65_535
 """The window that every connection and every stream begins with."""

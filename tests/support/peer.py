@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-TIMEOUT: Final = 5.0
+# Shorter than anything after which the other side would go by itself.
+TIMEOUT: Final = 14.0
 FAREWELL: Final = 0.5
 OK: Final = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 

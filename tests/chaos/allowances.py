@@ -1,0 +1,258 @@
+"""What the checker lets pass, by what witness, and what that cannot hide. Nothing else is let pass.
+
+*Not done*, of something that was done:
+
+- A copy of the call did it, by another gateway, after upstream had refused what this gateway had sent, or after this
+  answer had left. Rests on the wire, which knows whose a request is, and on the gateway's log. It hides nothing that
+  this gateway has sent, nor anything that anybody had sent before.
+- Another system undid it. Rests on the journal, and on an answer of upstream's to somebody who asked after that and
+  before this answer left. It hides nothing that was still there when upstream was last asked.
+- It came late: when another system had taken away what this call was refused for, or when upstream's own rule is off
+  and another's allocation was there. Rests on the journal and the wire. It hides nothing that this gateway has read and
+  could tell from the other's allocation.
+
+A repeat that is answered otherwise than before:
+
+- It reads, since the store may have failed to take the first answer. Rests on the wire to the store, which writes
+  down what it does to which id. It hides neither a second effect nor any other answer than OK.
+
+*Unknown*, where nothing was struck:
+
+- The caller's time is up. Rests on the wire, and on the gateway's log: upstream had not answered by then.
+- It is behind another request for the same. Rests on the callers: the other one was asked for meanwhile.
+- It can never be known. Rests on the journal: somebody else allocated within the tolerances. Such calls are counted.
+
+Everything but upstream's own rule:
+
+- For an id whose gateway was stopped, or whose claims were wiped, while it was asked for. Rests on what was done to
+  the process or to the store. It hides no double booking where upstream's rule is on.
+
+None of them rests on how fast the machine is, or on when a caller came to read its answer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from chaos.history import OUTSIDE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from chaos.history import Call, Effect, Incident, Operation, Request
+    from chaos.records import Records
+
+_OF_THE_STORE: Final = frozenset({"slow store", "store connection lost", "store restarted", "store wiped"})
+_FIRST_REFUSAL: Final = 400
+# Seconds by which an allocation must be older than a write to be denied, and what dates leave out.
+_LONGEST_BEFORE: Final = 12.0
+# Seconds before a deadline at which the gateway answers because of it: its own margin, and as much again.
+IN_TIME: Final = 0.15
+
+
+class Allowances:
+    """Decides for one history whether something is let pass."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+        self._run = records.history.run
+
+    # What was done, and is denied.
+
+    def is_denied(self, operation: Operation, call: Call, effect: Effect, until: float | None) -> bool:
+        """Tells whether a call that says *not done* denies an effect.
+
+        Args:
+            operation: What is wanted.
+            call: What says so.
+            effect: What was done for it.
+            until: When it was asked for again; infinity if it never was, None if it was asked for elsewhere meanwhile.
+        """
+        cause = self._records.cause(effect)
+        sent = effect.time if cause is None else cause.arrived
+        if until is not None:
+            # Neither what was done nor what comes to be done without another call.
+            return sent < until
+        if cause is not None and cause.replica == call.replica:
+            return sent <= call.said_at
+        return sent < self._decided_at(operation, call)
+
+    def _decided_at(self, operation: Operation, call: Call) -> float:
+        """Returns when it was decided what a call is told, at the latest: another gateway may go on from then.
+
+        That is when upstream refused what this gateway had sent, which frees the claim, or when the answer left.
+        """
+        refused = [
+            one.ended
+            for one in self._records.writes[operation.id]
+            if one.replica == call.replica
+            and one.delivered >= _FIRST_REFUSAL
+            and call.started <= one.ended <= call.said_at
+        ]
+        return max(refused, default=call.said_at)
+
+    def is_excused(self, call: Call, effect: Effect) -> bool:
+        """Tells whether the promise does not cover what a call says of an effect: what it rests on was not so."""
+        return self._was_undone(call, effect) or self._is_meddled_with(call, effect) or self._is_unguarded(call, effect)
+
+    def _was_undone(self, call: Call, effect: Effect) -> bool:
+        """Tells whether somebody outside undid an effect, and upstream was asked after that."""
+        return any(
+            one.trace.startswith(OUTSIDE)
+            and effect.time < one.time <= call.said_at
+            and self._is_answered(effect.reference, one.time, call.said_at)
+            for one in self._records.effects_on[effect.reference]
+        )
+
+    def _is_answered(self, reference: str, since: float, until: float) -> bool:
+        """Tells whether upstream's own answer about a reference was received, of a state since a moment."""
+        return any(
+            one.delivered and one.answered is not None and one.answered >= since and one.ended <= until
+            for one in self._records.sent_for[reference]
+        )
+
+    def _is_meddled_with(self, call: Call, effect: Effect) -> bool:
+        """Tells whether somebody outside took away the allocation that a call was refused for, before an effect."""
+        meddled = any(
+            one.trace.startswith(OUTSIDE) and one.kind == "deallocated" and call.started < one.time < effect.time
+            for one in self._records.effects_on[effect.reference]
+        )
+        return meddled and call.code == "FAILED_PRECONDITION" and not self._was_seen(call, effect)
+
+    def _is_unguarded(self, call: Call, effect: Effect) -> bool:
+        """Tells whether upstream's own rule, on which the promise rests, is off and would have kept an effect away.
+
+        A request that meets another's allocation is refused for it, and what is left of the request on the wire is
+        refused too, by a real upstream.
+        """
+        if self._run.guard or call.code != "FAILED_PRECONDITION":
+            return False
+        before = [
+            one for one in self._records.effects_on[effect.reference] if one.time < min(call.said_at, effect.time)
+        ]
+        booked_by_another = bool(before) and before[-1].kind == "allocated" and before[-1].trace != call.id
+        return booked_by_another and not self._was_seen(call, effect)
+
+    def _was_seen(self, call: Call, effect: Effect) -> bool:
+        """Tells whether the gateway of a call has read what it was about after an effect, before it answered.
+
+        An allocation that came within the tolerances after another's does not show that it is another.
+        """
+        if any(
+            one.kind == effect.kind
+            and one.trace != effect.trace
+            and effect.time - self._run.tolerance <= one.time < effect.time
+            for one in self._records.effects_on[effect.reference]
+        ):
+            return False
+        return any(
+            not one.writes
+            and one.delivered
+            and one.trace == call.id
+            and one.replica == call.replica
+            and one.forwarded is not None
+            and one.forwarded >= effect.time
+            and one.ended <= call.said_at
+            for one in self._records.sent_for[effect.reference]
+        )
+
+    # What is answered otherwise than before.
+
+    def was_not_recorded(self, first: Call, call: Call) -> bool:
+        """Tells whether a repeat was read, because the store may have failed to take the first answer."""
+        struck = any(
+            one.kind in _OF_THE_STORE
+            and (not one.named or call.id in one.named)
+            and one.started <= call.ended
+            and one.ended >= first.started
+            for one in self._records.history.incidents
+        )
+        return call.code == "OK" and call.reconciled and struck
+
+    # What is not known.
+
+    def was_under_way(self, call: Call) -> bool:
+        """Tells whether a caller's time was up while upstream had not answered: it may be a third of a second.
+
+        What another process had sent for it before may be answered meanwhile: that is seen when the claim is asked for
+        the next time.
+        """
+        in_time = call.deadline - IN_TIME
+        return call.said_at >= in_time and any(
+            self._was_sent(one, call) and one.over >= (in_time if one.arrived >= call.started else call.started)
+            for reference in call.references
+            for one in self._records.sent_for[reference]
+        )
+
+    def _was_sent(self, request: Request, call: Call) -> bool:
+        """Tells whether a request was sent before a call was answered.
+
+        The wire may notice it after that: until the next call of the same id there is nobody else to send it for.
+        """
+        if request.arrived <= call.said_at:
+            return True
+        later = (one.started for one in self._records.calls[call.id] if one.started > call.said_at)
+        return (
+            request.trace == call.id
+            and request.replica == call.replica
+            and request.arrived < min(later, default=float("inf"))
+        )
+
+    def is_behind_another(self, call: Call) -> bool:
+        """Tells whether a call is told to ask again while another request for the same is in the gateways' hands.
+
+        It waits for that no longer than the lock of a shipment is waited for, whatever its caller's patience.
+        """
+        return call.retry_after is not None and any(
+            one.id != call.id and one.started <= call.said_at and call.started <= one.ended
+            for reference in call.references
+            for one in self._records.asked_for[reference]
+        )
+
+    def is_undecided(self, operation: Operation, call: Call) -> bool:
+        """Tells whether a call is told, and rightly so, that it can never be known what became of its operation.
+
+        That is so if somebody else allocated the shipment at about the time of an allocation of it. Where the gateway
+        could not read the shipment before it sent anything, and upstream names no tracking references, nothing tells
+        the two apart. Then it does not say when to ask again.
+        """
+        is_final = call.reason == "OUTCOME_UNKNOWN" and call.retry_after is None
+        if operation.verb != "allocate" or not is_final:
+            return False
+        others = [
+            one.time
+            for reference in operation.references
+            for one in self._records.effects_on[reference]
+            if one.kind == "allocated" and one.trace != operation.id
+        ]
+        return any(
+            one.started - _LONGEST_BEFORE <= time <= one.started + self._run.tolerance
+            for time in others
+            for one in self._records.calls[operation.id]
+        )
+
+    # What nothing but upstream's own rule is promised for.
+
+    def weakened(self) -> frozenset[str]:
+        """Returns the ids for which only upstream's guard is promised: what the promise rests on was not so.
+
+        It rests on claims that survive, and on a process not being stopped between its last check and its sending.
+        """
+        records = self._records
+        moments = [one for one in records.history.incidents if one.kind in {"gateway stopped", "store wiped"}]
+        if not moments:
+            return frozenset()
+        references: set[str] = set()
+        for id_, calls in records.calls.items():
+            if id_ in records.operations and any(self._in_doubt(calls, one) for one in moments):
+                references.update(records.operations[id_].references)
+        # Whoever shares a shipment with such a write is told what that made of it.
+        return frozenset(id_ for id_, one in records.operations.items() if not references.isdisjoint(one.references))
+
+    def _in_doubt(self, calls: Sequence[Call], moment: Incident) -> bool:
+        """Tells whether a request was asked for before a moment and after it, or in the hands of what it befell."""
+        mine = [call for call in calls if moment.replica in {-1, call.replica}]
+        if not mine:
+            return False
+        last = max(call.said_at for call in mine) + self._run.settle
+        return moment.started <= last and moment.ended >= mine[0].started
