@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from allocation.v1 import consignment_allocation_service_pb2 as consignments
 from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.operations import bulk
@@ -45,7 +46,7 @@ def batches_again() -> Changes:
     def parts(batch: Any, result: Any, members: Any) -> Any:
         error = result.response
         if isinstance(error, GatewayError) and error.effect is WriteEffect.UNKNOWN:
-            result = result._replace(response=error.with_effect(WriteEffect.NONE))
+            result = msgspec.structs.replace(result, response=error.with_effect(WriteEffect.NONE))
         return take(batch, result, members)
 
     return [(Batch, "_parts", parts)]
