@@ -1,0 +1,21 @@
+export type { CallOptions } from "./caller.js";
+export { Client, DEFAULT_TIMEOUT_MS, type Calls, type ClientOptions } from "./client.js";
+export type { Tls } from "./connecting.js";
+export {
+  AllocationError,
+  GatewayFailureError,
+  InvalidRequestError,
+  InvalidStateError,
+  NoServiceAvailableError,
+  NotFoundError,
+  NotPermittedError,
+  NotSupportedError,
+  RefusedError,
+  TryAgainError,
+  UnknownOutcomeError,
+} from "./errors.js";
+export type { Told } from "./failure.js";
+export { DEFAULT_SERVICE_CONFIG } from "./gen/service_config.js";
+export type { MethodConfig, RetryPolicy, ServiceConfig } from "./service_config.js";
+export { decimal, Money, money, time } from "./values.js";
+export { status } from "@grpc/grpc-js";
