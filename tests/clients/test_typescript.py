@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import uuid
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,10 +14,12 @@ import grpc
 import pytest
 from allocation.v1 import core_pb2
 from allocation.v1 import shipment_allocation_service_pb2 as pb
+from clients.conftest import MANY, many_shipments
 from clients.node_project import README, ROOT, blocks
 from support.certificates import Authority
 from support.gateway import running_gateway
-from support.scripted import scripted_server
+from support.losing import losing_wire
+from support.scripted import SILENCE, scripted_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,15 +30,22 @@ pytestmark = pytest.mark.clients
 
 SHIPMENT: Final = "sp_00794403010635468411384028069888"
 ANSWER: Final = pb.GetShipmentAllocationResponse(allocation=core_pb2.Allocation(shipment_reference=SHIPMENT))
-PROGRAM: Final = Path(__file__).with_name("reading.ts")
+READING: Final = Path(__file__).with_name("reading.ts")
+ALLOCATING: Final = Path(__file__).with_name("allocating.ts")
 _STOP: Final = 10.0
 
 
 @pytest.fixture(scope="module")
-def reading(typescript: NodeProject) -> Path:
-    """The program that reads, compiled."""
-    typescript.compile(PROGRAM)
-    return typescript.folder / "reading.js"
+def programs(typescript: NodeProject) -> Path:
+    """Where the programs of these tests are, compiled."""
+    typescript.compile(READING, ALLOCATING)
+    return typescript.folder
+
+
+@pytest.fixture
+def reading(programs: Path) -> Path:
+    """The program that reads."""
+    return programs / "reading.js"
 
 
 @contextmanager
@@ -150,3 +160,42 @@ def test_calls_go_to_all_addresses_in_turn(reading: Path) -> None:
         with running(reading, f"ipv4:{one.address},{other.address}", plaintext=True) as call:
             assert {call() for _ in range(40)} == {SHIPMENT}
         assert min(len(one.calls), len(other.calls)) >= 10
+
+
+@contextmanager
+def allocating(programs: Path, address: str, **told: Any) -> Iterator[Iterator[list[str]]]:
+    """Runs a job; what it gives are the words of each line."""
+    command = ["node", str(programs / "allocating.js"), json.dumps({"address": address, "trickle": False, **told})]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield (line.split() for line in process.stdout)
+            assert process.wait(_STOP) == 0
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("trickle", [False, True])
+def test_a_job_goes_on_after_its_connection_was_lost(programs: Path, trickle: bool) -> None:
+    """Each shipment is told once and booked once, whether the items come all at once or one by one. So with a watch."""
+    wave = [f"sp_{number:032d}" for number in range(1, MANY + 1)]
+    told: list[list[str]] = []
+    with many_shipments() as (gateway, sandbox), losing_wire(gateway.address) as wire:
+        asked = {"jobId": str(uuid.uuid4()), "references": wave, "timeoutMs": 120_000, "trickle": trickle}
+        with allocating(programs, wire.address, **asked) as lines:
+            for line in lines:
+                if len(told) in {0, MANY // 2, MANY + 1}:
+                    wire.cut()
+                told.append(line)
+        assert sandbox.all_bookings() == dict.fromkeys(wave, (1, 0))
+    assert sorted(told[:MANY]) == [["allocation", reference] for reference in wave]
+    # What was not final, or not heard of, before the connection was lost is told again.
+    assert {tuple(line) for line in told[MANY:]} == {("final", reference) for reference in wave}
+
+
+def test_a_job_that_nobody_answers_ends_at_its_deadline_with_its_id(programs: Path) -> None:
+    asked = {"jobId": str(uuid.uuid4()), "references": [SHIPMENT], "timeoutMs": 1000}
+    with scripted_server() as server:
+        server.default = SILENCE
+        with allocating(programs, server.address, **asked) as lines:
+            assert list(lines) == [["unfinished", asked["jobId"], "1"]]

@@ -13,10 +13,15 @@ import {
   type MessageInitShape,
   type MessageShape,
 } from "@bufbuild/protobuf";
-import { Metadata, type Client as GrpcClient, type ServiceError } from "@grpc/grpc-js";
+import {
+  Metadata,
+  type Client as GrpcClient,
+  type ClientDuplexStream,
+  type ClientReadableStream,
+} from "@grpc/grpc-js";
 
 import { errorOf, requestIdOf, UnknownOutcomeError } from "./errors.js";
-import { failureOf } from "./failure.js";
+import { failureOfThrown, type Failure } from "./failure.js";
 import { Attempts, Budget, readsOf, WRITES, type Repetition } from "./policy.js";
 import { methodConfigs, milliseconds, type ServiceConfig } from "./service_config.js";
 import type { TokenFile } from "./token.js";
@@ -44,6 +49,20 @@ export interface CallerOptions {
   readonly metadata: Readonly<Record<string, string>>;
   readonly token: TokenFile | undefined;
   readonly serviceConfig: ServiceConfig;
+}
+
+/** What ends a call. */
+export interface Ending {
+  readonly signal: AbortSignal;
+  /** Has to be called when the call is over. */
+  release(): void;
+}
+
+/** What a stream is opened with. */
+export interface Sent {
+  readonly metadata: CallOptions["metadata"];
+  /** Cancels it. */
+  readonly signal: AbortSignal;
 }
 
 /** An rpc of the gateway that has one request and one response. */
@@ -105,6 +124,67 @@ export class Caller {
     return (await this.#invoke(rpc, create(method.input, init) as Message, options)) as MessageShape<O>;
   }
 
+  /** Begins the attempts of a call that lasts. */
+  lasting(timeoutMs: number): Attempts {
+    const all = validTimeout(timeoutMs);
+    return new Attempts({ timeoutMs: all, attemptTimeoutMs: all, repetition: WRITES, budget: this.#budget });
+  }
+
+  /** Opens a stream both ways; what is written is serialized already. */
+  async duplex(method: DescMethod, timeoutMs: number, sent: Sent): Promise<ClientDuplexStream<Buffer, Message>> {
+    const metadata = await this.#authorized(this.#metadata(sent.metadata));
+    sent.signal.throwIfAborted();
+    const stream = this.#grpc.makeBidiStreamRequest(
+      pathOf(method),
+      (message: Buffer) => message,
+      (answer: Buffer) => fromBinary(method.output, answer),
+      metadata,
+      { deadline: Date.now() + timeoutMs },
+    );
+    return ended(stream, sent.signal);
+  }
+
+  /** Opens a stream of answers; the request is serialized already. */
+  async serverStream(
+    method: DescMethod,
+    request: Buffer,
+    timeoutMs: number,
+    sent: Sent,
+  ): Promise<ClientReadableStream<Message>> {
+    const metadata = await this.#authorized(this.#metadata(sent.metadata));
+    sent.signal.throwIfAborted();
+    const stream = this.#grpc.makeServerStreamRequest(
+      pathOf(method),
+      (message: Buffer) => message,
+      (answer: Buffer) => fromBinary(method.output, answer),
+      request,
+      metadata,
+      { deadline: Date.now() + timeoutMs },
+    );
+    return ended(stream, sent.signal);
+  }
+
+  /**
+   * Begins a call, which its own signal ends, or the end of the client.
+   *
+   * @throws Error: The client is closed; or what the signal says, if it has ended already.
+   */
+  begin(own: AbortSignal | undefined): Ending {
+    own?.throwIfAborted();
+    if (this.#isClosed) {
+      throw new Error(CLOSED);
+    }
+    const controller = new AbortController();
+    const end = (): void => controller.abort(own?.reason);
+    own?.addEventListener("abort", end);
+    this.#underWay.add(controller);
+    const release = (): void => {
+      own?.removeEventListener("abort", end);
+      this.#underWay.delete(controller);
+    };
+    return { signal: controller.signal, release };
+  }
+
   /** Ends the calls that are under way, and makes no more. */
   close(): void {
     this.#isClosed = true;
@@ -114,20 +194,12 @@ export class Caller {
   }
 
   async #invoke(rpc: Rpc, given: Message, options: CallOptions): Promise<Message> {
-    options.signal?.throwIfAborted();
-    if (this.#isClosed) {
-      throw new Error(CLOSED);
-    }
-    const request = rpc.isWrite ? named(rpc.input, given) : given;
-    const ending = new AbortController();
-    const end = (): void => ending.abort(options.signal?.reason);
-    options.signal?.addEventListener("abort", end);
-    this.#underWay.add(ending);
+    const ending = this.begin(options.signal);
     try {
+      const request = rpc.isWrite ? named(rpc.input, given) : given;
       return await this.#repeat(rpc, request, options, ending.signal);
     } finally {
-      this.#underWay.delete(ending);
-      options.signal?.removeEventListener("abort", end);
+      ending.release();
     }
   }
 
@@ -136,14 +208,18 @@ export class Caller {
     const serialized = Buffer.from(toBinary(rpc.input, request));
     const metadata = this.#metadata(options.metadata);
     const attempts = this.#attempts(rpc, options.timeoutMs);
+    let failure: Failure | undefined;
     for (;;) {
       try {
         const answer = await this.#attempt(rpc, serialized, metadata.clone(), attempts.timeoutMs(), signal);
         this.#budget.earn();
         return answer;
       } catch (error) {
-        const { code, details, metadata: trailers } = error as ServiceError;
-        const failure = failureOf(code, details, trailers);
+        // An error that is not gRPC's, such as of a client that was closed, tells nothing of the attempts before it.
+        failure = failureOfThrown(error) ?? failure;
+        if (failure === undefined) {
+          throw error;
+        }
         const pauseMs = attempts.pauseAfter(failure);
         if (pauseMs !== undefined) {
           await pause(Math.ceil(pauseMs), undefined, { signal }).catch(() => undefined);
@@ -178,9 +254,8 @@ export class Caller {
     timeoutMs: number,
     signal: AbortSignal,
   ): Promise<Message> {
-    if (this.#options.token) {
-      metadata.set("authorization", `Bearer ${await this.#options.token.current()}`);
-    }
+    await this.#authorized(metadata);
+    signal.throwIfAborted();
     return new Promise((resolve, reject) => {
       const call = this.#grpc.makeUnaryRequest(
         rpc.path,
@@ -200,10 +275,14 @@ export class Caller {
       );
       const cancel = (): void => call.cancel();
       signal.addEventListener("abort", cancel);
-      if (signal.aborted) {
-        cancel();
-      }
     });
+  }
+
+  async #authorized(metadata: Metadata): Promise<Metadata> {
+    if (this.#options.token) {
+      metadata.set("authorization", `Bearer ${await this.#options.token.current()}`);
+    }
+    return metadata;
   }
 
   #metadata(own: Readonly<Record<string, string>> = {}): Metadata {
@@ -221,6 +300,15 @@ function named(schema: DescMessage, request: Message): Message {
     return request;
   }
   return Object.assign(clone(schema, request), { requestId: randomUUID() });
+}
+
+function ended<Stream extends ClientReadableStream<Message>>(stream: Stream, signal: AbortSignal): Stream {
+  const cancel = (): void => stream.cancel();
+  // It fails once more when it is cancelled, and then nobody may be listening.
+  stream.on("error", () => undefined);
+  stream.on("status", () => signal.removeEventListener("abort", cancel));
+  signal.addEventListener("abort", cancel);
+  return stream;
 }
 
 function rpcsOf(services: readonly DescService[], config: ServiceConfig): ReadonlyMap<string, Rpc> {

@@ -15,12 +15,13 @@ import { ServiceGroupService } from "./gen/allocation/v1/service_group_service_p
 import { ShipmentAllocationService } from "./gen/allocation/v1/shipment_allocation_service_pb.js";
 import { DEFAULT_SERVICE_CONFIG } from "./gen/service_config.js";
 import type { ServiceConfig } from "./service_config.js";
+import { consignmentStreams, shipmentStreams, type ConsignmentStreams, type ShipmentStreams } from "./streams.js";
 import { TokenFile } from "./token.js";
 
 /** How many milliseconds a call may take with all its repetitions, unless it or its client says otherwise. */
 export const DEFAULT_TIMEOUT_MS = 60_000;
 
-/** The rpcs of a service as functions, but for streams. */
+/** The rpcs of a service that are no streams, as functions. */
 export type Calls<Service extends DescService> = {
   readonly [Name in keyof Service["method"] as Service["method"][Name] extends DescMethodUnary
     ? Name
@@ -52,9 +53,9 @@ export interface ClientOptions {
 /** Calls one gateway. It is meant to live long, and makes any number of calls at once. */
 export class Client {
   /** Allocates shipments. */
-  readonly shipments: Calls<typeof ShipmentAllocationService>;
+  readonly shipments: Calls<typeof ShipmentAllocationService> & ShipmentStreams;
   /** Allocates consignments. */
-  readonly consignments: Calls<typeof ConsignmentAllocationService>;
+  readonly consignments: Calls<typeof ConsignmentAllocationService> & ConsignmentStreams;
   /** Lists and finds service groups. */
   readonly serviceGroups: Calls<typeof ServiceGroupService>;
 
@@ -85,8 +86,8 @@ export class Client {
       token,
       serviceConfig,
     });
-    this.shipments = this.#calls(ShipmentAllocationService);
-    this.consignments = this.#calls(ConsignmentAllocationService);
+    this.shipments = { ...this.#calls(ShipmentAllocationService), ...shipmentStreams(this.#caller) };
+    this.consignments = { ...this.#calls(ConsignmentAllocationService), ...consignmentStreams(this.#caller) };
     this.serviceGroups = this.#calls(ServiceGroupService);
   }
 

@@ -87,6 +87,24 @@ export class UnknownOutcomeError extends AllocationError {
   }
 }
 
+/**
+ * A job of which the time was over, or the connection was lost for good, before every item had its outcome. Begin it again with
+ * its `jobId`: nothing is done twice, and what is known already is told again.
+ */
+export class UnfinishedJobError extends AllocationError {
+  /** The id of the job. */
+  readonly jobId: string;
+  /** The references that were sent and have no outcome yet. More may not have been sent. */
+  readonly unanswered: readonly string[];
+
+  constructor(told: Told, request: Message, jobId: string, unanswered: readonly string[], options?: ErrorOptions) {
+    super(told, request, options);
+    this.jobId = jobId;
+    this.unanswered = unanswered;
+    this.message += ` ${unanswered.length} items that were sent have no outcome: begin again with jobId ${jobId}`;
+  }
+}
+
 /** The gateway, or a proxy in front of it, does not let this caller do it. */
 export class NotPermittedError extends AllocationError {}
 

@@ -1,6 +1,6 @@
 import { fromBinary, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
 import { anyIs, anyUnpack, type Any, type Duration } from "@bufbuild/protobuf/wkt";
-import type { Metadata, MetadataValue, status } from "@grpc/grpc-js";
+import type { Metadata, MetadataValue, ServiceError, status } from "@grpc/grpc-js";
 
 import {
   ConsignmentAllocationSchema,
@@ -18,7 +18,7 @@ import {
   type BadRequest_FieldViolation,
   type ResourceInfo,
 } from "./gen/google/rpc/error_details_pb.js";
-import { StatusSchema } from "./gen/google/rpc/status_pb.js";
+import { StatusSchema, type Status } from "./gen/google/rpc/status_pb.js";
 
 const DOMAIN = "allocation.v1";
 const DETAILS = "grpc-status-details-bin";
@@ -78,7 +78,25 @@ export interface Failure {
 
 /** Returns what a status tells, from its code, its text and the trailing metadata of its call. */
 export function failureOf(code: status, text: string, trailers: Metadata): Failure {
-  const packed = packedDetails(trailers.get(DETAILS)[0]);
+  const told = toldBy(code, text, packedDetails(trailers.get(DETAILS)[0]));
+  return { ...told, pushbackMs: pushbackMs(trailers.get(PUSHBACK)[0]) };
+}
+
+/** Returns how an attempt failed that threw this; undefined if it is no error of gRPC's. */
+export function failureOfThrown(error: unknown): Failure | undefined {
+  if (error instanceof Error && "code" in error && "details" in error && "metadata" in error) {
+    const { code, details, metadata } = error as ServiceError;
+    return failureOf(code, details, metadata);
+  }
+  return undefined;
+}
+
+/** Returns what a status tells that is part of an answer, such as why an item of a job was refused. */
+export function toldOf(outcome: Status): Told {
+  return toldBy(outcome.code, outcome.message, outcome.details).told;
+}
+
+function toldBy(code: status, text: string, packed: readonly Any[]): { told: Told; isOfGateway: boolean } {
   const info = detail(packed, ErrorInfoSchema);
   const isOfGateway = info?.domain === DOMAIN;
   const ours = isOfGateway ? packed : [];
@@ -86,7 +104,6 @@ export function failureOf(code: status, text: string, trailers: Metadata): Failu
   const excluded = detail(ours, ExcludedServicesSchema);
   return {
     isOfGateway,
-    pushbackMs: pushbackMs(trailers.get(PUSHBACK)[0]),
     told: {
       code,
       details: text,

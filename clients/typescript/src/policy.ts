@@ -122,6 +122,11 @@ export class Attempts {
     return Math.max(Math.min(this.#options.attemptTimeoutMs, this.#deadline - this.#now()), 0);
   }
 
+  /** Counts what an attempt has achieved: the next pause is the first one again. */
+  succeed(): void {
+    this.#longestPauseMs = this.#options.repetition.firstPauseMs;
+  }
+
   /** Returns after how many milliseconds to repeat the call; undefined if it is over. */
   pauseAfter(failure: Failure): number | undefined {
     const { repetition, budget } = this.#options;
