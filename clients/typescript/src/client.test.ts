@@ -170,6 +170,13 @@ test("a client that is closed ends its calls and makes no more", async (context)
   }
 });
 
+test("nothing is asked of the gateway when nothing is left to watch", async (context) => {
+  const { client } = await scripted(context, []);
+  for await (const told of client.shipments.watch([], { timeoutMs: 1000 })) {
+    assert.fail(`told ${told.shipmentReference}`);
+  }
+});
+
 test("an answer that is no message is not taken for one", async (context) => {
   const { client, asked } = await scripted(context, [Buffer.from([0xff]), DONE]);
   await client.shipments.allocateShipment(SHIPMENT);

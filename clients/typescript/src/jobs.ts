@@ -16,8 +16,8 @@ import {
 } from "./gen/allocation/v1/job_pb.js";
 import { EndedEarly, resumed, type LastingOptions } from "./lasting.js";
 
-// A message may have a thousand at most.
-const ITEMS_OF_MESSAGE = 500;
+// A message may have a thousand at most, and has to be small enough also if their names are long.
+const ITEMS_OF_MESSAGE = 250;
 
 /** What is said of a job. */
 export interface JobOptions extends LastingOptions {
@@ -98,7 +98,7 @@ export class Job<Item, Outcome> {
     } finally {
       release();
       // Not awaited: it may be waiting for an item that never comes.
-      void this.#items.return();
+      void observed(this.#items.return());
     }
   }
 

@@ -26,6 +26,9 @@ export async function* watch<Standing extends { readonly final: boolean }>(
   const request = (): Message => create(input, kind.requestOf([...left]));
 
   async function* run(): AsyncGenerator<Standing, void> {
+    if (left.size === 0) {
+      return; // the stream was lost after all of it was told
+    }
     const serialized = Buffer.from(toBinary(input, request()));
     const sent = { metadata: options.metadata, signal };
     const stream = await caller.serverStream(kind.method, serialized, attempts.timeoutMs(), sent);
