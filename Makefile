@@ -79,8 +79,8 @@ test-rivals: $(DEV) ## hold the HTTP engines that were not chosen to the tests o
 	@$(BIN)/pytest -m rivals tests/engines
 
 .PHONY: test-clients
-test-clients: $(DEV) ## call a running gateway through the clients, and print which keeps which case (needs go)
-	@command -v go >/dev/null || { echo "go is missing: test-clients needs a Go toolchain" >&2; exit 1; }
+test-clients: $(DEV) ## call a running gateway through the clients, and print which keeps which case (needs go and npm)
+	@for tool in go npm; do command -v $$tool >/dev/null || { echo "$$tool is missing: $@ needs it" >&2; exit 1; }; done
 	@$(BIN)/pytest -m clients tests/clients
 
 # Has nginx, from the distribution if there is none. It is not in the PATH of everybody.
@@ -195,8 +195,21 @@ simulate: $(DEV) ## let a million writes happen in virtual time (SIMULATION_WRIT
 bench-engines: $(DEV) ## compare what an HTTP exchange costs with each engine (takes long)
 	@PYTHONPATH=tests $(BIN)/python bench/engines.py
 
+# What the TypeScript client is generated and built with, and where it is built.
+TYPESCRIPT := .cache/typescript
+$(TYPESCRIPT)/.installed: clients/typescript/package.json clients/typescript/package-lock.json
+	@command -v npm >/dev/null || { echo "npm is missing: the TypeScript client is built with it" >&2; exit 1; }
+	@mkdir -p $(TYPESCRIPT) && cp $^ $(TYPESCRIPT)
+	@cd $(TYPESCRIPT) && npm ci --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
+.PHONY: dist-typescript
+dist-typescript: $(TYPESCRIPT)/.installed ## build the TypeScript client's package into dist/ (needs npm; clients/typescript/README.md)
+	@rm -rf $(TYPESCRIPT)/src $(TYPESCRIPT)/dist && cp -R clients/typescript/{src,tsconfig.json,README.md} $(TYPESCRIPT)
+	@mkdir -p dist && cd $(TYPESCRIPT) && npm pack --silent --pack-destination ../../dist
+
 .PHONY: dist-clients
-dist-clients: $(DEV) ## build the Python client's wheel into dist/, for an index of your own (clients/python/README.md)
+dist-clients: $(DEV) dist-typescript ## build the Python client's wheel and the npm package into dist/, for an index of your own
 	@$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist clients/python && ls dist
 
 .PHONY: lint
@@ -214,7 +227,7 @@ lint: $(DEV) ## ruff, mypy, buf, import rules, shell, YAML and Dockerfile lint
 	@$(BIN)/hadolint Dockerfile
 
 .PHONY: generate
-generate: $(DEV) ## regenerate the stubs, and the chart's schema, table and dashboards (needs go)
+generate: $(DEV) $(TYPESCRIPT)/.installed ## regenerate the stubs, and the chart's schema, table and dashboards (needs go and npm)
 	@$(BIN)/python protos/generate.py
 	@$(BIN)/python helm/generate.py
 	@$(BIN)/python -m helm.dashboards

@@ -1,11 +1,12 @@
-"""Generates the committed Python and Go code from the .proto files beside this one.
+"""Generates the committed Python, Go and TypeScript code from the .proto files beside this one.
 
-Usage: python protos/generate.py [deps] [python] [client] [go] [descriptors] [check-docs]
+Usage: python protos/generate.py [deps] [python] [client] [go] [typescript] [descriptors] [check-docs]
 
 `client` writes what the clients have besides their stubs. `deps` only lays out .deps, the google.type files that buf
 needs. `descriptors` writes what the API reference is made from, and `check-docs` makes sure that it covers everything.
-None of these three is committed. The Go plugins are built from the versions that clients/go/go.mod pins, so that a
-fresh machine generates the same text as the last one.
+None of these three is committed. The Go plugins are built from the versions that clients/go/go.mod pins, and the plugin
+for TypeScript is the one that clients/typescript/package-lock.json pins, so that a fresh machine generates the same
+text as the last one.
 """
 
 from __future__ import annotations
@@ -25,10 +26,14 @@ PYTHON_OUT = ROOT / "clients" / "python" / "src"
 PYTHON_CLIENT = PYTHON_OUT / "allocation_gateway_client"
 GO_OUT = ROOT / "clients" / "go"
 GO_CLIENT = GO_OUT / "gateway"
+TYPESCRIPT_OUT = ROOT / "clients" / "typescript" / "src" / "gen"
+TYPESCRIPT_TOOLS = ROOT / ".cache" / "typescript" / "node_modules" / ".bin"
 SERVICE_CONFIG = ROOT / "clients" / "service_config.json"
 REFERENCE = ROOT / "build" / "api-reference"
 GO_MODULE = "github.com/allocation-gateway/allocation-gateway/clients/go"
 GOOGLE_TYPES = ("google/rpc/status.proto", "google/type/decimal.proto", "google/type/money.proto")
+# Of these there is no package for Node.
+GOOGLE_STUBS = (*GOOGLE_TYPES, "google/rpc/error_details.proto")
 
 
 def sources() -> list[str]:
@@ -115,6 +120,22 @@ def go() -> None:
         )
 
 
+def typescript() -> None:
+    """Writes the TypeScript stubs with the plugin that the TypeScript client pins, and the service configuration."""
+    if not TYPESCRIPT_TOOLS.is_dir():
+        sys.exit("The tools of the TypeScript client are missing: run make generate")
+    shutil.rmtree(TYPESCRIPT_OUT, ignore_errors=True)
+    TYPESCRIPT_OUT.mkdir(parents=True)
+    options = "target=ts,import_extension=js"
+    protoc(f"--es_out={TYPESCRIPT_OUT}", f"--es_opt={options}", *GOOGLE_STUBS, path=str(TYPESCRIPT_TOOLS))
+    (TYPESCRIPT_OUT / "service_config.ts").write_text(
+        f"// Generated from clients/{SERVICE_CONFIG.name}. Do not edit.\n"
+        'import type { ServiceConfig } from "../service_config.js";\n\n'
+        "/** What the clients in all languages have: a time-out for every rpc, retries of reads. */\n"
+        f"export const DEFAULT_SERVICE_CONFIG: ServiceConfig = {SERVICE_CONFIG.read_text().strip()};\n"
+    )
+
+
 def descriptors() -> None:
     """Writes the descriptors with their comments, and the configuration of the generator, to where it is run."""
     REFERENCE.mkdir(parents=True, exist_ok=True)
@@ -147,10 +168,11 @@ def main() -> None:
         "python": python,
         "client": client,
         "go": go,
+        "typescript": typescript,
         "descriptors": descriptors,
         "check-docs": check_docs,
     }
-    for name in sys.argv[1:] or ("deps", "python", "client", "go"):
+    for name in sys.argv[1:] or ("deps", "python", "client", "go", "typescript"):
         steps[name]()
 
 

@@ -8,11 +8,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from clients.node_project import node_project
 from support.gateway import Gateway, running_gateway
 from support.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from clients.node_project import NodeProject
 
 MANY: Final = 400
 _STOP: Final = 30.0
@@ -30,6 +33,12 @@ def sandbox(gateway: Gateway) -> Sandbox:
     control = Sandbox(gateway.sandbox_url)
     control.call("POST", "reset")
     return control
+
+
+@pytest.fixture(scope="session")
+def typescript(tmp_path_factory: pytest.TempPathFactory) -> NodeProject:
+    """A project that has the TypeScript client."""
+    return node_project(tmp_path_factory.mktemp("node"))
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from clients.conformance import CASES, CLIENTS, matrix, problems, running_driver
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from clients.node_project import NodeProject
     from support.gateway import Gateway
 
 pytestmark = pytest.mark.clients
@@ -21,11 +22,16 @@ DRIVERS: Final = CLIENTS / "conformance" / "drivers"
 
 
 @pytest.fixture
-def commands(tmp_path: Path) -> dict[str, tuple[str, ...]]:
+def commands(tmp_path: Path, typescript: NodeProject) -> dict[str, tuple[str, ...]]:
     """How the driver of each language is run, which is built if it has to be."""
     built = str(tmp_path / "driver")
     subprocess.run(["go", "build", "-o", built, "."], cwd=DRIVERS / "go", check=True, timeout=300)
-    return {"Python": (sys.executable, str(DRIVERS / "python.py")), "Go": (built,)}
+    typescript.compile(DRIVERS / "typescript.ts")
+    return {
+        "Python": (sys.executable, str(DRIVERS / "python.py")),
+        "Go": (built,),
+        "TypeScript": ("node", str(typescript.folder / "typescript.js")),
+    }
 
 
 def test_every_client_keeps_every_case(

@@ -63,3 +63,8 @@ def test_each_client_has_it_as_it_is(copy: Path) -> None:
 
 def test_the_python_client_has_it() -> None:
     assert (CLIENTS / "python/src/allocation_gateway_client/service_config.json").is_file()
+
+
+def test_the_typescript_client_has_it() -> None:
+    text = (CLIENTS / "typescript/src/gen/service_config.ts").read_text()
+    assert json.loads(text.partition(" = ")[2].rstrip().removesuffix(";")) == CONFIG, "run make generate"

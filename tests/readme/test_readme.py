@@ -58,7 +58,7 @@ def test_no_command_in_a_document_presumes_that_something_of_this_repository_is_
         rf"docker (?:pull|run)\b.* {own}",
         r"helm repo add",
         r"helm (?:install|upgrade|pull|template)\b.* oci://",
-        rf"npm (?:i|install|ci) {own}",
+        rf"npm (?:i|install|ci) (?![./<]){own}",
         r"repository: (?:https?|oci)://",
     ]
     found = {}

@@ -44,8 +44,7 @@ _SHORTEST_ATTEMPT: Final = 0.02
 class ServiceConfig:
     """What the service configuration says of each rpc.
 
-    The time-outs are the client's to keep. gRPC's core would count them by the processor's cycles, and on some machines
-    takes a second for many, or for none.
+    The time-outs are the client's to keep: gRPC's core would end a call one to two seconds too soon (docs/clients.md).
 
     Attributes:
         text: The JSON that gRPC gets: all but the time-outs.

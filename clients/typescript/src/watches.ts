@@ -1,0 +1,56 @@
+import { create, toBinary, type DescMethod, type Message } from "@bufbuild/protobuf";
+
+import type { Caller } from "./caller.js";
+import { errorOf } from "./errors.js";
+import { resumed, type LastingOptions } from "./lasting.js";
+
+/** What watching shipments and consignments does not have in common. */
+export interface WatchKind<Standing> {
+  readonly method: DescMethod;
+  requestOf(references: readonly string[]): Record<string, unknown>;
+  standingsOf(response: Message): readonly Standing[];
+  referenceOf(standing: Standing): string;
+}
+
+/** Yields how each stands, and each change, until all are final. Those that are not are told anew after a stream was lost. */
+export async function* watch<Standing extends { readonly final: boolean }>(
+  caller: Caller,
+  kind: WatchKind<Standing>,
+  references: Iterable<string>,
+  options: LastingOptions,
+): AsyncGenerator<Standing, void> {
+  const left = new Set(references);
+  const attempts = caller.lasting(options.timeoutMs);
+  const { signal, release } = caller.begin(options.signal);
+  const { input } = kind.method;
+  const request = (): Message => create(input, kind.requestOf([...left]));
+
+  async function* run(): AsyncGenerator<Standing, void> {
+    if (left.size === 0) {
+      return; // the stream was lost after all of it was told
+    }
+    const serialized = Buffer.from(toBinary(input, request()));
+    const sent = { metadata: options.metadata, signal };
+    const stream = await caller.serverStream(kind.method, serialized, attempts.timeoutMs(), sent);
+    try {
+      for await (const response of stream as AsyncIterable<Message>) {
+        for (const standing of kind.standingsOf(response)) {
+          if (standing.final) {
+            left.delete(kind.referenceOf(standing));
+          }
+          yield standing;
+        }
+      }
+    } finally {
+      stream.cancel();
+    }
+  }
+
+  try {
+    yield* resumed(attempts, signal, run, ({ told }, cause) =>
+      signal.aborted ? cause : errorOf(told, request(), { cause }),
+    );
+  } finally {
+    release();
+  }
+}
