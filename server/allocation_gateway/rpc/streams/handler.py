@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 import structlog
@@ -13,7 +13,6 @@ from google.protobuf.message import DecodeError
 from grpc import StatusCode
 
 from allocation_gateway.errors import GatewayError
-from allocation_gateway.groups.model import ACCOUNT
 from allocation_gateway.operations.validation import rules_of, violations
 from allocation_gateway.rpc.base import DEFECT, Context, abort, finish, invalid
 from allocation_gateway.rpc.streams.job import Items, capability_violations, job_of
@@ -24,15 +23,14 @@ from allocation_gateway.rpc.streams.watch import WatchRun
 from allocation_gateway.wire.message import UnreadableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Iterator
 
     from allocation_gateway.account import Account
-    from allocation_gateway.callers.guard import Guard
+    from allocation_gateway.accounts.model import Tenant
     from allocation_gateway.callers.policy import Grant
-    from allocation_gateway.operations.model import Route
     from allocation_gateway.operations.streams import AllocationStream, AllocationWatch, LastingRpc
-    from allocation_gateway.rpc.base import Gateway
-    from allocation_gateway.rpc.streams.readings import Readings
+    from allocation_gateway.rpc.base import Gateway, Metadata
+    from allocation_gateway.rpc.streams.readings import AllReadings, Readings
     from allocation_gateway.telemetry.observation import CallObservation
 
 
@@ -62,23 +60,23 @@ Asked = TypeVar("Asked")
 class LastingHandler(ABC, Generic[Asked]):
     """Answers one rpc, of which a call lasts."""
 
-    def __init__(self, gateway: Gateway, row: LastingRpc, readings: Readings | None, *, writes: bool = False) -> None:
+    def __init__(self, gateway: Gateway, row: LastingRpc, readings: AllReadings, *, writes: bool = False) -> None:
         """Takes what it needs.
 
         Args:
             gateway: What all rpcs share.
             row: The rpc.
-            readings: The readings of its account; None if its API is not configured.
+            readings: The readings of all accounts.
             writes: Whether it changes something.
         """
         self._gateway = gateway
         self._guard = gateway.guard
         self._writes = writes
-        self._api = row.api.value
+        self._api = row.api
         self._name = row.name
         self._full_name = row.full_name
-        self._configured_account = gateway.accounts.get(row.api)
-        self._configured_readings = readings
+        self._accounts = gateway.accounts
+        self._readings = readings
         self._rules = rules_of(row.request)
         self._runs: set[Run] = set()
         self._is_ending = False
@@ -90,15 +88,13 @@ class LastingHandler(ABC, Generic[Asked]):
         Raises:
             grpc.aio.AbortError: The call failed; its status is set.
         """
-        observation = self._gateway.telemetry.call(self._full_name, context.invocation_metadata() or ())
+        metadata = context.invocation_metadata() or ()
+        observation = self._gateway.telemetry.call(self._full_name, metadata)
         fields: dict[str, Any] = {"rpc": self._name, **observation.log_fields()}
         code = StatusCode.CANCELLED
         try:
             with self._gateway.admission.admitted():
-                if self._guard is None:
-                    await self._answer(asked, context, observation, fields, None)
-                else:
-                    await self._guarded(self._guard, asked, context, observation, fields)
+                await self._admitted(metadata, asked, context, observation, fields)
             code = StatusCode.OK
         except GatewayError as error:
             code = error.code
@@ -116,15 +112,25 @@ class LastingHandler(ABC, Generic[Asked]):
             finish(self._log, code.name, observation, fields)
             if self._guard is not None:
                 # What it has done, and for which of its items, is told bulk call by bulk call.
-                self._guard.audit(code.name, fields, account=ACCOUNT, writes=self._writes, references=tuple)
+                self._guard.audit(code.name, fields, writes=self._writes, references=tuple)
 
-    async def _guarded(
-        self, guard: Guard, asked: Asked, context: StreamContext, observation: CallObservation, fields: dict[str, Any]
+    async def _admitted(
+        self,
+        metadata: Metadata,
+        asked: Asked,
+        context: StreamContext,
+        observation: CallObservation,
+        fields: dict[str, Any],
     ) -> None:
-        """Does what _answer() does for a caller who may make the call, within its share."""
-        grant = await guard.admit(self._name, context.invocation_metadata() or (), context.auth_context(), fields)
-        with nullcontext() if grant is None else grant.share:
-            await self._answer(asked, context, observation, fields, grant)
+        """Does what _answer() does for a caller who may make the call, within its share, and for its account."""
+        guard = self._guard
+        grant = None if guard is None else await guard.admit(self._name, metadata, context.auth_context(), fields)
+        if grant is None:
+            with self._accounts.chosen(metadata, None, fields) as account:
+                await self._answer(asked, context, observation, fields, account, None)
+        else:
+            with self._accounts.chosen(metadata, grant.accounts, fields) as account, grant.share:
+                await self._answer(asked, context, observation, fields, account, grant)
 
     @abstractmethod
     async def _answer(
@@ -133,26 +139,29 @@ class LastingHandler(ABC, Generic[Asked]):
         context: StreamContext,
         observation: CallObservation,
         fields: dict[str, Any],
+        account: Tenant,
         grant: Grant | None,
     ) -> None:
         """Answers a call. A GatewayError becomes its status; fields are for its log line.
 
-        Of what the policy grants to the caller, the rpc itself has been looked at. None: there is no policy.
+        The account is that of the call, to its end. Of what the policy grants to the caller, the rpc itself has been
+        looked at. None: there is no policy.
         """
 
-    def _parts(self) -> tuple[Account, Readings]:
-        """Returns the account of the API, and its readings.
+    def _parts(self, account: Tenant) -> tuple[Account, Readings]:
+        """Returns the API of an account, and its readings.
 
         Raises:
             GatewayError: It is not configured.
         """
-        if self._configured_account is None or self._configured_readings is None:
+        api = account.apis.get(self._api)
+        if api is None:
             raise GatewayError(
                 StatusCode.FAILED_PRECONDITION,
                 ErrorReason.ERROR_REASON_API_NOT_CONFIGURED,
-                f"The API that this rpc needs, {self._api}, is not configured in this gateway.",
+                f"The API that this rpc needs, {self._api.value}, is not configured in this gateway.",
             )
-        return self._configured_account, self._configured_readings
+        return api, self._readings.of(api)
 
     def _until(self, context: StreamContext) -> float | None:
         """Returns when the caller's time is up, by the event loop's clock; None if that never is."""
@@ -183,27 +192,9 @@ class LastingHandler(ABC, Generic[Asked]):
 class StreamHandler(LastingHandler["AsyncIterator[bytes]"]):
     """Answers an rpc that allocates a stream."""
 
-    def __init__(
-        self,
-        gateway: Gateway,
-        row: AllocationStream,
-        readings: Readings | None,
-        routes: Mapping[str, Route],
-        disabled: frozenset[str],
-    ) -> None:
-        """Takes what it needs.
-
-        Args:
-            gateway: What all rpcs share.
-            row: The rpc.
-            readings: The readings of its account; None if its API is not configured.
-            routes: The configured spelling of each operation, by its full name.
-            disabled: The full names of the operations that are switched off.
-        """
+    def __init__(self, gateway: Gateway, row: AllocationStream, readings: AllReadings) -> None:
         super().__init__(gateway, row, readings, writes=True)
         self._row = row
-        self._routes = routes
-        self._disabled = disabled
 
     async def _answer(
         self,
@@ -211,10 +202,11 @@ class StreamHandler(LastingHandler["AsyncIterator[bytes]"]):
         context: StreamContext,
         observation: CallObservation,
         fields: dict[str, Any],
+        account: Tenant,
         grant: Grant | None,
     ) -> None:
-        account, readings = self._parts()
-        row, settings = self._row, self._gateway.settings
+        api, readings = self._parts(account)
+        row, settings = self._row, account.settings
         first = await self._first(asked)
         found = violations(first, self._rules, settings) or capability_violations(
             row, "job.selector", first.job.selector
@@ -225,8 +217,8 @@ class StreamHandler(LastingHandler["AsyncIterator[bytes]"]):
         items = Items(row, job, settings)
         fields["job_id"] = str(job.name)
         allowed = None if grant is None else grant.service_groups
-        sending = Sending(self._gateway, row, account, self._routes, self._disabled, observation, fields, allowed)
-        teller = Teller(row, context.write, account.clock)
+        sending = Sending(self._gateway, row, account, api, observation, fields, allowed)
+        teller = Teller(row, context.write, api.clock)
         run = AllocationRun(row, job, items, sending, readings, teller, settings, self._window)
         with self._lasting(run):
             await run.run(first, asked, self._until(context))
@@ -248,7 +240,7 @@ class StreamHandler(LastingHandler["AsyncIterator[bytes]"]):
 class WatchHandler(LastingHandler[bytes]):
     """Answers an rpc that watches."""
 
-    def __init__(self, gateway: Gateway, row: AllocationWatch, readings: Readings | None) -> None:
+    def __init__(self, gateway: Gateway, row: AllocationWatch, readings: AllReadings) -> None:
         super().__init__(gateway, row, readings)
         self._row = row
 
@@ -258,16 +250,17 @@ class WatchHandler(LastingHandler[bytes]):
         context: StreamContext,
         observation: CallObservation,
         fields: dict[str, Any],
+        account: Tenant,
         grant: Grant | None,
     ) -> None:
         del observation, fields, grant
-        _, readings = self._parts()
+        _, readings = self._parts(account)
         row = self._row
         try:
             request = row.request.FromString(asked)
         except DecodeError:
             raise invalid("The request is not a message of the type that the rpc takes.", []) from None
-        if found := violations(request, self._rules, self._gateway.settings):
+        if found := violations(request, self._rules, account.settings):
             raise invalid("The request is not valid.", found)
         run = WatchRun(row, getattr(request, row.references), readings, context.write)
         with self._lasting(run):

@@ -12,7 +12,6 @@ from grpc import StatusCode
 from allocation_gateway import tasks
 from allocation_gateway.callers.errors import not_allowed
 from allocation_gateway.errors import GatewayError, WriteEffect
-from allocation_gateway.groups.model import ACCOUNT
 from allocation_gateway.rpc.streams import outcomes
 from allocation_gateway.rpc.streams.outcomes import Found, Kind
 from allocation_gateway.writes.batch import Batch
@@ -25,7 +24,8 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from allocation_gateway.account import Account
-    from allocation_gateway.operations.model import Operation, Route
+    from allocation_gateway.accounts.model import Tenant
+    from allocation_gateway.operations.model import Operation
     from allocation_gateway.operations.streams import AllocationStream
     from allocation_gateway.rpc.base import Gateway
     from allocation_gateway.rpc.streams.job import Item
@@ -58,9 +58,8 @@ class Sending:
         self,
         gateway: Gateway,
         row: AllocationStream,
+        tenant: Tenant,
         account: Account,
-        routes: Mapping[str, Route],
-        disabled: frozenset[str],
         observation: Observation,
         fields: Mapping[str, Any],
         allowed: Collection[str] | None,
@@ -70,9 +69,8 @@ class Sending:
         Args:
             gateway: What all rpcs share.
             row: The rpc.
-            account: Where they are sent.
-            routes: The configured spelling of each operation, by its full name.
-            disabled: The full names of the operations that are switched off.
+            tenant: The account that they are for.
+            account: Its API, where they are sent.
             observation: The call, as telemetry sees it.
             fields: What log lines say of it.
             allowed: The codes of the service groups that its caller may allocate with; None for any allocation.
@@ -82,8 +80,9 @@ class Sending:
         self._allowed = allowed
         self._row = row
         self._account = account
-        self._routes = routes
-        self._disabled = disabled
+        self._routes = tenant.routes
+        self._disabled = tenant.disabled
+        self._resolver = tenant.groups.resolver
         self._observation = observation
         self._fields = fields
 
@@ -111,7 +110,7 @@ class Sending:
         finally:
             for (code, reason), references in outcomes_told.items():
                 fields = {**self._fields, "reason": reason} if reason else self._fields
-                self._guard.audit(code, fields, account=ACCOUNT, writes=True, references=partial(tuple, references))
+                self._guard.audit(code, fields, writes=True, references=partial(tuple, references))
 
     async def _send(
         self, items: Sequence[Item], tell: Callable[[Item, Found], None], on_answer: Callable[[], None]
@@ -165,7 +164,7 @@ class Sending:
         """Returns the code of the service group that a selector means, if it names one; or what refuses it."""
         if selector.WhichOneof("scope") != "service_group":
             return "", None
-        text, resolver, api = selector.service_group, self._gateway.groups.resolver, self._row.api
+        text, resolver, api = selector.service_group, self._resolver, self._row.api
         try:
             code = resolver.lookup(api, text, WriteEffect.NONE)
             if code is None:
