@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
     from support.accounts import Scene
 
-EXAMPLES: Final = 15
+EXAMPLES: Final = 12
 # Longer than anything takes here.
 LONG: Final = 15.0
 # Longer than a script takes: what is held ends when it is let go.
 HELD_FOR: Final = 600.0
 # Requests that there are, after which an account has no more of them to send.
-REQUESTS: Final = 24
+REQUESTS: Final = 32
 # Of each account. Whatever ends by itself after a while does so when nobody looks any more.
 LIMITS: Final = f"""
 max_attempts = 1
@@ -86,6 +86,7 @@ class Account:
         threads: Make calls that wait.
         held: The calls that wait for upstream, with their places in what is seen.
         held_call: What they ask for.
+        is_spent: Whether nothing can be sent any more.
     """
 
     scene: Scene
@@ -94,6 +95,7 @@ class Account:
     seen: list[object] = field(default_factory=list)
     held: list[tuple[int, Future[object]]] = field(default_factory=list)
     held_call: tuple[int, int] = (0, 0)
+    is_spent: bool = False
 
     def begin(self, one: int, two: int) -> Future[object]:
         """Makes a call whose result takes the place of what is seen next."""
@@ -183,10 +185,12 @@ def read(account: Account, one: int, _: int) -> object:
     return account.call("GetShipmentAllocation", pb.GetShipmentAllocationRequest(shipment_reference=reference(one)))
 
 
-def stream(account: Account, one: int, two: int) -> object:
-    """Does a job of two shipments, as whose items both accounts have the same ids."""
+def stream(account: Account, _: int, two: int) -> object:
+    """Does a job of two shipments, which no other job has, and as whose items both accounts have the same ids."""
+    if account.is_spent:
+        return "it would wait for what does not come"
     job = job_pb2.AllocationJob(job_id=request_id(two + 30), wait_for=job_pb2.WAIT_FOR_QUEUED)
-    items = [pb.ShipmentItem(shipment_reference=reference(number + 10)) for number in (one, one + 1)]
+    items = [pb.ShipmentItem(shipment_reference=reference(number + 10)) for number in (2 * two, 2 * two + 1)]
     method: Any = account.scene.stub.AllocateShipmentStream
     request = pb.AllocateShipmentStreamRequest(job=job, items=items)
     found: dict[str, object] = {}
@@ -216,6 +220,7 @@ def groups(account: Account, _one: int, two: int) -> object:
 def breaks(account: Account, one: int, two: int) -> object:
     """Has upstream fail until its breaker is open."""
     world = account.scene.world(account.name)
+    account.is_spent = True
     world.readable = False
     seen = [read(account, one, two) for _ in range(10)]
     world.readable = True
@@ -224,6 +229,7 @@ def breaks(account: Account, one: int, two: int) -> object:
 
 def floods(account: Account, one: int, two: int) -> object:
     """Sends all that may be sent."""
+    account.is_spent = True
     return [read(account, one, two) for _ in range(REQUESTS + 3)]
 
 
