@@ -25,13 +25,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import uvloop
-from allocation_gateway.account import Account
-from allocation_gateway.app import configured_upstreams
-from allocation_gateway.claims.opening import open_claims
+from allocation_gateway.accounts.book import Accounts
+from allocation_gateway.accounts.opening import Opener
+from allocation_gateway.claims.opening import open_stores
+from allocation_gateway.following import FollowedFiles
 from allocation_gateway.groups.catalogue import Catalogue
-from allocation_gateway.groups.listing import Listings
-from allocation_gateway.groups.opening import open_groups
-from allocation_gateway.operations.table import OPERATIONS, routes
+from allocation_gateway.operations.table import OPERATIONS
 from allocation_gateway.rpc.admission import Admission
 from allocation_gateway.rpc.base import Gateway
 from allocation_gateway.rpc.handler import Handler
@@ -43,7 +42,6 @@ from allocation_gateway.telemetry.telemetry import Telemetry
 from allocation_gateway.upstream import client
 from allocation_gateway.upstream.engines.reader import AnswerReader
 from allocation_gateway.writes.coordinator import Coordinator
-from allocation_gateway.writes.quotes import Quotes
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -55,6 +53,7 @@ from bench.processes import Program, running
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from allocation_gateway.account import Account
     from allocation_gateway.upstream.http import Answer, Attempt
 
     from bench.machine import Cores
@@ -151,20 +150,18 @@ async def open_handler(base_url: str, telemetry: Telemetry, store_url: str) -> t
     """Returns the handler with a gateway around it, as the composition root makes it."""
     environ = {f"{PREFIX}{name}": text for name, text in _SETTINGS.items()}
     settings = load({**environ, f"{PREFIX}STORE_URL": store_url}, overrides={"ship_base_url": base_url})
-    ((api, upstream),) = configured_upstreams(settings).items()
-    store = (await open_claims(settings, [api.value], telemetry))[api.value]
-    account = Account(settings, upstream, store, None, telemetry)
+    opener = Opener(await open_stores(settings, telemetry), telemetry, FollowedFiles(), (b"", Catalogue()))
+    default = await opener.open(settings)
     gateway = Gateway(
         settings=settings,
         telemetry=telemetry,
-        groups=open_groups(settings, (b"", Catalogue()), Listings({}, telemetry), telemetry),
         admission=Admission(settings.max_concurrent_calls),
         writes=Coordinator(settings, telemetry),
-        quotes=Quotes(),
-        accounts={api: account},
+        accounts=Accounts(default),
     )
     operation = next(row for row in OPERATIONS if f"/{row.full_name}" == payloads.ONE)
-    return Handler(gateway, operation, routes(settings)[operation.full_name], enabled=True), account
+    (account,) = default.apis.values()
+    return Handler(gateway, operation), account
 
 
 def observed() -> Telemetry:

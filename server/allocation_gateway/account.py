@@ -1,4 +1,4 @@
-"""One account at upstream as the policies see it: its API, what protects it, and the store of its claims."""
+"""One API of one account at upstream as the policies see it: its API, what protects it, and the store of its claims."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Account:
         """Takes what it is made of.
 
         Args:
-            settings: The configuration.
+            settings: The configuration, of this account.
             upstream: Its API.
             store: Where the claims of its writes are.
             spare: Where they are while the store cannot be reached; None if nothing is written then.
@@ -82,7 +82,12 @@ class Account:
         self.clock = asyncio.get_running_loop().time
         self.now = now
         self.protection = Protection(
-            upstream.api.value, self.settings, clock=self.clock, telemetry=telemetry, uniform=uniform
+            upstream.api.value,
+            self.settings,
+            account=settings.account,
+            clock=self.clock,
+            telemetry=telemetry,
+            uniform=uniform,
         )
         self.backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE, random=uniform)
 

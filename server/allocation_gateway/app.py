@@ -12,28 +12,24 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
-from allocation_gateway.account import Account
+from allocation_gateway.accounts.book import Accounts
+from allocation_gateway.accounts.file import AccountsFile
+from allocation_gateway.accounts.opening import Opener
 from allocation_gateway.callers.opening import open_guard
-from allocation_gateway.claims.opening import keep_in_memory, open_claims
+from allocation_gateway.claims.opening import open_stores
 from allocation_gateway.following import FollowedFiles
-from allocation_gateway.groups.listing import Listings
-from allocation_gateway.groups.opening import open_groups
-from allocation_gateway.operations.model import Api
 from allocation_gateway.release import check_settings
 from allocation_gateway.rpc.admission import Admission
 from allocation_gateway.rpc.base import Gateway
 from allocation_gateway.rpc.listener import Listener
-from allocation_gateway.settings import ConfigurationError, variable
+from allocation_gateway.settings import API_NAMES, ConfigurationError, variable
 from allocation_gateway.telemetry import providers, runtime
-from allocation_gateway.upstream.client import Upstream
-from allocation_gateway.upstream.keys import KeyFile
 from allocation_gateway.writes.coordinator import Coordinator
-from allocation_gateway.writes.quotes import Quotes
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from allocation_gateway.claims.model import ClaimStore
+    from allocation_gateway.release import Files
     from allocation_gateway.sandbox.options import SandboxOptions
     from allocation_gateway.settings import Settings
     from allocation_gateway.telemetry.pages import SharedPage
@@ -156,30 +152,17 @@ async def serve(
         if sandbox is not None:
             settings, sandbox_url = await _start_sandbox(settings, sandbox, stack)
         followed = FollowedFiles()
-        upstreams = configured_upstreams(settings)
-        for upstream in upstreams.values():
-            stack.push_async_callback(upstream.close)
-            _follow_key(settings, upstream, rereading, followed, stack)
-        groups = open_groups(
-            settings,
-            files.catalogue,
-            Listings(upstreams if settings.service_group_listing else {}, observed),
-            observed,
-            followed,
-        )
-        stack.push_async_callback(groups.close)
-        rereading.parts.append(groups.reread)
+        writes = Coordinator(settings, observed)
+        accounts = await _open_accounts(settings, files, writes, observed, followed, rereading, stack)
         guard = await open_guard(settings, files.callers, observed, followed, stack)
         if guard is not None:
             rereading.parts.extend(guard.rereads)
         gateway = Gateway(
             settings=settings,
             telemetry=observed,
-            groups=groups,
             admission=Admission(settings.max_concurrent_calls),
-            writes=Coordinator(settings, observed),
-            quotes=Quotes(),
-            accounts=await _open_accounts(settings, upstreams, observed, stack),
+            writes=writes,
+            accounts=accounts,
             guard=guard,
             followed=followed,
         )
@@ -204,36 +187,24 @@ async def serve(
 
 def _observe_state(gateway: Gateway, listener: Listener, stack: AsyncExitStack) -> None:
     """Has metrics tell the state of the gateway and of its process as it is whenever they are collected."""
-    metrics, admission, directory = gateway.telemetry.metrics, gateway.admission, gateway.groups.directory
+    metrics, admission, accounts = gateway.telemetry.metrics, gateway.admission, gateway.accounts
     pauses = stack.enter_context(runtime.CollectorPauses())
     metrics.observe_process(runtime.cpu_seconds, runtime.memory_bytes, pauses.seconds, runtime.uptime_seconds)
     metrics.observe_serving(lambda: listener.is_serving)
     metrics.observe_calls(lambda: admission.in_hand, gateway.settings.max_concurrent_calls)
     metrics.observe_writes(gateway.writes.by_phase, gateway.writes.longest_doubt)
     metrics.observe_streams(listener.streams.open_calls, listener.streams.items, listener.streams.lags)
-    upstreams = [account.upstream for account in gateway.accounts.values()]
     metrics.observe_connections(
-        lambda: [told for upstream in upstreams for told in upstream.connections()],
-        lambda: [upstream.connection_limit() for upstream in upstreams],
+        lambda: [told for upstream in accounts.upstreams() for told in upstream.connections()],
+        lambda: [upstream.connection_limit() for upstream in accounts.upstreams()],
     )
     metrics.observe_files(gateway.followed.written_at, gateway.followed.usable)
-    metrics.observe_groups(directory.counts, directory.listing_ages)
+    metrics.observe_groups(
+        lambda: [told for account in accounts for told in account.groups.directory.counts()],
+        lambda: [told for account in accounts for told in account.groups.directory.listing_ages()],
+    )
     lag = asyncio.create_task(runtime.measure_lag(metrics.loop_lag))
     stack.callback(lag.cancel)
-
-
-def _follow_key(
-    settings: Settings, upstream: Upstream, rereading: Rereading, followed: FollowedFiles, stack: AsyncExitStack
-) -> None:
-    """Has an API use each key that its file comes to hold, if it has one in a file."""
-    file = settings.api(upstream.api.value).api_key_file
-    if file is None:
-        return
-    key_file = KeyFile(upstream, file, followed.add(f"{upstream.api.value}_api_key_file"))
-    upstream.on_refused_key = key_file.ask
-    rereading.parts.append(key_file.check)
-    following = asyncio.create_task(key_file.run())
-    stack.callback(following.cancel)
 
 
 def _spare_the_collector() -> None:
@@ -249,19 +220,36 @@ def _spare_the_collector() -> None:
 
 
 async def _open_accounts(
-    settings: Settings, upstreams: Mapping[Api, Upstream], observed: Telemetry, stack: AsyncExitStack
-) -> Mapping[Api, Account]:
-    names = [api.value for api in upstreams]
-    stores = await open_claims(settings, names, observed)
-    for store in stores.values():
-        stack.push_async_callback(store.close)
-    spares: Mapping[str, ClaimStore] = {}
-    if settings.store_url and settings.store_unavailable == "proceed":
-        spares = keep_in_memory(settings, names)
-    return {
-        api: Account(settings, upstream, stores[api.value], spares.get(api.value), observed)
-        for api, upstream in upstreams.items()
-    }
+    settings: Settings,
+    files: Files,
+    writes: Coordinator,
+    observed: Telemetry,
+    followed: FollowedFiles,
+    rereading: Rereading,
+    stack: AsyncExitStack,
+) -> Accounts:
+    """Opens the account of the settings, and those of the file of accounts, which is followed from then on."""
+    stores = await open_stores(settings, observed)
+    stack.push_async_callback(stores.close)
+    opener = Opener(stores, observed, followed, files.catalogue)
+    default = await opener.open(settings)
+    stack.push_async_callback(default.closing.aclose)
+    accounts = Accounts(default)
+    rereading.parts.append(accounts.reread)
+    if settings.accounts_file is not None:
+        content, found = files.accounts
+        if settings.is_sandboxed:
+            # They were read before it was known where the sandbox listens.
+            where = {f"{api}_base_url": settings.api(api).base_url for api in API_NAMES}
+            found = {name: each.at(**where) for name, each in found.items()}
+        state = followed.add("accounts_file")
+        file = AccountsFile(settings, settings.accounts_file, content, accounts, opener, writes, state)
+        stack.push_async_callback(file.close)
+        await file.use(found)
+        following = asyncio.create_task(file.run())
+        stack.callback(following.cancel)
+        rereading.parts.append(file.reread)
+    return accounts
 
 
 async def _join(supervision: Supervision, listener: Listener, stop: Stop) -> None:
@@ -285,12 +273,6 @@ async def _start_sandbox(settings: Settings, options: SandboxOptions, stack: Asy
         raise ConfigurationError(f"{variable('sandbox_port')}: {error.strerror}") from error
     pointed = settings.at(ship_base_url=sandbox.ship_base_url, consignments_base_url=sandbox.consignments_base_url)
     return pointed, sandbox.base_url
-
-
-def configured_upstreams(settings: Settings) -> Mapping[Api, Upstream]:
-    """Returns the APIs that are configured, which those with a key are."""
-    keys = {api: settings.key(api.value) for api in Api}
-    return {api: Upstream(settings, api, key) for api, key in keys.items() if key}
 
 
 async def _drain(settings: Settings, listener: Listener, gateway: Gateway, delay: float) -> None:

@@ -23,7 +23,7 @@ from allocation_gateway.workers import supervisor
 # Commands import gRPC and what builds on it on demand: a process that supervises workers must not have it.
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 _USAGE_ERROR = 2
 _INTERRUPTED = 130
@@ -122,6 +122,7 @@ def _serve(options: argparse.Namespace) -> int:
         sandbox = (
             None if options.sandbox else SandboxOptions(port=loaded.sandbox_port, shipments=loaded.sandbox_shipments)
         )
+        loaded = msgspec.structs.replace(loaded, is_sandboxed=True)
         if loaded.service_group_catalogue_file is None:
             loaded = msgspec.structs.replace(loaded, service_group_catalogue_file=_SANDBOX_CATALOGUE)
     on_ready = _invite if sandbox is not None else lambda *_: None
@@ -148,8 +149,8 @@ def _check(options: argparse.Namespace) -> int:
     from allocation_gateway.release import check_settings
 
     loaded = _load()
-    check_settings(loaded)
-    found = asyncio.run(_check_upstream(loaded)) if options.upstream else ""
+    _, accounts = check_settings(loaded).accounts
+    found = asyncio.run(_check_upstream([loaded, *accounts.values()])) if options.upstream else ""
     if found:
         print(f"allocation-gateway: {found}", file=sys.stderr)
         return 1
@@ -157,11 +158,11 @@ def _check(options: argparse.Namespace) -> int:
     return 0
 
 
-async def _check_upstream(loaded: settings.Settings) -> str:
-    from allocation_gateway import app
+async def _check_upstream(accounts: Iterable[settings.Settings]) -> str:
+    from allocation_gateway.accounts.opening import configured_upstreams
     from allocation_gateway.upstream.check import problem
 
-    for upstream in app.configured_upstreams(loaded).values():
+    for upstream in (one for account in accounts for one in configured_upstreams(account).values()):
         try:
             found = await problem(upstream)
         finally:

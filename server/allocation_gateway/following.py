@@ -85,7 +85,14 @@ class FollowedFiles:
     def add(self, name: str) -> FileState:
         """Returns the state of one more file."""
         state = self._states[name] = FileState(lambda usable: self._report(name, usable))
+        self._report(name, True)
         return state
+
+    def remove(self, name: str, state: FileState) -> None:
+        """Takes that a file is followed no more, unless another one has its name. It is told as usable at last."""
+        if self._states.get(name) is state:
+            del self._states[name]
+            self._report(name, True)
 
     def on_usable_change(self, report: Callable[[str, bool], None]) -> None:
         """Reports for each file whether its newest content is in use, now and whenever that changes."""
@@ -95,11 +102,11 @@ class FollowedFiles:
 
     def written_at(self) -> list[tuple[float, dict[str, str]]]:
         """Returns when the contents in use were written, in seconds of the epoch, of the files of which it is known."""
-        return [(state.written_at, {"file": name}) for name, state in self._states.items() if state.written_at]
+        return [(state.written_at, {"file": name}) for name, state in list(self._states.items()) if state.written_at]
 
     def usable(self) -> list[tuple[float, dict[str, str]]]:
         """Returns 1 for each file whose newest content is in use, and 0 for the others."""
-        return [(float(state.is_usable), {"file": name}) for name, state in self._states.items()]
+        return [(float(state.is_usable), {"file": name}) for name, state in list(self._states.items())]
 
 
 class Follower:

@@ -6,12 +6,15 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from allocation_gateway.accounts.file import read_accounts
 from allocation_gateway.callers.opening import read_files
 from allocation_gateway.groups.opening import read_catalogue
 from allocation_gateway.operations import table
 from allocation_gateway.settings import Release, check_late
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from allocation_gateway.callers.opening import CallerFiles
     from allocation_gateway.groups.catalogue import Catalogue
     from allocation_gateway.settings import Settings
@@ -23,10 +26,12 @@ class Files(NamedTuple):
     Attributes:
         catalogue: The catalogue of service groups: its file's content, and what it says.
         callers: What says who callers are and what they may do.
+        accounts: The file of accounts: its content, and the settings of each by its name.
     """
 
     catalogue: tuple[bytes, Catalogue]
     callers: CallerFiles
+    accounts: tuple[bytes, Mapping[str, Settings]]
 
 
 def check_settings(settings: Settings) -> Files:
@@ -41,5 +46,6 @@ def check_settings(settings: Settings) -> Files:
     # They may be large: each is read once.
     catalogue = cache(lambda: read_catalogue(settings, time.time()))
     callers = cache(lambda: read_files(settings))
-    check_late(settings, Release(table.spellings(), lambda _: catalogue(), lambda _: callers()))
-    return Files(catalogue(), callers())
+    accounts = cache(lambda: read_accounts(settings))
+    check_late(settings, Release(table.spellings(), lambda _: catalogue(), lambda _: callers(), lambda _: accounts()))
+    return Files(catalogue(), callers(), accounts())

@@ -85,7 +85,7 @@ def gateway_refuses(folder: Path, name: str, value: Any) -> str:
             {settings.PREFIX + key: each for key, each in {**given, "ALLOW_PLAINTEXT": "true"}.items()}
         )
         settings.check_early(allowed, {}, variables.check)
-        settings.check_late(loaded, settings.Release(table.spellings(), lambda _: None, lambda _: None))
+        settings.check_late(loaded, settings.Release(table.spellings(), *[lambda _: None] * 3))
     except settings.ConfigurationError as error:
         return str(error)
     return ""

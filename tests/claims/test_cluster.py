@@ -14,12 +14,11 @@ import structlog
 from allocation_gateway.claims import cluster as cluster_module
 from allocation_gateway.claims.cluster import ClaimCluster
 from allocation_gateway.claims.model import Begun, Busy, ClaimState, Held, StoreUnavailableError
-from allocation_gateway.claims.opening import open_claims
 from allocation_gateway.settings import ConfigurationError, Secret, Settings
 from allocation_gateway.telemetry.telemetry import Telemetry
 from support.cache import free_port, running_cache
 from support.certificates import Authority
-from support.claims import new_claim
+from support.claims import new_claim, open_claims
 from support.cluster import Cluster, base, bus_port, claims_of, running_cluster, slot_of
 from support.replication import wait_until
 

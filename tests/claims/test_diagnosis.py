@@ -11,13 +11,12 @@ import pytest
 import redis
 import structlog
 from allocation_gateway.claims.model import Begun, StoreUnavailableError
-from allocation_gateway.claims.opening import open_claims
 from allocation_gateway.groups.replication import Replication
 from allocation_gateway.settings import ConfigurationError, Secret, Settings
 from allocation_gateway.telemetry.telemetry import Telemetry
 from support.cache import free_port, running_cache, slow_path
 from support.certificates import Authority
-from support.claims import new_claim
+from support.claims import new_claim, open_claims
 from support.replica import Nothing
 
 if TYPE_CHECKING:

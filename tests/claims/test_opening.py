@@ -15,13 +15,12 @@ import structlog
 from allocation_gateway import pooling
 from allocation_gateway.claims.memory import MemoryClaims
 from allocation_gateway.claims.model import Begun, Busy, StoreUnavailableError
-from allocation_gateway.claims.opening import open_claims
 from allocation_gateway.settings import ConfigurationError, Secret, Settings
 from allocation_gateway.telemetry.telemetry import Telemetry
 from redis import exceptions
 from redis.asyncio import Redis
 from support.cache import CacheServer, free_port, running_cache
-from support.claims import new_claim
+from support.claims import new_claim, open_claims
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

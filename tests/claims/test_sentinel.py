@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 import structlog
 from allocation_gateway.claims.model import Begun, Held, StoreUnavailableError
-from allocation_gateway.claims.opening import open_claims
 from allocation_gateway.groups.replication import Replication
 from allocation_gateway.groups.shared_entries import VERSION, ObservedCode
 from allocation_gateway.operations.model import Api
@@ -17,7 +16,7 @@ from allocation_gateway.settings import ConfigurationError, Secret, Settings
 from allocation_gateway.telemetry.telemetry import Telemetry
 from support.cache import free_port, running_cache
 from support.certificates import Authority
-from support.claims import connected, new_claim
+from support.claims import connected, new_claim, open_claims
 from support.replica import Nothing
 from support.replication import SERVICE, Sentinels, client, replicated, sentinels, wait_until
 

@@ -14,6 +14,7 @@ import grpc
 import pytest
 from allocation_gateway import app
 from allocation_gateway import settings as configuration
+from allocation_gateway.accounts.file import read_accounts
 from allocation_gateway.callers.opening import read_files
 from allocation_gateway.groups.opening import read_catalogue
 from allocation_gateway.operations import table
@@ -136,6 +137,8 @@ WRONG: Final = [
     ({"POLICY_FILE": "/dev/null"}, "POLICY_FILE", f"needs {PREFIX}TLS_CLIENT_CA_FILE"),
     ({**TOKENS, "JWKS_URL": "https://x", "POLICY_FILE": "/dev/null"}, "POLICY_FILE", "/dev/null: "),
     ({**TOKENS, "JWKS_URL": "https://x", "LOG_LEVEL": "warning"}, "LOG_LEVEL", "must be debug or info"),
+    ({"ACCOUNTS_FILE": "/no/such/file"}, "ACCOUNTS_FILE", "cannot be read: No such file"),
+    ({"ACCOUNTS_FILE": "/dev/null"}, "ACCOUNTS_FILE", "/dev/null: accounts: must be a table of accounts"),
 ]
 
 
@@ -196,7 +199,7 @@ def test_every_check_of_the_list_is_the_one_that_refuses_something(monkeypatch: 
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
-    release = Release(table.spellings(), lambda settings: read_catalogue(settings, 0.0), read_files)
+    release = Release(table.spellings(), lambda settings: read_catalogue(settings, 0.0), read_files, read_accounts)
     needed: set[object] = set()
     for given in [*(given for given, _, _ in WRONG), {"HTTP_ENGINE": "direct"}]:
         named = {PREFIX + name: value for name, value in {**GOOD, **given}.items()}

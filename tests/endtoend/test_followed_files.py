@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 POLICY: Final = '[[rules]]\nname = "all"\ncallers = ["jwt:**"]\nrpcs = ["reads"]\n'
+ACCOUNTS: Final = '[accounts.a.ship]\napi_key = "a-key"\n'
 # What each file holds, and something else that is as good.
 CONTENTS: Final = {
     "ship_api_key_file": (KEY, f"{KEY}-too"),
+    "accounts_file": (ACCOUNTS, ACCOUNTS + "# the same\n"),
     "policy_file": (POLICY, POLICY + "# the same\n"),
     "jwks_file": (Issuer(a="ES256").published().decode(), Issuer(b="ES256").published().decode()),
     "service_group_catalogue_file": ("service_groups = []", 'complete = ["ship"]\nservice_groups = []'),

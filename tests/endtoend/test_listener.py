@@ -12,22 +12,19 @@ import grpc
 import pytest
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 from allocation_gateway import settings as configuration
-from allocation_gateway.account import Account
-from allocation_gateway.claims.memory import MemoryClaims
-from allocation_gateway.groups.directory import Options
-from allocation_gateway.groups.listing import Listings
-from allocation_gateway.groups.service_groups import ServiceGroups
+from allocation_gateway.accounts.book import Accounts
+from allocation_gateway.accounts.opening import Opener
+from allocation_gateway.claims.opening import open_stores
+from allocation_gateway.following import FollowedFiles
+from allocation_gateway.groups.catalogue import Catalogue
 from allocation_gateway.operations import table
-from allocation_gateway.operations.model import Api, Operation
 from allocation_gateway.operations.streams import STREAMS, WATCHES, LastingRpc
 from allocation_gateway.rpc.admission import Admission
 from allocation_gateway.rpc.base import Gateway
 from allocation_gateway.rpc.handler import Handler
 from allocation_gateway.rpc.local import LOCAL_RPCS, LocalRpc
 from allocation_gateway.telemetry.telemetry import Telemetry
-from allocation_gateway.upstream.client import Upstream
 from allocation_gateway.writes.coordinator import Coordinator
-from allocation_gateway.writes.quotes import Quotes
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
@@ -39,6 +36,7 @@ from support.upstream import running_upstream, shipped
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from allocation_gateway.operations.model import Operation
     from google.protobuf.message import Message
     from support.front import Front
 
@@ -231,12 +229,10 @@ def test_text_of_a_defect_reaches_the_log_and_never_a_caller(capsys: pytest.Capt
     async def call(url: str) -> grpc.aio.AioRpcError:
         given = {"ALLOW_PLAINTEXT": "true", "SHIP_BASE_URL": url, "SHIP_API_KEY": KEY}
         settings = configuration.load({configuration.variable(name): value for name, value in given.items()})
-        upstream = Upstream(settings, Api.SHIP, settings.key("ship"))
-        groups = ServiceGroups(Options(), listings=Listings({}, Telemetry()), telemetry=Telemetry())
-        account = Account(settings, upstream, MemoryClaims(size=1, retention=1.0), None, Telemetry())
-        writes = Coordinator(settings, Telemetry())
-        gateway = Gateway(settings, Telemetry(), groups, Admission(1), writes, Quotes(), {Api.SHIP: account})
-        handler = Handler(gateway, broken, next(iter(broken.routes.values())), enabled=True)
+        stores = await open_stores(settings, Telemetry())
+        account = await Opener(stores, Telemetry(), FollowedFiles(), (b"", Catalogue())).open(settings)
+        gateway = Gateway(settings, Telemetry(), Admission(1), Coordinator(settings, Telemetry()), Accounts(account))
+        handler = Handler(gateway, broken)
         server = grpc.aio.server()
         methods: dict[str, Any] = {row.name: grpc.unary_unary_rpc_method_handler(handler.handle)}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
@@ -251,7 +247,7 @@ def test_text_of_a_defect_reaches_the_log_and_never_a_caller(capsys: pytest.Capt
                 return caught.value
         finally:
             await server.stop(None)
-            await upstream.close()
+            await account.closing.aclose()
 
     with running_upstream() as scripted:
         scripted.default = shipped

@@ -119,12 +119,26 @@ WRONG = {
         "service_groups[0].aliases",
         "must be a list",
     ),
-    "other account": (
+    "no account": (
         "a.toml",
-        '[[service_groups]]\ncode = "x"\napi = "ship"\naccount = "other"',
+        '[[service_groups]]\ncode = "x"\napi = "ship"\naccount = "an other"',
         4,
         "service_groups[0].account",
-        "must be default",
+        "must be the name of an account",
+    ),
+    "account that is no text": (
+        "a.toml",
+        '[[service_groups]]\ncode = "x"\napi = "ship"\naccount = 7',
+        4,
+        "service_groups[0].account",
+        "must be the name of an account",
+    ),
+    "complete for no account": (
+        "a.toml",
+        'complete = ["/ship"]\nservice_groups = []',
+        1,
+        "complete[0]",
+        "or that after an account",
     ),
     "twice": (
         "a.toml",

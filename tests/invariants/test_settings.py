@@ -16,11 +16,12 @@ RUN_BY_THE_LIST: Final = {
     ("groups/opening.py", "read_catalogue"),
     ("callers/opening.py", "read_files"),
     ("callers/opening.py", "_content"),
+    ("accounts/file.py", "read_accounts"),
 }
 # What only starting can find out.
 FOUND_BY_STARTING: Final = {
     ("app.py", "_start_sandbox"): "the port of the sandbox is taken",
-    ("claims/opening.py", "open_claims"): "the server of the claims is not as it has to be",
+    ("claims/opening.py", "open_stores"): "the server of the claims is not as it has to be",
     ("ports.py", "bind"): "a port is taken, or there is no such address",
     ("rpc/engines/direct.py", "start"): "another process was quicker to listen",
     ("rpc/engines/grpcio.py", "bind"): "the port is taken",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from allocation_gateway.errors import GatewayError
 from allocation_gateway.protection.model import Kind
+from allocation_gateway.protection.protection import Protection
 from allocation_gateway.settings import Settings
 from allocation_gateway.upstream.call import CallOutcome
 from google.rpc import error_details_pb2
@@ -19,7 +20,7 @@ from support.virtual import run
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
-    from allocation_gateway.protection.protection import Permit, Protection
+    from allocation_gateway.protection.protection import Permit
     from protection.conftest import Metrics
 
     Make = Callable[..., Protection]
@@ -256,3 +257,9 @@ def test_each_change_of_the_breaker_is_logged_once(protected: Make) -> None:
         {"event": "breaker_half_open", "log_level": "info", "api": "ship"},
         {"event": "breaker_closed", "log_level": "info", "api": "ship"},
     ]
+
+
+def test_metrics_name_the_account_unless_it_is_the_one_of_the_settings(metrics: Metrics) -> None:
+    for account in ("default", "north"):
+        Protection("ship", Settings().ship, account=account, clock=lambda: 0.0, telemetry=metrics.telemetry)
+    assert metrics.read() == {("breaker", "ship"): 0, ("breaker", "ship", "north"): 0}

@@ -13,13 +13,17 @@ import msgspec
 import redis
 from allocation_gateway.claims.connecting import SCRIPT
 from allocation_gateway.claims.model import Begun, NewClaim
+from allocation_gateway.claims.opening import open_stores
 from allocation_gateway.claims.server import ClaimServer
 from allocation_gateway.claims.shared import SharedClaims
 from allocation_gateway.settings import Secret
 from allocation_gateway.telemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+
+    from allocation_gateway.claims.model import ClaimStore
+    from allocation_gateway.settings import Settings
 
 OPERATION: Final = "allocation.v1.ShipmentAllocationService/AllocateShipmentWithServiceGroup"
 RETENTION: Final = 86_400.0
@@ -32,6 +36,12 @@ def new_claim(request_id: str = "id", **changes: Any) -> NewClaim:
     """Returns a claim of one shipment."""
     claim = NewClaim(request_id, OPERATION, "1:00", b"request \xff", b"note \x00", ("sp_1",), "holder", 30.0, 60.0)
     return msgspec.structs.replace(claim, **changes)
+
+
+async def open_claims(settings: Settings, names: Iterable[str], telemetry: Telemetry) -> Mapping[str, ClaimStore]:
+    """Opens the stores of several APIs."""
+    stores = await open_stores(settings, telemetry)
+    return {name: stores.of(name)[0] for name in names}
 
 
 @asynccontextmanager

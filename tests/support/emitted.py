@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from allocation_gateway.telemetry.conventions import ACCOUNT, account_attributes
 from allocation_gateway.telemetry.runtime import CollectorPauses, cpu_seconds, memory_bytes, uptime_seconds
 
 if TYPE_CHECKING:
@@ -12,31 +13,35 @@ if TYPE_CHECKING:
     from allocation_gateway.telemetry.conventions import Attributes
     from allocation_gateway.telemetry.telemetry import Telemetry
 
-_SERVER: Final[Attributes] = {"server.address": "127.0.0.1", "server.port": 80}
+_SERVER: Final[Attributes] = {
+    "server.address": "127.0.0.1",
+    "server.port": 80,
+    **account_attributes("another", ACCOUNT),
+}
 
 
 def emit_everything(telemetry: Telemetry, stack: ExitStack) -> None:
     """Records into every instrument. What is read when metrics are collected is read until the stack is closed."""
     for error in (False, True):
         call = telemetry.call("allocation.v1.S/R", [])
-        request = call.request("GET", "/x", "http://127.0.0.1", "/x")
+        request = call.request("GET", "/x", "http://127.0.0.1", "/x", account="another" if error else "default")
         request.answered(500 if error else 200)
         call.finish(*(("INTERNAL", "UPSTREAM_FAILED") if error else ("OK",)))
     metrics = telemetry.metrics
     metrics.group_lookup(known=True)
     metrics.group_event("listing_read")
-    metrics.group_part("cache", usable=True)
+    metrics.group_part("cache", usable=True, account="another")
     metrics.write_detached("a/b")
     metrics.write_event("joined", "a/b")
     metrics.answer_undocumented("a/b", "read")
     metrics.store_step("begin", 0.001)
     metrics.store_failure("begin", "timeout")
     metrics.store_usable(usable=True)
-    metrics.breaker_state("ship", 2)
-    metrics.upstream_refused("ship", "breaker")
-    metrics.queue_length("ship", "write", 1)
-    metrics.queue_waited("ship", "write", 0.1)
-    metrics.budget_asked("ship", "retries", granted=True)
+    metrics.breaker_state("ship", 2, "another")
+    metrics.upstream_refused("ship", "breaker", "another")
+    metrics.queue_length("ship", "write", 1, "another")
+    metrics.queue_waited("ship", "write", 0.1, "another")
+    metrics.budget_asked("ship", "retries", granted=True, account="another")
     metrics.caller_refused("CALLER_NOT_ALLOWED")
     metrics.stream_item_told("ship", "allocated")
     metrics.observe_streams(
@@ -50,7 +55,8 @@ def emit_everything(telemetry: Telemetry, stack: ExitStack) -> None:
     metrics.observe_serving(lambda: True)
     metrics.observe_worker(1, 0)
     metrics.observe_connections(lambda: [(1, {**_SERVER, "http.connection.state": "active"})], lambda: [(2, _SERVER)])
-    metrics.observe_groups(lambda: [(1, {"api": "ship", "source": "catalogue"})], lambda: [(1.0, {"api": "ship"})])
+    of = {"api": "ship", **account_attributes("another")}
+    metrics.observe_groups(lambda: [(1, {**of, "source": "catalogue"})], lambda: [(1.0, of)])
     metrics.observe_files(lambda: [(1.0, {"file": "policy_file"})], lambda: [(1.0, {"file": "policy_file"})])
     pauses = stack.enter_context(CollectorPauses())
     metrics.observe_process(cpu_seconds, memory_bytes, pauses.seconds, uptime_seconds)

@@ -15,8 +15,8 @@ import pytest
 import uvloop
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 from allocation_gateway.account import Account
-from allocation_gateway.app import configured_upstreams
-from allocation_gateway.claims.opening import keep_in_memory
+from allocation_gateway.accounts.opening import configured_upstreams
+from allocation_gateway.claims.opening import in_memory
 from allocation_gateway.errors import GatewayError
 from allocation_gateway.operations.table import OPERATIONS, routes
 from allocation_gateway.settings import PREFIX, load
@@ -42,8 +42,8 @@ async def leftovers(world: World, fate: str, url: str) -> Counter[str]:
     settings = load({f"{PREFIX}{name}": text for name, text in given.items()})
     telemetry = Telemetry()
     writes = Coordinator(settings, telemetry)
-    ((api, upstream),) = configured_upstreams(settings).items()
-    account = Account(settings, upstream, keep_in_memory(settings, [api.value])[api.value], None, telemetry)
+    (upstream,) = configured_upstreams(settings).values()
+    account = Account(settings, upstream, in_memory(settings), None, telemetry)
     gc.collect()
     gc.disable()
     gc.set_debug(gc.DEBUG_SAVEALL)

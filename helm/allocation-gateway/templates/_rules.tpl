@@ -128,6 +128,7 @@
     "consignments_settle_times": "must be a number above 0 and at most 86400, got 0"
   },
   "names": [
+    "accounts_file",
     "allow_plaintext",
     "allow_unshared_claims",
     "cache_namespace",

@@ -8,6 +8,7 @@ import structlog
 from allocation.v1.error_reason_pb2 import ErrorReason
 
 from allocation_gateway.callers.errors import REFUSALS, IdentityError, not_allowed, unauthenticated
+from allocation_gateway.settings import DEFAULT_ACCOUNT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
@@ -116,7 +117,6 @@ class Guard:
         code: str,
         fields: Mapping[str, Any],
         *,
-        account: str,
         writes: bool,
         references: Callable[[], Collection[str]],
     ) -> None:
@@ -124,8 +124,7 @@ class Guard:
 
         Args:
             code: The gRPC status code that it ended with.
-            fields: What log lines say of it.
-            account: The account that it is for.
+            fields: What log lines say of it: the account too, unless it is the one of the settings.
             writes: Whether it was one to change something.
             references: Returns the shipments or consignments that it is for.
         """
@@ -134,7 +133,7 @@ class Guard:
             self._metrics.caller_refused(reason)
         elif not writes:
             return
-        _log.info("audit", code=code, account=account, references=list(references()), **fields)
+        _log.info("audit", code=code, references=list(references()), **{"account": DEFAULT_ACCOUNT, **fields})
 
 
 def _authorizations(metadata: Iterable[tuple[str, str | bytes]]) -> list[str | bytes]:

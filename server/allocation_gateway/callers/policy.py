@@ -10,6 +10,7 @@ import msgspec
 
 from allocation_gateway.callers.patterns import compiled
 from allocation_gateway.callers.shares import Share
+from allocation_gateway.settings import ACCOUNT_NAME, DEFAULT_ACCOUNT
 from allocation_gateway.settings.types import Count, Limit, PerSecond  # noqa: TC001 - read at run time
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class _Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     name: str
     callers: Annotated[list[str], msgspec.Meta(min_length=1)]
     rpcs: Annotated[list[str], msgspec.Meta(min_length=1)]
+    accounts: Annotated[list[str], msgspec.Meta(min_length=1)] | None = None
     service_groups: Annotated[list[str], msgspec.Meta(min_length=1)] | None = None
     rate_limit: PerSecond = 0.0
     rate_burst: Count = 10
@@ -51,12 +53,14 @@ class Grant(NamedTuple):
     Attributes:
         rule: The name of the rule.
         rpcs: The names of the rpcs that they may call.
+        accounts: The names of the accounts that they may call them for.
         service_groups: The codes of the service groups that they may allocate with; None for any allocation.
         share: How much of the gateway they may use, all of them together.
     """
 
     rule: str
     rpcs: frozenset[str]
+    accounts: frozenset[str]
     service_groups: frozenset[str] | None
     share: Share
 
@@ -136,6 +140,9 @@ def _problems(document: _Document, groups: Mapping[str, Collection[str]]) -> Ite
             except ValueError as error:
                 yield f"{where}: the caller {pattern!r} {error}"
         yield from (f"{where}: there is no rpc or group of rpcs {rpc!r}" for rpc in rule.rpcs if rpc not in known)
+        for account in rule.accounts or ():
+            if not ACCOUNT_NAME.fullmatch(account):
+                yield f"{where}: {account!r} is no name of an account"
 
 
 def _grant(rule: _Rule, groups: Mapping[str, Collection[str]], former: Share | None) -> Grant:
@@ -146,6 +153,8 @@ def _grant(rule: _Rule, groups: Mapping[str, Collection[str]], former: Share | N
     return Grant(
         rule.name,
         frozenset(rpcs),
+        # Whoever wrote a rule without accounts has meant the only one that there was.
+        frozenset((DEFAULT_ACCOUNT,) if rule.accounts is None else rule.accounts),
         None if rule.service_groups is None else frozenset(rule.service_groups),
         former if former is not None and former.limits == limits else Share(*limits),
     )

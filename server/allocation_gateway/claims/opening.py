@@ -5,18 +5,49 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from allocation_gateway.claims.memory import MemoryClaims
-from allocation_gateway.settings import ConfigurationError, server_url, variable
+from allocation_gateway.settings import DEFAULT_ACCOUNT, ConfigurationError, server_url, variable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable
 
     from allocation_gateway.claims.model import ClaimStore
     from allocation_gateway.settings import Settings
     from allocation_gateway.telemetry.telemetry import Telemetry
 
 
-async def open_claims(settings: Settings, names: Iterable[str], telemetry: Telemetry) -> Mapping[str, ClaimStore]:
-    """Opens a store for each of several APIs, by their names.
+class Stores:
+    """The stores of claims of one process, by name. Each is made when it is first asked for, and kept until the end.
+
+    So an account that is taken out and put in again finds its claims, also those in the memory of the process.
+    """
+
+    def __init__(self, make: Callable[[str], ClaimStore], make_spare: Callable[[str], ClaimStore] | None) -> None:
+        """Has none yet.
+
+        Args:
+            make: Makes a store of a name.
+            make_spare: Makes what takes its place while it cannot be reached; None if nothing does.
+        """
+        self._make = make
+        self._make_spare = make_spare
+        self._made: dict[str, tuple[ClaimStore, ClaimStore | None]] = {}
+
+    def of(self, api: str, account: str = DEFAULT_ACCOUNT) -> tuple[ClaimStore, ClaimStore | None]:
+        """Returns the store of an account's API, and what takes its place while it cannot be reached, if anything."""
+        # Neither an API nor an account has an @ in its name. The names without one are those of earlier releases.
+        name = api if account == DEFAULT_ACCOUNT else f"{api}@{account}"
+        if name not in self._made:
+            self._made[name] = self._make(name), None if self._make_spare is None else self._make_spare(name)
+        return self._made[name]
+
+    async def close(self) -> None:
+        """Ends the use of all of them."""
+        for store, _ in self._made.values():
+            await store.close()
+
+
+async def open_stores(settings: Settings, telemetry: Telemetry) -> Stores:
+    """Opens what keeps the claims.
 
     A server that cannot be reached is no reason not to start: each step is refused until it can be.
 
@@ -24,7 +55,7 @@ async def open_claims(settings: Settings, names: Iterable[str], telemetry: Telem
         ConfigurationError: The server cannot be used for claims.
     """
     if not settings.store_url:
-        return keep_in_memory(settings, names)
+        return Stores(lambda _: in_memory(settings), None)
     # On demand: whoever needs no server pays neither the memory nor the start-up time of its client.
     from allocation_gateway.claims.checks import UnsafeServerError, UnusableServerError
     from allocation_gateway.claims.cluster import ClaimCluster
@@ -45,12 +76,15 @@ async def open_claims(settings: Settings, names: Iterable[str], telemetry: Telem
         await server.close()
         hint = f"; {variable('store_checks')} decides whether that matters" if type(error) is UnsafeServerError else ""
         raise ConfigurationError(f"{variable('store_url')}: {error}{hint}") from None
-    if isinstance(server, ClaimCluster):
-        return {name: SlotClaims(server, namespace=namespace, name=name, retention=retention) for name in names}
-    return {name: SharedClaims(server, namespace=namespace, name=name, retention=retention) for name in names}
+
+    def shared(name: str) -> ClaimStore:
+        if isinstance(server, ClaimCluster):
+            return SlotClaims(server, namespace=namespace, name=name, retention=retention)
+        return SharedClaims(server, namespace=namespace, name=name, retention=retention)
+
+    return Stores(shared, (lambda _: in_memory(settings)) if settings.store_unavailable == "proceed" else None)
 
 
-def keep_in_memory(settings: Settings, names: Iterable[str]) -> Mapping[str, ClaimStore]:
-    """Makes a store in the memory of this process for each of several APIs, by their names."""
-    retention = settings.claim_retention_in_memory
-    return {name: MemoryClaims(size=settings.claims_in_memory, retention=retention) for name in names}
+def in_memory(settings: Settings) -> ClaimStore:
+    """Makes a store in the memory of this process."""
+    return MemoryClaims(size=settings.claims_in_memory, retention=settings.claim_retention_in_memory)

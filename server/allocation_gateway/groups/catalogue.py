@@ -17,9 +17,10 @@ from allocation_gateway.groups.documents import (
     read_toml,
     read_yaml,
 )
-from allocation_gateway.groups.model import ACCOUNT, Group, Source
+from allocation_gateway.groups.model import Group, Source
 from allocation_gateway.operations.model import Api
 from allocation_gateway.operations.validation import MAX_REFERENCE
+from allocation_gateway.settings import ACCOUNT_NAME, DEFAULT_ACCOUNT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -58,12 +59,18 @@ class Catalogue:
     """What a catalogue says.
 
     Attributes:
-        groups: The service groups, in its order.
-        complete: The APIs of which it has every group.
+        groups: The service groups, in its order, of all accounts.
+        complete: The APIs of which it has every group, for the account that the settings are of.
+        complete_elsewhere: The same for other accounts, with their names.
     """
 
     groups: tuple[Group, ...] = ()
     complete: frozenset[Api] = frozenset()
+    complete_elsewhere: frozenset[tuple[str, Api]] = frozenset()
+
+    def is_complete(self, account: str, api: Api) -> bool:
+        """Returns whether it has every group of an API for an account."""
+        return api in self.complete if account == DEFAULT_ACCOUNT else (account, api) in self.complete_elsewhere
 
 
 def parse(file: Path, content: bytes, *, now: float) -> Catalogue:
@@ -97,7 +104,9 @@ def parse(file: Path, content: bytes, *, now: float) -> Catalogue:
     check = _Check(document, now)
     if check.problems:
         raise CatalogueError(sorted(check.problems))
-    return Catalogue(tuple(check.groups), check.complete)
+    own = frozenset(api for account, api in check.complete if account == DEFAULT_ACCOUNT)
+    others = frozenset(each for each in check.complete if each[0] != DEFAULT_ACCOUNT)
+    return Catalogue(tuple(check.groups), own, others)
 
 
 class _Check:
@@ -106,23 +115,23 @@ class _Check:
     Attributes:
         problems: What is wrong.
         groups: The service groups.
-        complete: The APIs of which it has every group.
+        complete: The accounts and APIs of which it has every group.
     """
 
     def __init__(self, document: Document, now: float) -> None:
         self.problems: list[Problem] = []
         self.groups: list[Group] = []
-        self.complete: frozenset[Api] = frozenset()
+        self.complete: tuple[tuple[str, Api], ...] = ()
         self._line_of = document.line_of
         self._now = now
-        self._seen: dict[tuple[Api, str], int] = {}
+        self._seen: dict[tuple[str, Api, str], int] = {}
         root = document.content
         if not isinstance(root, dict):
             self._note((), "the file must hold `service_groups`")
             return
         for key in root.keys() - {_GROUPS, _COMPLETE}:
             self._note((key,), "there is no such key")
-        self.complete = frozenset(self._complete(root.get(_COMPLETE, [])))
+        self.complete = tuple(self._complete(root.get(_COMPLETE, [])))
         if _GROUPS not in root:
             self._note((_GROUPS,), "is missing")
             return
@@ -131,15 +140,16 @@ class _Check:
     def _note(self, path: Key, text: str) -> None:
         self.problems.append(Problem(self._line_of(path), dotted(path), text))
 
-    def _complete(self, value: object) -> Iterator[Api]:
+    def _complete(self, value: object) -> Iterator[tuple[str, Api]]:
         if not isinstance(value, list):
             self._note((_COMPLETE,), "must be a list of APIs")
             return
         for index, item in enumerate(value):
-            if isinstance(item, str) and item in _APIS:
-                yield _APIS[item]
+            account, slash, api = item.rpartition("/") if isinstance(item, str) else ("", "", "")
+            if api in _APIS and (ACCOUNT_NAME.fullmatch(account) or not slash):
+                yield account or DEFAULT_ACCOUNT, _APIS[api]
             else:
-                self._note((_COMPLETE, index), f"must be {_one_of(_APIS)}")
+                self._note((_COMPLETE, index), f"must be {_one_of(_APIS)}, or that after an account and a slash")
 
     def _groups(self, value: object) -> None:
         if not isinstance(value, list):
@@ -164,8 +174,9 @@ class _Check:
             self._note((*path, "code"), "must not be a dot segment")
         if item.get("api") not in tuple(_APIS):
             self._note((*path, "api"), f"must be {_one_of(_APIS)}")
-        if item.get("account", ACCOUNT) != ACCOUNT:
-            self._note((*path, "account"), f"must be {ACCOUNT}: there is no other account yet")
+        account = item.get("account", DEFAULT_ACCOUNT)
+        if not isinstance(account, str) or not ACCOUNT_NAME.fullmatch(account):
+            self._note((*path, "account"), "must be the name of an account")
         if "display_name" in item:
             self._text((*path, "display_name"), item["display_name"])
         self._aliases((*path, "aliases"), item.get("aliases", []))
@@ -192,11 +203,12 @@ class _Check:
             self._note(path, "must not hold half a character")
 
     def _add(self, path: Key, item: dict[str, Any]) -> None:
-        api, code = _APIS[item["api"]], item["code"]
-        if (api, code) in self._seen:
-            self._note((*path, "code"), f"is there twice for {api.value}; first in line {self._seen[api, code]}")
+        api, code, account = _APIS[item["api"]], item["code"], item.get("account", DEFAULT_ACCOUNT)
+        key = (account, api, code)
+        if key in self._seen:
+            self._note((*path, "code"), f"is there twice for {api.value}; first in line {self._seen[key]}")
             return
-        self._seen[api, code] = self._line_of((*path, "code"))
+        self._seen[key] = self._line_of((*path, "code"))
         self.groups.append(
             Group(
                 api=api,
@@ -205,6 +217,7 @@ class _Check:
                 learned_at=self._now,
                 display_name=item.get("display_name", ""),
                 aliases=tuple(item.get("aliases", [])),
+                account=account,
             )
         )
 

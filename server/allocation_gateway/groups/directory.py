@@ -17,6 +17,8 @@ from allocation_gateway.groups.index import EMPTY, Index
 from allocation_gateway.groups.model import Group, Source
 from allocation_gateway.groups.shared_entries import VERSION, ListedGroup, ObservedCode, SharedListing
 from allocation_gateway.operations.model import Api
+from allocation_gateway.settings import DEFAULT_ACCOUNT
+from allocation_gateway.telemetry.conventions import account_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -38,6 +40,7 @@ class Options:
     """How service groups are kept.
 
     Attributes:
+        account: The account whose groups they are.
         configured: Codes that exist with every API.
         strict: Whether an unknown code is refused where a source is complete.
         ttl: Seconds for which something listed or observed is trusted.
@@ -50,6 +53,7 @@ class Options:
     ttl: float = 3600.0
     stale: float = 86_400.0
     size: int = 10_000
+    account: str = DEFAULT_ACCOUNT
 
 
 class _Listing(NamedTuple):
@@ -153,13 +157,14 @@ class Directory:
             found[api.value, Source.LISTING.value] = 0 if listed is None else len(listed.value.groups.codes)
         for (of, _), _entry in self._observed.fresh_entries():
             found[of.value, Source.OBSERVED.value] += 1
-        return [(count, {"api": api, "source": source}) for (api, source), count in found.items()]
+        own = account_attributes(self._options.account)
+        return [(count, {"api": api, "source": source, **own}) for (api, source), count in found.items()]
 
     def listing_ages(self) -> list[tuple[float, dict[str, str | int]]]:
         """Returns how many seconds ago each listing was loaded, with the API. Any thread may call it."""
         entries = ((api, self._listed.entry(api)) for api in Api)
-        now = self._clock()
-        return [(now - entry.value.loaded_at, {"api": api.value}) for api, entry in entries if entry is not None]
+        now, own = self._clock(), account_attributes(self._options.account)
+        return [(now - entry.value.loaded_at, {"api": api.value, **own}) for api, entry in entries if entry is not None]
 
     # Upstream's listing.
 
@@ -203,14 +208,14 @@ class Directory:
     # Changes from within this process.
 
     def use(self, catalogue: Catalogue) -> None:
-        """Replaces the catalogue."""
-        now = self._clock()
+        """Replaces the catalogue, of which the groups of the own account count."""
+        now, account = self._clock(), self._options.account
         for api in Api:
-            written = [group for group in catalogue.groups if group.api is api]
+            written = [group for group in catalogue.groups if group.api is api and group.account == account]
             codes = {group.code for group in written}
             configured = (Group(api, code, Source.CATALOGUE, now) for code in self._options.configured)
             self._catalogue[api] = Index([*written, *(group for group in configured if group.code not in codes)])
-        self._complete = catalogue.complete
+        self._complete = frozenset(api for api in Api if catalogue.is_complete(account, api))
 
     def observe(self, api: Api, code: str) -> None:
         """Keeps a code with which an allocation has just succeeded, and shares it with the other replicas."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from allocation_gateway.operations.model import Operation
+    from allocation_gateway.telemetry.conventions import Attributes
     from allocation_gateway.telemetry.telemetry import Telemetry
     from allocation_gateway.upstream.client import Upstream
 
@@ -43,10 +44,20 @@ class Listings:
         upstreams: Mapping[Api, Upstream],
         telemetry: Telemetry,
         *,
+        fields: Attributes | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """Has loaded nothing yet.
+
+        Args:
+            upstreams: The APIs of the account that are configured.
+            telemetry: Where metrics go.
+            fields: What log lines say besides: which account it is.
+            clock: Tells the time in seconds of the epoch.
+        """
         self._upstreams = {api: upstreams[api] for api in _LISTINGS if api in upstreams}
         self._telemetry = telemetry
+        self._fields = fields or {}
         self._clock = clock
         self._refused: set[Api] = set()
 
@@ -89,7 +100,8 @@ class Listings:
         if status in _NOT_OFFERED:
             self._refused.add(api)
             self._telemetry.metrics.group_event("listing_off")
-            _log.warning("service_group_listing_off", api=api.value, upstream_status=status)
+            _log.warning("service_group_listing_off", api=api.value, upstream_status=status, **self._fields)
             return
         self._telemetry.metrics.group_event("listing_failed")
-        _log.warning("service_group_listing_failed", api=api.value, reason=error.reason_name, message=error.message)
+        told = {"reason": error.reason_name, "message": error.message, **self._fields}
+        _log.warning("service_group_listing_failed", api=api.value, **told)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
+
+from allocation_gateway.settings import DEFAULT_ACCOUNT
 
 if TYPE_CHECKING:
     from allocation_gateway.operations.model import Api
-
-# The only account, until there are several.
-ACCOUNT: Final = "default"
 
 
 class Source(enum.Enum):
@@ -36,6 +35,7 @@ class Group:
         trusted_until: Until when it is believed, in seconds of the epoch; None if for as long as its source has it.
         display_name: Its name for people; empty if it has none.
         aliases: Its further names.
+        account: The account whose group it is, of one in the catalogue. The other sources know of one account alone.
     """
 
     api: Api
@@ -45,6 +45,7 @@ class Group:
     trusted_until: float | None = None
     display_name: str = ""
     aliases: tuple[str, ...] = ()
+    account: str = DEFAULT_ACCOUNT
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -44,32 +44,37 @@ def open_groups(
     listings: Listings,
     telemetry: Telemetry,
     followed: FollowedFiles | None = None,
+    source: ServiceGroups | None = None,
 ) -> ServiceGroups:
     """Makes what the settings ask for, and starts its background work.
 
     Args:
-        settings: The configuration.
-        found: What read_catalogue() has returned.
+        settings: The configuration, of one account.
+        found: What read_catalogue() has returned; of no use with a source.
         listings: Upstream's listings.
         telemetry: Where metrics go.
         followed: What takes note of which content of the catalogue is in use; None if nobody asks.
+        source: The groups of the account that follows the catalogue for all; None if it is this one.
     """
     content, catalogue = found
     replication = _replication(settings) if settings.cache_url else None
     groups = ServiceGroups(
         Options(
-            configured=settings.service_groups,
+            configured=settings.service_groups if source is None else (),
             strict=settings.service_group_policy == "strict",
             ttl=settings.service_group_ttl,
             stale=settings.service_group_stale,
             size=settings.service_group_cache_size,
+            account=settings.account,
         ),
         listings=listings,
         telemetry=telemetry,
         publisher=replication,
+        source=source,
     )
-    groups.directory.use(catalogue)
-    if settings.service_group_catalogue_file is not None:
+    if source is None:
+        groups.use(catalogue)
+    if source is None and settings.service_group_catalogue_file is not None:
         state = None if followed is None else followed.add("service_group_catalogue_file")
         groups.watch(settings.service_group_catalogue_file, content, state)
     if replication is not None:
@@ -88,4 +93,5 @@ def _replication(settings: Settings) -> Replication:
         base_urls={api: settings.api(api.value).base_url for api in Api if settings.api(api.value).is_configured},
         timeout=settings.cache_timeout,
         ttl=settings.service_group_ttl,
+        account=settings.account,
     )

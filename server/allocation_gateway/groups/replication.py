@@ -22,6 +22,7 @@ from redis.exceptions import NoPermissionError, ReadOnlyError, RedisError, Respo
 from allocation_gateway.groups import shared_entries
 from allocation_gateway.groups.shared_entries import Invalidation, ObservedCode, SharedListing
 from allocation_gateway.pooling import close_pool, diagnose, open_pool
+from allocation_gateway.settings import DEFAULT_ACCOUNT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -65,13 +66,16 @@ class Peer(Protocol):
 class _Keys:
     """The names of the keys and of the channel for one API of one account.
 
-    They contain the version of the entries, so that releases do not overwrite each other's, and a digest of the API's
-    address, so that nothing that is known of a test environment is taken for known of another one.
+    They contain the version of the entries, so that releases do not overwrite each other's, the account unless it is
+    the one that the settings are of, and a digest of the API's address, so that nothing that is known of a test
+    environment is taken for known of another one.
     """
 
-    def __init__(self, namespace: str, api: Api, base_url: str) -> None:
+    def __init__(self, namespace: str, api: Api, base_url: str, account: str) -> None:
         digest = hashlib.sha256(base_url.rstrip("/").encode()).hexdigest()[:_DIGEST_LENGTH]
-        prefix = f"{namespace}:{shared_entries.VERSION}:{api.value}:{digest}"
+        # Neither an API nor an account has an @ in its name.
+        part = api.value if account == DEFAULT_ACCOUNT else f"{api.value}@{account}"
+        prefix = f"{namespace}:{shared_entries.VERSION}:{part}:{digest}"
         self.observed = f"{prefix}:observed"
         self.listing = f"{prefix}:listing"
         self.forgotten = f"{prefix}:forgotten"
@@ -93,6 +97,7 @@ class Replication:
         base_urls: Mapping[Api, str],
         timeout: float,
         ttl: float,
+        account: str = DEFAULT_ACCOUNT,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Does not connect yet.
@@ -103,6 +108,7 @@ class Replication:
             base_urls: The addresses of the APIs that are configured.
             timeout: Seconds that a call may wait for the server.
             ttl: Seconds for which something learned is trusted at most.
+            account: The account whose groups they are.
             clock: Tells the time in seconds of the epoch.
 
         Raises:
@@ -111,7 +117,7 @@ class Replication:
         self._url = url
         self._pool = open_pool(url, connections=_CONNECTIONS, timeout=_COMMAND_TIMEOUT)
         self._client = Redis(connection_pool=self._pool)
-        self._keys = {api: _Keys(namespace, api, base_url) for api, base_url in base_urls.items()}
+        self._keys = {api: _Keys(namespace, api, base_url, account) for api, base_url in base_urls.items()}
         self._channels = {keys.channel.encode(): api for api, keys in self._keys.items()}
         self._timeout = timeout
         self._ttl = ttl

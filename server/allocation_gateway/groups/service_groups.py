@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from allocation_gateway import tasks
+from allocation_gateway.groups.catalogue import Catalogue
 from allocation_gateway.groups.directory import MAX_WAIT, Directory, Options
 from allocation_gateway.groups.publishing import NoPublisher
 from allocation_gateway.groups.resolver import Resolver
@@ -28,7 +29,7 @@ CACHE: Final = "cache"
 
 
 class ServiceGroups:
-    """The service groups of one process.
+    """The service groups of one account in one process.
 
     Attributes:
         directory: The groups that are known.
@@ -42,6 +43,7 @@ class ServiceGroups:
         listings: Listings,
         telemetry: Telemetry,
         publisher: Publisher | None = None,
+        source: ServiceGroups | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Starts without background work.
@@ -51,9 +53,16 @@ class ServiceGroups:
             listings: Loads upstream's listings.
             telemetry: Where metrics go.
             publisher: Shares what is learned here with other replicas; None if nothing does.
+            source: The groups of the account whose catalogue file is followed, which is that of all accounts; None if
+                it is this one.
             clock: Tells the time in seconds of the epoch.
         """
         self._metrics = telemetry.metrics
+        self._account = options.account
+        self._catalogue = Catalogue()
+        # Who uses the same catalogue.
+        self._users: list[ServiceGroups] = []
+        self._source = source
         self.directory = Directory(options, listings=listings, publisher=publisher or NoPublisher(), clock=clock)
         self.resolver = Resolver(self.directory, telemetry.metrics, strict=options.strict)
         self._watchers: list[Watcher] = []
@@ -61,6 +70,16 @@ class ServiceGroups:
         self._tasks: list[asyncio.Task[None]] = []
         self._usable: dict[str, bool] = {}
         self._report: Callable[[str, bool], None] = lambda _part, _usable: None
+        if source is not None:
+            source._users.append(self)  # noqa: SLF001 - they are of one class
+            self.use(source._catalogue)  # noqa: SLF001
+
+    def use(self, catalogue: Catalogue) -> None:
+        """Replaces the catalogue, also of those who use the same."""
+        self._catalogue = catalogue
+        self.directory.use(catalogue)
+        for user in self._users:
+            user.use(catalogue)
 
     async def refresh(self, apis: Iterable[Api], seconds: float) -> int:
         """Reads the catalogue again, forgets the rest in all replicas, and loads upstream's listings.
@@ -81,6 +100,8 @@ class ServiceGroups:
 
     async def reread(self) -> None:
         """Reads the catalogue file again, if there is one."""
+        if self._source is not None:
+            await self._source.reread()
         for watcher in self._watchers:
             await watcher.check()
 
@@ -91,7 +112,7 @@ class ServiceGroups:
         watcher = Watcher(
             file,
             content,
-            on_change=self.directory.use,
+            on_change=self.use,
             on_usable_change=lambda usable: self.set_usable(CATALOGUE, usable=usable),
             state=state,
         )
@@ -116,6 +137,8 @@ class ServiceGroups:
 
     async def close(self) -> None:
         """Ends the background work."""
+        if self._source is not None:
+            self._source._users.remove(self)  # noqa: SLF001 - they are of one class
         await tasks.end(self._tasks)
         await self.directory.close()
         for connection in self._connections:
@@ -134,5 +157,5 @@ class ServiceGroups:
         if part in self._usable:
             self._metrics.group_event(f"{part}_{'usable' if usable else 'not_usable'}")
         self._usable[part] = usable
-        self._metrics.group_part(part, usable=usable)
+        self._metrics.group_part(part, usable=usable, account=self._account)
         self._report(part, usable)

@@ -26,7 +26,6 @@ MIN_ITEM_DEADLINE: Final = 1
 MAX_ITEM_DEADLINE: Final = 3_600
 MAX_PAGE: Final = 1_000
 MAX_TOKEN: Final = 4_096
-ACCOUNTS: Final = frozenset({"", "default"})
 # Without a group and without IGNORECASE, either of which takes as long again.
 _UUID: Final = re.compile("-".join(f"[0-9a-fA-F]{{{digits}}}" for digits in (8, 4, 4, 4, 12)))
 
@@ -134,9 +133,9 @@ def _api(field: str, value: service_group_service_pb2.Api.ValueType, _: Settings
         yield Violation(field, "must be an Api")
 
 
-def _account(field: str, value: str, _: Settings) -> Iterator[Violation]:
-    if value not in ACCOUNTS:
-        yield Violation(field, "must be empty or `default`: there is no other account")
+def _account(field: str, value: str, settings: Settings) -> Iterator[Violation]:
+    if value not in {"", settings.account}:
+        yield Violation(field, f"must be empty or `{settings.account}`, the account that the call is for")
 
 
 def _page_size(field: str, value: int, _: Settings) -> Iterator[Violation]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -18,6 +19,7 @@ from allocation_gateway.protection.concurrency import ConcurrencyLimiter
 from allocation_gateway.protection.model import Kind, RejectedError
 from allocation_gateway.protection.rate import TokenBucket
 from allocation_gateway.protection.rejections import rejection
+from allocation_gateway.settings import DEFAULT_ACCOUNT
 from allocation_gateway.tasks import TimeLimit
 
 if TYPE_CHECKING:
@@ -79,6 +81,7 @@ class Protection:
         api: str,
         settings: ApiSettings,
         *,
+        account: str = DEFAULT_ACCOUNT,
         clock: Callable[[], float],
         telemetry: Telemetry,
         uniform: Callable[[], float] = random.random,
@@ -88,11 +91,14 @@ class Protection:
         Args:
             api: What metrics and log lines call it.
             settings: The settings of its API.
+            account: What metrics and log lines call the account, unless it is the one of the settings.
             clock: The event loop's clock.
             telemetry: Where metrics go.
             uniform: A number from 0 to 1, at random.
         """
         self._api = api
+        self._account = account
+        self._fields = {"api": api} if account == DEFAULT_ACCOUNT else {"api": api, "account": account}
         self._clock = clock
         self._telemetry = telemetry
         self._breaker = Breaker(
@@ -123,16 +129,16 @@ class Protection:
             settings.retry_budget_ratio,
             settings.retry_budget_burst,
             clock=clock,
-            on_withdrawal=lambda granted: telemetry.metrics.budget_asked(api, "retries", granted=granted),
+            on_withdrawal=partial(self._budget_asked, "retries"),
         )
         self.read_budget = Budget(
             _READINGS_RATIO,
             _READINGS_BURST,
             clock=clock,
-            on_withdrawal=lambda granted: telemetry.metrics.budget_asked(api, "readings", granted=granted),
+            on_withdrawal=partial(self._budget_asked, "readings"),
             per_second=_READINGS_PER_SECOND,
         )
-        telemetry.metrics.breaker_state(api, _CLOSED.value)
+        telemetry.metrics.breaker_state(api, _CLOSED.value, account)
 
     @property
     def reads_paused(self) -> bool:
@@ -202,20 +208,27 @@ class Protection:
     async def _wait(self, lane: Lane, deadline: float) -> None:
         started = self._clock()
         await self._limiter.acquire(lane, deadline)
-        self._telemetry.metrics.queue_waited(self._api, lane.name, self._clock() - started)
+        self._telemetry.metrics.queue_waited(self._api, lane.name, self._clock() - started, self._account)
 
     def _refused(self, kind: Kind, refused: RejectedError) -> GatewayError:
-        self._telemetry.metrics.upstream_refused(self._api, refused.policy)
+        self._telemetry.metrics.upstream_refused(self._api, refused.policy, self._account)
         return rejection(kind, refused)
 
     def _queue_changed(self, lane: Lane) -> None:
-        self._telemetry.metrics.queue_length(self._api, lane.name, len(lane.queue))
+        self._telemetry.metrics.queue_length(self._api, lane.name, len(lane.queue), self._account)
+
+    def _budget_asked(self, budget: str, granted: bool) -> None:
+        self._telemetry.metrics.budget_asked(self._api, budget, granted=granted, account=self._account)
 
     def _breaker_changed(self, state: BreakerState, seconds: float) -> None:
-        self._telemetry.metrics.breaker_state(self._api, state.value)
+        self._telemetry.metrics.breaker_state(self._api, state.value, self._account)
         if state is BreakerState.OPEN:
-            _log.warning("breaker_opened", api=self._api, seconds=round(seconds, 3))
+            _log.warning("breaker_opened", seconds=round(seconds, 3), **self._fields)
         elif state is BreakerState.HALF_OPEN:
-            _log.info("breaker_half_open", api=self._api)
+            _log.info("breaker_half_open", **self._fields)
         else:
-            _log.info("breaker_closed", api=self._api)
+            _log.info("breaker_closed", **self._fields)
+
+    def forget(self) -> None:
+        """Takes that the account is gone: nobody is to be alarmed by how its breaker stood last."""
+        self._telemetry.metrics.breaker_state(self._api, _CLOSED.value, self._account)

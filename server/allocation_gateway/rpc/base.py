@@ -14,9 +14,9 @@ from google.protobuf.message import DecodeError
 from grpc import StatusCode
 
 from allocation_gateway import errors
+from allocation_gateway.accounts.book import ACCOUNT_KEY
 from allocation_gateway.errors import DETAILS_KEY, PUSHBACK_KEY, GatewayError, WriteEffect
 from allocation_gateway.following import FollowedFiles
-from allocation_gateway.groups.model import ACCOUNT
 from allocation_gateway.operations.validation import rules_of, violations
 from allocation_gateway.rpc import deadlines
 from allocation_gateway.telemetry.conventions import is_server_error
@@ -26,17 +26,15 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from allocation_gateway.account import Account
+    from allocation_gateway.accounts.book import Accounts
+    from allocation_gateway.accounts.model import Tenant
     from allocation_gateway.callers.guard import Guard
     from allocation_gateway.callers.policy import Grant
-    from allocation_gateway.groups.service_groups import ServiceGroups
-    from allocation_gateway.operations.model import Api
     from allocation_gateway.rpc.admission import Admission
     from allocation_gateway.settings import Settings
     from allocation_gateway.telemetry.observation import CallObservation
     from allocation_gateway.telemetry.telemetry import Telemetry
     from allocation_gateway.writes.coordinator import Coordinator
-    from allocation_gateway.writes.quotes import Quotes
 
     Metadata: TypeAlias = tuple[tuple[str, str | bytes], ...]
 
@@ -49,11 +47,9 @@ class Gateway:
 
     settings: Settings
     telemetry: Telemetry
-    groups: ServiceGroups
     admission: Admission
     writes: Coordinator
-    quotes: Quotes
-    accounts: Mapping[Api, Account]
+    accounts: Accounts
     guard: Guard | None = None
     followed: FollowedFiles = field(default_factory=FollowedFiles)
 
@@ -93,6 +89,8 @@ class BaseHandler(ABC):
     def __init__(self, gateway: Gateway, full_name: str, request: type[Message], *, writes: bool = False) -> None:
         self._gateway = gateway
         self._guard = gateway.guard
+        self._accounts = gateway.accounts
+        self._default = gateway.accounts.default
         self._writes = writes
         self._full_name = full_name
         self._name = full_name.rpartition("/")[2]
@@ -107,16 +105,17 @@ class BaseHandler(ABC):
         Raises:
             grpc.aio.AbortError: The call failed; its status is set.
         """
-        observation = self._gateway.telemetry.call(self._full_name, context.invocation_metadata() or ())
+        metadata = context.invocation_metadata() or ()
+        observation = self._gateway.telemetry.call(self._full_name, metadata)
         fields: dict[str, Any] = {"rpc": self._name, **observation.log_fields()}
         code = StatusCode.CANCELLED
         try:
             with self._gateway.admission.admitted():
-                if self._guard is None:
-                    response = await self._answer(data, context, observation, fields, None)
+                if self._guard is None and ACCOUNT_KEY not in dict(metadata):
+                    response = await self._answer(data, context, observation, fields, self._default, None)
                 else:
                     answer = partial(self._answer, data, context, observation, fields)
-                    response = await guarded(self._guard, self._name, context, fields, answer)
+                    response = await admitted(self._gateway, self._name, metadata, context, fields, answer)
             code = StatusCode.OK
             return response.SerializeToString()
         except GatewayError as error:
@@ -134,7 +133,7 @@ class BaseHandler(ABC):
             finish(self._log, code.name, observation, fields)
             if self._guard is not None:
                 references = partial(self._references, data)
-                self._guard.audit(code.name, fields, account=ACCOUNT, writes=self._writes, references=references)
+                self._guard.audit(code.name, fields, writes=self._writes, references=references)
 
     @abstractmethod
     async def _answer(
@@ -143,11 +142,13 @@ class BaseHandler(ABC):
         context: Context,
         observation: CallObservation,
         fields: dict[str, Any],
+        account: Tenant,
         grant: Grant | None,
     ) -> Message:
         """Returns the response. A GatewayError becomes the call's status; fields are for its log line.
 
-        Of what the policy grants to the caller, the rpc itself has been looked at. None: there is no policy.
+        The account is that of the call, to its end. Of what the policy grants to the caller, the rpc itself has been
+        looked at. None: there is no policy.
         """
 
     def _references(self, data: bytes) -> tuple[str, ...]:
@@ -161,8 +162,8 @@ class BaseHandler(ABC):
         except DecodeError:
             raise invalid("The request is not a message of the type that the rpc takes.", []) from None
 
-    def _check(self, request: Message, effect: WriteEffect | None) -> None:
-        if found := violations(request, self._rules, self._gateway.settings):
+    def _check(self, request: Message, settings: Settings, effect: WriteEffect | None) -> None:
+        if found := violations(request, self._rules, settings):
             raise invalid("The request is not valid.", found, effect)
 
     def _seconds(self, context: Context) -> float:
@@ -171,30 +172,34 @@ class BaseHandler(ABC):
         return deadlines.seconds_to_wait(context.time_remaining(), settings.default_deadline, settings.deadline_margin)
 
 
-async def guarded(
-    guard: Guard,
+async def admitted(
+    gateway: Gateway,
     rpc: str,
+    metadata: Metadata,
     context: Context,
     fields: dict[str, Any],
-    answer: Callable[[Grant | None], Awaitable[Answer]],
+    answer: Callable[[Tenant, Grant | None], Awaitable[Answer]],
 ) -> Answer:
-    """Has a call answered whose caller may make it, within its share.
+    """Has a call answered whose caller may make it, within its share, and for its account.
 
     Args:
-        guard: Tells whether it may.
+        gateway: What all rpcs share.
         rpc: The rpc's name.
+        metadata: What the caller says beside its request.
         context: The call.
         fields: What log lines say of it.
-        answer: Answers it, for what its caller is granted.
+        answer: Answers it, for an account and for what its caller is granted.
 
     Raises:
         GatewayError: It may not; or whatever the answer raises.
     """
-    grant = await guard.admit(rpc, context.invocation_metadata() or (), context.auth_context(), fields)
+    guard, accounts = gateway.guard, gateway.accounts
+    grant = None if guard is None else await guard.admit(rpc, metadata, context.auth_context(), fields)
     if grant is None:
-        return await answer(None)
-    with grant.share:
-        return await answer(grant)
+        with accounts.chosen(metadata, None, fields) as account:
+            return await answer(account, None)
+    with accounts.chosen(metadata, grant.accounts, fields) as account, grant.share:
+        return await answer(account, grant)
 
 
 def finish(log: Any, code: str, observation: CallObservation, fields: dict[str, Any]) -> None:

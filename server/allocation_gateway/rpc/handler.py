@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from allocation_gateway.account import Account
+    from allocation_gateway.accounts.model import Tenant
     from allocation_gateway.callers.policy import Grant
-    from allocation_gateway.operations.model import Operation, Route
+    from allocation_gateway.groups.service_groups import ServiceGroups
+    from allocation_gateway.operations.model import Operation
     from allocation_gateway.rpc.base import Context, Gateway
     from allocation_gateway.telemetry.observation import CallObservation
     from allocation_gateway.writes.request import Prepare
@@ -40,17 +42,14 @@ REQUEST_ID_KEY: Final = "allocation-request-id"
 class Handler(BaseHandler):
     """Answers one rpc. Its policies stand in the order in which they are asked."""
 
-    def __init__(self, gateway: Gateway, operation: Operation, route: Route, *, enabled: bool) -> None:
+    def __init__(self, gateway: Gateway, operation: Operation) -> None:
         super().__init__(gateway, operation.full_name, operation.request, writes=operation.action.writes)
         self._operation = operation
-        self._route = route
-        self._enabled = enabled
         fields = operation.request.DESCRIPTOR.fields_by_name
         self._names_group = "service_group" in fields
         self._reference = "" if operation.action.is_bulk else references_field(operation.request)
         self._names_quote = "quote_reference" in fields
         self._gives_quotes = "quotes" in operation.response.DESCRIPTOR.fields_by_name
-        self._account = gateway.accounts.get(operation.api)
         # That of an error before anything is sent.
         self._no_effect = WriteEffect.NONE if self._writes else None
 
@@ -60,32 +59,34 @@ class Handler(BaseHandler):
         context: Context,
         observation: CallObservation,
         fields: dict[str, Any],
+        account: Tenant,
         grant: Grant | None,
     ) -> Message:
         request: Any = self._parse(data)
         is_named = True
         if self._writes:
             is_named = await self._name_request(request, context, fields)
-        if not self._enabled:
+        operation = self._operation
+        if operation.full_name in account.disabled:
             raise self._disabled()
-        self._check(request, self._no_effect)
+        self._check(request, account.settings, self._no_effect)
         if self._reference:
             fields["reference"] = getattr(request, self._reference)
-        account = self._account
-        if account is None:
+        api = account.apis.get(operation.api)
+        if api is None:
             raise self._not_configured()
-        deadline = account.clock() + self._seconds(context)
+        deadline = api.clock() + self._seconds(context)
         if not self._writes:
-            return await self._read(account, request, observation, deadline)
+            return await self._read(account, api, request, observation, deadline)
         allowed = None
-        if grant is not None and grant.service_groups is not None and self._operation.action.allocates:
-            allowed = await self._allowed_group(request, grant.service_groups, deadline - account.clock())
-        write = self._write_request(request, allowed, is_named=is_named)
-        result = await self._gateway.writes.carry_out(write, account, observation, deadline, fields)
+        if grant is not None and grant.service_groups is not None and operation.action.allocates:
+            allowed = await self._allowed_group(account, request, grant.service_groups, deadline - api.clock())
+        write = self._write_request(account, request, allowed, is_named=is_named)
+        result = await self._gateway.writes.carry_out(write, api, observation, deadline, fields)
         # Of what was answered before its group was looked up, nobody knows which code it stands for.
         code = result.message.service_group if self._names_group and result.message is not None else ""
-        if code and is_evidence(self._operation, result.response):
-            self._gateway.groups.directory.observe(self._operation.api, code)
+        if code and is_evidence(operation, result.response):
+            account.groups.directory.observe(operation.api, code)
         return result.response
 
     async def _name_request(self, request: Any, context: Context, fields: dict[str, Any]) -> bool:
@@ -132,16 +133,19 @@ class Handler(BaseHandler):
             effect=self._no_effect,
         )
 
-    async def _read(self, account: Account, request: Any, observation: CallObservation, deadline: float) -> Message:
+    async def _read(
+        self, account: Tenant, api: Account, request: Any, observation: CallObservation, deadline: float
+    ) -> Message:
         call = UpstreamCall(Attempt(), observation, deadline)
-        response = await deadlines.limited(account.read(self._operation, self._route, request, call), deadline)
+        route = account.routes[self._full_name]
+        response = await deadlines.limited(api.read(self._operation, route, request, call), deadline)
         if isinstance(response, GatewayError):
             raise response
         if self._gives_quotes:
-            self._gateway.quotes.remember(self._operation, response)
+            account.quotes.remember(self._operation, response)
         return response
 
-    async def _allowed_group(self, request: Any, allowed: Collection[str], seconds: float) -> str:
+    async def _allowed_group(self, account: Tenant, request: Any, allowed: Collection[str], seconds: float) -> str:
         """Returns the code of the service group that an allocation is made with, if its caller may use that one.
 
         Raises:
@@ -150,7 +154,7 @@ class Handler(BaseHandler):
         text = request.service_group if self._names_group else ""
         if not text:
             raise not_allowed("an allocation that names no service group")
-        resolver, api = self._gateway.groups.resolver, self._operation.api
+        resolver, api = account.groups.resolver, self._operation.api
         # Without an effect: an earlier call with the same id may have been carried out, which is not looked up here.
         code = resolver.lookup(api, text, None)
         if code is None:
@@ -159,7 +163,7 @@ class Handler(BaseHandler):
             raise not_allowed(f"the service group {code}")
         return code
 
-    def _write_request(self, request: Any, code: str | None, *, is_named: bool) -> WriteRequest:
+    def _write_request(self, account: Tenant, request: Any, code: str | None, *, is_named: bool) -> WriteRequest:
         """Makes what the writes take of a request, and of the code of its service group if that is known by now."""
         # Of what the caller wrote: what a group's name stands for may change between two calls.
         written = fingerprint(self._operation.full_name, request)
@@ -167,13 +171,15 @@ class Handler(BaseHandler):
             request.service_group = code
         return WriteRequest(
             operation=self._operation,
-            route=self._route,
+            route=account.routes[self._full_name],
             message=request,
             is_named=is_named,
             fingerprint=written,
-            terms=self._gateway.quotes.of(request) if self._names_quote else None,
+            terms=account.quotes.of(request) if self._names_quote else None,
             prepare=(
-                self._name_group(request) if code is None and self._names_group and request.service_group else None
+                self._name_group(account.groups, request)
+                if code is None and self._names_group and request.service_group
+                else None
             ),
         )
 
@@ -183,7 +189,7 @@ class Handler(BaseHandler):
         except DecodeError:
             return ()
 
-    def _name_group(self, request: Any) -> Prepare | None:
+    def _name_group(self, groups: ServiceGroups, request: Any) -> Prepare | None:
         """Puts the code of the service group that the caller means into a request: nearly always at once, from memory.
 
         Returns:
@@ -191,21 +197,22 @@ class Handler(BaseHandler):
         """
         text, failed = request.service_group, None
         try:
-            code = self._gateway.groups.resolver.lookup(self._operation.api, text, self._no_effect)
+            code = groups.resolver.lookup(self._operation.api, text, self._no_effect)
         except GatewayError as error:
             code, failed = None, error
         if code is None:
-            return partial(self._with_group, request, failed)
+            return partial(self._with_group, groups, request, failed)
         if code != text:
             request.service_group = code
         return None
 
-    async def _with_group(self, request: Any, failed: GatewayError | None, seconds: float) -> Message:
+    async def _with_group(
+        self, groups: ServiceGroups, request: Any, failed: GatewayError | None, seconds: float
+    ) -> Message:
         """Returns a request with the code of the service group that the caller means."""
         if failed is not None:
             raise failed
-        groups, api = self._gateway.groups, self._operation.api
-        code = await groups.resolver.resolve(api, request.service_group, self._no_effect, seconds)
+        code = await groups.resolver.resolve(self._operation.api, request.service_group, self._no_effect, seconds)
         named = self._operation.request()
         named.MergeFrom(request)
         named.service_group = code  # type: ignore[attr-defined] # it has one: this is about it

@@ -39,7 +39,7 @@ class Listener:
 
     def __init__(self, settings: Settings, gateway: Gateway) -> None:
         self._settings = settings
-        self._groups = gateway.groups
+        self._groups = gateway.accounts.default.groups
         self._followed = gateway.followed
         self._server = open_engine(settings)
         self._streams = Streams(gateway)
@@ -113,11 +113,9 @@ def _add_health(servicer: Health, server: Any) -> None:
 
 def _add_operations(server: Engine, gateway: Gateway, streams: Streams) -> tuple[str, ...]:
     """Registers a handler for each row of the operation table, and for the rest. Returns the services' full names."""
-    routes, disabled = table.routes(gateway.settings), table.disabled(gateway.settings)
     services: dict[str, dict[str, Any]] = {}
     for operation in table.OPERATIONS:
-        handler = Handler(gateway, operation, routes[operation.full_name], enabled=operation.full_name not in disabled)
-        services.setdefault(operation.service, {})[operation.name] = _method(handler)
+        services.setdefault(operation.service, {})[operation.name] = _method(Handler(gateway, operation))
     for rpc in LOCAL_RPCS:
         services.setdefault(rpc.service, {})[rpc.name] = _method(LocalHandler(gateway, rpc))
     for service, name, method in streams.methods():

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
+    from allocation_gateway.accounts.model import Tenant
     from allocation_gateway.callers.policy import Grant
     from allocation_gateway.rpc.base import Context, Gateway
     from allocation_gateway.telemetry.observation import CallObservation
 
-    Answer: TypeAlias = Callable[[Gateway, Any, float], Awaitable[Message]]
+    Answer: TypeAlias = Callable[[Tenant, Any, float], Awaitable[Message]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class LocalRpc:
     Attributes:
         service: The service's full name.
         request: The request message's class.
-        answer: Makes the response, within so many seconds.
+        answer: Makes the response for an account, within so many seconds.
     """
 
     service: str
@@ -68,15 +69,16 @@ class LocalHandler(BaseHandler):
         context: Context,
         observation: CallObservation,
         fields: dict[str, Any],
+        account: Tenant,
         grant: Grant | None,
     ) -> Message:
         del observation, fields, grant
         request = self._parse(data)
-        self._check(request, None)
+        self._check(request, account.settings, None)
         seconds = self._seconds(context)
         try:
             async with asyncio.timeout(seconds):
-                return await self._make(self._gateway, request, seconds)
+                return await self._make(account, request, seconds)
         except TimeoutError:
             raise GatewayError(
                 StatusCode.DEADLINE_EXCEEDED,

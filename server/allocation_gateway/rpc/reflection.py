@@ -15,7 +15,6 @@ from grpc_reflection.v1alpha import reflection_pb2 as pb
 
 from allocation_gateway.callers.rpcs import REFLECTION
 from allocation_gateway.errors import GatewayError
-from allocation_gateway.groups.model import ACCOUNT
 from allocation_gateway.rpc.base import abort
 
 if TYPE_CHECKING:
@@ -139,7 +138,7 @@ async def _admit(guard: Guard, context: Context) -> None:
                 pass
     except GatewayError as error:
         fields.update(reason=error.reason_name, message=error.message, **error.info)
-        guard.audit(error.code.name, fields, account=ACCOUNT, writes=False, references=tuple)
+        guard.audit(error.code.name, fields, writes=False, references=tuple)
         await abort(context, error)
 
 

@@ -13,7 +13,7 @@ from allocation.v1.error_reason_pb2 import ErrorReason
 from grpc import StatusCode
 
 from allocation_gateway.errors import GatewayError
-from allocation_gateway.groups.model import ACCOUNT, Source
+from allocation_gateway.groups.model import Source
 from allocation_gateway.operations.model import Api
 from allocation_gateway.operations.validation import MAX_PAGE
 from allocation_gateway.rpc.base import invalid
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
     from google.protobuf.timestamp_pb2 import Timestamp
 
+    from allocation_gateway.accounts.model import Tenant
     from allocation_gateway.groups.model import Group
-    from allocation_gateway.rpc.base import Gateway
 
 SERVICE: Final = pb.DESCRIPTOR.services_by_name["ServiceGroupService"].full_name
 DEFAULT_PAGE: Final = 100
@@ -47,57 +47,58 @@ class _Token(msgspec.Struct, array_like=True, frozen=True):
     code: str
 
 
-async def _list(gateway: Gateway, request: pb.ListServiceGroupsRequest, seconds: float) -> pb.ListServiceGroupsResponse:
+async def _list(account: Tenant, request: pb.ListServiceGroupsRequest, seconds: float) -> pb.ListServiceGroupsResponse:
     after = _after(request)
-    apis = _apis(gateway, request.api)
-    await asyncio.gather(*(gateway.groups.directory.load_listing(api, seconds) for api in apis))
-    found = {(_NUMBERS[group.api], group.code): group for group in gateway.groups.directory.known(apis)}
+    apis = _apis(account, request.api)
+    await asyncio.gather(*(account.groups.directory.load_listing(api, seconds) for api in apis))
+    found = {(_NUMBERS[group.api], group.code): group for group in account.groups.directory.known(apis)}
     keys = sorted(key for key in found if after is None or key > after)
     page = keys[: min(request.page_size, MAX_PAGE) or DEFAULT_PAGE]
     return pb.ListServiceGroupsResponse(
-        service_groups=[_message(found[key]) for key in page],
+        service_groups=[_message(account.name, found[key]) for key in page],
         next_page_token=_token(request, page[-1]) if len(page) < len(keys) else "",
     )
 
 
-async def _get(gateway: Gateway, request: pb.GetServiceGroupRequest, seconds: float) -> pb.GetServiceGroupResponse:
-    apis = _apis(gateway, request.api)
-    await asyncio.gather(*(gateway.groups.directory.load_listing(api, seconds) for api in apis))
-    return pb.GetServiceGroupResponse(service_group=_message(gateway.groups.resolver.find(apis, request.service_group)))
+async def _get(account: Tenant, request: pb.GetServiceGroupRequest, seconds: float) -> pb.GetServiceGroupResponse:
+    apis = _apis(account, request.api)
+    await asyncio.gather(*(account.groups.directory.load_listing(api, seconds) for api in apis))
+    found = account.groups.resolver.find(apis, request.service_group)
+    return pb.GetServiceGroupResponse(service_group=_message(account.name, found))
 
 
 async def _refresh(
-    gateway: Gateway, request: pb.RefreshServiceGroupsRequest, seconds: float
+    account: Tenant, request: pb.RefreshServiceGroupsRequest, seconds: float
 ) -> pb.RefreshServiceGroupsResponse:
-    if not gateway.settings.service_group_refresh:
+    if not account.settings.service_group_refresh:
         raise GatewayError(
             StatusCode.PERMISSION_DENIED,
             ErrorReason.ERROR_REASON_REFRESH_NOT_ALLOWED,
             "Refreshing service groups is not switched on in this gateway.",
         )
-    count = await gateway.groups.refresh(_apis(gateway, request.api), seconds)
+    count = await account.groups.refresh(_apis(account, request.api), seconds)
     return pb.RefreshServiceGroupsResponse(service_group_count=count)
 
 
-ANSWERS: Final[Mapping[type[Message], Callable[[Gateway, Any, float], Awaitable[Message]]]] = {
+ANSWERS: Final[Mapping[type[Message], Callable[[Tenant, Any, float], Awaitable[Message]]]] = {
     pb.ListServiceGroupsRequest: _list,
     pb.GetServiceGroupRequest: _get,
     pb.RefreshServiceGroupsRequest: _refresh,
 }
 
 
-def _apis(gateway: Gateway, api: pb.Api.ValueType) -> tuple[Api, ...]:
+def _apis(account: Tenant, api: pb.Api.ValueType) -> tuple[Api, ...]:
     """Returns the API that a request names; all that are configured if it names none."""
-    return (_APIS[api],) if api else tuple(gateway.accounts)
+    return (_APIS[api],) if api else tuple(account.apis)
 
 
-def _message(group: Group) -> pb.ServiceGroup:
+def _message(account: str, group: Group) -> pb.ServiceGroup:
     message = pb.ServiceGroup(
         code=group.code,
         display_name=group.display_name,
         aliases=group.aliases,
         api=_NUMBERS[group.api],
-        account=ACCOUNT,
+        account=account,
         source=_SOURCES[group.source],
     )
     _set(message.learned_at, group.learned_at)

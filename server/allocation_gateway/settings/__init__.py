@@ -7,21 +7,26 @@ with them once each has the right type, and `documentation` makes the table.
 Everything is read once and checked before the port opens; files of keys and certificates are followed afterwards.
 """
 
+from allocation_gateway.settings.accounts import ACCOUNT_NAME, MOST_ACCOUNT_BYTES, AccountsError, parse_accounts
 from allocation_gateway.settings.api import ApiSettings
 from allocation_gateway.settings.checks import Release, check_early, check_late
 from allocation_gateway.settings.documentation import markdown
 from allocation_gateway.settings.fields import API_NAMES, FIELDS
 from allocation_gateway.settings.loading import load
-from allocation_gateway.settings.names import PREFIX, variable
+from allocation_gateway.settings.names import DEFAULT_ACCOUNT, PREFIX, variable
 from allocation_gateway.settings.schema import Settings
 from allocation_gateway.settings.types import ConfigurationError, Secret, Workers, from_text
 from allocation_gateway.settings.urls import LOOPBACK
 
 __all__ = [
+    "ACCOUNT_NAME",
     "API_NAMES",
+    "DEFAULT_ACCOUNT",
     "FIELDS",
     "LOOPBACK",
+    "MOST_ACCOUNT_BYTES",
     "PREFIX",
+    "AccountsError",
     "ApiSettings",
     "ConfigurationError",
     "Release",
@@ -33,5 +38,6 @@ __all__ = [
     "from_text",
     "load",
     "markdown",
+    "parse_accounts",
     "variable",
 ]

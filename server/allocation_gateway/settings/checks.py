@@ -10,6 +10,7 @@ whoever finds it.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from allocation_gateway.settings import server_url
@@ -42,11 +43,13 @@ class Release(NamedTuple):
         operations: By the names of the API and of the operation, the spellings that the operation's path has.
         read_catalogue: Reads the catalogue of service groups, if there is one. Raises ConfigurationError.
         read_callers: Reads the files that say who callers are and what they may do, the same way.
+        read_accounts: Reads the file of further accounts, the same way.
     """
 
     operations: Mapping[str, Mapping[str, Collection[str]]]
     read_catalogue: Callable[[Settings], object]
     read_callers: Callable[[Settings], object]
+    read_accounts: Callable[[Settings], object]
 
 
 def check_early(settings: Settings, environ: Mapping[str, str], check_variables: VariablesCheck) -> None:
@@ -91,7 +94,8 @@ def _tls(settings: Settings) -> None:
 
 def _apis(settings: Settings) -> None:
     configured = [_api(settings, name) for name in API_NAMES]
-    if not any(configured):
+    # With a file of accounts there may be none by default, so that every call has to name one.
+    if not any(configured) and settings.accounts_file is None:
         raise ConfigurationError(
             f"{variable('ship_api_key')}: is required (or {variable('ship_api_key_file')}), "
             f"unless {variable('consignments_api_key')} is set"
@@ -101,28 +105,25 @@ def _apis(settings: Settings) -> None:
 def _api(settings: Settings, name: str) -> bool:
     """Checks the settings of an API. Returns whether it is configured, which it is if its key is."""
     api = settings.api(name)
-    where = variable(f"{name}_api_key")
+    where = partial(settings.where, name)
     if api.api_key and api.api_key_file is not None:
-        raise ConfigurationError(f"{where}: is set together with {variable(f'{name}_api_key_file')}")
+        raise ConfigurationError(f"{where('api_key')}: is set together with {where('api_key_file')}")
     key = settings.key(name)
     if not is_header(key.reveal()):
-        raise ConfigurationError(f"{where}: holds characters that cannot be sent in a header")
+        raise ConfigurationError(f"{where('api_key')}: holds characters that cannot be sent in a header")
     if not is_header(api.api_version):
-        raise ConfigurationError(f"{variable(f'{name}_api_version')}: holds characters that cannot be sent in a header")
+        raise ConfigurationError(f"{where('api_version')}: holds characters that cannot be sent in a header")
     for field, seconds in (
         ("settle_time", api.settle_time),
         *(("settle_times", each) for each in api.settle_times.values()),
     ):
         if seconds < api.timeout:
-            raise ConfigurationError(
-                f"{variable(f'{name}_{field}')}: must be at least {variable(f'{name}_timeout')}, {api.timeout:g}"
-            )
+            raise ConfigurationError(f"{where(field)}: must be at least {where('timeout')}, {api.timeout:g}")
     if api.places[1] > api.max_connections:
         raise ConfigurationError(
-            f"{variable(f'{name}_max_in_flight')}: needs {variable(f'{name}_max_connections')} "
-            f"to be {api.places[1]} or more"
+            f"{where('max_in_flight')}: needs {where('max_connections')} to be {api.places[1]} or more"
         )
-    _base_url(variable(f"{name}_base_url"), api.base_url, allow_plaintext=settings.allow_plaintext)
+    _base_url(where("base_url"), api.base_url, allow_plaintext=settings.allow_plaintext)
     return api.is_configured
 
 
@@ -216,25 +217,22 @@ def _engine(settings: Settings) -> None:
             )
 
 
-def _routes(settings: Settings, release: Release) -> None:
-    for api in API_NAMES:
-        where = variable(f"{api}_routes")
-        for name, spelling in settings.api(api).routes.items():
-            known = _operation(name, release.operations[api], where)
-            if spelling not in known:
-                raise ConfigurationError(f"{where}: {name} has no spelling {spelling!r}, only {', '.join(known)}")
+def _operations(settings: Settings, release: Release) -> None:
+    _named_operations(settings, release.operations)
 
 
-def _disabled_operations(settings: Settings, release: Release) -> None:
-    for api in API_NAMES:
-        for name in settings.api(api).disabled_operations:
-            _operation(name, release.operations[api], variable(f"{api}_disabled_operations"))
-
-
-def _settle_times(settings: Settings, release: Release) -> None:
-    for api in API_NAMES:
-        for name in settings.api(api).settle_times:
-            _operation(name, release.operations[api], variable(f"{api}_settle_times"))
+def _named_operations(settings: Settings, operations: Mapping[str, Mapping[str, Collection[str]]]) -> None:
+    for api, known in operations.items():
+        configured, where = settings.api(api), partial(settings.where, api)
+        for name, spelling in configured.routes.items():
+            spellings = _operation(name, known, where("routes"))
+            if spelling not in spellings:
+                told = f"{name} has no spelling {spelling!r}, only {', '.join(spellings)}"
+                raise ConfigurationError(f"{where('routes')}: {told}")
+        for name in configured.disabled_operations:
+            _operation(name, known, where("disabled_operations"))
+        for name in configured.settle_times:
+            _operation(name, known, where("settle_times"))
 
 
 def _operation(name: str, known: Mapping[str, Collection[str]], where: str) -> Collection[str]:
@@ -251,5 +249,25 @@ def _caller_files(settings: Settings, release: Release) -> None:
     release.read_callers(settings)
 
 
+def _accounts(settings: Settings, release: Release) -> None:
+    release.read_accounts(settings)
+
+
+def check_account(settings: Settings, operations: Mapping[str, Mapping[str, Collection[str]]]) -> None:
+    """Runs what the list has of checks for the APIs, on the settings of one account.
+
+    Args:
+        settings: The settings.
+        operations: See Release.
+
+    Raises:
+        ConfigurationError: A setting cannot be used.
+    """
+    for name in API_NAMES:
+        _api(settings, name)
+    _engine(settings)
+    _named_operations(settings, operations)
+
+
 EARLY: Final[tuple[EarlyCheck, ...]] = (_tls, _apis, _servers, _processes, _ports, _certificates, _callers, _engine)
-LATE: Final[tuple[LateCheck, ...]] = (_routes, _disabled_operations, _settle_times, _catalogue, _caller_files)
+LATE: Final[tuple[LateCheck, ...]] = (_operations, _catalogue, _caller_files, _accounts)

@@ -45,6 +45,8 @@ def _fields() -> Iterator[tuple[str, Field]]:
     for name in Settings.__struct_fields__:
         part = getattr(defaults, name)
         if not isinstance(part, ApiSettings):
+            if not hasattr(hints[name], "__metadata__"):
+                continue  # no setting: nobody has described it
             yield name, Field("", name, hints[name], part, _description(hints[name]))
             continue
         of_api = get_type_hints(type(part), include_extras=True)

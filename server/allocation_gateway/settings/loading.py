@@ -36,7 +36,7 @@ def load(environ: Mapping[str, str], *, overrides: Mapping[str, Any] | None = No
     given = {name[len(PREFIX) :].lower(): text for name, text in environ.items() if name.startswith(PREFIX)}
     values = _from_file(given.pop(CONFIG_FILE, ""))
     for name, text in given.items():
-        values[name] = _convert(name, _split(name, text), variable(name), text)
+        values[name] = convert(name, _split(name, text), variable(name), text)
     values.update(overrides or {})
     return _nested(values)
 
@@ -64,7 +64,7 @@ def _from_file(path: str) -> dict[str, Any]:
         raise ConfigurationError(f"{where}: cannot be read: {error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{where}: {path} is not valid TOML: {error}") from error
-    return {name: _convert(name, value, f"{name} in {path}") for name, value in content.items()}
+    return {name: convert(name, value, f"{name} in {path}") for name, value in content.items()}
 
 
 def _split(name: str, text: str) -> object:
@@ -86,8 +86,12 @@ def _split(name: str, text: str) -> object:
     return text or None
 
 
-def _convert(name: str, value: object, where: str, text: str | None = None) -> Any:
-    """Makes a setting of what was given: of a text of the environment if there is one, and else of the TOML file."""
+def convert(name: str, value: object, where: str, text: str | None = None) -> Any:
+    """Makes a setting of what was given: of a text of the environment if there is one, and else of a TOML file.
+
+    Raises:
+        ConfigurationError: There is no such setting, or it cannot be this.
+    """
     field = FIELDS.get(name)
     if field is None:
         raise ConfigurationError(f"{where}: there is no such setting")

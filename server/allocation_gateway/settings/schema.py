@@ -13,7 +13,7 @@ import msgspec
 
 from allocation_gateway.settings.api import ApiSettings, ConsignmentsSettings, ShipSettings
 from allocation_gateway.settings.key_files import read_key
-from allocation_gateway.settings.names import variable
+from allocation_gateway.settings.names import DEFAULT_ACCOUNT, variable
 from allocation_gateway.settings.types import (
     Count,
     Port,
@@ -28,7 +28,14 @@ from allocation_gateway.settings.types import (
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Every setting of the gateway. Build one with load()."""
+    """Every setting of the gateway. Build one with load().
+
+    Each account has one of these: they differ in what the APIs have. What has no description is no setting.
+
+    Attributes:
+        account: The name of the account that it is of.
+        is_sandboxed: Whether a sandbox stands in for upstream, whatever an account says of its address and key.
+    """
 
     host: Annotated[str, described("The address to listen on. `[::]` or `0.0.0.0` for all of them.")] = "127.0.0.1"
     port: Annotated[Port, described("The port to listen on. 0 lets the system choose one.")] = 50051
@@ -132,6 +139,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "What callers may do, TOML. Set, what it does not allow is refused. It is read again when it changes."
         ),
     ] = None
+    accounts_file: Annotated[
+        Path | None,
+        described(
+            "Further accounts at upstream, TOML, each with keys and limits of its own. It is read again when it "
+            "changes."
+        ),
+    ] = None
     default_deadline: Annotated[
         PositiveSeconds, described("Seconds that a call may take if its caller sets no deadline.")
     ] = 15.0
@@ -204,7 +218,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = Secret("")
     cache_namespace: Annotated[
-        str, described("What the names of all keys there begin with. Different accounts need different ones.")
+        str, described("What the names of all keys there begin with. Gateways of other accounts need other ones.")
     ] = "allocation-gateway"
     cache_timeout: Annotated[PositiveSeconds, described("Seconds that a call may wait for that server.")] = 0.1
     store_url: Annotated[
@@ -217,7 +231,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = Secret("")
     store_namespace: Annotated[
-        str, described("What the names of all keys there begin with. Different accounts need different ones.")
+        str, described("What the names of all keys there begin with. Gateways of other accounts need other ones.")
     ] = "allocation-gateway-claims"
     store_timeout: Annotated[
         PositiveSeconds,
@@ -293,6 +307,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "Shipments, and as many consignments, that it has besides the examples: `sp_` and a number of 32 digits."
         ),
     ] = 0
+    account: str = DEFAULT_ACCOUNT
+    is_sandboxed: bool = False
 
     @property
     def takes_tokens(self) -> bool:
@@ -317,7 +333,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         api = self.api(name)
         if api.api_key_file is None:
             return api.api_key
-        return read_key(variable(f"{name}_api_key_file"), api.api_key_file)
+        return read_key(self.where(name, "api_key_file"), api.api_key_file)
+
+    def where(self, name: str, field: str) -> str:
+        """Returns what errors call a setting of an API: its variable, or its place in the file of accounts."""
+        if self.account == DEFAULT_ACCOUNT:
+            return variable(f"{name}_{field}")
+        return f"accounts.{self.account}.{name}.{field}"
 
     def at(self, *, ship_base_url: str, consignments_base_url: str) -> Settings:
         """Returns the same settings for APIs at other addresses."""

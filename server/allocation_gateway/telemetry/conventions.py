@@ -11,12 +11,15 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import urlsplit
 
+from allocation_gateway.settings import DEFAULT_ACCOUNT
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     Attributes: TypeAlias = Mapping[str, str | int]
-    # What identifies a kind of upstream request, whatever it is about: HTTP method, path template, base URL, and why.
-    Route: TypeAlias = tuple[str, str, str, "AttemptKind"]
+    # What identifies a kind of upstream request, whatever it is about: HTTP method, path template, base URL, why, and
+    # the account.
+    Route: TypeAlias = tuple[str, str, str, "AttemptKind", str]
 
 SCOPE: Final = "allocation_gateway"
 """The instrumentation scope of every span, metric and log record."""
@@ -25,6 +28,8 @@ ERROR_TYPE: Final = "error.type"
 REASON: Final = "allocation_gateway.reason"
 """Why a call has failed, whoever is at fault: a value of ErrorReason, of which there are few."""
 ATTEMPT_KIND: Final = "allocation_gateway.attempt.kind"
+ACCOUNT: Final = "allocation_gateway.account"
+"""The account that a request to upstream is for, or the connections to it are, unless it is that of the settings."""
 WORKER: Final = "allocation_gateway.worker"
 """The attribute of the resource that tells several workers apart."""
 CONNECTION_STATE: Final = "http.connection.state"
@@ -95,12 +100,17 @@ def server_attributes(base_url: str) -> Attributes:
     return {"server.address": parts.hostname or "", "server.port": parts.port or default}
 
 
-@lru_cache(maxsize=256)
+def account_attributes(account: str, key: str = "account") -> Attributes:
+    """Returns the attribute that names an account: none for the one that the settings are of."""
+    return {} if account == DEFAULT_ACCOUNT else {key: account}
+
+
+@lru_cache(maxsize=1024)
 def route_attributes(route: Route) -> Attributes:
     """Returns the attributes that every upstream request of a route has."""
-    method, template, base_url, kind = route
-    server = server_attributes(base_url)
-    return {"http.request.method": method, "url.template": template, **server, ATTEMPT_KIND: kind.value}
+    method, template, base_url, kind, account = route
+    own = {"http.request.method": method, "url.template": template, ATTEMPT_KIND: kind.value}
+    return {**own, **server_attributes(base_url), **account_attributes(account, ACCOUNT)}
 
 
 def request_attributes(request: tuple[Route, int | str]) -> Attributes:

@@ -7,21 +7,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from allocation_gateway.settings import DEFAULT_ACCOUNT
 from allocation_gateway.telemetry.conventions import (
     DURATION_BUCKETS,
     ERROR_TYPE,
     RPC_METHOD,
     STORE_BUCKETS,
+    account_attributes,
     call_attributes,
     request_attributes,
 )
 from allocation_gateway.telemetry.state import StateInstruments, callback
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from opentelemetry.metrics import Meter
 
     from allocation_gateway.telemetry.conventions import Attributes, Route
     from allocation_gateway.telemetry.histograms import Durations, HistogramFactory
+
+    # Where requests wait: the API, writes or reads, and the account.
+    _Queue: TypeAlias = tuple[str, str, str]
 
 
 class Instruments(StateInstruments):
@@ -161,9 +168,9 @@ class Instruments(StateInstruments):
         """Counts something that happened to the sources of service groups or to the cache that replicas share."""
         self._group_events.add(1, {"event": event})
 
-    def group_part(self, part: str, *, usable: bool) -> None:
-        """Records whether a part that service groups come from can be used: `catalogue` or `cache`."""
-        self._usable_parts.set(int(usable), {"part": part})
+    def group_part(self, part: str, *, usable: bool, account: str = DEFAULT_ACCOUNT) -> None:
+        """Records whether a part that an account's service groups come from can be used: `catalogue` or `cache`."""
+        self._usable_parts.set(int(usable), {"part": part, **account_attributes(account)})
 
     # The protection of upstream.
 
@@ -179,7 +186,7 @@ class Instruments(StateInstruments):
             description="Requests to upstream that a policy did not let pass.",
         )
         # Kept here and read by the exporter, since each request that has to wait changes a length twice.
-        self._queue_lengths: dict[tuple[str, str], int] = {}
+        self._queue_lengths: dict[_Queue, int] = {}
         lengths = self._queue_lengths
         meter.create_observable_gauge(
             "allocation_gateway.upstream.queue.length",
@@ -187,7 +194,7 @@ class Instruments(StateInstruments):
             unit="{request}",
             description="Requests that wait for their turn with upstream.",
         )
-        self._queue_waits: Durations[tuple[str, str]] = histograms.create(
+        self._queue_waits: Durations[_Queue] = histograms.create(
             meter,
             "allocation_gateway.upstream.queue.wait",
             "How long the requests waited that could not be sent at once, and were sent then.",
@@ -200,25 +207,26 @@ class Instruments(StateInstruments):
             description="Further writes and read-backs that a budget was asked for.",
         )
 
-    def breaker_state(self, api: str, state: int) -> None:
-        """Records the state of an API's breaker: 0 closed, 1 half-open, 2 open."""
-        self._breaker_states.set(state, {"api": api})
+    def breaker_state(self, api: str, state: int, account: str = DEFAULT_ACCOUNT) -> None:
+        """Records the state of the breaker of an account's API: 0 closed, 1 half-open, 2 open."""
+        self._breaker_states.set(state, {"api": api, **account_attributes(account)})
 
-    def upstream_refused(self, api: str, policy: str) -> None:
+    def upstream_refused(self, api: str, policy: str, account: str = DEFAULT_ACCOUNT) -> None:
         """Counts a request that a policy did not let pass: `breaker`, `queue`, `rate` or `throttle`."""
-        self._refusals.add(1, {"api": api, "policy": policy})
+        self._refusals.add(1, {"api": api, "policy": policy, **account_attributes(account)})
 
-    def queue_length(self, api: str, lane: str, length: int) -> None:
-        """Records how many writes or reads wait for their turn with an API."""
-        self._queue_lengths[api, lane] = length
+    def queue_length(self, api: str, lane: str, length: int, account: str = DEFAULT_ACCOUNT) -> None:
+        """Records how many writes or reads wait for their turn with an account's API."""
+        self._queue_lengths[api, lane, account] = length
 
-    def queue_waited(self, api: str, lane: str, seconds: float) -> None:
+    def queue_waited(self, api: str, lane: str, seconds: float, account: str = DEFAULT_ACCOUNT) -> None:
         """Records how long a request has waited for its turn."""
-        self._queue_waits.record((api, lane), seconds)
+        self._queue_waits.record((api, lane, account), seconds)
 
-    def budget_asked(self, api: str, budget: str, *, granted: bool) -> None:
+    def budget_asked(self, api: str, budget: str, *, granted: bool, account: str = DEFAULT_ACCOUNT) -> None:
         """Counts a further write or read-back that a budget was asked for: `retries` or `readings`."""
-        self._budget_requests.add(1, {"api": api, "budget": budget, "result": "granted" if granted else "refused"})
+        result = "granted" if granted else "refused"
+        self._budget_requests.add(1, {"api": api, "budget": budget, "result": result, **account_attributes(account)})
 
     # Callers.
 
@@ -239,6 +247,6 @@ class Instruments(StateInstruments):
         self._loop_lags.record(None, seconds)
 
 
-def _queue_attributes(queue: tuple[str, str]) -> Attributes:
-    api, lane = queue
-    return {"api": api, "lane": lane}
+def _queue_attributes(queue: _Queue) -> Attributes:
+    api, lane, account = queue
+    return {"api": api, "lane": lane, **account_attributes(account)}

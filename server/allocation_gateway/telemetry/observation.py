@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from allocation_gateway.settings import DEFAULT_ACCOUNT
 from allocation_gateway.telemetry.conventions import AttemptKind
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Observation:
         path: str,
         kind: AttemptKind = AttemptKind.FIRST,
         resends: int = 0,
+        account: str = DEFAULT_ACCOUNT,
     ) -> RequestObservation:
         """Starts observing an upstream request.
 
@@ -43,9 +45,10 @@ class Observation:
             path: The path itself.
             kind: Why it is sent.
             resends: How often the same was sent before.
+            account: The account that it is for.
         """
         del path, resends
-        return RequestObservation(self._instruments, (method, template, base_url, kind))
+        return RequestObservation(self._instruments, (method, template, base_url, kind, account))
 
     def event(self, name: str, attributes: Attributes | None = None) -> None:
         """Notes in the trace, if there is one, that something has happened on the way.

@@ -13,6 +13,7 @@ from opentelemetry import trace
 from opentelemetry.propagate import extract, get_global_textmap, inject
 from opentelemetry.trace import SpanKind, StatusCode
 
+from allocation_gateway.settings import DEFAULT_ACCOUNT
 from allocation_gateway.telemetry.conventions import (
     SCOPE,
     AttemptKind,
@@ -127,10 +128,11 @@ class PropagatedCall(CallObservation):
         path: str,
         kind: AttemptKind = AttemptKind.FIRST,
         resends: int = 0,
+        account: str = DEFAULT_ACCOUNT,
     ) -> RequestObservation:
         """See Observation."""
         del path, resends
-        return PropagatedRequest(self._instruments, (method, template, base_url, kind), self._span)
+        return PropagatedRequest(self._instruments, (method, template, base_url, kind, account), self._span)
 
 
 class RecordedCall(PropagatedCall):
@@ -150,11 +152,12 @@ class RecordedCall(PropagatedCall):
         path: str,
         kind: AttemptKind = AttemptKind.FIRST,
         resends: int = 0,
+        account: str = DEFAULT_ACCOUNT,
     ) -> RequestObservation:
         """See Observation. A request that is made after the rpc has ended, for nobody, has no span."""
         if not self._span.is_recording():
-            return super().request(method, template, base_url, path, kind, resends)
-        route = (method, template, base_url, kind)
+            return super().request(method, template, base_url, path, kind, resends, account)
+        route = (method, template, base_url, kind, account)
         context = trace.set_span_in_context(self._span)
         span = _request_span(self._tracer, route, path, resends, context)
         return RecordedRequest(self._instruments, route, span)
@@ -204,9 +207,10 @@ class RecordedBackground(Observation):
         path: str,
         kind: AttemptKind = AttemptKind.FIRST,
         resends: int = 0,
+        account: str = DEFAULT_ACCOUNT,
     ) -> RequestObservation:
         """See Observation."""
-        route = (method, template, base_url, kind)
+        route = (method, template, base_url, kind, account)
         return RecordedRequest(self._instruments, route, _request_span(self._tracer, route, path, resends, None))
 
 
@@ -242,7 +246,7 @@ class RecordedRequest(PropagatedRequest):
 
 
 def _request_span(tracer: Tracer, route: Route, path: str, resends: int, context: Context | None) -> Span:
-    method, template, base_url, _ = route
+    method, template, base_url, _, _ = route
     resent = {"http.request.resend_count": resends} if resends else {}
     return tracer.start_span(
         f"{method} {template}",

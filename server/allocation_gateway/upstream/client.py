@@ -11,7 +11,12 @@ from allocation.v1.error_reason_pb2 import ErrorReason
 from allocation_gateway.codecs import json
 from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.tasks import TimeLimit
-from allocation_gateway.telemetry.conventions import CONNECTION_STATE, server_attributes
+from allocation_gateway.telemetry.conventions import (
+    ACCOUNT,
+    CONNECTION_STATE,
+    account_attributes,
+    server_attributes,
+)
 from allocation_gateway.upstream import failures, follow_up
 from allocation_gateway.upstream.call import CallOutcome, UpstreamResult
 from allocation_gateway.upstream.engines import open_engine
@@ -38,10 +43,11 @@ _KEY_REFUSED: Final = ErrorReason.ERROR_REASON_UPSTREAM_CREDENTIALS_REJECTED
 
 
 class Upstream:
-    """One REST API with its address, its key and its limits.
+    """One REST API of one account, with its address, its key and its limits.
 
     Attributes:
         api: Which one it is.
+        account: The name of the account.
         on_refused_key: Looks whether there is a new key by now, since upstream refuses that in use; None if it cannot
             change.
     """
@@ -50,13 +56,14 @@ class Upstream:
         """Opens no connection yet.
 
         Args:
-            settings: The configuration.
+            settings: The configuration, of the account.
             api: Which API it is.
             key: Its key.
             engine: What makes the HTTP requests; by default the one that is configured.
         """
         configured = settings.api(api.value)
         self.api = api
+        self.account = settings.account
         self._settings = settings
         self._base_url = configured.base_url.rstrip("/")
         self._timeout = configured.timeout
@@ -82,6 +89,10 @@ class Upstream:
             ("accept-encoding", "gzip"),
             ("user-agent", f"allocation-gateway/{__version__}"),
         ]
+
+    def where(self, field: str) -> str:
+        """Returns what errors call one of its settings."""
+        return self._settings.where(self.api.value, field)
 
     async def use_key(self, key: Secret) -> bool:
         """Sends a key with every request from now on. Returns whether it is another one than before."""
@@ -146,7 +157,9 @@ class Upstream:
         route = route.of(request)
         path = route.path(request)
         attempt = call.attempt
-        seen = call.observation.request(route.method, route.template, self._base_url, path, call.kind, call.resends)
+        seen = call.observation.request(
+            route.method, route.template, self._base_url, path, call.kind, call.resends, self.account
+        )
         try:
             with TimeLimit(call.times_out_at(self._timeout)):
                 answer = await self._engine.exchange(
@@ -194,12 +207,15 @@ class Upstream:
 
     def connections(self) -> Iterable[tuple[int, Attributes]]:
         """Returns how many connections there are, with the attributes that metrics have. Any thread may call it."""
-        server = server_attributes(self._base_url)
+        server = self._server()
         return [(count, {**server, CONNECTION_STATE: state}) for state, count in self._engine.connections().items()]
 
     def connection_limit(self) -> tuple[int, Attributes]:
         """Returns how many connections there may be, with the attributes that metrics have."""
-        return self._settings.api(self.api.value).max_connections, server_attributes(self._base_url)
+        return self._settings.api(self.api.value).max_connections, self._server()
+
+    def _server(self) -> Attributes:
+        return {**server_attributes(self._base_url), **account_attributes(self.account, ACCOUNT)}
 
     async def close(self) -> None:
         """Closes all connections."""

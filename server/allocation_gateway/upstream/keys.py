@@ -9,6 +9,7 @@ import structlog
 
 from allocation_gateway.following import Follower
 from allocation_gateway.settings.key_files import key_of
+from allocation_gateway.telemetry.conventions import account_attributes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,14 +47,14 @@ class KeyFile:
         await asyncio.shield(self._asked)
 
     async def _take(self, content: bytes | str) -> bool:
-        api = self._upstream.api.value
+        told = {"api": self._upstream.api.value, **account_attributes(self._upstream.account)}
         try:
             if isinstance(content, str):
                 raise ValueError(f"cannot be read: {content}")
             key = key_of(content)
         except ValueError as error:
-            _log.error("api_key_rejected", api=api, file=str(self._file), problem=str(error))
+            _log.error("api_key_rejected", file=str(self._file), problem=str(error), **told)
             return False
         if await self._upstream.use_key(key):
-            _log.info("api_key_loaded", api=api, file=str(self._file))
+            _log.info("api_key_loaded", file=str(self._file), **told)
         return True

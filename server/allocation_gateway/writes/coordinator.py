@@ -21,13 +21,18 @@ from allocation_gateway.writes.phases import Phase
 from allocation_gateway.writes.write import Write
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
+    from typing import TypeAlias
 
     from allocation_gateway.account import Account
+    from allocation_gateway.claims.model import ClaimStore
     from allocation_gateway.settings import Settings
     from allocation_gateway.telemetry.observation import Observation
     from allocation_gateway.telemetry.telemetry import Telemetry
     from allocation_gateway.writes.request import WriteRequest, WriteResult
+
+    # Whose claims they are, and the request id: the same id is another request in another account.
+    _Key: TypeAlias = tuple[ClaimStore, str]
 
 # A lease is renewed so many times before it runs out.
 _RENEWALS: Final = 3
@@ -43,8 +48,8 @@ class _Running(SharedTask["WriteResult"]):
 
     def __init__(
         self,
-        running: dict[tuple[Account, str], _Running],
-        key: tuple[Account, str],
+        running: dict[_Key, _Running],
+        key: _Key,
         write: Write,
         fields: Mapping[str, Any],
     ) -> None:
@@ -80,7 +85,7 @@ class Coordinator:
             background=BackgroundSteps(),
         )
         self._telemetry = telemetry
-        self._running: dict[tuple[Account, str], _Running] = {}
+        self._running: dict[_Key, _Running] = {}
         self._keeper: asyncio.Task[None] | None = None
 
     async def carry_out(
@@ -104,7 +109,7 @@ class Coordinator:
             GatewayError: INVALID_ARGUMENT, the id names another request; DEADLINE_EXCEEDED, the time is up and nothing
                 was sent; UNKNOWN, nobody knows yet what became of it. Or whatever else the write comes to.
         """
-        key = (account, request.message.request_id)
+        key = (account.store, request.message.request_id)
         running = self._running.get(key)
         if running is None:
             running = self._start(key, Write(self._environment, account, request, observation, deadline), fields)
@@ -131,9 +136,10 @@ class Coordinator:
                 del running, task
         raise write.deadline_error()
 
-    def _start(self, key: tuple[Account, str], write: Write, fields: Mapping[str, Any]) -> _Running:
-        key[0].protection.retry_budget.deposit()
-        key[0].protection.read_budget.deposit()
+    def _start(self, key: _Key, write: Write, fields: Mapping[str, Any]) -> _Running:
+        protection = write.account.protection
+        protection.retry_budget.deposit()
+        protection.read_budget.deposit()
         running = _Running(self._running, key, write, fields)
         if self._keeper is None:
             self._keeper = asyncio.create_task(self._keep())
@@ -174,6 +180,10 @@ class Coordinator:
             still = {id(running.write) for running in self._running.values()}
             await asyncio.gather(*(write.renew() for write in before if id(write) in still))
         self._keeper = None
+
+    def is_at_work_for(self, accounts: Collection[Account]) -> bool:
+        """Returns whether a write of one of several accounts is under way, whether or not somebody waits for it."""
+        return any(running.write.account in accounts for running in self._running.values())
 
     def by_phase(self) -> dict[str, int]:
         """Returns how many writes are in each phase. Any thread may call it."""

@@ -98,6 +98,11 @@ class Write:
         return self.progress.phase
 
     @property
+    def account(self) -> Account:
+        """Where it is sent."""
+        return self._context.account
+
+    @property
     def observation(self) -> Observation:
         """The call that began it, as telemetry sees it."""
         return self._context.observation

@@ -223,6 +223,11 @@ const (
 	// Sample: `{"reason": "GATEWAY_STOPPING", "domain": "allocation.v1", "metadata": {"job_id":
 	// "123e4567-e89b-42d3-a456-426614174000"}}`
 	ErrorReason_ERROR_REASON_GATEWAY_STOPPING ErrorReason = 34
+	// The gateway has no account of the name that the metadata `allocation-account` gives, or that its policy gives the
+	// caller. Comes with NOT_FOUND and a google.rpc.ResourceInfo. Nothing was sent for this call.
+	//
+	// Sample: `{"reason": "ACCOUNT_NOT_FOUND", "domain": "allocation.v1"}`
+	ErrorReason_ERROR_REASON_ACCOUNT_NOT_FOUND ErrorReason = 35
 )
 
 // Enum value maps for ErrorReason.
@@ -263,6 +268,7 @@ var (
 		32: "ERROR_REASON_CALLER_NOT_ALLOWED",
 		33: "ERROR_REASON_CALLER_OVER_SHARE",
 		34: "ERROR_REASON_GATEWAY_STOPPING",
+		35: "ERROR_REASON_ACCOUNT_NOT_FOUND",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                   0,
@@ -300,6 +306,7 @@ var (
 		"ERROR_REASON_CALLER_NOT_ALLOWED":            32,
 		"ERROR_REASON_CALLER_OVER_SHARE":             33,
 		"ERROR_REASON_GATEWAY_STOPPING":              34,
+		"ERROR_REASON_ACCOUNT_NOT_FOUND":             35,
 	}
 )
 
@@ -470,7 +477,7 @@ const file_allocation_v1_error_reason_proto_rawDesc = "" +
 	"\x04done\x18\x01 \x03(\tR\x04done\x12\x1a\n" +
 	"\brejected\x18\x02 \x03(\tR\brejected\x12\x18\n" +
 	"\aunknown\x18\x03 \x03(\tR\aunknown\x12#\n" +
-	"\romitted_count\x18\x04 \x01(\x05R\fomittedCount*\xb9\n" +
+	"\romitted_count\x18\x04 \x01(\x05R\fomittedCount*\xdd\n" +
 	"\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
@@ -508,7 +515,8 @@ const file_allocation_v1_error_reason_proto_rawDesc = "" +
 	"#ERROR_REASON_CALLER_UNAUTHENTICATED\x10\x1f\x12#\n" +
 	"\x1fERROR_REASON_CALLER_NOT_ALLOWED\x10 \x12\"\n" +
 	"\x1eERROR_REASON_CALLER_OVER_SHARE\x10!\x12!\n" +
-	"\x1dERROR_REASON_GATEWAY_STOPPING\x10\"B\x91\x01\n" +
+	"\x1dERROR_REASON_GATEWAY_STOPPING\x10\"\x12\"\n" +
+	"\x1eERROR_REASON_ACCOUNT_NOT_FOUND\x10#B\x91\x01\n" +
 	"#com.allocationgateway.allocation.v1B\x10ErrorReasonProtoP\x01ZVgithub.com/allocation-gateway/allocation-gateway/clients/go/allocation/v1;allocationv1b\x06proto3"
 
 var (

@@ -146,7 +146,7 @@ type ServiceGroup struct {
 	Aliases []string `protobuf:"bytes,3,rep,name=aliases,proto3" json:"aliases,omitempty"`
 	// Output only. The API that it belongs to.
 	Api Api `protobuf:"varint,4,opt,name=api,proto3,enum=allocation.v1.Api" json:"api,omitempty"`
-	// Output only. The account that it belongs to. There is one so far, `default`.
+	// Output only. The account that it belongs to: the one that the call was for.
 	Account string `protobuf:"bytes,5,opt,name=account,proto3" json:"account,omitempty"`
 	// Output only. Where the gateway knows it from.
 	Source ServiceGroupSource `protobuf:"varint,6,opt,name=source,proto3,enum=allocation.v1.ServiceGroupSource" json:"source,omitempty"`
@@ -249,7 +249,8 @@ type ListServiceGroupsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Optional. List the groups of this API only.
 	Api Api `protobuf:"varint,1,opt,name=api,proto3,enum=allocation.v1.Api" json:"api,omitempty"`
-	// Optional. List the groups of this account only. There is one so far, `default`, and empty means the same.
+	// Optional. List the groups of this account only. It must be the account that the call is for, which the metadata
+	// `allocation-account` or the gateway's policy says, and empty means the same.
 	Account string `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
 	// Optional. How many groups to return at most: 1 to 1000. Zero means 100. There may be more even if fewer come.
 	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
@@ -380,7 +381,8 @@ type GetServiceGroupRequest struct {
 	ServiceGroup string `protobuf:"bytes,1,opt,name=service_group,json=serviceGroup,proto3" json:"service_group,omitempty"`
 	// Optional. Look among the groups of this API only.
 	Api Api `protobuf:"varint,2,opt,name=api,proto3,enum=allocation.v1.Api" json:"api,omitempty"`
-	// Optional. Look among the groups of this account only. There is one so far, `default`, and empty means the same.
+	// Optional. Look among the groups of this account only. It must be the account that the call is for, which the metadata
+	// `allocation-account` or the gateway's policy says, and empty means the same.
 	Account       string `protobuf:"bytes,3,opt,name=account,proto3" json:"account,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -488,7 +490,8 @@ type RefreshServiceGroupsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Optional. Refresh what is known of this API only.
 	Api Api `protobuf:"varint,1,opt,name=api,proto3,enum=allocation.v1.Api" json:"api,omitempty"`
-	// Optional. Refresh this account only. There is one so far, `default`, and empty means the same.
+	// Optional. Refresh this account only. It must be the account that the call is for, which the metadata
+	// `allocation-account` or the gateway's policy says, and empty means the same.
 	Account       string `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from grpc import StatusCode
 
-from allocation_gateway.groups.model import ACCOUNT
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -66,7 +64,7 @@ class ItemAudit:
             return
         for (code, reason), references in ended.items():
             fields = {**self._fields, "reason": reason} if reason else self._fields
-            self._guard.audit(code, fields, account=ACCOUNT, writes=True, references=partial(tuple, references))
+            self._guard.audit(code, fields, writes=True, references=partial(tuple, references))
 
     def close(self) -> None:
         """Leaves the lines of what the call did not see the end of, too: as it was known last."""

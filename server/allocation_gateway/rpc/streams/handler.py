@@ -17,9 +17,8 @@ from grpc import StatusCode
 
 from allocation_gateway.callers.errors import unauthenticated
 from allocation_gateway.errors import GatewayError
-from allocation_gateway.groups.model import ACCOUNT
 from allocation_gateway.operations.validation import rules_of, violations
-from allocation_gateway.rpc.base import DEFECT, Context, abort, finish, guarded, invalid
+from allocation_gateway.rpc.base import DEFECT, Context, abort, admitted, finish, invalid
 from allocation_gateway.rpc.streams import ends
 from allocation_gateway.rpc.streams.audit import ItemAudit
 from allocation_gateway.rpc.streams.job import Items, capability_violations, job_of
@@ -30,14 +29,14 @@ from allocation_gateway.rpc.streams.watch import WatchRun
 from allocation_gateway.wire.message import UnreadableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from allocation_gateway.account import Account
+    from allocation_gateway.accounts.model import Tenant
     from allocation_gateway.callers.policy import Grant
-    from allocation_gateway.operations.model import Route
     from allocation_gateway.operations.streams import AllocationStream, AllocationWatch, LastingRpc
     from allocation_gateway.rpc.base import Gateway
-    from allocation_gateway.rpc.streams.readings import Readings
+    from allocation_gateway.rpc.streams.readings import AllReadings, Readings
     from allocation_gateway.telemetry.observation import CallObservation
 
 
@@ -74,23 +73,23 @@ class LastingHandler(ABC, Generic[Asked, Lasting]):
     # How a caller goes on whose call has ended before it was done.
     _again: ClassVar[str]
 
-    def __init__(self, gateway: Gateway, row: LastingRpc, readings: Readings | None, *, writes: bool = False) -> None:
+    def __init__(self, gateway: Gateway, row: LastingRpc, readings: AllReadings, *, writes: bool = False) -> None:
         """Takes what it needs.
 
         Args:
             gateway: What all rpcs share.
             row: The rpc.
-            readings: The readings of its account; None if its API is not configured.
+            readings: The readings of all accounts.
             writes: Whether it changes something.
         """
         self._gateway = gateway
         self._guard = gateway.guard
         self._writes = writes
-        self._api = row.api.value
+        self._api = row.api
         self._name = row.name
         self._full_name = row.full_name
-        self._configured_account = gateway.accounts.get(row.api)
-        self._configured_readings = readings
+        self._accounts = gateway.accounts
+        self._readings = readings
         self._rules = rules_of(row.request)
         self._runs: set[Lasting] = set()
         self._is_ending = False
@@ -107,16 +106,14 @@ class LastingHandler(ABC, Generic[Asked, Lasting]):
         Raises:
             grpc.aio.AbortError: The call failed; its status is set.
         """
-        observation = self._gateway.telemetry.call(self._full_name, context.invocation_metadata() or ())
+        metadata = context.invocation_metadata() or ()
+        observation = self._gateway.telemetry.call(self._full_name, metadata)
         fields: dict[str, Any] = {"rpc": self._name, **observation.log_fields()}
         code = StatusCode.CANCELLED
         try:
             with self._gateway.admission.admitted():
-                if self._guard is None:
-                    await self._answer(asked, context, observation, fields, None)
-                else:
-                    answer = partial(self._answer, asked, context, observation, fields)
-                    await guarded(self._guard, self._name, context, fields, answer)
+                answer = partial(self._answer, asked, context, observation, fields)
+                await admitted(self._gateway, self._name, metadata, context, fields, answer)
             code = StatusCode.OK
         except GatewayError as error:
             code = error.code
@@ -134,7 +131,7 @@ class LastingHandler(ABC, Generic[Asked, Lasting]):
             finish(self._log, code.name, observation, fields)
             if self._guard is not None:
                 # What it has done, and for which of its items, is told as they end.
-                self._guard.audit(code.name, fields, account=ACCOUNT, writes=self._writes, references=tuple)
+                self._guard.audit(code.name, fields, writes=self._writes, references=tuple)
 
     @abstractmethod
     async def _answer(
@@ -143,26 +140,29 @@ class LastingHandler(ABC, Generic[Asked, Lasting]):
         context: StreamContext,
         observation: CallObservation,
         fields: dict[str, Any],
+        account: Tenant,
         grant: Grant | None,
     ) -> None:
         """Answers a call. A GatewayError becomes its status; fields are for its log line.
 
-        Of what the policy grants to the caller, the rpc itself has been looked at. None: there is no policy.
+        The account is that of the call, to its end. Of what the policy grants to the caller, the rpc itself has been
+        looked at. None: there is no policy.
         """
 
-    def _parts(self) -> tuple[Account, Readings]:
-        """Returns the account of the API, and its readings.
+    def _parts(self, account: Tenant) -> tuple[Account, Readings]:
+        """Returns the API of an account, and its readings.
 
         Raises:
             GatewayError: It is not configured.
         """
-        if self._configured_account is None or self._configured_readings is None:
+        api = account.apis.get(self._api)
+        if api is None:
             raise GatewayError(
                 StatusCode.FAILED_PRECONDITION,
                 ErrorReason.ERROR_REASON_API_NOT_CONFIGURED,
-                f"The API that this rpc needs, {self._api}, is not configured in this gateway.",
+                f"The API that this rpc needs, {self._api.value}, is not configured in this gateway.",
             )
-        return self._configured_account, self._configured_readings
+        return api, self._readings.of(api)
 
     @contextmanager
     def _lasting(self, run: Lasting, context: StreamContext, fields: dict[str, Any]) -> Iterator[None]:
@@ -217,27 +217,9 @@ class StreamHandler(LastingHandler["AsyncIterator[bytes]", AllocationRun]):
 
     _again = ends.JOB
 
-    def __init__(
-        self,
-        gateway: Gateway,
-        row: AllocationStream,
-        readings: Readings | None,
-        routes: Mapping[str, Route],
-        disabled: frozenset[str],
-    ) -> None:
-        """Takes what it needs.
-
-        Args:
-            gateway: What all rpcs share.
-            row: The rpc.
-            readings: The readings of its account; None if its API is not configured.
-            routes: The configured spelling of each operation, by its full name.
-            disabled: The full names of the operations that are switched off.
-        """
+    def __init__(self, gateway: Gateway, row: AllocationStream, readings: AllReadings) -> None:
         super().__init__(gateway, row, readings, writes=True)
         self._row = row
-        self._routes = routes
-        self._disabled = disabled
 
     async def _answer(
         self,
@@ -245,10 +227,11 @@ class StreamHandler(LastingHandler["AsyncIterator[bytes]", AllocationRun]):
         context: StreamContext,
         observation: CallObservation,
         fields: dict[str, Any],
+        account: Tenant,
         grant: Grant | None,
     ) -> None:
-        account, readings = self._parts()
-        row, settings = self._row, self._gateway.settings
+        api, readings = self._parts(account)
+        row, settings = self._row, account.settings
         first = await self._first(asked)
         found = violations(first, self._rules, settings) or capability_violations(
             row, "job.selector", first.job.selector
@@ -259,8 +242,8 @@ class StreamHandler(LastingHandler["AsyncIterator[bytes]", AllocationRun]):
         items = Items(row, job, settings)
         fields["job_id"] = str(job.name)
         allowed = None if grant is None else grant.service_groups
-        sending = Sending(self._gateway, row, account, self._routes, self._disabled, observation, fields, allowed)
-        teller = Teller(row, context.write, account.clock, self._gateway.telemetry.metrics.stream_item_told)
+        sending = Sending(self._gateway, row, account, api, observation, fields, allowed)
+        teller = Teller(row, context.write, api.clock, self._gateway.telemetry.metrics.stream_item_told)
         audit = ItemAudit(self._guard, fields)
         run = AllocationRun(row, job, items, sending, readings, teller, audit, settings, self._window)
         with self._lasting(run, context, fields):
@@ -296,7 +279,7 @@ class WatchHandler(LastingHandler[bytes, WatchRun]):
 
     _again = ends.WATCH
 
-    def __init__(self, gateway: Gateway, row: AllocationWatch, readings: Readings | None) -> None:
+    def __init__(self, gateway: Gateway, row: AllocationWatch, readings: AllReadings) -> None:
         super().__init__(gateway, row, readings)
         self._row = row
 
@@ -306,16 +289,17 @@ class WatchHandler(LastingHandler[bytes, WatchRun]):
         context: StreamContext,
         observation: CallObservation,
         fields: dict[str, Any],
+        account: Tenant,
         grant: Grant | None,
     ) -> None:
         del observation, grant
-        _, readings = self._parts()
+        _, readings = self._parts(account)
         row = self._row
         try:
             request = row.request.FromString(asked)
         except DecodeError:
             raise invalid("The request is not a message of the type that the rpc takes.", []) from None
-        if found := violations(request, self._rules, self._gateway.settings):
+        if found := violations(request, self._rules, account.settings):
             raise invalid("The request is not valid.", found)
         run = WatchRun(row, getattr(request, row.references), readings, context.write)
         with self._lasting(run, context, fields):

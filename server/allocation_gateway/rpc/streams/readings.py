@@ -19,11 +19,11 @@ from allocation_gateway.upstream.call import UpstreamCall
 from allocation_gateway.upstream.http import Attempt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from allocation_gateway.account import Account
     from allocation_gateway.errors import AnyAllocation
-    from allocation_gateway.operations.model import Operation
+    from allocation_gateway.operations.model import Api, Operation
     from allocation_gateway.telemetry.observation import Observation
 
 _SHORTEST: Final = 0.05
@@ -198,3 +198,33 @@ class Readings:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class AllReadings:
+    """The readings of all accounts."""
+
+    def __init__(self, readers: Mapping[Api, Operation], observation: Callable[[], Observation]) -> None:
+        """Reads nothing yet.
+
+        Args:
+            readers: The rows that read.
+            observation: See Readings.
+        """
+        self._readers = readers
+        self._observation = observation
+        self._of: dict[Account, Readings] = {}
+
+    def of(self, account: Account) -> Readings:
+        """Returns the readings of an account's API."""
+        if account not in self._of:
+            self._of[account] = Readings(account, self._readers[account.upstream.api], self._observation)
+        return self._of[account]
+
+    def forget(self, account: Account) -> None:
+        """Forgets those of one that has ended, of which nothing is read any more."""
+        self._of.pop(account, None)
+
+    async def close(self) -> None:
+        """Ends all readings."""
+        for readings in self._of.values():
+            await readings.close()

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from allocation_gateway.account import Account
-    from allocation_gateway.operations.model import Operation, Route
+    from allocation_gateway.accounts.model import Tenant
+    from allocation_gateway.operations.model import Operation
     from allocation_gateway.operations.streams import AllocationStream
     from allocation_gateway.rpc.base import Gateway
     from allocation_gateway.rpc.streams.job import Item
@@ -56,9 +57,8 @@ class Sending:
         self,
         gateway: Gateway,
         row: AllocationStream,
+        tenant: Tenant,
         account: Account,
-        routes: Mapping[str, Route],
-        disabled: frozenset[str],
         observation: Observation,
         fields: Mapping[str, Any],
         allowed: Collection[str] | None,
@@ -68,9 +68,8 @@ class Sending:
         Args:
             gateway: What all rpcs share.
             row: The rpc.
-            account: Where they are sent.
-            routes: The configured spelling of each operation, by its full name.
-            disabled: The full names of the operations that are switched off.
+            tenant: The account that they are for.
+            account: Its API, where they are sent.
             observation: The call, as telemetry sees it.
             fields: What log lines say of it.
             allowed: The codes of the service groups that its caller may allocate with; None for any allocation.
@@ -79,8 +78,9 @@ class Sending:
         self._allowed = allowed
         self._row = row
         self._account = account
-        self._routes = routes
-        self._disabled = disabled
+        self._routes = tenant.routes
+        self._disabled = tenant.disabled
+        self._resolver = tenant.groups.resolver
         self._observation = observation
         self._fields = fields
 
@@ -143,7 +143,7 @@ class Sending:
         """Returns the code of the service group that a selector means, if it names one; or what refuses it."""
         if selector.WhichOneof("scope") != "service_group":
             return "", None
-        text, resolver, api = selector.service_group, self._gateway.groups.resolver, self._row.api
+        text, resolver, api = selector.service_group, self._resolver, self._row.api
         try:
             code = resolver.lookup(api, text, WriteEffect.NONE)
             if code is None:

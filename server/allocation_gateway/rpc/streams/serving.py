@@ -9,12 +9,13 @@ import grpc
 from allocation_gateway.operations import table
 from allocation_gateway.operations.streams import STREAMS, WATCHES
 from allocation_gateway.rpc.streams.handler import StreamHandler, WatchHandler
-from allocation_gateway.rpc.streams.readings import Readings
+from allocation_gateway.rpc.streams.readings import AllReadings
 from allocation_gateway.telemetry.conventions import RPC_METHOD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from allocation_gateway.accounts.model import Tenant
     from allocation_gateway.rpc.base import Gateway
     from allocation_gateway.telemetry.conventions import Attributes
 
@@ -23,15 +24,14 @@ class Streams:
     """The handlers of all rpcs that last, and the readings that they share."""
 
     def __init__(self, gateway: Gateway) -> None:
-        self._readings = {
-            api: Readings(account, table.READERS[api], gateway.telemetry.background)
-            for api, account in gateway.accounts.items()
-        }
-        routes, disabled = table.routes(gateway.settings), table.disabled(gateway.settings)
-        self._streams = [
-            (row, StreamHandler(gateway, row, self._readings.get(row.api), routes, disabled)) for row in STREAMS
-        ]
-        self._watches = [(row, WatchHandler(gateway, row, self._readings.get(row.api))) for row in WATCHES]
+        self._readings = AllReadings(table.READERS, gateway.telemetry.background)
+        gateway.accounts.on_end(self._forget)
+        self._streams = [(row, StreamHandler(gateway, row, self._readings)) for row in STREAMS]
+        self._watches = [(row, WatchHandler(gateway, row, self._readings)) for row in WATCHES]
+
+    def _forget(self, account: Tenant) -> None:
+        for api in account.apis.values():
+            self._readings.forget(api)
 
     def methods(self) -> Iterator[tuple[str, str, grpc.RpcMethodHandler[Any, Any]]]:
         """Yields the service, the name and the handler of each rpc."""
@@ -69,5 +69,4 @@ class Streams:
 
     async def close(self) -> None:
         """Ends what is read for them."""
-        for readings in self._readings.values():
-            await readings.close()
+        await self._readings.close()

@@ -247,6 +247,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Sample: `{"reason": "GATEWAY_STOPPING", "domain": "allocation.v1", "metadata": {"job_id":
     "123e4567-e89b-42d3-a456-426614174000"}}`
     """
+    ERROR_REASON_ACCOUNT_NOT_FOUND: _ErrorReason.ValueType  # 35
+    """The gateway has no account of the name that the metadata `allocation-account` gives, or that its policy gives the
+    caller. Comes with NOT_FOUND and a google.rpc.ResourceInfo. Nothing was sent for this call.
+
+    Sample: `{"reason": "ACCOUNT_NOT_FOUND", "domain": "allocation.v1"}`
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is why a call failed. The metadata of the ErrorInfo holds, as far as they are known:
@@ -479,6 +485,12 @@ another replica, goes on.
 
 Sample: `{"reason": "GATEWAY_STOPPING", "domain": "allocation.v1", "metadata": {"job_id":
 "123e4567-e89b-42d3-a456-426614174000"}}`
+"""
+ERROR_REASON_ACCOUNT_NOT_FOUND: ErrorReason.ValueType  # 35
+"""The gateway has no account of the name that the metadata `allocation-account` gives, or that its policy gives the
+caller. Comes with NOT_FOUND and a google.rpc.ResourceInfo. Nothing was sent for this call.
+
+Sample: `{"reason": "ACCOUNT_NOT_FOUND", "domain": "allocation.v1"}`
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 

@@ -95,7 +95,7 @@ class ServiceGroup(_message.Message):
     api: Global___Api.ValueType
     """Output only. The API that it belongs to."""
     account: _builtins.str
-    """Output only. The account that it belongs to. There is one so far, `default`."""
+    """Output only. The account that it belongs to: the one that the call was for."""
     source: Global___ServiceGroupSource.ValueType
     """Output only. Where the gateway knows it from."""
     @_builtins.property
@@ -143,7 +143,9 @@ class ListServiceGroupsRequest(_message.Message):
     api: Global___Api.ValueType
     """Optional. List the groups of this API only."""
     account: _builtins.str
-    """Optional. List the groups of this account only. There is one so far, `default`, and empty means the same."""
+    """Optional. List the groups of this account only. It must be the account that the call is for, which the metadata
+    `allocation-account` or the gateway's policy says, and empty means the same.
+    """
     page_size: _builtins.int
     """Optional. How many groups to return at most: 1 to 1000. Zero means 100. There may be more even if fewer come."""
     page_token: _builtins.str
@@ -208,7 +210,9 @@ class GetServiceGroupRequest(_message.Message):
     api: Global___Api.ValueType
     """Optional. Look among the groups of this API only."""
     account: _builtins.str
-    """Optional. Look among the groups of this account only. There is one so far, `default`, and empty means the same."""
+    """Optional. Look among the groups of this account only. It must be the account that the call is for, which the metadata
+    `allocation-account` or the gateway's policy says, and empty means the same.
+    """
     def __init__(
         self,
         *,
@@ -259,7 +263,9 @@ class RefreshServiceGroupsRequest(_message.Message):
     api: Global___Api.ValueType
     """Optional. Refresh what is known of this API only."""
     account: _builtins.str
-    """Optional. Refresh this account only. There is one so far, `default`, and empty means the same."""
+    """Optional. Refresh this account only. It must be the account that the call is for, which the metadata
+    `allocation-account` or the gateway's policy says, and empty means the same.
+    """
     def __init__(
         self,
         *,
