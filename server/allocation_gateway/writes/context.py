@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from allocation_gateway.upstream.call import UpstreamCall
 from allocation_gateway.upstream.http import Attempt
+from allocation_gateway.writes import note
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from allocation_gateway.account import Account
+    from allocation_gateway.claims.model import Claim
     from allocation_gateway.telemetry.observation import Observation
     from allocation_gateway.writes.callers import Callers
     from allocation_gateway.writes.environment import Environment
@@ -51,6 +53,10 @@ class WriteContext:
         """Counts something that happened to it, and notes it in its trace."""
         self.environment.count(event, self.request.operation)
         self.observation.mark(event)
+
+    def follows(self, claim: Claim, how: str) -> None:
+        """Links its trace to that of the call that has made a claim, or has sent it last."""
+        self.observation.follows(note.decode(claim.note).trace, how)
 
     def longest_effect(self) -> float:
         """Returns for how long an attempt that may begin within the lease can take effect, whatever becomes of us."""
