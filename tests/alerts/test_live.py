@@ -31,7 +31,10 @@ pytestmark = pytest.mark.alerts
 ROOT: Final = Path(__file__).resolve().parents[2]
 CATALOGUE: Final = ROOT / "server" / "allocation_gateway" / "groups" / "sandbox.toml"
 # It takes certificates or tokens of callers to have any. What it counts is tested where they are.
-ASKED_OF_CALLERS: Final = "allocation_gateway_caller_refusals_total"
+ASKED_OF_CALLERS: Final = "allocation_gateway_caller_"
+# A carrier takes the one, and of the other the sandbox says of each service why it does not.
+WANTED: Final = "sp_90000000000000000000000000000003"
+UNWANTED: Final = "sp_90000000000000000000000000000005"
 SECONDS: Final = 120.0
 SETTINGS: Final = {
     "WORKERS": "2",
@@ -104,6 +107,8 @@ class Load:
                 stub.GetShipmentAllocation.future(READ, timeout=2.0),
                 stub.CreateShipmentQuotes.future(pb.CreateShipmentQuotesRequest(shipment_reference=name), timeout=2.0),
                 stub.AllocateShipment.future(pb.AllocateShipmentRequest(), timeout=2.0),
+                stub.AllocateShipment.future(pb.AllocateShipmentRequest(shipment_reference=WANTED), timeout=2.0),
+                stub.AllocateShipment.future(pb.AllocateShipmentRequest(shipment_reference=UNWANTED), timeout=2.0),
             ]
         for call in calls:
             call.exception()

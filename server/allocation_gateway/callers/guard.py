@@ -8,6 +8,7 @@ import structlog
 from allocation.v1.error_reason_pb2 import ErrorReason
 
 from allocation_gateway.callers.errors import REFUSALS, IdentityError, not_allowed, unauthenticated
+from allocation_gateway.telemetry.named import OTHER
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
@@ -105,6 +106,17 @@ class Guard:
             if told:
                 return await self._tokens.caller(_token(str(told[0])))
         return self._certificates.caller(auth_context)
+
+    def called(self, code: str, fields: Mapping[str, Any], seconds: float) -> None:
+        """Counts a call that has ended. Who has no rule of the policy has no name here.
+
+        Args:
+            code: The gRPC status code that it ended with.
+            fields: What log lines say of it.
+            seconds: How long it took.
+        """
+        is_known = "caller" in fields and (self._policy is None or "rule" in fields)
+        self._metrics.named.called(fields["caller"] if is_known else OTHER, code, seconds)
 
     def audit(
         self,

@@ -115,6 +115,7 @@ class LastingHandler(ABC, Generic[Asked]):
         finally:
             finish(self._log, code.name, observation, fields)
             if self._guard is not None:
+                self._guard.called(code.name, fields, observation.seconds())
                 # What it has done, and for which of its items, is told bulk call by bulk call.
                 self._guard.audit(code.name, fields, account=ACCOUNT, writes=self._writes, references=tuple)
 
