@@ -51,7 +51,8 @@ TWO_AT_ONCE := -n 2 --dist loadfile
 
 # What has a target of its own is left out.
 QUICK := not clients and not image and not chart and not cache and not bench and not workers and not rivals and not wire \
-	and not attacks and not slow and not properties and not alerts
+	and not attacks and not slow and not properties and not alerts and not observe \
+	and not faults
 
 .PHONY: test
 test: $(DEV) ## run the tests that are quick and need nothing but Python
@@ -156,6 +157,24 @@ test-alerts: $(DEV) ## have every alert fire and clear, and every panel answered
 	@$(NEEDS_PROMETHEUS)
 	@$(NEEDS_STORE)
 	@$(BIN)/pytest -m alerts tests/alerts
+
+.PHONY: observe
+observe: $(DEV) ## run a gateway with traffic, faults and what watches it, and print what to open (needs Debian and root, or Prometheus; OBSERVE_SECONDS)
+	@$(NEEDS_PROMETHEUS)
+	@$(NEEDS_STORE)
+	@PYTHONPATH=tests:. exec $(BIN)/python -m observe.run
+
+.PHONY: test-observe
+test-observe: $(DEV) ## follow traces from callers to upstream, and look at all that `make observe` shows (needs what that does)
+	@$(NEEDS_PROMETHEUS)
+	@$(NEEDS_STORE)
+	@$(BIN)/pytest -m observe tests/observe
+
+.PHONY: test-faults
+test-faults: $(DEV) ## strike ten faults, and tell each by the dashboards from all the others (needs Debian and root, or prometheus; and a store)
+	@$(NEEDS_PROMETHEUS)
+	@$(NEEDS_STORE)
+	@$(BIN)/pytest -m faults tests/faults
 
 .PHONY: bench
 bench: $(DEV) ## measure the gateway beside its rivals, and write docs/performance.md (needs go; about 25 minutes)

@@ -65,7 +65,7 @@ class Board(NamedTuple):
 
 def series(metric: str, matchers: str = "") -> str:
     """Returns the selector of a metric, within what the variables of the dashboard choose."""
-    name = metric.removesuffix("_count").removesuffix("_bucket")
+    name = metric.removesuffix("_count").removesuffix("_sum").removesuffix("_bucket")
     parts = [_OWN.get(name, ""), matchers, SCOPE]
     return f"{metric}{{{','.join(part for part in parts if part)}}}"
 
@@ -678,4 +678,79 @@ RUNTIME: Final = Board(
     ),
 )
 
-BOARDS: Final = (OVERVIEW, UPSTREAM, SAFETY, GROUPS, RUNTIME)
+_CALLERS: Final = "allocation_gateway_caller_call_duration_seconds"
+
+CALLERS: Final = Board(
+    "callers",
+    "Allocation Gateway: callers",
+    (
+        (
+            "Callers",
+            (
+                Panel(
+                    "Who calls how often?",
+                    "By the name that the certificate or the token gives. _OTHER: those beyond the first hundred, and "
+                    "whom the policy does not know. Nothing: callers are not identified.",
+                    "reqps",
+                    "overloaded",
+                    (Query(rate(f"{_CALLERS}_count", by="caller"), "{{caller}}"),),
+                ),
+                Panel(
+                    "Whose calls fail, and how?",
+                    "By gRPC status. One caller alone: look at what it sends. All of them: go on to the overview.",
+                    "reqps",
+                    "error-budget",
+                    (
+                        Query(
+                            rate(
+                                f"{_CALLERS}_count",
+                                'rpc_response_status_code!="OK"',
+                                "caller, rpc_response_status_code",
+                            ),
+                            "{{caller}} {{rpc_response_status_code}}",
+                        ),
+                    ),
+                ),
+                Panel(
+                    "How long do the calls of each caller take?",
+                    "What 95 % of them do not exceed.",
+                    "s",
+                    "upstream-slow",
+                    (Query(quantile(0.95, _CALLERS, by="caller"), "{{caller}}"),),
+                ),
+                Panel(
+                    "Whose calls take up the gateway?",
+                    "How many calls of a caller are in hand, on average.",
+                    "short",
+                    "overloaded",
+                    (Query(rate(f"{_CALLERS}_sum", by="caller"), "{{caller}}"),),
+                ),
+            ),
+        ),
+        (
+            "What they get",
+            (
+                Panel(
+                    "Which carriers are allocated?",
+                    "Allocations of one shipment or consignment, by the reference of the carrier.",
+                    "ops",
+                    "upstream-failing",
+                    (Query(rate("allocation_gateway_allocations_total", by="api, carrier"), "{{api}} {{carrier}}"),),
+                ),
+                Panel(
+                    "Why is no service left?",
+                    "Services that were excluded where an allocation has failed, by why.",
+                    "ops",
+                    "upstream-failing",
+                    (
+                        Query(
+                            rate("allocation_gateway_allocation_exclusions_total", by="api, code"), "{{api}} {{code}}"
+                        ),
+                    ),
+                ),
+            ),
+        ),
+    ),
+)
+
+BOARDS: Final = (OVERVIEW, UPSTREAM, SAFETY, GROUPS, RUNTIME, CALLERS)

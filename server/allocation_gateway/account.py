@@ -49,6 +49,7 @@ class Account:
         store: Where the claims of its writes are.
         spare: Where they are while the store cannot be reached; None if nothing is written then.
         settings: The settings of its API.
+        carriers: Takes the reference of the carrier of each allocation that is made.
         clock: The event loop's clock.
         now: The same, read anew.
     """
@@ -79,6 +80,7 @@ class Account:
         self.settings: ApiSettings = settings.api(upstream.api.value)
         self.store = store
         self.spare = spare
+        self.carriers = telemetry.metrics.named.carriers(upstream.api.value)
         self.clock = asyncio.get_running_loop().time
         self.now = now
         self.protection = Protection(

@@ -3,40 +3,38 @@
 from __future__ import annotations
 
 import itertools
-import json
 import shutil
-import subprocess
-import threading
 import time
 import uuid
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
-import httpx
 import pytest
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
-from support.cache import free_port, running_cache
+from support.cache import running_cache
 from support.front import READ, SHIPMENT
 from support.gateway import running_gateway
+from support.prometheus import running_prometheus, selected
 from support.sandbox import Sandbox
 
 from helm import panels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    import httpx
     from support.cache import CacheServer
 
 pytestmark = pytest.mark.alerts
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-PLACES: Final = ROOT / ".cache" / "prometheus" / "usr" / "bin"
 CATALOGUE: Final = ROOT / "server" / "allocation_gateway" / "groups" / "sandbox.toml"
 # It takes certificates or tokens of callers to have any. What it counts is tested where they are.
-ASKED_OF_CALLERS: Final = "allocation_gateway_caller_refusals_total"
+ASKED_OF_CALLERS: Final = "allocation_gateway_caller_"
+# A carrier takes the one, and of the other the sandbox says of each service why it does not.
+WANTED: Final = "sp_90000000000000000000000000000003"
+UNWANTED: Final = "sp_90000000000000000000000000000005"
 SECONDS: Final = 120.0
 SETTINGS: Final = {
     "WORKERS": "2",
@@ -67,47 +65,11 @@ FAULTS: Final[list[dict[str, Any]]] = [
 ]
 
 
-@contextmanager
-def running_prometheus(target: str, folder: Path) -> Iterator[httpx.Client]:
-    """Runs a Prometheus that scrapes a target each half second, and yields what asks it."""
-    command = shutil.which("prometheus") or shutil.which("prometheus", path=str(PLACES))
-    assert command is not None, "prometheus is missing"
-    labels = {"cluster": "c", "namespace": "n"}
-    scrape = {"job_name": "g", "scrape_interval": "500ms", "static_configs": [{"targets": [target], "labels": labels}]}
-    config = folder / "prometheus.yaml"
-    config.write_text(json.dumps({"scrape_configs": [scrape]}))
-    address = f"127.0.0.1:{free_port()}"
-    options = (f"--config.file={config}", f"--storage.tsdb.path={folder}/data", f"--web.listen-address={address}")
-    process = subprocess.Popen([command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        with httpx.Client(base_url=f"http://{address}", trust_env=False, timeout=10.0) as client:
-            wait_until_ready(client)
-            yield client
-    finally:
-        process.kill()
-        process.wait()
-
-
-def wait_until_ready(client: httpx.Client) -> None:
-    end = time.monotonic() + SECONDS
-    while True:
-        try:
-            if client.get("/-/ready").status_code == httpx.codes.OK:
-                return
-        except httpx.TransportError:
-            pass
-        assert time.monotonic() < end, "Prometheus does not start"
-        threading.Event().wait(0.1)
-
-
 def unanswered(client: httpx.Client, expressions: set[str]) -> set[str]:
     """Returns the queries that have no data yet."""
     left = set()
     for expression in expressions:
-        text = expression.replace("$__rate_interval", "1m")
-        for name in ("cluster", "namespace", "job"):
-            text = text.replace(f"${name}", ".+")
-        answer = client.get("/api/v1/query", params={"query": text}).json()
+        answer = client.get("/api/v1/query", params={"query": selected(expression)}).json()
         assert answer["status"] == "success", answer
         if not answer["data"]["result"]:
             left.add(expression)
@@ -145,6 +107,8 @@ class Load:
                 stub.GetShipmentAllocation.future(READ, timeout=2.0),
                 stub.CreateShipmentQuotes.future(pb.CreateShipmentQuotesRequest(shipment_reference=name), timeout=2.0),
                 stub.AllocateShipment.future(pb.AllocateShipmentRequest(), timeout=2.0),
+                stub.AllocateShipment.future(pb.AllocateShipmentRequest(shipment_reference=WANTED), timeout=2.0),
+                stub.AllocateShipment.future(pb.AllocateShipmentRequest(shipment_reference=UNWANTED), timeout=2.0),
             ]
         item = pb.ShipmentItem(shipment_reference=f"sp_{uuid.uuid4()}")
         stream = next(self._stubs).AllocateShipmentStream(

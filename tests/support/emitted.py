@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from allocation.v1.core_pb2 import ExclusionCode
 from allocation_gateway.telemetry.conventions import ACCOUNT, account_attributes
 from allocation_gateway.telemetry.runtime import CollectorPauses, cpu_seconds, memory_bytes, uptime_seconds
 
@@ -50,6 +51,9 @@ def emit_everything(telemetry: Telemetry, stack: ExitStack) -> None:
         lambda: [(1.5, {"api": "ship"})],
     )
     metrics.loop_lag(0.001)
+    metrics.named.called("dns:shop", "OK", 0.1)
+    metrics.named.carriers("ship").append("FF_DPD")
+    metrics.named.excluded("ship", [ExclusionCode.EXCLUSION_CODE_RULES])
     metrics.observe_calls(lambda: 1, 2)
     metrics.observe_writes(lambda: {"in doubt": 1}, lambda: 2.5)
     metrics.observe_serving(lambda: True)

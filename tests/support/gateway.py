@@ -21,6 +21,8 @@ COMMAND = str(Path(sys.executable).parent / "allocation-gateway")
 START_TIMEOUT = 90.0
 STOP_TIMEOUT = 90.0
 PREFIX = "ALLOCATION_GATEWAY_"
+# Tests look at the spans of each call. In production a share of them is kept.
+EVERY_TRACE = "parentbased_always_on"
 
 
 @dataclass
@@ -103,7 +105,7 @@ def running_gateway(
         extra: Environment variables that are no settings of the gateway.
         command: What takes the arguments of the gateway's own command.
     """
-    defaults = {"PORT": "0", "SANDBOX_PORT": "0", "SHUTDOWN_DELAY": "0"}
+    defaults = {"PORT": "0", "SANDBOX_PORT": "0", "SHUTDOWN_DELAY": "0", "OTEL_TRACES_SAMPLER": EVERY_TRACE}
     if "--sandbox" not in arguments:
         # A scripted upstream answers in order: nothing may be asked that the test does not know of.
         defaults["SERVICE_GROUP_LISTING"] = "false"

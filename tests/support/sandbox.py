@@ -1,10 +1,18 @@
-"""Talks to the control paths of a running sandbox."""
+"""Runs the sandbox, and talks to its control paths."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx
+
+from support.gateway import environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 TIMEOUT: Final = 10.0
 
@@ -39,3 +47,30 @@ class Sandbox:
             found |= {one["reference"]: (one["allocations"], one["deallocations"]) for one in page["references"]}
             after = page["next"]
         return found
+
+
+@contextmanager
+def running_sandbox(*options: str, extra: Mapping[str, str] | None = None) -> Iterator[Sandbox]:
+    """Runs a sandbox as a process of its own, which outlives gateways.
+
+    Args:
+        options: Those of its command.
+        extra: Variables of OpenTelemetry.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", "allocation_gateway.sandbox", "--port", "0", *options],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(extra or {}),
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        yield Sandbox(line.split()[3])
+        process.terminate()
+        process.wait(TIMEOUT)
+    finally:
+        process.kill()
+        process.wait(TIMEOUT)
+        assert process.stdout is not None
+        process.stdout.close()

@@ -12,6 +12,7 @@ from allocation.v1 import shipment_allocation_service_pb2 as pb
 from allocation_gateway.telemetry import providers
 from allocation_gateway.telemetry.histograms import NoOpDurations
 from allocation_gateway.version import __version__
+from opentelemetry.sdk.resources import Resource
 from support.collector import Collector, running_collector, running_http_collector
 from support.front import LONG, READ, SERVICE, SHIPMENT, WRITE, running_front
 from support.status import failure
@@ -472,6 +473,33 @@ def test_sampler_of_the_standard_variables_is_respected(
 ) -> None:
     observed(collector, read, OTEL_TRACES_SAMPLER=sampler, OTEL_TRACES_SAMPLER_ARG=argument)
     assert len(collector.spans) == spans
+
+
+@pytest.mark.parametrize(
+    ("variables", "description"),
+    [
+        ({}, "ParentBased{root:TraceIdRatioBased{0.01}"),
+        ({"OTEL_TRACES_SAMPLER_ARG": "0.25"}, "ParentBased{root:TraceIdRatioBased{0.25}"),
+    ],
+)
+def test_of_traces_that_begin_here_a_share_is_kept_unless_a_sampler_is_named(
+    variables: dict[str, str], description: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The share is one in a hundred. What a caller has decided counts."""
+    monkeypatch.delenv("OTEL_TRACES_SAMPLER", raising=False)
+    provider = providers._tracer_provider([], variables, Resource({}))
+    assert provider.sampler.get_description().startswith(description)
+    provider.shutdown()
+
+
+def test_sampled_trace_of_a_caller_is_kept_by_default(collector: Collector) -> None:
+    def work(front: Front) -> None:
+        read(front, SAMPLED)
+        read(front)
+
+    observed(collector, work, OTEL_TRACES_SAMPLER="", OTEL_TRACES_SAMPLER_ARG="0")
+    assert {span.trace_id for span in collector.spans} == {TRACE}
+    assert len(collector.spans) == 2
 
 
 def test_call_that_nobody_traces_begins_no_trace_upstream(collector: Collector) -> None:

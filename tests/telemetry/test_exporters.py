@@ -18,7 +18,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from support.certificates import Authority
 from support.collector import running_collector, running_http_collector
 from support.front import KEY, LONG, READ, SERVICE, running_front
-from support.gateway import COMMAND, environment, running_gateway
+from support.gateway import COMMAND, EVERY_TRACE, environment, running_gateway
 from support.status import failure
 from support.upstream import running_upstream, shipped
 
@@ -273,6 +273,7 @@ def test_console_has_one_object_a_line_on_standard_output() -> None:
                 "PORT": "0",
                 "SHUTDOWN_DELAY": "0",
                 "SERVICE_GROUP_LISTING": "false",
+                "OTEL_TRACES_SAMPLER": EVERY_TRACE,
             }
         )
         process = subprocess.Popen(

@@ -11,6 +11,7 @@ from allocation.v1 import shipment_allocation_service_pb2 as pb
 from support.collector import Collector, running_collector
 from support.front import LONG, another_write, running_front
 from support.status import failure
+from support.upstream import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,6 +128,49 @@ def test_call_that_joins_another_is_linked_to_it(front: Front, spans: Collector)
     assert joined.attributes["error.type"] == joined.attributes["allocation_gateway.reason"] == "OUTCOME_UNKNOWN"
     assert spans.span("CLIENT").parent_id == worked.span_id
     assert worked.links == ()
+
+
+def test_call_that_gets_a_remembered_answer_is_linked_to_the_call_that_did_the_work(
+    front: Front, spans: Collector
+) -> None:
+    request = another_write()
+    request.request_id = str(uuid.uuid4())
+    for _ in range(2):
+        front.stub.AllocateShipment(request, timeout=LONG)
+    wait_for_calls(spans, 2)
+    worked, remembered = (span for span in spans.spans if span.kind == "SERVER")
+    assert worked.links == ()
+    assert remembered.links == ((worked.span_id, {"allocation_gateway.link": "remembered"}),)
+    assert spans.span("CLIENT").parent_id == worked.span_id
+
+
+def test_call_that_takes_over_a_doubt_is_linked_to_the_call_that_left_it(front: Front, spans: Collector) -> None:
+    """Its shipment cannot be read, so that nobody finds out what became of it."""
+    front.upstream.answer(raw=b"", close=True, to="PUT")
+    request = another_write()
+    request.shipment_reference = UNREADABLE + request.shipment_reference
+    request.request_id = str(uuid.uuid4())
+    failure(lambda: front.stub.AllocateShipment(request, timeout=0.3))
+    front.gateway.wait_for("detached_write_failed", reference=request.shipment_reference)
+    other = pb.AllocateShipmentRequest(shipment_reference=request.shipment_reference)
+    failure(lambda: front.stub.AllocateShipment(other, timeout=0.3))
+    failure(lambda: front.stub.AllocateShipment(request, timeout=0.3))
+    wait_for_calls(spans, 3)
+    left, in_the_way, taken_over = (span for span in spans.spans if span.kind == "SERVER")
+    assert left.links == ()
+    assert in_the_way.links == ((left.span_id, {"allocation_gateway.link": "in_the_way"}),)
+    assert taken_over.links == ((left.span_id, {"allocation_gateway.link": "taken_over"}),)
+    assert marks(taken_over)["taken_over"]
+
+
+def test_call_without_a_trace_leaves_none_to_link_to(front: Front, spans: Collector) -> None:
+    request = another_write()
+    request.request_id = str(uuid.uuid4())
+    front.stub.AllocateShipment(request, timeout=LONG, metadata=(("traceparent", f"00-{1:032x}-{1:016x}-00"),))
+    front.stub.AllocateShipment(request, timeout=LONG)
+    wait_for_calls(spans)
+    assert spans.span("SERVER").links == ()
+    assert marks(spans.span("SERVER")) == {"remembered": True}
 
 
 def test_what_happens_after_its_call_has_ended_is_no_complaint_of_the_library(front: Front, spans: Collector) -> None:

@@ -10,6 +10,7 @@ from allocation.v1 import shipment_allocation_service_pb2 as pb
 from allocation.v1.error_reason_pb2 import ErrorReason
 from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.operations.streams import STREAMS
+from allocation_gateway.telemetry.telemetry import Telemetry
 from allocation_gateway.upstream.call import CallOutcome, UpstreamResult
 from allocation_gateway.upstream.http import Attempt, CalledOffError
 from allocation_gateway.writes.batch import Batch
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from allocation_gateway.writes.batch import Member
 
 ROW = STREAMS[0].bulk[""]
+UNSEEN = Telemetry().background()
 
 
 class Permit:
@@ -65,8 +67,7 @@ class Account:
 
 
 def batch_of(account: Any) -> Batch:
-    observation: Any = None
-    return Batch(account, ROW, ROW.default_route, observation, account.now() + 10)
+    return Batch(account, ROW, ROW.default_route, UNSEEN, account.now() + 10)
 
 
 async def come(batch: Batch, member: Member, name: str, lasts: float = 10.0) -> None:
@@ -80,7 +81,7 @@ async def test_one_request_with_one_permit_goes_when_nobody_is_waited_for() -> N
     account = Account()
     account.is_let.set()
     batch = batch_of(account)
-    members = [batch.enter() for _ in range(3)]
+    members = [batch.enter(UNSEEN) for _ in range(3)]
     for index, member in enumerate(members[:2]):
         await come(batch, member, f"sp_{index}")
     batch.seal()
@@ -100,7 +101,7 @@ async def test_one_request_with_one_permit_goes_when_nobody_is_waited_for() -> N
 async def test_the_permit_comes_back_if_all_leave() -> None:
     account = Account()
     batch = batch_of(account)
-    members = [batch.enter(), batch.enter()]
+    members = [batch.enter(UNSEEN), batch.enter(UNSEEN)]
     await come(batch, members[0], "sp_1")
     batch.seal()
     assert batch.leave(members[0]), "not too late: the other one is still waited for"
@@ -115,7 +116,7 @@ async def test_the_permit_comes_back_if_all_leave() -> None:
 async def test_it_is_sent_as_long_as_the_first_claim_to_run_out_allows() -> None:
     account = Account()
     batch = batch_of(account)
-    members = [batch.enter(), batch.enter()]
+    members = [batch.enter(UNSEEN), batch.enter(UNSEEN)]
     begun = account.now()
     await come(batch, members[0], "sp_1", lasts=5.0)
     await come(batch, members[1], "sp_2", lasts=10.0)
@@ -134,7 +135,7 @@ async def test_it_is_sent_as_long_as_the_first_claim_to_run_out_allows() -> None
 async def test_what_is_cancelled_before_it_was_sent_is_never_sent() -> None:
     account = Account()
     batch = batch_of(account)
-    members = [batch.enter(), batch.enter()]
+    members = [batch.enter(UNSEEN), batch.enter(UNSEEN)]
     for index, member in enumerate(members):
         await come(batch, member, f"sp_{index}")
     batch.seal()
@@ -161,7 +162,7 @@ async def test_all_are_refused_with_an_error_of_their_own() -> None:
     )
     batch = batch_of(account)
     raised = []
-    for member in [batch.enter(), batch.enter()]:
+    for member in [batch.enter(UNSEEN), batch.enter(UNSEEN)]:
         with pytest.raises(GatewayError) as caught:
             await batch.acquire_permit()
         raised.append(caught.value)

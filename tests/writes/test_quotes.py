@@ -75,8 +75,12 @@ def test_terms_outlive_their_process_in_a_claim() -> None:
     terms = Terms("FF_1", "GBP", 2, 400_000_000)
     assert note.decode(note.encode(note.Note(terms))) == note.Note(terms)
     assert note.decode(note.encode(note.NOTHING)) == note.NOTHING
-    noted = note.Note(terms, {"sp_1": "", "sp_2": "17.5"})
+    noted = note.Note(terms, {"sp_1": "", "sp_2": "17.5"}, "a trace")
     assert note.decode(note.encode(noted)) == noted
+
+
+def test_what_a_later_release_notes_besides_is_passed_over() -> None:
+    assert note.decode(b'{"before":{"sp_1":""},"colour":"red"}') == note.Note(before={"sp_1": ""})
 
 
 def test_the_terms_that_an_earlier_release_kept_are_read() -> None:

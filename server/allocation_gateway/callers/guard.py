@@ -9,6 +9,7 @@ from allocation.v1.error_reason_pb2 import ErrorReason
 
 from allocation_gateway.callers.errors import REFUSALS, IdentityError, not_allowed, unauthenticated
 from allocation_gateway.settings import DEFAULT_ACCOUNT
+from allocation_gateway.telemetry.named import OTHER
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
@@ -111,6 +112,17 @@ class Guard:
         """Returns the seconds until the token of a call that was just admitted expires; None if it bears none."""
         told = _authorizations(metadata) if self._tokens is not None else []
         return self._tokens.remaining(_token(str(told[0]))) if self._tokens is not None and told else None
+
+    def called(self, code: str, fields: Mapping[str, Any], seconds: float) -> None:
+        """Counts a call that has ended. Who has no rule of the policy has no name here.
+
+        Args:
+            code: The gRPC status code that it ended with.
+            fields: What log lines say of it.
+            seconds: How long it took.
+        """
+        is_known = "caller" in fields and (self._policy is None or "rule" in fields)
+        self._metrics.named.called(fields["caller"] if is_known else OTHER, code, seconds)
 
     def audit(
         self,

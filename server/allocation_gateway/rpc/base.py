@@ -132,6 +132,7 @@ class BaseHandler(ABC):
         finally:
             finish(self._log, code.name, observation, fields)
             if self._guard is not None:
+                self._guard.called(code.name, fields, observation.seconds())
                 references = partial(self._references, data)
                 self._guard.audit(code.name, fields, writes=self._writes, references=references)
 

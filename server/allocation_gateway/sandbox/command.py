@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -81,16 +82,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 async def _serve(options: SandboxOptions) -> None:
     # On demand: the gateway's own command line offers these options, and seldom runs what they are for.
+    from allocation_gateway.sandbox import tracing
     from allocation_gateway.sandbox.server import Sandbox
 
+    spans = tracing.from_environment(os.environ)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, _on_first_signal, stop)
-    async with Sandbox(options) as sandbox:
+    async with Sandbox(options, spans=spans) as sandbox:
         places = f"Ship at {sandbox.ship_base_url}, Consignments at {sandbox.consignments_base_url}"
         sys.stdout.write(f"Sandbox listening on {sandbox.base_url} ({places})\n")
         sys.stdout.flush()
         await stop.wait()
+    spans.close()
 
 
 def _on_first_signal(stop: asyncio.Event) -> None:

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from allocation_gateway.sandbox.messages import Call, Reply, json_reply
 from allocation_gateway.sandbox.routing import split_path
+from allocation_gateway.sandbox.traffic import UNMATCHED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from allocation_gateway.sandbox.delivery import Delivery
     from allocation_gateway.sandbox.faults import FaultBook
     from allocation_gateway.sandbox.routing import Found
+    from allocation_gateway.sandbox.tracing import Spans
     from allocation_gateway.sandbox.traffic import Traffic
 
 CONTROL_PREFIX = "_sandbox"
@@ -39,13 +41,20 @@ class HttpHandler:
     """Answers every HTTP request. APIs are counted and can be struck by faults; the control area is neither."""
 
     def __init__(
-        self, apis: Iterable[Api], control: Control, traffic: Traffic, faults: FaultBook, delivery: Delivery
+        self,
+        apis: Iterable[Api],
+        control: Control,
+        traffic: Traffic,
+        faults: FaultBook,
+        delivery: Delivery,
+        spans: Spans,
     ) -> None:
         self._apis = tuple(apis)
         self._control = control
         self._traffic = traffic
         self._faults = faults
         self._delivery = delivery
+        self._spans = spans
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
@@ -80,10 +89,15 @@ class HttpHandler:
         parameters = {} if found is None else found.parameters
         arrival = self._traffic.arrive(request.method, template, request.headers.get("traceparent", ""))
         call = Call(request.method, parameters, request.headers, body, arrival, query)
-        action = self._faults.strike(request.method, template, parameters.values(), body)
-        if action is None:
-            return await self._delivery.plainly(request, api.answer(call, found))
-        return await self._delivery.faultily(request, lambda: api.answer(call, found), action)
+        with self._spans.request(request.method, template or UNMATCHED, request.headers) as ended:
+            action = self._faults.strike(request.method, template, parameters.values(), body)
+            if action is None:
+                response = await self._delivery.plainly(request, api.answer(call, found))
+            else:
+                response = await self._delivery.faultily(request, lambda: api.answer(call, found), action)
+            is_cut = request.transport is None or request.transport.is_closing()
+            ended(None if is_cut else response.status)
+            return response
 
 
 def _refusal(status: int, message: str) -> Reply:

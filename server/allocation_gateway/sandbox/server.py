@@ -17,10 +17,13 @@ from allocation_gateway.sandbox.http_handler import HttpHandler
 from allocation_gateway.sandbox.journal import Journal
 from allocation_gateway.sandbox.options import SandboxOptions
 from allocation_gateway.sandbox.ship.api import ShipApi
+from allocation_gateway.sandbox.tracing import NoSpans
 from allocation_gateway.sandbox.traffic import Traffic
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from allocation_gateway.sandbox.tracing import Spans
 
 # Waits of faults end at once when the server stops; this is for answers that are being written.
 SHUTDOWN_SECONDS = 2.0
@@ -36,7 +39,10 @@ class Sandbox:
         OSError: on entering, if the port cannot be had.
     """
 
-    def __init__(self, options: SandboxOptions | None = None, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self, options: SandboxOptions | None = None, *, clock: Clock | None = None, spans: Spans | None = None
+    ) -> None:
+        self._spans = spans or NoSpans()
         self.options = options or SandboxOptions()
         self.clock = clock or Clock()
         self.journal = Journal(self.clock, self.options.journal_events)
@@ -98,7 +104,7 @@ class Sandbox:
         traffic, faults, delivery = Traffic(self.clock), FaultBook(), Delivery(self.clock)
         apis = (self.ship, self.consignments)
         control = Control(apis, self.journal, traffic, faults, delivery, self.clock)
-        handler = HttpHandler(apis, control, traffic, faults, delivery)
+        handler = HttpHandler(apis, control, traffic, faults, delivery, self._spans)
         for api in apis:
             api.start()
             stack.push_async_callback(api.stop)

@@ -85,12 +85,17 @@ def rpc_attributes(method: str) -> Attributes:
     return {_RPC_SYSTEM: "grpc", RPC_METHOD: method}
 
 
+def status_attributes(code: str) -> Attributes:
+    """Returns the attributes that tell a gRPC status code."""
+    return {_RPC_STATUS: code}
+
+
 def call_attributes(call: tuple[str, str, str]) -> Attributes:
     """Returns the attributes of a call, by its rpc, its gRPC status code, and its reason, which may be empty."""
     method, code, reason = call
     error = {ERROR_TYPE: reason or code} if is_server_error(code) else {}
     why = {REASON: reason} if reason else {}
-    return {**rpc_attributes(method), _RPC_STATUS: code, **error, **why}
+    return {**rpc_attributes(method), **status_attributes(code), **error, **why}
 
 
 def server_attributes(base_url: str) -> Attributes:

@@ -17,6 +17,7 @@ from allocation_gateway.telemetry.conventions import (
     call_attributes,
     request_attributes,
 )
+from allocation_gateway.telemetry.named import NamedInstruments
 from allocation_gateway.telemetry.state import StateInstruments, callback
 
 if TYPE_CHECKING:
@@ -37,10 +38,12 @@ class Instruments(StateInstruments):
     Attributes:
         call_duration: `rpc.server.call.duration`, by rpc, gRPC status code and reason.
         request_duration: `http.client.request.duration`, by route and HTTP status or kind of error.
+        named: Those by names that others choose.
     """
 
-    def __init__(self, meter: Meter, histograms: HistogramFactory) -> None:
+    def __init__(self, meter: Meter, histograms: HistogramFactory, *, is_on: bool = True) -> None:
         super().__init__(meter)
+        self.named = NamedInstruments(meter, histograms, is_on=is_on)
         self.call_duration: Durations[tuple[str, str, str]] = histograms.create(
             meter, "rpc.server.call.duration", "How long calls take.", call_attributes, DURATION_BUCKETS
         )
@@ -243,7 +246,8 @@ class Instruments(StateInstruments):
     # The event loop.
 
     def loop_lag(self, seconds: float) -> None:
-        """Records by how much the event loop was late."""
+        """Records by how much the event loop was late, as often as that is measured."""
+        self.named.count()
         self._loop_lags.record(None, seconds)
 
 

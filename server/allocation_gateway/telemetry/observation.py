@@ -61,8 +61,39 @@ class Observation:
     def mark(self, name: str) -> None:
         """Notes an event that decides whether a trace is worth keeping: the span has an attribute of its name, too."""
 
+    @property
+    def link_target(self) -> str:
+        """What a later call can link its trace to, in whatever process: nothing if no trace is recorded."""
+        return ""
+
     def joins(self, other: Observation) -> None:
         """Links the trace, if there is one, to that of a call that does the work for both."""
+
+    def follows(self, link_target: str, how: str) -> None:
+        """Links the trace, if there is one, to that of an earlier call.
+
+        Args:
+            link_target: That of the earlier call.
+            how: What the earlier call is to this one, as docs/telemetry.md names it.
+        """
+
+    # The parts of a call that lasts. Where no trace is recorded, they are observed as the call is.
+
+    def item(self, reference: str) -> Observation:
+        """Returns what observes one item. It has to be told the end."""
+        del reference
+        return self
+
+    def batch(self, items: int) -> Observation:
+        """Returns what observes a request for so many items. It has to be told the end."""
+        del items
+        return self
+
+    def sent_with(self, batch: Observation) -> None:
+        """Links the trace of an item, if there is one, to that of the batch that it is sent with."""
+
+    def end_part(self, code: str, reason: str = "") -> None:
+        """Ends an item or a batch with a gRPC status code, and with the reason of its failure if there is one."""
 
 
 class CallObservation(Observation):

@@ -9,6 +9,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
 
 from allocation_gateway.telemetry import exporters, variables
 from allocation_gateway.telemetry.conventions import WORKER
@@ -19,6 +20,8 @@ from allocation_gateway.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from opentelemetry.sdk.trace.sampling import Sampler
 
     from allocation_gateway.telemetry.log_export import LogExport
     from allocation_gateway.telemetry.pages import SharedPage
@@ -62,10 +65,17 @@ def from_environment(
 
 
 def _tracer_provider(names: Sequence[str], environ: Mapping[str, str], resource: Resource) -> TracerProvider:
-    provider = TracerProvider(resource=resource, shutdown_on_exit=False, id_generator=TraceIds())
+    provider = TracerProvider(_sampler(environ), resource, shutdown_on_exit=False, id_generator=TraceIds())
     for name in names:
         provider.add_span_processor(BatchSpanProcessor(exporters.span_exporter(name, environ)))
     return provider
+
+
+def _sampler(environ: Mapping[str, str]) -> Sampler | None:
+    """Returns the sampler of a gateway whose variables name none; None if they do, and the SDK makes it."""
+    if environ.get(variables.SAMPLER):
+        return None
+    return ParentBasedTraceIdRatio(float(environ.get(variables.SAMPLER_ARGUMENT, variables.DEFAULT_SHARE)))
 
 
 def _log_export(names: Sequence[str], environ: Mapping[str, str], resource: Resource) -> LogExport:

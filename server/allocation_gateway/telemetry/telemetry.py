@@ -70,7 +70,7 @@ class Telemetry:
 
 def _instruments(provider: MeterProvider | None, aggregation: HistogramAggregation) -> Instruments:
     if provider is None:
-        return Instruments(NoOpMeter(SCOPE), NoOpHistograms())
+        return Instruments(NoOpMeter(SCOPE), NoOpHistograms(), is_on=False)
     meter = provider.get_meter(SCOPE, __version__)
     aggregation.watch(meter)
     return Instruments(meter, aggregation)

@@ -6,15 +6,18 @@ has no span object at all. What only spans need is made for recorded spans alone
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry import trace
 from opentelemetry.propagate import extract, get_global_textmap, inject
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import SpanContext, SpanKind, StatusCode, TraceFlags
 
 from allocation_gateway.settings import DEFAULT_ACCOUNT
 from allocation_gateway.telemetry.conventions import (
+    ERROR_TYPE,
+    REASON,
     SCOPE,
     AttemptKind,
     call_attributes,
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.trace import Span, SpanContext, Tracer
+    from opentelemetry.trace import Span, Tracer
 
     from allocation_gateway.telemetry.conventions import Attributes, Route
     from allocation_gateway.telemetry.instruments import Instruments
@@ -42,6 +45,9 @@ if TYPE_CHECKING:
 
 _WRITE_EVENTS: Final = "allocation_gateway.write"
 _LINK: Final = "allocation_gateway.link"
+# So many items of one call have a span each.
+_MOST_ITEMS: Final = 1000
+_LINK_TARGET: Final = re.compile(r"[0-9a-f]{32}-[0-9a-f]{16}")
 _B3: Final = frozenset({"b3", "x-b3-traceid", "x-b3-spanid", "x-b3-sampled", "x-b3-flags"})
 
 
@@ -138,11 +144,12 @@ class PropagatedCall(CallObservation):
 class RecordedCall(PropagatedCall):
     """An rpc whose trace is recorded."""
 
-    __slots__ = ("_tracer",)
+    __slots__ = ("_items", "_tracer")
 
     def __init__(self, instruments: Instruments, method: str, started: float, span: Span, tracer: Tracer) -> None:
         super().__init__(instruments, method, started, span)
         self._tracer = tracer
+        self._items = 0
 
     def request(
         self,
@@ -173,10 +180,44 @@ class RecordedCall(PropagatedCall):
         if self._span.is_recording():
             self._span.set_attribute(f"{_WRITE_EVENTS}.{name}", True)
 
+    @property
+    def link_target(self) -> str:
+        """See Observation."""
+        context = self.span_context
+        return f"{context.trace_id:032x}-{context.span_id:016x}" if context.trace_flags.sampled else ""
+
     def joins(self, other: Observation) -> None:
         """See Observation."""
         if isinstance(other, PropagatedCall):
-            self._span.add_link(other.span_context, {_LINK: "joined"})
+            self._link(other.span_context, "joined")
+
+    def follows(self, link_target: str, how: str) -> None:
+        """See Observation."""
+        if _LINK_TARGET.fullmatch(link_target):
+            trace_id, span_id = (int(part, 16) for part in link_target.split("-"))
+            flags = TraceFlags(TraceFlags.SAMPLED)
+            self._link(SpanContext(trace_id, span_id, is_remote=True, trace_flags=flags), how)
+
+    def _link(self, context: SpanContext, how: str) -> None:
+        if self._span.is_recording():
+            self._span.add_link(context, {_LINK: how})
+
+    def item(self, reference: str) -> Observation:
+        """See Observation. Of very many items, the further ones have no span of their own."""
+        if self._items >= _MOST_ITEMS:
+            return self
+        self._items += 1
+        return self._part("item", {"allocation_gateway.item.reference": reference})
+
+    def batch(self, items: int) -> Observation:
+        """See Observation."""
+        return self._part("batch", {"allocation_gateway.batch.items": items})
+
+    def _part(self, name: str, attributes: Attributes) -> Observation:
+        if not self._span.is_recording():
+            return self
+        span = self._tracer.start_span(name, trace.set_span_in_context(self._span), attributes=attributes)
+        return RecordedPart(self._instruments, self._method, self.started, span, self._tracer)
 
     def finish(self, code: str, reason: str = "") -> None:
         """See CallObservation."""
@@ -188,6 +229,26 @@ class RecordedCall(PropagatedCall):
         if is_server_error(code):
             span.set_status(StatusCode.ERROR)
         span.end()
+
+
+class RecordedPart(RecordedCall):
+    """An item or a batch of a call that lasts."""
+
+    __slots__ = ()
+
+    def sent_with(self, batch: Observation) -> None:
+        """See Observation."""
+        if isinstance(batch, RecordedPart):
+            self._link(batch.span_context, "batch")
+
+    def end_part(self, code: str, reason: str = "") -> None:
+        """See Observation."""
+        if reason:
+            self._span.set_attribute(REASON, reason)
+        if is_server_error(code):
+            self._span.set_attribute(ERROR_TYPE, reason or code)
+            self._span.set_status(StatusCode.ERROR)
+        self._span.end()
 
 
 class RecordedBackground(Observation):

@@ -30,6 +30,10 @@ HTTP: Final = "http/protobuf"
 SIGNALS: Final = ("TRACES", "METRICS", "LOGS")
 """The signals that can be exported, as the names of variables spell them."""
 SDK_DISABLED: Final = "OTEL_SDK_DISABLED"
+SAMPLER: Final = "OTEL_TRACES_SAMPLER"
+SAMPLER_ARGUMENT: Final = "OTEL_TRACES_SAMPLER_ARG"
+DEFAULT_SHARE: Final = 0.01
+"""Of the traces that begin here, so many are kept if the variables say nothing."""
 PROMETHEUS_HOST: Final = "OTEL_EXPORTER_PROMETHEUS_HOST"
 PROMETHEUS_PORT: Final = "OTEL_EXPORTER_PROMETHEUS_PORT"
 
@@ -65,7 +69,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "OTEL_EXPERIMENTAL_CONFIG_FILE": rules.unsupported,
     "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": rules.installed("opentelemetry_resource_detector", "*"),
     **{f"OTEL_{signal}_EXPORTER": rules.exporters(*known) for signal, known in _EXPORTERS.items()},
-    "OTEL_TRACES_SAMPLER": rules.choice(
+    SAMPLER: rules.choice(
         "always_on",
         "always_off",
         "traceidratio",
@@ -73,7 +77,7 @@ RULES: Final[Mapping[str, Rule]] = {
         "parentbased_always_off",
         "parentbased_traceidratio",
     ),
-    "OTEL_TRACES_SAMPLER_ARG": rules.number(0, 1),
+    SAMPLER_ARGUMENT: rules.number(0, 1),
     **{
         f"OTEL_{processor}_{name}": _POSITIVE
         for processor in ("BSP", "BLRP")
@@ -133,7 +137,7 @@ _LOWER_CASE: Final = frozenset(
     {
         "OTEL_METRICS_EXEMPLAR_FILTER",
         "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
-        "OTEL_TRACES_SAMPLER",
+        SAMPLER,
     }
 )
 

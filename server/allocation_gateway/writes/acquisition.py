@@ -87,12 +87,13 @@ class Acquisition:
 
     def _new_claim(self, message: Any) -> NewClaim:
         context, request = self._context, self._context.request
+        target = context.observation.link_target
         return NewClaim(
             message.request_id,
             request.operation.full_name,
             request.fingerprint,
             message.SerializeToString(),
-            b"" if request.terms is None else note.encode(note.Note(request.terms)),
+            b"" if request.terms is None and not target else note.encode(note.Note(request.terms, trace=target)),
             request.operation.references(message),
             self._claimant.token,
             context.environment.lease,
@@ -162,6 +163,8 @@ class Acquisition:
         """
         context = self._context
         request, account = context.request, context.account
+        if is_first:
+            context.follows(claim, "in_the_way")
         if request.is_named and not self._is_looked_up:
             await self._look_up()
         if not is_first and account.clock() >= min(until, context.callers.last_moment):
@@ -216,11 +219,13 @@ class Acquisition:
         # What was sent is what is asked for, whatever a name stands for by now.
         message = context.request.operation.request.FromString(handle.claim.request)
         context.count("taken_over")
+        context.follows(claim, "taken_over")
         return ClaimedWrite(context, self._store, handle, message)
 
     async def _remembered(self, claim: Claim) -> Message:
         context = self._context
         context.count("remembered")
+        context.follows(claim, "remembered")
         response = stored_answer.unpack(context.request.operation, claim.answer)
         return await context.restored(context.request.message, response)
 

@@ -100,7 +100,9 @@ async def _note_before(context: WriteContext, claimed: ClaimedWrite) -> None:
         if not references or not context.callers.are_waiting:
             break
     if before:
-        await handle.renew(effects=context.longest_effect(), kept=handle.note_with(before))
+        await handle.renew(
+            effects=context.longest_effect(), kept=handle.note_with(before, context.observation.link_target)
+        )
 
 
 async def make(context: WriteContext, claimed: ClaimedWrite, sender: Sender, *, was_in_doubt: bool) -> AttemptResult:

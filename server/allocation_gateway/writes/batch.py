@@ -42,15 +42,17 @@ class Member:
     """One write of a batch, as the batch sees it.
 
     Attributes:
+        observation: It, as telemetry sees it.
         attempt: The attempt that it is sent with; None before it is sent.
         message: The request that it asks for.
         send_by: Until when its claim lets it be sent, by the event loop's clock.
         result: What came of it.
     """
 
-    __slots__ = ("attempt", "message", "result", "send_by")
+    __slots__ = ("attempt", "message", "observation", "result", "send_by")
 
-    def __init__(self) -> None:
+    def __init__(self, observation: Observation) -> None:
+        self.observation = observation
         self.attempt: Attempt | None = None
         self.message: Any = None
         self.send_by = 0.0
@@ -96,9 +98,9 @@ class Batch:
         """Whether it may have left this process."""
         return any(member.attempt is not None and member.attempt.sent for member in self._ready)
 
-    def enter(self) -> Member:
+    def enter(self, observation: Observation) -> Member:
         """Adds a write that is waited for from now on."""
-        member = Member()
+        member = Member(observation)
         self._awaited.add(member)
         return member
 
@@ -176,10 +178,19 @@ class Batch:
 
     async def _send(self, permit: Permit) -> None:
         members = tuple(self._ready)
+        observation = self._observation.batch(len(members))
         attempt = _SharedAttempt(min(member.send_by for member in members), self._account.now)
         for member in members:
             member.attempt = attempt
-        call = UpstreamCall(attempt, self._observation, self._deadline)
+            member.observation.sent_with(observation)
+        call = UpstreamCall(attempt, observation, self._deadline)
+        try:
+            await self._send_to_all(members, call, permit)
+        finally:
+            refusal = self.refusals[-1] if self.refusals else None
+            observation.end_part(*("OK",) if refusal is None else (refusal.code.name, refusal.reason_name))
+
+    async def _send_to_all(self, members: tuple[Member, ...], call: UpstreamCall, permit: Permit) -> None:
         try:
             result = await self._account.send(self._operation, self._route, self._joined(members), call, permit)
         except CalledOffError:

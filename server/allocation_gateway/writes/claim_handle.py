@@ -109,10 +109,15 @@ class ClaimHandle:
         self.is_resumed = history.is_resumed
         self.send_by = asked + environment.lease
 
-    def note_with(self, before: Mapping[str, str]) -> bytes:
-        """Returns its note with how references stand before something is sent, instead of how they stood earlier."""
+    def note_with(self, before: Mapping[str, str], trace: str) -> bytes:
+        """Returns its note with how references stand before something is sent, instead of how they stood earlier.
+
+        Args:
+            before: How they stand.
+            trace: What names the span of the call that is about to send it; empty if there is none.
+        """
         remembered = note.decode(self.new.note)
-        return note.encode(note.Note(remembered.terms, {**remembered.before, **before}))
+        return note.encode(note.Note(remembered.terms, {**remembered.before, **before}, trace or remembered.trace))
 
     def attempt_ended(self, *, effects: float) -> None:
         """Takes note that an attempt has ended which may still take effect for so many seconds."""

@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from allocation_gateway.upstream.call import UpstreamCall
 from allocation_gateway.upstream.http import Attempt
+from allocation_gateway.writes import note
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from allocation.v1.core_pb2 import ExcludedService
     from google.protobuf.message import Message
 
     from allocation_gateway.account import Account
+    from allocation_gateway.claims.model import Claim
     from allocation_gateway.telemetry.observation import Observation
     from allocation_gateway.writes.callers import Callers
     from allocation_gateway.writes.environment import Environment
@@ -51,6 +56,15 @@ class WriteContext:
         """Counts something that happened to it, and notes it in its trace."""
         self.environment.count(event, self.request.operation)
         self.observation.mark(event)
+
+    def follows(self, claim: Claim, how: str) -> None:
+        """Links its trace to that of the call that has made a claim, or has sent it last."""
+        self.observation.follows(note.decode(claim.note).trace, how)
+
+    def count_excluded(self, services: Iterable[ExcludedService]) -> None:
+        """Counts the services that were excluded, so that none was left."""
+        named = self.environment.telemetry.metrics.named
+        named.excluded(self.request.operation.api.value, (service.exclusion.code for service in services))
 
     def longest_effect(self) -> float:
         """Returns for how long an attempt that may begin within the lease can take effect, whatever becomes of us."""

@@ -1,4 +1,4 @@
-"""What a claim remembers beside its request: what a quote promised, and how the shipment stood before."""
+"""What a claim remembers beside its request: what a quote promised, how the shipment stood, and whose trace it is."""
 
 from __future__ import annotations
 
@@ -37,10 +37,12 @@ class Note(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         terms: What a quote promised; None if none is allocated, or it is not known.
         before: How each shipment or consignment stood before anything was sent; without those that were not read.
+        trace: What names the span of the call that has made the claim, or has sent it last; empty if there is none.
     """
 
     terms: Terms | None = None
     before: dict[str, str] = {}
+    trace: str = ""
 
 
 NOTHING: Final = Note()

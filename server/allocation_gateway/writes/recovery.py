@@ -145,7 +145,8 @@ async def _prepare_again(context: WriteContext, claimed: ClaimedWrite, sender: S
     kept = None
     if claimed.operation.action.allocates:
         # Whatever is there from now on has come from this write.
-        kept = claimed.handle.note_with(dict.fromkeys(claimed.readback.absent, UNALLOCATED))
+        before = dict.fromkeys(claimed.readback.absent, UNALLOCATED)
+        kept = claimed.handle.note_with(before, context.observation.link_target)
     allowed = await attempt.prepare_another(context, claimed, sender, kept=kept)
     if allowed:
         context.count("sent_again")

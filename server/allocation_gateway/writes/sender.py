@@ -101,7 +101,7 @@ class BatchedSender(Sender):
     def __init__(self, context: WriteContext, batch: Batch) -> None:
         super().__init__(context)
         self._batch = batch
-        self._member: Member | None = batch.enter()
+        self._member: Member | None = batch.enter(context.observation)
 
     @property
     def may_have_sent(self) -> bool:

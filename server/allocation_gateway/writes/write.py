@@ -11,12 +11,13 @@ recovery.py.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from grpc import StatusCode
 
 from allocation_gateway.errors import GatewayError
+from allocation_gateway.operations.model import Action
 from allocation_gateway.writes import attempt, errors, recovery
 from allocation_gateway.writes.acquisition import Acquisition
 from allocation_gateway.writes.attempt import Answered, InDoubt, Refused, Unconfirmed
@@ -121,8 +122,13 @@ class Write:
             response: Message | None = None
             while response is None:
                 response = await (self._resolve(got) if self.phase is Phase.IN_DOUBT else self._send(got))
+            if got.operation.action is Action.ALLOCATE:
+                made: Any = response
+                self._context.account.carriers.append(made.allocation.carrier.reference)
             return WriteResult(response, got.message)
         except GatewayError as error:
+            if error.excluded:
+                self._context.count_excluded(error.excluded)
             # The frames that it came through hold on to it, and it to them: the garbage collector would have to look.
             raise error.with_traceback(None)  # noqa: B904 - it is the same error
         except asyncio.CancelledError:

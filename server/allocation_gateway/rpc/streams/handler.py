@@ -130,6 +130,7 @@ class LastingHandler(ABC, Generic[Asked, Lasting]):
         finally:
             finish(self._log, code.name, observation, fields)
             if self._guard is not None:
+                self._guard.called(code.name, fields, observation.seconds())
                 # What it has done, and for which of its items, is told as they end.
                 self._guard.audit(code.name, fields, writes=self._writes, references=tuple)
 

@@ -113,15 +113,22 @@ class Sending:
         async def carry_out(item: Item) -> None:
             write = self._write(operation, item, code, prepare, batch)
             fields = {**self._fields, "request_id": item.request_id}
+            observation = self._observation.item(item.reference)
+            ended = "CANCELLED", ""
             try:
-                result = await self._gateway.writes.carry_out(write, account, self._observation, deadline, fields)
+                result = await self._gateway.writes.carry_out(write, account, observation, deadline, fields)
             except GatewayError as error:
+                ended = error.code.name, error.reason_name
                 if len(items) > 1 and batch.refusals and outcomes.may_be_anothers_fault(error):
                     rejected.append(item)
                 else:
                     tell(item, outcomes.of_error(error))
             else:
-                tell(item, outcomes.of_response(operation, result.response, item.reference))
+                found = outcomes.of_response(operation, result.response, item.reference)
+                ended = ("OK", "") if found.error is None else (found.error.code.name, found.error.reason_name)
+                tell(item, found)
+            finally:
+                observation.end_part(*ended)
 
         writes: list[asyncio.Task[None]] = []
         try:

@@ -1,0 +1,122 @@
+"""Ten faults, and by which panels of the dashboards each is told from all the others."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from support.prometheus import selected
+
+from helm import panels
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import httpx
+
+_PANELS: Final = {panel.question: panel for board in panels.BOARDS for _, row in board.rows for panel in row}
+# What is a rate is one of the last seconds, so that ten faults take no longer than minutes.
+_INTERVAL: Final = "6s"
+
+
+class Sign(NamedTuple):
+    """Something that can be seen on a panel.
+
+    Attributes:
+        question: The panel.
+        series: The legend of the series that shows it, as a regular expression.
+        above: What the value is above of; None if it has to be below something.
+        below: What the value is below of.
+    """
+
+    question: str
+    series: str
+    above: float | None = None
+    below: float | None = None
+
+    def is_seen(self, client: httpx.Client) -> bool:
+        """Asks Prometheus."""
+        return any(
+            re.fullmatch(self.series, legend)
+            and (self.above is None or value > self.above)
+            and (self.below is None or value < self.below)
+            for legend, value in _values(client, self.question)
+        )
+
+
+def _values(client: httpx.Client, question: str) -> list[tuple[str, float]]:
+    """Returns the series of a panel as they are now, by their legends."""
+    found = []
+    for query in _PANELS[question].queries:
+        answer = client.get("/api/v1/query", params={"query": selected(query.expression, _INTERVAL)}).json()
+        found += [(_legend(query.legend, one["metric"]), float(one["value"][1])) for one in answer["data"]["result"]]
+    return found
+
+
+def _legend(template: str, labels: Mapping[str, Any]) -> str:
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: str(labels.get(match[1], "")), template)
+
+
+_FAULT: Final = "Whose fault are the calls that fail?"
+_ANSWERS: Final = "What does Sorted answer?"
+SOME: Final = 0.3
+"""So many in a second are no accident."""
+
+SIGNS: Final = {
+    "Sorted is blamed": Sign(_FAULT, "Sorted", above=SOME),
+    "the store is blamed": Sign(_FAULT, "the store", above=SOME),
+    "too many calls are blamed": Sign(_FAULT, "too many calls", above=SOME),
+    "Sorted answers 500": Sign(_ANSWERS, "500", above=SOME),
+    "Sorted answers 429": Sign(_ANSWERS, "429", above=SOME),
+    "Sorted answers 401": Sign(_ANSWERS, "401", above=SOME),
+    "requests are slow": Sign("How long does Sorted take?", "95%", above=1.1),
+    "steps of the store are slow": Sign("Is the store there, and quick?", "95%", above=0.2),
+    "the store cannot be used": Sign("Can the store be used?", ".*", below=0.5),
+    "one caller calls very often": Sign("Who calls how often?", "jwt:flood", above=20.0),
+    "the catalogue cannot be used": Sign("Can catalogue and cache be used?", "catalogue", below=0.5),
+    "the event loop is held up": Sign("Is the event loop held up?", ".*", above=0.45),
+    "a worker was replaced": Sign("How often were workers replaced?", ".*", above=0.5),
+}
+
+
+class Look(NamedTuple):
+    """What a fault looks like.
+
+    Attributes:
+        shows: The signs that are always there.
+        may_show: Those that are there now and then. All others are not.
+    """
+
+    shows: frozenset[str]
+    may_show: frozenset[str] = frozenset()
+
+    def is_told_from(self, other: Look) -> bool:
+        """Tells whether something shows which of two faults it is."""
+        return bool(self.shows - other.shows - other.may_show or other.shows - self.shows - self.may_show)
+
+    def fits(self, seen: frozenset[str]) -> bool:
+        """Tells whether it is what is seen."""
+        return self.shows <= seen <= self.shows | self.may_show
+
+
+def _look(*shows: str, may: tuple[str, ...] = ()) -> Look:
+    return Look(frozenset(shows), frozenset(may))
+
+
+# By the names that docs/runbooks/README.md has for them.
+TABLE: Final[Mapping[str, Look]] = {
+    "Sorted is slow": _look("requests are slow"),
+    "Sorted answers 5xx": _look("Sorted is blamed", "Sorted answers 500"),
+    "Sorted throttles": _look("Sorted is blamed", "Sorted answers 429"),
+    "the key is rejected": _look("Sorted is blamed", "Sorted answers 401"),
+    "the store is down": _look("the store is blamed", "the store cannot be used"),
+    "the store is slow": _look("steps of the store are slow"),
+    "one caller floods": _look(
+        "too many calls are blamed", "one caller calls very often", may=("steps of the store are slow",)
+    ),
+    "a bad edit of the catalogue": _look("the catalogue cannot be used"),
+    "the event loop is blocked": _look(
+        "the event loop is held up", may=("steps of the store are slow", "requests are slow")
+    ),
+    "a worker dies": _look("a worker was replaced"),
+}
