@@ -51,7 +51,7 @@ export type ServiceGroup = Message<"allocation.v1.ServiceGroup"> & {
   api: Api;
 
   /**
-   * Output only. The account that it belongs to. There is one so far, `default`.
+   * Output only. The account that it belongs to: the one that the call was for.
    *
    * @generated from field: string account = 5;
    */
@@ -100,7 +100,8 @@ export type ListServiceGroupsRequest = Message<"allocation.v1.ListServiceGroupsR
   api: Api;
 
   /**
-   * Optional. List the groups of this account only. There is one so far, `default`, and empty means the same.
+   * Optional. List the groups of this account only. It must be the account that the call is for, which the metadata
+   * `allocation-account` or the gateway's policy says, and empty means the same.
    *
    * @generated from field: string account = 2;
    */
@@ -178,7 +179,8 @@ export type GetServiceGroupRequest = Message<"allocation.v1.GetServiceGroupReque
   api: Api;
 
   /**
-   * Optional. Look among the groups of this account only. There is one so far, `default`, and empty means the same.
+   * Optional. Look among the groups of this account only. It must be the account that the call is for, which the metadata
+   * `allocation-account` or the gateway's policy says, and empty means the same.
    *
    * @generated from field: string account = 3;
    */
@@ -227,7 +229,8 @@ export type RefreshServiceGroupsRequest = Message<"allocation.v1.RefreshServiceG
   api: Api;
 
   /**
-   * Optional. Refresh this account only. There is one so far, `default`, and empty means the same.
+   * Optional. Refresh this account only. It must be the account that the call is for, which the metadata
+   * `allocation-account` or the gateway's policy says, and empty means the same.
    *
    * @generated from field: string account = 2;
    */
@@ -363,6 +366,7 @@ export const ServiceGroupService: GenService<{
    * Errors:
    *
    * - INVALID_ARGUMENT (INVALID_REQUEST)
+   * - NOT_FOUND (ACCOUNT_NOT_FOUND)
    * - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
    * - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
    * - RESOURCE_EXHAUSTED (GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
@@ -383,7 +387,7 @@ export const ServiceGroupService: GenService<{
    * Errors:
    *
    * - INVALID_ARGUMENT (INVALID_REQUEST, SERVICE_GROUP_AMBIGUOUS)
-   * - NOT_FOUND (SERVICE_GROUP_NOT_FOUND)
+   * - NOT_FOUND (SERVICE_GROUP_NOT_FOUND, ACCOUNT_NOT_FOUND)
    * - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
    * - PERMISSION_DENIED (CALLER_NOT_ALLOWED)
    * - RESOURCE_EXHAUSTED (GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
@@ -405,6 +409,7 @@ export const ServiceGroupService: GenService<{
    * Errors:
    *
    * - INVALID_ARGUMENT (INVALID_REQUEST)
+   * - NOT_FOUND (ACCOUNT_NOT_FOUND)
    * - UNAUTHENTICATED (CALLER_UNAUTHENTICATED)
    * - PERMISSION_DENIED (REFRESH_NOT_ALLOWED, CALLER_NOT_ALLOWED)
    * - RESOURCE_EXHAUSTED (GATEWAY_OVERLOADED, CALLER_OVER_SHARE)
