@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 import pytest
+from allocation.v1 import consignment_allocation_service_pb2 as consignments_pb
 from allocation.v1 import shipment_allocation_service_pb2 as pb
+from allocation.v1.consignment_allocation_service_pb2_grpc import ConsignmentAllocationServiceStub
 from allocation.v1.core_pb2 import ExclusionCode
 from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
 from allocation_gateway.telemetry.named import LONGEST_NAME, MOST_NAMES, OTHER, BoundedNames
@@ -98,10 +100,16 @@ def test_allocations_are_told_by_carrier_and_failed_ones_by_why_no_service_was_l
         stub = ShipmentAllocationServiceStub(channel)
         allocate = pb.AllocateShipmentRequest(shipment_reference="sp_90000000000000000000000000000003")
         answer = stub.AllocateShipment(allocate, timeout=LONG)
+        consignment = ConsignmentAllocationServiceStub(channel).AllocateConsignment(
+            consignments_pb.AllocateConsignmentRequest(consignment_reference="EC-000-05B-MMA"), timeout=LONG
+        )
         failure(lambda: stub.AllocateShipment(pb.AllocateShipmentRequest(shipment_reference=UNWANTED), timeout=LONG))
         assert gateway.stop() == 0
-    carrier = answer.allocation.carrier.reference
-    assert counts(collector, "allocation_gateway.allocations", "api", "carrier") == {("ship", carrier): 1}
+    assert counts(collector, "allocation_gateway.allocations", "api", "carrier") == {
+        ("ship", answer.allocation.carrier.reference): 1,
+        ("consignments", consignment.allocation.carrier_reference): 1,
+    }
+    assert consignment.allocation.carrier_reference
     excluded = counts(collector, "allocation_gateway.allocation.exclusions", "api", "code")
     assert excluded
     known = {name.removeprefix("EXCLUSION_CODE_") for name in ExclusionCode.keys()}  # noqa: SIM118 - it is no mapping

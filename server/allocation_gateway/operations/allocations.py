@@ -29,6 +29,7 @@ class AllocationType:
         is_conclusive: Tells whether the answer to a single allocation says how it ended.
         proves_group: Tells whether the answer to a single allocation proves that the group which it names exists.
         is_queued: Tells whether something is queued to be allocated, which is all that a bulk call promises.
+        carrier: Returns the reference of the carrier; empty if it is not told.
         service: Returns the reference of the carrier service; empty if it is not told.
         agrees_on_group: Tells whether the service group that is told is the one of a code; True if none is ever told.
         tracking_references: Returns all tracking references.
@@ -40,6 +41,7 @@ class AllocationType:
     is_conclusive: Callable[[Any], bool]
     proves_group: Callable[[Any], bool]
     is_queued: Callable[[Any], bool]
+    carrier: Callable[[Any], str]
     service: Callable[[Any], str]
     agrees_on_group: Callable[[Any, str], bool]
     tracking_references: Callable[[Any], Iterator[str]]
@@ -78,6 +80,7 @@ SHIP: Final = AllocationType(
     # Only the state of an allocation that has just been made, and not one that follows it.
     proves_group=lambda found: found.state == core_pb2.SHIPMENT_STATE_ALLOCATED,
     is_queued=lambda found: found.state == core_pb2.SHIPMENT_STATE_ALLOCATING,
+    carrier=lambda found: found.carrier.reference,
     service=lambda found: found.carrier.service_reference,
     agrees_on_group=lambda _found, _code: True,
     tracking_references=_shipment_tracking_references,
@@ -89,6 +92,7 @@ CONSIGNMENTS: Final = AllocationType(
     is_conclusive=_says_consignment_allocated,
     proves_group=lambda found: bool(found.carrier_service_reference),
     is_queued=lambda _: False,
+    carrier=lambda found: found.carrier_reference,
     service=lambda found: found.carrier_service_reference,
     agrees_on_group=lambda found, code: found.service_group.casefold() == code.casefold(),
     tracking_references=_consignment_tracking_references,

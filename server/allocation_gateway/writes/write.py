@@ -124,7 +124,7 @@ class Write:
                 response = await (self._resolve(got) if self.phase is Phase.IN_DOUBT else self._send(got))
             if got.operation.action is Action.ALLOCATE:
                 made: Any = response
-                self._context.account.carriers.append(made.allocation.carrier.reference)
+                self._context.account.carriers.append(got.operation.allocations.carrier(made.allocation))
             return WriteResult(response, got.message)
         except GatewayError as error:
             if error.excluded:
