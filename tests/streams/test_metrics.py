@@ -35,9 +35,9 @@ def scraped(scene: Scene) -> dict[str, float]:
 
 def test_the_items_of_a_stream_are_told_by_their_states(shared_sandbox: Sandbox) -> None:
     reset(shared_sandbox)
-    held = {"type": "latency", "seconds": 2, "when": "before"}
-    shared_sandbox.call("POST", "faults", {"match": {"path": "/shipments/allocate"}, "count": 1, "action": held})
-    shared_sandbox.call("POST", "faults", {"match": {"method": "GET"}, "count": None, "action": held})
+    for match, count, seconds in (({"path": "/shipments/allocate"}, 1, 6), ({"method": "GET"}, None, 2)):
+        held = {"type": "latency", "seconds": seconds, "when": "before"}
+        shared_sandbox.call("POST", "faults", {"match": match, "count": count, "action": held})
     settings = {"OTEL_METRICS_EXPORTER": "prometheus", "OTEL_EXPORTER_PROMETHEUS_PORT": "0"}
     with running_scene(shared_sandbox, **settings) as scene:
         before = scraped(scene)
@@ -47,11 +47,11 @@ def test_the_items_of_a_stream_are_told_by_their_states(shared_sandbox: Sandbox)
         watched = scene.shipments.WatchShipmentAllocations(
             pb.WatchShipmentAllocationsRequest(shipment_references=[shipment(40)]), timeout=LONG
         )
-        next(watched)
         wait_until(lambda: scraped(scene)["stream_items ship sending"] == len(WAVE) + 1, "nothing is being sent")
+        watch = "streams allocation.v1.ShipmentAllocationService/WatchShipmentAllocations"
+        wait_until(lambda: scraped(scene)[watch] == 1, "nothing is watched")
         meanwhile = scraped(scene)
         assert meanwhile["streams allocation.v1.ShipmentAllocationService/AllocateShipmentStream"] == 1
-        assert meanwhile["streams allocation.v1.ShipmentAllocationService/WatchShipmentAllocations"] == 1
         assert meanwhile["stream_lag_seconds ship"] > 0
         assert meanwhile["stream_items consignments sending"] == 0
         wait_until(lambda: scraped(scene)["stream_items ship followed"] == len(WAVE), "nothing is followed")
