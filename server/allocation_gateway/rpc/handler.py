@@ -67,7 +67,7 @@ class Handler(BaseHandler):
         if self._writes:
             is_named = await self._name_request(request, context, fields)
         operation = self._operation
-        if operation.full_name in account.disabled:
+        if self._full_name in account.disabled:
             raise self._disabled()
         self._check(request, account.settings, self._no_effect)
         if self._reference:
@@ -166,7 +166,7 @@ class Handler(BaseHandler):
     def _write_request(self, account: Tenant, request: Any, code: str | None, *, is_named: bool) -> WriteRequest:
         """Makes what the writes take of a request, and of the code of its service group if that is known by now."""
         # Of what the caller wrote: what a group's name stands for may change between two calls.
-        written = fingerprint(self._operation.full_name, request)
+        written = fingerprint(self._full_name, request)
         if code is not None:
             request.service_group = code
         return WriteRequest(

@@ -26,7 +26,7 @@ class Acquisition:
         message: The request as it is to be sent; None while that is not known.
     """
 
-    __slots__ = ("_claimant", "_context", "_is_looked_up", "_sender", "_store", "message")
+    __slots__ = ("_claimant", "_context", "_is_looked_up", "_references", "_sender", "_store", "message")
 
     def __init__(self, context: WriteContext, sender: Sender) -> None:
         """Has asked for nothing yet.
@@ -38,7 +38,9 @@ class Acquisition:
         self._context = context
         self._sender = sender
         request = context.request
-        self._store: ClaimStore = context.account.store.at(request.operation.references(request.message))
+        # To prepare a request changes what a group's name stands for, and not what the request is for.
+        self._references = request.operation.references(request.message)
+        self._store: ClaimStore = context.account.store.at(self._references)
         self._claimant = Claimant(context.environment, context.account.now)
         # Whether it was asked whether there is a claim of this id.
         self._is_looked_up = False
@@ -94,7 +96,7 @@ class Acquisition:
             request.fingerprint,
             message.SerializeToString(),
             b"" if request.terms is None and not target else note.encode(note.Note(request.terms, trace=target)),
-            request.operation.references(message),
+            self._references,
             self._claimant.token,
             context.environment.lease,
             context.longest_effect(),
