@@ -178,6 +178,11 @@ class GatewayError(Exception):
         return status
 
 
+def status_names(error: GatewayError | None) -> tuple[str, str]:
+    """Returns the names of the status code and of the reason with which something ends; no reason without an error."""
+    return ("OK", "") if error is None else (error.code.name, error.reason_name)
+
+
 def clip(text: str, limit: int) -> str:
     """Cuts a text that takes more bytes than a limit, and says how many characters are missing."""
     # No character takes less than a byte: of a long text the rest need not be looked at.

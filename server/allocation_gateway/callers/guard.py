@@ -110,8 +110,10 @@ class Guard:
 
     def remaining(self, metadata: Iterable[tuple[str, str | bytes]]) -> float | None:
         """Returns the seconds until the token of a call that was just admitted expires; None if it bears none."""
-        told = _authorizations(metadata) if self._tokens is not None else []
-        return self._tokens.remaining(_token(str(told[0]))) if self._tokens is not None and told else None
+        if self._tokens is None:
+            return None
+        told = _authorizations(metadata)
+        return self._tokens.remaining(_token(str(told[0]))) if told else None
 
     def called(self, code: str, fields: Mapping[str, Any], seconds: float) -> None:
         """Counts a call that has ended. Who has no rule of the policy has no name here.

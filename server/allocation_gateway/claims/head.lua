@@ -44,3 +44,19 @@ local function mine(key, holder)
   return nil
 end
 
+local function renewed(key, holder, lease, effects, attempts, body)
+  local head = mine(key, holder)
+  if not head then
+    return 0
+  end
+  head[LEASE_UNTIL] = now + lease
+  if effects ~= '' then
+    head[EFFECTS_END_AT] = now + effects
+  end
+  head[ATTEMPTS] = head[ATTEMPTS] + attempts
+  save_head(key, head)
+  if body ~= '' then
+    redis.call('HSET', key, 'b', body)
+  end
+  return 1
+end

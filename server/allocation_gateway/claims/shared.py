@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from allocation_gateway.claims.model import Begun, Busy, Claim, Held
-from allocation_gateway.claims.records import body as packed_body
 from allocation_gateway.claims.records import form_of, micro, pack, parts, shown
+from allocation_gateway.claims.scripted import ScriptedClaims
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _OUTCOMES: Final[Mapping[bytes, type[Begun | Held | Busy]]] = {b"begun": Begun, b"held": Held, b"busy": Busy}
 
 
-class SharedClaims:
+class SharedClaims(ScriptedClaims):
     """A store on a server. See ClaimStore for its steps."""
 
     def __init__(self, server: ClaimServer, *, namespace: str, name: str, retention: float) -> None:
@@ -44,26 +44,6 @@ class SharedClaims:
         """Makes a claim and takes all its locks, or none."""
         outcome, fields = await self._run("begin", new.request_id, new.holder, *parts(new))
         return _OUTCOMES[outcome](shown(fields))
-
-    async def take_over(self, request_id: str, holder: str, lease: float) -> Claim | None:
-        """Makes a claim the caller's if it is in doubt and its lease has run out, or it is the caller's already."""
-        fields = await self._run("take_over", request_id, holder, micro(lease))
-        return None if fields is None else shown(fields)
-
-    async def renew(
-        self,
-        request_id: str,
-        holder: str,
-        lease: float,
-        *,
-        effects: float | None = None,
-        attempt: bool = False,
-        body: NewClaim | None = None,
-    ) -> bool:
-        """Extends the lease of a claim that is in doubt and the caller's."""
-        until = "" if effects is None else micro(effects)
-        kept = b"" if body is None else packed_body(body)
-        return bool(await self._run("renew", request_id, holder, micro(lease), until, int(attempt), kept))
 
     async def finish(
         self,
@@ -99,10 +79,6 @@ class SharedClaims:
     async def settle(self, request_id: str, holder: str) -> bool:
         """Settles a claim in doubt that is the caller's and whose effects are over, and frees its locks."""
         return bool(await self._run("settle", request_id, holder, micro(self._retention)))
-
-    async def leave_in_doubt(self, request_id: str, holder: str, *, effects: float) -> None:
-        """Ends the caller's lease of a claim that is in doubt."""
-        await self._run("leave_in_doubt", request_id, holder, micro(effects))
 
     async def read(self, request_id: str) -> Claim | None:
         """Returns a claim; None if there is none."""

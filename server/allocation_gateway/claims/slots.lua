@@ -140,21 +140,8 @@ function steps.take_over(holder, lease)
   return shown()
 end
 
-function steps.renew(holder, lease, effects, attempts, body)
-  local head = mine(claim, holder)
-  if not head then
-    return 0
-  end
-  head[LEASE_UNTIL] = now + lease
-  if effects ~= '' then
-    head[EFFECTS_END_AT] = now + effects
-  end
-  head[ATTEMPTS] = head[ATTEMPTS] + attempts
-  save_head(claim, head)
-  if body ~= '' then
-    redis.call('HSET', claim, 'b', body)
-  end
-  return 1
+function steps.renew(...)
+  return renewed(claim, ...)
 end
 
 local function mark_owner(mark, owned)

@@ -28,8 +28,8 @@ from redis.crc import key_slot
 from allocation_gateway import tasks
 from allocation_gateway.claims.locks import Lock, Mark, read_lock, read_mark, read_owner
 from allocation_gateway.claims.model import Begun, Busy, Claim, ClaimState, Held, StoreUnavailableError
-from allocation_gateway.claims.records import body as packed_body
 from allocation_gateway.claims.records import form_of, micro, pack, parts, shown
+from allocation_gateway.claims.scripted import ScriptedClaims
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
@@ -45,7 +45,7 @@ _TRIES: Final = 5
 _generations: Final = itertools.count()
 
 
-class SlotClaims:
+class SlotClaims(ScriptedClaims):
     """A store on a cluster, as it is seen from one home. See ClaimStore for its steps."""
 
     __slots__ = ("_home", "_prefix", "_retention", "_steps")
@@ -131,26 +131,6 @@ class SlotClaims:
             await self._unlock(others, lock)
         raise StoreUnavailableError("begin: its locks change hands again and again")
 
-    async def take_over(self, request_id: str, holder: str, lease: float) -> Claim | None:
-        """Makes a claim the caller's if it is in doubt and its lease has run out, or it is the caller's already."""
-        fields = await self._run("take_over", request_id, holder, micro(lease))
-        return None if fields is None else shown(fields)
-
-    async def renew(
-        self,
-        request_id: str,
-        holder: str,
-        lease: float,
-        *,
-        effects: float | None = None,
-        attempt: bool = False,
-        body: NewClaim | None = None,
-    ) -> bool:
-        """Extends the lease of a claim that is in doubt and the caller's."""
-        until = "" if effects is None else micro(effects)
-        kept = b"" if body is None else packed_body(body)
-        return bool(await self._run("renew", request_id, holder, micro(lease), until, int(attempt), kept))
-
     async def finish(
         self,
         request_id: str,
@@ -196,10 +176,6 @@ class SlotClaims:
         told = await self._run("settle", request_id, holder)
         await self._give_back(request_id, told)
         return bool(told)
-
-    async def leave_in_doubt(self, request_id: str, holder: str, *, effects: float) -> None:
-        """Ends the caller's lease of a claim that is in doubt."""
-        await self._run("leave_in_doubt", request_id, holder, micro(effects))
 
     async def read(self, request_id: str) -> Claim | None:
         """Returns a claim that is at home here, or is known for the last allocation; None if there is none."""

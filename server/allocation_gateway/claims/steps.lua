@@ -97,21 +97,8 @@ function steps.take_over(holder, lease)
   return shown(id)
 end
 
-function steps.renew(holder, lease, effects, attempts, body)
-  local head = mine(key, holder)
-  if not head then
-    return 0
-  end
-  head[LEASE_UNTIL] = now + lease
-  if effects ~= '' then
-    head[EFFECTS_END_AT] = now + effects
-  end
-  head[ATTEMPTS] = head[ATTEMPTS] + attempts
-  save_head(key, head)
-  if body ~= '' then
-    redis.call('HSET', key, 'b', body)
-  end
-  return 1
+function steps.renew(...)
+  return renewed(key, ...)
 end
 
 function steps.finish(holder, fingerprint, references, lease, effects, body, first_holder, form, answer, retention,

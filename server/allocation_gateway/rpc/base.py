@@ -89,7 +89,6 @@ class BaseHandler(ABC):
     def __init__(self, gateway: Gateway, full_name: str, request: type[Message], *, writes: bool = False) -> None:
         self._gateway = gateway
         self._guard = gateway.guard
-        self._accounts = gateway.accounts
         self._default = gateway.accounts.default
         self._writes = writes
         self._full_name = full_name

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from allocation_gateway.errors import GatewayError
+from allocation_gateway.errors import GatewayError, status_names
 from allocation_gateway.operations.model import references_field
 from allocation_gateway.protection.model import Kind
 from allocation_gateway.upstream import failures
@@ -187,8 +187,7 @@ class Batch:
         try:
             await self._send_to_all(members, call, permit)
         finally:
-            refusal = self.refusals[-1] if self.refusals else None
-            observation.end_part(*("OK",) if refusal is None else (refusal.code.name, refusal.reason_name))
+            observation.end_part(*status_names(self.refusals[-1] if self.refusals else None))
 
     async def _send_to_all(self, members: tuple[Member, ...], call: UpstreamCall, permit: Permit) -> None:
         try:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from grpc import StatusCode
 
+from allocation_gateway.errors import status_names
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -49,12 +51,7 @@ class ItemAudit:
             self._end(item.reference, found)
 
     def _end(self, reference: str, found: Found | None) -> None:
-        if found is None:
-            told = (StatusCode.CANCELLED.name, "")
-        elif found.error is None:
-            told = (StatusCode.OK.name, "")
-        else:
-            told = (found.error.code.name, found.error.reason_name)
+        told = (StatusCode.CANCELLED.name, "") if found is None else status_names(found.error)
         self._ended.setdefault(told, []).append(reference)
 
     def leave_lines(self) -> None:

@@ -88,7 +88,6 @@ class LastingHandler(ABC, Generic[Asked, Lasting]):
         self._api = row.api
         self._name = row.name
         self._full_name = row.full_name
-        self._accounts = gateway.accounts
         self._readings = readings
         self._rules = rules_of(row.request)
         self._runs: set[Lasting] = set()

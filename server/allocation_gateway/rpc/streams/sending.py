@@ -10,7 +10,7 @@ from grpc import StatusCode
 
 from allocation_gateway import tasks
 from allocation_gateway.callers.errors import not_allowed
-from allocation_gateway.errors import GatewayError, WriteEffect
+from allocation_gateway.errors import GatewayError, WriteEffect, status_names
 from allocation_gateway.rpc.streams import outcomes
 from allocation_gateway.rpc.streams.outcomes import Found, Kind
 from allocation_gateway.writes.batch import Batch
@@ -118,14 +118,14 @@ class Sending:
             try:
                 result = await self._gateway.writes.carry_out(write, account, observation, deadline, fields)
             except GatewayError as error:
-                ended = error.code.name, error.reason_name
+                ended = status_names(error)
                 if len(items) > 1 and batch.refusals and outcomes.may_be_anothers_fault(error):
                     rejected.append(item)
                 else:
                     tell(item, outcomes.of_error(error))
             else:
                 found = outcomes.of_response(operation, result.response, item.reference)
-                ended = ("OK", "") if found.error is None else (found.error.code.name, found.error.reason_name)
+                ended = status_names(found.error)
                 tell(item, found)
             finally:
                 observation.end_part(*ended)
