@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 # So many objects are made before the garbage collector looks for cycles among them: a look takes some 0.2 ms.
 _YOUNG_OBJECTS: Final = 5_000
+# So often it looks among these before it looks through those that have outlived a look.
+_YOUNG_COLLECTIONS: Final = 300
 # Seconds after which a thread gives way to one that waits. The event loop gives way itself at each system call, so
 # several times in a call: while a thread reads a large answer or exports telemetry, it waits for so long each time.
 _TURN: Final = 0.001
@@ -211,12 +213,13 @@ def _spare_the_collector() -> None:
     """Has the garbage collector look through what calls make, and not as often.
 
     A call leaves it nothing to find, but holds some sixty objects while upstream works on it: at the usual threshold
-    they are looked through several times each, which is a sixth of all the time. The pauses stay those of calls in
-    flight, as nothing is put off to grow. docs/decisions/0002-hot-path.md has the numbers.
+    they are looked through several times each, which is a sixth of all the time. What has outlived a collection is the
+    calls in flight: to look through all of it again costs up to 0.2 s if they are many, and is seldom worth it.
+    docs/decisions/0002-hot-path.md has the numbers.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_YOUNG_OBJECTS, *gc.get_threshold()[1:])
+    gc.set_threshold(_YOUNG_OBJECTS, _YOUNG_COLLECTIONS, gc.get_threshold()[2])
 
 
 async def _open_accounts(

@@ -132,8 +132,8 @@ class Call(ABC):
         self._is_begun = False
         self._trailing: Metadata = ()
         self._deadline: float | None = None
-        # Set when what was written is taken; None as long as nothing is waited for.
-        self._writing: asyncio.Event | None = None
+        # Done when what was written is taken; None as long as nobody waits for that.
+        self._writing: asyncio.Future[None] | None = None
         self._open()
 
     @abstractmethod
@@ -161,8 +161,9 @@ class Call(ABC):
 
     def sent(self) -> None:
         """Takes that nothing is left to be sent for now."""
-        if self._writing is not None:
-            self._writing.set()
+        writing, self._writing = self._writing, None
+        if writing is not None and not writing.done():
+            writing.set_result(None)
 
     def end(self) -> None:
         """Takes that it is over, for whatever reason. Its handler is cancelled, unless it has ended."""
@@ -277,11 +278,9 @@ class Call(ABC):
             return
         body = message.prefixed(self._serialised(response))
         self._connection.send(self, self._begin(), body, b"")
-        if self.unsent:
-            self._writing = asyncio.Event()
-        while self._writing is not None and self.unsent and not self.is_over:
-            self._writing.clear()
-            await self._writing.wait()
+        while self.unsent and not self.is_over:
+            self._writing = self._loop.create_future()
+            await self._writing
         self._connection.written(len(body))
 
     async def abort(

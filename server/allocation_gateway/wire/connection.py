@@ -81,6 +81,7 @@ class Connection(asyncio.Protocol):
         self._is_closing = True
         self._session.sender.close()
         self._session.end_calls()
+        self._session.let_go()
         self._server.connections.discard(self)
         self.lost.set_result(None)
 
@@ -115,7 +116,9 @@ class Connection(asyncio.Protocol):
             data = self._received[self._position :] + data
         self._received, self._position = data, 0
         if not self._is_in_line:
-            self._turns.worked(self._work(self._turns.share()))
+            # A frame that costs more than the share is for this connection's turn in line: many connections may send
+            # one at once.
+            self._turns.worked(self._work(self._turns.share(), may_exceed=False))
             if len(data) >= _MUCH:
                 self._wait()  # more may be there if so much came at once: it is for another turn
 
@@ -125,7 +128,7 @@ class Connection(asyncio.Protocol):
             return 0
         self._is_in_line = False
         self._lifetime.heard(self._loop.time())
-        done = self._work(share)
+        done = self._work(share, may_exceed=True)
         self._read_on()
         return done
 
@@ -142,16 +145,21 @@ class Connection(asyncio.Protocol):
         self._transport.pause_reading()
         self._turns.line_up(self)
 
-    def _work(self, share: int) -> int:
-        """Reads the frames that are complete, as many as the share is for. Returns how much of it that took."""
+    def _work(self, share: int, *, may_exceed: bool) -> int:
+        """Reads the frames that are complete, as many as the share is for. Returns how many units that took.
+
+        Args:
+            share: The units.
+            may_exceed: Whether the last frame may cost more than what is left of them, rather than wait.
+        """
         try:
-            return self._read(share)
+            return self._read(share, may_exceed=may_exceed)
         except Http2ConnectionError as error:
             self._session.fail(error)
             self._close()
             return share
 
-    def _read(self, share: int) -> int:
+    def _read(self, share: int, *, may_exceed: bool) -> int:
         data, position, session = self._received, self._position, self._session
         end, left = len(data), share
         if not self._has_preface:
@@ -168,12 +176,13 @@ class Connection(asyncio.Protocol):
             following = start + length
             if following > end:
                 break
-            if left <= 0:
+            cost = units(kind, length)
+            if cost > left and (left <= 0 or not may_exceed):
                 self._wait()
                 break
             receive(kind, flags, stream & frames.LARGEST_STREAM, data[start:following])
             position = following
-            left -= units(kind, length)
+            left -= cost
             if session.extra_work:
                 left -= session.extra_work
                 session.extra_work = 0
@@ -229,6 +238,8 @@ class Connection(asyncio.Protocol):
             return
         self._session.sender.close()
         self._is_closing = True
+        # Of what was received, nothing is read any more, and the peer may take its time to close its side.
+        self._received, self._position = b"", 0
         self._lifetime.closing(self._loop.time())
         if self._transport.can_write_eof():
             # What the client goes on to send is read, and thrown away: the system would answer it with a reset, which

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from collections import Counter
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import msgspec
 
 from allocation_gateway.wire.hpack import MALFORMED
 
@@ -40,7 +42,8 @@ class MalformedError(Exception):
     """HTTP/2 does not allow these headers."""
 
 
-class Request(NamedTuple):
+# The garbage collector need not look at it: it holds texts only.
+class Request(msgspec.Struct, frozen=True, gc=False):
     """What the headers of a call say.
 
     Attributes:
@@ -53,7 +56,7 @@ class Request(NamedTuple):
         content_length: How long the body is; None if the headers do not say.
     """
 
-    fields: Sequence[Field]
+    fields: tuple[Field, ...]
     method: str
     path: str
     content_type: str
@@ -94,7 +97,7 @@ def parse(fields: Sequence[Field]) -> Request:
     if length is not None and not _LENGTH.fullmatch(length):
         raise MalformedError("content-length is not a number")
     return Request(
-        fields,
+        tuple(fields),
         found[":method"],
         found[":path"],
         get("content-type", ""),

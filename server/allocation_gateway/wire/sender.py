@@ -8,7 +8,7 @@ from allocation_gateway.wire import frames
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from allocation_gateway.wire.call import Call
     from allocation_gateway.wire.memory import ConnectionMemory
@@ -28,6 +28,7 @@ class Sender:
         "_is_paused",
         "_loop",
         "_memory",
+        "_narrow",
         "_out",
         "_transport",
         "stream_window",
@@ -50,9 +51,9 @@ class Sender:
         self._transport: asyncio.Transport | None = None
         self._out: list[bytes] = []
         self._is_paused = False
-        # Calls that wait for the window of all, or for the transport. Those that wait for their own are found by their
-        # stream.
+        # Calls that wait for the window of all, or for the transport, and those that wait for their own.
         self._blocked: dict[int, Call] = {}
+        self._narrow: dict[int, Call] = {}
         self.window = frames.DEFAULT_WINDOW
         self.stream_window = frames.DEFAULT_WINDOW
 
@@ -65,6 +66,11 @@ class Sender:
         self._flush()
         self._transport = None
         self._blocked.clear()
+        self._narrow.clear()
+
+    def let_go(self) -> None:
+        """Tells nobody any more which calls are over: the connection is lost."""
+        self._finished = _nothing
 
     def pause(self) -> None:
         """Sends no more answers for now: the peer does not read, and they would pile up in the transport."""
@@ -118,12 +124,12 @@ class Sender:
     def send_unsent(self, call: Call) -> None:
         """Sends as much as may be sent of what waits."""
         unsent = call.unsent or bytearray()
-        self._blocked.pop(call.stream, None)
+        self.forget(call)
         while unsent:
             size = min(len(unsent), frames.MAX_FRAME_SIZE, self.window, self.stream_window + call.window)
             if size <= 0 or self._is_paused:
-                if self.window <= 0 or self._is_paused:
-                    self._blocked[call.stream] = call
+                waiting = self._blocked if self.window <= 0 or self._is_paused else self._narrow
+                waiting[call.stream] = call
                 return
             self.window -= size
             call.window -= size
@@ -146,13 +152,24 @@ class Sender:
         while self._blocked and self.window > 0 and not self._is_paused:
             self.send_unsent(next(iter(self._blocked.values())))
 
-    def resize(self, window: int, calls: Iterable[Call]) -> None:
-        """Takes how much may be sent on each call, on those under way too."""
+    def resize(self, window: int) -> int:
+        """Takes how much may be sent on each call, on those under way too.
+
+        Returns:
+            How many calls were looked at: those that waited for a wider window.
+        """
+        is_wider = window > self.stream_window
         self.stream_window = window
+        calls = list(self._narrow.values()) if is_wider else []
         for call in calls:
-            if call.unsent:
-                self.send_unsent(call)
+            self.send_unsent(call)
+        return len(calls)
 
     def forget(self, call: Call) -> None:
-        """Takes that a call is over, whatever of it was not sent."""
+        """Waits no longer to send something of a call."""
         self._blocked.pop(call.stream, None)
+        self._narrow.pop(call.stream, None)
+
+
+def _nothing(_: Call) -> None:
+    """Does nothing."""

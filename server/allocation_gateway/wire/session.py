@@ -31,7 +31,7 @@ from allocation_gateway.wire.memory import CALL_COST, ConnectionMemory
 from allocation_gateway.wire.sender import Sender
 from allocation_gateway.wire.streaming import RequestStreamCall
 from allocation_gateway.wire.streams import Streams
-from allocation_gateway.wire.turns import UNPACKED_BYTES_PER_UNIT
+from allocation_gateway.wire.turns import CALLS_PER_UNIT, UNPACKED_BYTES_PER_UNIT
 from allocation_gateway.wire.unary import ResponseStreamCall, UnaryCall
 
 if TYPE_CHECKING:
@@ -115,6 +115,8 @@ class Session:
         self.send = self.sender.send
         self._write = self.sender.write
         self._first_block_prefix = NO_TABLE
+        # No call takes more than this beyond what any new call does, in bytes.
+        self._widest_call = 0
 
     def start(self) -> None:
         """Sends what a connection begins with."""
@@ -240,6 +242,9 @@ class Session:
             return
         call = self._calls[stream] = _kind(method)(self, stream, asked, method, self._loop)
         self.charge(call, CALL_COST + size)
+        pool = self._server.memory
+        if pool.held > pool.crowded:
+            pool.opened_in_crowd()
         if timeout is not None:
             call.set_deadline(timeout)
         if is_last:
@@ -293,6 +298,7 @@ class Session:
         call.window += increment
         if sender.stream_window + call.window > frames.LARGEST_WINDOW:
             raise Http2StreamError(stream, frames.FLOW_CONTROL_ERROR)
+        self._widest_call = max(self._widest_call, call.window)
         if call.unsent:
             sender.send_unsent(call)
 
@@ -329,13 +335,19 @@ class Session:
             self._resize(window)
 
     def _resize(self, window: int) -> None:
-        calls = list(self._calls.values())
-        self._budget.charge(len(calls) // CALLS_PER_CHARGE)
-        if any(call.window > frames.LARGEST_WINDOW - window for call in calls):
-            raise Http2ConnectionError(
-                frames.FLOW_CONTROL_ERROR, "SETTINGS_INITIAL_WINDOW_SIZE must leave each window below 2^31."
-            )
-        self.sender.resize(window, calls)
+        if self._widest_call > frames.LARGEST_WINDOW - window:
+            # It is that of a call that may be over: only then are all of them looked at.
+            self._looked_through(len(self._calls))
+            self._widest_call = max((call.window for call in self._calls.values()), default=0)
+            if self._widest_call > frames.LARGEST_WINDOW - window:
+                raise Http2ConnectionError(
+                    frames.FLOW_CONTROL_ERROR, "SETTINGS_INITIAL_WINDOW_SIZE must leave each window below 2^31."
+                )
+        self._looked_through(self.sender.resize(window))
+
+    def _looked_through(self, calls: int) -> None:
+        self._budget.charge(calls // CALLS_PER_CHARGE)
+        self.extra_work += calls // CALLS_PER_UNIT
 
     def _on_ping(self, flags: int, payload: bytes) -> None:
         self._budget.charge()
@@ -453,6 +465,11 @@ class Session:
         self._server.memory.leave(self._memory)
         self._turns.end(calls)
 
+    def let_go(self) -> None:
+        """Holds on to its connection no longer, which is over: else both would wait for the garbage collector."""
+        self._close = self._memory.evict = _nothing
+        self.sender.let_go()
+
     def tick(self, now: float) -> None:
         """Does what is due for its calls, and lets a peer that was slowed down send more."""
         for call in list(self._calls.values()):
@@ -465,6 +482,10 @@ class Session:
     def has_called(self) -> bool:
         """Whether the client has made a call."""
         return self._streams.last > 0
+
+
+def _nothing() -> None:
+    """Does nothing."""
 
 
 def _kind(method: grpc.RpcMethodHandler[Any, Any]) -> type[Call]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from grpc import StatusCode
 
 from allocation_gateway.wire import message, response_headers
 from allocation_gateway.wire.call import Call
-from allocation_gateway.wire.memory import TASK_COST
+from allocation_gateway.wire.memory import STREAM_COST
 from allocation_gateway.wire.message import UnreadableError
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import AsyncIterator
 
 
@@ -28,9 +28,9 @@ class RequestStreamCall(Call):
 
     def _open(self) -> None:
         self._inbox = bytearray()
-        # Of whoever waits for a message.
-        self._reading = asyncio.Event()
-        self._connection.charge(self, TASK_COST)
+        # Done when something has come; None as long as nobody waits for it.
+        self._reading: asyncio.Future[None] | None = None
+        self._connection.charge(self, STREAM_COST)
         self.task = self._loop.create_task(self.run())
 
     def receive(self, data: bytes, *, is_last: bool) -> None:
@@ -42,7 +42,9 @@ class RequestStreamCall(Call):
         except UnreadableError as error:
             self.fail(error.code, str(error))
             return
-        self._reading.set()
+        reading, self._reading = self._reading, None
+        if reading is not None and not reading.done():
+            reading.set_result(None)
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self
@@ -55,8 +57,8 @@ class RequestStreamCall(Call):
                 if inbox:
                     raise UnreadableError(StatusCode.INTERNAL, "The request ends before its message does.")
                 raise StopAsyncIteration
-            self._reading.clear()
-            await self._reading.wait()
+            self._reading = self._loop.create_future()
+            await self._reading
         await self._connection.message_turn()
         framed = bytes(inbox[:size])
         del inbox[:size]

@@ -25,11 +25,13 @@ _QUANTUM: Final = 64
 # Messages of streams that are read in a turn, and calls that are ended in a turn because their connection was.
 _MESSAGES: Final = 16
 _ENDED_CALLS: Final = 200
-# Units of a field block beside its size, bytes of frames for a unit, and bytes that are unpacked for a unit.
+# Units of a field block beside its size, bytes of frames for a unit, and bytes that are unpacked, or calls that are
+# looked through, for a unit.
 _FIELD_BLOCK_UNITS: Final = 8
 _FIELD_BYTES_PER_UNIT: Final = 32
 _DATA_BYTES_PER_UNIT: Final = 1024
 UNPACKED_BYTES_PER_UNIT: Final = 512
+CALLS_PER_UNIT: Final = 4
 
 
 def units(kind: int, length: int) -> int:

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Final
 from allocation_gateway import ports
 from allocation_gateway.settings import ConfigurationError, variable
 from allocation_gateway.wire.limits import Limits
+from allocation_gateway.wire.memory import calls_within
 from allocation_gateway.wire.server import Server
 
 if TYPE_CHECKING:
     from allocation_gateway.rpc.certificates import Files
     from allocation_gateway.settings import Settings
 
-# So many times the calls in hand may be open on one connection: one more than are in hand gets an answer that says so,
-# and not just a stream refused.
+# So many times the calls in hand may be open on one connection, if their bytes may: one more than are in hand gets an
+# answer that says so, and not just a stream refused.
 _OPEN_CALLS: Final = 10
 # HTTP/2 forbids the others.
 _CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -26,7 +27,7 @@ def limits(settings: Settings) -> Limits:
     return Limits(
         message=settings.max_request_bytes,
         metadata=settings.max_metadata_bytes,
-        calls=_OPEN_CALLS * settings.max_concurrent_calls,
+        calls=min(_OPEN_CALLS * settings.max_concurrent_calls, calls_within(settings.max_held_bytes)),
         connections=settings.max_connections,
         connections_per_address=settings.max_connections_per_address,
         held=settings.max_held_bytes,
