@@ -38,6 +38,8 @@ TRANSIENT: Final = frozenset(
 )
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 2.0
+# Looked up once: in Python 3.11, a function is called for each look at a member of an enum.
+_SUCCESS: Final = CallOutcome.SUCCESS
 
 
 class Account:
@@ -113,7 +115,7 @@ class Account:
         if result.retry_after:
             self.protection.throttled(result.retry_after)
         permit.release(result.outcome)
-        if result.outcome is CallOutcome.SUCCESS and operation.action.writes:
+        if result.outcome is _SUCCESS and operation.action.writes:
             self.protection.retry_budget.refund()
         return result
 

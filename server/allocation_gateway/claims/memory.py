@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 _NO_OWNERS: Final[Mapping[str, str]] = MappingProxyType({})
 # What is forgotten at each step, at most: more than a step can add, so that nothing is left over for long.
 _SWEEP: Final = 4
+# Looked up once: in Python 3.11, a function is called for each look at a member of an enum.
+_IN_DOUBT: Final = ClaimState.IN_DOUBT
+_DONE: Final = ClaimState.DONE
+_SETTLED: Final = ClaimState.SETTLED
 
 
 class _Record(msgspec.Struct, gc=False):
@@ -110,7 +114,7 @@ class MemoryClaims:
         if now >= self._sweep_at:
             self._sweep(now)
         record = self._find(new.request_id, now)
-        if record is not None and (record.state is not ClaimState.SETTLED or record.fingerprint != new.fingerprint):
+        if record is not None and (record.state is not _SETTLED or record.fingerprint != new.fingerprint):
             return Held(record.shown(now))
         references = _once(new.references)
         for reference in references:
@@ -135,7 +139,7 @@ class MemoryClaims:
         """Makes a claim the caller's if it is in doubt and its lease has run out, or it is the caller's already."""
         now = self._clock()
         record = self._claims.get(request_id)
-        if record is None or record.state is not ClaimState.IN_DOUBT:
+        if record is None or record.state is not _IN_DOUBT:
             return None
         if record.holder != holder and record.lease_until > now:
             return None
@@ -184,13 +188,13 @@ class MemoryClaims:
         if record is None:
             record = self._record(fallback, _once(fallback.references), now, 1)
             self._claims[request_id] = record
-        elif record.state is ClaimState.DONE:
+        elif record.state is _DONE:
             return
         elif record.holder != holder and record.fingerprint != fallback.fingerprint:
             self._own(request_id, allocated, deallocated, now)
             return
         record.answer = answer
-        self._resolve(record, ClaimState.DONE, now, keep_locks)
+        self._resolve(record, _DONE, now, keep_locks)
         self._own(request_id, allocated, deallocated, now)
 
     async def release(self, request_id: str, holder: str) -> None:
@@ -200,7 +204,7 @@ class MemoryClaims:
             return
         if record.is_resumed:
             record.attempts -= 1
-            self._resolve(record, ClaimState.SETTLED, self._clock())
+            self._resolve(record, _SETTLED, self._clock())
         else:
             self._forget(record)
 
@@ -210,7 +214,7 @@ class MemoryClaims:
         record = self._mine(request_id, holder)
         if record is None or record.effects_end_at > now:
             return False
-        self._resolve(record, ClaimState.SETTLED, now)
+        self._resolve(record, _SETTLED, now)
         return True
 
     async def leave_in_doubt(self, request_id: str, holder: str, *, effects: float) -> None:
@@ -238,7 +242,7 @@ class MemoryClaims:
             new.request,
             new.note,
             references,
-            ClaimState.IN_DOUBT,
+            _IN_DOUBT,
             new.holder,
             attempts,
             now,
@@ -250,21 +254,19 @@ class MemoryClaims:
 
     def _find(self, request_id: str, now: float) -> _Record | None:
         record = self._claims.get(request_id)
-        if record is not None and record.state is not ClaimState.IN_DOUBT and record.forgotten_at <= now:
+        if record is not None and record.state is not _IN_DOUBT and record.forgotten_at <= now:
             self._forget(record)
             return None
         return record
 
     def _mine(self, request_id: str, holder: str) -> _Record | None:
         record = self._claims.get(request_id)
-        return (
-            record if record is not None and record.state is ClaimState.IN_DOUBT and record.holder == holder else None
-        )
+        return record if record is not None and record.state is _IN_DOUBT and record.holder == holder else None
 
     def _lock(self, reference: str, now: float) -> _Record | None:
         """Returns the claim that locks a reference."""
         record = self._locks.get(reference)
-        if record is None or record.state is ClaimState.IN_DOUBT or record.locks_until > now:
+        if record is None or record.state is _IN_DOUBT or record.locks_until > now:
             return record
         return None
 

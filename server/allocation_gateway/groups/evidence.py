@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from allocation_gateway.operations.model import Action
 
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
     from allocation_gateway.operations.model import Operation
 
+# Looked up once: in Python 3.11, a function is called for each look at a member of an enum.
+_ALLOCATE: Final = Action.ALLOCATE
+
 
 def is_evidence(operation: Operation, response: Message) -> bool:
     """Tells whether a response proves the group of its request: whether one thing was allocated with it, and is.
@@ -18,7 +21,7 @@ def is_evidence(operation: Operation, response: Message) -> bool:
     What a bulk call says proves nothing: Ship may yet find, when it allocates, that the group does not exist. Nor does
     a single one that upstream has only taken in hand. That an allocation fails is never evidence against a group.
     """
-    if operation.action is not Action.ALLOCATE:
+    if operation.action is not _ALLOCATE:
         return False
     answer: Any = response
     return operation.allocations.proves_group(answer.allocation)

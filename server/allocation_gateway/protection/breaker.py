@@ -28,6 +28,12 @@ class BreakerState(enum.Enum):
     OPEN = 2
 
 
+# Looked up once: in Python 3.11, a function is called for each look at a member of an enum.
+_CLOSED: Final = BreakerState.CLOSED
+_FAILURE: Final = CallOutcome.FAILURE
+_IGNORED: Final = CallOutcome.IGNORED
+
+
 class BreakerOptions(NamedTuple):
     """When a breaker opens and closes.
 
@@ -94,7 +100,7 @@ class Breaker:
         self._random = random
         self._on_change = on_change
         self._width = options.window / _BUCKETS
-        self.state = BreakerState.CLOSED
+        self.state = _CLOSED
         self._epoch = 0
         self._stretch = 1
         self._reopens_at = 0.0
@@ -109,7 +115,7 @@ class Breaker:
 
     def wait(self) -> float:
         """Returns after how many seconds a request may begin: 0 if it may now. Changes nothing."""
-        if self.state is BreakerState.CLOSED:
+        if self.state is _CLOSED:
             return 0.0
         if self.state is BreakerState.OPEN:
             return max(self._reopens_at - self._clock(), 0.0)
@@ -117,7 +123,7 @@ class Breaker:
 
     def begin(self) -> int:
         """Counts a request that is about to be sent. Returns its ticket for end(), or REFUSED."""
-        if self.state is BreakerState.CLOSED:
+        if self.state is _CLOSED:
             return self._epoch
         if self.wait() > 0:
             return REFUSED
@@ -131,13 +137,13 @@ class Breaker:
         """Takes note of the end of a request that has begun with this ticket."""
         if ticket != self._epoch:
             return
-        if self.state is BreakerState.CLOSED:
-            if outcome is not CallOutcome.IGNORED:
-                self._count(outcome is CallOutcome.FAILURE)
+        if self.state is _CLOSED:
+            if outcome is not _IGNORED:
+                self._count(outcome is _FAILURE)
             return
         # Also of one that says nothing the place of the probe is free again: nothing but time can hold a breaker open.
         self._probes_out -= 1
-        if outcome is CallOutcome.FAILURE:
+        if outcome is _FAILURE:
             self._stretch = min(self._stretch * 2, _LONGEST_STRETCH)
             self._open()
         elif outcome is CallOutcome.SUCCESS:
@@ -145,7 +151,7 @@ class Breaker:
             if self._probes_answered >= self._options.probes:
                 self._stretch = 1
                 self._forget()
-                self._enter(BreakerState.CLOSED, 0.0)
+                self._enter(_CLOSED, 0.0)
 
     def _count(self, failed: bool) -> None:
         bucket = int(self._clock() / self._width)

@@ -11,6 +11,7 @@ import random
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 import structlog
 
 from allocation_gateway.protection.breaker import REFUSED, Breaker, BreakerOptions, BreakerState
@@ -41,30 +42,35 @@ _WRITE: Final = Kind.WRITE
 _log = structlog.get_logger()
 
 
-class Permit:
-    """The right to send one request. It has to be given back, whatever becomes of the request."""
+class Permit(msgspec.Struct):
+    """The right to send one request. It has to be given back, whatever becomes of the request.
 
-    __slots__ = ("_lane", "_protection", "_share", "_since", "_ticket")
+    Attributes:
+        protection: What it was given by; None once it was given back.
+        lane: What it takes a place in.
+        ticket: See Breaker.begin().
+        since: When it was given, by the event loop's clock.
+        share: What it takes a place in besides; None if there is nothing.
+    """
 
-    def __init__(self, protection: Protection, lane: Lane, ticket: int, since: float) -> None:
-        self._protection: Protection | None = protection
-        self._share: asyncio.Semaphore | None = None
-        self._lane = lane
-        self._ticket = ticket
-        self._since = since
+    protection: Protection | None
+    lane: Lane
+    ticket: int
+    since: float
+    share: asyncio.Semaphore | None = None
 
     def release(self, outcome: CallOutcome) -> None:
         """Gives the permit back and tells what the request says about upstream. A second time changes nothing."""
-        protection = self._protection
+        protection = self.protection
         if protection is not None:
-            self._protection = None
-            protection.released(self._lane, self._ticket, self._since, outcome)
-            if self._share is not None:
-                self._share.release()
+            self.protection = None
+            protection.released(self.lane, self.ticket, self.since, outcome)
+            if self.share is not None:
+                self.share.release()
 
     def within(self, share: asyncio.Semaphore) -> Permit:
         """Has it take a place in a share until it is given back. Returns itself."""
-        self._share = share
+        self.share = share
         return self
 
 

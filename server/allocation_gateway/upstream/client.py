@@ -41,6 +41,9 @@ _THROTTLED: Final = frozenset({429, 503})
 _FAILURES: Final = frozenset({ErrorReason.ERROR_REASON_UPSTREAM_UNAVAILABLE, ErrorReason.ERROR_REASON_UPSTREAM_FAILED})
 _KEY_REFUSED: Final = ErrorReason.ERROR_REASON_UPSTREAM_CREDENTIALS_REJECTED
 
+# Looked up once: in Python 3.11, a function is called for each look at a member of an enum.
+_SUCCESS: Final = CallOutcome.SUCCESS
+
 
 class Upstream:
     """One REST API of one account, with its address, its key and its limits.
@@ -187,11 +190,11 @@ class Upstream:
         try:
             response = await self._reading.read(operation, request, answer, seen.undocumented)
         except GatewayError as error:
-            outcome = CallOutcome.FAILURE if error.reason in _FAILURES else CallOutcome.SUCCESS
+            outcome = CallOutcome.FAILURE if error.reason in _FAILURES else _SUCCESS
             # The frames that it came through hold on to it, and it to them: the garbage collector would have to look.
             told = error.with_traceback(None)
             return UpstreamResult(told, outcome, date, answer.head_at, wait or error.retry_after)
-        return UpstreamResult(response, CallOutcome.SUCCESS, date, answer.head_at, wait)
+        return UpstreamResult(response, _SUCCESS, date, answer.head_at, wait)
 
     async def probe(self) -> Answer:
         """Reads something that does not exist, outside of any operation.

@@ -7,11 +7,15 @@ enters the table, not each time it is referred to: nearly all headers of a call 
 from __future__ import annotations
 
 import re
-from typing import Final, TypeAlias
+from operator import itemgetter
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from hpack.exceptions import HPACKDecodingError
 from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Field: TypeAlias = tuple[str, str]
 _Entry: TypeAlias = tuple[Field, bytes, int]
@@ -57,8 +61,14 @@ def _entry(text: str, name: bytes, value: bytes) -> _Entry:
     return field, name, len(name) + len(value) + _OVERHEAD
 
 
-_STATIC: Final = [_entry(_text(name), name, value) for name, value in HeaderTable.STATIC_TABLE]
-_FIRST_DYNAMIC: Final = len(_STATIC) + 1
+# References of one octet each, which most fields are: so many at once are followed without a loop in Python.
+_REFERENCES: Final = re.compile(rb"[\x81-\xfe]{1,32}")
+_INDEXES: Final = bytes(octet & 0x7F for octet in range(256))
+_FIELD: Final[Callable[[_Entry], Field]] = itemgetter(0)
+_SIZE: Final[Callable[[_Entry], int]] = itemgetter(2)
+# Each at its index. Index 0 is not one: what stands there is never read.
+_STATIC: Final = [_entry("", b"", b""), *(_entry(_text(name), name, value) for name, value in HeaderTable.STATIC_TABLE)]
+_FIRST_DYNAMIC: Final = len(_STATIC)
 
 
 class Decoder:
@@ -75,8 +85,8 @@ class Decoder:
         self._max_list_size = max_list_size
         self._least_room = max_list_size - _EXCESS * max_list_size
         self._max_fields = max_list_size // _OVERHEAD
-        # The latest entry first, since it has the lowest index.
-        self._table: list[_Entry] = []
+        # Each at its index: the static ones, and then the dynamic ones, of which the latest comes first.
+        self._table = _STATIC.copy()
         self._size = 0
         self._limit = TABLE_SIZE
 
@@ -96,19 +106,28 @@ class Decoder:
         fields: list[Field] = []
         table, room = self._table, self._max_list_size
         excess, position, end = 0, 0, len(block)
+        fits = True
         while position < end:
+            run = _REFERENCES.match(block, position) if fits else None
+            if run is not None:
+                entries = [*map(table.__getitem__, run[0].translate(_INDEXES))]
+                size = sum(map(_SIZE, entries))
+                if size <= room:
+                    fields += map(_FIELD, entries)
+                    room -= size
+                    position = run.end()
+                    continue
+                # It is told one by one from here on where there is no room any more, and where there is too much.
+                fits = False
             first = block[position]
             position += 1
             if first & 0x80:
                 index = first & 0x7F
                 if index == 0x7F:
                     index, position = _integer(block, position, index)
-                if index >= _FIRST_DYNAMIC:
-                    entry = table[index - _FIRST_DYNAMIC]
-                elif index:
-                    entry = _STATIC[index - 1]
-                else:
+                elif not index:
                     raise CompressionError("Index 0 is not valid in a field block.")
+                entry = table[index]
             elif first & 0xE0 == 0x20:
                 if room < self._max_list_size:
                     raise CompressionError("A dynamic table size update must come at the beginning of a field block.")
@@ -134,7 +153,7 @@ class Decoder:
         if index == mask:
             index, position = _integer(block, position, index)
         if index:
-            (text, _), name, _ = self._table[index - _FIRST_DYNAMIC] if index >= _FIRST_DYNAMIC else _STATIC[index - 1]
+            (text, _), name, _ = self._table[index]
             # The value alone was malformed, perhaps: the name stands on its own.
             text = text or _text(name)
         else:
@@ -153,7 +172,7 @@ class Decoder:
         return position
 
     def _add(self, entry: _Entry) -> None:
-        self._table.insert(0, entry)
+        self._table.insert(_FIRST_DYNAMIC, entry)
         self._size += entry[2]
         if self._size > self._limit:
             self._evict()

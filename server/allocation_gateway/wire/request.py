@@ -22,15 +22,7 @@ _REQUIRED: Final = frozenset({":method", ":scheme", ":path"})
 _ALL_PSEUDO: Final = _REQUIRED | {":authority"}
 # Headers of the protocol itself, which are nobody's metadata.
 _RESERVED: Final = frozenset(
-    {
-        *_ALL_PSEUDO,
-        "content-length",
-        "content-type",
-        "grpc-accept-encoding",
-        "grpc-encoding",
-        "grpc-timeout",
-        "te",
-    }
+    {"content-length", "content-type", "grpc-accept-encoding", "grpc-encoding", "grpc-timeout", "te"}
 )
 _LENGTH: Final = re.compile(r"[0-9]{1,10}")
 _MOST_DIGITS: Final = 8
@@ -47,7 +39,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     """What the headers of a call say.
 
     Attributes:
-        fields: All headers, in their order.
+        fields: All headers but those of HTTP/2 itself, in their order.
         method: That of HTTP.
         path: A slash, the service, a slash, and the method.
         content_type: Empty if there is none.
@@ -97,7 +89,7 @@ def parse(fields: Sequence[Field]) -> Request:
     if length is not None and not _LENGTH.fullmatch(length):
         raise MalformedError("content-length is not a number")
     return Request(
-        tuple(fields),
+        tuple(fields[pseudo:]),
         found[":method"],
         found[":path"],
         get("content-type", ""),

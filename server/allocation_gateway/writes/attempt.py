@@ -88,6 +88,8 @@ async def _note_before(context: WriteContext, claimed: ClaimedWrite) -> None:
     """
     handle = claimed.handle
     reads_all = context.account.settings.read_before_write
+    if not (reads_all or handle.claim.owners):
+        return
     references = [name for name in handle.claim.references if reads_all or name in handle.claim.owners]
     if not references:
         return

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -11,26 +13,18 @@ if TYPE_CHECKING:
 _MARGIN: Final = 0.05
 
 
-class Callers:
+class Callers(msgspec.Struct):
     """The calls that wait for one write.
 
     Attributes:
-        count: How many wait.
         deadline: Until when the last of them waits, by the event loop's clock.
+        clock: The event loop's clock.
+        count: How many wait.
     """
 
-    __slots__ = ("_clock", "count", "deadline")
-
-    def __init__(self, deadline: float, clock: Callable[[], float]) -> None:
-        """Begins with one.
-
-        Args:
-            deadline: Until when it waits, by the event loop's clock.
-            clock: The event loop's clock.
-        """
-        self._clock = clock
-        self.count = 1
-        self.deadline = deadline
+    deadline: float
+    clock: Callable[[], float]
+    count: int = 1
 
     def join(self, deadline: float) -> None:
         """Has one more wait, until a moment of its own."""
@@ -49,4 +43,4 @@ class Callers:
     @property
     def are_waiting(self) -> bool:
         """Whether anybody waits for long enough that something new may be begun."""
-        return self.count > 0 and self._clock() < self.last_moment
+        return self.count > 0 and self.clock() < self.last_moment

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from allocation_gateway.upstream.call import UpstreamCall
 from allocation_gateway.upstream.http import Attempt
 from allocation_gateway.writes import note
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 _SHORTEST_PAUSE: Final = 0.01
 
 
-class WriteContext:
+class WriteContext(msgspec.Struct, frozen=True):
     """One write, as all its phases see it.
 
     Attributes:
@@ -36,21 +38,11 @@ class WriteContext:
         callers: Who waits for it.
     """
 
-    __slots__ = ("account", "callers", "environment", "observation", "request")
-
-    def __init__(
-        self,
-        environment: Environment,
-        account: Account,
-        request: WriteRequest,
-        observation: Observation,
-        callers: Callers,
-    ) -> None:
-        self.environment = environment
-        self.account = account
-        self.request = request
-        self.observation = observation
-        self.callers = callers
+    environment: Environment
+    account: Account
+    request: WriteRequest
+    observation: Observation
+    callers: Callers
 
     def count(self, event: str) -> None:
         """Counts something that happened to it, and notes it in its trace."""

@@ -34,6 +34,7 @@ TRANSITIONS: Final[Mapping[Phase, frozenset[Phase]]] = {
     Phase.IN_DOUBT: frozenset({Phase.HELD, Phase.ENDED}),
     Phase.ENDED: frozenset(),
 }
+_FIRST: Final = Phase.WAITING
 
 
 class IllegalTransitionError(Exception):
@@ -50,7 +51,7 @@ class Progress:
     __slots__ = ("phase",)
 
     def __init__(self) -> None:
-        self.phase = Phase.WAITING
+        self.phase = _FIRST
 
     def enter(self, phase: Phase) -> None:
         """Goes on to a phase.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from allocation.v1 import error_reason_pb2
 
@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     from allocation_gateway.operations.assessment import Assessed
     from allocation_gateway.operations.model import Operation
 
+# Looked up once: in Python 3.11, a function is called for each look at a member of an enum.
+_ALLOCATE: Final = Action.ALLOCATE
+
 
 def is_conclusive(operation: Operation, response: Any) -> bool:
     """Tells whether a response says how the write ended: for everything that it was asked for."""
-    if operation.action is Action.ALLOCATE:
+    if operation.action is _ALLOCATE:
         return operation.allocations.is_conclusive(response.allocation)
     return not undetermined(operation, response)
 
@@ -50,12 +53,12 @@ def allocation_of(operation: Operation, answer: Message | GatewayError, referenc
     if operation.bulk is not None:
         return operation.bulk.allocation_of(answer, reference)
     told: Any = answer
-    return told.allocation if operation.action is Action.ALLOCATE else None
+    return told.allocation if operation.action is _ALLOCATE else None
 
 
 def single(operation: Operation, reference: str, found: AnyAllocation) -> Any:
     """Returns the response of a write of one shipment or consignment that was found carried out."""
-    if operation.action is Action.ALLOCATE:
+    if operation.action is _ALLOCATE:
         found.reconciled = True
         return operation.response(allocation=found)
     return operation.response(**{references_field(operation.response): reference})

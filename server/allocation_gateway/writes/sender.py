@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from allocation_gateway.protection.model import Kind
 from allocation_gateway.telemetry.conventions import AttemptKind
@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from allocation_gateway.writes.batch import Batch, Member
     from allocation_gateway.writes.claim_handle import ClaimHandle
     from allocation_gateway.writes.context import WriteContext
+
+# Looked up once: in Python 3.11, a function is called for each look at a member of an enum.
+_WRITE: Final = Kind.WRITE
+_FIRST: Final = AttemptKind.FIRST
+_REPEAT: Final = AttemptKind.REPEAT
 
 
 class Sender:
@@ -55,7 +60,7 @@ class Sender:
         """
         if self._permit is None:
             context = self._context
-            self._permit = await context.account.protection.acquire(Kind.WRITE, context.callers.deadline)
+            self._permit = await context.account.protection.acquire(_WRITE, context.callers.deadline)
 
     def release_permit(self) -> None:
         """Gives the permit back that is not needed, if there is one."""
@@ -79,7 +84,7 @@ class Sender:
         # Of one that was taken over, somebody else has made an attempt before.
         resends = self.attempts if handle.is_first else self.attempts + 1
         self.attempts += 1
-        kind = AttemptKind.REPEAT if resends else AttemptKind.FIRST
+        kind = _REPEAT if resends else _FIRST
         call = UpstreamCall(attempt, context.observation, context.callers.deadline, False, kind, resends)
         result = await account.send(request.operation, request.route, message, call, permit)
         if attempt.sent:
@@ -119,7 +124,7 @@ class BatchedSender(Sender):
             await self._batch.acquire_permit()
         elif self._permit is None:
             protection = self._context.account.protection
-            self._permit = await protection.acquire_for_stream(Kind.WRITE, self._context.callers.deadline)
+            self._permit = await protection.acquire_for_stream(_WRITE, self._context.callers.deadline)
 
     def release_permit(self) -> None:
         """See Sender. What goes on without its permit goes on by itself."""

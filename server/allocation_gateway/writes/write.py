@@ -11,7 +11,7 @@ recovery.py.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from grpc import StatusCode
@@ -36,6 +36,12 @@ if TYPE_CHECKING:
     from allocation_gateway.writes.environment import Environment
     from allocation_gateway.writes.request import WriteRequest
 
+# Looked up once: in Python 3.11, a function is called for each look at a member of an enum.
+_HELD: Final = Phase.HELD
+_SENDING: Final = Phase.SENDING
+_IN_DOUBT: Final = Phase.IN_DOUBT
+_ENDED: Final = Phase.ENDED
+_ALLOCATE: Final = Action.ALLOCATE
 _log = structlog.get_logger()
 
 
@@ -121,8 +127,8 @@ class Write:
             await self._begin(got)
             response: Message | None = None
             while response is None:
-                response = await (self._resolve(got) if self.phase is Phase.IN_DOUBT else self._send(got))
-            if got.operation.action is Action.ALLOCATE:
+                response = await (self._resolve(got) if self.phase is _IN_DOUBT else self._send(got))
+            if got.operation.action is _ALLOCATE:
                 made: Any = response
                 self._context.account.carriers.append(got.operation.allocations.carrier(made.allocation))
             return WriteResult(response, got.message)
@@ -143,7 +149,7 @@ class Write:
             raise told from None
         finally:
             self._sender.release_permit()
-            self.progress.enter(Phase.ENDED)
+            self.progress.enter(_ENDED)
 
     async def _begin(self, claimed: ClaimedWrite) -> None:
         """Gets ready to send something, or to read what was sent.
@@ -155,7 +161,7 @@ class Write:
         self._context.observation.event("claimed")
         if claimed.handle.is_first:
             # If there was a claim before, whoever held it has ended it as not made.
-            self.progress.enter(Phase.HELD)
+            self.progress.enter(_HELD)
             await attempt.prepare_first(self._context, claimed, self._sender)
         else:
             # Earlier attempts are read back before anything is sent.
@@ -166,11 +172,11 @@ class Write:
         if self.doubt_began is None:
             self.doubt_began = self._context.account.now()
         self._cause = cause
-        self.progress.enter(Phase.IN_DOUBT)
+        self.progress.enter(_IN_DOUBT)
 
     async def _send(self, claimed: ClaimedWrite) -> Message | None:
         """Makes an attempt. Returns the response; None if it is in doubt now, or is to be tried again."""
-        self.progress.enter(Phase.SENDING)
+        self.progress.enter(_SENDING)
         was_in_doubt = self._cause is not None
         result = await attempt.make(self._context, claimed, self._sender, was_in_doubt=was_in_doubt)
         match result:
@@ -184,7 +190,7 @@ class Write:
                 self._doubt(cause)
                 return None
             case Refused() if was_in_doubt:
-                self.progress.enter(Phase.IN_DOUBT)
+                self.progress.enter(_IN_DOUBT)
                 return await recovery.after_refusal(self._context, claimed, self._sender, result)
             case Refused():
                 await self._try_again(claimed, result)
@@ -196,7 +202,7 @@ class Write:
         Raises:
             GatewayError: There is none: it is refused.
         """
-        self.progress.enter(Phase.HELD)
+        self.progress.enter(_HELD)
         pause = attempt.pause_before_another(self._context, self._sender, refused)
         if pause is not None:
             await asyncio.sleep(pause)
@@ -216,7 +222,7 @@ class Write:
             raise RuntimeError("a write in doubt has a cause")
         got = await recovery.read_back(self._context, claimed, self._sender, self._cause)
         if got is None:
-            self.progress.enter(Phase.HELD)
+            self.progress.enter(_HELD)
         return got
 
     def seconds_in_doubt(self) -> float:
@@ -229,7 +235,7 @@ class Write:
         """Keeps it from being sent, if that is not too late. Returns whether its task can be cancelled."""
         if self._cause is not None:
             return False
-        return self.phase is not Phase.SENDING or self._sender.call_off()
+        return self.phase is not _SENDING or self._sender.call_off()
 
     def deadline_error(self) -> GatewayError:
         """Returns the error for a caller whose time is up, or whose write was given up."""
@@ -254,7 +260,7 @@ class Write:
 
     @property
     def _may_be_sent(self) -> bool:
-        return self.phase is Phase.SENDING and self._sender.may_have_sent
+        return self.phase is _SENDING and self._sender.may_have_sent
 
     def _tell_callers(self, error: GatewayError | None) -> None:
         """Has callers whose time is up told an error, instead of what the phase says."""
