@@ -10,7 +10,7 @@ from allocation_gateway.callers import keys
 from joserfc.jwk import ECKey, OctKey, OKPKey
 from support.issuer import Issuer
 
-MAIN: Final = Issuer(rsa="RS256", ec="ES384", es="ES256")
+MAIN: Final = Issuer(rsa="RS256", ec="ES384", es="ES256", ed="EdDSA")
 
 
 def parsed(*entries: Any) -> keys.KeyRing:
@@ -31,6 +31,12 @@ def test_each_key_has_one_algorithm(kid: str, says_algorithm: bool) -> None:
     assert found.algorithm == MAIN.keys[kid][1]
 
 
+def test_the_one_algorithm_of_ed25519_has_two_names_of_which_a_key_has_one() -> None:
+    found = parsed(entry("ed", alg="Ed25519")).find("ed")
+    assert found is not None
+    assert found.algorithm == "Ed25519"
+
+
 LEFT_OUT: Final = {
     "HMAC": {**OctKey.generate_key(256).as_dict(), "kid": "oct", "alg": "HS256"},
     "HMAC by an RSA key": entry(alg="HS256"),
@@ -40,7 +46,12 @@ LEFT_OUT: Final = {
     "algorithm of another curve": entry("ec", alg="ES256"),
     "short RSA": entry(n=entry()["n"][: 1536 // 6]),
     "unknown curve": {**ECKey.generate_key("secp256k1").as_dict(private=False), "kid": "bitcoin"},
-    "Ed25519": {**OKPKey.generate_key("Ed25519").as_dict(private=False), "kid": "ed", "alg": "Ed25519"},
+    "Ed448": {**OKPKey.generate_key("Ed448").as_dict(private=False), "kid": "ed", "alg": "EdDSA"},
+    "X25519": {**OKPKey.generate_key("X25519").as_dict(private=False), "kid": "ed"},
+    "EdDSA by an RSA key": entry(alg="EdDSA"),
+    "ES256 by Ed25519": entry("ed", alg="ES256"),
+    "HMAC by Ed25519": entry("ed", alg="HS256"),
+    "no point of Ed25519": entry("ed", x="AA"),
     "unknown type": {"kty": "lattice", "kid": "future"},
     "no point": entry("ec", x="AA"),
     "no modulus": entry(n=None),

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from allocation_gateway.callers.keys import PinnedKey
 
-MAIN: Final = Issuer(rsa="RS256", ec="ES256", long="ES512", pss="PS256")
+MAIN: Final = Issuer(rsa="RS256", ec="ES256", long="ES512", pss="PS256", ed="EdDSA", edwards="Ed25519")
 # It has a key with an id that the other one has too.
 STRANGER: Final = Issuer(rsa="RS256")
 TOKENS: Final = {"JWT_ISSUER": ISSUER, "JWT_AUDIENCE": AUDIENCE}
@@ -91,6 +91,7 @@ def cases() -> dict[str, tuple[Any, str]]:
         "empty signature": (bearing(f"{head}.{body}."), "cannot be verified"),
         "HMAC with the public key": (bearing(MAIN.signed_with_the_public_key()), "cannot be verified"),
         "another algorithm": (bearing(MAIN.token(kid="rsa", header={"alg": "PS256"})), "cannot be verified"),
+        "the name of the same": (bearing(MAIN.token(kid="ed", header={"alg": "Ed25519"})), "cannot be verified"),
         "somebody else's key": (bearing(STRANGER.token()), "cannot be verified"),
         "other claims": (bearing(f"{head}.{other}.{signature}"), "cannot be verified"),
         "unknown key": (bearing(MAIN.token(header={"kid": "new"})), "not known"),

@@ -7,10 +7,12 @@ import hashlib
 import hmac
 import json
 import time
+import warnings
 from typing import Any, Final
 
 from joserfc import jwt
-from joserfc.jwk import ECKey, RSAKey
+from joserfc.errors import SecurityWarning
+from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 ISSUER: Final = "https://issuer.example"
 AUDIENCE: Final = "allocation-gateway"
@@ -26,15 +28,17 @@ class Issuer:
     """
 
     def __init__(self, **kinds: str) -> None:
-        """Makes keys of kinds: `RS256`, `ES256`, `PS256` and so on, by their ids."""
-        self.keys: dict[str, tuple[ECKey | RSAKey, str]] = {}
+        """Makes keys of kinds: `RS256`, `ES256`, `PS256`, `EdDSA` and so on, by their ids."""
+        self.keys: dict[str, tuple[ECKey | OKPKey | RSAKey, str]] = {}
         for kid, algorithm in (kinds or {"one": "RS256"}).items():
             self.add(kid, algorithm)
 
     def add(self, kid: str, algorithm: str = "RS256") -> None:
         """Makes one more key."""
-        made: ECKey | RSAKey
-        if algorithm.startswith("ES"):
+        made: ECKey | OKPKey | RSAKey
+        if algorithm in {"EdDSA", "Ed25519"}:
+            made = OKPKey.generate_key("Ed25519")
+        elif algorithm.startswith("ES"):
             made = ECKey.generate_key({"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}[algorithm])
         else:
             made = RSAKey.generate_key(2048)
@@ -63,7 +67,8 @@ class Issuer:
         head = {"alg": algorithm, "kid": kid, **(header or {})}
         head = {name: value for name, value in head.items() if value is not None}
         kept = {name: value for name, value in said.items() if value is not None}
-        return jwt.encode(head, kept, key, algorithms=[head["alg"]])
+        with warnings.catch_warnings(action="ignore", category=SecurityWarning):  # of EdDSA
+            return jwt.encode(head, kept, key, algorithms=[head["alg"]])
 
     def unsigned(self) -> str:
         """Returns a token that says that it needs no signature."""

@@ -14,17 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MOST_BYTES: Final = 1_048_576
-# The algorithm of a key that does not name its own, by its type and curve.
-_BY_KIND: Final = {
-    ("RSA", ""): "RS256",
-    ("EC", "P-256"): "ES256",
-    ("EC", "P-384"): "ES384",
-    ("EC", "P-521"): "ES512",
-}
-# The algorithms that a key of a type may name. HMAC is none of them: who verifies could sign as well.
-_ALLOWED: Final = {
-    "RSA": frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}),
-    "EC": frozenset({"ES256", "ES384", "ES512"}),
+# The algorithms that a key may name, by its type and curve. The first is that of one which names none. HMAC is none of
+# them: who verifies could sign as well.
+_ALGORITHMS: Final = {
+    ("RSA", ""): ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
+    ("EC", "P-256"): ("ES256",),
+    ("EC", "P-384"): ("ES384",),
+    ("EC", "P-521"): ("ES512",),
+    # One algorithm by two names: that of RFC 8037, which issuers use, and that of RFC 9864.
+    ("OKP", "Ed25519"): ("EdDSA", "Ed25519"),
 }
 _LEAST_RSA_BITS: Final = 2048
 
@@ -88,9 +86,9 @@ def _pinned(entry: dict[str, Any]) -> PinnedKey | None:
     kind, curve = entry.get("kty"), entry.get("crv", "")
     if entry.get("use", "sig") != "sig" or not isinstance(kind, str) or not isinstance(curve, str):
         return None
-    algorithm: Any = entry.get("alg", _BY_KIND.get((kind, curve)))
-    # A curve has one algorithm: a key that names another one is malformed.
-    if algorithm not in _ALLOWED.get(kind, ()) or (kind != "RSA" and algorithm != _BY_KIND.get((kind, curve))):
+    known = _ALGORITHMS.get((kind, curve), ())
+    algorithm: Any = entry.get("alg", next(iter(known), None))
+    if algorithm not in known:
         return None
     # Only what is public of it: a private key that was put here by mistake is not kept.
     public: dict[str, Any] = {name: entry[name] for name in ("kty", "crv", "x", "y", "n", "e") if name in entry}
