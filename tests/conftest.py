@@ -11,6 +11,7 @@ import pytest
 import structlog
 from allocation.v1.consignment_allocation_service_pb2_grpc import ConsignmentAllocationServiceStub
 from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
+from allocation_gateway.settings import KNOWN
 from support.gateway import Gateway, running_gateway
 from support.upstream import Upstream, running_upstream
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _TESTS: Final = Path(__file__).parent
-_LONG: Final = frozenset({"accounts", "callers", "cli", "clients", "streams", "telemetry"})
+_LONG: Final = frozenset({"accounts", "callers", "cli", "clients", "secrecy", "streams", "telemetry"})
 KEY = "a-key-that-nobody-may-see"
 CONSIGNMENTS_KEY = "NzI1M2U0-another-key-that-nobody-may-see"
 # What is scripted is answered in order, and most of it is failure: nothing is asked again, and no breaker opens. Nor is
@@ -52,9 +53,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def default_logging() -> Iterator[None]:
-    """Takes back the logging that a command sets up when a test runs it in this process."""
+    """Takes back what a command sets up when a test runs it in this process: logging, and the secrets that it knows."""
     yield
     structlog.reset_defaults()
+    KNOWN._forms.clear()
 
 
 @pytest.fixture(scope="module")

@@ -122,8 +122,7 @@ def open_sentinel(target: ServerUrl, *, timeout: float) -> Sentinel:
         sentinel_kwargs={
             **{name: value for name, value in options.items() if name != "client_name"},
             "ssl": target.is_tls,
-            "username": target.sentinel_username or None,
-            "password": target.sentinel_password or None,
+            **_credentials(target.of_sentinels()),
             "retry": Retry(NoBackoff(), 0),
         },
     )
@@ -229,8 +228,9 @@ def _of_network(error: BaseException, target: ServerUrl) -> Problem | None:
 
 
 def _of_answer(error: BaseException, target: ServerUrl) -> Problem | None:
-    """Reads what the server has answered. Its texts hold no password: it is never told one back."""
-    text = str(error)
+    """Reads what the server has answered."""
+    # Where it does not know AUTH or HELLO by their names, it would quote what they were given: the password.
+    text = str(error).partition(", with args beginning with")[0]
     if isinstance(error, exceptions.AuthenticationError | exceptions.AuthenticationWrongNumberOfArgsError):
         return Problem("credentials", _of_credentials(target), is_lasting=True)
     if isinstance(error, exceptions.NoPermissionError):

@@ -224,6 +224,14 @@ async def test_password_that_is_wrong_or_missing(tmp_path: Path) -> None:
 
 @pytest.mark.cache
 @pytest.mark.asyncio
+async def test_server_that_knows_no_auth_is_not_quoted_with_the_password(tmp_path: Path) -> None:
+    with running_cache(*SAFE, "--rename-command", "AUTH", "HIDDEN", "--dir", str(tmp_path)) as server:
+        reason, problem = await told(f"redis://:{PASSWORD}@127.0.0.1:{server.port}/0")
+    assert (reason, problem) == ("answer", "the server answers: unknown command 'AUTH'")
+
+
+@pytest.mark.cache
+@pytest.mark.asyncio
 async def test_user_that_lacks_rights(tmp_path: Path) -> None:
     all_but_scripts = ["~*", "&*", "+@all", "-evalsha", "-eval"]
     other_keys = ["~others:*", "&*", "+@all"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 import pytest
 import structlog
@@ -134,6 +135,38 @@ async def test_sentinels_and_servers_with_passwords_of_their_own(tmp_path: Path)
         assert [line["reason"] for line in lines] == ["sentinel"]
         with pytest.raises(ConfigurationError, match="refuses the credentials"):
             await opened(good.replace("right", "wrong"))
+
+
+@pytest.mark.asyncio
+async def test_password_of_sentinels_in_a_file_is_replaced_without_a_restart(tmp_path: Path) -> None:
+    """The primary is replaced after that: only who logs in with the new password learns where it is."""
+    file = tmp_path / "password"
+    file.write_text(f"{PASSWORD}\n")
+    with replicated() as pair, sentinels(pair, tmp_path, password=PASSWORD) as watching:
+        url = watching.url(options=f"?sentinel_password_file={quote(str(file))}")
+        async with connected(url=url, step_timeout=5.0) as store:
+            assert isinstance(await store.begin(new_claim()), Begun)
+            await asyncio.to_thread(pair.wait_for_copy)
+            watching.change_password("another")
+            file.write_text("another\n")
+            watching.clients()[1].sentinel_failover(SERVICE)
+            await asyncio.to_thread(
+                wait_until, lambda: watching.primaries() == [pair.replica.port] * 3, "they do not agree"
+            )
+            async with asyncio.timeout(20.0):
+                while True:
+                    try:
+                        found = await store.begin(new_claim())
+                        break
+                    except StoreUnavailableError:
+                        await asyncio.sleep(0.05)
+            assert isinstance(found, Held), "what was copied is there"
+        file.write_text("wrong\n")
+        with structlog.testing.capture_logs() as lines:
+            stores = await opened(url)
+            await stores["ship"].close()
+        assert [line["reason"] for line in lines] == ["sentinel"]
+        assert "refuses the credentials" in lines[0]["problem"]
 
 
 @pytest.mark.asyncio

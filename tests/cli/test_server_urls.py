@@ -74,6 +74,12 @@ WRONG: Final = [
     ("redis+sentinel://one/primary/zero", "the number of a database"),
     ("redis://one,two/0", "the host holds characters"),
     ("redis://host/0?sentinel_password=word", "the option sentinel_password needs Sentinels"),
+    ("redis://host/0?sentinel_password_file=/dev/null", "the option sentinel_password_file needs Sentinels"),
+    ("redis+sentinel://one/a?sentinel_password_file=/no/file", "sentinel_password_file: /no/file cannot be used"),
+    (
+        "redis+sentinel://one/a?sentinel_password_file=/dev/null&sentinel_password=word",
+        "sentinel_password_file stands beside another password",
+    ),
     ("redis+cluster://one,two/1", "a cluster has no other database than 0"),
     ("redis+cluster://one,two?db=2", "a cluster has no other database than 0"),
     ("redis+cluster://one,two/primary", "the number of a database"),

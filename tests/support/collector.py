@@ -18,6 +18,8 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_D
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
+from support import canaries
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -116,6 +118,12 @@ class Collector:
         """Waits until so many spans have come."""
         with self._changed:
             assert self._changed.wait_for(lambda: len(self.spans) >= count, TIMEOUT), self.spans
+
+    def search(self) -> None:
+        """Fails if anything that has come has a secret in it."""
+        for items in (self.spans, self.points, self.records, self.resources):
+            for item in items:
+                canaries.search("what was exported", repr(item))
 
     def forget(self) -> None:
         """Drops the spans so far."""
@@ -258,6 +266,7 @@ def running_collector(credentials: grpc.ServerCredentials | None = None) -> Iter
         yield collector
     finally:
         server.stop(None).wait()
+    collector.search()
 
 
 @contextmanager
@@ -293,3 +302,4 @@ def running_http_collector() -> Iterator[Collector]:
         finally:
             server.shutdown()
             thread.join()
+    collector.search()

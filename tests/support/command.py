@@ -9,6 +9,7 @@ import pytest
 import structlog
 from allocation_gateway import cli
 
+from support import canaries
 from support.gateway import PREFIX
 
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ class Command:
                 code = cli.main(arguments)
             except SystemExit as end:
                 code = end.code if isinstance(end.code, int) else 1
-        return Done(code, *self._capsys.readouterr())
+        done = Done(code, *self._capsys.readouterr())
+        canaries.search("the output of a command", done.out + done.err)
+        return done
 
 
 @pytest.fixture

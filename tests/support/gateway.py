@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from support import canaries
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -34,18 +36,22 @@ class Gateway:
         address: Where it listens, as host:port.
         sandbox_url: Where its sandbox listens; empty without one.
         lines: Its log lines so far.
+        leaks: Those that a secret was in, also of lines that were dropped.
     """
 
     process: subprocess.Popen[str]
     address: str = ""
     sandbox_url: str = ""
     lines: list[dict[str, Any]] = field(default_factory=list)
+    leaks: list[str] = field(default_factory=list)
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def follow(self) -> None:
         """Reads the log until the process ends."""
         assert self.process.stderr is not None
         for text in self.process.stderr:
+            if canaries.has_secret(text):
+                self.leaks.append(text)
             with self._changed:
                 try:
                     self.lines.append(json.loads(text))
@@ -96,14 +102,18 @@ def running_gateway(
     *arguments: str,
     extra: Mapping[str, str] | None = None,
     command: Sequence[str] = (COMMAND,),
+    leaks: bool = False,
 ) -> Iterator[Gateway]:
     """Runs `allocation-gateway serve` on free ports, and ends it however the block ends.
+
+    Nothing that it writes may have a secret in it.
 
     Args:
         settings: Environment variables; the prefix may be left out.
         arguments: Further arguments, such as `--sandbox`.
         extra: Environment variables that are no settings of the gateway.
         command: What takes the arguments of the gateway's own command.
+        leaks: Whether it may write secrets all the same, since what keeps it from that was taken away.
     """
     defaults = {"PORT": "0", "SANDBOX_PORT": "0", "SHUTDOWN_DELAY": "0", "OTEL_TRACES_SAMPLER": EVERY_TRACE}
     if "--sandbox" not in arguments:
@@ -131,3 +141,4 @@ def running_gateway(
         reader.join(STOP_TIMEOUT)
         assert process.stderr is not None
         process.stderr.close()
+    assert leaks or not gateway.leaks, gateway.leaks[:3]

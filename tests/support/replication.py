@@ -143,6 +143,14 @@ class Sentinels:
         states: list[Any] = [one.sentinel_master(SERVICE) for one in self.clients()]
         return states
 
+    def change_password(self, password: str) -> None:
+        """Has all of them want another password, of each other too, and ends all connections."""
+        for one in self.clients():
+            one.execute_command("SENTINEL", "CONFIG", "SET", "sentinel-pass", password)  # type: ignore[no-untyped-call]
+            one.execute_command("ACL", "SETUSER", "default", "resetpass", f">{password}")  # type: ignore[no-untyped-call]
+            one.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")  # type: ignore[no-untyped-call]
+        self._access = {**self._access, "password": password}
+
     def kill(self, index: int) -> None:
         """Ends one of them at once."""
         self._processes[index].kill()

@@ -10,6 +10,8 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from support import canaries
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -57,6 +59,7 @@ def failure(call: Callable[[], Any]) -> Failure:
 
 def failure_of(error: Any) -> Failure:
     """Returns what the error of a call tells."""
+    canaries.search("a status", f"{error.details()} {error.trailing_metadata()}")
     status = rpc_status.from_call(error)
     found = Failure(error.code(), error.details() or "")
     if status is not None:

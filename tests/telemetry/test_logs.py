@@ -105,6 +105,22 @@ def test_exception_is_told_with_where_it_came_from() -> None:
     assert line["exception"].endswith("ZeroDivisionError: division by zero")
 
 
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_known_secret_is_written_nowhere(form: str) -> None:
+    """Whoever has put it into a line: a library, or an error."""
+    code = (
+        "from allocation_gateway.settings import Secret\n"
+        "key = 'a\"key\\\\that-nobody-may-see'\n"
+        "Secret(key)\n"
+        "log.error('a', message=f'they said: {key}, {key!r}')\n"
+        "logging.getLogger('lib').error('refused %s', {'key': key})\n"
+        "try:\n    raise ValueError([key])\nexcept ValueError:\n    log.exception('defect')"
+    )
+    written = b"".join(lines(form, code))
+    assert b"nobody-may-see" not in written
+    assert written.count(b"********") >= 4
+
+
 def test_nothing_breaks_out_of_a_line() -> None:
     text = 'a"b\\c\nd\x00e\u2028\u00e9\U0001f600'
     (line,) = objects(f"log.info('call', message={text!r}, other={{1: [b'x', ValueError('y'), float('nan')]}})")

@@ -138,7 +138,7 @@ class BySentinels:
         if all("No such master" in str(error) for _, error in errors):
             return NoPrimaryError(f"the Sentinels know no primary of the name {self._url.service}", is_lasting=True)
         (host, port), error = errors[0]
-        one = self._url.at(host, port)._replace(password=self._url.sentinel_password)
+        one = self._url.of_sentinels().at(host, port)
         where = ", ".join(f"{host}:{port}" for host, port in self._url.sentinels)
         return NoPrimaryError(f"of the Sentinels {where} none tells the primary: {diagnose(error, one).text}")
 

@@ -12,6 +12,7 @@ from allocation_gateway.settings.api import ApiSettings
 from allocation_gateway.settings.checks import Release, check_early, check_late
 from allocation_gateway.settings.documentation import markdown
 from allocation_gateway.settings.fields import API_NAMES, FIELDS
+from allocation_gateway.settings.known_secrets import KNOWN
 from allocation_gateway.settings.loading import load
 from allocation_gateway.settings.names import DEFAULT_ACCOUNT, PREFIX, variable
 from allocation_gateway.settings.schema import Settings
@@ -23,6 +24,7 @@ __all__ = [
     "API_NAMES",
     "DEFAULT_ACCOUNT",
     "FIELDS",
+    "KNOWN",
     "LOOPBACK",
     "MOST_ACCOUNT_BYTES",
     "PREFIX",

@@ -13,7 +13,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from allocation_gateway.settings import server_url
+from allocation_gateway.settings import server_files, server_url
 from allocation_gateway.settings.certificates import read_certificates
 from allocation_gateway.settings.fields import API_NAMES
 from allocation_gateway.settings.key_files import is_header
@@ -154,7 +154,7 @@ def _servers(settings: Settings) -> None:
                 server = server_url.parse(url)
                 if server.nodes and name == "cache_url":
                     raise ValueError("a cluster keeps claims alone: name one server, or its Sentinels")
-                server_url.check_files(server)
+                server_files.check_files(server)
         except ValueError as error:
             raise ConfigurationError(f"{variable(name)}: {error}") from None
 

@@ -6,12 +6,13 @@ looked at, and no text of an error repeats what could be a part of the password.
 
 from __future__ import annotations
 
-import errno
 import re
 import ssl
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from allocation_gateway.settings.known_secrets import KNOWN
+from allocation_gateway.settings.password_files import read_password
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,6 +50,7 @@ class ServerUrl(NamedTuple):
         sentinel_password: With which password; empty without one.
         nodes: Where nodes of a cluster are, which tell of the others; empty if it is no cluster.
         password_file: The file that holds the password instead, which may be replaced; empty if none does.
+        sentinel_password_file: The same of their password.
     """
 
     host: str
@@ -63,6 +65,7 @@ class ServerUrl(NamedTuple):
     sentinel_username: str = ""
     sentinel_password: str = ""
     password_file: str = ""
+    sentinel_password_file: str = ""
     nodes: tuple[tuple[str, int], ...] = ()
 
     def with_password(self) -> ServerUrl:
@@ -73,16 +76,17 @@ class ServerUrl(NamedTuple):
         """
         if not self.password_file:
             return self
-        password = Path(self.password_file).read_text(errors="surrogateescape").strip()
-        if not password.isprintable() or not password:
-            raise OSError(errno.EINVAL, f"{self.password_file} holds no password")
-        return self._replace(password=password)
+        return self._replace(password=read_password(self.password_file))
 
     def at(self, host: str, port: int) -> ServerUrl:
         """Returns the same of a server that the Sentinels, or other nodes of the cluster, have told."""
-        return self._replace(
-            host=host, port=port, sentinels=(), service="", sentinel_username="", sentinel_password="", nodes=()
-        )
+        told = self._replace(host=host, port=port, sentinels=(), service="", nodes=())
+        return told._replace(sentinel_username="", sentinel_password="", sentinel_password_file="")
+
+    def of_sentinels(self) -> ServerUrl:
+        """Returns the same with who logs in at the Sentinels as who logs in."""
+        password, file = self.sentinel_password, self.sentinel_password_file
+        return self._replace(username=self.sentinel_username, password=password, password_file=file)
 
     @property
     def address(self) -> str:
@@ -115,12 +119,15 @@ def parse(url: str) -> ServerUrl:
         raise ValueError(_ENCODE) from None
     try:
         read = _READERS[several.group(1)] if several else _read_server
-        return read(parts, is_tls=_SCHEMES[kind])
+        found = read(parts, is_tls=_SCHEMES[kind])
     except ValueError:
         # Whatever is wrong is so since the URL was taken apart in the wrong places.
         if "@" in _after_authority(rest):
             raise ValueError(_ENCODE) from None
         raise
+    for secret in (found.password, found.sentinel_password, found.options.get("ssl_password", "")):
+        KNOWN.add(secret)
+    return found
 
 
 def _after_authority(rest: str) -> str:
@@ -166,6 +173,7 @@ def _read_sentinels(parts: SplitResult, *, is_tls: bool) -> ServerUrl:
         service=service,
         sentinel_username=options.pop("sentinel_username", ""),
         sentinel_password=options.pop("sentinel_password", ""),
+        sentinel_password_file=options.pop("sentinel_password_file", ""),
         options=options,
     )
 
@@ -193,6 +201,8 @@ def _read(parts: SplitResult, *, is_tls: bool) -> ServerUrl:
     password, password_file = unquote(parts.password or ""), options.pop("password_file", "")
     if password and password_file:
         raise ValueError("the option password_file stands beside another password")
+    if {"sentinel_password", "sentinel_password_file"} <= options.keys():
+        raise ValueError("the option sentinel_password_file stands beside another password")
     return ServerUrl(
         host,
         _port(parts),
@@ -306,45 +316,5 @@ _OPTIONS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "ssl_ciphers": ("a list of ciphers", _text),
     "sentinel_username": ("a name", _text),
     "sentinel_password": ("a text", _text),
+    "sentinel_password_file": ("the path of a file", _text),
 }
-
-
-def check_files(url: ServerUrl) -> None:
-    """Checks that the files which a URL names can be used.
-
-    Raises:
-        ValueError: One of them is missing, or is no PEM. The text names it.
-    """
-    options = url.options
-    try:
-        url.with_password()
-    except OSError as error:
-        raise ValueError(f"the option password_file: {url.password_file} cannot be used: {error.strerror}") from None
-    for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
-        if name in options:
-            try:
-                Path(options[name]).read_bytes()
-            except OSError as error:
-                raise ValueError(f"the option {name}: {options[name]} cannot be read: {error.strerror}") from None
-    if "ssl_ca_path" in options and not Path(options["ssl_ca_path"]).is_dir():
-        raise ValueError(f"the option ssl_ca_path: {options['ssl_ca_path']} is no folder")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if "ssl_ca_certs" in options:
-        try:
-            context.load_verify_locations(options["ssl_ca_certs"])
-        except (ssl.SSLError, OSError):
-            raise ValueError(f"the option ssl_ca_certs: {options['ssl_ca_certs']} holds no certificates, PEM") from None
-    if "ssl_certfile" in options:
-        try:
-            # Without a password, an encrypted key would make OpenSSL ask for one on the terminal.
-            context.load_cert_chain(
-                options["ssl_certfile"], options.get("ssl_keyfile"), password=options.get("ssl_password", "")
-            )
-        except (ssl.SSLError, OSError) as error:
-            reason = (error.reason if isinstance(error, ssl.SSLError) else error.strerror) or "the files are malformed"
-            raise ValueError(f"the options ssl_certfile and ssl_keyfile cannot be used together: {reason}") from None
-    if "ssl_ciphers" in options:
-        try:
-            context.set_ciphers(options["ssl_ciphers"])
-        except ssl.SSLError:
-            raise ValueError("the option ssl_ciphers names no cipher that there is") from None

@@ -6,6 +6,8 @@ from typing import Annotated, TypeAlias
 
 from msgspec import Meta
 
+from allocation_gateway.settings.known_secrets import HIDDEN, KNOWN
+
 
 class ConfigurationError(Exception):
     """The configuration cannot be used. The text is one line for the operator and names the setting."""
@@ -18,13 +20,16 @@ class Secret:
 
     def __init__(self, value: str) -> None:
         self._value = value
+        # Of a URL, only its passwords are secret: whoever takes it apart adds them.
+        if "://" not in value:
+            KNOWN.add(value)
 
     def reveal(self) -> str:
         """Returns the text itself, for the one place that sends it."""
         return self._value
 
     def __repr__(self) -> str:
-        return "********"
+        return HIDDEN
 
     def __bool__(self) -> bool:
         return bool(self._value)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 import structlog
 
+from allocation_gateway.settings import KNOWN
 from allocation_gateway.telemetry.line_buffer import LineBuffer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import TracebackType
 
     from structlog.typing import EventDict, FilteringBoundLogger
 
@@ -106,6 +109,7 @@ def configure(level: str, form: str, *, worker: int | None = None) -> None:
                 structlog.processors.add_log_level,
                 structlog.processors.TimeStamper(fmt="iso", utc=True),
                 structlog.processors.format_exc_info,
+                _without_secrets,
                 _pass_to_sink,
                 structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
             ],
@@ -115,6 +119,29 @@ def configure(level: str, form: str, *, worker: int | None = None) -> None:
         )
     # Never below warnings, whatever the level of our own lines is: there, libraries quote headers.
     logging.basicConfig(handlers=[_LibraryHandler()], level=logging.WARNING, force=True)
+
+
+def tell_crashes() -> None:
+    """Has what nobody catches written as a line too, from whichever thread, and not as Python would write it."""
+
+    def crashed(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+        structlog.get_logger().critical("crashed", exc_info=(kind, error, trace))
+
+    def thread_crashed(told: threading.ExceptHookArgs) -> None:
+        # It ends a thread as it should.
+        if not issubclass(told.exc_type, SystemExit):
+            crashed(told.exc_type, told.exc_value, told.exc_traceback)
+
+    def ignored(told: sys.UnraisableHookArgs) -> None:
+        trace = (told.exc_type, told.exc_value, told.exc_traceback)
+        structlog.get_logger().error("defect", part="clean-up", exc_info=trace)
+
+    sys.excepthook, threading.excepthook, sys.unraisablehook = crashed, thread_crashed, ignored
+
+
+def _without_secrets(_: object, __: str, line: EventDict) -> EventDict:
+    """A processor of structlog that takes known secrets out of console lines."""
+    return {name: KNOWN.without(value) if isinstance(value, str) else value for name, value in line.items()}
 
 
 def _pass_to_sink(_: object, level: str, line: EventDict) -> EventDict:
@@ -146,7 +173,10 @@ def _json_logger(filtering: type[FilteringBoundLogger], worker_field: Mapping[st
         line: EventDict = {**self._context, **fields, **common}
         if "exc_info" in line:
             line = structlog.processors.format_exc_info(None, level, line)
-        self._logger.write(encode(line), at_once=event not in _BUFFERED_EVENTS)
+        encoded = encode(line)
+        if (at_once := event not in _BUFFERED_EVENTS) and (cleaned := KNOWN.without_bytes(encoded)) is not encoded:
+            encoded, line = cleaned, msgspec.json.decode(cleaned)
+        self._logger.write(encoded, at_once=at_once)
         _sink.write(level, now, line)
 
     return type("JsonLogger", (filtering,), {"_proxy_to_logger": write})

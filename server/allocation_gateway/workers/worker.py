@@ -13,7 +13,7 @@ import uvloop
 
 from allocation_gateway import app
 from allocation_gateway.settings import ConfigurationError
-from allocation_gateway.telemetry import logs
+from allocation_gateway.telemetry import credentials, logs
 from allocation_gateway.workers.link import Link
 from allocation_gateway.workers.messages import Beat, Listening, Refused, WorkerTask
 
@@ -74,7 +74,9 @@ def main() -> int:
     if not isinstance(link.task, WorkerTask):
         return 0
     settings = link.task.settings
+    credentials.note(os.environ)
     logs.configure(settings.log_level, settings.log_format, worker=link.task.number)
+    logs.tell_crashes()
     try:
         uvloop.run(_serve(link, link.task))
     except ConfigurationError as error:
