@@ -1,4 +1,5 @@
 # The allocation gateway. Build: docker build -t allocation-gateway .   (BuildKit, podman or buildah)
+# With the sandbox beside it:    docker build --target sandbox -t allocation-gateway:sandbox .
 #
 # BASE_IMAGE is any image with Python 3.11 or newer as python3, its venv module, and a glibc as of Debian 12 or newer.
 # Behind a proxy or a private package index, pass files into the build, which leave no trace in the image:
@@ -8,6 +9,8 @@ ARG BASE_IMAGE=python:3.11-slim-bookworm
 
 FROM ${BASE_IMAGE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_INPUT=1 PIP_CONFIG_FILE=/run/secrets/pip_conf
+# What only building needs.
+ENV BUILD_TOOLS="editables hatchling packaging pathspec pluggy tomlkit trove-classifiers"
 # pip stays outside the environment that the image gets: it can neither run nor be attacked there.
 RUN python3 -m venv /opt/pip && python3 -m venv --without-pip /opt/allocation-gateway
 WORKDIR /src
@@ -23,23 +26,37 @@ RUN --mount=type=secret,id=pip_conf --mount=type=secret,id=ca_bundle \
 COPY pyproject.toml README.md ./
 COPY clients/python clients/python
 COPY server server
-# What only building needs goes again; `pip check` tells if something else needed it.
+
+# What the image for production gets: installed, without what only building needs (`pip check` tells if something else
+# needed it), and listed.
+FROM build AS build-production
 RUN /opt/pip/bin/pip --python /opt/allocation-gateway/bin/python install \
     --no-index --no-deps --no-build-isolation ./clients/python . \
-    && /opt/pip/bin/pip --python /opt/allocation-gateway/bin/python uninstall --yes \
-    editables hatchling packaging pathspec pluggy tomlkit trove-classifiers \
+    && /opt/pip/bin/pip --python /opt/allocation-gateway/bin/python uninstall --yes ${BUILD_TOOLS} \
     && /opt/pip/bin/pip --python /opt/allocation-gateway/bin/python check \
     && /opt/pip/bin/cyclonedx-py environment --output-reproducible --output-format JSON \
     --output-file /opt/allocation-gateway/sbom.cdx.json /opt/allocation-gateway/bin/python
 
-FROM ${BASE_IMAGE}
+# The same, and the sandbox.
+FROM build-production AS build-sandbox
+COPY requirements-sandbox.lock ./
+RUN --mount=type=secret,id=pip_conf --mount=type=secret,id=ca_bundle \
+    /opt/pip/bin/pip --python /opt/allocation-gateway/bin/python install \
+    --require-hashes --only-binary :all: --requirement requirements-sandbox.lock
+RUN /opt/pip/bin/pip --python /opt/allocation-gateway/bin/python install \
+    --no-index --no-deps --no-build-isolation ./server/allocation_gateway/sandbox \
+    && /opt/pip/bin/pip --python /opt/allocation-gateway/bin/python uninstall --yes ${BUILD_TOOLS} \
+    && /opt/pip/bin/pip --python /opt/allocation-gateway/bin/python check \
+    && /opt/pip/bin/cyclonedx-py environment --output-reproducible --output-format JSON \
+    --output-file /opt/allocation-gateway/sbom.cdx.json /opt/allocation-gateway/bin/python
+
+FROM ${BASE_IMAGE} AS image
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="allocation-gateway" \
       org.opencontainers.image.description="A gRPC gateway in front of Sorted's shipment allocation REST APIs" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-COPY --from=build /opt/allocation-gateway /opt/allocation-gateway
 ENV PATH=/opt/allocation-gateway/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
@@ -55,3 +72,13 @@ HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \
 # The gateway handles signals itself, also as process 1. With several workers it reaps every child too.
 ENTRYPOINT ["allocation-gateway"]
 CMD ["serve"]
+
+# Both: for whoever tries it, and the pod that the chart runs with sandbox.enabled.
+FROM image AS sandbox
+COPY --from=build-sandbox /opt/allocation-gateway /opt/allocation-gateway
+# The sandbox itself, which has no key to keep.
+EXPOSE 8080
+
+# Without the sandbox, its HTTP server and what comes with that. The last target is the default.
+FROM image AS production
+COPY --from=build-production /opt/allocation-gateway /opt/allocation-gateway

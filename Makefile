@@ -21,9 +21,9 @@ $(BIN)/python:
 		|| { echo "Python 3.11 or later is missing: install it, or say PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) -m venv .venv
 
-$(RUNTIME): $(BIN)/python requirements.lock $(PACKAGES)
-	@echo "Installing the gateway into .venv ..."
-	@$(PIP) install --require-hashes -r requirements.lock
+$(RUNTIME): $(BIN)/python requirements-sandbox.lock $(PACKAGES)
+	@echo "Installing the gateway and the sandbox into .venv ..."
+	@$(PIP) install --require-hashes -r requirements-sandbox.lock
 	@$(PIP) install --no-deps --no-build-isolation -e clients/python -e .
 	@touch $@
 
@@ -291,9 +291,11 @@ sbom: .cache/sbom/.installed ## list what the gateway is made of, as CycloneDX, 
 .PHONY: lock
 lock: $(DEV) ## choose the newest allowed version of every dependency
 	@compile="$(BIN)/uv pip compile --upgrade --python-version 3.11 --universal --generate-hashes --no-emit-index-url \
-		--no-annotate --no-header --quiet --no-emit-package allocation-gateway-client"; \
+		--no-annotate --no-header --quiet --no-emit-package allocation-gateway-client \
+		--no-emit-package allocation-gateway-sandbox"; \
 	$$compile pyproject.toml --group build --output-file requirements.lock; \
-	$$compile pyproject.toml --group build --group dev --output-file requirements-dev.lock; \
+	$$compile pyproject.toml --extra sandbox --group build --output-file requirements-sandbox.lock; \
+	$$compile pyproject.toml --extra sandbox --group build --group dev --output-file requirements-dev.lock; \
 	$$compile --group docs --output-file requirements-docs.lock; \
 	$$compile --group sbom --output-file requirements-sbom.lock; \
 	$$compile --group bench --output-file requirements-bench.lock; \

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
+from allocation_gateway import stand_in
 from allocation_gateway.accounts.book import Accounts
 from allocation_gateway.accounts.file import AccountsFile
 from allocation_gateway.accounts.opening import Opener
@@ -22,7 +23,7 @@ from allocation_gateway.release import check_settings
 from allocation_gateway.rpc.admission import Admission
 from allocation_gateway.rpc.base import Gateway
 from allocation_gateway.rpc.listener import Listener
-from allocation_gateway.settings import API_NAMES, ConfigurationError, variable
+from allocation_gateway.settings import API_NAMES
 from allocation_gateway.telemetry import providers, runtime
 from allocation_gateway.writes.coordinator import Coordinator
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from allocation_gateway.release import Files
-    from allocation_gateway.sandbox.options import SandboxOptions
     from allocation_gateway.settings import Settings
     from allocation_gateway.telemetry.pages import SharedPage
     from allocation_gateway.telemetry.telemetry import Telemetry
@@ -124,7 +124,7 @@ async def serve(
     settings: Settings,
     environ: Mapping[str, str],
     *,
-    sandbox: SandboxOptions | None = None,
+    with_sandbox: bool = False,
     on_ready: Callable[[str, str], None] = lambda *_: None,
     supervision: Supervision | None = None,
 ) -> None:
@@ -133,7 +133,7 @@ async def serve(
     Args:
         settings: The configuration.
         environ: The process's environment, for the variables of OpenTelemetry.
-        sandbox: If given, a sandbox is started too, and stands in for upstream.
+        with_sandbox: Whether a sandbox is started too, and stands in for upstream.
         on_ready: Is told the gateway's address and the sandbox's URL (empty without one) once calls are accepted.
         supervision: If given, this gateway is one of several behind one port, and their supervisor says what is ready.
 
@@ -151,8 +151,11 @@ async def serve(
         observed = providers.from_environment(environ, worker=worker, shared=page)
         stack.push_async_callback(observed.close, settings.telemetry_flush_timeout)
         sandbox_url = ""
-        if sandbox is not None:
-            settings, sandbox_url = await _start_sandbox(settings, sandbox, stack)
+        if with_sandbox:
+            sandbox = stand_in.running(settings.sandbox_port, settings.sandbox_shipments)
+            places = await stack.enter_async_context(sandbox)
+            sandbox_url = places.root
+            settings = settings.at(ship_base_url=places.ship, consignments_base_url=places.consignments)
         followed = FollowedFiles()
         writes = Coordinator(settings, observed)
         accounts = await _open_accounts(settings, files, writes, observed, followed, rereading, stack)
@@ -264,18 +267,6 @@ async def _join(supervision: Supervision, listener: Listener, stop: Stop) -> Non
         task.cancel()
     if joined:
         listener.start_serving()
-
-
-async def _start_sandbox(settings: Settings, options: SandboxOptions, stack: AsyncExitStack) -> tuple[Settings, str]:
-    # On demand: a gateway in production pays neither the memory nor the start-up time of another HTTP server.
-    from allocation_gateway.sandbox.server import Sandbox
-
-    try:
-        sandbox = await stack.enter_async_context(Sandbox(options))
-    except OSError as error:
-        raise ConfigurationError(f"{variable('sandbox_port')}: {error.strerror}") from error
-    pointed = settings.at(ship_base_url=sandbox.ship_base_url, consignments_base_url=sandbox.consignments_base_url)
-    return pointed, sandbox.base_url
 
 
 async def _drain(settings: Settings, listener: Listener, gateway: Gateway, delay: float) -> None:

@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from allocation_gateway import settings
-from allocation_gateway.sandbox import command as sandbox_command
-from allocation_gateway.sandbox.options import SandboxOptions
+from allocation_gateway import settings, stand_in
 from allocation_gateway.settings import ConfigurationError, Secret, wording
-from allocation_gateway.telemetry import logs, variables
+from allocation_gateway.telemetry import credentials, logs, variables
 from allocation_gateway.version import __version__
 from allocation_gateway.workers import supervisor
 
@@ -28,17 +26,21 @@ if TYPE_CHECKING:
 _USAGE_ERROR = 2
 _INTERRUPTED = 130
 _HEALTH_TIMEOUT = 3.0
+_SANDBOX = "sandbox"
 # The groups of the sandbox by the names that people give them.
 _SANDBOX_CATALOGUE = Path(__file__).parent / "groups" / "sandbox.toml"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command. Returns the exit code: 0, 1 if the command failed, 2 if it could not begin."""
-    options = _parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        if given[:1] == [_SANDBOX]:
+            return stand_in.command(given[1:])
+        options = _parser().parse_args(given)
         return int(options.run(options))
     except ConfigurationError as error:
-        print(f"allocation-gateway: {error}", file=sys.stderr)
+        print(settings.KNOWN.without(f"allocation-gateway: {error}"), file=sys.stderr)
         return _USAGE_ERROR
     except KeyboardInterrupt:
         return _INTERRUPTED
@@ -67,9 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--upstream", action="store_true", help="also prove it with one harmless GET")
     check.set_defaults(run=_check)
 
-    sandbox = commands.add_parser("sandbox", help="run the sandbox alone")
-    sandbox_command.add_arguments(sandbox)
-    sandbox.set_defaults(run=_sandbox)
+    # It has a command line of its own: see main().
+    commands.add_parser(_SANDBOX, help="run the sandbox alone, where it is installed")
 
     health = commands.add_parser("health", help="ask a gateway for its health")
     health.add_argument("--address", default="127.0.0.1:50051", help="host:port (default: %(default)s)")
@@ -101,6 +102,7 @@ def _load(overrides: dict[str, Any] | None = None) -> settings.Settings:
     """Reads the configuration, checks what can be checked before OpenTelemetry is imported, and sets up logging."""
     loaded = settings.load(os.environ, overrides=overrides)
     variables.prepare(os.environ)
+    credentials.note(os.environ)
     settings.check_early(loaded, os.environ, variables.check)
     logs.configure(loaded.log_level, loaded.log_format)
     return loaded
@@ -110,29 +112,27 @@ def _serve(options: argparse.Namespace) -> int:
     # It has files read again. Until it is listened to, it must not end the process.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     overrides: dict[str, Any] = {} if options.workers is None else {"workers": options.workers}
-    sandbox = None
     if options.sandbox is not None:
         overrides["allow_plaintext"] = True
         for api in settings.API_NAMES:
-            overrides[f"{api}_base_url"] = sandbox_command.base_url(api, options.sandbox or "http://127.0.0.1")
-            overrides[f"{api}_api_key"] = Secret(SandboxOptions().api_key)
+            overrides[f"{api}_base_url"] = stand_in.base_url(api, options.sandbox or "http://127.0.0.1")
+            overrides[f"{api}_api_key"] = Secret(stand_in.KEY)
             overrides[f"{api}_api_key_file"] = None
     loaded = _load(overrides)
+    logs.tell_crashes()
     if options.sandbox is not None:
-        sandbox = (
-            None if options.sandbox else SandboxOptions(port=loaded.sandbox_port, shipments=loaded.sandbox_shipments)
-        )
         loaded = msgspec.structs.replace(loaded, is_sandboxed=True)
         if loaded.service_group_catalogue_file is None:
             loaded = msgspec.structs.replace(loaded, service_group_catalogue_file=_SANDBOX_CATALOGUE)
-    on_ready = _invite if sandbox is not None else lambda *_: None
+    with_sandbox = options.sandbox == ""
+    on_ready = _invite if with_sandbox else lambda *_: None
     if loaded.workers > 1:
-        return supervisor.run(loaded, sandbox, on_ready)
+        return supervisor.run(loaded, with_sandbox=with_sandbox, on_ready=on_ready)
     import uvloop
 
     from allocation_gateway import app
 
-    uvloop.run(app.serve(loaded, os.environ, sandbox=sandbox, on_ready=on_ready))
+    uvloop.run(app.serve(loaded, os.environ, with_sandbox=with_sandbox, on_ready=on_ready))
     return 0
 
 
@@ -170,10 +170,6 @@ async def _check_upstream(accounts: Iterable[settings.Settings]) -> str:
         if found:
             return found
     return ""
-
-
-def _sandbox(options: argparse.Namespace) -> int:
-    return sandbox_command.run(sandbox_command.options_from(options))
 
 
 def _demo(options: argparse.Namespace) -> int:

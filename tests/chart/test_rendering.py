@@ -280,6 +280,41 @@ def test_a_digest_wins_over_a_tag(helm: Helm) -> None:
     assert rendered.container["image"] == f"allocation-gateway@{digest}"
 
 
+def sandbox_image(rendered: Rendered) -> str:
+    (container,) = rendered.one("Deployment", "sandbox")["spec"]["template"]["spec"]["containers"]
+    image: str = container["image"]
+    return image
+
+
+DIGEST = f"sha256:{'0' * 64}"
+
+
+@pytest.mark.parametrize(
+    ("values", "image"),
+    [
+        ("image.tag=", f"allocation-gateway:{__version__}-sandbox"),
+        ("image.tag=latest", "allocation-gateway:latest-sandbox"),
+        (f"image.digest={DIGEST}", f"allocation-gateway:{__version__}-sandbox"),
+        ("image.registry=own.example,image.repository=team/a", f"own.example/team/a:{__version__}-sandbox"),
+        ("sandbox.image.repository=b,sandbox.image.tag=v1,global.imageRegistry=own.example:50", "own.example:50/b:v1"),
+        (f"sandbox.image.digest={DIGEST},sandbox.image.tag=v1", f"allocation-gateway@{DIGEST}"),
+    ],
+)
+def test_the_sandbox_has_an_image_of_its_own(helm: Helm, values: str, image: str) -> None:
+    """That of the gateway's pods has no sandbox."""
+    rendered = helm.render(SANDBOX, f"--set={values}")
+    assert sandbox_image(rendered) == image
+    assert rendered.container["image"] != image
+    test = rendered.one("Pod", "test")["spec"]["containers"][0]
+    assert test["image"] == rendered.container["image"]
+
+
+def test_the_image_of_the_sandbox_can_stand_elsewhere(helm: Helm) -> None:
+    rendered = render_feature(helm, "sandbox-image")
+    assert sandbox_image(rendered) == "registry.example/allocation-sandbox:trial"
+    assert rendered.container["image"].startswith("registry.example/allocation-gateway@sha256:")
+
+
 def test_a_budget_lets_one_pod_go_at_a_time(helm: Helm) -> None:
     spec = helm.render(*SHIP).one("PodDisruptionBudget")["spec"]
     assert spec["maxUnavailable"] == 1
@@ -353,7 +388,9 @@ def test_telemetry_is_configured_by_its_standard_variables(helm: Helm) -> None:
 
 def test_the_notes_warn_of_the_sandbox_and_of_plaintext(helm: Helm) -> None:
     dry_run = ("install", NAME, str(CHART), "--dry-run=client")
-    assert helm(*dry_run, SANDBOX).stdout.count("WARNING") == 2
+    told = helm(*dry_run, SANDBOX).stdout
+    assert told.count("WARNING") == 2
+    assert f"allocation-gateway:{__version__}-sandbox, the target sandbox" in told
     assert helm(*dry_run, *SHIP).stdout.count("WARNING") == 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from allocation_gateway import settings as configuration
+from allocation_gateway import stand_in
+from allocation_gateway.sandbox.options import SHIP_PREFIX, SandboxOptions
 from allocation_gateway.version import __version__
 from support.certificates import Authority
 from support.front import KEY, LONG, running_front
@@ -212,3 +215,48 @@ def test_sandbox_on_a_taken_port_is_one_line_and_a_failure() -> None:
     assert done.returncode != 0
     assert done.stderr.count("\n") == 1
     assert "Address already in use" in done.stderr
+
+
+_WITHOUT_SANDBOX = """
+import sys
+
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "allocation_gateway.sandbox":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Finder())
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("sandbox",), ("sandbox", "--port", "0"), ("serve", "--sandbox"), ("serve", "--sandbox", "--workers", "2")],
+    ids=" ".join,
+)
+def test_without_the_sandbox_one_line_says_what_to_install(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    """As in an image for production, where `serve --sandbox` starts no process that would need it either."""
+    (tmp_path / "sitecustomize.py").write_text(_WITHOUT_SANDBOX)
+    path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+    given = {"PORT": "0", "SANDBOX_PORT": "0", "ALLOW_UNSHARED_CLAIMS": "true"}
+    done = subprocess.run(
+        [COMMAND, *arguments],
+        env=environment(given) | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=LONG,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert [line for line in done.stderr.splitlines() if not line.startswith("{")] == [
+        "allocation-gateway: the sandbox is not installed: it comes with allocation-gateway[sandbox], and with images "
+        "of the target sandbox"
+    ]
+
+
+def test_sandbox_is_where_the_gateway_looks_for_it_with_the_key_that_it_takes() -> None:
+    """The gateway says so by itself, since it may not have the sandbox."""
+    options = SandboxOptions()
+    assert options.api_key == stand_in.KEY
+    assert stand_in.base_url("ship", "http://host:1/") == f"http://host:1/{SHIP_PREFIX}"
+    assert stand_in.base_url("consignments", "http://host:1/") == "http://host:1"

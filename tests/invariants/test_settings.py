@@ -20,11 +20,12 @@ RUN_BY_THE_LIST: Final = {
 }
 # What only starting can find out.
 FOUND_BY_STARTING: Final = {
-    ("app.py", "_start_sandbox"): "the port of the sandbox is taken",
     ("claims/opening.py", "open_stores"): "the server of the claims is not as it has to be",
     ("ports.py", "bind"): "a port is taken, or there is no such address",
     ("rpc/engines/direct.py", "start"): "another process was quicker to listen",
     ("rpc/engines/grpcio.py", "bind"): "the port is taken",
+    ("stand_in.py", "_installed"): "the sandbox is not installed",
+    ("stand_in.py", "running"): "the port of the sandbox is taken",
     ("telemetry/pages.py", "bind"): "the port for Prometheus is taken",
     ("workers/supervisor.py", "run"): "a worker has said so, in its words",
 }

@@ -1,4 +1,4 @@
-"""Builds the image as a release does, on a base made of the distribution's packages, and runs it.
+"""Builds the images as a release does, on a base made of the distribution's packages, and runs them.
 
 Nothing comes from an image registry. The containers get no network but their own loopback, so the image's own
 addresses and ports are what is tested, and no port of the machine is used.
@@ -33,11 +33,10 @@ SUITE = "bookworm"
 PACKAGES = ("ca-certificates", "python3", "python3-venv")
 TOOLS = ("mmdebstrap", "podman", "runc")
 BASE = "localhost/base:test"
-IMAGE = "localhost/allocation-gateway:test"
+IMAGE = "localhost/allocation-gateway"
 BUILD_SECONDS = 600
 PIP_SETTINGS = frozenset({"index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "retries"})
 LOCKED_DOWN = (
-    "--network=none",
     "--read-only",
     "--read-only-tmpfs=false",
     "--cap-drop=ALL",
@@ -47,6 +46,9 @@ LOCKED_DOWN = (
     "--ulimit=nofile=1024:1024",
     "--ulimit=nproc=1024:1024",
 )
+ALONE = "--network=none"
+# A gateway of the production image, which has no sandbox of its own. It starts whether or not one is there.
+SERVE = ("serve", "--sandbox=http://127.0.0.1:8080")
 
 
 def run(*command: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
@@ -75,10 +77,19 @@ class Podman:
         found: list[dict[str, Any]] = json.loads(self("inspect", name).stdout)
         return found[0]
 
+    @contextlib.contextmanager
+    def files(self, image: Image) -> Iterator[Path]:
+        """Has the files of an image below a folder."""
+        folder = self("image", "mount", image.name).stdout.strip()
+        try:
+            yield Path(folder)
+        finally:
+            self("image", "unmount", image.name)
+
 
 @dataclass(frozen=True)
 class Container:
-    """A running container of the image."""
+    """A running container of an image."""
 
     name: str
     process: subprocess.Popen[str]
@@ -87,7 +98,7 @@ class Container:
 
 @dataclass(frozen=True)
 class Image:
-    """The image, and a text that was in a file passed into its build."""
+    """An image, and a text that was in a file passed into its build."""
 
     name: str
     canary: str
@@ -166,15 +177,21 @@ def podman_store() -> Iterator[Podman]:
         shutil.rmtree(store)
 
 
-def build_image(podman: Podman, secrets: Path) -> Image:
-    """Builds the image from the working tree.
+def import_base(podman: Podman) -> None:
+    """Puts the base into a store."""
+    podman("import", "--quiet", str(base_archive()), BASE, timeout=BUILD_SECONDS)
+
+
+def build_image(podman: Podman, secrets: Path, *target: str) -> Image:
+    """Builds an image from the working tree.
 
     Args:
-        podman: The store it goes to.
+        podman: The store it goes to, which has the base.
         secrets: An empty folder for the files that only the build may see.
+        target: The target of the Dockerfile. Without one it is what whoever names none gets.
     """
-    podman("import", "--quiet", str(base_archive()), BASE, timeout=BUILD_SECONDS)
     canary = uuid.uuid4().hex
+    name = ":".join((IMAGE, *(target or ("test",))))
     podman(
         "build",
         "--isolation=chroot",
@@ -183,21 +200,31 @@ def build_image(podman: Podman, secrets: Path) -> Image:
         f"--build-arg=BASE_IMAGE={BASE}",
         f"--build-arg=VERSION={__version__}",
         *build_secrets(secrets, canary),
-        f"--tag={IMAGE}",
+        *(f"--target={one}" for one in target),
+        f"--tag={name}",
         str(ROOT),
         timeout=BUILD_SECONDS,
     )
-    return Image(IMAGE, canary)
+    return Image(name, canary)
 
 
 @contextlib.contextmanager
 def running(
-    podman: Podman, image: Image, *options: str, command: tuple[str, ...] = ("serve", "--sandbox")
+    podman: Podman, image: Image, *options: str, command: tuple[str, ...] = SERVE, beside: Container | None = None
 ) -> Iterator[Container]:
-    """Runs a gateway, locked down, and yields it once it listens."""
+    """Runs a gateway or a sandbox, locked down, and yields it once it listens.
+
+    Args:
+        podman: The store that has the image.
+        image: The image.
+        options: Further options of podman.
+        command: What runs in it.
+        beside: A container whose loopback it shares. It has one of its own otherwise.
+    """
     name = f"gateway-{uuid.uuid4().hex[:8]}"
-    run_it = podman.command("run", "--rm", f"--name={name}", *LOCKED_DOWN, *options, image.name, *command)
-    with subprocess.Popen(run_it, stderr=subprocess.PIPE, text=True) as process:
+    network = ALONE if beside is None else f"--network=container:{beside.name}"
+    run_it = podman.command("run", "--rm", f"--name={name}", network, *LOCKED_DOWN, *options, image.name, *command)
+    with subprocess.Popen(run_it, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
             await_listening(process)
             yield Container(name, process, podman.inspect(name)["State"]["Pid"])
@@ -206,11 +233,13 @@ def running(
 
 
 def await_listening(process: subprocess.Popen[str]) -> None:
-    """Reads the log until the gateway says that it listens."""
+    """Reads what it says until it says that it listens."""
     seen = []
-    assert process.stderr is not None
-    for line in process.stderr:
+    assert process.stdout is not None
+    for line in process.stdout:
         seen.append(line)
+        if line.startswith("Sandbox listening on "):
+            return
         with contextlib.suppress(json.JSONDecodeError):
             if json.loads(line).get("event") == "listening":
                 return

@@ -82,17 +82,34 @@ annotations:
 {{- end }}
 {{- end }}
 
-{{- define "allocation-gateway.image" -}}
-{{- $registry := default .Values.image.registry (.Values.global).imageRegistry -}}
-{{- $image := .Values.image.repository -}}
-{{- with $registry -}}
+{{- define "allocation-gateway.tag" -}}
+{{- default .Chart.AppVersion .Values.image.tag -}}
+{{- end }}
+
+{{/* An image of the gateway's registry, from a dict of `root`, `repository`, `tag` and `digest`. */}}
+{{- define "allocation-gateway.imageOf" -}}
+{{- $image := .repository -}}
+{{- with default .root.Values.image.registry (.root.Values.global).imageRegistry -}}
 {{- $image = printf "%s/%s" (trimSuffix "/" .) $image -}}
 {{- end -}}
-{{- if .Values.image.digest -}}
-{{- printf "%s@%s" $image .Values.image.digest -}}
+{{- if .digest -}}
+{{- printf "%s@%s" $image .digest -}}
 {{- else -}}
-{{- printf "%s:%s" $image (default .Chart.AppVersion .Values.image.tag) -}}
+{{- printf "%s:%s" $image .tag -}}
 {{- end -}}
+{{- end }}
+
+{{- define "allocation-gateway.image" -}}
+{{- $tag := include "allocation-gateway.tag" . -}}
+{{- include "allocation-gateway.imageOf" (dict "root" . "repository" .Values.image.repository "tag" $tag "digest" .Values.image.digest) -}}
+{{- end }}
+
+{{/* The image that has the sandbox. */}}
+{{- define "allocation-gateway.sandboxImage" -}}
+{{- $own := .Values.sandbox.image -}}
+{{- $tag := default (printf "%s-sandbox" (include "allocation-gateway.tag" .)) $own.tag -}}
+{{- $repository := default .Values.image.repository $own.repository -}}
+{{- include "allocation-gateway.imageOf" (dict "root" . "repository" $repository "tag" $tag "digest" $own.digest) -}}
 {{- end }}
 
 {{/* The Secrets of the images' registries, those of the umbrella chart first, each once. */}}

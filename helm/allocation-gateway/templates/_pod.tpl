@@ -184,6 +184,11 @@ securityContext:
 {{/* What every container of the gateway's image has. */}}
 {{- define "allocation-gateway.containerBasics" -}}
 image: {{ include "allocation-gateway.image" . | quote }}
+{{ include "allocation-gateway.containerRights" . }}
+{{- end }}
+
+{{/* How any image is pulled, and what it may do. */}}
+{{- define "allocation-gateway.containerRights" -}}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 {{- with .Values.securityContext }}
 securityContext:

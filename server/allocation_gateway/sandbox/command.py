@@ -1,4 +1,4 @@
-"""The sandbox's command line, apart from its name: the gateway's own command offers it as a subcommand too."""
+"""The sandbox's command line. The gateway's own command hands its subcommand `sandbox` over to it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from allocation_gateway.sandbox.options import SHIP_PREFIX, SandboxOptions
+from allocation_gateway.sandbox.options import SandboxOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,12 +46,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def base_url(api: str, url: str) -> str:
-    """Where an API begins in the sandbox at a URL."""
-    root = url.rstrip("/")
-    return f"{root}/{SHIP_PREFIX}" if api == "ship" else root
-
-
 def options_from(namespace: argparse.Namespace) -> SandboxOptions:
     """The options that were parsed."""
     return SandboxOptions(
@@ -63,8 +57,7 @@ def options_from(namespace: argparse.Namespace) -> SandboxOptions:
     )
 
 
-def run(options: SandboxOptions) -> int:
-    """Serve until SIGINT or SIGTERM; a second signal ends the process at once. The answer is the exit status."""
+def _run(options: SandboxOptions) -> int:
     try:
         asyncio.run(_serve(options))
     except OSError as error:
@@ -73,15 +66,15 @@ def run(options: SandboxOptions) -> int:
     return 0
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line and run."""
-    parser = argparse.ArgumentParser(prog="python -m allocation_gateway.sandbox", description=__doc__)
+def main(arguments: Sequence[str] | None = None, program: str = "python -m allocation_gateway.sandbox") -> int:
+    """Serve until SIGINT or SIGTERM; a second signal ends the process at once. The answer is the exit status."""
+    parser = argparse.ArgumentParser(prog=program, description="A faithful sandbox of both allocation APIs.")
     add_arguments(parser)
-    return run(options_from(parser.parse_args(arguments)))
+    return _run(options_from(parser.parse_args(arguments)))
 
 
 async def _serve(options: SandboxOptions) -> None:
-    # On demand: the gateway's own command line offers these options, and seldom runs what they are for.
+    # Not before the options are known to be right: it takes a moment.
     from allocation_gateway.sandbox import tracing
     from allocation_gateway.sandbox.server import Sandbox
 

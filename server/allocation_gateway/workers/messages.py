@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import msgspec
 
 # The types of a message are read at run time.
-from allocation_gateway.sandbox.options import SandboxOptions  # noqa: TC001
 from allocation_gateway.settings import Secret, Settings, from_text
 from allocation_gateway.telemetry.pages import SharedPage  # noqa: TC001
 
@@ -32,9 +31,15 @@ class WorkerTask(msgspec.Struct, frozen=True, tag=True):
 
 
 class SandboxTask(msgspec.Struct, frozen=True, tag=True):
-    """The first message to the process of the sandbox."""
+    """The first message to the process of the sandbox.
 
-    options: SandboxOptions
+    Attributes:
+        port: Where it listens.
+        shipments: How many shipments, and how many consignments, it has besides its examples.
+    """
+
+    port: int
+    shipments: int
 
 
 class Serve(msgspec.Struct, frozen=True, tag=True):

@@ -7,22 +7,20 @@ import sys
 
 import uvloop
 
-from allocation_gateway.sandbox.server import Sandbox
-from allocation_gateway.settings import variable
+from allocation_gateway import stand_in
+from allocation_gateway.settings import ConfigurationError
 from allocation_gateway.workers.link import Link
 from allocation_gateway.workers.messages import Opened, Refused, SandboxTask
 
 
 async def _serve(link: Link, task: SandboxTask) -> int:
-    sandbox = Sandbox(task.options)
-    try:
-        await sandbox.__aenter__()
-    except OSError as error:
-        link.send(Refused(f"{variable('sandbox_port')}: {error.strerror}"))
-        return 2
     async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_exit(sandbox)
-        link.send(Opened(sandbox.base_url, sandbox.ship_base_url, sandbox.consignments_base_url))
+        try:
+            places = await stack.enter_async_context(stand_in.running(task.port, task.shipments))
+        except ConfigurationError as error:
+            link.send(Refused(str(error)))
+            return 2
+        link.send(Opened(places.root, places.ship, places.consignments))
         with contextlib.suppress(OSError):
             await (await link.lines()).read()
     return 0

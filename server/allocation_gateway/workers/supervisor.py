@@ -30,7 +30,6 @@ from allocation_gateway.workers.signals import Signals
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from allocation_gateway.sandbox.options import SandboxOptions
     from allocation_gateway.settings import Settings
     from allocation_gateway.telemetry.pages import SharedPage
     from allocation_gateway.workers.messages import Task
@@ -71,12 +70,12 @@ class _Place:
     backoff: Backoff = field(default_factory=Backoff)
 
 
-def run(settings: Settings, sandbox: SandboxOptions | None, on_ready: Callable[[str, str], None]) -> int:
+def run(settings: Settings, *, with_sandbox: bool, on_ready: Callable[[str, str], None]) -> int:
     """Runs several workers until this process is told to stop, and then until they have ended.
 
     Args:
         settings: The configuration.
-        sandbox: If given, one sandbox is started for all workers, and stands in for upstream.
+        with_sandbox: Whether one sandbox is started for all workers, and stands in for upstream.
         on_ready: Is told the gateway's address and the sandbox's URL (empty without one) once all workers accept calls.
 
     Returns:
@@ -99,7 +98,7 @@ def run(settings: Settings, sandbox: SandboxOptions | None, on_ready: Callable[[
             page, reservation = reserved_page
             stack.callback(reservation.close)
         settings = msgspec.structs.replace(settings, **reserved)
-        return _Supervisor(settings, sandbox, on_ready, signals, page).run()
+        return _Supervisor(settings, with_sandbox, on_ready, signals, page).run()
 
 
 class _Supervisor:
@@ -108,7 +107,7 @@ class _Supervisor:
     def __init__(
         self,
         settings: Settings,
-        sandbox: SandboxOptions | None,
+        with_sandbox: bool,
         on_ready: Callable[[str, str], None],
         signals: Signals,
         page: SharedPage | None,
@@ -120,12 +119,13 @@ class _Supervisor:
         self._selector = selectors.DefaultSelector()
         self._selector.register(signals, selectors.EVENT_READ)
         # Workers are told where the sandbox is: they wait for it.
-        due = 0.0 if sandbox is None else _NEVER
+        due = _NEVER if with_sandbox else 0.0
         self._places = [_Place(number, due) for number in range(1, settings.workers + 1)]
         self._sandbox: Child | None = None
         self._sandbox_url = ""
-        if sandbox is not None:
-            self._sandbox = self._spawn(_SANDBOX, SandboxTask(sandbox), self._hear_sandbox)
+        if with_sandbox:
+            task = SandboxTask(settings.sandbox_port, settings.sandbox_shipments)
+            self._sandbox = self._spawn(_SANDBOX, task, self._hear_sandbox)
         self._ready = False
         self._refusal = ""
         self._ending = False
