@@ -80,7 +80,7 @@ test-rivals: $(DEV) ## hold the HTTP engines that were not chosen to the tests o
 	@$(BIN)/pytest -m rivals tests/engines
 
 .PHONY: test-clients
-test-clients: $(DEV) ## call a running gateway through the clients, and print which keeps which case (needs go and npm)
+test-clients: $(DEV) ## call a running gateway through the clients, and print which keeps which case (needs go, npm, and a Valkey or Redis server)
 	@for tool in go npm; do command -v $$tool >/dev/null || { echo "$$tool is missing: $@ needs it" >&2; exit 1; }; done
 	@$(BIN)/pytest -m clients tests/clients
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _WIDTH: Final = 108
 # The numbers of these fields in descriptor.proto, of which the paths of comments are made.
 _MESSAGE, _MESSAGE_FIELD, _SERVICE, _METHOD = 4, 2, 6, 2
+# The option of each method by which its account is chosen, and the field of some requests that may name the same one.
+_ACCOUNT: Final = "account"
 _SCALARS: Final = {
     FieldDescriptorProto.TYPE_STRING: ("str", '""'),
     FieldDescriptorProto.TYPE_BOOL: ("bool", "False"),
@@ -51,7 +53,8 @@ class {name}(ABC):
     """One method for each rpc.
 
     `timeout` is how many seconds a call may take with all its repetitions. `metadata` is sent besides that of the
-    client. A `request_id` is made for each call, unless one is given to learn what became of an earlier one.
+    client. `account` is the account of the gateway that it is for, instead of the client's. A `request_id` is made for
+    each call, unless one is given to learn what became of an earlier one.
     """
 
     @abstractmethod
@@ -62,6 +65,7 @@ class {name}(ABC):
         response: type[R],
         timeout: float | None,
         metadata: Mapping[str, str] | None,
+        account: str | None,
     ) -> R:
         """Makes a call of the rpc at a path. Raises an AllocationError if it fails."""
 '''
@@ -111,7 +115,7 @@ class _Contract:
         """Returns the text of each method; the word stands before its `def`."""
         for number, service in enumerate(self.file.service):
             for index, method in enumerate(service.method):
-                # A stream is called by its stub: it is not repeated as a call is.
+                # A stream is not repeated as a call is: what it takes is not one request.
                 if method.client_streaming or method.server_streaming:
                     continue
                 about = self._comment(_SERVICE, number, _METHOD, index).removeprefix(f"{method.name} ")
@@ -127,15 +131,22 @@ class _Contract:
     def _method(self, path: str, method: MethodDescriptorProto, about: str, word: str) -> str:
         request, response = self.kinds[method.input_type], self.kinds[method.output_type]
         number = next(i for i, kind in enumerate(self.file.message_type) if method.input_type.endswith(f".{kind.name}"))
-        fields = self.file.message_type[number].field
+        # What the option says the request need not repeat.
+        every_field = enumerate(self.file.message_type[number].field)
+        numbered = [(index, field) for index, field in every_field if field.name != _ACCOUNT]
+        fields = [field for _, field in numbered]
         needed, optional = [], []
-        for index, field in enumerate(fields):
+        for index, field in numbered:
             kind, default = self._kind(field)
             if self._comment(_MESSAGE, number, _MESSAGE_FIELD, index).startswith("Required."):
                 needed.append(f"{field.name}: {kind}")
             else:
                 optional.append(f"{field.name}: {kind} = {default}")
-        every = ["timeout: float | None = None", "metadata: Mapping[str, str] | None = None,"]
+        every = [
+            "timeout: float | None = None",
+            "metadata: Mapping[str, str] | None = None",
+            f"{_ACCOUNT}: str | None = None,",
+        ]
         signature = ", ".join(["self", *needed, "*", *optional, *every])
         given = ", ".join(f"{field.name}={field.name}" for field in fields if not field.HasField("oneof_index"))
         chosen = "".join(
@@ -148,7 +159,8 @@ class _Contract:
         text = (
             f"{word}def {name}({signature}) -> {response}:\n{textwrap.indent(docstring, '    ')}\n"
             f"    request = {request}({given})\n{chosen}"
-            f'    return {"await " if word else ""}self._invoke("{path}", request, {response}, timeout, metadata)\n'
+            f"    return {'await ' if word else ''}self._invoke("
+            f'"{path}", request, {response}, timeout, metadata, account)\n'
         )
         return "\n" + textwrap.indent(text, "    ")
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from clients.node_project import node_project
+from clients.node_project import ROOT, SECONDS, node_project
 from support.gateway import Gateway, running_gateway
 from support.sandbox import Sandbox
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from clients.node_project import NodeProject
 
 MANY: Final = 400
+DRIVERS: Final = ROOT / "clients" / "conformance" / "drivers"
 _STOP: Final = 30.0
 
 
@@ -39,6 +40,19 @@ def sandbox(gateway: Gateway) -> Sandbox:
 def typescript(tmp_path_factory: pytest.TempPathFactory) -> NodeProject:
     """A project that has the TypeScript client."""
     return node_project(tmp_path_factory.mktemp("node"))
+
+
+@pytest.fixture(scope="session")
+def commands(tmp_path_factory: pytest.TempPathFactory, typescript: NodeProject) -> dict[str, tuple[str, ...]]:
+    """How the driver of each language is run, which is built if it has to be."""
+    built = str(tmp_path_factory.mktemp("go") / "driver")
+    subprocess.run(["go", "build", "-o", built, "."], cwd=DRIVERS / "go", check=True, timeout=SECONDS)
+    typescript.compile(DRIVERS / "typescript.ts")
+    return {
+        "Python": (sys.executable, str(DRIVERS / "python.py")),
+        "Go": (built,),
+        "TypeScript": ("node", str(typescript.folder / "typescript.js")),
+    }
 
 
 @contextmanager

@@ -91,6 +91,20 @@ def test_what_else_there_is(allocctl: Run, arguments: tuple[str, ...], text: str
     assert done.exit_code == 0
 
 
+def test_a_watch_ends_when_all_are_final(allocctl: Run) -> None:
+    assert allocctl("allocate", "--group", "valuables", SHIPMENT).exit_code == 0
+    done = allocctl("watch", SHIPMENT)
+    assert (done.exit_code, done.stdout.split("  ")[:2]) == (0, [SHIPMENT, "allocated"])
+    gone = allocctl("watch", SHIPMENT, NOBODY, "--json")
+    told_of = {one["reference"]: one for one in map(json.loads, gone.stdout.splitlines())}
+    assert gone.exit_code == 4
+    assert told_of[SHIPMENT]["allocation"]["price"]["gross"] == {"currency_code": "GBP", "units": "2"}
+    assert (told_of[NOBODY]["final"], told_of[NOBODY]["error"]["reason"]) == (True, "SHIPMENT_NOT_FOUND")
+    waiting = allocctl("watch", "sp_90000000000000000000000000000003", "--timeout", "1")
+    assert (waiting.exit_code, "unallocated" in waiting.stdout) == (6, True)
+    assert allocctl("watch", SHIPMENT, CONSIGNMENT).exit_code == 2
+
+
 def test_each_failure_says_what_to_do(allocctl: Run, sandbox: Sandbox) -> None:
     unknown = allocctl("allocate", NOBODY)
     assert (unknown.exit_code, unknown.stdout) == (4, "")

@@ -10,9 +10,10 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from allocation_gateway_client.cli import commands, stream
+from allocation_gateway_client.cli import commands
 from click.testing import CliRunner
 from clients.conftest import MANY, many_shipments
+from support.losing import losing_wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -134,10 +135,31 @@ def test_a_run_that_ends_early_goes_on_where_it_was(
     assert sandbox.all_bookings() == dict.fromkeys(WAVE, (1, 0))
 
 
-def test_a_run_stops_by_itself_when_nobody_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "_PAUSE", 0.01)
+def test_a_run_goes_on_when_its_connection_is_lost(
+    running: tuple[Gateway, Sandbox], sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """The client begins again by itself: the file of results has one line for each row, and no row is booked twice."""
+    slow = {"type": "latency", "seconds": 0.5, "when": "before"}
+    sandbox.call("POST", "faults", {"match": {"method": "GET"}, "count": None, "action": slow})
+    with losing_wire(running[0].address) as wire:
+        command = arguments(running[0], written(tmp_path, WAVE), "--json", "--address", wire.address)
+        with subprocess.Popen([*COMMAND, *command], stdout=subprocess.PIPE, text=True) as begun:
+            end = time.monotonic() + LONG
+            while len(sandbox.all_bookings()) < MANY // 2:
+                assert time.monotonic() < end
+                time.sleep(0.01)
+            wire.cut()
+            sandbox.call("DELETE", "faults")
+            told, _ = begun.communicate(timeout=LONG)
+    assert json.loads(told)["done"] == MANY
+    assert [one["outcome"] for one in lines(tmp_path / "wave.results.jsonl")[1:]] == ["done"] * MANY
+    assert sandbox.all_bookings() == dict.fromkeys(WAVE, (1, 0))
+
+
+def test_a_run_stops_by_itself_when_nobody_answers(tmp_path: Path) -> None:
     file = written(tmp_path, WAVE)
-    done = run(["allocate", "--plaintext", "--address", "127.0.0.1:1", "--stream", "--file", str(file)])
+    nowhere = ["--address", "127.0.0.1:1", "--timeout", "0.5"]
+    done = run(["allocate", "--plaintext", *nowhere, "--stream", "--file", str(file)])
     assert done.exit_code == 6
     assert "check --address" in done.stderr
     assert "Run the same command again" in done.stderr

@@ -58,13 +58,3 @@ def test_go_smoke_fails_rather_than_skips_without_an_address(go: str) -> None:
     done = run(go, "test", "-count=1", "./...", address=None)
     assert done.returncode != 0
     assert f"{ADDRESS} is not set" in done.stdout
-
-
-def test_first_call_of_the_go_readme_runs_as_printed(go: str, address: str, tmp_path: Path) -> None:
-    program = re.findall(r"```go\n(.*?)```", (CLIENT / "README.md").read_text(), re.DOTALL)
-    assert len(program) == 1
-    assert program[0].count("localhost:50051") == 1
-    source = tmp_path / "main.go"
-    source.write_text(program[0].replace("localhost:50051", address))
-    done = run(go, "run", str(source), address=None)
-    assert done.stdout.strip() == "Lineten 2.00 GBP", done.stdout + done.stderr

@@ -53,17 +53,19 @@ def run(folder: Path, commands: str, *, checkout: Path = ROOT, path: str = "") -
 def test_the_go_client_is_had_as_its_readme_says(address: str, tmp_path: Path) -> None:
     readme = ROOT / "clients" / "go" / "README.md"
     install, begin = blocks(readme, "sh")[:2]
-    (program,) = blocks(readme, "go")
+    programs = re.findall(r"```go\n(.*?)```\n\n```text\n(.*?)```", readme.read_text(), re.DOTALL)
+    assert len(programs) == len(blocks(readme, "go"))
     assert ROOT not in tmp_path.parents
     run(tmp_path, install)
-    (tmp_path / "main.go").write_text(program.replace("localhost:50051", address))
-    assert run(tmp_path, begin).strip() == "Lineten 2.00 GBP"
+    for program, printed in programs:
+        (tmp_path / "main.go").write_text(program.replace("localhost:50051", address))
+        assert run(tmp_path, begin) == printed
 
 
 def test_a_copy_of_the_go_client_needs_no_checkout(address: str, tmp_path: Path) -> None:
     readme = ROOT / "clients" / "go" / "README.md"
     install, begin = blocks(readme, "sh")[:2]
-    (program,) = blocks(readme, "go")
+    program = blocks(readme, "go")[0]
     (copy,) = re.findall(r"`(go mod vendor)`", readme.read_text())
     checkout, caller = tmp_path / "checkout", tmp_path / "caller"
     shutil.copytree(ROOT / "clients" / "go", checkout / "clients" / "go")

@@ -144,6 +144,19 @@ def test_a_token_and_metadata_of_ones_own_are_sent(reading: Path, authority: Aut
     assert first["user-agent"].startswith("allocation-gateway-client-typescript ")
 
 
+def test_a_call_is_for_its_own_account_or_that_of_its_client(reading: Path) -> None:
+    """Two are never sent: the gateway would refuse that."""
+    north = {"metadata": {"allocation-account": "north"}}
+    with scripted_server() as server:
+        server.default = ANSWER
+        with running(reading, server.address, plaintext=True, account="retail", **north) as call:
+            assert {call(), call(account="south"), call(account=""), call(**north)} == {SHIPMENT}
+        with running(reading, server.address, plaintext=True, **north) as call:
+            assert {call(), call(account="south")} == {SHIPMENT}
+    sent = [one.metadata.get("allocation-account") for one in server.calls]
+    assert sent == ["retail", "south", None, "north", "north", "south"]
+
+
 def test_every_attempt_has_a_deadline(reading: Path) -> None:
     with scripted_server() as server:
         server.default = ANSWER

@@ -24,8 +24,8 @@ class LosingWire:
 
     def __init__(self, address: str) -> None:
         """Listens at once; what arrives goes to the address."""
-        host, _, port = address.rpartition(":")
-        self._target = (host, int(port))
+        self._target = ("", 0)
+        self.lead_to(address)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
@@ -47,6 +47,11 @@ class LosingWire:
             ends = list(self._open)
         for end in ends:
             self._end(end)
+
+    def lead_to(self, address: str) -> None:
+        """Has what connects from now on reach another address."""
+        host, _, port = address.rpartition(":")
+        self._target = (host, int(port))
 
     def close(self) -> None:
         """Ends everything."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from concurrent import futures
 from contextlib import contextmanager
@@ -12,17 +13,17 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import grpc
 from allocation_gateway import errors
 from allocation_gateway.errors import DETAILS_KEY, PUSHBACK_KEY, GatewayError
+from google.protobuf.message import Message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from google.protobuf.message import Message
+    from collections.abc import Iterator, Sequence
 
 _THREADS: Final = 8
 # An answer that does not come.
 SILENCE: Final = "silence"
-# A message, a failure of the gateway's, a status without details as of a proxy, a status as it is, or SILENCE.
-Answer: TypeAlias = "Message | GatewayError | grpc.StatusCode | Raw | str"
+# A message, a failure of the gateway's, a status without details as of a proxy, a status as it is, or SILENCE; of a
+# call that lasts, messages and how they end.
+Answer: TypeAlias = "Message | GatewayError | grpc.StatusCode | Raw | Told | str"
 
 
 @dataclass(frozen=True)
@@ -48,20 +49,35 @@ class Raw:
 
 
 @dataclass(frozen=True)
+class Told:
+    """What a call that lasts is told when all of its requests were read.
+
+    Attributes:
+        messages: What comes first.
+        end: How it ends then; None for OK.
+    """
+
+    messages: Sequence[Message]
+    end: GatewayError | grpc.StatusCode | Raw | str | None = None
+
+
+@dataclass(frozen=True)
 class Call:
     """A call that was made.
 
     Attributes:
         path: The path of its rpc.
-        request: Its request, serialized.
+        request: Its request, serialized; those of a stream are one, as protobuf merges them.
         metadata: Its metadata.
         seconds: How long its caller would wait.
+        at: When it was made, by a clock that never goes back.
     """
 
     path: str
     request: bytes
     metadata: dict[str, str]
     seconds: float
+    at: float
 
 
 @dataclass
@@ -84,26 +100,52 @@ class Scripted:
         """Returns what answers a call."""
         known = {str(key): str(value) for key, value in details.invocation_metadata or ()}
 
+        def took(request: bytes, begun: float, context: grpc.ServicerContext) -> Answer | None:
+            self.calls.append(Call(details.method, request, known, context.time_remaining() or 0.0, begun))
+            return self.answers.popleft() if self.answers else self.default
+
         def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
-            self.calls.append(Call(details.method, request, known, context.time_remaining() or 0.0))
-            told = self.answers.popleft() if self.answers else self.default
-            if isinstance(told, GatewayError):
-                told = Raw(told.code, told.message, told.status().SerializeToString(), str(told.pushback_ms()))
-            if isinstance(told, grpc.StatusCode):
-                told = Raw(told, "Not the gateway's.")
-            if isinstance(told, Raw):
-                context.set_trailing_metadata(told.trailers())
-                context.abort(told.code, told.message)
-            if told == SILENCE:
-                gone = threading.Event()
-                if context.add_callback(gone.set):
-                    gone.wait()
-                context.abort(grpc.StatusCode.CANCELLED, "Nobody waits any more.")
-            if isinstance(told, str | None):
-                context.abort(grpc.StatusCode.UNIMPLEMENTED, "Nothing is left to answer.")
+            told = took(request, time.monotonic(), context)
+            _end(told, context)
+            assert isinstance(told, Message)
             return told.SerializeToString()
 
+        def answer_stream(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+            begun = time.monotonic()
+            told = took(b"".join(requests), begun, context)
+            if isinstance(told, Told):
+                yield from (message.SerializeToString() for message in told.messages)
+                if told.end is None:
+                    return
+                told = told.end
+            _end(told, context)
+
+        if _is_stream(details.method):
+            return grpc.stream_stream_rpc_method_handler(answer_stream)
         return grpc.unary_unary_rpc_method_handler(answer)
+
+
+def _is_stream(path: str) -> bool:
+    name = path.rpartition("/")[2]
+    return name.endswith("Stream") or name.startswith("Watch")
+
+
+def _end(told: Answer | None, context: grpc.ServicerContext) -> None:
+    """Ends a call with a status, unless a message is told."""
+    if isinstance(told, GatewayError):
+        told = Raw(told.code, told.message, told.status().SerializeToString(), str(told.pushback_ms()))
+    if isinstance(told, grpc.StatusCode):
+        told = Raw(told, "Not the gateway's.")
+    if isinstance(told, Raw):
+        context.set_trailing_metadata(told.trailers())
+        context.abort(told.code, told.message)
+    if told == SILENCE:
+        gone = threading.Event()
+        if context.add_callback(gone.set):
+            gone.wait()
+        context.abort(grpc.StatusCode.CANCELLED, "Nobody waits any more.")
+    if isinstance(told, str | None):
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, "Nothing is left to answer.")
 
 
 class _Any(grpc.GenericRpcHandler):

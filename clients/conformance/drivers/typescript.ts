@@ -2,7 +2,17 @@
 import { createInterface } from "node:readline";
 
 import { createRegistry, fromJson, toJson, type JsonValue, type Message } from "@bufbuild/protobuf";
-import { AllocationError, Client, money, status, type CallOptions } from "allocation-gateway-client";
+import {
+  AllocationError,
+  Client,
+  money,
+  status,
+  toldOf,
+  UnfinishedJobError,
+  type CallOptions,
+  type JobOptions,
+  type LastingOptions,
+} from "allocation-gateway-client";
 import * as contract from "allocation-gateway-client/allocation/v1";
 import type { Money } from "allocation-gateway-client/google/type";
 
@@ -12,8 +22,16 @@ interface Asked {
   readonly request: JsonValue;
   readonly timeout?: number;
   readonly metadata?: Record<string, string>;
+  readonly account?: string;
+  readonly needs?: string;
   readonly money: string[];
 }
+
+/** What was told of items, by their references. */
+type Outcomes = Record<string, Record<string, string>[]>;
+
+const KNOWN = ["streams", "account"];
+const LASTING_MS = 60_000;
 
 const TYPES = createRegistry(
   contract.file_allocation_v1_shipment_allocation_service,
@@ -50,6 +68,8 @@ function told(error: AllocationError): Record<string, unknown> {
     message: error.details,
     effect: error.effect,
     request_id: error.requestId,
+    account: error.account,
+    ...(error instanceof UnfinishedJobError ? { job_id: error.jobId, unanswered: error.unanswered } : {}),
     metadata: error.metadata,
     retry_after: error.retryAfterMs === undefined ? undefined : error.retryAfterMs / 1000,
     field_violations: error.fieldViolations.map(({ field, description }) => ({ field, description })),
@@ -63,14 +83,93 @@ function told(error: AllocationError): Record<string, unknown> {
   };
 }
 
+/** Whatever tells how something stands. */
+type Told =
+  | contract.ShipmentOutcome["outcome"]
+  | contract.ConsignmentOutcome["outcome"]
+  | contract.ShipmentStanding["standing"]
+  | contract.ConsignmentStanding["standing"];
+
+function described(one: Told): Record<string, string> {
+  const found: Record<string, string> = { outcome: `${one.case}` };
+  if (one.case === "allocation" && one.value.price?.gross) {
+    found["gross"] = String(money(one.value.price.gross));
+  }
+  if (one.case === "refusal" || one.case === "unknown" || one.case === "error") {
+    found["reason"] = toldOf(one.value).reason;
+  }
+  return found;
+}
+
+function jobOptions(job: contract.AllocationJob | undefined, lasting: LastingOptions): JobOptions {
+  return {
+    ...lasting,
+    ...(job?.jobId ? { jobId: job.jobId } : {}),
+    ...(job?.selector ? { selector: job.selector } : {}),
+    ...(job?.waitFor ? { waitFor: job.waitFor } : {}),
+  };
+}
+
+/** Carries out a call that lasts, and returns what was told; undefined if it is no such call. */
+async function outcomesOf(client: Client, asked: Asked, options: CallOptions): Promise<Outcomes | undefined> {
+  const { shipments, consignments } = client;
+  const lasting = { timeoutMs: LASTING_MS, ...options };
+  const found: Outcomes = {};
+  const add = (reference: string, one: Told): unknown => (found[reference] ??= []).push(described(one));
+  switch (asked.rpc.split("/")[1]) {
+    case "AllocateShipmentStream": {
+      const { job, items } = fromJson(contract.AllocateShipmentStreamRequestSchema, asked.request);
+      for await (const one of shipments.allocateAll(items, jobOptions(job, lasting))) {
+        add(one.shipmentReference, one.outcome);
+      }
+      return found;
+    }
+    case "AllocateConsignmentStream": {
+      const { job, items } = fromJson(contract.AllocateConsignmentStreamRequestSchema, asked.request);
+      for await (const one of consignments.allocateAll(items, jobOptions(job, lasting))) {
+        add(one.consignmentReference, one.outcome);
+      }
+      return found;
+    }
+    case "WatchShipmentAllocations": {
+      const { shipmentReferences } = fromJson(contract.WatchShipmentAllocationsRequestSchema, asked.request);
+      for await (const one of shipments.watch(shipmentReferences, lasting)) {
+        if (one.final) {
+          add(one.shipmentReference, one.standing);
+        }
+      }
+      return found;
+    }
+    case "WatchConsignmentAllocations": {
+      const { consignmentReferences } = fromJson(contract.WatchConsignmentAllocationsRequestSchema, asked.request);
+      for await (const one of consignments.watch(consignmentReferences, lasting)) {
+        if (one.final) {
+          add(one.consignmentReference, one.standing);
+        }
+      }
+      return found;
+    }
+    default:
+      return undefined;
+  }
+}
+
 async function answer(asked: Asked): Promise<Record<string, unknown>> {
-  const request = fromJson(schemaOf(`allocation.v1.${asked.rpc.split("/")[1]}Request`), asked.request);
+  if (asked.needs !== undefined && !KNOWN.includes(asked.needs)) {
+    return { lacks: asked.needs };
+  }
   const options: CallOptions = {
     ...(asked.timeout === undefined ? {} : { timeoutMs: asked.timeout * 1000 }),
     ...(asked.metadata === undefined ? {} : { metadata: asked.metadata }),
+    ...(asked.account === undefined ? {} : { account: asked.account }),
   };
   const client = new Client(asked.address, { plaintext: true });
   try {
+    const outcomes = await outcomesOf(client, asked, options);
+    if (outcomes !== undefined) {
+      return { outcomes };
+    }
+    const request = fromJson(schemaOf(`allocation.v1.${asked.rpc.split("/")[1]}Request`), asked.request);
     const response = await client.call(request, options);
     return { result: fields(response), money: amounts(response, asked.money) };
   } catch (error) {

@@ -23,6 +23,8 @@ const (
 	// An attempt needs some time to be worth its while.
 	shortestAttempt = 20 * time.Millisecond
 	requestIDField  = protoreflect.Name("request_id")
+	// expired is how a call that lasts ends when the token that its caller was let in with has expired.
+	expired = "CALLER_UNAUTHENTICATED"
 )
 
 // caller is between the generated clients and the network.
@@ -46,12 +48,13 @@ func (c *caller) call(
 	if !known {
 		return fmt.Errorf("the service configuration does not name %s", method)
 	}
+	account := c.account(ctx)
 	attempt := func(ctx context.Context, timeout time.Duration) *Error {
 		ctx, cancel := context.WithTimeout(c.outgoing(ctx), timeout)
 		defer cancel()
 		var trailer metadata.MD
 		if err := invoke(ctx, method, request, reply, connection, append(options, grpc.Trailer(&trailer))...); err != nil {
-			return failureOf(err, trailer)
+			return failureOf(err, trailer, account)
 		}
 		return nil
 	}
@@ -69,24 +72,70 @@ func (c *caller) write(
 	ctx context.Context, request proto.Message, timeout time.Duration,
 	attempt func(context.Context, time.Duration) *Error,
 ) error {
-	deadline := time.Now().Add(c.limit(ctx, c.settings.timeout))
-	pause, inDoubt := firstPause, false
+	attempts := c.begin(time.Now().Add(c.limit(ctx, c.settings.timeout)))
 	for {
-		failure := attempt(ctx, min(timeout, time.Until(deadline)))
+		failure := attempt(ctx, min(timeout, time.Until(attempts.deadline)))
 		if failure == nil {
 			c.budget.earn()
 			return nil
 		}
-		inDoubt = failure.doubt(inDoubt)
-		wait := failure.pause(&pause)
-		if !failure.mayRepeat() || ctx.Err() != nil || time.Until(deadline) < wait+shortestAttempt || !c.budget.spend() {
-			return failure.because(ctx.Err()).of(request, inDoubt)
+		wait, again := attempts.after(ctx, failure, progress{})
+		if !again || !sleep(ctx, wait) {
+			return failure.because(ctx.Err()).of(request, attempts.inDoubt)
 		}
-		select {
-		case <-ctx.Done():
-			return failure.because(ctx.Err()).of(request, inDoubt)
-		case <-time.After(wait):
-		}
+	}
+}
+
+// stream is gRPC's interceptor of streams, which go out as all calls do. What begins them anew is in jobs.go and watches.go.
+func (c *caller) stream(
+	ctx context.Context, description *grpc.StreamDesc, connection *grpc.ClientConn, method string, open grpc.Streamer,
+	options ...grpc.CallOption,
+) (grpc.ClientStream, error) {
+	return open(c.outgoing(ctx), description, connection, method, options...)
+}
+
+// attempts are those of one write, or the streams of one call that lasts.
+type attempts struct {
+	budget   *budget
+	deadline time.Time
+	next     time.Duration
+	inDoubt  bool
+}
+
+// progress is how far a stream had come when it ended. An attempt of a unary call has no progress.
+type progress struct {
+	// letIn is whether it had told anything at all, hasTold whether it had told what became of something, and left whether its
+	// caller has left it.
+	letIn, hasTold, left bool
+}
+
+func (c *caller) begin(deadline time.Time) *attempts {
+	return &attempts{budget: c.budget, deadline: deadline, next: firstPause}
+}
+
+// after returns how long to wait until the call is repeated after a failure, and whether it is.
+func (a *attempts) after(ctx context.Context, failure *Error, come progress) (time.Duration, bool) {
+	a.inDoubt = failure.doubt(a.inDoubt)
+	if come.hasTold {
+		a.next = firstPause
+	}
+	wait := failure.pause(&a.next)
+	// A token was valid when a stream began, and there may be a new one.
+	isExpired := come.letIn && failure.Reason == expired
+	if !(failure.mayRepeat() || isExpired) || ctx.Err() != nil || time.Until(a.deadline) < wait+shortestAttempt {
+		return 0, false
+	}
+	// A stream that was of use costs nothing.
+	return wait, come.hasTold || a.budget.spend()
+}
+
+// sleep waits, and returns false if the context has ended.
+func sleep(ctx context.Context, wait time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(wait):
+		return true
 	}
 }
 
@@ -99,8 +148,20 @@ func (c *caller) limit(ctx context.Context, otherwise time.Duration) time.Durati
 }
 
 func (c *caller) outgoing(ctx context.Context) context.Context {
+	account := c.account(ctx)
+	if sent, ok := metadata.FromOutgoingContext(ctx); ok && len(sent.Get(accountKey)) > 0 {
+		// The gateway refuses two.
+		sent = sent.Copy()
+		sent.Delete(accountKey)
+		ctx = metadata.NewOutgoingContext(ctx, sent)
+	}
 	for name, value := range c.settings.metadata {
-		ctx = metadata.AppendToOutgoingContext(ctx, name, value)
+		if name != accountKey {
+			ctx = metadata.AppendToOutgoingContext(ctx, name, value)
+		}
+	}
+	if account != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, accountKey, account)
 	}
 	if c.token != nil {
 		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+c.token.current())

@@ -2,7 +2,8 @@
 //
 // Its clients are the generated ones of package allocationv1. What this package adds is between them and the network: an
 // allocation or a de-allocation gets a request_id and is repeated with it until it is known how it ended, within the
-// deadline of its context. Every error is an *Error.
+// deadline of its context. AllocateShipmentStream, WatchShipmentAllocations and their like for consignments begin streams anew
+// that are lost. Every error is an *Error.
 package gateway
 
 import (
@@ -34,6 +35,7 @@ type Client struct {
 	ServiceGroups allocationv1.ServiceGroupServiceClient
 
 	connection *grpc.ClientConn
+	caller     *caller
 }
 
 // NewClient makes ready to call the gateway at an address: host:port, or any target of gRPC's. Calls go to all addresses of
@@ -43,11 +45,11 @@ func NewClient(address string, options ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	dial, err := settings.dialOptions()
+	caller, err := settings.caller()
 	if err != nil {
 		return nil, err
 	}
-	connection, err := grpc.NewClient(address, dial...)
+	connection, err := grpc.NewClient(address, settings.dialOptions(caller)...)
 	if err != nil {
 		return nil, fmt.Errorf("allocation gateway at %s: %w", address, err)
 	}
@@ -56,13 +58,15 @@ func NewClient(address string, options ...Option) (*Client, error) {
 		Consignments:  allocationv1.NewConsignmentAllocationServiceClient(connection),
 		ServiceGroups: allocationv1.NewServiceGroupServiceClient(connection),
 		connection:    connection,
+		caller:        caller,
 	}, nil
 }
 
 // Close closes the connections. Calls under way are cancelled.
 func (c *Client) Close() error { return c.connection.Close() }
 
-// Call makes the call whose request this is, such as that of an *Error whose outcome is unknown, and returns its response.
+// Call makes the call whose request this is, such as that of an *Error whose outcome is unknown, and returns its response. If
+// the error has an Account that is not the client's, the context needs it: InAccount.
 func (c *Client) Call(ctx context.Context, request proto.Message, options ...grpc.CallOption) (proto.Message, error) {
 	method, err := methodOf(request)
 	if err != nil {

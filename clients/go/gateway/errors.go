@@ -37,6 +37,8 @@ var (
 	ErrTryAgain = errors.New("try again")
 	// ErrUnknownOutcome means that it may have been done or not: repeat the call with the same RequestID.
 	ErrUnknownOutcome = errors.New("unknown outcome")
+	// ErrUnfinishedJob means that a job was over before every item had its outcome: begin it again with the same JobID.
+	ErrUnfinishedJob = errors.New("unfinished job")
 	// ErrNotPermitted means that the gateway, or a proxy in front of it, does not let this caller do it.
 	ErrNotPermitted = errors.New("not permitted")
 	// ErrNotSupported means that the operation is switched off, or the gateway is older than it.
@@ -100,6 +102,12 @@ type Error struct {
 	// Request is what was asked for, with its request_id: Client.Call repeats it. RequestID is that id; empty for a read.
 	Request   proto.Message
 	RequestID string
+	// Account is the account that the call was for, which a repetition has to be for too; empty if it named none.
+	Account string
+	// JobID is the id of a job that is unfinished. Unanswered has the references that were sent and have no outcome; more may
+	// not have been sent.
+	JobID      string
+	Unanswered []string
 
 	cause     error
 	isGateway bool
@@ -120,6 +128,13 @@ func (e *Error) Error() string {
 	if e.Kind == ErrUnknownOutcome {
 		parts = append(parts, "The outcome is unknown: repeat the call with request_id", e.RequestID)
 	}
+	if e.Kind == ErrUnfinishedJob {
+		count := strconv.Itoa(len(e.Unanswered))
+		parts = append(parts, count, "items that were sent have no outcome: begin again with job_id", e.JobID)
+	}
+	if e.Account != "" && (e.Kind == ErrUnknownOutcome || e.Kind == ErrUnfinishedJob) {
+		parts = append(parts, "and account", e.Account)
+	}
 	return strings.Join(parts, " ")
 }
 
@@ -135,9 +150,11 @@ func (e *Error) Unwrap() []error {
 func (e *Error) GRPCStatus() *status.Status { return status.Convert(e.cause) }
 
 // failureOf reads what a status tells. The kind is not known yet.
-func failureOf(err error, trailer metadata.MD) *Error {
+func failureOf(err error, trailer metadata.MD, account string) *Error {
 	told := status.Convert(err)
-	failure := &Error{Code: told.Code(), Message: told.Message(), cause: err, pushback: pushbackOf(trailer)}
+	failure := &Error{
+		Code: told.Code(), Message: told.Message(), Account: account, cause: err, pushback: pushbackOf(trailer),
+	}
 	details := told.Details()
 	for _, detail := range details {
 		if info, ok := detail.(*errdetails.ErrorInfo); ok && info.GetDomain() == domain {

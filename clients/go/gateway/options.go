@@ -34,6 +34,7 @@ type settings struct {
 	tls           *tls.Config
 	plaintext     bool
 	tokenFile     string
+	account       string
 	metadata      map[string]string
 	timeout       time.Duration
 	serviceConfig string
@@ -49,6 +50,10 @@ func WithPlaintext() Option { return func(s *settings) { s.plaintext = true } }
 
 // WithTokenFile sends the bearer token in a file, which is read again within a second of being replaced.
 func WithTokenFile(file string) Option { return func(s *settings) { s.tokenFile = file } }
+
+// WithAccount says which account of the gateway calls are for. InAccount says it of a single call; without either the gateway
+// chooses.
+func WithAccount(name string) Option { return func(s *settings) { s.account = name } }
 
 // WithMetadata sends metadata with each call. Metadata of a single call goes into its context, as with any client of gRPC.
 func WithMetadata(metadata map[string]string) Option {
@@ -77,17 +82,21 @@ func newSettings(options []Option) (*settings, error) {
 	return made, nil
 }
 
-func (s *settings) dialOptions() ([]grpc.DialOption, error) {
+func (s *settings) caller() (*caller, error) {
 	config, err := parseServiceConfig(s.serviceConfig)
 	if err != nil {
 		return nil, err
 	}
-	caller := &caller{settings: s, config: config, budget: newBudget(config)}
+	made := &caller{settings: s, config: config, budget: newBudget(config)}
 	if s.tokenFile != "" {
-		if caller.token, err = openToken(s.tokenFile); err != nil {
+		if made.token, err = openToken(s.tokenFile); err != nil {
 			return nil, err
 		}
 	}
+	return made, nil
+}
+
+func (s *settings) dialOptions(caller *caller) []grpc.DialOption {
 	secured := insecure.NewCredentials()
 	if !s.plaintext {
 		secured = credentials.NewTLS(s.tls)
@@ -103,5 +112,6 @@ func (s *settings) dialOptions() ([]grpc.DialOption, error) {
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: connectTimeout}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(largestAnswer)),
 		grpc.WithUnaryInterceptor(caller.call),
-	}, s.dial...), nil
+		grpc.WithStreamInterceptor(caller.stream),
+	}, s.dial...)
 }

@@ -28,12 +28,15 @@ import type { TokenFile } from "./token.js";
 
 // A timer of Node's cannot be set for longer.
 const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
+const ACCOUNT = "allocation-account";
 const CLOSED = "The client is closed";
 
 /** What may be said of a single call. */
 export interface CallOptions {
   /** How many milliseconds the call may take with all its repetitions, instead of the time-out of the client. */
   readonly timeoutMs?: number;
+  /** The account of the gateway that the call is for, instead of that of the client. If it is empty, the gateway chooses. */
+  readonly account?: string;
   /** Sent besides the metadata of the client. */
   readonly metadata?: Readonly<Record<string, string>>;
   /**
@@ -46,6 +49,7 @@ export interface CallOptions {
 /** What the caller has of the options of a client. */
 export interface CallerOptions {
   readonly timeoutMs: number;
+  readonly account: string;
   readonly metadata: Readonly<Record<string, string>>;
   readonly token: TokenFile | undefined;
   readonly serviceConfig: ServiceConfig;
@@ -61,6 +65,8 @@ export interface Ending {
 /** What a stream is opened with. */
 export interface Sent {
   readonly metadata: CallOptions["metadata"];
+  /** The account that it is for; empty if none is named. */
+  readonly account: string;
   /** Cancels it. */
   readonly signal: AbortSignal;
 }
@@ -124,6 +130,12 @@ export class Caller {
     return (await this.#invoke(rpc, create(method.input, init) as Message, options)) as MessageShape<O>;
   }
 
+  /** Returns the account that a call is for: its own, or else that of the client; empty if none is named. */
+  accountOf({ account, metadata }: CallOptions): string {
+    const ofClient = this.#options.account || this.#options.metadata[ACCOUNT];
+    return account ?? metadata?.[ACCOUNT] ?? ofClient ?? "";
+  }
+
   /** Begins the attempts of a call that lasts. */
   lasting(timeoutMs: number): Attempts {
     const all = validTimeout(timeoutMs);
@@ -132,7 +144,7 @@ export class Caller {
 
   /** Opens a stream both ways; what is written is serialized already. */
   async duplex(method: DescMethod, timeoutMs: number, sent: Sent): Promise<ClientDuplexStream<Buffer, Message>> {
-    const metadata = await this.#authorized(this.#metadata(sent.metadata));
+    const metadata = await this.#authorized(this.#metadata(sent.metadata, sent.account));
     sent.signal.throwIfAborted();
     const stream = this.#grpc.makeBidiStreamRequest(
       pathOf(method),
@@ -151,7 +163,7 @@ export class Caller {
     timeoutMs: number,
     sent: Sent,
   ): Promise<ClientReadableStream<Message>> {
-    const metadata = await this.#authorized(this.#metadata(sent.metadata));
+    const metadata = await this.#authorized(this.#metadata(sent.metadata, sent.account));
     sent.signal.throwIfAborted();
     const stream = this.#grpc.makeServerStreamRequest(
       pathOf(method),
@@ -206,7 +218,8 @@ export class Caller {
   async #repeat(rpc: Rpc, request: Message, options: CallOptions, signal: AbortSignal): Promise<Message> {
     // What is no request, or no metadata, fails here and for good.
     const serialized = Buffer.from(toBinary(rpc.input, request));
-    const metadata = this.#metadata(options.metadata);
+    const account = this.accountOf(options);
+    const metadata = this.#metadata(options.metadata, account);
     const attempts = this.#attempts(rpc, options.timeoutMs);
     let failure: Failure | undefined;
     for (;;) {
@@ -227,10 +240,10 @@ export class Caller {
         if (pauseMs === undefined || signal.aborted) {
           const cause: unknown = signal.aborted ? signal.reason : error;
           if (rpc.isWrite && attempts.isInDoubt) {
-            throw new UnknownOutcomeError(failure.told, request, { cause });
+            throw new UnknownOutcomeError(failure.told, request, { cause, account });
           }
           signal.throwIfAborted();
-          throw errorOf(failure.told, request, { cause });
+          throw errorOf(failure.told, request, { cause, account });
         }
       }
     }
@@ -285,10 +298,15 @@ export class Caller {
     return metadata;
   }
 
-  #metadata(own: Readonly<Record<string, string>> = {}): Metadata {
+  #metadata(own: CallOptions["metadata"], account: string): Metadata {
     const sent = new Metadata();
-    for (const [name, value] of [...Object.entries(this.#options.metadata), ...Object.entries(own)]) {
+    for (const [name, value] of [...Object.entries(this.#options.metadata), ...Object.entries(own ?? {})]) {
       sent.add(name, value);
+    }
+    // The gateway refuses two.
+    sent.remove(ACCOUNT);
+    if (account) {
+      sent.set(ACCOUNT, account);
     }
     return sent;
   }

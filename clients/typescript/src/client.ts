@@ -38,6 +38,8 @@ export interface ClientOptions {
   readonly plaintext?: boolean;
   /** A file with a bearer token, which is read again within a second of being replaced. */
   readonly tokenFile?: string | URL;
+  /** The account of the gateway that calls are for, unless they say otherwise. Without it the gateway chooses. */
+  readonly account?: string;
   /** Sent with each call. */
   readonly metadata?: Readonly<Record<string, string>>;
   /** How many milliseconds a call may take with all its repetitions, unless it says otherwise. */
@@ -82,6 +84,7 @@ export class Client {
     const services = [ShipmentAllocationService, ConsignmentAllocationService, ServiceGroupService];
     this.#caller = new Caller(this.#grpc, services, {
       timeoutMs: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
+      account: options.account ?? "",
       metadata: options.metadata ?? {},
       token,
       serviceConfig,

@@ -3,6 +3,12 @@ import { status } from "@grpc/grpc-js";
 
 import type { Told } from "./failure.js";
 
+/** What an error is made with besides what was told. */
+export interface AllocationErrorOptions extends ErrorOptions {
+  /** The account that the call was for; empty, or left out, if it named none. */
+  readonly account?: string;
+}
+
 /** A call that failed. It is of one of the classes below: one for each way to go on, with all that the gateway told. */
 export class AllocationError extends Error implements Told {
   readonly code: Told["code"];
@@ -19,12 +25,14 @@ export class AllocationError extends Error implements Told {
   readonly consignmentAllocation: Told["consignmentAllocation"];
   readonly failedAllocation: Told["failedAllocation"];
   readonly progress: Told["progress"];
-  /** What was asked for, with its `requestId`: `client.call(error.request)` repeats it. */
+  /** What was asked for, with its `requestId`: `client.call(error.request, { account: error.account })` repeats it. */
   readonly request: Message;
   /** The id of a write; empty for a read. */
   readonly requestId: string;
+  /** The account that the call was for, which a repetition has to be for too; empty if it named none. */
+  readonly account: string;
 
-  constructor(told: Told, request: Message, options?: ErrorOptions) {
+  constructor(told: Told, request: Message, options?: AllocationErrorOptions) {
     super(text(told), options);
     this.name = new.target.name;
     this.code = told.code;
@@ -43,12 +51,13 @@ export class AllocationError extends Error implements Told {
     this.progress = told.progress;
     this.request = request;
     this.requestId = requestIdOf(request);
+    this.account = options?.account ?? "";
   }
 
   /** What is worth a log line. Messages of protobuf are left out: they have integers that JSON has not. */
   toJSON(): object {
-    const { name, message, reason, effect, requestId, retryAfterMs, metadata } = this;
-    return { name, message, code: status[this.code], reason, effect, requestId, retryAfterMs, metadata };
+    const { name, message, reason, effect, requestId, account, retryAfterMs, metadata } = this;
+    return { name, message, code: status[this.code], reason, effect, requestId, account, retryAfterMs, metadata };
   }
 }
 
@@ -77,19 +86,20 @@ export class TryAgainError extends AllocationError {}
 /**
  * It may have been done or not. Keep `requestId`, and repeat the call with it: that is how to ask.
  *
- * `client.call(error.request)` does. Where `allocation` or `consignmentAllocation` is set and `retryAfterMs` is not, it can
+ * `client.call(error.request, { account: error.account })` does. Where `allocation` or `consignmentAllocation` is set and `retryAfterMs` is not, it can
  * never be known whether this request made what is there: look at it.
  */
 export class UnknownOutcomeError extends AllocationError {
-  constructor(told: Told, request: Message, options?: ErrorOptions) {
+  constructor(told: Told, request: Message, options?: AllocationErrorOptions) {
     super(told, request, options);
-    this.message += ` The outcome is unknown: repeat the call with requestId ${this.requestId}`;
+    const account = this.account && ` and account ${this.account}`;
+    this.message += ` The outcome is unknown: repeat the call with requestId ${this.requestId}${account}`;
   }
 }
 
 /**
  * A job of which the time was over, or the connection was lost for good, before every item had its outcome. Begin it again with
- * its `jobId`: nothing is done twice, and what is known already is told again.
+ * its `jobId`, for the same account: nothing is done twice, and what is known already is told again.
  */
 export class UnfinishedJobError extends AllocationError {
   /** The id of the job. */
@@ -97,7 +107,7 @@ export class UnfinishedJobError extends AllocationError {
   /** The references that were sent and have no outcome yet. More may not have been sent. */
   readonly unanswered: readonly string[];
 
-  constructor(told: Told, request: Message, jobId: string, unanswered: readonly string[], options?: ErrorOptions) {
+  constructor(told: Told, request: Message, jobId: string, unanswered: readonly string[], options?: AllocationErrorOptions) {
     super(told, request, options);
     this.jobId = jobId;
     this.unanswered = unanswered;
@@ -134,7 +144,7 @@ const BY_CODE: ReadonlyMap<status, typeof AllocationError> = new Map([
 ]);
 
 /** Returns the error for a call of which it is not in doubt what became of it. */
-export function errorOf(told: Told, request: Message, options?: ErrorOptions): AllocationError {
+export function errorOf(told: Told, request: Message, options?: AllocationErrorOptions): AllocationError {
   const kind = BY_REASON.get(told.reason) ?? BY_CODE.get(told.code) ?? GatewayFailureError;
   return new kind(told, request, options);
 }

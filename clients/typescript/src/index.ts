@@ -3,6 +3,7 @@ export { Client, DEFAULT_TIMEOUT_MS, type Calls, type ClientOptions } from "./cl
 export type { Tls } from "./connecting.js";
 export {
   AllocationError,
+  type AllocationErrorOptions,
   GatewayFailureError,
   InvalidRequestError,
   InvalidStateError,

@@ -7,14 +7,16 @@ import type { ClientDuplexStream } from "@grpc/grpc-js";
 
 import type { Caller } from "./caller.js";
 import { errorOf, UnfinishedJobError } from "./errors.js";
+import { toldOf } from "./failure.js";
 import {
   AllocationJobSchema,
   type AllocationJob,
   type AllocationProgress,
+  type AllocationRefusedMessage,
   type AllocationSelectorSchema,
   type WaitFor,
 } from "./gen/allocation/v1/job_pb.js";
-import { EndedEarly, resumed, type LastingOptions } from "./lasting.js";
+import { EndedEarly, MessageRefused, resumed, type LastingOptions, type StreamProgress } from "./lasting.js";
 
 // A message may have a thousand at most, and has to be small enough also if their names are long.
 const ITEMS_OF_MESSAGE = 250;
@@ -44,7 +46,8 @@ interface JobResponse<Outcome> {
   readonly content:
     | { readonly case: "results"; readonly value: { readonly results: readonly Outcome[] } }
     | { readonly case: "progress"; readonly value: AllocationProgress }
-    | { readonly case: "job" | "refused" | "repeated" | "summary" | undefined };
+    | { readonly case: "refused"; readonly value: AllocationRefusedMessage }
+    | { readonly case: "job" | "repeated" | "summary" | undefined };
 }
 
 /** A job: it is begun again with the same id whenever its stream is lost, until every item has its outcome. */
@@ -80,19 +83,20 @@ export class Job<Item, Outcome> {
 
   /** Yields what became of each item, in no order. */
   async *outcomes(): AsyncGenerator<Outcome, void> {
+    const account = this.#caller.accountOf(this.#options);
     const attempts = this.#caller.lasting(this.#options.timeoutMs);
     const { signal, release } = this.#caller.begin(this.#options.signal);
     try {
       yield* resumed(
         attempts,
         signal,
-        () => this.#run(attempts.timeoutMs(), signal),
+        (progress) => this.#run(progress, attempts.timeoutMs(), signal),
         ({ told }, cause) => {
           const request = create(this.#kind.method.input, { job: this.#job });
           if (this.#hasBegun || attempts.isInDoubt) {
-            return new UnfinishedJobError(told, request, this.#job.jobId, [...this.#unanswered.keys()], { cause });
+            return new UnfinishedJobError(told, request, this.#job.jobId, [...this.#unanswered.keys()], { cause, account });
           }
-          return signal.aborted ? cause : errorOf(told, request, { cause });
+          return signal.aborted ? cause : errorOf(told, request, { cause, account });
         },
       );
     } finally {
@@ -102,8 +106,8 @@ export class Job<Item, Outcome> {
     }
   }
 
-  async *#run(timeoutMs: number, signal: AbortSignal): AsyncGenerator<Outcome, void> {
-    const sent = { metadata: this.#options.metadata, signal };
+  async *#run(progress: StreamProgress, timeoutMs: number, signal: AbortSignal): AsyncGenerator<Outcome, void> {
+    const sent = { metadata: this.#options.metadata, account: this.#caller.accountOf(this.#options), signal };
     const stream = await this.#caller.duplex(this.#kind.method, timeoutMs, sent);
     const over = new AbortController();
     this.#send(stream, over.signal).catch((error: unknown) => {
@@ -113,6 +117,7 @@ export class Job<Item, Outcome> {
     });
     try {
       for await (const { content } of stream as AsyncIterable<JobResponse<Outcome>>) {
+        progress.wasLetIn = true;
         if (content.case === "results") {
           for (const outcome of content.value.results) {
             this.#unanswered.delete(this.#kind.referenceOf(outcome));
@@ -122,6 +127,9 @@ export class Job<Item, Outcome> {
           this.#options.onProgress?.(content.value);
         } else if (content.case === "job") {
           this.#hasBegun = true;
+        } else if (content.case === "refused" && content.value.status) {
+          // There can be no outcome for what was in it.
+          throw new MessageRefused(toldOf(content.value.status));
         } else if (content.case === "summary" && this.#unanswered.size === 0) {
           return;
         }

@@ -3,7 +3,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { Metadata, status } from "@grpc/grpc-js";
 
 import type { CallOptions } from "./caller.js";
-import { failureOf, failureOfThrown, type Failure } from "./failure.js";
+import { failureOf, failureOfThrown, type Failure, type Told } from "./failure.js";
 import type { Attempts } from "./policy.js";
 
 /** What is said of a call that lasts. Only its caller knows how long that may be. */
@@ -14,25 +14,42 @@ export interface LastingOptions extends CallOptions {
 /** A stream that ended with OK, but before its last message. */
 export class EndedEarly extends Error {}
 
+/** A stream on which the gateway has refused a message. */
+export class MessageRefused extends Error {
+  readonly told: Told;
+
+  constructor(told: Told) {
+    super(told.details);
+    this.told = told;
+  }
+}
+
+/** How far a stream has come. */
+export interface StreamProgress {
+  /** Whether it has told anything at all. */
+  wasLetIn: boolean;
+}
+
 /**
  * Begins a stream again whenever it is lost, and yields what all of them yield, until one comes to its end.
  *
  * @param signal Ends it.
- * @param run Runs the stream once.
+ * @param run Runs the stream once, and says how far it has come.
  * @param over Makes the error of what is over, from how the last stream ended and why.
  */
-export async function* resumed<Told>(
+export async function* resumed<One>(
   attempts: Attempts,
   signal: AbortSignal,
-  run: () => AsyncGenerator<Told, void>,
+  run: (progress: StreamProgress) => AsyncGenerator<One, void>,
   over: (failure: Failure, cause: unknown) => unknown,
-): AsyncGenerator<Told, void> {
+): AsyncGenerator<One, void> {
   let failure: Failure | undefined;
   for (;;) {
+    const progress = { wasLetIn: false };
     try {
-      for await (const told of run()) {
-        attempts.succeed();
-        yield told;
+      for await (const one of run(progress)) {
+        attempts.comeOn();
+        yield one;
       }
       return;
     } catch (error) {
@@ -40,7 +57,7 @@ export async function* resumed<Told>(
       if (failure === undefined) {
         throw error;
       }
-      const pauseMs = attempts.pauseAfter(failure);
+      const pauseMs = attempts.pauseAfter(failure, progress.wasLetIn);
       if (pauseMs !== undefined && !signal.aborted) {
         await pause(Math.ceil(pauseMs), undefined, { signal }).catch(() => undefined);
       }
@@ -52,5 +69,8 @@ export async function* resumed<Told>(
 }
 
 function failureOfStream(error: unknown): Failure | undefined {
+  if (error instanceof MessageRefused) {
+    return { told: error.told, isOfGateway: true, pushbackMs: undefined };
+  }
   return error instanceof EndedEarly ? failureOf(status.UNKNOWN, error.message, new Metadata()) : failureOfThrown(error);
 }

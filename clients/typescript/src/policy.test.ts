@@ -89,6 +89,24 @@ test("a budget is spent and earned back", () => {
   assert.ok(repeated());
 });
 
+test("a stream that was of use costs nothing, and one that was not does", () => {
+  const { one } = attempts({ budget: new Budget(8, 0.1) });
+  for (let stream = 0; stream < 100; stream++) {
+    one.comeOn();
+    assert.equal(one.pauseAfter(failing(status.UNAVAILABLE)), 100);
+  }
+  const pauses = Array.from({ length: 5 }, () => one.pauseAfter(failing(status.UNAVAILABLE)));
+  assert.deepEqual(pauses, [200, 400, 800, undefined, undefined]);
+});
+
+test("a stream that was let in is begun again with a new token", () => {
+  const expired = failing(status.UNAUTHENTICATED, { reason: "CALLER_UNAUTHENTICATED" }, { pushbackMs: -1 });
+  assert.equal(attempts().one.pauseAfter(expired), undefined);
+  assert.equal(attempts().one.pauseAfter(expired, true), 100);
+  const refused = failing(status.PERMISSION_DENIED, { reason: "CALLER_NOT_ALLOWED" }, { pushbackMs: -1 });
+  assert.equal(attempts().one.pauseAfter(refused, true), undefined);
+});
+
 test("a doubt stays until the gateway says that nothing was done", () => {
   const { one } = attempts();
   one.pauseAfter(failing(status.UNAVAILABLE));

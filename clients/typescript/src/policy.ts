@@ -14,6 +14,8 @@ const LOST: ReadonlySet<status> = new Set([status.DEADLINE_EXCEEDED, status.CANC
 // Callers that were told the same do not come back at the same moment.
 const SPREAD = 0.25;
 const MOST_SPREAD_MS = 1000;
+// So ends a call that lasts when the token that its caller was let in with has expired.
+const EXPIRED = "CALLER_UNAUTHENTICATED";
 // An attempt needs some time to be worth its while.
 const SHORTEST_ATTEMPT_MS = 20;
 
@@ -103,6 +105,7 @@ export class Attempts {
   #made = 0;
   #longestPauseMs: number;
   #isInDoubt = false;
+  #hasComeOn = false;
 
   constructor(options: AttemptsOptions) {
     this.#options = options;
@@ -122,21 +125,29 @@ export class Attempts {
     return Math.max(Math.min(this.#options.attemptTimeoutMs, this.#deadline - this.#now()), 0);
   }
 
-  /** Counts what an attempt has achieved: the next pause is the first one again. */
-  succeed(): void {
+  /** Counts that a stream has told what becomes of something: its end costs nothing, and pauses are short again. */
+  comeOn(): void {
+    this.#hasComeOn = true;
     this.#longestPauseMs = this.#options.repetition.firstPauseMs;
   }
 
-  /** Returns after how many milliseconds to repeat the call; undefined if it is over. */
-  pauseAfter(failure: Failure): number | undefined {
+  /**
+   * Returns after how many milliseconds to repeat the call; undefined if it is over.
+   *
+   * @param wasLetIn Whether it was a stream that had told something before. Then its token was valid, and there may be a new one.
+   */
+  pauseAfter(failure: Failure, wasLetIn = false): number | undefined {
     const { repetition, budget } = this.#options;
     this.#made += 1;
     this.#learn(failure);
-    if (!repetition.mayRepeat(failure) || this.#made >= repetition.mostAttempts) {
+    const isExpired = wasLetIn && failure.told.reason === EXPIRED;
+    if (!(repetition.mayRepeat(failure) || isExpired) || this.#made >= repetition.mostAttempts) {
       return undefined;
     }
     const pauseMs = this.#pauseMs(failure);
-    if (this.#now() + pauseMs + SHORTEST_ATTEMPT_MS > this.#deadline || !budget.spend()) {
+    const isFree = this.#hasComeOn;
+    this.#hasComeOn = false;
+    if (this.#now() + pauseMs + SHORTEST_ATTEMPT_MS > this.#deadline || !(isFree || budget.spend())) {
       return undefined;
     }
     return pauseMs;

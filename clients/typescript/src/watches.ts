@@ -2,7 +2,7 @@ import { create, toBinary, type DescMethod, type Message } from "@bufbuild/proto
 
 import type { Caller } from "./caller.js";
 import { errorOf } from "./errors.js";
-import { resumed, type LastingOptions } from "./lasting.js";
+import { resumed, type LastingOptions, type StreamProgress } from "./lasting.js";
 
 /** What watching shipments and consignments does not have in common. */
 export interface WatchKind<Standing> {
@@ -23,17 +23,19 @@ export async function* watch<Standing extends { readonly final: boolean }>(
   const attempts = caller.lasting(options.timeoutMs);
   const { signal, release } = caller.begin(options.signal);
   const { input } = kind.method;
+  const account = caller.accountOf(options);
   const request = (): Message => create(input, kind.requestOf([...left]));
 
-  async function* run(): AsyncGenerator<Standing, void> {
+  async function* run(progress: StreamProgress): AsyncGenerator<Standing, void> {
     if (left.size === 0) {
       return; // the stream was lost after all of it was told
     }
     const serialized = Buffer.from(toBinary(input, request()));
-    const sent = { metadata: options.metadata, signal };
+    const sent = { metadata: options.metadata, account, signal };
     const stream = await caller.serverStream(kind.method, serialized, attempts.timeoutMs(), sent);
     try {
       for await (const response of stream as AsyncIterable<Message>) {
+        progress.wasLetIn = true;
         for (const standing of kind.standingsOf(response)) {
           if (standing.final) {
             left.delete(kind.referenceOf(standing));
@@ -48,7 +50,7 @@ export async function* watch<Standing extends { readonly final: boolean }>(
 
   try {
     yield* resumed(attempts, signal, run, ({ told }, cause) =>
-      signal.aborted ? cause : errorOf(told, request(), { cause }),
+      signal.aborted ? cause : errorOf(told, request(), { cause, account }),
     );
   } finally {
     release();

@@ -25,6 +25,7 @@ import (
 const longestLine = 1 << 20
 
 var (
+	known  = map[string]bool{"streams": true, "account": true}
 	toJSON = protojson.MarshalOptions{UseProtoNames: true}
 	kinds  = map[error]string{
 		gateway.ErrInvalidRequest:     "InvalidRequest",
@@ -34,6 +35,7 @@ var (
 		gateway.ErrNoServiceAvailable: "NoServiceAvailable",
 		gateway.ErrTryAgain:           "TryAgain",
 		gateway.ErrUnknownOutcome:     "UnknownOutcome",
+		gateway.ErrUnfinishedJob:      "UnfinishedJob",
 		gateway.ErrNotPermitted:       "NotPermitted",
 		gateway.ErrNotSupported:       "NotSupported",
 		gateway.ErrGatewayFailure:     "GatewayFailure",
@@ -46,6 +48,8 @@ type asked struct {
 	Request  json.RawMessage
 	Timeout  float64
 	Metadata map[string]string
+	Account  *string
+	Needs    string
 	Money    []string
 }
 
@@ -68,6 +72,9 @@ func check(err error) {
 }
 
 func answer(one asked) map[string]any {
+	if one.Needs != "" && !known[one.Needs] {
+		return map[string]any{"lacks": one.Needs}
+	}
 	client, err := gateway.NewClient(one.Address, gateway.WithPlaintext())
 	check(err)
 	defer func() { _ = client.Close() }()
@@ -80,13 +87,29 @@ func answer(one asked) map[string]any {
 	for name, value := range one.Metadata {
 		ctx = metadata.AppendToOutgoingContext(ctx, name, value)
 	}
-	response, err := client.Call(ctx, request(one))
+	if one.Account != nil {
+		ctx = gateway.InAccount(ctx, *one.Account)
+	}
+	found, err := made(ctx, client, one)
 	var failure *gateway.Error
 	if errors.As(err, &failure) {
 		return map[string]any{"error": told(failure)}
 	}
 	check(err)
-	return map[string]any{"result": fields(response), "money": amounts(response, one.Money)}
+	return found
+}
+
+// made makes the call, and returns what came of it.
+func made(ctx context.Context, client *gateway.Client, one asked) (map[string]any, error) {
+	asked := request(one)
+	if outcomes, lasts, err := lasting(ctx, client, asked); lasts {
+		return map[string]any{"outcomes": outcomes}, err
+	}
+	response, err := client.Call(ctx, asked)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"result": fields(response), "money": amounts(response, one.Money)}, nil
 }
 
 func request(one asked) proto.Message {
@@ -120,7 +143,11 @@ func told(failure *gateway.Error) map[string]any {
 		"message":    failure.Message,
 		"effect":     failure.Effect,
 		"request_id": failure.RequestID,
+		"account":    failure.Account,
 		"metadata":   failure.Metadata,
+	}
+	if failure.Kind == gateway.ErrUnfinishedJob {
+		found["job_id"], found["unanswered"] = failure.JobID, failure.Unanswered
 	}
 	if failure.RetryAfter != nil {
 		found["retry_after"] = failure.RetryAfter.Seconds()

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 
-from allocation_gateway_client.base import Base, failed, named
+from allocation_gateway_client.aio_lasting import AsyncStreams
+from allocation_gateway_client.base import failed, named
 from allocation_gateway_client.errors import error_of
 from allocation_gateway_client.methods import AsyncMethods, R
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 
-class AsyncClient(Base, AsyncMethods):
+class AsyncClient(AsyncStreams, AsyncMethods):
     """Calls the gateway and awaits its answer. Make it where an event loop runs, and close it there.
 
     A task that is cancelled leaves its call to itself: a write may be carried out. Give it a `request_id` of your own
@@ -43,7 +44,7 @@ class AsyncClient(Base, AsyncMethods):
 
     @property
     def channel(self) -> grpc.aio.Channel:
-        """The channel, for the stubs of rpcs that are streams. It is closed with the client."""
+        """The channel, for stubs. It is closed with the client."""
         return self._channel
 
     async def close(self) -> None:
@@ -59,7 +60,12 @@ class AsyncClient(Base, AsyncMethods):
         await self.close()
 
     async def call(
-        self, request: Message, *, timeout: float | None = None, metadata: Mapping[str, str] | None = None
+        self,
+        request: Message,
+        *,
+        timeout: float | None = None,
+        metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> Message:
         """Makes the call whose request this is, such as the one of an UnknownOutcome.
 
@@ -68,7 +74,7 @@ class AsyncClient(Base, AsyncMethods):
             TypeError: This is not the request of an rpc.
         """
         rpc = self._rpc_of(request)
-        return await self._invoke(rpc.path, request, rpc.response, timeout, metadata)
+        return await self._invoke(rpc.path, request, rpc.response, timeout, metadata, account)
 
     async def _invoke(
         self,
@@ -77,21 +83,23 @@ class AsyncClient(Base, AsyncMethods):
         response: type[R],  # noqa: ARG002 # it says of which type the answer is
         timeout: float | None,
         metadata: Mapping[str, str] | None,
+        account: str | None,
     ) -> R:
         rpc, call = self._rpcs[path], self._callables[path]
+        chosen = self._account_of(metadata, account)
         answer: R
         if not rpc.is_write:
             limit = min(rpc.timeout, self._timeout) if timeout is None else timeout
             try:
-                answer = await call(request, timeout=limit, metadata=self._sent(metadata))
+                answer = await call(request, timeout=limit, metadata=self._sent(metadata, chosen))
             except grpc.RpcError as error:
-                raise error_of(failed(error), request, is_in_doubt=False) from error
+                raise error_of(failed(error), request, is_in_doubt=False, account=chosen) from error
             return answer
         request = named(request)
-        attempts = self._attempts(rpc, request, timeout)
+        attempts = self._attempts(rpc, request, timeout, chosen)
         while True:
             try:
-                answer = await call(request, timeout=attempts.timeout(), metadata=self._sent(metadata))
+                answer = await call(request, timeout=attempts.timeout(), metadata=self._sent(metadata, chosen))
             except grpc.RpcError as error:
                 failure = failed(error)
                 pause = attempts.pause_after(failure)

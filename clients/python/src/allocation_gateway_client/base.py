@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound="Message")
 
 DEFAULT_TIMEOUT: Final = 60.0
+_ACCOUNT: Final = "allocation-account"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Rpc:
 
 
 def rpcs(config: ServiceConfig) -> dict[str, Rpc]:
-    """Returns every rpc of the contract by its path, but for streams: those are called by their stubs."""
+    """Returns every rpc of the contract by its path, but for streams."""
     files = (shipment_allocation_service_pb2, consignment_allocation_service_pb2, service_group_service_pb2)
     found = {}
     for service in (service for file in files for service in file.DESCRIPTOR.services_by_name.values()):
@@ -82,6 +83,7 @@ class Base(ABC):
         tls: Tls | None = None,
         plaintext: bool = False,
         token_file: str | os.PathLike[str] | None = None,
+        account: str = "",
         metadata: Mapping[str, str] | None = None,
         timeout: float = DEFAULT_TIMEOUT,
         service_config: str = SERVICE_CONFIG,
@@ -95,6 +97,8 @@ class Base(ABC):
             tls: How TLS is done: by default with gRPC's own list of authorities.
             plaintext: Do without TLS, for a sandbox, or where a mesh does it.
             token_file: A file with a bearer token, which is read again within a second of being replaced.
+            account: The account of the gateway that calls are for, unless they say otherwise. Empty, the gateway
+                chooses.
             metadata: Sent with each call.
             timeout: The seconds that a call may take with all its repetitions, unless it says otherwise.
             service_config: gRPC's service configuration, JSON; it has to name a time-out for every rpc but streams.
@@ -111,7 +115,10 @@ class Base(ABC):
         self._rpcs = rpcs(config)
         self._paths = {rpc.request.DESCRIPTOR.full_name: path for path, rpc in self._rpcs.items()}
         self._token = None if token_file is None else TokenFile(token_file)
-        self._metadata = tuple((metadata or {}).items())
+        own = dict(metadata or {})
+        named = own.pop(_ACCOUNT, "")
+        self._account = account or named
+        self._metadata = tuple(own.items())
         self._timeout = timeout
         self._budget = Budget(config.max_tokens, config.token_ratio)
         credentials = None if plaintext else (tls or Tls()).credentials()
@@ -127,13 +134,23 @@ class Base(ABC):
     ) -> None:
         """Opens the channel; without TLS if there are no credentials."""
 
-    def call_metadata(self) -> tuple[tuple[str, str], ...]:
+    def call_metadata(self, account: str | None = None) -> tuple[tuple[str, str], ...]:
         """Returns what is sent with each call, the token included: what a stub has to be given."""
-        return self._sent(None)
+        return self._sent(None, self._account_of(None, account))
 
-    def _sent(self, own: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
-        """Returns the metadata of an attempt."""
-        sent = self._metadata if own is None else (*self._metadata, *own.items())
+    def _account_of(self, own: Mapping[str, str] | None, account: str | None) -> str:
+        """Returns the account of a call with metadata of its own: that of the call, or else that of the client."""
+        if account is not None:
+            return account
+        return self._account if own is None else own.get(_ACCOUNT, self._account)
+
+    def _sent(self, own: Mapping[str, str] | None, account: str) -> tuple[tuple[str, str], ...]:
+        """Returns the metadata of an attempt. It names one account, or none: the gateway refuses two."""
+        sent = self._metadata
+        if own is not None:
+            sent = (*sent, *(one for one in own.items() if one[0] != _ACCOUNT))
+        if account:
+            sent = (*sent, (_ACCOUNT, account))
         return sent if self._token is None else (*sent, ("authorization", f"Bearer {self._token.current()}"))
 
     def _rpc_of(self, request: Message) -> Rpc:
@@ -142,15 +159,25 @@ class Base(ABC):
             raise TypeError(f"{request.DESCRIPTOR.full_name} is not the request of an rpc")
         return self._rpcs[path]
 
-    def _attempts(self, rpc: Rpc, request: Message, timeout: float | None) -> Attempts:
+    def _attempts(self, rpc: Rpc, request: Message, timeout: float | None, account: str) -> Attempts:
         """Begins a write."""
+        return self._begun(request, self._timeout if timeout is None else timeout, rpc.timeout, account)
+
+    def _lasting(self, request: Message, timeout: float, account: str) -> Attempts:
+        """Begins a call that lasts."""
+        if timeout <= 0:
+            raise ValueError(f"timeout has to be more than 0, not {timeout}")
+        return self._begun(request, timeout, timeout, account)
+
+    def _begun(self, request: Message, timeout: float, attempt_timeout: float, account: str) -> Attempts:
         return Attempts(
             request,
-            timeout=self._timeout if timeout is None else timeout,
-            attempt_timeout=rpc.timeout,
+            timeout=timeout,
+            attempt_timeout=attempt_timeout,
             budget=self._budget,
             clock=time.monotonic,
             uniform=random.uniform,
+            account=account,
         )
 
 

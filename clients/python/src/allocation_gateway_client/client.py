@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 
-from allocation_gateway_client.base import Base, failed, named
+from allocation_gateway_client.base import failed, named
 from allocation_gateway_client.errors import error_of
+from allocation_gateway_client.lasting import Streams
 from allocation_gateway_client.methods import Methods, R
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 
-class Client(Base, Methods):
+class Client(Streams, Methods):
     """Calls the gateway and waits for its answer. Use it as a context manager, or close it."""
 
     def _open(
@@ -40,7 +41,7 @@ class Client(Base, Methods):
 
     @property
     def channel(self) -> grpc.Channel:
-        """The channel, for the stubs of rpcs that are streams. It is closed with the client."""
+        """The channel, for stubs. It is closed with the client."""
         return self._channel
 
     def close(self) -> None:
@@ -56,7 +57,12 @@ class Client(Base, Methods):
         self.close()
 
     def call(
-        self, request: Message, *, timeout: float | None = None, metadata: Mapping[str, str] | None = None
+        self,
+        request: Message,
+        *,
+        timeout: float | None = None,
+        metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> Message:
         """Makes the call whose request this is, such as the one of an UnknownOutcome.
 
@@ -65,7 +71,7 @@ class Client(Base, Methods):
             TypeError: This is not the request of an rpc.
         """
         rpc = self._rpc_of(request)
-        return self._invoke(rpc.path, request, rpc.response, timeout, metadata)
+        return self._invoke(rpc.path, request, rpc.response, timeout, metadata, account)
 
     def _invoke(
         self,
@@ -74,21 +80,23 @@ class Client(Base, Methods):
         response: type[R],  # noqa: ARG002 # it says of which type the answer is
         timeout: float | None,
         metadata: Mapping[str, str] | None,
+        account: str | None,
     ) -> R:
         rpc, call = self._rpcs[path], self._callables[path]
+        chosen = self._account_of(metadata, account)
         answer: R
         if not rpc.is_write:
             limit = min(rpc.timeout, self._timeout) if timeout is None else timeout
             try:
-                answer = call(request, timeout=limit, metadata=self._sent(metadata))
+                answer = call(request, timeout=limit, metadata=self._sent(metadata, chosen))
             except grpc.RpcError as error:
-                raise error_of(failed(error), request, is_in_doubt=False) from error
+                raise error_of(failed(error), request, is_in_doubt=False, account=chosen) from error
             return answer
         request = named(request)
-        attempts = self._attempts(rpc, request, timeout)
+        attempts = self._attempts(rpc, request, timeout, chosen)
         while True:
             try:
-                answer = call(request, timeout=attempts.timeout(), metadata=self._sent(metadata))
+                answer = call(request, timeout=attempts.timeout(), metadata=self._sent(metadata, chosen))
             except grpc.RpcError as error:
                 failure = failed(error)
                 pause = attempts.pause_after(failure)

@@ -8,6 +8,7 @@ AllocationError
 │   └── NoServiceAvailable  `excluded_services` or `failed_allocation` says why
 ├── TryAgain                nothing was done, and later it may be: `retry_after`
 ├── UnknownOutcome          it may have been done: repeat it with the same `request_id`
+├── UnfinishedJob           begin it again with the same `job_id`
 ├── NotPermitted            by the gateway, or by a proxy in front of it
 ├── NotSupported            this gateway does not offer the rpc
 └── GatewayFailure          never the caller's fault
@@ -41,8 +42,10 @@ class AllocationError(Exception):
         effect: `none` if nothing was done under this `request_id`, `made` if it was done although the call failed,
             `unknown`, or empty if nothing is said of it.
         metadata: What else the gateway said, such as `upstream_status` and `upstream_correlation_id`.
-        request: What was asked for, with its `request_id`: `client.call(error.request)` repeats it.
+        request: What was asked for, with its `request_id`: `client.call(error.request, account=error.account)` repeats
+            it.
         request_id: The id of a write; empty for a read.
+        account: The account that the call was for; empty if it named none.
         retry_after: After how many seconds to come back; None if nothing is said of it.
         field_violations: Which fields of the request are wrong.
         resource: What was not found; None if that is not told.
@@ -70,10 +73,11 @@ class AllocationError(Exception):
     failed_allocation: FailedAllocation | None
     progress: WriteProgress | None
 
-    def __init__(self, failure: Failure, request: Message) -> None:
-        super().__init__(failure, request)
+    def __init__(self, failure: Failure, request: Message, account: str = "") -> None:
+        super().__init__(failure, request, account)
         self.request = request
         self.request_id: str = getattr(request, "request_id", "")
+        self.account = account
         for name in failure.__slots__:
             setattr(self, name, getattr(failure, name))
 
@@ -113,12 +117,39 @@ class TryAgain(AllocationError):
 class UnknownOutcome(AllocationError):
     """It may have been done or not. Keep `request_id`, and repeat the call with it: that is how to ask.
 
-    `client.call(error.request)` does. Where `allocation` or `consignment_allocation` is set and `retry_after` is not,
-    it can never be known whether this request made what is there: look at it.
+    `client.call(error.request, account=error.account)` does. Where `allocation` or `consignment_allocation` is set and
+    `retry_after` is not, it can never be known whether this request made what is there: look at it.
     """
 
     def __str__(self) -> str:
-        return f"{super().__str__()} The outcome is unknown: repeat the call with request_id {self.request_id}"
+        told = f"{super().__str__()} The outcome is unknown: repeat the call with request_id {self.request_id}"
+        return f"{told} and account {self.account}" if self.account else told
+
+
+class UnfinishedJob(AllocationError):
+    """A job that was over before every item had its outcome. Begin it again with its `job_id`, for the same account.
+
+    Nothing is done twice by that, and what is known already is told again.
+
+    Attributes:
+        job_id: The id of the job.
+        unanswered: The references that were sent and have no outcome. More may not have been sent.
+    """
+
+    def __init__(
+        self, failure: Failure, request: Message, account: str, job_id: str, unanswered: Sequence[str]
+    ) -> None:
+        super().__init__(failure, request, account)
+        # What it is made of again when it is pickled.
+        self.args = (failure, request, account, job_id, unanswered)
+        self.job_id = job_id
+        self.unanswered = unanswered
+
+    def __str__(self) -> str:
+        count = len(self.unanswered)
+        return (
+            f"{super().__str__()} {count} items that were sent have no outcome: begin again with job_id {self.job_id}"
+        )
 
 
 class NotPermitted(AllocationError):
@@ -152,15 +183,16 @@ _BY_CODE: Final[Mapping[StatusCode, type[AllocationError]]] = {
 }
 
 
-def error_of(failure: Failure, request: Message, *, is_in_doubt: bool) -> AllocationError:
+def error_of(failure: Failure, request: Message, *, is_in_doubt: bool, account: str = "") -> AllocationError:
     """Returns the error for a failed call.
 
     Args:
         failure: How the last attempt ended.
         request: What was asked for.
         is_in_doubt: Whether an attempt may have had an effect that nothing said since speaks against.
+        account: The account that it was for; empty if none was named.
     """
     if is_in_doubt:
-        return UnknownOutcome(failure, request)
+        return UnknownOutcome(failure, request, account)
     kind = _BY_REASON.get(failure.reason) or _BY_CODE.get(failure.code, GatewayFailure)
-    return kind(failure, request)
+    return kind(failure, request, account)

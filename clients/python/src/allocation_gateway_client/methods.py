@@ -20,7 +20,8 @@ class Methods(ABC):
     """One method for each rpc.
 
     `timeout` is how many seconds a call may take with all its repetitions. `metadata` is sent besides that of the
-    client. A `request_id` is made for each call, unless one is given to learn what became of an earlier one.
+    client. `account` is the account of the gateway that it is for, instead of the client's. A `request_id` is made for
+    each call, unless one is given to learn what became of an earlier one.
     """
 
     @abstractmethod
@@ -31,6 +32,7 @@ class Methods(ABC):
         response: type[R],
         timeout: float | None,
         metadata: Mapping[str, str] | None,
+        account: str | None,
     ) -> R:
         """Makes a call of the rpc at a path. Raises an AllocationError if it fails."""
 
@@ -41,6 +43,7 @@ class Methods(ABC):
         request_id: str = "",
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> consignment_allocation_service_pb2.AllocateConsignmentResponse:
         """Allocates a consignment to the cheapest eligible carrier service under the customer's default rules.
         Upstream answers at once with a summary, which has no price and no state: read those with
@@ -55,6 +58,7 @@ class Methods(ABC):
             consignment_allocation_service_pb2.AllocateConsignmentResponse,
             timeout,
             metadata,
+            account,
         )
 
     def allocate_consignment_with_service_group(
@@ -65,6 +69,7 @@ class Methods(ABC):
         request_id: str = "",
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> consignment_allocation_service_pb2.AllocateConsignmentWithServiceGroupResponse:
         """Allocates a consignment to the cheapest eligible carrier service of one service group. Upstream answers
         at once with a summary, which has no price and no state: read those with GetConsignmentAllocation. Where
@@ -79,6 +84,7 @@ class Methods(ABC):
             consignment_allocation_service_pb2.AllocateConsignmentWithServiceGroupResponse,
             timeout,
             metadata,
+            account,
         )
 
     def allocate_consignment_with_quote(
@@ -89,6 +95,7 @@ class Methods(ABC):
         request_id: str = "",
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> consignment_allocation_service_pb2.AllocateConsignmentWithQuoteResponse:
         """Allocates a consignment to the carrier service of a quote that was made for it and has not expired.
         Upstream answers at once with a summary, which has no price and no state: read those with
@@ -103,6 +110,7 @@ class Methods(ABC):
             consignment_allocation_service_pb2.AllocateConsignmentWithQuoteResponse,
             timeout,
             metadata,
+            account,
         )
 
     def allocate_consignments(
@@ -112,6 +120,7 @@ class Methods(ABC):
         request_id: str = "",
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> consignment_allocation_service_pb2.AllocateConsignmentsResponse:
         """Allocates consignments under the customer's default rules, each to its own cheapest service. Upstream
         answers at once and for each consignment: OK means that the call was carried out, and `results` says what
@@ -125,6 +134,7 @@ class Methods(ABC):
             consignment_allocation_service_pb2.AllocateConsignmentsResponse,
             timeout,
             metadata,
+            account,
         )
 
     def allocate_consignments_with_service_group(
@@ -135,6 +145,7 @@ class Methods(ABC):
         request_id: str = "",
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> consignment_allocation_service_pb2.AllocateConsignmentsWithServiceGroupResponse:
         """Allocates consignments within one service group. Upstream answers at once and for each consignment: OK
         means that the call was carried out, and `results` says what became of each. No guide of 2025 mentions this
@@ -148,6 +159,7 @@ class Methods(ABC):
             consignment_allocation_service_pb2.AllocateConsignmentsWithServiceGroupResponse,
             timeout,
             metadata,
+            account,
         )
 
     def allocate_consignments_with_carrier_service(
@@ -158,6 +170,7 @@ class Methods(ABC):
         request_id: str = "",
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> consignment_allocation_service_pb2.AllocateConsignmentsWithCarrierServiceResponse:
         """Allocates consignments to one carrier service. One that the service cannot take becomes
         ALLOCATION_FAILED. Upstream answers at once and for each consignment: OK means that the call was carried
@@ -172,6 +185,7 @@ class Methods(ABC):
             consignment_allocation_service_pb2.AllocateConsignmentsWithCarrierServiceResponse,
             timeout,
             metadata,
+            account,
         )
 
     def allocate_consignments_with_service_filters(
@@ -182,6 +196,7 @@ class Methods(ABC):
         request_id: str = "",
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> consignment_allocation_service_pb2.AllocateConsignmentsWithServiceFiltersResponse:
         """Allocates consignments to services that pass filters. The customer's rules still apply. Upstream answers
         at once and for each consignment: OK means that the call was carried out, and `results` says what became of
@@ -196,6 +211,7 @@ class Methods(ABC):
             consignment_allocation_service_pb2.AllocateConsignmentsWithServiceFiltersResponse,
             timeout,
             metadata,
+            account,
         )
 
     def allocate_consignment_with_labels(
@@ -209,6 +225,7 @@ class Methods(ABC):
         quote_reference: str | None = None,
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> consignment_allocation_service_pb2.AllocateConsignmentWithLabelsResponse:
         """Allocates a consignment and gets its labels in one call. A consignment that is allocated but whose label
         is not to be had is OK, with the allocation and a `label_error`. If the consignment is allocated already,
@@ -230,6 +247,7 @@ class Methods(ABC):
             consignment_allocation_service_pb2.AllocateConsignmentWithLabelsResponse,
             timeout,
             metadata,
+            account,
         )
 
     def deallocate_consignment(
@@ -239,6 +257,7 @@ class Methods(ABC):
         request_id: str = "",
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> consignment_allocation_service_pb2.DeallocateConsignmentResponse:
         """Takes back the allocation of a consignment that is allocated, manifested, or whose manifest failed."""
         request = consignment_allocation_service_pb2.DeallocateConsignmentRequest(
@@ -250,6 +269,7 @@ class Methods(ABC):
             consignment_allocation_service_pb2.DeallocateConsignmentResponse,
             timeout,
             metadata,
+            account,
         )
 
     def deallocate_consignments(
@@ -259,6 +279,7 @@ class Methods(ABC):
         request_id: str = "",
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> consignment_allocation_service_pb2.DeallocateConsignmentsResponse:
         """Takes back the allocations of consignments, one by one. Upstream answers at once and for each
         consignment: OK means that the call was carried out, and `results` says what became of each."""
@@ -271,6 +292,7 @@ class Methods(ABC):
             consignment_allocation_service_pb2.DeallocateConsignmentsResponse,
             timeout,
             metadata,
+            account,
         )
 
     def get_consignment_allocation(
@@ -279,6 +301,7 @@ class Methods(ABC):
         *,
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> consignment_allocation_service_pb2.GetConsignmentAllocationResponse:
         """Reads how a consignment stands and, if it is allocated, its allocation. A consignment that is not
         allocated is OK, with its state and no carrier service."""
@@ -291,6 +314,7 @@ class Methods(ABC):
             consignment_allocation_service_pb2.GetConsignmentAllocationResponse,
             timeout,
             metadata,
+            account,
         )
 
     def get_consignment_quotes(
@@ -299,6 +323,7 @@ class Methods(ABC):
         *,
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> consignment_allocation_service_pb2.GetConsignmentQuotesResponse:
         """Asks for what the eligible carrier services would charge for a consignment. It books nothing."""
         request = consignment_allocation_service_pb2.GetConsignmentQuotesRequest(
@@ -310,23 +335,24 @@ class Methods(ABC):
             consignment_allocation_service_pb2.GetConsignmentQuotesResponse,
             timeout,
             metadata,
+            account,
         )
 
     def list_service_groups(
         self,
         *,
         api: service_group_service_pb2.Api.ValueType = service_group_service_pb2.API_UNSPECIFIED,
-        account: str = "",
         page_size: int = 0,
         page_token: str = "",
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> service_group_service_pb2.ListServiceGroupsResponse:
         """Lists the service groups that the gateway knows, ordered by API and code. Where it may have a list from
         upstream and has none in memory, it asks for it first; without an answer it lists what it knows
         otherwise."""
         request = service_group_service_pb2.ListServiceGroupsRequest(
-            api=api, account=account, page_size=page_size, page_token=page_token
+            api=api, page_size=page_size, page_token=page_token
         )
         return self._invoke(
             "/allocation.v1.ServiceGroupService/ListServiceGroups",
@@ -334,6 +360,7 @@ class Methods(ABC):
             service_group_service_pb2.ListServiceGroupsResponse,
             timeout,
             metadata,
+            account,
         )
 
     def get_service_group(
@@ -341,41 +368,41 @@ class Methods(ABC):
         service_group: str,
         *,
         api: service_group_service_pb2.Api.ValueType = service_group_service_pb2.API_UNSPECIFIED,
-        account: str = "",
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> service_group_service_pb2.GetServiceGroupResponse:
         """Tells which service group a code or a name stands for, as in an allocation. NOT_FOUND means that the
         gateway does not know it; with Ship, which has no list of groups, it may exist all the same."""
-        request = service_group_service_pb2.GetServiceGroupRequest(
-            service_group=service_group, api=api, account=account
-        )
+        request = service_group_service_pb2.GetServiceGroupRequest(service_group=service_group, api=api)
         return self._invoke(
             "/allocation.v1.ServiceGroupService/GetServiceGroup",
             request,
             service_group_service_pb2.GetServiceGroupResponse,
             timeout,
             metadata,
+            account,
         )
 
     def refresh_service_groups(
         self,
         *,
         api: service_group_service_pb2.Api.ValueType = service_group_service_pb2.API_UNSPECIFIED,
-        account: str = "",
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> service_group_service_pb2.RefreshServiceGroupsResponse:
         """Reads the catalogue file anew, forgets what was listed by upstream or observed in use, in every replica
         that shares a cache, and asks upstream for its list anew. It has to be switched on by the setting
         `SERVICE_GROUP_REFRESH`."""
-        request = service_group_service_pb2.RefreshServiceGroupsRequest(api=api, account=account)
+        request = service_group_service_pb2.RefreshServiceGroupsRequest(api=api)
         return self._invoke(
             "/allocation.v1.ServiceGroupService/RefreshServiceGroups",
             request,
             service_group_service_pb2.RefreshServiceGroupsResponse,
             timeout,
             metadata,
+            account,
         )
 
     def allocate_shipment(
@@ -385,6 +412,7 @@ class Methods(ABC):
         request_id: str = "",
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> shipment_allocation_service_pb2.AllocateShipmentResponse:
         """Allocates a shipment to the cheapest eligible carrier service under the customer's default rules.
         Upstream answers at once: the allocation is in the answer. Where upstream only takes the request in hand,
@@ -398,6 +426,7 @@ class Methods(ABC):
             shipment_allocation_service_pb2.AllocateShipmentResponse,
             timeout,
             metadata,
+            account,
         )
 
     def allocate_shipment_with_service_group(
@@ -408,6 +437,7 @@ class Methods(ABC):
         request_id: str = "",
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> shipment_allocation_service_pb2.AllocateShipmentWithServiceGroupResponse:
         """Allocates a shipment to the cheapest eligible carrier service of one service group. Upstream answers at
         once: the allocation is in the answer. Where upstream only takes the request in hand, the shipment is read
@@ -421,6 +451,7 @@ class Methods(ABC):
             shipment_allocation_service_pb2.AllocateShipmentWithServiceGroupResponse,
             timeout,
             metadata,
+            account,
         )
 
     def allocate_shipment_with_carrier_service(
@@ -431,6 +462,7 @@ class Methods(ABC):
         request_id: str = "",
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> shipment_allocation_service_pb2.AllocateShipmentWithCarrierServiceResponse:
         """Allocates a shipment to the cheapest option of one carrier service. The customer's rules still apply.
         Upstream answers at once: the allocation is in the answer. Where upstream only takes the request in hand,
@@ -446,6 +478,7 @@ class Methods(ABC):
             shipment_allocation_service_pb2.AllocateShipmentWithCarrierServiceResponse,
             timeout,
             metadata,
+            account,
         )
 
     def allocate_shipment_with_virtual_service(
@@ -456,6 +489,7 @@ class Methods(ABC):
         request_id: str = "",
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> shipment_allocation_service_pb2.AllocateShipmentWithVirtualServiceResponse:
         """Allocates a shipment by a reference that is either that of a carrier service or that of a service group.
         One that is both is INVALID_ARGUMENT. Upstream answers at once: the allocation is in the answer. Where
@@ -473,6 +507,7 @@ class Methods(ABC):
             shipment_allocation_service_pb2.AllocateShipmentWithVirtualServiceResponse,
             timeout,
             metadata,
+            account,
         )
 
     def allocate_shipment_with_quote(
@@ -483,6 +518,7 @@ class Methods(ABC):
         request_id: str = "",
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> shipment_allocation_service_pb2.AllocateShipmentWithQuoteResponse:
         """Allocates a shipment to the carrier service of a quote that was made for it and has not expired. Upstream
         answers at once: the allocation is in the answer. Where upstream only takes the request in hand, the
@@ -497,6 +533,7 @@ class Methods(ABC):
             shipment_allocation_service_pb2.AllocateShipmentWithQuoteResponse,
             timeout,
             metadata,
+            account,
         )
 
     def allocate_shipments(
@@ -507,6 +544,7 @@ class Methods(ABC):
         capabilities: Iterable[core_pb2.ServiceCapability] = (),
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> shipment_allocation_service_pb2.AllocateShipmentsResponse:
         """Queues shipments for allocation under the customer's default rules. Upstream only queues: OK means that
         upstream took the request in hand, not that any shipment is allocated: `queued`, `rejected` and
@@ -522,6 +560,7 @@ class Methods(ABC):
             shipment_allocation_service_pb2.AllocateShipmentsResponse,
             timeout,
             metadata,
+            account,
         )
 
     def allocate_shipments_with_service_group(
@@ -533,6 +572,7 @@ class Methods(ABC):
         capabilities: Iterable[core_pb2.ServiceCapability] = (),
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> shipment_allocation_service_pb2.AllocateShipmentsWithServiceGroupResponse:
         """Queues shipments for allocation within one service group. Upstream only queues: OK means that upstream
         took the request in hand, not that any shipment is allocated: `queued`, `rejected` and `unaccounted` say
@@ -546,6 +586,7 @@ class Methods(ABC):
             shipment_allocation_service_pb2.AllocateShipmentsWithServiceGroupResponse,
             timeout,
             metadata,
+            account,
         )
 
     def allocate_shipments_with_carrier_service(
@@ -557,6 +598,7 @@ class Methods(ABC):
         capabilities: Iterable[core_pb2.ServiceCapability] = (),
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> shipment_allocation_service_pb2.AllocateShipmentsWithCarrierServiceResponse:
         """Queues shipments for allocation to one carrier service. Upstream only queues: OK means that upstream took
         the request in hand, not that any shipment is allocated: `queued`, `rejected` and `unaccounted` say what is
@@ -573,6 +615,7 @@ class Methods(ABC):
             shipment_allocation_service_pb2.AllocateShipmentsWithCarrierServiceResponse,
             timeout,
             metadata,
+            account,
         )
 
     def allocate_shipments_with_filters(
@@ -583,6 +626,7 @@ class Methods(ABC):
         request_id: str = "",
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> shipment_allocation_service_pb2.AllocateShipmentsWithFiltersResponse:
         """Queues shipments for allocation to services that pass filters. Upstream answers with links to shipments,
         and does not say which shipments it rejected. OK means that they were queued, not that any is allocated. The
@@ -597,6 +641,7 @@ class Methods(ABC):
             shipment_allocation_service_pb2.AllocateShipmentsWithFiltersResponse,
             timeout,
             metadata,
+            account,
         )
 
     def deallocate_shipment(
@@ -606,6 +651,7 @@ class Methods(ABC):
         request_id: str = "",
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> shipment_allocation_service_pb2.DeallocateShipmentResponse:
         """Takes back the allocation of a shipment. The sources disagree on whether upstream still offers this
         operation, so the setting `SHIP_DISABLED_OPERATIONS` can switch it off."""
@@ -618,6 +664,7 @@ class Methods(ABC):
             shipment_allocation_service_pb2.DeallocateShipmentResponse,
             timeout,
             metadata,
+            account,
         )
 
     def get_shipment_allocation(
@@ -626,6 +673,7 @@ class Methods(ABC):
         *,
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> shipment_allocation_service_pb2.GetShipmentAllocationResponse:
         """Reads how a shipment stands and, if it is allocated, its allocation. A shipment that is not allocated is
         OK, with its state and no carrier."""
@@ -636,6 +684,7 @@ class Methods(ABC):
             shipment_allocation_service_pb2.GetShipmentAllocationResponse,
             timeout,
             metadata,
+            account,
         )
 
     def create_shipment_quotes(
@@ -644,6 +693,7 @@ class Methods(ABC):
         *,
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> shipment_allocation_service_pb2.CreateShipmentQuotesResponse:
         """Asks for what the eligible carrier services would charge for a shipment. It books nothing."""
         request = shipment_allocation_service_pb2.CreateShipmentQuotesRequest(shipment_reference=shipment_reference)
@@ -653,6 +703,7 @@ class Methods(ABC):
             shipment_allocation_service_pb2.CreateShipmentQuotesResponse,
             timeout,
             metadata,
+            account,
         )
 
 
@@ -660,7 +711,8 @@ class AsyncMethods(ABC):
     """One method for each rpc.
 
     `timeout` is how many seconds a call may take with all its repetitions. `metadata` is sent besides that of the
-    client. A `request_id` is made for each call, unless one is given to learn what became of an earlier one.
+    client. `account` is the account of the gateway that it is for, instead of the client's. A `request_id` is made for
+    each call, unless one is given to learn what became of an earlier one.
     """
 
     @abstractmethod
@@ -671,6 +723,7 @@ class AsyncMethods(ABC):
         response: type[R],
         timeout: float | None,
         metadata: Mapping[str, str] | None,
+        account: str | None,
     ) -> R:
         """Makes a call of the rpc at a path. Raises an AllocationError if it fails."""
 
@@ -681,6 +734,7 @@ class AsyncMethods(ABC):
         request_id: str = "",
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> consignment_allocation_service_pb2.AllocateConsignmentResponse:
         """Allocates a consignment to the cheapest eligible carrier service under the customer's default rules.
         Upstream answers at once with a summary, which has no price and no state: read those with
@@ -695,6 +749,7 @@ class AsyncMethods(ABC):
             consignment_allocation_service_pb2.AllocateConsignmentResponse,
             timeout,
             metadata,
+            account,
         )
 
     async def allocate_consignment_with_service_group(
@@ -705,6 +760,7 @@ class AsyncMethods(ABC):
         request_id: str = "",
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> consignment_allocation_service_pb2.AllocateConsignmentWithServiceGroupResponse:
         """Allocates a consignment to the cheapest eligible carrier service of one service group. Upstream answers
         at once with a summary, which has no price and no state: read those with GetConsignmentAllocation. Where
@@ -719,6 +775,7 @@ class AsyncMethods(ABC):
             consignment_allocation_service_pb2.AllocateConsignmentWithServiceGroupResponse,
             timeout,
             metadata,
+            account,
         )
 
     async def allocate_consignment_with_quote(
@@ -729,6 +786,7 @@ class AsyncMethods(ABC):
         request_id: str = "",
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> consignment_allocation_service_pb2.AllocateConsignmentWithQuoteResponse:
         """Allocates a consignment to the carrier service of a quote that was made for it and has not expired.
         Upstream answers at once with a summary, which has no price and no state: read those with
@@ -743,6 +801,7 @@ class AsyncMethods(ABC):
             consignment_allocation_service_pb2.AllocateConsignmentWithQuoteResponse,
             timeout,
             metadata,
+            account,
         )
 
     async def allocate_consignments(
@@ -752,6 +811,7 @@ class AsyncMethods(ABC):
         request_id: str = "",
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> consignment_allocation_service_pb2.AllocateConsignmentsResponse:
         """Allocates consignments under the customer's default rules, each to its own cheapest service. Upstream
         answers at once and for each consignment: OK means that the call was carried out, and `results` says what
@@ -765,6 +825,7 @@ class AsyncMethods(ABC):
             consignment_allocation_service_pb2.AllocateConsignmentsResponse,
             timeout,
             metadata,
+            account,
         )
 
     async def allocate_consignments_with_service_group(
@@ -775,6 +836,7 @@ class AsyncMethods(ABC):
         request_id: str = "",
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> consignment_allocation_service_pb2.AllocateConsignmentsWithServiceGroupResponse:
         """Allocates consignments within one service group. Upstream answers at once and for each consignment: OK
         means that the call was carried out, and `results` says what became of each. No guide of 2025 mentions this
@@ -788,6 +850,7 @@ class AsyncMethods(ABC):
             consignment_allocation_service_pb2.AllocateConsignmentsWithServiceGroupResponse,
             timeout,
             metadata,
+            account,
         )
 
     async def allocate_consignments_with_carrier_service(
@@ -798,6 +861,7 @@ class AsyncMethods(ABC):
         request_id: str = "",
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> consignment_allocation_service_pb2.AllocateConsignmentsWithCarrierServiceResponse:
         """Allocates consignments to one carrier service. One that the service cannot take becomes
         ALLOCATION_FAILED. Upstream answers at once and for each consignment: OK means that the call was carried
@@ -812,6 +876,7 @@ class AsyncMethods(ABC):
             consignment_allocation_service_pb2.AllocateConsignmentsWithCarrierServiceResponse,
             timeout,
             metadata,
+            account,
         )
 
     async def allocate_consignments_with_service_filters(
@@ -822,6 +887,7 @@ class AsyncMethods(ABC):
         request_id: str = "",
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> consignment_allocation_service_pb2.AllocateConsignmentsWithServiceFiltersResponse:
         """Allocates consignments to services that pass filters. The customer's rules still apply. Upstream answers
         at once and for each consignment: OK means that the call was carried out, and `results` says what became of
@@ -836,6 +902,7 @@ class AsyncMethods(ABC):
             consignment_allocation_service_pb2.AllocateConsignmentsWithServiceFiltersResponse,
             timeout,
             metadata,
+            account,
         )
 
     async def allocate_consignment_with_labels(
@@ -849,6 +916,7 @@ class AsyncMethods(ABC):
         quote_reference: str | None = None,
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> consignment_allocation_service_pb2.AllocateConsignmentWithLabelsResponse:
         """Allocates a consignment and gets its labels in one call. A consignment that is allocated but whose label
         is not to be had is OK, with the allocation and a `label_error`. If the consignment is allocated already,
@@ -870,6 +938,7 @@ class AsyncMethods(ABC):
             consignment_allocation_service_pb2.AllocateConsignmentWithLabelsResponse,
             timeout,
             metadata,
+            account,
         )
 
     async def deallocate_consignment(
@@ -879,6 +948,7 @@ class AsyncMethods(ABC):
         request_id: str = "",
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> consignment_allocation_service_pb2.DeallocateConsignmentResponse:
         """Takes back the allocation of a consignment that is allocated, manifested, or whose manifest failed."""
         request = consignment_allocation_service_pb2.DeallocateConsignmentRequest(
@@ -890,6 +960,7 @@ class AsyncMethods(ABC):
             consignment_allocation_service_pb2.DeallocateConsignmentResponse,
             timeout,
             metadata,
+            account,
         )
 
     async def deallocate_consignments(
@@ -899,6 +970,7 @@ class AsyncMethods(ABC):
         request_id: str = "",
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> consignment_allocation_service_pb2.DeallocateConsignmentsResponse:
         """Takes back the allocations of consignments, one by one. Upstream answers at once and for each
         consignment: OK means that the call was carried out, and `results` says what became of each."""
@@ -911,6 +983,7 @@ class AsyncMethods(ABC):
             consignment_allocation_service_pb2.DeallocateConsignmentsResponse,
             timeout,
             metadata,
+            account,
         )
 
     async def get_consignment_allocation(
@@ -919,6 +992,7 @@ class AsyncMethods(ABC):
         *,
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> consignment_allocation_service_pb2.GetConsignmentAllocationResponse:
         """Reads how a consignment stands and, if it is allocated, its allocation. A consignment that is not
         allocated is OK, with its state and no carrier service."""
@@ -931,6 +1005,7 @@ class AsyncMethods(ABC):
             consignment_allocation_service_pb2.GetConsignmentAllocationResponse,
             timeout,
             metadata,
+            account,
         )
 
     async def get_consignment_quotes(
@@ -939,6 +1014,7 @@ class AsyncMethods(ABC):
         *,
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> consignment_allocation_service_pb2.GetConsignmentQuotesResponse:
         """Asks for what the eligible carrier services would charge for a consignment. It books nothing."""
         request = consignment_allocation_service_pb2.GetConsignmentQuotesRequest(
@@ -950,23 +1026,24 @@ class AsyncMethods(ABC):
             consignment_allocation_service_pb2.GetConsignmentQuotesResponse,
             timeout,
             metadata,
+            account,
         )
 
     async def list_service_groups(
         self,
         *,
         api: service_group_service_pb2.Api.ValueType = service_group_service_pb2.API_UNSPECIFIED,
-        account: str = "",
         page_size: int = 0,
         page_token: str = "",
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> service_group_service_pb2.ListServiceGroupsResponse:
         """Lists the service groups that the gateway knows, ordered by API and code. Where it may have a list from
         upstream and has none in memory, it asks for it first; without an answer it lists what it knows
         otherwise."""
         request = service_group_service_pb2.ListServiceGroupsRequest(
-            api=api, account=account, page_size=page_size, page_token=page_token
+            api=api, page_size=page_size, page_token=page_token
         )
         return await self._invoke(
             "/allocation.v1.ServiceGroupService/ListServiceGroups",
@@ -974,6 +1051,7 @@ class AsyncMethods(ABC):
             service_group_service_pb2.ListServiceGroupsResponse,
             timeout,
             metadata,
+            account,
         )
 
     async def get_service_group(
@@ -981,41 +1059,41 @@ class AsyncMethods(ABC):
         service_group: str,
         *,
         api: service_group_service_pb2.Api.ValueType = service_group_service_pb2.API_UNSPECIFIED,
-        account: str = "",
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> service_group_service_pb2.GetServiceGroupResponse:
         """Tells which service group a code or a name stands for, as in an allocation. NOT_FOUND means that the
         gateway does not know it; with Ship, which has no list of groups, it may exist all the same."""
-        request = service_group_service_pb2.GetServiceGroupRequest(
-            service_group=service_group, api=api, account=account
-        )
+        request = service_group_service_pb2.GetServiceGroupRequest(service_group=service_group, api=api)
         return await self._invoke(
             "/allocation.v1.ServiceGroupService/GetServiceGroup",
             request,
             service_group_service_pb2.GetServiceGroupResponse,
             timeout,
             metadata,
+            account,
         )
 
     async def refresh_service_groups(
         self,
         *,
         api: service_group_service_pb2.Api.ValueType = service_group_service_pb2.API_UNSPECIFIED,
-        account: str = "",
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> service_group_service_pb2.RefreshServiceGroupsResponse:
         """Reads the catalogue file anew, forgets what was listed by upstream or observed in use, in every replica
         that shares a cache, and asks upstream for its list anew. It has to be switched on by the setting
         `SERVICE_GROUP_REFRESH`."""
-        request = service_group_service_pb2.RefreshServiceGroupsRequest(api=api, account=account)
+        request = service_group_service_pb2.RefreshServiceGroupsRequest(api=api)
         return await self._invoke(
             "/allocation.v1.ServiceGroupService/RefreshServiceGroups",
             request,
             service_group_service_pb2.RefreshServiceGroupsResponse,
             timeout,
             metadata,
+            account,
         )
 
     async def allocate_shipment(
@@ -1025,6 +1103,7 @@ class AsyncMethods(ABC):
         request_id: str = "",
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> shipment_allocation_service_pb2.AllocateShipmentResponse:
         """Allocates a shipment to the cheapest eligible carrier service under the customer's default rules.
         Upstream answers at once: the allocation is in the answer. Where upstream only takes the request in hand,
@@ -1038,6 +1117,7 @@ class AsyncMethods(ABC):
             shipment_allocation_service_pb2.AllocateShipmentResponse,
             timeout,
             metadata,
+            account,
         )
 
     async def allocate_shipment_with_service_group(
@@ -1048,6 +1128,7 @@ class AsyncMethods(ABC):
         request_id: str = "",
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> shipment_allocation_service_pb2.AllocateShipmentWithServiceGroupResponse:
         """Allocates a shipment to the cheapest eligible carrier service of one service group. Upstream answers at
         once: the allocation is in the answer. Where upstream only takes the request in hand, the shipment is read
@@ -1061,6 +1142,7 @@ class AsyncMethods(ABC):
             shipment_allocation_service_pb2.AllocateShipmentWithServiceGroupResponse,
             timeout,
             metadata,
+            account,
         )
 
     async def allocate_shipment_with_carrier_service(
@@ -1071,6 +1153,7 @@ class AsyncMethods(ABC):
         request_id: str = "",
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> shipment_allocation_service_pb2.AllocateShipmentWithCarrierServiceResponse:
         """Allocates a shipment to the cheapest option of one carrier service. The customer's rules still apply.
         Upstream answers at once: the allocation is in the answer. Where upstream only takes the request in hand,
@@ -1086,6 +1169,7 @@ class AsyncMethods(ABC):
             shipment_allocation_service_pb2.AllocateShipmentWithCarrierServiceResponse,
             timeout,
             metadata,
+            account,
         )
 
     async def allocate_shipment_with_virtual_service(
@@ -1096,6 +1180,7 @@ class AsyncMethods(ABC):
         request_id: str = "",
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> shipment_allocation_service_pb2.AllocateShipmentWithVirtualServiceResponse:
         """Allocates a shipment by a reference that is either that of a carrier service or that of a service group.
         One that is both is INVALID_ARGUMENT. Upstream answers at once: the allocation is in the answer. Where
@@ -1113,6 +1198,7 @@ class AsyncMethods(ABC):
             shipment_allocation_service_pb2.AllocateShipmentWithVirtualServiceResponse,
             timeout,
             metadata,
+            account,
         )
 
     async def allocate_shipment_with_quote(
@@ -1123,6 +1209,7 @@ class AsyncMethods(ABC):
         request_id: str = "",
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> shipment_allocation_service_pb2.AllocateShipmentWithQuoteResponse:
         """Allocates a shipment to the carrier service of a quote that was made for it and has not expired. Upstream
         answers at once: the allocation is in the answer. Where upstream only takes the request in hand, the
@@ -1137,6 +1224,7 @@ class AsyncMethods(ABC):
             shipment_allocation_service_pb2.AllocateShipmentWithQuoteResponse,
             timeout,
             metadata,
+            account,
         )
 
     async def allocate_shipments(
@@ -1147,6 +1235,7 @@ class AsyncMethods(ABC):
         capabilities: Iterable[core_pb2.ServiceCapability] = (),
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> shipment_allocation_service_pb2.AllocateShipmentsResponse:
         """Queues shipments for allocation under the customer's default rules. Upstream only queues: OK means that
         upstream took the request in hand, not that any shipment is allocated: `queued`, `rejected` and
@@ -1162,6 +1251,7 @@ class AsyncMethods(ABC):
             shipment_allocation_service_pb2.AllocateShipmentsResponse,
             timeout,
             metadata,
+            account,
         )
 
     async def allocate_shipments_with_service_group(
@@ -1173,6 +1263,7 @@ class AsyncMethods(ABC):
         capabilities: Iterable[core_pb2.ServiceCapability] = (),
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> shipment_allocation_service_pb2.AllocateShipmentsWithServiceGroupResponse:
         """Queues shipments for allocation within one service group. Upstream only queues: OK means that upstream
         took the request in hand, not that any shipment is allocated: `queued`, `rejected` and `unaccounted` say
@@ -1186,6 +1277,7 @@ class AsyncMethods(ABC):
             shipment_allocation_service_pb2.AllocateShipmentsWithServiceGroupResponse,
             timeout,
             metadata,
+            account,
         )
 
     async def allocate_shipments_with_carrier_service(
@@ -1197,6 +1289,7 @@ class AsyncMethods(ABC):
         capabilities: Iterable[core_pb2.ServiceCapability] = (),
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> shipment_allocation_service_pb2.AllocateShipmentsWithCarrierServiceResponse:
         """Queues shipments for allocation to one carrier service. Upstream only queues: OK means that upstream took
         the request in hand, not that any shipment is allocated: `queued`, `rejected` and `unaccounted` say what is
@@ -1213,6 +1306,7 @@ class AsyncMethods(ABC):
             shipment_allocation_service_pb2.AllocateShipmentsWithCarrierServiceResponse,
             timeout,
             metadata,
+            account,
         )
 
     async def allocate_shipments_with_filters(
@@ -1223,6 +1317,7 @@ class AsyncMethods(ABC):
         request_id: str = "",
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> shipment_allocation_service_pb2.AllocateShipmentsWithFiltersResponse:
         """Queues shipments for allocation to services that pass filters. Upstream answers with links to shipments,
         and does not say which shipments it rejected. OK means that they were queued, not that any is allocated. The
@@ -1237,6 +1332,7 @@ class AsyncMethods(ABC):
             shipment_allocation_service_pb2.AllocateShipmentsWithFiltersResponse,
             timeout,
             metadata,
+            account,
         )
 
     async def deallocate_shipment(
@@ -1246,6 +1342,7 @@ class AsyncMethods(ABC):
         request_id: str = "",
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> shipment_allocation_service_pb2.DeallocateShipmentResponse:
         """Takes back the allocation of a shipment. The sources disagree on whether upstream still offers this
         operation, so the setting `SHIP_DISABLED_OPERATIONS` can switch it off."""
@@ -1258,6 +1355,7 @@ class AsyncMethods(ABC):
             shipment_allocation_service_pb2.DeallocateShipmentResponse,
             timeout,
             metadata,
+            account,
         )
 
     async def get_shipment_allocation(
@@ -1266,6 +1364,7 @@ class AsyncMethods(ABC):
         *,
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> shipment_allocation_service_pb2.GetShipmentAllocationResponse:
         """Reads how a shipment stands and, if it is allocated, its allocation. A shipment that is not allocated is
         OK, with its state and no carrier."""
@@ -1276,6 +1375,7 @@ class AsyncMethods(ABC):
             shipment_allocation_service_pb2.GetShipmentAllocationResponse,
             timeout,
             metadata,
+            account,
         )
 
     async def create_shipment_quotes(
@@ -1284,6 +1384,7 @@ class AsyncMethods(ABC):
         *,
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> shipment_allocation_service_pb2.CreateShipmentQuotesResponse:
         """Asks for what the eligible carrier services would charge for a shipment. It books nothing."""
         request = shipment_allocation_service_pb2.CreateShipmentQuotesRequest(shipment_reference=shipment_reference)
@@ -1293,4 +1394,5 @@ class AsyncMethods(ABC):
             shipment_allocation_service_pb2.CreateShipmentQuotesResponse,
             timeout,
             metadata,
+            account,
         )

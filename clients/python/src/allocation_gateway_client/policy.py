@@ -36,6 +36,8 @@ _GROWTH: Final = 2.0
 # Callers that were told the same do not come back at the same moment.
 _SPREAD: Final = 0.25
 _MOST_SPREAD: Final = 1.0
+# So ends a call that lasts when the token that its caller was let in with has expired.
+_EXPIRED: Final = "CALLER_UNAUTHENTICATED"
 # An attempt needs some time to be worth its while.
 _SHORTEST_ATTEMPT: Final = 0.02
 
@@ -98,7 +100,7 @@ class Budget:
 
 
 class Attempts:
-    """The attempts of one write: all have the same request, and so the same `request_id`."""
+    """The attempts of one write, which all have the same `request_id`; or the streams of one call that lasts."""
 
     def __init__(
         self,
@@ -109,6 +111,7 @@ class Attempts:
         budget: Budget,
         clock: Callable[[], float],
         uniform: Callable[[float, float], float],
+        account: str = "",
     ) -> None:
         """Begins.
 
@@ -119,8 +122,10 @@ class Attempts:
             budget: What the client may spend on repetitions.
             clock: The time in seconds; it never goes back.
             uniform: Draws a number between two others.
+            account: The account that it is for; empty if none is named.
         """
         self._request = request
+        self._account = account
         self._deadline = clock() + timeout
         self._attempt_timeout = attempt_timeout
         self._budget = budget
@@ -128,24 +133,50 @@ class Attempts:
         self._uniform = uniform
         self._longest_pause = _FIRST_PAUSE
         self._is_in_doubt = False
+        self._has_come_on = False
 
     def timeout(self) -> float:
         """Returns the seconds that the next attempt may take."""
         return max(min(self._attempt_timeout, self._deadline - self._clock()), 0.0)
 
-    def pause_after(self, failure: Failure) -> float | None:
-        """Returns after how many seconds to repeat the call; None if it is over."""
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether an attempt may have had an effect that nothing said since speaks against."""
+        return self._is_in_doubt
+
+    def come_on(self) -> None:
+        """Counts that a stream has told what becomes of something: its end costs nothing, pauses are short again."""
+        self._has_come_on = True
+        self._longest_pause = _FIRST_PAUSE
+
+    def succeed(self) -> None:
+        """Counts that a call which lasts has come to its end."""
+        self._budget.earn()
+
+    def pause_after(self, failure: Failure, *, was_let_in: bool = False) -> float | None:
+        """Returns after how many seconds to repeat the call; None if it is over.
+
+        Args:
+            failure: How the attempt ended.
+            was_let_in: Whether it was a stream that had told something before.
+        """
         self._learn(failure)
-        if not _may_repeat(failure):
+        # A token was valid when the stream began, and there may be a new one.
+        if not _may_repeat(failure) and not (was_let_in and failure.reason == _EXPIRED):
             return None
         pause = self._pause(failure)
-        if self._clock() + pause + _SHORTEST_ATTEMPT > self._deadline or not self._budget.spend():
+        is_free, self._has_come_on = self._has_come_on, False
+        if self._clock() + pause + _SHORTEST_ATTEMPT > self._deadline or not (is_free or self._budget.spend()):
             return None
         return pause
 
+    def lost(self, failure: Failure) -> AllocationError:
+        """Returns the error for a stream that was lost and is begun again."""
+        return error_of(failure, self._request, is_in_doubt=False, account=self._account)
+
     def error(self, failure: Failure) -> AllocationError:
         """Returns the error for a call that is over with a failure."""
-        return error_of(failure, self._request, is_in_doubt=self._is_in_doubt)
+        return error_of(failure, self._request, is_in_doubt=self._is_in_doubt, account=self._account)
 
     def _learn(self, failure: Failure) -> None:
         if failure.effect:

@@ -14,15 +14,17 @@ from click.shell_completion import get_completion_class
 from google.protobuf import json_format
 
 from allocation_gateway_client.base import rpcs
-from allocation_gateway_client.cli import requests, run, wave
+from allocation_gateway_client.cli import failures, output, requests, run, wave
 from allocation_gateway_client.cli.options import connected
 from allocation_gateway_client.cli.requests import Api, NotOfferedError, Selector
+from allocation_gateway_client.errors import AllocationError, Refused
 from allocation_gateway_client.policy import SERVICE_CONFIG, ServiceConfig
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from allocation_gateway_client.cli.options import Session
+    from allocation_gateway_client.outcomes import Standing
 
 _API: Final = click.option(
     "--api", type=click.Choice([api.value for api in Api]), help="which API [default: by the reference; `sp_` is ship]"
@@ -30,6 +32,8 @@ _API: Final = click.option(
 _REQUEST_ID: Final = click.option(
     "--request-id", default="", metavar="UUID", help="repeat an earlier request, to learn what became of it"
 )
+# The states in which a watch ends without an allocation.
+_UNALLOCATED: Final = frozenset({"allocation failed", "cancelled", "cancelling"})
 _FORMATS: Final = [name.removeprefix("LABEL_FORMAT_").lower() for name in consignments.LabelFormat.keys()[1:]]
 
 
@@ -98,7 +102,7 @@ def allocate(
     try:
         if file is not None:
             results = result or file.with_suffix(".results.jsonl")
-            job = wave.Job.opened(file, results, selector, chosen, streams=stream)
+            job = wave.Job.opened(file, results, selector, chosen, session.profile.account, streams=stream)
             how, profile, printer = {"retry_failed": retry_failed}, session.profile, session.output
             code = (
                 run.stream(job, profile, printer, is_queued_enough=queued, **how)
@@ -167,6 +171,43 @@ def show(session: Session, references: tuple[str, ...], *, api: str | None) -> N
     """Show how shipments or consignments stand."""
     made = [requests.read(Api(api) if api else Api.of(one), "show", one) for one in references]
     session.make(made, session.output.answer)
+
+
+@allocctl.command()
+@click.argument("references", nargs=-1, required=True)
+@_API
+@connected
+def watch(session: Session, references: tuple[str, ...], *, api: str | None) -> None:
+    """Watch shipments or consignments until they are allocated, or it is certain that they will not be.
+
+    It tells how each stands, and then each change, for as long as --timeout says.
+    """
+    chosen = Api(api) if api else Api.of(references[0])
+    if not api and any(Api.of(one) is not chosen for one in references):
+        raise click.UsageError("shipments and consignments are watched apart")
+    begin: Any = (
+        session.client.watch_shipment_allocations
+        if chosen is Api.SHIP
+        else session.client.watch_consignment_allocations
+    )
+    codes: list[int] = []
+    try:
+        with begin(references, timeout=session.profile.timeout) as standings:
+            codes.extend(_shown(session, standing) for standing in standings)
+    except AllocationError as error:
+        session.output.failure(error)
+        codes.append(failures.exit_code(error))
+    click.get_current_context().exit(failures.together(codes))
+
+
+def _shown(session: Session, standing: Standing[Any]) -> int:
+    """Prints how one stands. Returns the exit code for it: that of success unless it ended without an allocation."""
+    session.output.standing(standing)
+    if not standing.is_final:
+        return 0
+    if standing.error is not None:
+        return failures.exit_code(standing.error)
+    return failures.exit_code_of(Refused) if output.state(standing.allocation) in _UNALLOCATED else 0
 
 
 @allocctl.command()

@@ -16,6 +16,7 @@ from allocation_gateway_client.errors import (
     NotSupported,
     Refused,
     TryAgain,
+    UnfinishedJob,
     UnknownOutcome,
 )
 from allocation_gateway_client.values import money
@@ -39,8 +40,18 @@ _EXIT_CODES: Final[Mapping[type[AllocationError], int]] = {
     Refused: 5,
     TryAgain: 6,
     UnknownOutcome: 7,
+    UnfinishedJob: 7,
     NotPermitted: 8,
     NotSupported: 9,
+}
+
+
+_ADVICE: Final[Mapping[str, str]] = {
+    "ACCOUNT_NOT_FOUND": "Check --account: the gateway has no account of that name.",
+    "CALLER_UNAUTHENTICATED": "Check --token-file and the client certificate, or ask the gateway's operators.",
+    "REQUEST_ID_REUSED": "This --request-id belongs to another request: leave it out.",
+    "SERVICE_GROUP_AMBIGUOUS": "Use the code of one of them, or say of which --api it is.",
+    "SERVICE_GROUP_NOT_FOUND": "`allocctl groups` lists the groups that the gateway knows.",
 }
 
 
@@ -60,12 +71,18 @@ def together(codes: list[int]) -> int:
     return failed.pop() if len(failed) == 1 else SEVERAL if failed else 0
 
 
+def of_account(name: str) -> str:
+    """Returns what to add to an advice to repeat a command, so that it is repeated for the same account."""
+    return f" for account {name}" if name else ""
+
+
 def advice(error: AllocationError) -> str:
     """Returns what to do next; empty if there is nothing to say."""
     later = "" if error.retry_after is None else f" after {error.retry_after:g} s"
     if isinstance(error, UnknownOutcome):
         unreachable = "" if error.reason else "Is the address right, and the gateway running? "
-        return f"{unreachable}Repeat the command{later} with --request-id {error.request_id} to learn how it ended."
+        again = f"{of_account(error.account)}{later}"
+        return f"{unreachable}Repeat the command{again} with --request-id {error.request_id} to learn how it ended."
     if isinstance(error, TryAgain):
         if not error.reason:
             return "The gateway did not answer: check --address, --plaintext and --ca-file, and whether it is running."
@@ -75,13 +92,9 @@ def advice(error: AllocationError) -> str:
     if isinstance(error, InvalidState):
         return "Look at how it stands with `allocctl show`; `allocctl deallocate` takes an allocation back."
     if isinstance(error, NotPermitted):
-        return "Check --token-file and the client certificate, or ask the gateway's operators."
-    if error.reason == "SERVICE_GROUP_NOT_FOUND":
-        return "`allocctl groups` lists the groups that the gateway knows."
-    if error.reason == "SERVICE_GROUP_AMBIGUOUS":
-        return "Use the code of one of them, or say of which --api it is."
-    if error.reason == "REQUEST_ID_REUSED":
-        return "This --request-id belongs to another request: leave it out."
+        return _ADVICE["CALLER_UNAUTHENTICATED"]
+    if error.reason in _ADVICE:
+        return _ADVICE[error.reason]
     if correlation := error.metadata.get("upstream_correlation_id"):
         return f"Quote the correlation id {correlation} to the support of the API."
     return ""
@@ -121,6 +134,7 @@ def as_json(error: AllocationError) -> dict[str, Any]:
         "message": error.message,
         "effect": error.effect,
         "request_id": error.request_id,
+        "account": error.account,
         "metadata": dict(error.metadata),
         "retry_after": error.retry_after,
         "field_violations": [{"field": one.field, "description": one.description} for one in error.field_violations],
@@ -129,6 +143,8 @@ def as_json(error: AllocationError) -> dict[str, Any]:
     }
     if error.resource is not None:
         found["resource"] = {"kind": error.resource.kind, "name": error.resource.name}
+    if isinstance(error, UnfinishedJob):
+        found |= {"job_id": error.job_id, "unanswered": list(error.unanswered)}
     for name in ("allocation", "consignment_allocation", "failed_allocation", "progress"):
         detail = getattr(error, name)
         if detail is not None:

@@ -37,6 +37,7 @@ _OPTIONS: Final = (
     click.option("--key-file", type=_FILE, help="its private key, PEM"),
     click.option("--server-name", help="the name that the gateway's certificate has"),
     click.option("--token-file", type=_FILE, help="a file with a bearer token"),
+    click.option("--account", help="the account of the gateway that it is for [default: the gateway chooses]"),
     click.option("--timeout", type=float, metavar="SECONDS", help="what a call may take with all repetitions [60]"),
     click.option("--json", "is_json", is_flag=True, help="print JSON, one line for each answer"),
 )
@@ -76,7 +77,8 @@ class Session:
             show(self.client.call(write))
         except KeyboardInterrupt:
             self.output.errors.print(
-                f"It may have been done or not: repeat the command with --request-id {write.request_id} to learn.",
+                f"It may have been done or not: repeat the command{failures.of_account(self.profile.account)} with "
+                f"--request-id {write.request_id} to learn.",
                 markup=False,
             )
             click.get_current_context().exit(failures.INTERRUPTED)
@@ -108,6 +110,7 @@ _CONNECTION: Final = (
     "key_file",
     "server_name",
     "token_file",
+    "account",
     "timeout",
 )
 

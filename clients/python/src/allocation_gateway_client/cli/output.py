@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from allocation_gateway_client.errors import AllocationError
+    from allocation_gateway_client.outcomes import Standing
 
 
 class Output:
@@ -47,6 +48,18 @@ class Output:
             self.json(_fields(response))
         else:
             self._answers.print(json.dumps(_fields(response), indent=2, ensure_ascii=False), markup=False)
+
+    def standing(self, told: Standing[Any]) -> None:
+        """Prints how one stands that is watched."""
+        if self.is_json:
+            found: dict[str, Any] = {"reference": told.reference, "final": told.is_final}
+            if told.allocation is not None:
+                found["allocation"] = _fields(told.allocation)
+            self.json(found if told.error is None else {**found, **failures.as_json(told.error)})
+        elif told.error is None:
+            self.line(allocated(told.allocation))
+        else:
+            self.line(f"{told.reference}  {told.error}")
 
     def line(self, text: str) -> None:
         """Prints a line for people."""

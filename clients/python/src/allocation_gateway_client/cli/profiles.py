@@ -33,6 +33,7 @@ class Profile:
         key_file: Its private key, PEM.
         server_name: The name that the gateway's certificate has.
         token_file: A file with a bearer token.
+        account: The account of the gateway that calls are for.
         timeout: The seconds that a call may take with all its repetitions.
         metadata: Sent with each call.
     """
@@ -44,6 +45,7 @@ class Profile:
     key_file: str | None = None
     server_name: str = ""
     token_file: str | None = None
+    account: str = ""
     timeout: float = 60.0
     metadata: Mapping[str, str] = field(default_factory=dict)
 
@@ -55,6 +57,7 @@ class Profile:
             "tls": tls,
             "plaintext": self.plaintext,
             "token_file": self.token_file,
+            "account": self.account,
             "timeout": self.timeout,
             "metadata": self.metadata,
         }

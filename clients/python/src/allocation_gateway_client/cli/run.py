@@ -35,8 +35,8 @@ def stream(job: Job, profile: Profile, printer: Output, *, is_queued_enough: boo
     """Allocates what is still to be done, in one call of each API, and returns the exit code."""
     with job:
         remaining = list(job.remaining(retry_failed=retry_failed))
-        made = StreamRun(job, printer, is_queued_enough=is_queued_enough)
-        code = asyncio.run(made.all(profile, remaining))
+        made = StreamRun(job, profile, printer, is_queued_enough=is_queued_enough)
+        code = asyncio.run(made.all(remaining))
     _tell(job, printer)
     return code
 

@@ -73,9 +73,9 @@ class _Past:
 class Job:
     """The rows of a file, and a file of results that a second run continues from.
 
-    The first line of the results is `{"job": UUID, "source": FILE, "stream": BOOLEAN}`; each other one is what an
-    attempt came to. It is written as soon as it is known, so that whatever ends the run leaves no more than the calls
-    in hand without a line, and those have the same id in the next run.
+    The first line of the results is `{"job": UUID, "source": FILE, "stream": BOOLEAN, "account": NAME}`; each other one
+    is what an attempt came to. It is written as soon as it is known, so that whatever ends the run leaves no more than
+    the calls in hand without a line, and those have the same id in the next run.
 
     Attributes:
         rows: What the file has, in its order.
@@ -90,7 +90,9 @@ class Job:
         self._file: IO[str] | None = None
 
     @classmethod
-    def opened(cls, source: Path, results: Path, selector: Selector, api: Api | None, *, streams: bool) -> Self:
+    def opened(
+        cls, source: Path, results: Path, selector: Selector, api: Api | None, account: str, *, streams: bool
+    ) -> Self:
         """Reads a file, and the results of earlier runs if there are any; begins them if not.
 
         Args:
@@ -98,16 +100,17 @@ class Job:
             results: Where the results are, or go.
             selector: That of rows without one of their own.
             api: That of all rows; None if their references tell it.
+            account: The account of the gateway that they are for.
             streams: Whether the rows are the items of streams, and not calls of their own: their ids differ.
 
         Raises:
             FileError: A file cannot be read, or something in it is wrong.
         """
         rows = _rows(source, selector, api, streams=streams)
-        job, past = _results(results, streams=streams)
+        job, past = _results(results, account, streams=streams)
         if job is None:
             job = uuid.uuid4()
-            _begin(results, {"job": str(job), "source": source.name, "stream": streams})
+            _begin(results, {"job": str(job), "source": source.name, "stream": streams, "account": account})
         return cls(rows, results, job, past)
 
     def __enter__(self) -> Self:
@@ -221,7 +224,7 @@ def _row(
     return row
 
 
-def _results(results: Path, *, streams: bool) -> tuple[uuid.UUID | None, dict[str, _Past]]:
+def _results(results: Path, account: str, *, streams: bool) -> tuple[uuid.UUID | None, dict[str, _Past]]:
     """Returns the id of the job and what each reference has come to. A last line that was cut off counts as none."""
     try:
         # Only a line feed ends a line: texts of upstream's may hold what Python takes for other ends.
@@ -235,6 +238,7 @@ def _results(results: Path, *, streams: bool) -> tuple[uuid.UUID | None, dict[st
         header = json.loads(lines[0])
         job = uuid.UUID(header["job"])
         was_stream = bool(header.get("stream", False))
+        was_for = str(header.get("account", ""))
         for line in lines[1:-1]:
             told = json.loads(line)
             one = past.setdefault(told[_REFERENCE], _Past())
@@ -245,4 +249,9 @@ def _results(results: Path, *, streams: bool) -> tuple[uuid.UUID | None, dict[st
     if was_stream is not streams:
         # The same row would be another request.
         raise FileError(f"{results} was begun {'with' if was_stream else 'without'} --stream: go on with it so")
+    if was_for != account:
+        # There, nothing is known of what was done here.
+        raise FileError(
+            f"{results} was begun {f'for account {was_for}' if was_for else 'without --account'}: go on with it so"
+        )
     return job, past

@@ -1,0 +1,407 @@
+"""Jobs and watches of the client that blocks: streams that are begun again by themselves when they are lost."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final, Generic
+
+import grpc
+from allocation.v1 import job_pb2
+
+from allocation_gateway_client.base import Base, failed
+from allocation_gateway_client.outcomes import A, JobSummary, Outcome, Standing
+from allocation_gateway_client.streams import (
+    CONSIGNMENT_JOB,
+    CONSIGNMENT_WATCH,
+    ENDED_EARLY,
+    ITEMS_OF_MESSAGE,
+    SHIPMENT_JOB,
+    SHIPMENT_WATCH,
+    JobState,
+    WatchState,
+    new_job,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Mapping
+    from types import TracebackType
+    from typing import Self, TypeAlias
+
+    from allocation.v1.consignment_allocation_service_pb2 import ConsignmentAllocation, ConsignmentItem
+    from allocation.v1.core_pb2 import Allocation
+    from allocation.v1.shipment_allocation_service_pb2 import ShipmentItem
+    from google.protobuf.message import Message
+
+    from allocation_gateway_client.errors import AllocationError
+    from allocation_gateway_client.failure import Failure
+    from allocation_gateway_client.policy import Attempts
+    from allocation_gateway_client.streams import JobKind, WatchKind
+
+    Open: TypeAlias = Callable[[Any, float], Any]
+
+# Items that were taken from their caller and wait for a stream.
+_MOST_WAITING: Final = 2 * ITEMS_OF_MESSAGE
+
+
+class Job(Iterator[Outcome[A]], Generic[A]):
+    """A job: an iterator over what becomes of its items, in no order, each told once.
+
+    It begins when the first outcome is asked for. Leave it early by `close`, or use it as a context manager: what was
+    sent goes on at the gateway, and the job begun again with the same `job_id` is told of it.
+
+    Iterating raises UnfinishedJob when the time is over before every item has its outcome; another AllocationError if
+    the job could not begin; and whatever the iterable of the items raises, when those before have their outcome.
+    """
+
+    def __init__(self, work: _Work[A], outcomes: Generator[Outcome[A], None, None]) -> None:
+        self._work = work
+        self._outcomes = outcomes
+
+    @property
+    def job_id(self) -> str:
+        """The id of the job: keep it to go on with the job later."""
+        return self._work.job_id
+
+    @property
+    def summary(self) -> JobSummary:
+        """How far the job has come, over all of its streams."""
+        return self._work.summary()
+
+    def __next__(self) -> Outcome[A]:
+        return next(self._outcomes)
+
+    def close(self) -> None:
+        """Leaves the job."""
+        self._outcomes.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Watch(Iterator[Standing[A]], Generic[A]):
+    """A watch: an iterator over how shipments or consignments stand, until all are final.
+
+    All are told at first, and then each change. One that is not final may be told again after a stream was lost. Leave
+    it early by `close`, or use it as a context manager. Iterating raises an AllocationError when it cannot go on: a
+    TryAgain when the time is over, whose `request` names those that are not final.
+    """
+
+    def __init__(self, standings: Generator[Standing[A], None, None]) -> None:
+        self._standings = standings
+
+    def __next__(self) -> Standing[A]:
+        return next(self._standings)
+
+    def close(self) -> None:
+        """Leaves the watch."""
+        self._standings.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Work(Generic[A]):
+    """The state of a job, between the thread with its items, those that send them and the one that takes outcomes."""
+
+    def __init__(self, state: JobState[A], items: Iterable[Any]) -> None:
+        self._state = state
+        self._items = items
+        self._changed = threading.Condition()
+        self._waiting: deque[Any] = deque()
+        self._has_all = False
+        self._is_closed = False
+        self._error: BaseException | None = None
+        self._streams = 0
+        self._puller = threading.Thread(target=self._pull, name="allocation-job-items", daemon=True)
+
+    @property
+    def job_id(self) -> str:
+        return self._state.job_id
+
+    def summary(self) -> JobSummary:
+        with self._changed:
+            return self._state.summary
+
+    @property
+    def is_done(self) -> bool:
+        return self._state.is_done
+
+    @property
+    def was_let_in(self) -> bool:
+        return self._state.was_let_in
+
+    def begin(self) -> Iterator[Message]:
+        """Begins a stream, and has the one before send no more. Returns its messages."""
+        with self._changed:
+            if self._puller.ident is None:
+                self._puller.start()
+            self._streams += 1
+            self._changed.notify_all()
+            return self._messages(self._streams, self._state.begin())
+
+    def end(self) -> None:
+        """Has the stream that was begun last send no more."""
+        with self._changed:
+            self._streams += 1
+            self._changed.notify_all()
+
+    def take(self, response: Message) -> list[Outcome[A]]:
+        """Returns the outcomes that a message of the gateway's tells."""
+        with self._changed:
+            return self._state.take(response)
+
+    def error(self, failure: Failure, *, is_in_doubt: bool) -> AllocationError:
+        with self._changed:
+            return self._state.error(failure, is_in_doubt=is_in_doubt)
+
+    def check(self) -> None:
+        """Raises what the iterable of the items has raised."""
+        if self._error is not None:
+            raise self._error
+
+    def close(self) -> None:
+        """Takes no more items."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+
+    def _pull(self) -> None:
+        # In a thread of its own: streams come and go while an item is waited for.
+        try:
+            for given in self._items:
+                item = self._state.item(given)
+                with self._changed:
+                    self._changed.wait_for(lambda: self._is_closed or len(self._waiting) < _MOST_WAITING)
+                    if self._is_closed:
+                        return
+                    self._waiting.append(item)
+                    self._changed.notify_all()
+        except BaseException as error:  # noqa: BLE001 # it is raised where the caller is
+            self._error = error
+        finally:
+            with self._changed:
+                self._has_all = True
+                self._changed.notify_all()
+
+    def _messages(self, stream: int, first: list[Message]) -> Iterator[Message]:
+        yield from first
+        while (message := self._next(stream)) is not None:
+            yield message
+
+    def _next(self, stream: int) -> Message | None:
+        """Returns the next message of a stream; None if there is none, or the stream is over."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._has_all or self._streams != stream)
+            if self._streams != stream or not self._waiting:
+                return None
+            items = [self._waiting.popleft() for _ in range(min(len(self._waiting), ITEMS_OF_MESSAGE))]
+            self._changed.notify_all()
+            return self._state.send(items)
+
+
+class Streams(Base):
+    """The rpcs that last, as methods of the client that blocks."""
+
+    _channel: grpc.Channel
+
+    def allocate_shipment_stream(
+        self,
+        items: Iterable[str | ShipmentItem],
+        *,
+        timeout: float,
+        job_id: str = "",
+        selector: job_pb2.AllocationSelector | None = None,
+        wait_for: job_pb2.WaitFor.ValueType = job_pb2.WAIT_FOR_UNSPECIFIED,
+        item_deadline: float | None = None,
+        on_progress: Callable[[job_pb2.AllocationProgress], None] | None = None,
+        on_lost: Callable[[AllocationError], None] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
+    ) -> Job[Allocation]:
+        """Allocates any number of shipments, and tells of each what became of it: a job, docs/waves.md.
+
+        A stream that is lost is begun again under the same id, with the items that have no outcome. Nothing is kept of
+        those that have theirs.
+
+        Args:
+            items: References, or items with a selector of their own. A thread takes them as they come.
+            timeout: The seconds that all of it may take.
+            job_id: A UUID that names the job: that of an earlier one, to go on with it. Empty, one is made.
+            selector: That of items without one of their own; None for the customer's default rules.
+            wait_for: When an item has its outcome; by default when it is allocated.
+            item_deadline: For how many seconds an item is worked on: 1 to 3,600, by default 300.
+            on_progress: Is told how far a stream has come, at most once a second. Each stream counts anew.
+            on_lost: Is told how a stream was lost that is about to be begun again.
+            metadata: Sent besides that of the client.
+            account: The account that it is for, instead of the client's.
+        """
+        job = new_job(job_id or str(uuid.uuid4()), selector, wait_for, item_deadline)
+        return self._job(SHIPMENT_JOB, job, items, timeout, on_progress, on_lost, metadata, account)
+
+    def allocate_consignment_stream(
+        self,
+        items: Iterable[str | ConsignmentItem],
+        *,
+        timeout: float,
+        job_id: str = "",
+        selector: job_pb2.AllocationSelector | None = None,
+        wait_for: job_pb2.WaitFor.ValueType = job_pb2.WAIT_FOR_UNSPECIFIED,
+        item_deadline: float | None = None,
+        on_progress: Callable[[job_pb2.AllocationProgress], None] | None = None,
+        on_lost: Callable[[AllocationError], None] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
+    ) -> Job[ConsignmentAllocation]:
+        """Allocates any number of consignments, as allocate_shipment_stream does shipments."""
+        job = new_job(job_id or str(uuid.uuid4()), selector, wait_for, item_deadline)
+        return self._job(CONSIGNMENT_JOB, job, items, timeout, on_progress, on_lost, metadata, account)
+
+    def watch_shipment_allocations(
+        self,
+        shipment_references: Iterable[str],
+        *,
+        timeout: float,
+        metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
+    ) -> Watch[Allocation]:
+        """Tells how up to 1,000 shipments stand: all of them at once, then each change, until all are final.
+
+        A stream that is lost is begun again with those that are not final.
+
+        Args:
+            shipment_references: What is watched.
+            timeout: The seconds that all of it may take.
+            metadata: Sent besides that of the client.
+            account: The account that it is for, instead of the client's.
+        """
+        return self._watch(SHIPMENT_WATCH, shipment_references, timeout, metadata, account)
+
+    def watch_consignment_allocations(
+        self,
+        consignment_references: Iterable[str],
+        *,
+        timeout: float,
+        metadata: Mapping[str, str] | None = None,
+        account: str | None = None,
+    ) -> Watch[ConsignmentAllocation]:
+        """Tells how up to 1,000 consignments stand, as watch_shipment_allocations does of shipments."""
+        return self._watch(CONSIGNMENT_WATCH, consignment_references, timeout, metadata, account)
+
+    def _job(
+        self,
+        kind: JobKind,
+        job: job_pb2.AllocationJob,
+        items: Iterable[Any],
+        timeout: float,
+        on_progress: Callable[[job_pb2.AllocationProgress], None] | None,
+        on_lost: Callable[[AllocationError], None] | None,
+        metadata: Mapping[str, str] | None,
+        account: str | None,
+    ) -> Job[Any]:
+        chosen = self._account_of(metadata, account)
+        method = self._channel.stream_stream(kind.path, kind.request.SerializeToString, kind.response.FromString)
+        work: _Work[Any] = _Work(JobState(kind, job, chosen), items)
+        attempts = self._lasting(kind.request(job=job), timeout, chosen)
+
+        def open_stream(messages: Any, seconds: float) -> Any:
+            return method(messages, timeout=seconds, metadata=self._sent(metadata, chosen))
+
+        return Job(work, _outcomes(work, open_stream, attempts, on_progress, on_lost))
+
+    def _watch(
+        self,
+        kind: WatchKind,
+        references: Iterable[str],
+        timeout: float,
+        metadata: Mapping[str, str] | None,
+        account: str | None,
+    ) -> Watch[Any]:
+        chosen = self._account_of(metadata, account)
+        method = self._channel.unary_stream(kind.path, kind.request.SerializeToString, kind.response.FromString)
+        state: WatchState[Any] = WatchState(kind, references, chosen)
+        attempts = self._lasting(state.request(), timeout, chosen)
+
+        def open_stream(request: Any, seconds: float) -> Any:
+            return method(request, timeout=seconds, metadata=self._sent(metadata, chosen))
+
+        return Watch(_standings(state, open_stream, attempts))
+
+
+def _outcomes(
+    work: _Work[A],
+    open_stream: Open,
+    attempts: Attempts,
+    on_progress: Callable[[job_pb2.AllocationProgress], None] | None,
+    on_lost: Callable[[AllocationError], None] | None,
+) -> Generator[Outcome[A], None, None]:
+    try:
+        while True:
+            failure: Failure = ENDED_EARLY
+            cause: grpc.RpcError | None = None
+            stream = open_stream(work.begin(), attempts.timeout())
+            try:
+                for response in stream:
+                    if on_progress is not None and response.HasField("progress"):
+                        on_progress(response.progress)
+                    for outcome in work.take(response):
+                        attempts.come_on()
+                        yield outcome
+            except grpc.RpcError as error:
+                failure, cause = failed(error), error
+            finally:
+                _cancel(stream)
+                work.end()
+            if work.is_done:
+                attempts.succeed()
+                work.check()
+                return
+            pause = attempts.pause_after(failure, was_let_in=work.was_let_in)
+            if pause is None:
+                raise work.error(failure, is_in_doubt=attempts.is_in_doubt) from cause
+            if on_lost is not None:
+                on_lost(attempts.lost(failure))
+            time.sleep(pause)
+    finally:
+        work.close()
+
+
+def _standings(state: WatchState[A], open_stream: Open, attempts: Attempts) -> Generator[Standing[A], None, None]:
+    while not state.is_done:
+        failure: Failure = ENDED_EARLY
+        cause: grpc.RpcError | None = None
+        stream = open_stream(state.begin(), attempts.timeout())
+        try:
+            for response in stream:
+                for standing in state.take(response):
+                    attempts.come_on()
+                    yield standing
+        except grpc.RpcError as error:
+            failure, cause = failed(error), error
+        finally:
+            _cancel(stream)
+        if state.is_done:
+            break
+        pause = attempts.pause_after(failure, was_let_in=state.was_let_in)
+        if pause is None:
+            raise state.error(failure) from cause
+        time.sleep(pause)
+    attempts.succeed()
+
+
+def _cancel(stream: Any) -> None:
+    # An interceptor may have made a generator of it.
+    (getattr(stream, "cancel", None) or stream.close)()
