@@ -166,7 +166,7 @@ async def test_password_of_sentinels_in_a_file_is_replaced_without_a_restart(tmp
             stores = await opened(url)
             await stores["ship"].close()
         assert [line["reason"] for line in lines] == ["sentinel"]
-        assert "refuses the credentials" in lines[0]["problem"]
+        assert "its user name or its password is wrong" in lines[0]["problem"]
 
 
 @pytest.mark.asyncio

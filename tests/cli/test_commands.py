@@ -217,26 +217,32 @@ def test_sandbox_on_a_taken_port_is_one_line_and_a_failure() -> None:
     assert "Address already in use" in done.stderr
 
 
-_WITHOUT_SANDBOX = """
+# What makes an installation one that has not got a module.
+WITHOUT: Final = """
 import sys
-
-class Finder:
-    def find_spec(self, name, *_):
-        if name == "allocation_gateway.sandbox":
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-sys.meta_path.insert(0, Finder())
+class Absent:
+    def find_spec(name, path=None, target=None):
+        if name == "{}":
+            raise ModuleNotFoundError(name=name)
+sys.meta_path.insert(0, Absent)
 """
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [("sandbox",), ("sandbox", "--port", "0"), ("serve", "--sandbox"), ("serve", "--sandbox", "--workers", "2")],
-    ids=" ".join,
+    ("absent", "arguments"),
+    [
+        ("allocation_gateway.sandbox", ("sandbox", "--port", "0")),
+        ("allocation_gateway.sandbox", ("serve", "--sandbox")),
+        ("allocation_gateway.sandbox", ("serve", "--sandbox", "--workers", "2")),
+        ("aiohttp", ("sandbox",)),
+        ("aiohttp", ("serve", "--sandbox")),
+    ],
 )
-def test_without_the_sandbox_one_line_says_what_to_install(arguments: tuple[str, ...], tmp_path: Path) -> None:
-    """As in an image for production, where `serve --sandbox` starts no process that would need it either."""
-    (tmp_path / "sitecustomize.py").write_text(_WITHOUT_SANDBOX)
+def test_without_the_sandbox_one_line_says_what_to_install(
+    absent: str, arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    """As in an image for production; or where its code is, but not what it needs."""
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT.format(absent))
     path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
     given = {"PORT": "0", "SANDBOX_PORT": "0", "ALLOW_UNSHARED_CLAIMS": "true"}
     done = subprocess.run(
