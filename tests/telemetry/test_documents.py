@@ -60,7 +60,7 @@ def test_every_event_of_writes_is_documented() -> None:
 
 
 def test_every_event_of_the_log_is_documented() -> None:
-    logger = r"(?:_log\.\w+|getattr\((?:self\._)?log, level\)|structlog\.get_logger\(\)\.log)"
+    logger = r"(?:_log\.\w+|getattr\((?:self\._)?log, level\)|structlog\.get_logger\(\)\.\w+)"
     logged = re.compile(logger + r'\(\s*(?:record\.levelno,\s*)?"(\w+)"')
     sources = [path.read_text() for path in PACKAGE.rglob("*.py") if "sandbox" not in path.parts]
     assert set(rows("Log lines")) == {event for source in sources for event in logged.findall(source)}
