@@ -230,6 +230,55 @@ def test_items_are_not_taken_faster_than_they_are_sent(deaf: str, carry: Carry) 
             assert not thread.is_alive()
 
 
+@pytest.fixture
+def breaking() -> Iterator[tuple[str, threading.Event]]:
+    """The address of a server that reads no items of its first call, and ends it at the event."""
+    taken, calls = threading.Event(), itertools.count()
+
+    class Breaking(grpc.GenericRpcHandler):
+        def service(self, handler_call_details: Any) -> Any:
+            del handler_call_details
+
+            def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+                yield BEGUN
+                if next(calls) == 0:
+                    taken.wait(LONG)
+                    context.abort(C.UNAVAILABLE, "It is broken off.")
+                yield from (outcomes(*[one.shipment_reference for one in each.items]) for each in requests)
+                yield END
+
+            read = pb.AllocateShipmentStreamRequest.FromString
+            write = pb.AllocateShipmentStreamResponse.SerializeToString
+            return grpc.stream_stream_rpc_method_handler(answer, read, write)
+
+    window = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 65_536)]
+    server = grpc.server(futures.ThreadPoolExecutor(2), options=window)
+    server.add_generic_rpc_handlers((Breaking(),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}", taken
+    finally:
+        taken.set()
+        server.stop(None).wait()
+
+
+def test_what_was_taken_and_not_sent_goes_to_the_next_stream(
+    breaking: tuple[str, threading.Event], carry: Carry
+) -> None:
+    """References are so long that most items still wait for the stream when it breaks."""
+    address, taken = breaking
+    references = [f"{number:01000d}" for number in range(520)]
+
+    def items() -> Iterator[str]:
+        yield from references
+        taken.set()
+
+    found, summary = carry(address, items())
+    assert sorted(one.reference for one in found) == references
+    assert summary == JobSummary(received=520, queued=520, streams=2)
+
+
 def test_a_job_may_be_left_early(server: Scripted) -> None:
     server.default = Told([BEGUN, outcomes(WAVE[0])], SILENCE)
     with Client(server.address, plaintext=True) as client, client.allocate_shipment_stream(WAVE, timeout=LONG) as job:

@@ -2,7 +2,7 @@ import { create, toBinary, type DescMethod, type Message } from "@bufbuild/proto
 
 import type { Caller } from "./caller.js";
 import { errorOf } from "./errors.js";
-import { resumed, type LastingOptions, type StreamProgress } from "./lasting.js";
+import { EndedEarly, resumed, type LastingOptions, type StreamProgress } from "./lasting.js";
 
 /** What watching shipments and consignments does not have in common. */
 export interface WatchKind<Standing> {
@@ -42,6 +42,9 @@ export async function* watch<Standing extends { readonly final: boolean }>(
           }
           yield standing;
         }
+      }
+      if (left.size > 0) {
+        throw new EndedEarly("The stream of the watch ended before all were final.");
       }
     } finally {
       stream.cancel();
