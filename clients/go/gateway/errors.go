@@ -104,8 +104,8 @@ type Error struct {
 	RequestID string
 	// Account is the account that the call was for, which a repetition has to be for too; empty if it named none.
 	Account string
-	// JobID is the id of a job that is unfinished. Unanswered has the references that were sent and have no outcome; more may
-	// not have been sent.
+	// JobID is the id of a job that is unfinished. Unanswered has the references that were sent and have no outcome. Further
+	// items may have been taken and not sent: begin the job again with all of its items, of which none is done twice.
 	JobID      string
 	Unanswered []string
 

@@ -104,7 +104,10 @@ export class UnknownOutcomeError extends AllocationError {
 export class UnfinishedJobError extends AllocationError {
   /** The id of the job. */
   readonly jobId: string;
-  /** The references that were sent and have no outcome yet. More may not have been sent. */
+  /**
+   * The references that were sent and have no outcome yet. Further items may have been taken and not sent: begin the job again
+   * with all of its items, of which none is done twice.
+   */
   readonly unanswered: readonly string[];
 
   constructor(told: Told, request: Message, jobId: string, unanswered: readonly string[], options?: AllocationErrorOptions) {

@@ -133,7 +133,8 @@ class UnfinishedJob(AllocationError):
 
     Attributes:
         job_id: The id of the job.
-        unanswered: The references that were sent and have no outcome. More may not have been sent.
+        unanswered: The references that were sent and have no outcome. Further items may have been taken and not sent:
+            begin the job again with all of its items, of which none is done twice.
     """
 
     def __init__(
