@@ -86,6 +86,8 @@ func (w *watching[Response, A]) run(
 	if err != nil {
 		return failureOf(err, nil, w.account), come
 	}
+	// Each stream tells at first how all stand that are not final: only what comes after that shows that it has come on.
+	known := map[string]bool{}
 	for {
 		response, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
@@ -96,7 +98,8 @@ func (w *watching[Response, A]) run(
 		}
 		come.letIn = true
 		for _, told := range w.kind.read(response) {
-			come.hasTold = true
+			come.hasTold = come.hasTold || told.final || known[told.reference]
+			known[told.reference] = true
 			if told.final {
 				w.left = slices.DeleteFunc(w.left, func(one string) bool { return one == told.reference })
 			}

@@ -28,6 +28,8 @@ export class MessageRefused extends Error {
 export interface StreamProgress {
   /** Whether it has told anything at all. */
   wasLetIn: boolean;
+  /** Whether what it yields now is only what each stream tells at first, so that it has not come on. */
+  isRepeated: boolean;
 }
 
 /**
@@ -45,10 +47,12 @@ export async function* resumed<One>(
 ): AsyncGenerator<One, void> {
   let failure: Failure | undefined;
   for (;;) {
-    const progress = { wasLetIn: false };
+    const progress = { wasLetIn: false, isRepeated: false };
     try {
       for await (const one of run(progress)) {
-        attempts.comeOn();
+        if (!progress.isRepeated) {
+          attempts.comeOn();
+        }
         yield one;
       }
       return;

@@ -33,12 +33,17 @@ export async function* watch<Standing extends { readonly final: boolean }>(
     const serialized = Buffer.from(toBinary(input, request()));
     const sent = { metadata: options.metadata, account, signal };
     const stream = await caller.serverStream(kind.method, serialized, attempts.timeoutMs(), sent);
+    // Each stream tells at first how all stand that are not final.
+    const known = new Set<string>();
     try {
       for await (const response of stream as AsyncIterable<Message>) {
         progress.wasLetIn = true;
         for (const standing of kind.standingsOf(response)) {
+          const reference = kind.referenceOf(standing);
+          progress.isRepeated = !standing.final && !known.has(reference);
+          known.add(reference);
           if (standing.final) {
-            left.delete(kind.referenceOf(standing));
+            left.delete(reference);
           }
           yield standing;
         }

@@ -379,8 +379,10 @@ async def _standings(state: WatchState[A], open_stream: Open, attempts: Attempts
         stream = open_stream(state.begin(), attempts.timeout())
         try:
             async for response in stream:
-                for standing in state.take(response):
+                standings = state.take(response)
+                if state.has_come_on:
                     attempts.come_on()
+                for standing in standings:
                     yield standing
         except grpc.RpcError as error:
             failure, cause = failed(error), error

@@ -386,9 +386,10 @@ def _standings(state: WatchState[A], open_stream: Open, attempts: Attempts) -> G
         stream = open_stream(state.begin(), attempts.timeout())
         try:
             for response in stream:
-                for standing in state.take(response):
+                standings = state.take(response)
+                if state.has_come_on:
                     attempts.come_on()
-                    yield standing
+                yield from standings
         except grpc.RpcError as error:
             failure, cause = failed(error), error
         finally:

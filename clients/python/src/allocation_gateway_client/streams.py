@@ -259,6 +259,8 @@ class WatchState(Generic[A]):
 
     Attributes:
         was_let_in: Whether the stream that was begun last has told something.
+        has_come_on: Whether the last message told more than each stream tells at first: how all stand that are not
+            final.
     """
 
     def __init__(self, kind: WatchKind, references: Iterable[str], account: str) -> None:
@@ -266,7 +268,9 @@ class WatchState(Generic[A]):
         self._kind = kind
         self._account = account
         self._left = dict.fromkeys(references)
+        self._told: set[str] = set()
         self.was_let_in = False
+        self.has_come_on = False
 
     @property
     def is_done(self) -> bool:
@@ -276,6 +280,7 @@ class WatchState(Generic[A]):
     def begin(self) -> Message:
         """Begins a stream. Returns its request: those that are not final."""
         self.was_let_in = False
+        self._told.clear()
         return self.request()
 
     def request(self) -> Message:
@@ -286,6 +291,7 @@ class WatchState(Generic[A]):
     def take(self, response: Any) -> list[Standing[A]]:
         """Returns what a message of the gateway's tells."""
         self.was_let_in = True
+        self.has_come_on = False
         return [self._standing(told) for told in getattr(response, self._kind.standings)]
 
     def error(self, failure: Failure) -> AllocationError:
@@ -294,6 +300,8 @@ class WatchState(Generic[A]):
 
     def _standing(self, told: Any) -> Standing[A]:
         reference = getattr(told, self._kind.reference)
+        self.has_come_on |= told.final or reference in self._told
+        self._told.add(reference)
         if told.final:
             self._left.pop(reference, None)
         allocation: Any = None
