@@ -206,6 +206,16 @@ chaos: $(DEV) ## prove under faults that nothing is done twice or lost (needs va
 	@GRPC_ENABLE_FORK_SUPPORT=0 PYTHONPATH=tests $(BIN)/python -m chaos.run
 	@PYTHONPATH=tests $(BIN)/python -m chaos.overload
 
+.PHONY: chaos-cluster
+chaos-cluster: $(DEV) ## the same with claims on a cluster, whose slots move and of which nodes are killed (needs what chaos does)
+	@$(NEEDS_STORE)
+	@GRPC_ENABLE_FORK_SUPPORT=0 PYTHONPATH=tests $(BIN)/python -m chaos.run cluster broken-unclaimed
+
+.PHONY: chaos-million
+chaos-million: $(DEV) ## the same with a million items of streams (CHAOS_ITEMS; takes long; needs what chaos does)
+	@$(NEEDS_STORE)
+	@CHAOS_ITEMS=$${CHAOS_ITEMS:-1000000} GRPC_ENABLE_FORK_SUPPORT=0 PYTHONPATH=tests $(BIN)/python -m chaos.run three-streams
+
 .PHONY: simulate
 simulate: $(DEV) ## let a million writes happen in virtual time (SIMULATION_WRITES, SIMULATION_SEED)
 	@PYTHONPATH=tests $(BIN)/python -m simulation.run

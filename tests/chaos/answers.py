@@ -22,7 +22,7 @@ _OF_A_CALL: Final = b'"event":"call"'
 # Seconds by which the two clocks that a line is dated by may differ.
 _ROUNDED: Final = 0.002
 
-_Key = tuple[int, str, str, str]
+_Key = tuple[int, str, str, str, str]
 
 
 class _Line(msgspec.Struct):
@@ -33,6 +33,7 @@ class _Line(msgspec.Struct):
     code: str
     request_id: str = ""
     reason: str = ""
+    account: str = ""
 
     @property
     def left(self) -> float:
@@ -43,7 +44,7 @@ class _Line(msgspec.Struct):
         return self.left - self.duration_ms / 1000
 
 
-def witness_answers(history: History, directory: Path) -> None:
+def witness_answers(history: History, directory: Path, account: str = "") -> None:
     """Notes for the calls of a history when their answers left.
 
     Of several calls of one id at one gateway, each has the line of its own: they began in the same order.
@@ -51,10 +52,11 @@ def witness_answers(history: History, directory: Path) -> None:
     Args:
         history: What callers have seen.
         directory: Where the logs are, as `gateway-REPLICA-START.log`.
+        account: The account that the calls named; empty if they named none.
     """
     lines = _lines(directory)
     for call in sorted(history.calls, key=lambda one: one.started):
-        mine = lines[call.replica, call.id, call.code, call.reason]
+        mine = lines[call.replica, account, call.id, call.code, call.reason]
         for line in mine:
             if call.started - _ROUNDED <= line.began <= call.ended:
                 # Nobody has an answer before it has left.
@@ -86,7 +88,7 @@ def _lines(directory: Path) -> defaultdict[_Key, list[_Line]]:
             if _OF_A_CALL in text:
                 line = decode(text)
                 id_ = uuid.UUID(line.request_id).hex if line.request_id else ""
-                found[replica, id_, line.code, line.reason].append(line)
+                found[replica, line.account, id_, line.code, line.reason].append(line)
     for lines in found.values():
         lines.sort(key=lambda line: line.began)
     return found

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from allocation_gateway import cli
+from allocation_gateway.claims import opening
 from allocation_gateway.claims.memory import MemoryClaims
 from allocation_gateway.claims.shared import SharedClaims
 from allocation_gateway.claims.slots import SlotClaims
@@ -22,6 +23,7 @@ from allocation_gateway.writes.claimant import Claimant
 from allocation_gateway.writes.clocks import ClockReading, Interval, Timing
 from allocation_gateway.writes.readback import ReadBack
 from allocation_gateway.writes.resolution import WithoutEffect
+from chaos.broken_accounts import ACCOUNT_POLICIES
 from chaos.broken_streams import STREAM_POLICIES
 
 if TYPE_CHECKING:
@@ -138,6 +140,16 @@ def forgotten_doubt() -> Changes:
     return [(Claimant, "take_over", take_over)]
 
 
+def unclaimed() -> Changes:
+    """While the store cannot be reached, a write goes on with what one process remembers."""
+    make = opening.Stores.__init__
+
+    def made(stores: Any, kept: Any, _: Any) -> None:
+        make(stores, kept, lambda _: MemoryClaims(size=100_000, retention=3_600.0))
+
+    return [(opening.Stores, "__init__", made)]
+
+
 POLICIES: Final[Mapping[str, Callable[[], Changes]]] = {
     "blind-retry": blind_retry,
     "early-release": early_release,
@@ -150,12 +162,14 @@ POLICIES: Final[Mapping[str, Callable[[], Changes]]] = {
     "foreign-release": foreign_release,
     "forgotten-doubt": forgotten_doubt,
 }
+# Caught only where the store goes away and comes back without having lost anything.
+CLUSTER_POLICIES: Final[Mapping[str, Callable[[], Changes]]] = {"unclaimed": unclaimed}
 
 
 @contextmanager
 def broken(policy: str) -> Iterator[None]:
     """Breaks a policy of this process for the time of a block."""
-    changes = {**POLICIES, **STREAM_POLICIES}[policy]()
+    changes = {**POLICIES, **STREAM_POLICIES, **ACCOUNT_POLICIES, **CLUSTER_POLICIES}[policy]()
     before = [(place, name, getattr(place, name)) for place, name, _ in changes]
     for place, name, value in changes:
         setattr(place, name, value)

@@ -29,6 +29,9 @@ TRANSIENT: Final = frozenset(
     {"UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED", "DEADLINE_EXCEEDED", "CANCELLED", "UNKNOWN"}
 )
 HIGHEST_UNKNOWN_SHARE: Final = 0.02
+# Of the calls for an account to which nothing is done, so many may be slow: what another account's upstream does not
+# answer takes whole time-outs, and a busy machine far less than half of one.
+HIGHEST_SLOW_SHARE: Final = 0.05
 # Seconds by which two requests may be written down in another order than they came in: the wire is one process, which
 # notices in turn that a gateway has left. It is far below any time that a policy decides by.
 CLOCK: Final = 0.05
@@ -100,7 +103,7 @@ class Checker:
             found += self._repeats(operation, calls)
             found += self._unknowns(operation, calls)
             found += self._unresolved(operation, calls)
-        return [*found, *self._share_of_unknown(), *self._amplified()]
+        return [*found, *self._share_of_unknown(), *self._amplified(), *self._held_up()]
 
     def _unasked(self) -> Iterator[Violation]:
         """What nobody asked for: of an unknown trace, or on something that its request does not name."""
@@ -304,6 +307,26 @@ class Checker:
         told, asked = self.share_of_unknown()
         if asked and told > HIGHEST_UNKNOWN_SHARE * asked:
             yield Violation("too many unknown", "", f"{told} of {asked} faulted calls whose upstream recovered")
+
+    def _held_up(self) -> Iterator[Violation]:
+        """Whatever is done to another account, what is asked for this one is answered for good, and soon."""
+        spared = [call for call in self._history.calls if self._is_spared(call)]
+        for call in spared:
+            if not conclusive(call) and not self._allowances.is_behind_another(call):
+                text = f"call {call.number} is answered {call.code} {call.reason}"
+                yield Violation("blocked by another account", call.id, text)
+        slow = sum(call.said_at - call.started > self._run.timeout / 2 for call in spared)
+        if slow > HIGHEST_SLOW_SHARE * len(spared):
+            yield Violation("slowed by another account", "", f"{slow} of {len(spared)} calls")
+
+    def _is_spared(self, call: Call) -> bool:
+        """Tells whether a call of a patient caller was made while nothing was done to its account."""
+        return (
+            any(one.started <= call.started <= one.ended for one in self._history.spared)
+            and self.touching.over(call) is None
+            and call.code != "CANCELLED"
+            and call.deadline - call.started >= self._run.recovery
+        )
 
     def _amplified(self) -> Iterator[Violation]:
         for one in self._history.incidents:

@@ -50,7 +50,19 @@ class Clients:
         in_flight: The calls that each gateway has in hand.
     """
 
-    def __init__(self, plan: Plan, history: History, addresses: Sequence[str], witness: Witness) -> None:
+    def __init__(
+        self, plan: Plan, history: History, addresses: Sequence[str], witness: Witness, account: str = ""
+    ) -> None:
+        """Connects to nobody yet.
+
+        Args:
+            plan: What they do.
+            history: Where what they see is written down.
+            addresses: Where the gateways listen.
+            witness: Upstream, of their account.
+            account: The account that they name; empty if they name none.
+        """
+        self._metadata = (("allocation-account", account),) if account else ()
         self._plan = plan
         self._history = history
         self._witness = witness
@@ -172,7 +184,7 @@ class Clients:
 
     async def _send(self, channel: grpc.aio.Channel, asked: Asking, call: Call, patience: float | None) -> Any:
         stub: Any = ShipmentAllocationServiceStub if asked.service == "Shipment" else ConsignmentAllocationServiceStub
-        metadata = (("traceparent", f"00-{call.id}-{call.number:016x}-00"),)
+        metadata = (("traceparent", f"00-{call.id}-{call.number:016x}-00"), *self._metadata)
         sent = getattr(stub(channel), asked.method)(
             asked.message, timeout=call.deadline - call.started, metadata=metadata
         )

@@ -61,12 +61,14 @@ TOLERANCE: Final = 3.5
 # The first burst of the gateway's retry budget.
 BURST: Final = 10
 REPLICAS: Final = 3
+# Of the account that the settings are of.
+KEY: Final = "sandbox-key"
 
 # What every gateway has. A name that the gateway does not know stops it.
 COMMON: Final[Mapping[str, str]] = {
     "ALLOW_PLAINTEXT": "true",
-    "SHIP_API_KEY": "sandbox-key",
-    "CONSIGNMENTS_API_KEY": "sandbox-key",
+    "SHIP_API_KEY": KEY,
+    "CONSIGNMENTS_API_KEY": KEY,
     "SERVICE_GROUP_LISTING": "false",
     "SHUTDOWN_DELAY": "0",
     "SHUTDOWN_GRACE": "6",

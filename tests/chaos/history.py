@@ -191,6 +191,17 @@ class Incident(msgspec.Struct, frozen=True, tag=True):
     named: tuple[str, ...] = ()
 
 
+class Spared(msgspec.Struct, frozen=True, tag=True):
+    """A time in which nothing was done to this account, nor had been shortly before, and much to another one.
+
+    Attributes:
+        started, ended: When.
+    """
+
+    started: float
+    ended: float
+
+
 class Effect(msgspec.Struct, frozen=True, tag=True):
     """What upstream's journal says.
 
@@ -209,7 +220,7 @@ class Effect(msgspec.Struct, frozen=True, tag=True):
     service: str = ""
 
 
-Record = Run | Operation | Call | Request | Incident | Effect
+Record = Run | Operation | Call | Request | Incident | Spared | Effect
 
 
 @dataclass
@@ -221,6 +232,7 @@ class History:
     calls: list[Call] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     incidents: list[Incident] = field(default_factory=list)
+    spared: list[Spared] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
 
     def add(self, record: Record) -> None:
@@ -230,13 +242,22 @@ class History:
             Call: self.calls,
             Request: self.requests,
             Incident: self.incidents,
+            Spared: self.spared,
             Effect: self.effects,
         }
         lists[type(record)].append(record)
 
     def records(self) -> list[Record]:
         """Returns all records."""
-        return [self.run, *self.operations, *self.calls, *self.requests, *self.incidents, *self.effects]
+        return [
+            self.run,
+            *self.operations,
+            *self.calls,
+            *self.requests,
+            *self.incidents,
+            *self.spared,
+            *self.effects,
+        ]
 
     def store(self, directory: Path) -> None:
         """Writes the history into a directory."""

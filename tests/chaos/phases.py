@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from chaos.configuration import DEFAULTS, SHORT, Pace
+from chaos.configuration import DEFAULTS, REPLICAS, SHORT, Pace
 from chaos.plan import Rates
 from chaos.wire import KINDS
 
@@ -30,6 +30,11 @@ _LOST: Final = Rates(
     reads=dict.fromkeys(_READ_KINDS, 0.02),
 )
 
+# So many items of streams one phase has at most: more of them are several phases, each with processes of its own.
+MOST_ITEMS: Final = 20_000
+# Without what another system does, after which nobody can tell whose doing it is.
+_OF_CALLERS: Final = ("single", "sequence", "contest", "bulk")
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -42,6 +47,8 @@ class Phase:
         lane: Phases of different lanes run at the same time; those of one lane one after the other.
         guard: Whether upstream refuses to allocate what is allocated.
         shared: Whether three gateways share a store; else there is one gateway without.
+        on_cluster: Whether the store is a cluster, which two gateways share.
+        accounts: Whether the gateways have two accounts, of which one is broken at a time: see chaos.accounts.
         pace: The times of the gateways.
         longest: Seconds by which an answer is late at most; 0 for somewhat more than the gateway's time-out.
         is_skewed: Whether upstream's clock is wrong, by a minute to an hour; as the plan says, unless `skew` does.
@@ -63,6 +70,8 @@ class Phase:
     lane: int = 0
     guard: bool = True
     shared: bool = False
+    on_cluster: bool = False
+    accounts: bool = False
     pace: Pace = SHORT
     longest: float = 0.0
     is_skewed: bool = True
@@ -76,6 +85,13 @@ class Phase:
     items: int = 0
     broken: str = ""
     caught_by: frozenset[str] = frozenset()
+
+    @property
+    def replicas(self) -> int:
+        """How many gateways there are."""
+        if not self.shared:
+            return 1
+        return 2 if self.on_cluster else REPLICAS
 
 
 PHASES: Final[Sequence[Phase]] = (
@@ -124,7 +140,60 @@ PHASES: Final[Sequence[Phase]] = (
         pause=4.0,
         items=2_000,
     ),
+    # Nothing befalls both accounts: what one of them notices can only come of the other.
+    Phase(
+        "two-accounts",
+        200,
+        _EVERYTHING,
+        4,
+        guard=False,
+        shared=True,
+        accounts=True,
+        disturbances=("upstream restart", "outage"),
+        pause=8.0,
+        kinds=_OF_CALLERS,
+    ),
 )
+# Those that run only if they are named: they have to do with more processes, or take longer, than all the others.
+NAMED: Final[Sequence[Phase]] = (
+    Phase(
+        "cluster",
+        600,
+        _LITTLE,
+        guard=False,
+        shared=True,
+        on_cluster=True,
+        disturbances=("move slots", "kill node", "move slots", "kill node"),
+        pause=5.0,
+    ),
+    Phase(
+        "broken-unclaimed",
+        200,
+        Rates(writes={"reset after": 0.3}),
+        guard=False,
+        shared=True,
+        on_cluster=True,
+        disturbances=("kill node",),
+        rounds=3,
+        kinds=("single",),
+        broken="unclaimed",
+        caught_by=frozenset({"two effects"}),
+    ),
+)
+
+
+def in_parts(phase: Phase, items: int) -> list[Phase]:
+    """Returns a phase with so many items of streams, if it has any and breaks nothing: several, if one has not room.
+
+    Args:
+        phase: The phase.
+        items: How many; 0 for as many as it has.
+    """
+    if not items or not phase.items or phase.broken:
+        return [phase]
+    parts = -(-items // MOST_ITEMS)
+    names = [f"{phase.name}-{number + 1}" for number in range(parts)] if parts > 1 else [phase.name]
+    return [replace(phase, name=name, items=items // parts) for name in names]
 
 
 def _broken(
@@ -142,6 +211,8 @@ def _broken(
     shared: bool = False,
     longest: float = 0.0,
     items: int = 0,
+    accounts: bool = False,
+    pause: float = 1.0,
 ) -> Phase:
     """Returns a short phase, of what a broken policy cannot stand."""
     return Phase(
@@ -152,12 +223,13 @@ def _broken(
         lane,
         guard=False,
         shared=shared,
+        accounts=accounts,
         longest=longest,
         skew=skew,
         store_rate=store_rate,
         disturbances=disturbances,
         rounds=rounds,
-        pause=1.0,
+        pause=pause,
         kinds=kinds,
         items=items,
         broken=policy,
@@ -219,5 +291,19 @@ BROKEN: Final[Sequence[Phase]] = (
         writes={"reset after": 0.3},
         items=160,
         sessions=1,
+    ),
+    # Of accounts: what one knows answers for the other, and what breaks one keeps the other from going on.
+    _broken("shared-claims", 4, "OK without its effect", writes={"hang": 0.3}, sessions=40, accounts=True, pause=4.0),
+    _broken(
+        "shared-in-flight", 4, "OK without its effect", writes={"hang": 0.3}, sessions=40, accounts=True, pause=4.0
+    ),
+    _broken(
+        "shared-breaker",
+        4,
+        "blocked by another account",
+        writes={"hang": 0.3},
+        sessions=40,
+        disturbances=("outage",),
+        accounts=True,
     ),
 )

@@ -56,12 +56,25 @@ class Gateways:
         self.addresses = [f"127.0.0.1:{port}" for port in self._ports]
 
     async def start(
-        self, upstreams: Sequence[tuple[str, str]], store: str = "", more: Mapping[str, str] | None = None
+        self,
+        upstreams: Sequence[tuple[str, str]],
+        store: str = "",
+        more: Mapping[str, str] | None = None,
+        own: Sequence[Mapping[str, str]] = (),
     ) -> None:
-        """Starts all of them, each in front of a Ship API and a Consignments API, with further settings."""
+        """Starts all of them.
+
+        Args:
+            upstreams: The Ship API and the Consignments API of each.
+            store: The URL of the store that they share; empty if they have none.
+            more: Further settings of all.
+            own: Further settings of each; none if it is empty.
+        """
         self._settings = [
-            configuration.settings(ship, consignments, port, store, more, self._pace)
-            for port, (ship, consignments) in zip(self._ports, upstreams, strict=True)
+            configuration.settings(ship, consignments, port, store, {**(more or {}), **further}, self._pace)
+            for port, (ship, consignments), further in zip(
+                self._ports, upstreams, own or [{}] * len(self._ports), strict=True
+            )
         ]
         await asyncio.gather(*(self._start(replica) for replica in range(len(self._ports))))
 
@@ -151,14 +164,16 @@ class Witness:
         port: Where it listens.
     """
 
-    def __init__(self, history: History, shipments: int, skew: int = 0) -> None:
+    def __init__(self, history: History, shipments: int, skew: int = 0, key: str = configuration.KEY) -> None:
         """Does not start it yet.
 
         Args:
             history: Where what it says is written down.
             shipments: How many it has.
             skew: Seconds by which its clock is fast.
+            key: The key of both APIs.
         """
+        self._key = key
         self._skew = skew
         self._history = history
         self._shipments = shipments
@@ -175,6 +190,7 @@ class Witness:
     async def __aenter__(self) -> Self:
         self._process = await asyncio.create_subprocess_exec(
             *(COMMAND, "sandbox", "--port", str(self.port), "--shipments", str(self._shipments)),
+            *("--api-key", self._key),
             stdout=asyncio.subprocess.PIPE,
         )
         assert self._process.stdout is not None
@@ -182,9 +198,9 @@ class Witness:
         self._http = aiohttp.ClientSession(
             f"http://127.0.0.1:{self.port}",
             headers={
-                "x-api-key": "sandbox-key",
+                "x-api-key": self._key,
                 "x-api-version": "1.1",
-                "ocp-apim-subscription-key": "sandbox-key",
+                "ocp-apim-subscription-key": self._key,
                 "electio-api-version": "1.1",
             },
         )

@@ -3,8 +3,10 @@
 Usage: PYTHONPATH=tests python -m chaos.run [--keep DIRECTORY] [PHASE ...]
 
 CHAOS_SEED chooses the plan, CHAOS_SCALE multiplies the number of sessions, and CHAOS_SECONDS bounds the time in which
-sessions begin, over all phases of a lane: lanes run at the same time, since most of it is waiting. Phases are those of
-chaos.phases; all of them by default. In those whose name begins with `broken` a policy is broken, and has to be caught.
+sessions begin, over all phases of a lane: lanes run at the same time, since most of it is waiting. CHAOS_ITEMS is how
+many items of streams there are: more than fit into one phase come one phase after the other, each with processes of its
+own. Phases are those of chaos.phases; by default all but those that have to be named. In those whose name begins with
+`broken` a policy is broken, and has to be caught.
 """
 
 from __future__ import annotations
@@ -21,16 +23,19 @@ import tempfile
 import time
 from collections import defaultdict
 from contextlib import AsyncExitStack, suppress
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import uvloop
-from chaos import configuration
+from chaos import configuration, sessions
+from chaos.accounts import AccountsRunner
 from chaos.answers import unwitnessed, witness_answers
 from chaos.check import Checker, Violation
 from chaos.clients import Clients
+from chaos.cluster import ClusterStore
 from chaos.history import History
-from chaos.phases import BROKEN, PHASES
+from chaos.phases import BROKEN, MOST_ITEMS, NAMED, PHASES, in_parts
 from chaos.plan import BULK_SIZE, Plan
 from chaos.processes import Gateways, Witness, broken_command, gateway_command
 from chaos.report import Report
@@ -44,16 +49,10 @@ if TYPE_CHECKING:
     from chaos.phases import Phase
 
 _SEED: Final = 1
-# Seconds in which sessions may begin, and that one of them may take, whatever happens to it.
+# Seconds in which sessions may begin.
 _SECONDS: Final = 420.0
-_LONGEST_SESSION: Final = 300.0
 # Seconds for all streams of a phase.
 _LONGEST_WAVES: Final = 900.0
-# Sessions go on until all disturbances are over, up to so many times their number.
-_MOST_SESSIONS: Final = 4
-_LEAST_SESSIONS: Final = 20
-# Two lanes of these keep two cores about half busy.
-_BETWEEN_SESSIONS: Final = 0.08
 _STOPPED: Final = 1.6 * configuration.SHORT.lease
 _REPEATS: Final = 0.1
 # Of all writes, so few may end without its ever being known whether they were carried out.
@@ -69,16 +68,16 @@ class Runner:
     """Runs one phase.
 
     Attributes:
-        history: What has happened.
+        histories: What has happened, as the one thing that there is of it.
     """
 
     def __init__(self, phase: Phase, seed: int, directory: Path) -> None:
         self._phase = phase
         self._directory = directory
-        self._replicas = configuration.REPLICAS if phase.shared else 1
-        run = configuration.described(phase.name, seed, guard=phase.guard, replicas=self._replicas, pace=phase.pace)
+        run = configuration.described(phase.name, seed, guard=phase.guard, replicas=phase.replicas, pace=phase.pace)
         self._plan = Plan(run, phase.rates)
-        self.history = History(run)
+        self._history = History(run)
+        self.histories = (self._history,)
 
     async def run(self, scale: float, seconds: float) -> None:
         """Runs the phase, and stores the history.
@@ -87,42 +86,46 @@ class Runner:
             scale: What the numbers of sessions and disturbances are multiplied with.
             seconds: When to begin no more sessions, whatever their number.
         """
-        least = max(int(self._phase.sessions * scale), min(self._phase.sessions, _LEAST_SESSIONS))
+        between = sessions.numbers(self._phase, scale)
         rounds = max(int(self._phase.rounds * scale), 1)
-        most = least * _MOST_SESSIONS
         pace = self._phase.pace
         skew = self._phase.skew or (self._plan.skew() if self._phase.is_skewed else 0)
         self._directory.mkdir(parents=True)
         async with AsyncExitStack() as stack:
             items = int(self._phase.items * scale)
-            shipments = items or most * (BULK_SIZE + 1) + 1
-            witness = await stack.enter_async_context(Witness(self.history, shipments, skew))
+            shipments = items or between[1] * (BULK_SIZE + 1) + 1
+            witness = await stack.enter_async_context(Witness(self._history, shipments, skew))
             wire = await stack.enter_async_context(
-                Wire(self._plan, self.history, witness.port, self._phase.longest, self._replicas)
+                Wire(self._plan, self._history, witness.port, self._phase.longest, self._phase.replicas)
             )
-            store: Store | None = None
-            if self._phase.shared:
+            store: Store | ClusterStore | None = None
+            if self._phase.on_cluster:
+                store = await stack.enter_async_context(ClusterStore(self._plan, self._history))
+            elif self._phase.shared:
                 kept = self._directory / "store"
-                store = await stack.enter_async_context(Store(self._plan, self.history, kept, self._phase.store_rate))
+                store = await stack.enter_async_context(Store(self._plan, self._history, kept, self._phase.store_rate))
             command = broken_command(self._phase.broken) if self._phase.broken else gateway_command()
-            gateways = Gateways(self.history, self._directory, [command] * self._replicas, pace)
+            gateways = Gateways(self._history, self._directory, [command] * self._phase.replicas, pace)
             stack.push_async_callback(gateways.stop)
             addresses = [f"http://127.0.0.1:{port}" for port in wire.ports]
             more = {} if "outage" in self._phase.disturbances else configuration.GENEROUS
             await gateways.start([(f"{one}/pro", one) for one in addresses], store.url if store else "", more)
             clients: Clients | Waves
             if items:
-                clients = Waves(self._plan, self.history, gateways.addresses, items)
+                clients = Waves(self._plan, self._history, gateways.addresses, items)
             else:
-                clients = Clients(self._plan, self.history, gateways.addresses, witness)
+                clients = Clients(self._plan, self._history, gateways.addresses, witness)
             stack.push_async_callback(clients.close)
-            disturbing = asyncio.create_task(self._disturb(Disturber(wire, store, gateways, clients), rounds, seconds))
+            disturber = Disturber(wire, store, gateways, clients)
             if isinstance(clients, Waves):
-                await asyncio.wait_for(asyncio.gather(clients.run(), disturbing), _LONGEST_WAVES)
+                working = asyncio.create_task(clients.run())
+                disturbing = asyncio.create_task(self._disturb(disturber, rounds, seconds, working))
+                await asyncio.wait_for(asyncio.gather(working, disturbing), _LONGEST_WAVES)
             else:
-                await self._sessions(clients, least, most, seconds, disturbing)
+                disturbing = asyncio.create_task(self._disturb(disturber, rounds, seconds))
+                await sessions.run(self._phase, self._plan, [clients], between, seconds, disturbing)
             wire.calm = True
-            if store:
+            if isinstance(store, Store):
                 store.calm = True
             await wire.quiet()
             await asyncio.sleep(pace.settle + pace.lease)
@@ -137,41 +140,31 @@ class Runner:
         # All processes have ended, and have written down what they had to say: of a stream as a whole, and not of each
         # of its items.
         if not items:
-            witness_answers(self.history, self._directory)
-        self.history.store(self._directory)
+            witness_answers(self._history, self._directory)
+        self._history.store(self._directory)
 
-    async def _sessions(
-        self, clients: Clients, least: int, most: int, seconds: float, disturbing: asyncio.Task[None]
+    async def _disturb(
+        self, disturber: Disturber, rounds: int, seconds: float, working: asyncio.Task[None] | None = None
     ) -> None:
-        places = asyncio.Semaphore(self._phase.at_once)
+        """Does what the phase says, so many rounds of it and on until some work is done."""
         end = time.monotonic() + seconds
-        kinds = (self._phase.kinds,) if self._phase.kinds else ()
-        running: set[asyncio.Task[None]] = set()
-        for session in self._plan.sessions(most, *kinds):
-            await places.acquire()
-            # All at once would be a fault of its own.
-            await asyncio.sleep(_BETWEEN_SESSIONS)
-            if time.monotonic() > end or (session.number >= least and disturbing.done()):
-                break
-            task = asyncio.create_task(clients.run(session))
-            running.add(task)
-            task.add_done_callback(lambda _: places.release())
-        await asyncio.wait_for(asyncio.gather(*running, disturbing), _LONGEST_SESSION)
-
-    async def _disturb(self, disturber: Disturber, rounds: int, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        for number, kind in enumerate(self._phase.disturbances * rounds):
+        kinds = self._phase.disturbances
+        for number in count():
+            if number >= rounds * len(kinds) and (not kinds or working is None or working.done()):
+                return
             dice = self._plan.generator("disturbance", number)
             await asyncio.sleep(self._phase.pause * dice.uniform(0.5, 1.5))
             if time.monotonic() > end:
                 return
-            await disturber.disturb(kind)
+            await disturber.disturb(kinds[number % len(kinds)])
 
 
 class Disturber:
     """What can be done to processes, whole wires and the store."""
 
-    def __init__(self, wire: Wire, store: Store | None, gateways: Gateways, clients: Clients | Waves) -> None:
+    def __init__(
+        self, wire: Wire, store: Store | ClusterStore | None, gateways: Gateways, clients: Clients | Waves
+    ) -> None:
         self._wire = wire
         self._store = store
         self._gateways = gateways
@@ -193,10 +186,14 @@ class Disturber:
                 await self._gateways.terminate(replica, those)
             case "stop":
                 await self._gateways.pause(replica, _STOPPED, those)
-            case "store restart" if self._store:
+            case "store restart" if isinstance(self._store, Store):
                 await self._store.restart(everyone)
-            case "wipe" if self._store:
+            case "wipe" if isinstance(self._store, Store):
                 await self._store.wipe(everyone)
+            case "move slots" if isinstance(self._store, ClusterStore):
+                await self._store.move_slots()
+            case "kill node" if isinstance(self._store, ClusterStore):
+                await self._store.kill_node(everyone)
             case _:
                 raise ValueError(f"no such disturbance here: {kind}")
 
@@ -209,7 +206,17 @@ class Suite:
         found: What makes the suite fail.
     """
 
-    def __init__(self, directory: Path, seed: int, scale: float, seconds: float) -> None:
+    def __init__(self, directory: Path, seed: int, scale: float, seconds: float, *, keeps: bool) -> None:
+        """Has run nothing yet.
+
+        Args:
+            directory: Where histories go.
+            seed: Of the plan.
+            scale: What the numbers of sessions are multiplied with.
+            seconds: How long sessions begin, over all phases of a lane.
+            keeps: Whether a history stays in which nothing is broken.
+        """
+        self._keeps = keeps
         self._directory = directory
         self._seed = seed
         self._scale = scale
@@ -228,26 +235,33 @@ class Suite:
                 group.create_task(self._lane(lane))
 
     async def _lane(self, phases: Sequence[Phase]) -> None:
-        total = sum(phase.sessions for phase in phases)
+        total = sum(phase.sessions for phase in phases if not phase.items)
         for phase in phases:
-            await self._phase(phase, self._seconds * phase.sessions / total)
+            # Streams go on until they are done.
+            await self._phase(phase, self._seconds * (1.0 if phase.items else phase.sessions / total))
 
     async def _phase(self, phase: Phase, seconds: float) -> None:
         started = time.monotonic()
-        runner = Runner(phase, self._seed, self._directory / phase.name)
+        given = (phase, self._seed, self._directory / phase.name)
+        runner: Runner | AccountsRunner = AccountsRunner(*given) if phase.accounts else Runner(*given)
         await runner.run(1.0 if phase.broken else self._scale, seconds)
-        if not phase.items:
-            for place, count in enumerate(unwitnessed(runner.history)):
-                self._unwitnessed[place] += count
-        # Beside other phases, which must not wait for it.
-        checker, violations = await asyncio.to_thread(_checked, runner.history)
-        self.report.add(runner.history, checker, violations, time.monotonic() - started, is_broken=bool(phase.broken))
-        self.report.print_phase(phase.name, self._seed)
+        violations: list[Violation] = []
+        for history in runner.histories:
+            if not phase.items:
+                for place, number in enumerate(unwitnessed(history)):
+                    self._unwitnessed[place] += number
+            # Beside other phases, which must not wait for it.
+            checker, found = await asyncio.to_thread(_checked, history)
+            self.report.add(history, checker, found, time.monotonic() - started, is_broken=bool(phase.broken))
+            self.report.print_phase(history.run.phase, self._seed)
+            violations += found
         if not phase.broken:
             self.found += violations
         elif phase.caught_by.isdisjoint(one.rule for one in violations):
             text = f"{phase.broken} has broken none of: {', '.join(sorted(phase.caught_by))}"
             self.found.append(Violation("broken policy not caught", "", text))
+        if not self._keeps and not violations:
+            _remove(self._directory / phase.name)
 
     def check_whole(self, *, is_whole: bool) -> None:
         """Checks what holds over all phases.
@@ -271,12 +285,13 @@ def _checked(history: History) -> tuple[Checker, list[Violation]]:
     return checker, checker.violations()
 
 
-def _phases(names: list[str]) -> list[Phase]:
-    every = {phase.name: phase for phase in (*PHASES, *BROKEN)}
+def _phases(names: list[str], items: int) -> list[Phase]:
+    every = {phase.name: phase for phase in (*PHASES, *BROKEN, *NAMED)}
     unknown = [name for name in names if name not in every]
     if unknown:
         sys.exit(f"no such phase: {', '.join(unknown)}; there are {', '.join(every)}")
-    return [every[name] for name in names or every]
+    chosen = [every[name] for name in names] or [*PHASES, *BROKEN]
+    return [part for phase in chosen for part in in_parts(phase, items)]
 
 
 def main() -> int:
@@ -285,11 +300,13 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="where the histories go; else they are kept only if one is broken")
     parser.add_argument("phases", nargs="*")
     options = parser.parse_args()
-    phases = _phases(options.phases)
+    items = int(os.environ.get("CHAOS_ITEMS", "0"))
+    phases = _phases(options.phases, items)
     seed, scale = int(os.environ.get("CHAOS_SEED", _SEED)), float(os.environ.get("CHAOS_SCALE", "1"))
     seconds = float(os.environ.get("CHAOS_SECONDS", _SECONDS))
     directory = options.keep or Path(tempfile.mkdtemp(prefix="chaos-"))
-    suite = Suite(directory, seed, scale, seconds)
+    # A million items leave more behind than anybody reads.
+    suite = Suite(directory, seed, scale, seconds, keeps=options.keep is not None or items <= MOST_ITEMS)
     sys.stdout.write(f"Seed {seed}\n")
     sys.stdout.flush()
     uvloop.run(suite.run(phases))

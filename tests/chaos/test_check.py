@@ -11,7 +11,7 @@ import pytest
 from allocation_gateway.sandbox.consignments.seed import numbered as consignment
 from chaos.answers import unwitnessed, witness_answers
 from chaos.check import Checker
-from chaos.history import OUTSIDE, Call, Effect, History, Incident, Operation, Request, Run
+from chaos.history import OUTSIDE, Call, Effect, History, Incident, Operation, Request, Run, Spared
 from chaos.plan import shipment
 from chaos.store import named
 
@@ -454,10 +454,10 @@ def test_no_allowance_hides_a_denial(records: list[Record]) -> None:
     assert broken(*records) == {"not done, and yet done"}
 
 
-def line(id_: str, code: str, left: float, seconds: float, reason: str = "") -> str:
+def line(id_: str, code: str, left: float, seconds: float, **more: str) -> str:
     """A line of a gateway about a call whose answer left so many seconds after the start."""
     when = datetime.fromtimestamp(START + left, UTC).isoformat(timespec="microseconds")
-    fields = {"request_id": str(uuid.UUID(id_)), "code": code, "duration_ms": seconds * 1000, "reason": reason}
+    fields = {"request_id": str(uuid.UUID(id_)), "code": code, "duration_ms": seconds * 1000, **more}
     return json.dumps({**fields, "event": "call", "timestamp": when}, separators=(",", ":")) + "\n"
 
 
@@ -486,6 +486,53 @@ def test_when_an_answer_left_is_told_by_the_log_of_its_gateway(tmp_path: Path) -
     witness_answers(history, tmp_path)
     assert [one.left and round(one.left - START, 3) for one in calls] == [2.0, 1.5, 3.0, 6.5, None, None]
     assert unwitnessed(history) == (1, 5)
+
+
+def test_when_an_answer_left_is_told_apart_by_account(tmp_path: Path) -> None:
+    (tmp_path / "gateway-0-1.log").write_text(line(ID, "OK", 1.5, 1.4, account="other") + line(ID, "OK", 2.0, 1.9))
+    for account, left in (("", 2.0), ("other", 1.5)):
+        history = History(RUN)
+        history.calls.append(call(1, 0, 3))
+        witness_answers(history, tmp_path, account)
+        assert [one.left and round(one.left - START, 3) for one in history.calls] == [left]
+
+
+HELD_UP: dict[str, Call] = {
+    "refused": call(1, 1, 1.1, "UNAVAILABLE", reason="UPSTREAM_UNAVAILABLE", effect="none"),
+    "in doubt": unknown(1, 1, 1.1),
+    "told to wait": call(1, 1, 1.1, "ABORTED", reason="WRITE_IN_PROGRESS", effect="none", retry_after=1.0),
+}
+
+
+@pytest.mark.parametrize("held_up", HELD_UP.values(), ids=HELD_UP.keys())
+def test_another_account_is_no_reason_to_keep_a_caller_waiting(held_up: Call) -> None:
+    rule = "blocked by another account"
+    fault = request(1, 1.05, 1.06, fault="reset after")
+    spared = Spared(START, START + 5)
+    assert rule in broken(operation(), held_up, spared)
+    # What befell the account itself is, and so is another request of its own.
+    assert rule not in broken(operation(), held_up, spared, fault)
+    assert rule not in broken(operation(), held_up, spared, Incident("outage", START, START + 1))
+    assert rule not in broken(operation(), held_up, Spared(START + 2, START + 5))
+    behind = broken(operation(), held_up, spared, operation(OTHER), call(2, 0.9, 1.05, id=OTHER))
+    assert (rule in behind) is (held_up.retry_after is None)
+
+
+def test_few_calls_may_be_slow_while_only_another_account_is_broken() -> None:
+    def story(slow: int) -> set[str]:
+        records: list[Record] = [Spared(START, START + 5)]
+        for number in range(40):
+            id_, one = f"{number:032x}"[::-1], f"sp_{number + 10}"
+            ended = 1 + RUN.timeout * (0.6 if number < slow else 0.4)
+            records += [
+                operation(id_, references=(one,)),
+                call(number, 1, ended, id=id_, references=(one,)),
+                allocated(1.05, id_, one),
+            ]
+        return broken(*records)
+
+    assert story(2) == set()
+    assert story(3) == {"slowed by another account"}
 
 
 def test_what_was_not_known_before_is_no_excuse_for_a_wrong_denial() -> None:

@@ -293,7 +293,7 @@ async def test_node_killed_in_the_middle_of_a_bulk_write_is_replaced_by_its_repl
             before = [new_claim(f"before-{name}", references=(name,)) for name in cluster.references(0, 3, "before")]
             for claim in before:
                 await begin(store, claim)
-            await asyncio.to_thread(cluster.ask, 0, "WAIT", 1, 5000)
+            await asyncio.to_thread(cluster.wait_for_copy, 0)
             bulk = new_claim("bulk", references=references)
             writing = asyncio.create_task(begin(store, bulk))
             await asyncio.to_thread(wait_until, lambda: cluster.keys("*:lock"), "nothing is locked")

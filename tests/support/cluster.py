@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SLOTS: Final = 16_384
 PRIMARIES: Final = 3
 NAMESPACE: Final = "claims"
-# No node is to be taken for lost because the machine is busy: tests say when one is.
+# Milliseconds. No node is to be taken for lost because the machine is busy: tests say when one is.
 _NODE_TIMEOUT: Final = 15_000
 # Below those that systems take for connections.
 _PORTS: Final = (12_000, 30_000)
@@ -86,6 +86,21 @@ class Cluster:
                 break
         return list(found.values())
 
+    def is_primary(self, number: int) -> bool:
+        """Tells whether a node takes writes, as it knows itself."""
+        return bool(self.ask(number, "ROLE")[0] == "master")
+
+    def follows(self, number: int) -> bool:
+        """Tells whether a node is a replica that has all that its primary has written so far."""
+        role = self.ask(number, "ROLE")
+        return bool(role[0] == "slave" and role[3] == "connected")
+
+    def wait_for_copy(self, number: int) -> None:
+        """Waits until the replica of one of the first nodes has all that was written there so far."""
+        written = self.ask(number, "ROLE")[1]
+        replica = number + PRIMARIES
+        wait_until(lambda: self.ask(replica, "ROLE")[4] >= written, "the replica does not follow")
+
     def is_ok(self) -> bool:
         """Tells whether all nodes know all others, and that all slots are served."""
         for number in range(len(self.nodes)):
@@ -117,9 +132,11 @@ class Cluster:
             self.ask(source, "MIGRATE", "127.0.0.1", self.nodes[target].port, "", 0, 5000, "KEYS", *keys)
 
     def end_moving(self, slot: int, target: int) -> None:
-        """Gives a slot to a node, as all nodes know from then on."""
-        for number in (target, *(one for one in range(PRIMARIES) if one != target)):
-            self.ask(number, "CLUSTER SETSLOT", slot, "NODE", self.id(target))
+        """Gives a slot to a node, as all primaries know from then on."""
+        self.ask(target, "CLUSTER SETSLOT", slot, "NODE", self.id(target))
+        for number in range(PRIMARIES):
+            if number != target and self.is_primary(number):
+                self.ask(number, "CLUSTER SETSLOT", slot, "NODE", self.id(target))
 
 
 def first_node_of(slot: int) -> int:
@@ -146,7 +163,11 @@ def bus_port() -> int:
 
 @contextmanager
 def running_cluster(
-    *options: str, replicas: int = 0, password: str = "", authority: Path | None = None
+    *options: str,
+    replicas: int = 0,
+    password: str = "",
+    authority: Path | None = None,
+    node_timeout: int = _NODE_TIMEOUT,
 ) -> Iterator[Cluster]:
     """Runs a cluster of three primaries, and as many replicas, of the first, second and third of them.
 
@@ -155,12 +176,13 @@ def running_cluster(
         replicas: How many replicas there are.
         password: The password that all nodes want.
         authority: Who has signed their certificates, if they speak TLS.
+        node_timeout: Milliseconds of silence after which a node is taken for lost.
     """
     common = [
         "--cluster-enabled",
         "yes",
         "--cluster-node-timeout",
-        str(_NODE_TIMEOUT),
+        str(node_timeout),
         "--repl-diskless-sync-delay",
         "0",
     ]
@@ -187,7 +209,7 @@ def running_cluster(
         wait_until(cluster.is_ok, "the nodes do not find each other")
         for number in range(PRIMARIES, len(nodes)):
             cluster.ask(number, "CLUSTER REPLICATE", cluster.id(number - PRIMARIES))
-            wait_until(lambda: cluster.ask(number, "ROLE")[3] == "connected", "the replica does not follow")  # noqa: B023
+            wait_until(lambda: cluster.follows(number), "the replica does not follow")  # noqa: B023
         yield cluster
 
 

@@ -63,7 +63,7 @@ def test_gateways_on_a_cluster_know_each_others_writes_also_after_a_node_was_rep
             bulk = pb.AllocateShipmentsRequest(shipments=shipments, request_id=str(uuid.uuid4()))
             queued = one.stub.AllocateShipments(bulk, timeout=LONG)
             written = len(world.written)
-            cluster.ask(0, "WAIT", 1, 5000)
+            cluster.wait_for_copy(0)
             cluster.nodes[0].kill()
             refused = failure(lambda: one.stub.AllocateShipment(of_the_lost[0], timeout=LONG))
             assert refused.reason == "CLAIM_STORE_UNAVAILABLE"

@@ -1,0 +1,63 @@
+"""Policies of accounts, broken: what the phases of the suite that have two of them have to catch. See chaos.broken."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from allocation_gateway.account import Account
+from allocation_gateway.claims.opening import Stores
+from allocation_gateway.writes.coordinator import Coordinator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+Changes = list[tuple[Any, str, Any]]
+
+
+def shared_claims() -> Changes:
+    """The claims of an API are one account's as much as the other's."""
+    of = Stores.of
+    return [(Stores, "of", lambda stores, api, *_: of(stores, api))]
+
+
+class _ById(dict[Any, Any]):
+    """A table of writes whose keys are the request ids alone."""
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        return super().get(key[1], default)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__(key[1], value)
+
+    def __delitem__(self, key: Any) -> None:
+        self.pop(key[1], None)
+
+
+def shared_in_flight() -> Changes:
+    """A call joins the write of its id that is under way, whichever account that is of."""
+    make = Coordinator.__init__
+
+    def made(writes: Any, *arguments: Any) -> None:
+        make(writes, *arguments)
+        writes._running = _ById()
+
+    return [(Coordinator, "__init__", made)]
+
+
+def shared_breaker() -> Changes:
+    """What protects an API is one for all accounts."""
+    make = Account.__init__
+    first: dict[Any, Any] = {}
+
+    def made(account: Any, settings: Any, upstream: Any, *arguments: Any, **more: Any) -> None:
+        make(account, settings, upstream, *arguments, **more)
+        account.protection = first.setdefault(upstream.api, account.protection)
+
+    return [(Account, "__init__", made)]
+
+
+ACCOUNT_POLICIES: Final[Mapping[str, Callable[[], Changes]]] = {
+    "shared-claims": shared_claims,
+    "shared-in-flight": shared_in_flight,
+    "shared-breaker": shared_breaker,
+}
