@@ -80,8 +80,8 @@ test-rivals: $(DEV) ## hold the HTTP engines that were not chosen to the tests o
 	@$(BIN)/pytest -m rivals tests/engines
 
 .PHONY: test-clients
-test-clients: $(DEV) ## call a running gateway through the clients, and print which keeps which case (needs go, npm, and a Valkey or Redis server)
-	@for tool in go npm; do command -v $$tool >/dev/null || { echo "$$tool is missing: $@ needs it" >&2; exit 1; }; done
+test-clients: $(DEV) ## call a running gateway through the clients, and print which keeps which case (needs go, npm, mvn, and a Valkey or Redis server)
+	@for tool in go npm javac mvn; do command -v $$tool >/dev/null || { echo "$$tool is missing: $@ needs it" >&2; exit 1; }; done
 	@$(BIN)/pytest -m clients tests/clients
 
 # Has nginx, from the distribution if there is none. It is not in the PATH of everybody.
@@ -237,8 +237,17 @@ dist-typescript: $(TYPESCRIPT)/.installed ## build the TypeScript client's packa
 	@rm -rf $(TYPESCRIPT)/src $(TYPESCRIPT)/dist && cp -R clients/typescript/{src,tsconfig.json,README.md} $(TYPESCRIPT)
 	@mkdir -p dist && cd $(TYPESCRIPT) && npm pack --silent --pack-destination ../../dist
 
+# Maven keeps what it fetches in its own repository, as it does for everybody.
+MAVEN_REPOSITORY ?= dist::file://$(CURDIR)/dist/maven
+
+.PHONY: dist-java
+dist-java: ## build the Java client's jar, sources, Javadoc and pom into dist/maven, or deploy to MAVEN_REPOSITORY=id::url (needs mvn)
+	@for tool in mvn javac; do command -v $$tool >/dev/null || { echo "$$tool is missing: the Java client is built with it" >&2; exit 1; }; done
+	@mvn --quiet --batch-mode --file=clients/java/pom.xml deploy -Dmaven.install.skip=true \
+		-DbuildDirectory="$(CURDIR)/.cache/java" -DaltDeploymentRepository="$(MAVEN_REPOSITORY)"
+
 .PHONY: dist-clients
-dist-clients: $(DEV) dist-typescript ## build the Python client's wheel and the npm package into dist/, for an index of your own
+dist-clients: $(DEV) dist-typescript dist-java ## build the Python client's wheel, the npm package and the Java client into dist/, for an index of your own
 	@$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist clients/python && ls dist
 
 .PHONY: lint

@@ -6,7 +6,7 @@ Usage: python protos/generate.py [deps] [python] [client] [go] [typescript] [des
 needs. `descriptors` writes what the API reference is made from, and `check-docs` makes sure that it covers everything.
 None of these three is committed. The Go plugins are built from the versions that clients/go/go.mod pins, and the plugin
 for TypeScript is the one that clients/typescript/package-lock.json pins, so that a fresh machine generates the same
-text as the last one.
+text as the last one. The stubs for Java are made when that client is built, by clients/java/pom.xml.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
 PYTHON_OUT = ROOT / "clients" / "python" / "src"
 PYTHON_CLIENT = PYTHON_OUT / "allocation_gateway_client"
+JAVA_CLIENT = ROOT / "clients" / "java" / "src" / "main" / "java" / "com" / "allocationgateway" / "client"
 GO_OUT = ROOT / "clients" / "go"
 GO_CLIENT = GO_OUT / "gateway"
 TYPESCRIPT_OUT = ROOT / "clients" / "typescript" / "src" / "gen"
@@ -86,17 +87,13 @@ def python() -> None:
 
 
 def client() -> None:
-    """Writes what the clients have besides stubs: the methods of the Python one, and the service configuration."""
+    """Writes what clients have besides stubs: the methods of those for Python and Java, the service configuration."""
     with tempfile.TemporaryDirectory() as folder:
         descriptors = Path(folder) / "descriptors.binpb"
         protoc("--include_source_info", f"--descriptor_set_out={descriptors}")
-        command = [
-            sys.executable,
-            str(PROTOS / "python_methods.py"),
-            str(descriptors),
-            str(PYTHON_CLIENT / "methods.py"),
-        ]
-        subprocess.run(command, check=True)  # noqa: S603
+        for script, target in (("python_methods.py", PYTHON_CLIENT / "methods.py"), ("java_methods.py", JAVA_CLIENT)):
+            command = [sys.executable, str(PROTOS / script), str(descriptors), str(target)]
+            subprocess.run(command, check=True)  # noqa: S603
     for package in (PYTHON_CLIENT, GO_CLIENT):
         shutil.copyfile(SERVICE_CONFIG, package / SERVICE_CONFIG.name)
 

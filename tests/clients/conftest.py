@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from clients.java_project import java_project
 from clients.node_project import ROOT, SECONDS, node_project
 from support.gateway import Gateway, running_gateway
 from support.sandbox import Sandbox
@@ -15,6 +16,7 @@ from support.sandbox import Sandbox
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from clients.java_project import JavaProject
     from clients.node_project import NodeProject
 
 MANY: Final = 400
@@ -43,15 +45,25 @@ def typescript(tmp_path_factory: pytest.TempPathFactory) -> NodeProject:
 
 
 @pytest.fixture(scope="session")
-def commands(tmp_path_factory: pytest.TempPathFactory, typescript: NodeProject) -> dict[str, tuple[str, ...]]:
+def java(tmp_path_factory: pytest.TempPathFactory) -> JavaProject:
+    """A project that has the Java client."""
+    return java_project(tmp_path_factory.mktemp("java"))
+
+
+@pytest.fixture(scope="session")
+def commands(
+    tmp_path_factory: pytest.TempPathFactory, typescript: NodeProject, java: JavaProject
+) -> dict[str, tuple[str, ...]]:
     """How the driver of each language is run, which is built if it has to be."""
     built = str(tmp_path_factory.mktemp("go") / "driver")
     subprocess.run(["go", "build", "-o", built, "."], cwd=DRIVERS / "go", check=True, timeout=SECONDS)
     typescript.compile(DRIVERS / "typescript.ts")
+    java.compile(DRIVERS / "java" / "Driver.java")
     return {
         "Python": (sys.executable, str(DRIVERS / "python.py")),
         "Go": (built,),
         "TypeScript": ("node", str(typescript.folder / "typescript.js")),
+        "Java": java.command("Driver"),
     }
 
 

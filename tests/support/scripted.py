@@ -157,16 +157,13 @@ class _Any(grpc.GenericRpcHandler):
 
 
 @contextmanager
-def scripted_server(credentials: grpc.ServerCredentials | None = None) -> Iterator[Scripted]:
-    """Runs such a server on a free port."""
+def scripted_server(credentials: grpc.ServerCredentials | None = None, at: str = "127.0.0.1:0") -> Iterator[Scripted]:
+    """Runs such a server, by default on a free port."""
     server = grpc.server(futures.ThreadPoolExecutor(_THREADS))
     scripted = Scripted()
     server.add_generic_rpc_handlers((_Any(scripted),))
-    if credentials is None:
-        port = server.add_insecure_port("127.0.0.1:0")
-    else:
-        port = server.add_secure_port("127.0.0.1:0", credentials)
-    scripted.address = f"127.0.0.1:{port}"
+    port = server.add_insecure_port(at) if credentials is None else server.add_secure_port(at, credentials)
+    scripted.address = f"{at.rpartition(':')[0]}:{port}"
     server.start()
     try:
         yield scripted

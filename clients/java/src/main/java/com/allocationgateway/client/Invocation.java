@@ -1,0 +1,219 @@
+package com.allocationgateway.client;
+
+import com.google.common.util.concurrent.Futures;
+import com.google.common.util.concurrent.ListenableFuture;
+import com.google.protobuf.Message;
+import io.grpc.Context;
+import io.grpc.Metadata;
+import io.grpc.Status;
+import io.grpc.stub.ClientCalls;
+import java.util.Optional;
+import java.util.OptionalLong;
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+
+/** One logical call: attempts with one request, until one succeeds or the call is over. It is begun once. */
+final class Invocation {
+  private final Caller caller;
+  private final Rpc rpc;
+  private final Message request;
+  private final Metadata metadata;
+  private final Attempts attempts;
+  // Attempts that other threads make are made in the context of the caller too.
+  private final Context context = Context.current();
+  private Failure last;
+
+  Invocation(Caller caller, Rpc rpc, Message request, Metadata metadata, Attempts attempts) {
+    this.caller = caller;
+    this.rpc = rpc;
+    this.request = request;
+    this.metadata = metadata;
+    this.attempts = attempts;
+  }
+
+  /** Makes the attempts on this thread, and returns the answer. */
+  Message await() {
+    for (; ; ) {
+      ListenableFuture<Message> attempt = attempt();
+      try {
+        Message answer = attempt.get();
+        caller.earn();
+        return answer;
+      } catch (ExecutionException failed) {
+        pause(failed.getCause());
+      } catch (InterruptedException interrupted) {
+        attempt.cancel(true);
+        // What becomes of it is not waited for.
+        note(Failure.of(Status.CANCELLED.withDescription("The thread was interrupted"), null));
+        throw interrupted(interrupted);
+      }
+    }
+  }
+
+  private void pause(Throwable thrown) {
+    OptionalLong nanos = pauseAfter(thrown);
+    try {
+      if (nanos.isPresent() && !isEnded()) {
+        caller.pause(nanos.getAsLong());
+      }
+    } catch (InterruptedException interrupted) {
+      throw interrupted(interrupted);
+    }
+    if (nanos.isEmpty() || isEnded()) {
+      throw over(thrown);
+    }
+  }
+
+  private RuntimeException interrupted(InterruptedException cause) {
+    Thread.currentThread().interrupt();
+    return inDoubt(cause).orElseGet(() -> cancelled("The thread was interrupted", cause));
+  }
+
+  /** Makes the attempts, and returns what will have the answer. Cancelling that ends them. */
+  CompletableFuture<Message> start() {
+    Running running = new Running();
+    caller.onClose(running);
+    running.answer.whenComplete((answer, error) -> running.finish());
+    running.attempt();
+    return running.answer;
+  }
+
+  /** Attempts that no thread waits for. Running it is telling it that the client was closed. */
+  private final class Running implements Runnable {
+    final CompletableFuture<Message> answer = new CompletableFuture<>();
+    private volatile ListenableFuture<Message> current;
+    // Whether it waits for the next attempt. An attempt that is under way tells by itself how it ends.
+    private boolean waiting;
+
+    void attempt() {
+      Context before = context.attach();
+      ListenableFuture<Message> made = Invocation.this.attempt();
+      context.detach(before);
+      current = made;
+      if (answer.isDone()) {
+        made.cancel(true);
+      }
+      made.addListener(() -> settle(made), Runnable::run);
+    }
+
+    private void settle(ListenableFuture<Message> made) {
+      try {
+        Message got = Futures.getDone(made);
+        caller.earn();
+        answer.complete(got);
+      } catch (ExecutionException failed) {
+        RuntimeException over = goOn(failed.getCause());
+        if (over != null) {
+          answer.completeExceptionally(over);
+        }
+      } catch (CancellationException ended) {
+        // By whoever cancelled the answer.
+        answer.cancel(false);
+      }
+    }
+
+    /** Has another attempt made. Returns an exception instead if the call is over. */
+    private synchronized RuntimeException goOn(Throwable thrown) {
+      OptionalLong nanos = pauseAfter(thrown);
+      if (nanos.isEmpty() || isEnded()) {
+        return over(thrown);
+      }
+      waiting = true;
+      CompletableFuture.delayedExecutor(nanos.getAsLong(), TimeUnit.NANOSECONDS).execute(this::attemptAgain);
+      return null;
+    }
+
+    private void attemptAgain() {
+      synchronized (this) {
+        if (!waiting || answer.isDone()) {
+          return;
+        }
+        waiting = false;
+      }
+      attempt();
+    }
+
+    void finish() {
+      caller.removeOnClose(this);
+      ListenableFuture<Message> left = current;
+      if (left != null) {
+        left.cancel(true);
+      }
+    }
+
+    @Override
+    public void run() {
+      RuntimeException over;
+      synchronized (this) {
+        if (!waiting) {
+          return;
+        }
+        waiting = false;
+        over = over(Caller.closedException());
+      }
+      answer.completeExceptionally(over);
+    }
+  }
+
+  private ListenableFuture<Message> attempt() {
+    try {
+      return ClientCalls.futureUnaryCall(caller.open(rpc.method, metadata, attempts.timeout()), request);
+    } catch (RuntimeException failed) {
+      // Such as of an interceptor. It tells nothing of the attempts before it.
+      return Futures.immediateFailedFuture(failed);
+    }
+  }
+
+  /** Returns after how many nanoseconds to repeat the call; nothing if it is over. */
+  private OptionalLong pauseAfter(Throwable thrown) {
+    Optional<Failure> failure = Failure.of(thrown);
+    if (failure.isEmpty()) {
+      return OptionalLong.empty();
+    }
+    last = failure.get();
+    caller.reconnectAfter(last);
+    return attempts.pauseAfter(last);
+  }
+
+  private void note(Failure failure) {
+    last = failure;
+    attempts.learn(failure);
+  }
+
+  private boolean isEnded() {
+    return caller.isClosed() || context.isCancelled();
+  }
+
+  /** Returns what the call that is over throws. */
+  private RuntimeException over(Throwable thrown) {
+    Optional<RuntimeException> doubt = inDoubt(thrown);
+    if (doubt.isPresent()) {
+      return doubt.get();
+    }
+    if (caller.isClosed()) {
+      return Caller.closedException();
+    }
+    if (last == null) {
+      return thrown instanceof RuntimeException ? (RuntimeException) thrown : new IllegalStateException(thrown);
+    }
+    if (context.isCancelled() && last.code() == Status.Code.CANCELLED) {
+      return cancelled("The context of the call was cancelled", thrown);
+    }
+    return AllocationException.of(last.details(), request, thrown).inAccount(caller.accountOf(metadata));
+  }
+
+  private static RuntimeException cancelled(String message, Throwable cause) {
+    RuntimeException made = new CancellationException(message);
+    made.initCause(cause);
+    return made;
+  }
+
+  private Optional<RuntimeException> inDoubt(Throwable cause) {
+    return rpc.isWrite && attempts.isInDoubt()
+        ? Optional.of(
+            new UnknownOutcomeException(last.details(), request, cause).inAccount(caller.accountOf(metadata)))
+        : Optional.empty();
+  }
+}

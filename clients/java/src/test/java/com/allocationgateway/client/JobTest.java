@@ -1,0 +1,157 @@
+package com.allocationgateway.client;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertInstanceOf;
+import static org.junit.jupiter.api.Assertions.assertSame;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.allocationgateway.allocation.v1.ShipmentItem;
+import com.allocationgateway.allocation.v1.ShipmentOutcome;
+import java.io.IOException;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Iterator;
+import java.util.List;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.FutureTask;
+import java.util.concurrent.LinkedBlockingQueue;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+
+/** Jobs of which no item ever has its outcome. */
+@Timeout(30)
+class JobTest {
+  private static final JobOptions LONG = JobOptions.within(Duration.ofHours(1)).withJobId("mine");
+
+  private Gateway gateway;
+  private AllocationClient client;
+
+  @BeforeEach
+  void begin() throws IOException {
+    gateway = new Gateway();
+    client = gateway.client().build();
+  }
+
+  @AfterEach
+  void end() {
+    client.close();
+    gateway.close();
+  }
+
+  private static ShipmentItem item(String reference) {
+    return ShipmentItem.newBuilder().setShipmentReference(reference).build();
+  }
+
+  /** Items that are there when they are put there, until the thread that waits for them is interrupted. */
+  private static Iterable<ShipmentItem> coming(BlockingQueue<ShipmentItem> items, CountDownLatch ended) {
+    return () -> new Iterator<>() {
+      @Override
+      public boolean hasNext() {
+        return true;
+      }
+
+      @Override
+      public ShipmentItem next() {
+        try {
+          return items.take();
+        } catch (InterruptedException interrupted) {
+          ended.countDown();
+          throw new IllegalStateException(interrupted);
+        }
+      }
+    };
+  }
+
+  private FutureTask<UnfinishedJobException> waitingFor(ResultStream<ShipmentOutcome> outcomes, boolean interrupted) {
+    return new FutureTask<>(() -> {
+      UnfinishedJobException thrown = assertThrows(UnfinishedJobException.class, () -> outcomes.iterator().next());
+      assertEquals(interrupted, Thread.interrupted());
+      return thrown;
+    });
+  }
+
+  @Test
+  void itemsAreSentAsTheyComeAndOnce() throws Exception {
+    BlockingQueue<ShipmentItem> items = new LinkedBlockingQueue<>();
+    CountDownLatch ended = new CountDownLatch(1);
+    try (ResultStream<ShipmentOutcome> outcomes = client.shipments().allocateAll(coming(items, ended), LONG)) {
+      FutureTask<UnfinishedJobException> task = waitingFor(outcomes, true);
+      Thread thread = new Thread(task);
+      thread.start();
+      items.add(item("a"));
+      assertEquals("a", gateway.requestIds.take());
+      items.addAll(List.of(item("a"), item("b")));
+      assertEquals("b", gateway.requestIds.take());
+      thread.interrupt();
+      UnfinishedJobException thrown = task.get();
+      assertEquals("mine", thrown.getJobId());
+      assertEquals(List.of("a", "b"), thrown.getUnanswered());
+      assertInstanceOf(InterruptedException.class, thrown.getCause());
+    }
+    ended.await();
+    gateway.cancelled.await();
+  }
+
+  @Test
+  void manyItemsAreSentWholeAndThenTheCallIsHalfClosed() throws Exception {
+    List<ShipmentItem> items = new ArrayList<>();
+    for (int number = 0; number < 1234; number++) {
+      items.add(item("sp_" + number));
+    }
+    try (ResultStream<ShipmentOutcome> outcomes = client.shipments().allocateAll(items, LONG)) {
+      FutureTask<UnfinishedJobException> task = waitingFor(outcomes, true);
+      Thread thread = new Thread(task);
+      thread.start();
+      for (ShipmentItem item : items) {
+        assertEquals(item.getShipmentReference(), gateway.requestIds.take());
+      }
+      assertEquals("half-closed", gateway.requestIds.take());
+      thread.interrupt();
+      assertEquals(items.size(), task.get().getUnanswered().size());
+    }
+  }
+
+  @Test
+  void closingItEndsItForWhoeverWaits() throws Exception {
+    ResultStream<ShipmentOutcome> outcomes = client.shipments().allocateAll(List.of(item("a")), LONG);
+    FutureTask<Boolean> task = new FutureTask<>(() -> outcomes.iterator().hasNext());
+    new Thread(task).start();
+    gateway.requestIds.take();
+    outcomes.close();
+    assertFalse(task.get());
+    gateway.cancelled.await();
+  }
+
+  @Test
+  void aClientThatIsClosedEndsItWithItsId() throws Exception {
+    ResultStream<ShipmentOutcome> outcomes = client.shipments().allocateAll(List.of(item("a")), LONG);
+    FutureTask<UnfinishedJobException> task = waitingFor(outcomes, false);
+    new Thread(task).start();
+    gateway.requestIds.take();
+    client.close();
+    assertEquals("mine", task.get().getJobId());
+    assertThrows(IllegalStateException.class, () -> client.shipments().allocateAll(List.of(), LONG));
+  }
+
+  @Test
+  void itemsThatCannotBeHadEndIt() {
+    IllegalArgumentException broken = new IllegalArgumentException("no item");
+    Iterable<ShipmentItem> items = () -> {
+      throw broken;
+    };
+    try (ResultStream<ShipmentOutcome> outcomes = client.shipments().allocateAll(items, LONG)) {
+      assertSame(broken, assertThrows(IllegalArgumentException.class, () -> outcomes.iterator().hasNext()));
+      assertFalse(outcomes.iterator().hasNext());
+    }
+  }
+
+  @Test
+  void anIdIsMadeForAJobThatHasNone() {
+    assertTrue(JobOptions.within(Duration.ofSeconds(1)).named().getJobId().matches("[0-9a-f-]{36}"));
+  }
+}
