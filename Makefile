@@ -145,21 +145,36 @@ test-cache: $(DEV) ## share service groups and claims by a real server (needs va
 	@$(NEEDS_STORE)
 	@$(BIN)/pytest -m cache tests/groups tests/claims tests/writes tests/streams
 
-# Has Prometheus, from the package of the distribution, of which nothing is installed: it would start a server.
+# Has Prometheus and Alertmanager, from the packages of the distribution, which are not installed: that would start servers.
+# What is installed are Alertmanager's templates, which it finds nowhere else.
 PROMETHEUS := .cache/prometheus/usr/bin
-NEEDS_PROMETHEUS = { command -v promtool && command -v prometheus; } >/dev/null || [ -x $(PROMETHEUS)/promtool ] \
+NEEDS_PROMETHEUS = { command -v promtool && command -v prometheus \
+		&& { command -v prometheus-alertmanager || command -v alertmanager; } ; } >/dev/null \
+	|| { [ -x $(PROMETHEUS)/promtool ] && [ -x $(PROMETHEUS)/prometheus-alertmanager ] \
+		&& [ -e /usr/share/prometheus/alertmanager/default.tmpl ] ; } \
 	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && mkdir -p .cache/prometheus \
-		&& (cd .cache/prometheus && apt-get download -qq prometheus >/dev/null 2>&1 && dpkg -x prometheus_*.deb .) ; } \
-	|| { echo "prometheus is missing: $@ runs it and promtool" >&2; exit 1; }
+		&& (cd .cache/prometheus && apt-get download -qq prometheus prometheus-alertmanager >/dev/null 2>&1 \
+			&& for package in *.deb; do dpkg -x "$$package" .; done \
+			&& mkdir -p /usr/share/prometheus && cp -rn usr/share/prometheus/alertmanager /usr/share/prometheus/) ; } \
+	|| { echo "prometheus or alertmanager is missing: $@ runs both, and promtool" >&2; exit 1; }
+
+# Each lane of faults has a gateway, Prometheus and Alertmanager of its own, and mostly waits.
+ALL_LANES_AT_ONCE := --dist loadgroup -n
 
 .PHONY: test-alerts
-test-alerts: $(DEV) ## have every alert fire and clear, and every panel answered, by Prometheus (needs Debian and root, or prometheus; and a store)
+test-alerts: $(DEV) ## have every panel answered, every alert fire and clear, and each of ten faults told from the others (needs Debian and root, or prometheus and alertmanager; and a store)
 	@$(NEEDS_PROMETHEUS)
 	@$(NEEDS_STORE)
-	@$(BIN)/pytest -m alerts tests/alerts
+	@$(BIN)/pytest $(ALL_LANES_AT_ONCE) 5 -m "alerts or faults" tests/alerts tests/faults
+
+.PHONY: test-faults
+test-faults: $(DEV) ## the part of it that strikes the faults
+	@$(NEEDS_PROMETHEUS)
+	@$(NEEDS_STORE)
+	@$(BIN)/pytest $(ALL_LANES_AT_ONCE) 4 -m faults tests/faults
 
 .PHONY: observe
-observe: $(DEV) ## run a gateway with traffic, faults and what watches it, and print what to open (needs Debian and root, or Prometheus; OBSERVE_SECONDS)
+observe: $(DEV) ## run a gateway with traffic, faults and what watches it, and print what to open (needs what test-alerts does; OBSERVE_SECONDS)
 	@$(NEEDS_PROMETHEUS)
 	@$(NEEDS_STORE)
 	@PYTHONPATH=tests:. exec $(BIN)/python -m observe.run
@@ -169,12 +184,6 @@ test-observe: $(DEV) ## follow traces from callers to upstream, and look at all 
 	@$(NEEDS_PROMETHEUS)
 	@$(NEEDS_STORE)
 	@$(BIN)/pytest -m observe tests/observe
-
-.PHONY: test-faults
-test-faults: $(DEV) ## strike ten faults, and tell each by the dashboards from all the others (needs Debian and root, or prometheus; and a store)
-	@$(NEEDS_PROMETHEUS)
-	@$(NEEDS_STORE)
-	@$(BIN)/pytest -m faults tests/faults
 
 .PHONY: bench
 bench: $(DEV) ## measure the gateway beside its rivals, and write docs/performance.md (needs go; about 25 minutes)
@@ -265,10 +274,11 @@ lint: $(DEV) ## ruff, mypy, buf, import rules, shell, YAML and Dockerfile lint
 	@$(BIN)/hadolint Dockerfile
 
 .PHONY: generate
-generate: $(DEV) $(TYPESCRIPT)/.installed ## regenerate the stubs, and the chart's schema, table and dashboards (needs go and npm)
+generate: $(DEV) $(TYPESCRIPT)/.installed ## regenerate the stubs, and the chart's schema, table, dashboards and rules (needs go and npm)
 	@$(BIN)/python protos/generate.py
 	@$(BIN)/python helm/generate.py
 	@$(BIN)/python -m helm.dashboards
+	@$(BIN)/python -m helm.rules
 
 .PHONY: check-generated
 check-generated: generate ## fail if what is generated and committed is not what its sources give

@@ -1,4 +1,4 @@
-"""Ten faults, and by which panels of the dashboards each is told from all the others."""
+"""Ten faults, by which panels of the dashboards each is told from all the others, and which alerts it fires."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from support.prometheus import selected
 from helm import panels
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import httpx
 
 _PANELS: Final = {panel.question: panel for board in panels.BOARDS for _, row in board.rows for panel in row}
-# What is a rate is one of the last seconds, so that ten faults take no longer than minutes.
-_INTERVAL: Final = "6s"
+# What is a rate is one of the last seconds, so that nobody waits for long until a fault is forgotten.
+_INTERVAL: Final = "4s"
 
 
 class Sign(NamedTuple):
@@ -34,14 +34,20 @@ class Sign(NamedTuple):
     above: float | None = None
     below: float | None = None
 
-    def is_seen(self, client: httpx.Client) -> bool:
-        """Asks Prometheus."""
+    def is_in(self, values: Mapping[str, Sequence[tuple[str, float]]]) -> bool:
+        """Tells whether it can be seen in what panels show: the series of each, by its question."""
         return any(
             re.fullmatch(self.series, legend)
             and (self.above is None or value > self.above)
             and (self.below is None or value < self.below)
-            for legend, value in _values(client, self.question)
+            for legend, value in values[self.question]
         )
+
+
+def signs(client: httpx.Client) -> frozenset[str]:
+    """Asks Prometheus which signs can be seen now."""
+    values = {question: _values(client, question) for question in {sign.question for sign in SIGNS.values()}}
+    return frozenset(name for name, sign in SIGNS.items() if sign.is_in(values))
 
 
 def _values(client: httpx.Client, question: str) -> list[tuple[str, float]]:
@@ -85,10 +91,14 @@ class Look(NamedTuple):
     Attributes:
         shows: The signs that are always there.
         may_show: Those that are there now and then. All others are not.
+        stays: Those that stay when it is over.
+        fires: The alerts that it fires, without the name of the gateway that they begin with.
     """
 
     shows: frozenset[str]
-    may_show: frozenset[str] = frozenset()
+    may_show: frozenset[str]
+    stays: frozenset[str]
+    fires: frozenset[str]
 
     def is_told_from(self, other: Look) -> bool:
         """Tells whether something shows which of two faults it is."""
@@ -99,24 +109,39 @@ class Look(NamedTuple):
         return self.shows <= seen <= self.shows | self.may_show
 
 
-def _look(*shows: str, may: tuple[str, ...] = ()) -> Look:
-    return Look(frozenset(shows), frozenset(may))
+def _look(*shows: str, may: tuple[str, ...] = (), stays: tuple[str, ...] = (), fires: tuple[str, ...] = ()) -> Look:
+    return Look(frozenset(shows), frozenset(may), frozenset(stays), frozenset(fires))
 
 
 # By the names that docs/runbooks/README.md has for them.
 TABLE: Final[Mapping[str, Look]] = {
-    "Sorted is slow": _look("requests are slow"),
-    "Sorted answers 5xx": _look("Sorted is blamed", "Sorted answers 500"),
+    "Sorted is slow": _look("requests are slow", fires=("UpstreamSlow",)),
+    "Sorted answers 5xx": _look(
+        "Sorted is blamed", "Sorted answers 500", fires=("UpstreamFailing", "ErrorBudgetFast", "ErrorBudgetSlow")
+    ),
+    # Who is throttled gets RESOURCE_EXHAUSTED, by which nobody is woken up: callers slow down.
     "Sorted throttles": _look("Sorted is blamed", "Sorted answers 429"),
-    "the key is rejected": _look("Sorted is blamed", "Sorted answers 401"),
-    "the store is down": _look("the store is blamed", "the store cannot be used"),
+    "the key is rejected": _look("Sorted is blamed", "Sorted answers 401", fires=("UpstreamKeyRejected",)),
+    "the store is down": _look("the store is blamed", "the store cannot be used", fires=("ClaimStoreDown",)),
     "the store is slow": _look("steps of the store are slow"),
     "one caller floods": _look(
-        "too many calls are blamed", "one caller calls very often", may=("steps of the store are slow",)
+        "too many calls are blamed",
+        "one caller calls very often",
+        may=("steps of the store are slow",),
+        fires=("Overloaded",),
     ),
-    "a bad edit of the catalogue": _look("the catalogue cannot be used"),
+    "a bad edit of the catalogue": _look("the catalogue cannot be used", fires=("CatalogueNotUsable",)),
     "the event loop is blocked": _look(
-        "the event loop is held up", may=("steps of the store are slow", "requests are slow")
+        "the event loop is held up",
+        may=("steps of the store are slow", "requests are slow"),
+        fires=("EventLoopBlocked",),
     ),
-    "a worker dies": _look("a worker was replaced"),
+    "a worker dies": _look("a worker was replaced", stays=("a worker was replaced",), fires=("WorkerRestarting",)),
 }
+
+FURTHER: Final[Mapping[str, Look]] = {
+    "nothing comes back from Sorted": _look(fires=("BreakerOpen", "WriteInDoubt")),
+    "Sorted answers what is not documented": _look(fires=("ContractBroken",)),
+    "somebody else allocates": _look(fires=("OutcomeUnknown",)),
+}
+"""What is beside the ten, of which the alerts alone are told: with them, there is a fault for every alert."""

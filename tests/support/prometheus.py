@@ -1,4 +1,4 @@
-"""A real Prometheus, from the PATH or from the package that the Makefile has unpacked."""
+"""A real Prometheus and Alertmanager, from the PATH or from the packages that the Makefile has unpacked."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
+from helm import rules
 from support.cache import free_port
 
 if TYPE_CHECKING:
@@ -24,10 +25,10 @@ LABELS: Final = {"cluster": "c", "namespace": "n"}
 _START: Final = 60.0
 
 
-def program(name: str) -> str:
-    """Returns the path of one of the programs that belong to Prometheus."""
-    found = shutil.which(name) or shutil.which(name, path=str(PLACES))
-    assert found is not None, f"{name} is missing"
+def program(*names: str) -> str:
+    """Returns the path of one of the programs that belong to Prometheus, by any of its names."""
+    found = next(filter(None, (shutil.which(name, path=path) for path in (None, str(PLACES)) for name in names)), None)
+    assert found is not None, f"{names[0]} is missing"
     return found
 
 
@@ -64,6 +65,50 @@ def running_prometheus(
     with running([program("prometheus"), *options]), asking(f"http://{address}") as client:
         wait_until_ready(client)
         yield client
+
+
+@contextmanager
+def running_alertmanager(folder: Path) -> Iterator[httpx.Client]:
+    """Runs an Alertmanager that keeps what it has in a folder and tells nobody, and yields what asks it."""
+    config = folder / "alertmanager.yaml"
+    config.write_text(json.dumps({"route": {"receiver": "nobody"}, "receivers": [{"name": "nobody"}]}))
+    address = f"127.0.0.1:{free_port()}"
+    options = (
+        f"--config.file={config}",
+        f"--storage.path={folder}/alertmanager",
+        f"--web.listen-address={address}",
+        "--cluster.listen-address=",  # it is alone
+    )
+    command = [program("prometheus-alertmanager", "alertmanager"), *options]
+    with running(command), asking(f"http://{address}") as client:
+        wait_until_ready(client)
+        yield client
+
+
+def alerting(folder: Path, pace: rules.Pace, alertmanager: httpx.Client, runbooks: str) -> dict[str, Any]:
+    """Returns what Prometheus is configured with to have the alerts of the chart, and to send them.
+
+    Args:
+        folder: Where the rules are written to.
+        pace: How soon they see what they are for.
+        alertmanager: What they are sent to.
+        runbooks: Where the runbooks are.
+    """
+    file = folder / "rules.yaml"
+    file.write_text(rules.text(pace).replace(rules.RUNBOOKS, runbooks))
+    target = f"{alertmanager.base_url.host}:{alertmanager.base_url.port}"
+    return {
+        "global": {"evaluation_interval": "500ms"},
+        "rule_files": [str(file)],
+        "alerting": {"alertmanagers": [{"static_configs": [{"targets": [target]}]}]},
+    }
+
+
+def firing(alertmanager: httpx.Client) -> list[dict[str, Any]]:
+    """Returns the alerts that an Alertmanager has and that are not over."""
+    answer = alertmanager.get("/api/v2/alerts").raise_for_status()
+    found: list[dict[str, Any]] = answer.json()
+    return found
 
 
 @contextmanager

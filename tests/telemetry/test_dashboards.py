@@ -17,7 +17,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from prometheus_client import CollectorRegistry
 from support.emitted import emit_everything
 
-from helm import dashboards, panels
+from helm import dashboards, panels, rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,6 +122,18 @@ def test_panels_are_questions_with_a_description_and_a_unit() -> None:
 def test_files_are_as_their_generator_writes_them() -> None:
     written = {file.name: file.read_text() for file in dashboards.FOLDER.iterdir()}
     assert written == dashboards.files(), "run python -m helm.dashboards"
+    assert rules.FILE.read_text() == rules.text(), "run python -m helm.rules"
+
+
+def test_rules_at_another_pace_are_the_same_but_for_what_lasts() -> None:
+    def timeless(text: str) -> list[str]:
+        text = re.sub(r"(\[|offset |for: )\d+(?:ms|s|m|h)", r"\1", text)
+        return re.sub(r"(p95_rate5m|doubt_seconds\)) > [\d.]+", r"\1", text).split()
+
+    hurried = rules.text(rules.Pace(100, slow=1))
+    assert hurried != rules.text()
+    assert timeless(hurried) == timeless(rules.text())
+    assert rules.Pace(100).lasting(2) == "1200ms"
 
 
 def test_dashboards_lead_to_runbooks_and_choose_by_variables() -> None:

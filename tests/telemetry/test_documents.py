@@ -49,6 +49,11 @@ def test_every_metric_is_documented_with_its_kind_unit_and_attributes() -> None:
     assert documented == told
 
 
+def test_no_gauge_would_be_called_a_ratio_by_a_collector() -> None:
+    """Its page for Prometheus appends that to the names of those whose unit is 1: dashboards would not find them."""
+    assert [name for name, cells in rows("Metrics").items() if cells[:2] == ["gauge", "`1`"]] == []
+
+
 def test_every_event_of_writes_is_documented() -> None:
     counted = re.compile(r'(?:environment|context)\.count\(\s*"(\w+)"')
     sources = [path.read_text() for path in (PACKAGE / "writes").glob("*.py")]

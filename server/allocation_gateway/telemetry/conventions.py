@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SCOPE: Final = "allocation_gateway"
 """The instrumentation scope of every span, metric and log record."""
+STATE: Final = "{state}"
+"""The unit of a gauge that tells how something is. Of 1, a Collector's page for Prometheus would make a ratio."""
 RPC_METHOD: Final = "rpc.method"
 ERROR_TYPE: Final = "error.type"
 REASON: Final = "allocation_gateway.reason"

@@ -12,6 +12,7 @@ from allocation_gateway.telemetry.conventions import (
     DURATION_BUCKETS,
     ERROR_TYPE,
     RPC_METHOD,
+    STATE,
     STORE_BUCKETS,
     account_attributes,
     call_attributes,
@@ -113,7 +114,7 @@ class Instruments(StateInstruments):
         )
         self._store_usable = meter.create_gauge(
             "allocation_gateway.claim_store.usable",
-            unit="1",
+            unit=STATE,
             description="1 while the server that keeps the claims answers as it should; else 0.",
         )
 
@@ -159,7 +160,7 @@ class Instruments(StateInstruments):
         )
         self._usable_parts = meter.create_gauge(
             "allocation_gateway.service_group.usable",
-            unit="1",
+            unit=STATE,
             description="1 while the catalogue file as it is is in use, or the shared cache answers; else 0.",
         )
 
@@ -180,7 +181,7 @@ class Instruments(StateInstruments):
     def _create_for_protection(self, meter: Meter, histograms: HistogramFactory) -> None:
         self._breaker_states = meter.create_gauge(
             "allocation_gateway.upstream.breaker",
-            unit="1",
+            unit=STATE,
             description="2 while the breaker is open, 1 while probes try upstream, 0 while it is closed.",
         )
         self._refusals = meter.create_counter(

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.metrics import Observation
 
+from allocation_gateway.telemetry.conventions import STATE
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import TypeAlias
@@ -71,7 +73,7 @@ class StateInstruments:
         self._meter.create_observable_gauge(
             "allocation_gateway.serving",
             [callback(lambda: [(int(is_serving()), {})])],
-            unit="1",
+            unit=STATE,
             description="1 while the health of the gateway is SERVING, else 0.",
         )
 
@@ -172,7 +174,7 @@ class StateInstruments:
         self._meter.create_observable_gauge(
             "allocation_gateway.file.usable",
             [callback(usable)],
-            unit="1",
+            unit=STATE,
             description="1 while the newest content of the file is in use, 0 while it cannot be used.",
         )
 
