@@ -11,6 +11,7 @@ import json
 import signal
 import sys
 import traceback
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -20,6 +21,7 @@ from allocation.v1 import shipment_allocation_service_pb2 as pb
 from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
 from allocation_gateway import settings as configuration
 from allocation_gateway.settings import Secret
+from allocation_gateway.settings.known_secrets import KnownSecrets
 from secrecy import rude
 from secrecy.planted import DEFECT
 from support import canaries
@@ -219,3 +221,15 @@ def test_commands_do_not_tell_secrets(arguments: tuple[str, ...], tmp_path: Path
         assert (done.code, bool(done.out)) == (0, True)
         (tmp_path / "accounts.toml").write_text(f'[accounts.north.ship]\napi_kex = "{SECRETS["account"]}"\n')
         assert command(*arguments, **given).code == (0 if arguments == ("settings",) else 2)
+
+
+@pytest.mark.parametrize("count", [1, 3_000])
+def test_each_secret_is_taken_out_wherever_it_stands(count: int) -> None:
+    """However many there are: as many as accounts may have."""
+    known, secrets = KnownSecrets(), [f"{uuid.uuid4()}" for _ in range(count)]
+    for secret in secrets:
+        known.add(secret)
+    for secret in secrets:
+        assert known.without(f"{secret} and {secret}") == "******** and ********"
+    for innocent in ("", "short", secrets[0][:-1], secrets[-1][1:], f"{uuid.uuid4()}"):
+        assert known.without(innocent) is innocent
