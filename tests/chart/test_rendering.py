@@ -366,6 +366,14 @@ def test_a_network_policy_takes_upstreams_port_from_its_address(helm: Helm, url:
     assert egress(rendered) == [53, 53, port]
 
 
+def test_a_file_of_accounts_can_have_all_keys(helm: Helm) -> None:
+    """So that no key of the default account is needed, and its pods are let out to both APIs."""
+    accounts = "--set=networkPolicy.enabled=true,settings.accounts_file=/etc/accounts/accounts.toml"
+    rendered = helm.render(TLS, UNSHARED, accounts)
+    assert egress(rendered) == [53, 53, 443, 443]
+    assert "/etc/accounts/accounts.toml" in str(rendered.of("ConfigMap"))
+
+
 def test_a_network_policy_of_the_sandbox_lets_the_gateway_out_to_it_alone(helm: Helm) -> None:
     rendered = helm.render(SANDBOX, "--set=networkPolicy.enabled=true")
     assert egress(rendered) == [53, 53, 8080]

@@ -37,8 +37,8 @@ sandbox:
 
 {{/* What is required and not there, as lines. So are all that follow. */}}
 {{- define "allocation-gateway.missing" -}}
-{{- if not (or .Values.sandbox.enabled .Values.ship.apiKeySecret.name .Values.consignments.apiKeySecret.name) }}
-ship.apiKeySecret.name: is required: name an existing Secret with the key of the Ship API, or one in consignments.apiKeySecret.name, or set sandbox.enabled
+{{- if not (or .Values.sandbox.enabled .Values.ship.apiKeySecret.name .Values.consignments.apiKeySecret.name .Values.settings.accounts_file) }}
+ship.apiKeySecret.name: is required: name an existing Secret with the key of the Ship API, or one in consignments.apiKeySecret.name, or set settings.accounts_file or sandbox.enabled
 {{- end }}
 {{- if not (or .Values.tls.secretName .Values.sandbox.enabled .Values.settings.allow_plaintext) }}
 tls.secretName: is required: name an existing Secret, or accept plaintext with settings.allow_plaintext=true
