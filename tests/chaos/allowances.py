@@ -119,7 +119,7 @@ class Allowances:
             one.trace.startswith(OUTSIDE) and one.kind == "deallocated" and call.started < one.time < effect.time
             for one in self._records.effects_on[effect.reference]
         )
-        return meddled and _is_refused(call, effect) and not self._was_seen(call, effect)
+        return meddled and call.code == "FAILED_PRECONDITION" and not self._was_seen(call, effect)
 
     def _is_unguarded(self, call: Call, effect: Effect) -> bool:
         """Tells whether upstream's own rule, on which the promise rests, is off and would have kept an effect away.
@@ -127,7 +127,7 @@ class Allowances:
         A request that meets another's allocation is refused for it, and what is left of the request on the wire is
         refused too, by a real upstream.
         """
-        if self._run.guard or not _is_refused(call, effect):
+        if self._run.guard or call.code != "FAILED_PRECONDITION":
             return False
         before = [
             one for one in self._records.effects_on[effect.reference] if one.time < min(call.said_at, effect.time)
@@ -219,7 +219,7 @@ class Allowances:
         the two apart. Then it does not say when to ask again.
         """
         is_final = call.reason == "OUTCOME_UNKNOWN" and call.retry_after is None
-        if operation.verb == "deallocate" or not is_final:
+        if operation.verb != "allocate" or not is_final:
             return False
         others = [
             one.time
@@ -258,8 +258,3 @@ class Allowances:
             return False
         last = max(call.said_at for call in mine) + self._run.settle
         return moment.started <= last and moment.ended >= mine[0].started
-
-
-def _is_refused(call: Call, effect: Effect) -> bool:
-    """Tells whether a call was refused for how its shipment stood: as a whole, or that part of it."""
-    return call.code == "FAILED_PRECONDITION" or call.outcomes.get(effect.reference) == "rejected"
