@@ -38,8 +38,9 @@ final class Connecting {
     plaintext = true;
   }
 
+  /** Returns whether what is sent can be read by others. Of credentials of its caller's own making, nobody can tell. */
   boolean isPlaintext() {
-    return plaintext;
+    return plaintext || credentials instanceof InsecureChannelCredentials;
   }
 
   void trustedCertificates(Path pem) {

@@ -46,7 +46,7 @@ public final class Consignments extends ConsignmentCalls {
    * @param items gone through once, by a thread of its own, which may wait for the next one
    * @throws IllegalStateException the client is closed
    */
-  public ResultStream<ConsignmentOutcome> allocateAll(Iterable<ConsignmentItem> items, JobOptions options) {
+  public JobStream<ConsignmentOutcome> allocateAll(Iterable<ConsignmentItem> items, JobOptions options) {
     return new Job<>(caller, JOB, items, options);
   }
 

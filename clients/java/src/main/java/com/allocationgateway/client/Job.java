@@ -22,7 +22,7 @@ import java.util.concurrent.Semaphore;
  * @param <I> an item
  * @param <T> what became of one
  */
-final class Job<Q extends Message, R, I, T> extends Lasting<Q, R, T> {
+final class Job<Q extends Message, R, I, T> extends Lasting<Q, R, T> implements JobStream<T> {
   // A message may have a thousand at most, and has to be small enough also if their names are long.
   private static final int ITEMS_OF_MESSAGE = 250;
 
@@ -40,7 +40,7 @@ final class Job<Q extends Message, R, I, T> extends Lasting<Q, R, T> {
   private boolean isHalfClosed;
   private boolean hasBegun;
 
-  /** Begins to read the items. */
+  /** Has read none of the items yet. */
   Job(Caller caller, Kind<Q, R, I, T> kind, Iterable<? extends I> items, JobOptions options) {
     super(caller, kind.method(), options.metadata(), options.timeout());
     this.kind = kind;
@@ -49,7 +49,6 @@ final class Job<Q extends Message, R, I, T> extends Lasting<Q, R, T> {
     // An iterator may wait for its next item, so that it needs a thread of its own.
     reader = new Thread(() -> read(items), "allocation-job-" + job.getJobId());
     reader.setDaemon(true);
-    reader.start();
   }
 
   /** What jobs of shipments and of consignments do not have in common. */
@@ -78,6 +77,11 @@ final class Job<Q extends Message, R, I, T> extends Lasting<Q, R, T> {
     AllocationProgress progress(R message);
   }
 
+  @Override
+  public String getJobId() {
+    return job.getJobId();
+  }
+
   private void read(Iterable<? extends I> items) {
     try {
       for (I item : items) {
@@ -97,6 +101,9 @@ final class Job<Q extends Message, R, I, T> extends Lasting<Q, R, T> {
 
   @Override
   void begin(ClientCall<Q, R> opened) {
+    if (reader.getState() == Thread.State.NEW) {
+      reader.start();
+    }
     again.clear();
     again.addAll(unanswered.values());
     isHalfClosed = false;
@@ -152,7 +159,7 @@ final class Job<Q extends Message, R, I, T> extends Lasting<Q, R, T> {
       return false;
     }
     hasBegun |= kind.isJob(message);
-    return kind.isSummary(message) && unanswered.isEmpty();
+    return kind.isSummary(message) && isHalfClosed && unanswered.isEmpty();
   }
 
   @Override

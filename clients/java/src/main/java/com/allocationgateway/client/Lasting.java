@@ -36,7 +36,11 @@ abstract class Lasting<Q, R, T> implements ResultStream<T>, Iterator<T> {
   private final Attempts attempts;
   private final Context context = Context.current();
   private final BlockingQueue<Runnable> events = new LinkedBlockingQueue<>();
-  private final Runnable onClientClosed = () -> events.add(() -> {});
+  private final Runnable onClientClosed =
+      () -> {
+        release();
+        events.add(() -> {});
+      };
   private final Deque<T> told = new ArrayDeque<>();
   private volatile ClientCall<Q, R> call;
   // Whether the call of now has told something.

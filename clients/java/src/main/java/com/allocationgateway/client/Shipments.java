@@ -45,7 +45,7 @@ public final class Shipments extends ShipmentCalls {
    * @param items gone through once, by a thread of its own, which may wait for the next one
    * @throws IllegalStateException the client is closed
    */
-  public ResultStream<ShipmentOutcome> allocateAll(Iterable<ShipmentItem> items, JobOptions options) {
+  public JobStream<ShipmentOutcome> allocateAll(Iterable<ShipmentItem> items, JobOptions options) {
     return new Job<>(caller, JOB, items, options);
   }
 

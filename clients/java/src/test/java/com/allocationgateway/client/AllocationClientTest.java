@@ -246,6 +246,9 @@ class AllocationClientTest {
     Path file = Files.writeString(folder.resolve("token"), "secret");
     AllocationClient.Builder token = gateway.client().tokenFile(file);
     assertThrows(IllegalStateException.class, token::build);
+    AllocationClient.Builder insecure =
+        AllocationClient.builder("gateway.example").credentials(InsecureChannelCredentials.create()).tokenFile(file);
+    assertThrows(IllegalStateException.class, insecure::build);
     AllocationClient.Builder authority = gateway.client().trustedCertificates(file);
     assertThrows(IllegalStateException.class, authority::build);
     AllocationClient.Builder both =

@@ -14,6 +14,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
+import java.util.UUID;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.FutureTask;
@@ -95,6 +96,40 @@ class JobTest {
     }
     ended.await();
     gateway.cancelled.await();
+  }
+
+  @Test
+  void itsIdIsKnownWhateverEndsIt() {
+    Iterable<ShipmentItem> broken = () -> {
+      throw new IllegalArgumentException("there are no items");
+    };
+    JobOptions options = JobOptions.within(Duration.ofHours(1));
+    try (JobStream<ShipmentOutcome> outcomes = client.shipments().allocateAll(broken, options)) {
+      assertThrows(IllegalArgumentException.class, () -> outcomes.iterator().next());
+      assertEquals(outcomes.getJobId(), UUID.fromString(outcomes.getJobId()).toString());
+    }
+    try (JobStream<ShipmentOutcome> outcomes = client.shipments().allocateAll(List.of(), LONG)) {
+      assertEquals("mine", outcomes.getJobId());
+    }
+  }
+
+  @Test
+  void noItemsAreReadBeforeItIsGoneThroughOrAfterItsClientIsClosed() throws Exception {
+    BlockingQueue<ShipmentItem> items = new LinkedBlockingQueue<>();
+    CountDownLatch read = new CountDownLatch(1);
+    CountDownLatch ended = new CountDownLatch(1);
+    Iterable<ShipmentItem> counted = () -> {
+      read.countDown();
+      return coming(items, ended).iterator();
+    };
+    ResultStream<ShipmentOutcome> outcomes = client.shipments().allocateAll(counted, LONG);
+    assertEquals(1, read.getCount());
+    Thread thread = new Thread(waitingFor(outcomes, false));
+    thread.start();
+    read.await();
+    client.close();
+    ended.await();
+    thread.join();
   }
 
   @Test
