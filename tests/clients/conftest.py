@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 from clients.java_project import java_project
-from clients.node_project import ROOT, SECONDS, node_project
+from clients.node_project import SECONDS, node_project
+from clients.project import ROOT
 from support.gateway import Gateway, running_gateway
 from support.sandbox import Sandbox
 

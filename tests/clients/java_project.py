@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import pytest
-from support.gateway import PREFIX
+from clients.project import ROOT, Project
 
-ROOT: Final = Path(__file__).resolve().parents[2]
 README: Final = ROOT / "clients" / "java" / "README.md"
 SECONDS: Final = 600
 # Programs that last for seconds are not worth more compiling.
@@ -65,29 +62,10 @@ _SETTINGS: Final = """<settings>
 """
 
 
-@dataclass(frozen=True)
-class JavaProject:
-    """The project.
+class JavaProject(Project):
+    """The project."""
 
-    Attributes:
-        folder: Where it is.
-    """
-
-    folder: Path
-
-    def run(self, commands: str) -> str:
-        """Runs commands in it as a shell does, and returns what they print."""
-        done = subprocess.run(
-            ["sh", "-eu", "-c", commands.replace("<checkout>", str(ROOT))],
-            cwd=self.folder,
-            env={name: value for name, value in os.environ.items() if not name.startswith(PREFIX)},
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+    seconds = SECONDS
 
     def compile(self, *sources: Path) -> None:
         """Compiles programs with what Maven has put together; warnings are errors."""

@@ -2,45 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
-from support.gateway import PREFIX
+from clients.project import ROOT, Project
 
-ROOT: Final = Path(__file__).resolve().parents[2]
+if TYPE_CHECKING:
+    from pathlib import Path
+
 README: Final = ROOT / "clients" / "typescript" / "README.md"
 SECONDS: Final = 300
 
 
-@dataclass(frozen=True)
-class NodeProject:
-    """The project.
-
-    Attributes:
-        folder: Where it is.
-    """
-
-    folder: Path
-
-    def run(self, commands: str) -> str:
-        """Runs commands in it as a shell does, and returns what they print."""
-        done = subprocess.run(
-            ["sh", "-eu", "-c", commands.replace("<checkout>", str(ROOT))],
-            cwd=self.folder,
-            env={name: value for name, value in os.environ.items() if not name.startswith(PREFIX)},
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+class NodeProject(Project):
+    """The project."""
 
     def compile(self, *sources: Path) -> None:
         """Compiles programs with the command of the README."""

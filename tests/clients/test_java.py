@@ -17,7 +17,8 @@ import pytest
 from allocation.v1 import core_pb2
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 from clients.conftest import MANY, many_shipments
-from clients.java_project import README, ROOT, blocks
+from clients.java_project import README, blocks
+from clients.project import ROOT
 from support.certificates import Authority
 from support.gateway import running_gateway
 from support.losing import losing_wire
