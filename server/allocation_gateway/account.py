@@ -38,7 +38,7 @@ TRANSIENT: Final = frozenset(
 )
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 2.0
-# Looked up once: in Python 3.11, a function is called for each look at a member of an enum.
+# Looked up once: in Python 3.11, each access to a member of an enum is a function call.
 _SUCCESS: Final = CallOutcome.SUCCESS
 
 

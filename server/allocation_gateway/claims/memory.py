@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _NO_OWNERS: Final[Mapping[str, str]] = MappingProxyType({})
 # What is forgotten at each step, at most: more than a step can add, so that nothing is left over for long.
 _SWEEP: Final = 4
-# Looked up once: in Python 3.11, a function is called for each look at a member of an enum.
+# Looked up once: in Python 3.11, each access to a member of an enum is a function call.
 _IN_DOUBT: Final = ClaimState.IN_DOUBT
 _DONE: Final = ClaimState.DONE
 _SETTLED: Final = ClaimState.SETTLED

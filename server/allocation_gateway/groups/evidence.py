@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from allocation_gateway.operations.model import Operation
 
-# Looked up once: in Python 3.11, a function is called for each look at a member of an enum.
+# Looked up once: in Python 3.11, each access to a member of an enum is a function call.
 _ALLOCATE: Final = Action.ALLOCATE
 
 

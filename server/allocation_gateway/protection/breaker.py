@@ -28,7 +28,7 @@ class BreakerState(enum.Enum):
     OPEN = 2
 
 
-# Looked up once: in Python 3.11, a function is called for each look at a member of an enum.
+# Looked up once: in Python 3.11, each access to a member of an enum is a function call.
 _CLOSED: Final = BreakerState.CLOSED
 _FAILURE: Final = CallOutcome.FAILURE
 _IGNORED: Final = CallOutcome.IGNORED

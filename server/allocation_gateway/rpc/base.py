@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 
-# Looked up once: in Python 3.11, a function is called for each look at a member of an enum.
+# Looked up once: in Python 3.11, each access to a member of an enum is a function call.
 _CANCELLED: Final = StatusCode.CANCELLED
 _OK: Final = StatusCode.OK
 

@@ -41,7 +41,7 @@ _THROTTLED: Final = frozenset({429, 503})
 _FAILURES: Final = frozenset({ErrorReason.ERROR_REASON_UPSTREAM_UNAVAILABLE, ErrorReason.ERROR_REASON_UPSTREAM_FAILED})
 _KEY_REFUSED: Final = ErrorReason.ERROR_REASON_UPSTREAM_CREDENTIALS_REJECTED
 
-# Looked up once: in Python 3.11, a function is called for each look at a member of an enum.
+# Looked up once: in Python 3.11, each access to a member of an enum is a function call.
 _SUCCESS: Final = CallOutcome.SUCCESS
 
 

@@ -117,7 +117,7 @@ class Decoder:
                     room -= size
                     position = run.end()
                     continue
-                # It is told one by one from here on where there is no room any more, and where there is too much.
+                # From here on fields are read one by one, to find the one for which there is no room any more.
                 fits = False
             first = block[position]
             position += 1

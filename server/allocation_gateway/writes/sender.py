@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from allocation_gateway.writes.claim_handle import ClaimHandle
     from allocation_gateway.writes.context import WriteContext
 
-# Looked up once: in Python 3.11, a function is called for each look at a member of an enum.
+# Looked up once: in Python 3.11, each access to a member of an enum is a function call.
 _WRITE: Final = Kind.WRITE
 _FIRST: Final = AttemptKind.FIRST
 _REPEAT: Final = AttemptKind.REPEAT

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from allocation_gateway.writes.environment import Environment
     from allocation_gateway.writes.request import WriteRequest
 
-# Looked up once: in Python 3.11, a function is called for each look at a member of an enum.
+# Looked up once: in Python 3.11, each access to a member of an enum is a function call.
 _HELD: Final = Phase.HELD
 _SENDING: Final = Phase.SENDING
 _IN_DOUBT: Final = Phase.IN_DOUBT
