@@ -335,6 +335,25 @@ def test_what_was_done_in_part_and_undone_by_another_write_is_not_done_again(is_
     run(work())
 
 
+def test_a_bulk_call_of_one_that_is_known_to_have_had_no_effect_is_refused_and_not_left_unknown() -> None:
+    """Another write has found that out, and then allocated the shipment itself."""
+    message = pb.AllocateShipmentsRequest(shipments=["sp_1"], request_id=ID)
+
+    async def work() -> None:
+        bench = Bench(Scripted())
+        bench.engine.script = [lost, told(202, b'{"queued":["sp_1"],"rejected":[]}')]
+        await given_up(bench, message)
+        await asyncio.sleep(100.0)
+        other = pb.AllocateShipmentsRequest(shipments=["sp_1"], request_id=ANOTHER)
+        await bench.write(message=other).run()
+        bench.engine.shown_of["sp_1"] = shown()
+        response: Any = (await bench.write(message=message).run()).response
+        assert [list(item.references) for item in response.rejected] == [["sp_1"]]
+        assert not response.unaccounted
+
+    run(work())
+
+
 def test_the_rest_of_what_was_done_in_part_is_sent_by_a_repeat() -> None:
     async def work() -> None:
         bench = Bench(Scripted())

@@ -134,9 +134,9 @@ class Acquisition:
             GatewayError: There is no room for it, or nobody could be asked, so that nothing is sent.
         """
         context = self._context
-        is_named, is_bulk = context.request.is_named, context.request.operation.action.is_bulk
+        is_named = context.request.is_named
         try:
-            got = await self._claimant.begin(self._store, new, is_bulk=is_bulk)
+            got = await self._claimant.begin(self._store, new)
         except StoreFullError:
             raise errors.full(is_named=is_named) from None
         except StoreUnavailableError as error:

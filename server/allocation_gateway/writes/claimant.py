@@ -69,13 +69,12 @@ class Claimant:
         """The token under which the claim is begun next."""
         return self._beginning
 
-    async def begin(self, store: ClaimStore, new: NewClaim, *, is_bulk: bool) -> ClaimHandle | Held | Busy:
+    async def begin(self, store: ClaimStore, new: NewClaim) -> ClaimHandle | Held | Busy:
         """Begins a claim, and asks once more if the store does not answer.
 
         Args:
             store: Where it is begun.
             new: The claim.
-            is_bulk: Whether it is for several shipments or consignments.
 
         Raises:
             StoreFullError: There is no room for it.
@@ -98,20 +97,21 @@ class Claimant:
         # That of the first try was written, although nobody said so.
         is_held = isinstance(got, Held) and got.claim.holder == token and got.claim.state is ClaimState.IN_DOUBT
         if isinstance(got, Begun) or is_held:
-            history = self._history(got.claim, asked, is_bulk=is_bulk)
+            history = self._history(got.claim, asked)
             return ClaimHandle(self._environment, self._now, store, token, named, got.claim, history, asked)
         if isinstance(got, Held) and got.claim.state is ClaimState.IN_DOUBT:
             self.meet(got.claim, asked)
         return got
 
-    def _history(self, claim: Claim, asked: float, *, is_bulk: bool) -> History:
+    def _history(self, claim: Claim, asked: float) -> History:
         """Returns what is known of a write whose claim was begun."""
         answered = self._now()
         began = _began(claim, asked, answered)
         if claim.attempts > 1:
-            # It was settled before: nothing that was sent earlier can take effect any more. Of a single write nothing
-            # has; of a bulk call, a part may have had its effect before it was settled.
-            return History(began, answered, is_first=False, has_sent=is_bulk, is_resumed=True)
+            # It was settled before: nothing that was sent earlier can take effect any more. For a single reference
+            # nothing has; of several, some may have had their effect before it was settled.
+            has_sent = len(claim.references) > 1
+            return History(began, answered, is_first=False, has_sent=has_sent, is_resumed=True)
         if self.earlier is not None and self.earlier.is_abandoned:
             # Nobody has ended the claim that was met, so that the store has lost it: what is known stays known.
             return self._with_earlier(began, answered + claim.effects_end_in)
