@@ -20,7 +20,8 @@ A repeat that is answered otherwise than before:
 
 - The caller's time is up. Rests on the wire, and on the gateway's log: upstream had not answered by then.
 - It is behind another request for the same. Rests on the callers: the other one was asked for meanwhile.
-- It can never be known. Rests on the journal: somebody else allocated within the tolerances. Such calls are counted.
+- It can never be known. Rests on the journal: somebody else allocated, or asked for it, within the tolerances of the
+  claim, which a slow store makes late. Such calls are counted.
 
 Everything but upstream's own rule:
 
@@ -119,7 +120,7 @@ class Allowances:
             one.trace.startswith(OUTSIDE) and one.kind == "deallocated" and call.started < one.time < effect.time
             for one in self._records.effects_on[effect.reference]
         )
-        return meddled and call.code == "FAILED_PRECONDITION" and not self._was_seen(call, effect)
+        return meddled and _is_refused(call, effect.reference) and not self._was_seen(call, effect)
 
     def _is_unguarded(self, call: Call, effect: Effect) -> bool:
         """Tells whether upstream's own rule, on which the promise rests, is off and would have kept an effect away.
@@ -127,7 +128,7 @@ class Allowances:
         A request that meets another's allocation is refused for it, and what is left of the request on the wire is
         refused too, by a real upstream.
         """
-        if self._run.guard or call.code != "FAILED_PRECONDITION":
+        if self._run.guard or not _is_refused(call, effect.reference):
             return False
         before = [
             one for one in self._records.effects_on[effect.reference] if one.time < min(call.said_at, effect.time)
@@ -219,19 +220,42 @@ class Allowances:
         the two apart. Then it does not say when to ask again.
         """
         is_final = call.reason == "OUTCOME_UNKNOWN" and call.retry_after is None
-        if operation.verb != "allocate" or not is_final:
+        unknown = (
+            operation.references if is_final else [name for name, one in call.outcomes.items() if one == "unknown"]
+        )
+        if operation.verb not in {"allocate", "queue"} or not unknown:
             return False
+        return all(self._may_be_anothers(operation, reference) for reference in unknown)
+
+    def _may_be_anothers(self, operation: Operation, reference: str) -> bool:
+        """Tells whether somebody else allocated a shipment, or had it queued, at about the time of a call for it."""
         others = [
-            one.time
-            for reference in operation.references
+            moment
             for one in self._records.effects_on[reference]
             if one.kind == "allocated" and one.trace != operation.id
+            for moment in (one.time, self._asked_at(one))
         ]
         return any(
-            one.started - _LONGEST_BEFORE <= time <= one.started + self._run.tolerance
-            for time in others
+            one.started - _LONGEST_BEFORE <= moment <= self._claimed_at(one) + self._run.tolerance
+            for moment in others
             for one in self._records.calls[operation.id]
         )
+
+    def _claimed_at(self, call: Call) -> float:
+        """Returns when a call has begun its claim, at the latest: a slow store may do so after it was given up."""
+        if call.reason != "CLAIM_STORE_UNAVAILABLE":
+            return call.started
+        struck = [
+            one.ended
+            for one in self._records.history.incidents
+            if one.kind in _OF_THE_STORE and one.started <= call.ended and call.started <= one.ended
+        ]
+        return max(struck, default=call.ended)
+
+    def _asked_at(self, effect: Effect) -> float:
+        """Returns when an effect was asked for, of a queue that is not all of the time between the two."""
+        cause = self._records.cause(effect)
+        return effect.time if cause is None else cause.arrived
 
     # What nothing but upstream's own rule is promised for.
 
@@ -258,3 +282,8 @@ class Allowances:
             return False
         last = max(call.said_at for call in mine) + self._run.settle
         return moment.started <= last and moment.ended >= mine[0].started
+
+
+def _is_refused(call: Call, reference: str) -> bool:
+    """Tells whether a call is told that something was not done since it was so already, or is so for somebody else."""
+    return call.code == "FAILED_PRECONDITION" or call.outcomes.get(reference) == "rejected"

@@ -18,7 +18,7 @@ from allocation_gateway.writes.batch import Batch
 from allocation_gateway.writes.fingerprint import fingerprint
 from allocation_gateway.writes.request import WriteRequest
 from chaos.check import conclusive
-from chaos.history import Call, Operation
+from chaos.history import OUTSIDE, Call, Operation
 from chaos.plan import Step
 from chaos.requests import asking, outcomes
 from google.rpc import error_details_pb2
@@ -46,6 +46,9 @@ _MOST_CALLS: Final = 10
 _BROKEN_OFF: Final = 0.3
 _PATIENCE: Final = (0.3, 60.0)
 _ITEM_SECONDS: Final = (20.0, 120.0)
+# Of the shipments, so many are wanted by another job too, or touched by somebody outside the gateway.
+_CONTESTED: Final = 0.1
+_OUTSIDE: Final = 0.1
 _RETRY: Final = error_details_pb2.RetryInfo
 
 
@@ -103,7 +106,8 @@ class BatchWorld(World):
         )
 
     async def _live(self) -> None:
-        self._items: dict[str, str] = {}
+        # By the id of any item of a job: the ids of all of them by reference.
+        self._jobs: dict[str, dict[str, str]] = {}
         await super()._live()
         history = self.history
         history.requests[:] = [part for one in history.requests for part in self._parts(one)]
@@ -111,24 +115,46 @@ class BatchWorld(World):
 
     def _parts(self, request: Request) -> list[Request]:
         return [
-            msgspec.structs.replace(request, trace=self._items[name], references=(name,)) for name in request.references
+            msgspec.structs.replace(request, trace=self._jobs[request.trace][name], references=(name,))
+            for name in request.references
         ]
 
     def _attributed(self, effect: Effect) -> Effect:
-        return msgspec.structs.replace(effect, trace=self._items[effect.reference])
+        if effect.trace.startswith(OUTSIDE):
+            return effect
+        return msgspec.structs.replace(effect, trace=self._jobs[effect.trace][effect.reference])
 
     async def _session(self, number: int, dice: random.Random) -> None:
         api: plan.Api = "ship" if dice.random() < 0.6 else "consignments"
-        pending = {}
+        references = []
         await asyncio.sleep(dice.uniform(0.0, 30.0))
         for index in range(dice.randint(*_SIZES)):
-            reference = f"sp_{number * 8 + index:032d}" if api == "ship" else f"EC-000-{number:03d}-{index:03d}"
-            self._model.add(reference, dice, self._mask.faults, self._rate)
+            references.append(f"sp_{number * 8 + index:032d}" if api == "ship" else f"EC-000-{number:03d}-{index:03d}")
+            self._model.add(references[-1], dice, self._mask.faults, self._rate)
+        touched = [one for one in references if dice.random() < _OUTSIDE]
+        rivals = [one for one in references if dice.random() < _CONTESTED]
+        await asyncio.gather(
+            self._job(api, references, dice),
+            *([self._job(api, rivals, dice, spread(dice, 0.001, 60.0))] if rivals else []),
+            *(self._touch(one, dice) for one in touched),
+        )
+
+    async def _touch(self, reference: str, dice: random.Random) -> None:
+        for what in ("allocate", "deallocate", "allocate", "deallocate")[: dice.randint(1, 4)]:
+            await asyncio.sleep(spread(dice, 0.01, 20.0))
+            self._model.outside(reference, what, reference)
+
+    async def _job(self, api: plan.Api, references: Sequence[str], dice: random.Random, after: float = 0.0) -> None:
+        pending = {}
+        names: dict[str, str] = {}
+        await asyncio.sleep(after)
+        for reference in references:
             name = uuid.UUID(int=dice.getrandbits(128), version=4)
             step = Step(name, api, "bulk default", (reference,), "patient", spread(dice, *_ITEM_SECONDS))
             asked = asking(step, step.references, "")
             pending[name.hex] = (step, asked)
-            self._items[reference] = name.hex
+            names[reference] = name.hex
+            self._jobs[name.hex] = names
             self._steps.append((step, asked, dice))
             self.writes += 1
             self.history.operations.append(Operation(name.hex, asked.verb, asked.method, step.references, step.fate))

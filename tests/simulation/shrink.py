@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from simulation.dice import Mask
 from simulation.upstream import KINDS
-from simulation.world import SESSIONS, World
+from simulation.world import SESSIONS
+from simulation.worlds import world_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +29,7 @@ def shrunk(seed: int, rule: str) -> Mask:
 
 def breaks(seed: int, mask: Mask, rule: str) -> bool:
     """Tells whether a world breaks a rule without what is left out."""
-    return any(one.rule == rule for one in World(seed, mask).run())
+    return any(one.rule == rule for one in world_of(seed, mask).run())
 
 
 def _smaller(mask: Mask, size: int) -> Iterator[Mask]:
