@@ -95,11 +95,11 @@ class Cluster:
         role = self.ask(number, "ROLE")
         return bool(role[0] == "slave" and role[3] == "connected")
 
-    def wait_for_copy(self, number: int) -> None:
-        """Waits until the replica of one of the first nodes has all that was written there so far."""
+    def wait_for_copy(self, number: int, replica: int | None = None) -> None:
+        """Waits until a replica has all that was written so far; without one, that of one of the first nodes."""
         written = self.ask(number, "ROLE")[1]
-        replica = number + PRIMARIES
-        wait_until(lambda: self.ask(replica, "ROLE")[4] >= written, "the replica does not follow")
+        follower = number + PRIMARIES if replica is None else replica
+        wait_until(lambda: self.ask(follower, "ROLE")[4] >= written, "the replica does not follow")
 
     def is_ok(self) -> bool:
         """Tells whether all nodes know all others, and that all slots are served."""
