@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from allocation_gateway.account import Account
@@ -56,8 +57,33 @@ def shared_breaker() -> Changes:
     return [(Account, "__init__", made)]
 
 
+def shared_upstream() -> Changes:
+    """What is asked for one account is sent to the other's upstream, with the other's key."""
+    make = Account.__init__
+    first: dict[Any, Any] = {}
+
+    def made(account: Any, settings: Any, upstream: Any, *arguments: Any, **more: Any) -> None:
+        make(account, settings, first.setdefault(upstream.api, upstream), *arguments, **more)
+
+    return [(Account, "__init__", made)]
+
+
+def shared_turn() -> Changes:
+    """One request at a time is sent to an API, for all accounts together."""
+    send = Account.send
+    turns: dict[Any, asyncio.Lock] = {}
+
+    async def in_turn(account: Any, *arguments: Any) -> Any:
+        async with turns.setdefault(account.upstream.api, asyncio.Lock()):
+            return await send(account, *arguments)
+
+    return [(Account, "send", in_turn)]
+
+
 ACCOUNT_POLICIES: Final[Mapping[str, Callable[[], Changes]]] = {
     "shared-claims": shared_claims,
     "shared-in-flight": shared_in_flight,
     "shared-breaker": shared_breaker,
+    "shared-upstream": shared_upstream,
+    "shared-turn": shared_turn,
 }

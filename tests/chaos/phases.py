@@ -297,6 +297,16 @@ BROKEN: Final[Sequence[Phase]] = (
     _broken(
         "shared-in-flight", 4, "OK without its effect", writes={"hang": 0.3}, sessions=40, accounts=True, pause=4.0
     ),
+    _broken("shared-upstream", 4, "OK without its effect", writes={}, sessions=20, accounts=True),
+    _broken(
+        "shared-turn",
+        4,
+        "slowed by another account",
+        writes={"hang": 0.3},
+        sessions=40,
+        disturbances=("outage",),
+        accounts=True,
+    ),
     _broken(
         "shared-breaker",
         4,
