@@ -80,7 +80,7 @@ test-rivals: $(DEV) ## hold the HTTP engines that were not chosen to the tests o
 	@$(BIN)/pytest -m rivals tests/engines
 
 .PHONY: test-clients
-test-clients: $(DEV) ## call a running gateway through the clients, and print which keeps which case (needs go, npm, mvn, and a Valkey or Redis server)
+test-clients: $(DEV) ## call a running gateway through the clients, and print which keeps which case (needs go, npm, mvn, Python 3.10, and a Valkey or Redis server)
 	@for tool in go npm javac mvn; do command -v $$tool >/dev/null || { echo "$$tool is missing: $@ needs it" >&2; exit 1; }; done
 	@$(BIN)/pytest -m clients tests/clients
 
@@ -273,8 +273,17 @@ lint: $(DEV) ## ruff, mypy, buf, import rules, shell, YAML and Dockerfile lint
 		helm/allocation-gateway/Chart.yaml helm/allocation-gateway/ci
 	@$(BIN)/hadolint Dockerfile
 
+# What the Python client's stubs are generated with: pyproject.toml says why it is old.
+STUBS := .cache/stubs
+$(STUBS)/.installed: requirements-stub-messages.lock requirements-stub-services.lock
+	@for kind in messages services; do \
+		$(PYTHON) -m venv $(STUBS)/$$kind && $(STUBS)/$$kind/bin/pip --disable-pip-version-check --quiet \
+			install --require-hashes -r requirements-stub-$$kind.lock || exit 1; \
+	done
+	@touch $@
+
 .PHONY: generate
-generate: $(DEV) $(TYPESCRIPT)/.installed ## regenerate the stubs, and the chart's schema, table, dashboards and rules (needs go and npm)
+generate: $(DEV) $(TYPESCRIPT)/.installed $(STUBS)/.installed ## regenerate the stubs, and the chart's schema, table, dashboards and rules (needs go and npm)
 	@$(BIN)/python protos/generate.py
 	@$(BIN)/python helm/generate.py
 	@$(BIN)/python -m helm.dashboards
@@ -326,6 +335,8 @@ lock: $(DEV) ## choose the newest allowed version of every dependency
 	$$compile pyproject.toml --extra sandbox --group build --output-file requirements-sandbox.lock; \
 	$$compile pyproject.toml --extra sandbox --group build --group dev --output-file requirements-dev.lock; \
 	$$compile --group docs --output-file requirements-docs.lock; \
+	$$compile --group stub-messages --output-file requirements-stub-messages.lock; \
+	$$compile --group stub-services --output-file requirements-stub-services.lock; \
 	$$compile --group sbom --output-file requirements-sbom.lock; \
 	$$compile --group bench --output-file requirements-bench.lock; \
 	$$compile --group fuzz --output-file requirements-fuzz.lock

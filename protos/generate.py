@@ -28,6 +28,8 @@ JAVA_CLIENT = ROOT / "clients" / "java" / "src" / "main" / "java" / "com" / "all
 GO_OUT = ROOT / "clients" / "go"
 GO_CLIENT = GO_OUT / "gateway"
 TYPESCRIPT_OUT = ROOT / "clients" / "typescript" / "src" / "gen"
+# The compilers of the Python stubs, that of the messages and that of the services, which have other versions.
+STUBS = ROOT / ".cache" / "stubs"
 TYPESCRIPT_TOOLS = ROOT / ".cache" / "typescript" / "node_modules" / ".bin"
 SERVICE_CONFIG = ROOT / "clients" / "service_config.json"
 REFERENCE = ROOT / "build" / "api-reference"
@@ -42,12 +44,19 @@ def sources() -> list[str]:
     return sorted(str(path.relative_to(PROTOS)) for path in (PROTOS / "allocation").rglob("*.proto"))
 
 
-def protoc(*arguments: str, path: str = "", only: str = "") -> None:
-    """Runs the locked protoc on our own files whose name holds `only`; `path` is put before PATH for its plugins."""
+def protoc(*arguments: str, path: str = "", only: str = "", python: str = sys.executable) -> None:
+    """Runs a locked protoc on our own files.
+
+    Args:
+        arguments: What it is told besides the files and where to look for them.
+        path: Put before PATH, for its plugins.
+        only: What the names of the files hold.
+        python: The interpreter that has it.
+    """
     environment = dict(os.environ)
     environment["PATH"] = os.pathsep.join(part for part in (path, environment["PATH"]) if part)
     command = [
-        sys.executable,
+        python,
         "-m",
         "grpc_tools.protoc",
         f"-I{PROTOS}",
@@ -73,14 +82,13 @@ def python() -> None:
     package = PYTHON_OUT / "allocation"
     shutil.rmtree(package, ignore_errors=True)
     PYTHON_OUT.mkdir(parents=True, exist_ok=True)
+    if not STUBS.is_dir():
+        sys.exit("The compilers of the Python stubs are missing: run make generate")
     plugins = str(Path(sys.executable).parent)
-    protoc(f"--python_out={PYTHON_OUT}", f"--mypy_out={PYTHON_OUT}", path=plugins)
-    protoc(
-        f"--grpc_python_out={PYTHON_OUT}",
-        f"--mypy_grpc_out={PYTHON_OUT}",
-        path=plugins,
-        only="_service.proto",
-    )
+    protoc(f"--mypy_out={PYTHON_OUT}", path=plugins)
+    protoc(f"--mypy_grpc_out={PYTHON_OUT}", path=plugins, only="_service.proto")
+    protoc(f"--python_out={PYTHON_OUT}", python=str(STUBS / "messages" / "bin" / "python"))
+    protoc(f"--grpc_python_out={PYTHON_OUT}", python=str(STUBS / "services" / "bin" / "python"), only="_service.proto")
     (package / "__init__.py").write_text('"""Stubs of the allocation gateway."""\n')
     (package / "v1" / "__init__.py").write_text('"""Version 1 of the allocation gateway\'s API."""\n')
     (package / "py.typed").touch()

@@ -7,12 +7,13 @@ import re
 import shutil
 import subprocess
 import sys
-import venv
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
 from support.gateway import PREFIX, running_gateway
+from support.interpreters import interpreter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +22,9 @@ pytestmark = pytest.mark.clients
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 SECONDS: Final = 300
+# The oldest Python that the client runs with, and the one that runs these tests.
+OLDEST: Final = "3.10"
+CURRENT: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 @pytest.fixture
@@ -78,10 +82,25 @@ def test_a_copy_of_the_go_client_needs_no_checkout(address: str, tmp_path: Path)
     assert run(caller, start).strip() == "Lineten 2.00 GBP"
 
 
-def test_the_python_client_is_had_as_its_readme_says(address: str, tmp_path: Path) -> None:
+def floors() -> str:
+    """Returns what pip is told for it to install the oldest of everything that the Python client runs with."""
+    project = tomllib.loads((ROOT / "clients" / "python" / "pyproject.toml").read_text())["project"]
+    needed = [*project["dependencies"], *project["optional-dependencies"]["cli"]]
+    return "\n".join(one.replace(">=", "==", 1) for one in needed)
+
+
+@pytest.mark.parametrize(
+    ("version", "constraints"), [(OLDEST, floors()), (CURRENT, "")], ids=["at the floor", "newest"]
+)
+def test_the_python_client_is_had_as_its_readme_says(
+    version: str, constraints: str, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every snippet of it is run with what is installed, prints what stands below it, and has its types checked."""
     readme = ROOT / "clients" / "python" / "README.md"
-    venv.create(tmp_path / "venv", with_pip=True)
+    assert f"Python {OLDEST}" in readme.read_text()
+    (tmp_path / "constraints.txt").write_text(constraints)
+    monkeypatch.setenv("PIP_CONSTRAINT", str(tmp_path / "constraints.txt"))
+    subprocess.run([interpreter(version), "-m", "venv", tmp_path / "venv"], check=True)
     path = str(tmp_path / "venv" / "bin")
     for commands in blocks(readme, "sh"):
         run(tmp_path, commands, path=path)

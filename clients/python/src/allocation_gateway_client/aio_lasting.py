@@ -28,12 +28,13 @@ from allocation_gateway_client.streams import (
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
     from types import TracebackType
-    from typing import Self, TypeAlias
+    from typing import TypeAlias
 
     from allocation.v1.consignment_allocation_service_pb2 import ConsignmentAllocation, ConsignmentItem
     from allocation.v1.core_pb2 import Allocation
     from allocation.v1.shipment_allocation_service_pb2 import ShipmentItem
     from google.protobuf.message import Message
+    from typing_extensions import Self
 
     from allocation_gateway_client.errors import AllocationError
     from allocation_gateway_client.failure import Failure

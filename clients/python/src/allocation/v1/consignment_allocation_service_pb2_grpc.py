@@ -5,7 +5,7 @@ import warnings
 
 from allocation.v1 import consignment_allocation_service_pb2 as allocation_dot_v1_dot_consignment__allocation__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.68.1'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in allocation/v1/consignment_allocation_service_pb2_grpc.py depends on'
+        + f' but the generated code in allocation/v1/consignment_allocation_service_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class ConsignmentAllocationServiceStub:
+class ConsignmentAllocationServiceStub(object):
     """ConsignmentAllocationService allocates consignments through the Consignments API, takes allocations back, and reads
     them. Its names follow ShipmentAllocationService; where the two APIs differ in meaning, the comments say so.
 
@@ -119,7 +119,7 @@ class ConsignmentAllocationServiceStub:
                 _registered_method=True)
 
 
-class ConsignmentAllocationServiceServicer:
+class ConsignmentAllocationServiceServicer(object):
     """ConsignmentAllocationService allocates consignments through the Consignments API, takes allocations back, and reads
     them. Its names follow ShipmentAllocationService; where the two APIs differ in meaning, the comments say so.
 
@@ -553,7 +553,7 @@ def add_ConsignmentAllocationServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class ConsignmentAllocationService:
+class ConsignmentAllocationService(object):
     """ConsignmentAllocationService allocates consignments through the Consignments API, takes allocations back, and reads
     them. Its names follow ShipmentAllocationService; where the two APIs differ in meaning, the comments say so.
 

@@ -5,7 +5,7 @@ import warnings
 
 from allocation.v1 import service_group_service_pb2 as allocation_dot_v1_dot_service__group__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.68.1'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in allocation/v1/service_group_service_pb2_grpc.py depends on'
+        + f' but the generated code in allocation/v1/service_group_service_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class ServiceGroupServiceStub:
+class ServiceGroupServiceStub(object):
     """ServiceGroupService tells which service groups the gateway knows, and where it knows them from.
 
     A service group is a pool of carrier services that the customer has put together upstream, where it has a code. The
@@ -64,7 +64,7 @@ class ServiceGroupServiceStub:
                 _registered_method=True)
 
 
-class ServiceGroupServiceServicer:
+class ServiceGroupServiceServicer(object):
     """ServiceGroupService tells which service groups the gateway knows, and where it knows them from.
 
     A service group is a pool of carrier services that the customer has put together upstream, where it has a code. The
@@ -161,7 +161,7 @@ def add_ServiceGroupServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class ServiceGroupService:
+class ServiceGroupService(object):
     """ServiceGroupService tells which service groups the gateway knows, and where it knows them from.
 
     A service group is a pool of carrier services that the customer has put together upstream, where it has a code. The

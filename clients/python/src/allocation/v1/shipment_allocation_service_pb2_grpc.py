@@ -5,7 +5,7 @@ import warnings
 
 from allocation.v1 import shipment_allocation_service_pb2 as allocation_dot_v1_dot_shipment__allocation__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.68.1'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in allocation/v1/shipment_allocation_service_pb2_grpc.py depends on'
+        + f' but the generated code in allocation/v1/shipment_allocation_service_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class ShipmentAllocationServiceStub:
+class ShipmentAllocationServiceStub(object):
     """ShipmentAllocationService allocates shipments through the Ship API, takes allocations back, and reads them.
 
     Every call that allocates or de-allocates tells its `request_id` as metadata `allocation-request-id`: one that the
@@ -118,7 +118,7 @@ class ShipmentAllocationServiceStub:
                 _registered_method=True)
 
 
-class ShipmentAllocationServiceServicer:
+class ShipmentAllocationServiceServicer(object):
     """ShipmentAllocationService allocates shipments through the Ship API, takes allocations back, and reads them.
 
     Every call that allocates or de-allocates tells its `request_id` as metadata `allocation-request-id`: one that the
@@ -552,7 +552,7 @@ def add_ShipmentAllocationServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class ShipmentAllocationService:
+class ShipmentAllocationService(object):
     """ShipmentAllocationService allocates shipments through the Ship API, takes allocations back, and reads them.
 
     Every call that allocates or de-allocates tells its `request_id` as metadata `allocation-request-id`: one that the

@@ -59,19 +59,21 @@ class Session:
 
     def make(self, requests: list[Message], show: Callable[[Message], None]) -> None:
         """Makes calls one after the other, prints each answer or failure, and ends the command."""
-        codes = []
-        for request in requests:
-            try:
-                codes.append(self._make(request, show))
-            except AllocationError as error:
-                self.output.failure(error)
-                codes.append(failures.exit_code(error))
+        codes = [self._exit_code(request, show) for request in requests]
         click.get_current_context().exit(failures.together(codes))
 
-    def _make(self, request: Message, show: Callable[[Message], None]) -> int:
+    def _exit_code(self, request: Message, show: Callable[[Message], None]) -> int:
+        try:
+            self._make(request, show)
+        except AllocationError as error:
+            self.output.failure(error)
+            return failures.exit_code(error)
+        return 0
+
+    def _make(self, request: Message, show: Callable[[Message], None]) -> None:
         if "request_id" not in request.DESCRIPTOR.fields_by_name:
             show(self.client.call(request))
-            return 0
+            return
         write: Any = named(request)
         try:
             show(self.client.call(write))
@@ -82,7 +84,6 @@ class Session:
                 markup=False,
             )
             click.get_current_context().exit(failures.INTERRUPTED)
-        return 0
 
 
 def connected(command: Callable[..., None]) -> Callable[..., None]:

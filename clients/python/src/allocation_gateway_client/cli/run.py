@@ -69,9 +69,10 @@ class _Run:
         with progress.bar(self._printer) as bar:
             task = bar.add_task("", total=total, completed=total - len(pending), told="")
             work = iter(pending)
-            async with AsyncClient(**profile.options()) as client, asyncio.TaskGroup() as group:
-                workers = [group.create_task(self._work(client, work, bar, task)) for _ in range(self._concurrency)]
+            async with AsyncClient(**profile.options()) as client:
+                workers = [asyncio.create_task(self._work(client, work, bar, task)) for _ in range(self._concurrency)]
                 asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._stop, workers)
+                await _all_of(workers)
         if self._is_interrupted:
             return failures.INTERRUPTED
         return failures.together(list(self._codes))
@@ -98,6 +99,19 @@ class _Run:
             bar.update(task, advance=1, told=counts)
             if self._is_stopped:
                 return
+
+
+async def _all_of(workers: list[asyncio.Task[None]]) -> None:
+    """Waits for tasks, some of which may be cancelled. If one of them fails, so does this, and the others are ended."""
+    try:
+        await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for worker in workers:
+            worker.cancel()
+        await asyncio.wait(workers)
+    for worker in workers:
+        if not worker.cancelled():
+            worker.result()
 
 
 async def _allocated(client: AsyncClient, request: Message) -> tuple[str, dict[str, Any], int]:

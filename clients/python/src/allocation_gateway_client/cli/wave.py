@@ -7,7 +7,7 @@ import json
 import os
 import uuid
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, Final, Self
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from allocation_gateway_client.cli import output, requests
 from allocation_gateway_client.cli.requests import SELECTORS, Api, NotOfferedError, Selector
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from google.protobuf.message import Message
+    from typing_extensions import Self
 
 _REFERENCE: Final = "reference"
 _COLUMNS: Final = (_REFERENCE, *SELECTORS)
