@@ -52,7 +52,7 @@ TWO_AT_ONCE := -n 2 --dist loadfile
 # What has a target of its own is left out.
 QUICK := not clients and not image and not chart and not cache and not bench and not workers and not rivals and not wire \
 	and not attacks and not slow and not properties and not alerts and not observe \
-	and not faults
+	and not faults and not docs
 
 .PHONY: test
 test: $(DEV) ## run the tests that are quick and need nothing but Python
@@ -294,15 +294,27 @@ check-generated: generate ## fail if what is generated and committed is not what
 	@git status --porcelain -- clients helm
 	@test -z "$$(git status --porcelain -- clients helm)" || { echo "Stale: run make generate and commit" >&2; exit 1; }
 
-.PHONY: docs
-docs: $(DEV) .cache/docs/.installed ## build the API reference, build/api-reference/index.html
-	@mkdir -p build/api-reference
+SITE := .cache/docs/bin/mkdocs
+# Says what mkdocs 2 will not do, at each run: the lock has mkdocs 1.
+export NO_MKDOCS_2_WARNING := 1
+
+.PHONY: docs-pages
+docs-pages: $(DEV)
 	@$(BIN)/python protos/generate.py deps descriptors
-	@cd build/api-reference && ../../.cache/docs/bin/sabledocs
-	@$(BIN)/python protos/generate.py check-docs
+	@$(BIN)/python docs/site/pages.py
+
+.PHONY: docs
+docs: docs-pages .cache/docs/.installed ## build the documentation site, build/site/index.html, and check its links, navigation and search
+	@$(SITE) build --quiet --strict --config-file build/site-source/mkdocs.yml
+	@$(BIN)/pytest -m docs tests/docs
+
+.PHONY: docs-serve
+docs-serve: docs-pages .cache/docs/.installed ## build the documentation site, and serve it on http://127.0.0.1:8000
+	@$(SITE) build --quiet --strict --config-file build/site-source/mkdocs.yml
+	@exec $(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site $${DOCS_PORT:-8000}
 
 .cache/docs/.installed: requirements-docs.lock
-	@$(PYTHON) -m venv .cache/docs
+	@rm -rf .cache/docs && $(PYTHON) -m venv .cache/docs
 	@.cache/docs/bin/pip --disable-pip-version-check --quiet install --require-hashes -r requirements-docs.lock
 	@touch $@
 

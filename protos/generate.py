@@ -1,10 +1,9 @@
 """Generates the committed Python, Go and TypeScript code from the .proto files beside this one.
 
-Usage: python protos/generate.py [deps] [python] [client] [go] [typescript] [descriptors] [check-docs]
+Usage: python protos/generate.py [deps] [python] [client] [go] [typescript] [descriptors]
 
 `client` writes what the clients have besides their stubs. `deps` only lays out .deps, the google.type files that buf
-needs. `descriptors` writes what the API reference is made from, and `check-docs` makes sure that it covers everything.
-None of these three is committed. The Go plugins are built from the versions that clients/go/go.mod pins, and the plugin
+needs. `descriptors` writes what docs/site makes the API reference from. Neither of these two is committed. The Go plugins are built from the versions that clients/go/go.mod pins, and the plugin
 for TypeScript is the one that clients/typescript/package-lock.json pins, so that a fresh machine generates the same
 text as the last one. The stubs for Java are made when that client is built, by clients/java/pom.xml.
 """
@@ -12,7 +11,6 @@ text as the last one. The stubs for Java are made when that client is built, by 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -142,28 +140,9 @@ def typescript() -> None:
 
 
 def descriptors() -> None:
-    """Writes the descriptors with their comments, and the configuration of the generator, to where it is run."""
+    """Writes the descriptors with their comments."""
     REFERENCE.mkdir(parents=True, exist_ok=True)
     protoc("--include_source_info", "--include_imports", f"--descriptor_set_out={REFERENCE / 'descriptor.pb'}")
-    (REFERENCE / "sabledocs.toml").write_text(
-        'module-title = "Allocation Gateway"\n'
-        'input-descriptor-file = "descriptor.pb"\n'
-        'output-dir = "."\n'
-        'main-page-content-file = ""\n'
-    )
-
-
-def check_docs() -> None:
-    """Makes sure that the API reference has every rpc and every message of ours."""
-    page = (REFERENCE / "allocation.v1.html").read_text()
-    names = re.findall(r"^(?:message|enum|service|  rpc) (\w+)", "".join(map(_text, sources())), re.MULTILINE)
-    missing = [name for name in names if name not in page]
-    if missing or not names:
-        sys.exit(f"The API reference lacks {', '.join(missing) or 'everything'}")
-
-
-def _text(name: str) -> str:
-    return (PROTOS / name).read_text()
 
 
 def main() -> None:
@@ -175,7 +154,6 @@ def main() -> None:
         "go": go,
         "typescript": typescript,
         "descriptors": descriptors,
-        "check-docs": check_docs,
     }
     for name in sys.argv[1:] or ("deps", "python", "client", "go", "typescript"):
         steps[name]()
