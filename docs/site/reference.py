@@ -54,7 +54,8 @@ class Page:
     def comment(self, *path: int) -> str:
         """Returns the comment of what is at a path, with its reasons of errors led to where they are told."""
         text = re.sub(r"^ ", "", self.comments.get(path, ""), flags=re.MULTILINE).strip()
-        return re.sub(r"\b[A-Z]+(?:_[A-Z]+)+\b", lambda match: self.reason(match[0]), text)
+        # In a list of errors the code of gRPC comes first, which may be spelled as a reason is.
+        return re.sub(r"\b[A-Z]+(?:_[A-Z]+)+\b(?! \()", lambda match: self.reason(match[0]), text)
 
     def reason(self, name: str) -> str:
         """Returns a link to the reason of an error, or the name itself if it is none."""
@@ -92,6 +93,10 @@ class Page:
                 notes.append(f"one of `{message.oneof_decl[field.oneof_index].name}`")
             notes.append(f"field {field.number}")
             self.entry(f"`{field.name}` {', '.join(notes)}", f"{name}.{field.name}", self.comment(*path, 2, number))
+        synthetic = {field.oneof_index for field in message.field if field.proto3_optional}
+        for number, oneof in enumerate(message.oneof_decl):
+            if number not in synthetic:
+                self.entry(f"`{oneof.name}` oneof", f"{name}.{oneof.name}", self.comment(*path, 8, number))
         for number, inner in enumerate(message.nested_type):
             if not inner.options.map_entry:
                 self.message(inner, f"{name}.{inner.name}", *path, 3, number)
@@ -141,6 +146,8 @@ def write(descriptors: Path, folder: Path) -> list[tuple[str, str]]:
         (folder / f"{slug(file.name)}.md").write_text(page.text() + "\n")
         pages.append((page.title, f"{slug(file.name)}.md"))
         index.append(f"- [{page.title}]({slug(file.name)}.md)")
-        index += [f"    - [{rpc.name}]({slug(file.name)}.md#{rpc.name})" for each in file.service for rpc in each.method]
+        index += [
+            f"    - [{rpc.name}]({slug(file.name)}.md#{rpc.name})" for each in file.service for rpc in each.method
+        ]
     (folder / "README.md").write_text("\n".join(index) + "\n")
     return pages
