@@ -3,9 +3,10 @@
 Usage: python protos/generate.py [deps] [python] [client] [go] [typescript] [descriptors]
 
 `client` writes what the clients have besides their stubs. `deps` only lays out .deps, the google.type files that buf
-needs. `descriptors` writes what docs/site makes the API reference from. Neither of these two is committed. The Go plugins are built from the versions that clients/go/go.mod pins, and the plugin
-for TypeScript is the one that clients/typescript/package-lock.json pins, so that a fresh machine generates the same
-text as the last one. The stubs for Java are made when that client is built, by clients/java/pom.xml.
+needs. `descriptors` writes what docs/site makes the API reference from. Neither of these two is committed. The Go
+plugins are built from the versions that clients/go/go.mod pins, and the plugin for TypeScript is the one that
+clients/typescript/package-lock.json pins, so that a fresh machine generates the same text as the last one. The stubs
+for Java are made when that client is built, by clients/java/pom.xml.
 """
 
 from __future__ import annotations

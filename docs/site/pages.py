@@ -1,8 +1,8 @@
 """Lays out build/site-source, from which mkdocs builds the documentation site.
 
-The pages stay where they are in the repository, so that the relative links by which they work on a forge work in the site
-too. What they link to that is no page gets one: a file is shown, a folder lists its files, and the contract is the API
-reference.
+The pages stay where they are in the repository, so that the relative links by which they work on a forge work in the
+site too. What they link to that is no page gets one: a file is shown, a folder lists its files, and the contract is the
+API reference.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Writes the API reference: a page for each .proto file, so one for each service, from the descriptors and their comments."""
+"""Writes the API reference from the descriptors: a page for each .proto file, and so for each service."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 PACKAGE = "allocation.v1"
 TITLES = {"core": "Allocations", "job": "Jobs", "error_reason": "Reasons of errors"}
-SCALARS = {getattr(pb.FieldDescriptorProto, f"TYPE_{name.upper()}"): name for name in (
-    "double", "float", "int64", "uint64", "int32", "fixed64", "fixed32", "bool", "string", "bytes", "uint32", "sfixed32",
-    "sfixed64", "sint32", "sint64",
-)}  # fmt: skip
+SCALARS = {
+    number: name.removeprefix("TYPE_").lower()
+    for name, number in pb.FieldDescriptorProto.Type.items()
+    if name not in {"TYPE_MESSAGE", "TYPE_ENUM", "TYPE_GROUP"}
+}
 
 
 def slug(file: str) -> str:
