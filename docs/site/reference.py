@@ -134,7 +134,7 @@ def write(descriptors: Path, folder: Path) -> list[tuple[str, str]]:
     everything = pb.FileDescriptorSet.FromString(descriptors.read_bytes()).file
     files = [file for file in everything if file.package == PACKAGE]
     files.sort(key=lambda file: (not file.service, file.name))
-    homes = {}
+    homes: dict[str, str] = {}
     for file in files:
         home = slug(file.name)
         homes |= {name: home for message in file.message_type for name in names(message)}
