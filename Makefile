@@ -294,9 +294,8 @@ check-generated: generate ## fail if what is generated and committed is not what
 	@git status --porcelain -- clients helm
 	@test -z "$$(git status --porcelain -- clients helm)" || { echo "Stale: run make generate and commit" >&2; exit 1; }
 
-SITE := .cache/docs/bin/mkdocs
-# Says what mkdocs 2 will not do, at each run: the lock has mkdocs 1.
-export NO_MKDOCS_2_WARNING := 1
+# Its notice at each run, that mkdocs-material is maintained until May 2027 and zensical succeeds it, is known.
+SITE := NO_MKDOCS_2_WARNING=1 .cache/docs/bin/mkdocs build --quiet --strict --config-file build/site-source/mkdocs.yml
 
 .PHONY: docs-pages
 docs-pages: $(DEV)
@@ -305,12 +304,12 @@ docs-pages: $(DEV)
 
 .PHONY: docs
 docs: docs-pages .cache/docs/.installed ## build the documentation site, build/site/index.html, and check its links, navigation and search
-	@$(SITE) build --quiet --strict --config-file build/site-source/mkdocs.yml
+	@$(SITE)
 	@$(BIN)/pytest -m docs tests/docs
 
 .PHONY: docs-serve
 docs-serve: docs-pages .cache/docs/.installed ## build the documentation site, and serve it on http://127.0.0.1:8000
-	@$(SITE) build --quiet --strict --config-file build/site-source/mkdocs.yml
+	@$(SITE)
 	@exec $(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site $${DOCS_PORT:-8000}
 
 .cache/docs/.installed: requirements-docs.lock
