@@ -52,7 +52,7 @@ TWO_AT_ONCE := -n 2 --dist loadfile
 # What has a target of its own is left out.
 QUICK := not clients and not image and not chart and not cache and not bench and not workers and not rivals and not wire \
 	and not attacks and not slow and not properties and not alerts and not observe \
-	and not faults and not docs
+	and not faults and not docs and not e2e
 
 .PHONY: test
 test: $(DEV) ## run the tests that are quick and need nothing but Python
@@ -133,6 +133,18 @@ test-image: $(DEV) ## build the container image on a base from distribution pack
 test-chart: $(DEV) ## lint, render and validate the Helm chart (needs go)
 	@command -v go >/dev/null || { echo "go is missing: test-chart builds helm with it" >&2; exit 1; }
 	@$(BIN)/pytest -m chart tests/chart
+
+HELM := .cache/helm/$(shell sed -n 's/^HELM_VERSION = "\(.*\)"/\1/p' tests/support/chart.py)/helm
+
+$(HELM): | $(DEV)
+	@cd tests && ../$(BIN)/python -c 'from support.chart import helm_command; helm_command()'
+
+.PHONY: e2e
+e2e: $(DEV) $(HELM) ## install the chart on a real control plane of Kubernetes and upgrade, scale, drain and kill under load (Linux; needs go, and valkey-server or redis-server)
+	@command -v go >/dev/null || { echo "go is missing: $@ builds Kubernetes with it" >&2; exit 1; }
+	@$(NEEDS_STORE)
+	@nice -n 19 tests/e2e/build.sh
+	@E2E_ENTERED=1 tests/e2e/enter.sh $(BIN)/pytest -m e2e tests/e2e
 
 # Has a Valkey or Redis server, from the distribution if there is none.
 NEEDS_STORE = command -v valkey-server redis-server >/dev/null \

@@ -1,0 +1,1 @@
+"""The chart on a real control plane, and a node whose pods are processes of this machine."""

@@ -1,0 +1,86 @@
+"""The cluster and a release on it, which are there for all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from support.cache import CacheServer
+from support.chart import CHART, NAME
+from support.sandbox import running_sandbox
+
+from e2e.control_plane import Kubernetes, helm, running_cluster, succeed
+from e2e.situations import SHIPMENTS, Loads, Situation, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from support.sandbox import Sandbox
+
+# What is not in the cluster, as upstream and the store are not.
+_UPSTREAM: Final = "10.64.254.1"
+_STORE: Final = "10.64.254.2"
+KEY: Final = "sandbox-key"
+_TOLD: list[Situation] = []
+
+
+@pytest.fixture(scope="session")
+def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubernetes]:
+    """A cluster in a network of its own."""
+    if os.environ.get("E2E_ENTERED") != "1":
+        pytest.fail("These tests need a network of their own: run make e2e", pytrace=False)
+    folder = Path(os.environ.get("E2E_FOLDER") or tmp_path_factory.mktemp("cluster"))
+    with running_cluster(folder) as kubernetes:
+        yield kubernetes
+
+
+@pytest.fixture(scope="session")
+def sandbox(kubernetes: Kubernetes) -> Iterator[Sandbox]:
+    """Upstream, whose journal is the witness."""
+    with running_sandbox("--host", _UPSTREAM, "--api-key", KEY, "--shipments", str(SHIPMENTS)) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="session")
+def store() -> Iterator[str]:
+    """A store of claims, by its URL."""
+    server = CacheServer(host=_STORE, port=6379)
+    server.start()
+    yield f"redis://{_STORE}:6379/0"
+    server.kill()
+
+
+@pytest.fixture(scope="module")
+def release(kubernetes: Kubernetes, sandbox: Sandbox, store: str) -> Iterator[Sequence[str]]:
+    """A release as one team has it, by its values: two pods, the Ship API and a store of claims."""
+    kubernetes.set_data("Secret", "ship", {"api-key": KEY.encode()})
+    kubernetes.set_data("Secret", "store", {"url": store.encode()})
+    values = (
+        # All pods are on one network interface.
+        "--set-string=host=$(POD_IP)",
+        f"--set-string=settings.ship_base_url={sandbox.url}/pro",
+        "--set=settings.allow_plaintext=true",
+        "--set=ship.apiKeySecret.name=ship",
+        "--set=store.urlSecret.name=store",
+    )
+    succeed(helm(kubernetes, "install", NAME, str(CHART), "--wait", "--timeout=180s", *values))
+    yield values
+    succeed(helm(kubernetes, "uninstall", NAME, "--wait", "--timeout=180s"))
+
+
+@pytest.fixture(scope="module")
+def loads(sandbox: Sandbox) -> Iterator[Loads]:
+    """Load on the release."""
+    loads = Loads(sandbox)
+    yield loads
+    _TOLD.extend(loads.situations)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints what became of the calls in each situation."""
+    if _TOLD:
+        terminalreporter.section("calls in each situation")
+        for line in table(_TOLD):
+            terminalreporter.line(line)

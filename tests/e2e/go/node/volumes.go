@@ -1,0 +1,91 @@
+package main
+
+import (
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/kubernetes/pkg/volume/configmap"
+	"k8s.io/kubernetes/pkg/volume/secret"
+	"k8s.io/kubernetes/pkg/volume/util"
+)
+
+func (p *pod) volume(name string) string { return filepath.Join(p.folder, "volumes", name) }
+
+// writeVolumes brings the files of volumes to what ConfigMaps and Secrets say, by the kubelet's own writer.
+func (p *pod) writeVolumes() error {
+	if err := os.MkdirAll(p.folder, 0o755); err != nil {
+		return err
+	}
+	for _, volume := range p.spec.Spec.Volumes {
+		folder := p.volume(volume.Name)
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			return err
+		}
+		files, err := p.files(&volume)
+		if err != nil {
+			return fmt.Errorf("the volume %s: %w", volume.Name, err)
+		}
+		if files == nil {
+			continue
+		}
+		writer, err := util.NewAtomicWriter(folder, "pod "+p.spec.Name)
+		if err != nil {
+			return err
+		}
+		if err := writer.Write(files, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// files returns what a volume should hold, and nothing for one that holds what its pod writes.
+func (p *pod) files(volume *v1.Volume) (map[string]util.FileProjection, error) {
+	listers, namespace := p.provider.listers, p.spec.Namespace
+	switch {
+	case volume.ConfigMap != nil:
+		source := volume.ConfigMap
+		optional := source.Optional != nil && *source.Optional
+		found, err := listers.ConfigMaps.ConfigMaps(namespace).Get(source.Name)
+		if errors.IsNotFound(err) && optional {
+			found, err = &v1.ConfigMap{}, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		return configmap.MakePayload(source.Items, found, source.DefaultMode, optional)
+	case volume.Secret != nil:
+		source := volume.Secret
+		optional := source.Optional != nil && *source.Optional
+		found, err := listers.Secrets.Secrets(namespace).Get(source.SecretName)
+		if errors.IsNotFound(err) && optional {
+			found, err = &v1.Secret{}, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		return secret.MakePayload(source.Items, found, source.DefaultMode, optional)
+	case volume.EmptyDir != nil:
+		return nil, nil
+	}
+	return nil, fmt.Errorf("this node has ConfigMaps, Secrets and emptyDir, and no other volumes")
+}
+
+// followVolumes brings changes into the running pod. What is gone meanwhile stays as it was.
+func (p *pod) followVolumes() {
+	for {
+		select {
+		case <-time.After(lookAgain):
+		case <-p.watching.Done():
+			return
+		}
+		if err := p.writeVolumes(); err != nil && p.watching.Err() == nil {
+			log.Printf("Volumes of pod %s stay as they are: %v", p.spec.Name, err)
+		}
+	}
+}

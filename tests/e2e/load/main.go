@@ -1,0 +1,96 @@
+// Allocates shipments by the Go client until its standard input is closed, each once, and prints what became of them.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	allocationv1 "github.com/allocation-gateway/allocation-gateway/clients/go/allocation/v1"
+	"github.com/allocation-gateway/allocation-gateway/clients/go/gateway"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/stats"
+)
+
+type result struct {
+	Calls    int               `json:"calls"`
+	Attempts int64             `json:"attempts"`
+	Longest  float64           `json:"longest"`
+	Failed   map[string]string `json:"failed"`
+}
+
+// attempts counts what goes over the network: calls that are repeated count each time.
+type attempts struct{ number atomic.Int64 }
+
+func (a *attempts) HandleRPC(_ context.Context, event stats.RPCStats) {
+	if _, ok := event.(*stats.Begin); ok {
+		a.number.Add(1)
+	}
+}
+func (a *attempts) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context   { return ctx }
+func (a *attempts) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
+func (a *attempts) HandleConn(context.Context, stats.ConnStats)                       {}
+
+func main() {
+	address := flag.String("address", "", "the gateway")
+	first := flag.Int("first", 1, "the number of the first shipment")
+	count := flag.Int("count", 1, "how many there are")
+	workers := flag.Int("workers", 4, "how many calls are under way at once")
+	pause := flag.Duration("pause", 100*time.Millisecond, "how long a worker waits between two calls")
+	flag.Parse()
+	counted := &attempts{}
+	client, err := gateway.NewClient(*address, gateway.WithPlaintext(), gateway.WithDialOptions(
+		grpc.WithStatsHandler(counted)))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	var stopped atomic.Bool
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		stopped.Store(true)
+	}()
+	var mu sync.Mutex
+	told := result{Failed: map[string]string{}}
+	var group sync.WaitGroup
+	for range *workers {
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			for !stopped.Load() {
+				mu.Lock()
+				number := *first + told.Calls
+				if told.Calls == *count {
+					mu.Unlock()
+					return
+				}
+				told.Calls++
+				mu.Unlock()
+				reference := fmt.Sprintf("sp_%032d", number)
+				begin := time.Now()
+				_, err := client.Shipments.AllocateShipment(context.Background(),
+					&allocationv1.AllocateShipmentRequest{ShipmentReference: reference})
+				took := time.Since(begin).Seconds()
+				mu.Lock()
+				told.Longest = max(told.Longest, took)
+				if err != nil {
+					told.Failed[reference] = err.Error()
+				}
+				mu.Unlock()
+				time.Sleep(*pause)
+			}
+		}()
+	}
+	group.Wait()
+	told.Attempts = counted.number.Load()
+	if err := json.NewEncoder(os.Stdout).Encode(told); err != nil {
+		log.Fatal(err)
+	}
+}

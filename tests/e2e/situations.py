@@ -1,0 +1,128 @@
+"""Load on a release while something is done to it, and what became of each call."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from support.chart import NAME, ROOT
+
+from e2e.control_plane import NAMESPACE, PROGRAMS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.sandbox import Sandbox
+
+# Of each client in each situation.
+_SHIPMENTS: Final = 2000
+_WORKERS: Final = "3"
+_PATIENCE: Final = 120.0
+# All pods that are ready, to which clients connect themselves.
+ADDRESS: Final = f"dns:///{NAME}-headless.{NAMESPACE}.svc.cluster.local:50051"
+SHIPMENTS: Final = 60_000
+
+
+@dataclass
+class Situation:
+    """What became of the calls that were made in a situation.
+
+    Attributes:
+        name: What was done.
+        calls: How many calls each client made.
+        failed: What the clients were told of shipments that they did not get allocated.
+        doubled: The shipments that were allocated more than once, as the sandbox has it.
+        lost: The shipments of which a client was told that they are allocated, and the sandbox knows nothing.
+        longest: The seconds that the longest call took.
+    """
+
+    name: str
+    calls: dict[str, int] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    doubled: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    longest: float = 0.0
+
+    def check(self) -> None:
+        """Fails unless each call allocated its shipment exactly once."""
+        assert all(self.calls.values()), f"{self.name}: a client made no calls: {self.calls}"
+        assert (self.failed, self.doubled, self.lost) == ({}, [], []), self
+
+
+class Loads:
+    """Puts load on the release, each time on other shipments."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+        self._first = 1
+        self.situations: list[Situation] = []
+
+    def _start(self, language: str) -> tuple[subprocess.Popen[str], range]:
+        first = self._first
+        self._first += _SHIPMENTS
+        assert self._first <= SHIPMENTS
+        numbers = [str(first), str(_SHIPMENTS), _WORKERS]
+        if language == "Go":
+            flags = zip(("--first", "--count", "--workers"), numbers, strict=True)
+            arguments = [f"{flag}={value}" for flag, value in flags]
+            command = [str(PROGRAMS / "load"), f"--address={ADDRESS}", "--pause=50ms", *arguments]
+        else:
+            command = [sys.executable, "-m", "e2e.load", ADDRESS, *numbers, "0.05"]
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
+        )
+        return process, range(first, first + _SHIPMENTS)
+
+    @contextmanager
+    def during(self, name: str) -> Iterator[Situation]:
+        """Has clients of two languages allocate during the block, and some time before and after it."""
+        situation = Situation(name)
+        clients = {language: self._start(language) for language in ("Go", "Python")}
+        asked: set[str] = set()
+        try:
+            self._wait_for_calls(clients)
+            yield situation
+            self._wait_for_calls(clients)
+        finally:
+            for language, (process, shipments) in clients.items():
+                output, _ = process.communicate("", timeout=_PATIENCE)
+                told: dict[str, Any] = json.loads(output)
+                situation.calls[language] = told["calls"]
+                situation.failed |= told["failed"]
+                situation.longest = max(situation.longest, told["longest"])
+                asked |= {f"sp_{number:032d}" for number in shipments[: told["calls"]]}
+        booked = {reference: times for reference, (times, _) in self._sandbox.all_bookings().items()}
+        situation.doubled = sorted(reference for reference in asked if booked.get(reference, 0) > 1)
+        situation.lost = sorted(asked - situation.failed.keys() - {one for one, times in booked.items() if times})
+        self.situations.append(situation)
+
+    def _wait_for_calls(self, clients: dict[str, tuple[subprocess.Popen[str], range]]) -> None:
+        """Waits until each client has allocated some more shipments."""
+        goals = {language: self._allocated(shipments) + 20 for language, (_, shipments) in clients.items()}
+        for language, (process, shipments) in clients.items():
+            while self._allocated(shipments) < goals[language]:
+                assert process.poll() is None, f"the {language} client has ended"
+
+    def _allocated(self, shipments: range) -> int:
+        booked = self._sandbox.all_bookings()
+        return sum(f"sp_{number:032d}" in booked for number in shipments)
+
+
+def table(situations: list[Situation]) -> list[str]:
+    """Returns what is told of situations, as lines."""
+    rows = [("situation", "calls", "failed", "doubled", "lost", "longest")]
+    for one in situations:
+        calls = " + ".join(f"{number} {language}" for language, number in one.calls.items())
+        counts = (str(len(found)) for found in (one.failed, one.doubled, one.lost))
+        rows.append((one.name, calls, *counts, f"{one.longest:.1f} s"))  # type: ignore[arg-type]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
