@@ -10,4 +10,4 @@ known="-X k8s.io/component-base/version.gitVersion=$version -X k8s.io/component-
 	-X k8s.io/component-base/version.gitMinor=$(echo "$version" | cut -d. -f2)"
 go -C go build -trimpath -ldflags "-s -w $known" -o "$programs/" ./etcd ./kube-apiserver ./kube-controller-manager \
 	./kube-scheduler ./node
-go -C load build -trimpath -o "$programs/load" .
+go -C client build -trimpath -o "$programs/load" .

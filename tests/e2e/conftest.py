@@ -44,9 +44,12 @@ def sandbox(kubernetes: Kubernetes) -> Iterator[Sandbox]:
 
 
 @pytest.fixture(scope="session")
-def store() -> Iterator[str]:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A store of claims, by its URL."""
-    server = CacheServer(host=_STORE, port=6379)
+    # It must keep what it is told, or the gateway refuses it. Its callers are not on 127.0.0.1, but nobody else can be.
+    folder = str(tmp_path_factory.mktemp("store"))
+    options = ("--protected-mode", "no", "--dir", folder, "--appendonly", "yes", "--maxmemory-policy", "noeviction")
+    server = CacheServer(options, host=_STORE, port=6379)
     server.start()
     yield f"redis://{_STORE}:6379/0"
     server.kill()
@@ -65,9 +68,9 @@ def release(kubernetes: Kubernetes, sandbox: Sandbox, store: str) -> Iterator[Se
         "--set=ship.apiKeySecret.name=ship",
         "--set=store.urlSecret.name=store",
     )
-    succeed(helm(kubernetes, "install", NAME, str(CHART), "--wait", "--timeout=180s", *values))
+    succeed(helm(kubernetes, "install", NAME, str(CHART), "--wait", "--timeout=60s", *values))
     yield values
-    succeed(helm(kubernetes, "uninstall", NAME, "--wait", "--timeout=180s"))
+    succeed(helm(kubernetes, "uninstall", NAME, "--wait", "--timeout=60s"))
 
 
 @pytest.fixture(scope="module")

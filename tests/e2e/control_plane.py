@@ -7,10 +7,8 @@ import json
 import re
 import ssl
 import subprocess
-import sys
 import time
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
@@ -23,6 +21,7 @@ from support.gateway import COMMAND
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
 PROGRAMS: Final = ROOT / ".cache" / "e2e"
 NAMESPACE: Final = "shop"
@@ -277,6 +276,3 @@ def _resolve_names(folder: Path) -> None:
     file = folder / "resolv.conf"
     file.write_text(f"nameserver {_NAME_SERVER}\noptions ndots:5\n")
     subprocess.run(["mount", "--bind", str(file), "/etc/resolv.conf"], check=True)
-
-
-PYTHON: Final = sys.executable

@@ -6,9 +6,11 @@ import json
 import os
 import subprocess
 import sys
+import time
+from bisect import bisect_left
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from support.chart import NAME, ROOT
 
@@ -20,12 +22,15 @@ if TYPE_CHECKING:
     from support.sandbox import Sandbox
 
 # Of each client in each situation.
-_SHIPMENTS: Final = 2000
+_SHIPMENTS: Final = 4000
 _WORKERS: Final = "3"
-_PATIENCE: Final = 120.0
+_PAUSE: Final = 0.1
+# How many calls of each client there are at least before, and after, something is done.
+_CALLS: Final = 30
+_PATIENCE: Final = 75.0
 # All pods that are ready, to which clients connect themselves.
 ADDRESS: Final = f"dns:///{NAME}-headless.{NAMESPACE}.svc.cluster.local:50051"
-SHIPMENTS: Final = 60_000
+SHIPMENTS: Final = 80_000
 
 
 @dataclass
@@ -70,9 +75,9 @@ class Loads:
         if language == "Go":
             flags = zip(("--first", "--count", "--workers"), numbers, strict=True)
             arguments = [f"{flag}={value}" for flag, value in flags]
-            command = [str(PROGRAMS / "load"), f"--address={ADDRESS}", "--pause=50ms", *arguments]
+            command = [str(PROGRAMS / "load"), f"--address={ADDRESS}", f"--pause={_PAUSE}s", *arguments]
         else:
-            command = [sys.executable, "-m", "e2e.load", ADDRESS, *numbers, "0.05"]
+            command = [sys.executable, "-m", "e2e.load", ADDRESS, *numbers, str(_PAUSE)]
         process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -87,19 +92,24 @@ class Loads:
         """Has clients of two languages allocate during the block, and some time before and after it."""
         situation = Situation(name)
         clients = {language: self._start(language) for language in ("Go", "Python")}
-        asked: set[str] = set()
         try:
             self._wait_for_calls(clients)
             yield situation
             self._wait_for_calls(clients)
+            told = {
+                language: json.loads(process.communicate("", _PATIENCE)[0])
+                for language, (process, _) in clients.items()
+            }
         finally:
-            for language, (process, shipments) in clients.items():
-                output, _ = process.communicate("", timeout=_PATIENCE)
-                told: dict[str, Any] = json.loads(output)
-                situation.calls[language] = told["calls"]
-                situation.failed |= told["failed"]
-                situation.longest = max(situation.longest, told["longest"])
-                asked |= {f"sp_{number:032d}" for number in shipments[: told["calls"]]}
+            for process, _ in clients.values():
+                process.kill()
+                process.wait()
+        asked: set[str] = set()
+        for language, (_, shipments) in clients.items():
+            situation.calls[language] = told[language]["calls"]
+            situation.failed |= told[language]["failed"]
+            situation.longest = max(situation.longest, told[language]["longest"])
+            asked |= {f"sp_{number:032d}" for number in shipments[: told[language]["calls"]]}
         booked = {reference: times for reference, (times, _) in self._sandbox.all_bookings().items()}
         situation.doubled = sorted(reference for reference in asked if booked.get(reference, 0) > 1)
         situation.lost = sorted(asked - situation.failed.keys() - {one for one, times in booked.items() if times})
@@ -107,14 +117,17 @@ class Loads:
 
     def _wait_for_calls(self, clients: dict[str, tuple[subprocess.Popen[str], range]]) -> None:
         """Waits until each client has allocated some more shipments."""
-        goals = {language: self._allocated(shipments) + 20 for language, (_, shipments) in clients.items()}
-        for language, (process, shipments) in clients.items():
+        goals = {language: self._allocated(shipments) + _CALLS for language, (_, shipments) in clients.items()}
+        end = time.monotonic() + _PATIENCE
+        for language, (_, shipments) in clients.items():
+            assert goals[language] <= len(shipments), f"the {language} client has no shipments left"
             while self._allocated(shipments) < goals[language]:
-                assert process.poll() is None, f"the {language} client has ended"
+                assert time.monotonic() < end, f"the {language} client does not get on"
+                time.sleep(_PAUSE)
 
     def _allocated(self, shipments: range) -> int:
-        booked = self._sandbox.all_bookings()
-        return sum(f"sp_{number:032d}" in booked for number in shipments)
+        """Returns about how many of the shipments a client has come to: it takes one after the other."""
+        return bisect_left(shipments, 1, key=lambda number: int(not self._sandbox.bookings(f"sp_{number:032d}")[0]))
 
 
 def table(situations: list[Situation]) -> list[str]:

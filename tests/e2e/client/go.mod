@@ -1,4 +1,4 @@
-module example.com/allocation-gateway/tests/e2e/load
+module example.com/allocation-gateway/tests/e2e/client
 
 go 1.26.0
 

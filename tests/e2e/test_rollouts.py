@@ -1,0 +1,123 @@
+"""Nothing fails and nothing is done twice, whatever is done to the release under load."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+import pytest
+from support.chart import CHART, NAME
+
+from e2e.control_plane import NAMESPACE, helm, succeed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from e2e.control_plane import Kubernetes
+    from e2e.situations import Loads
+
+pytestmark = pytest.mark.e2e
+
+_EVICTIONS: Final = 180.0
+_TOO_MANY: Final = 429
+
+
+def upgrade(kubernetes: Kubernetes, values: Sequence[str], *more: str) -> None:
+    succeed(helm(kubernetes, "upgrade", NAME, str(CHART), "--wait", "--timeout=120s", *values, *more))
+
+
+def uids(kubernetes: Kubernetes) -> set[str]:
+    return {pod["metadata"]["uid"] for pod in kubernetes.pods()}
+
+
+def settled(kubernetes: Kubernetes, pods: int) -> None:
+    kubernetes.wait(f"{pods} pods are ready", lambda: len(kubernetes.ready(NAME)) == pods == len(kubernetes.pods()))
+
+
+def test_a_rolling_upgrade(kubernetes: Kubernetes, release: Sequence[str], loads: Loads) -> None:
+    before = uids(kubernetes)
+    with loads.during("rolling upgrade") as situation:
+        upgrade(kubernetes, release, "--set=image.tag=next")
+    assert not before & uids(kubernetes)
+    assert {pod["spec"]["containers"][0]["image"] for pod in kubernetes.pods()} == {f"{NAME}:next"}
+    situation.check()
+
+
+def test_a_rollback(kubernetes: Kubernetes, release: Sequence[str], loads: Loads) -> None:
+    upgrade(kubernetes, release, "--set=image.tag=next")
+    before = uids(kubernetes)
+    with loads.during("rollback") as situation:
+        succeed(helm(kubernetes, "rollback", NAME, "1", "--wait", "--timeout=120s"))
+    assert not before & uids(kubernetes)
+    assert f"{NAME}:next" not in {pod["spec"]["containers"][0]["image"] for pod in kubernetes.pods()}
+    situation.check()
+
+
+def test_scaling(kubernetes: Kubernetes, release: Sequence[str], loads: Loads) -> None:
+    with loads.during("scale up") as situation:
+        upgrade(kubernetes, release, "--set=replicaCount=4")
+        settled(kubernetes, 4)
+    situation.check()
+    with loads.during("scale down") as situation:
+        upgrade(kubernetes, release)
+        settled(kubernetes, 2)
+    situation.check()
+
+
+def test_a_pod_is_killed(kubernetes: Kubernetes, release: Sequence[str], loads: Loads) -> None:
+    upgrade(kubernetes, release)
+    settled(kubernetes, 2)
+    with loads.during("process of a pod killed") as situation:
+        pod = kubernetes.pods()[0]
+        path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod['metadata']['name']}"
+        (status,) = pod["status"]["containerStatuses"]
+        os.kill(int(status["containerID"].removeprefix("process://")), signal.SIGKILL)
+
+        def restarted() -> bool:
+            (now,) = kubernetes.get(path)["status"]["containerStatuses"]
+            return bool(now["restartCount"] == status["restartCount"] + 1 and now["ready"])
+
+        kubernetes.wait("the container runs again", restarted)
+    situation.check()
+
+
+def test_a_pod_is_deleted_without_grace(kubernetes: Kubernetes, release: Sequence[str], loads: Loads) -> None:
+    upgrade(kubernetes, release)
+    settled(kubernetes, 2)
+    with loads.during("pod deleted without grace") as situation:
+        name = kubernetes.pods()[0]["metadata"]["name"]
+        path = f"/api/v1/namespaces/{NAMESPACE}/pods/{name}"
+        kubernetes.call("DELETE", path, {"gracePeriodSeconds": 0}).raise_for_status()
+        settled(kubernetes, 2)
+    situation.check()
+
+
+def evict(kubernetes: Kubernetes, pod: dict[str, Any]) -> int:
+    name = pod["metadata"]["name"]
+    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": NAMESPACE}}
+    path = f"/api/v1/namespaces/{NAMESPACE}/pods/{name}/eviction"
+    return kubernetes.call("POST", path, body).status_code
+
+
+def test_nodes_are_drained(kubernetes: Kubernetes, release: Sequence[str], loads: Loads) -> None:
+    """As `kubectl drain` does: no new pods, and evictions that are asked for again while the budget refuses them."""
+    upgrade(kubernetes, release)
+    settled(kubernetes, 2)
+    refused = 0
+    with loads.during("all pods evicted, then a node drained") as situation:
+        # Both at once, which is more than the budget allows.
+        codes = [evict(kubernetes, pod) for pod in kubernetes.pods()]
+        assert sorted(codes) == [httpx.codes.CREATED, _TOO_MANY]
+        settled(kubernetes, 2)
+        node = kubernetes.pods()[0]["spec"]["nodeName"]
+        kubernetes.merge(f"/api/v1/nodes/{node}", {"spec": {"unschedulable": True}})
+        end = time.monotonic() + _EVICTIONS
+        while there := [pod for pod in kubernetes.pods() if pod["spec"]["nodeName"] == node]:
+            assert time.monotonic() < end
+            refused += sum(evict(kubernetes, pod) == _TOO_MANY for pod in there)
+        settled(kubernetes, 2)
+    kubernetes.merge(f"/api/v1/nodes/{node}", {"spec": {"unschedulable": None}})
+    situation.check()
