@@ -11,7 +11,7 @@ from support.cache import CacheServer
 from support.chart import CHART, NAME
 from support.sandbox import running_sandbox
 
-from e2e.control_plane import Kubernetes, helm, running_cluster, succeed
+from e2e.control_plane import KEY, Kubernetes, helm, running_cluster, succeed
 from e2e.situations import SHIPMENTS, Loads, Situation, table
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 # What is not in the cluster, as upstream and the store are not.
 _UPSTREAM: Final = "10.64.254.1"
 _STORE: Final = "10.64.254.2"
-KEY: Final = "sandbox-key"
 _TOLD: list[Situation] = []
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 PROGRAMS: Final = ROOT / ".cache" / "e2e"
 NAMESPACE: Final = "shop"
+# Of the sandbox.
+KEY: Final = "sandbox-key"
 # Of the network that enter.sh makes: nothing of it can be reached from outside.
 _SERVER: Final = "10.64.255.1"
 _SERVICES: Final = "10.96.0.0/16"

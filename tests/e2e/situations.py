@@ -103,7 +103,7 @@ class Loads:
         finally:
             for process, _ in clients.values():
                 process.kill()
-                process.wait()
+                process.communicate()
         asked: set[str] = set()
         for language, (_, shipments) in clients.items():
             situation.calls[language] = told[language]["calls"]

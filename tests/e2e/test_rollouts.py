@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
@@ -95,6 +94,22 @@ def test_a_pod_is_deleted_without_grace(kubernetes: Kubernetes, release: Sequenc
     situation.check()
 
 
+def test_a_bad_configuration_replaces_nothing(kubernetes: Kubernetes, release: Sequence[str], loads: Loads) -> None:
+    """Without the check before it: the new pod never becomes ready, and the rollout stops there."""
+    upgrade(kubernetes, release)
+    settled(kubernetes, 2)
+    before, addresses = uids(kubernetes), sorted(kubernetes.ready(NAME))
+    bad = ("--set=configurationCheck.enabled=false", "--set-string=otel.OTEL_TRACES_SAMPLER=sometimes")
+    with loads.during("bad configuration") as situation:
+        done = helm(kubernetes, "upgrade", NAME, str(CHART), "--wait", "--timeout=15s", *release, *bad)
+        assert done.returncode != 0
+        assert before < uids(kubernetes)
+        assert sorted(kubernetes.ready(NAME)) == addresses
+    succeed(helm(kubernetes, "rollback", NAME, "--wait", "--timeout=60s"))
+    assert uids(kubernetes) == before
+    situation.check()
+
+
 def evict(kubernetes: Kubernetes, pod: dict[str, Any]) -> int:
     name = pod["metadata"]["name"]
     body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": NAMESPACE}}
@@ -106,7 +121,6 @@ def test_nodes_are_drained(kubernetes: Kubernetes, release: Sequence[str], loads
     """As `kubectl drain` does: no new pods, and evictions that are asked for again while the budget refuses them."""
     upgrade(kubernetes, release)
     settled(kubernetes, 2)
-    refused = 0
     with loads.during("all pods evicted, then a node drained") as situation:
         # Both at once, which is more than the budget allows.
         codes = [evict(kubernetes, pod) for pod in kubernetes.pods()]
@@ -114,10 +128,14 @@ def test_nodes_are_drained(kubernetes: Kubernetes, release: Sequence[str], loads
         settled(kubernetes, 2)
         node = kubernetes.pods()[0]["spec"]["nodeName"]
         kubernetes.merge(f"/api/v1/nodes/{node}", {"spec": {"unschedulable": True}})
-        end = time.monotonic() + _EVICTIONS
-        while there := [pod for pod in kubernetes.pods() if pod["spec"]["nodeName"] == node]:
-            assert time.monotonic() < end
-            refused += sum(evict(kubernetes, pod) == _TOO_MANY for pod in there)
+
+        def drained() -> bool:
+            there = [pod for pod in kubernetes.pods() if pod["spec"].get("nodeName") == node]
+            codes.extend(evict(kubernetes, pod) for pod in there)
+            return not there
+
+        kubernetes.wait(f"{node} has no pods", drained, _EVICTIONS)
         settled(kubernetes, 2)
+    assert {pod["spec"]["nodeName"] for pod in kubernetes.pods()}.isdisjoint({node})
     kubernetes.merge(f"/api/v1/nodes/{node}", {"spec": {"unschedulable": None}})
     situation.check()
