@@ -43,7 +43,7 @@ class Situation:
         failed: What the clients were told of shipments that they did not get allocated.
         doubled: The shipments that were allocated more than once, as the sandbox has it.
         lost: The shipments of which a client was told that they are allocated, and the sandbox knows nothing.
-        longest: The seconds that the longest call took.
+        longest: The seconds that the longest call of each client took.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Situation:
     failed: dict[str, str] = field(default_factory=dict)
     doubled: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
-    longest: float = 0.0
+    longest: dict[str, float] = field(default_factory=dict)
 
     def check(self) -> None:
         """Fails unless each call allocated its shipment exactly once."""
@@ -66,6 +66,11 @@ class Loads:
         self._sandbox = sandbox
         self._first = 1
         self.situations: list[Situation] = []
+
+    @property
+    def next(self) -> str:
+        """The shipment that the Go client allocates first in the next situation."""
+        return f"sp_{self._first:032d}"
 
     def _start(self, language: str) -> tuple[subprocess.Popen[str], range]:
         first = self._first
@@ -108,7 +113,7 @@ class Loads:
         for language, (_, shipments) in clients.items():
             situation.calls[language] = told[language]["calls"]
             situation.failed |= told[language]["failed"]
-            situation.longest = max(situation.longest, told[language]["longest"])
+            situation.longest[language] = told[language]["longest"]
             asked |= {f"sp_{number:032d}" for number in shipments[: told[language]["calls"]]}
         booked = {reference: times for reference, (times, _) in self._sandbox.all_bookings().items()}
         situation.doubled = sorted(reference for reference in asked if booked.get(reference, 0) > 1)
@@ -132,10 +137,11 @@ class Loads:
 
 def table(situations: list[Situation]) -> list[str]:
     """Returns what is told of situations, as lines."""
-    rows = [("situation", "calls", "failed", "doubled", "lost", "longest")]
+    rows: list[tuple[str, ...]] = [("situation", "calls", "failed", "doubled", "lost", "longest")]
     for one in situations:
         calls = " + ".join(f"{number} {language}" for language, number in one.calls.items())
         counts = (str(len(found)) for found in (one.failed, one.doubled, one.lost))
-        rows.append((one.name, calls, *counts, f"{one.longest:.1f} s"))  # type: ignore[arg-type]
+        longest = " + ".join(f"{seconds:.1f} s" for seconds in one.longest.values())
+        rows.append((one.name, calls, *counts, longest))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -10,10 +10,12 @@ import httpx
 import pytest
 from support.chart import CHART, NAME
 
-from e2e.control_plane import NAMESPACE, helm, succeed
+from e2e.control_plane import KEY, NAMESPACE, helm, succeed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from support.sandbox import Sandbox
 
     from e2e.control_plane import Kubernetes
     from e2e.situations import Loads
@@ -34,6 +36,24 @@ def uids(kubernetes: Kubernetes) -> set[str]:
 
 def settled(kubernetes: Kubernetes, pods: int) -> None:
     kubernetes.wait(f"{pods} pods are ready", lambda: len(kubernetes.ready(NAME)) == pods == len(kubernetes.pods()))
+
+
+@pytest.mark.parametrize("booked", ["once", "once and taken back"])
+def test_the_witness_sees_what_is_wrong(release: Sequence[str], sandbox: Sandbox, loads: Loads, booked: str) -> None:
+    """Somebody else books a shipment before: the client fails, or else the shipment is allocated twice."""
+    shipment = f"{sandbox.url}/pro/shipments/{loads.next}"
+    headers = {"x-api-key": KEY, "x-api-version": "1.1"}
+    httpx.put(f"{shipment}/allocate", headers=headers, trust_env=False).raise_for_status()
+    if booked == "once and taken back":
+        httpx.delete(f"{shipment}/allocation", headers=headers, trust_env=False).raise_for_status()
+    reference = loads.next
+    with loads.during("a shipment booked by somebody else") as situation:
+        pass
+    loads.situations.remove(situation)
+    found = ([], [reference]) if booked == "once and taken back" else ([reference], [])
+    assert (list(situation.failed), situation.doubled) == found
+    with pytest.raises(AssertionError):
+        situation.check()
 
 
 def test_a_rolling_upgrade(kubernetes: Kubernetes, release: Sequence[str], loads: Loads) -> None:
