@@ -12,7 +12,31 @@ import sys
 import threading
 import time
 
-from allocation_gateway_client import AllocationError, Client
+from allocation_gateway_client import AllocationError, Client, UnknownOutcome
+
+# How often a call whose outcome is unknown is asked for again, each time for as long as the client repeats it itself.
+_ASKS_AGAIN = 4
+
+
+def allocate(client: Client, reference: str) -> tuple[int, AllocationError | None]:
+    """Allocates a shipment. Returns how often the outcome was unknown, and the error that is left."""
+    try:
+        client.allocate_shipment(reference)
+    except UnknownOutcome as error:
+        last: AllocationError = error
+        for doubts in range(1, _ASKS_AGAIN + 1):
+            try:
+                client.call(error.request)
+            except UnknownOutcome as again:
+                last = again
+            except AllocationError as again:
+                return doubts, again
+            else:
+                return doubts, None
+        return _ASKS_AGAIN, last
+    except AllocationError as error:
+        return 0, error
+    return 0, None
 
 
 def main() -> None:
@@ -20,10 +44,10 @@ def main() -> None:
     address, first, count, workers, pause = sys.argv[1:]
     lock, stopped = threading.Lock(), threading.Event()
     failed: dict[str, str] = {}
-    calls, longest = 0, 0.0
+    calls, longest, doubtful = 0, 0.0, 0
 
     def work(client: Client) -> None:
-        nonlocal calls, longest
+        nonlocal calls, longest, doubtful
         while not stopped.is_set():
             with lock:
                 if calls == int(count):
@@ -31,10 +55,10 @@ def main() -> None:
                 reference = f"sp_{int(first) + calls:032d}"
                 calls += 1
             begin = time.monotonic()
-            try:
-                client.allocate_shipment(reference)
-            except AllocationError as error:
-                with lock:
+            doubts, error = allocate(client, reference)
+            with lock:
+                doubtful += min(doubts, 1)
+                if error is not None:
                     failed[reference] = f"{type(error).__name__}: {error}"
             with lock:
                 longest = max(longest, time.monotonic() - begin)
@@ -48,7 +72,7 @@ def main() -> None:
         stopped.set()
         for thread in threads:
             thread.join()
-    print(json.dumps({"calls": calls, "longest": longest, "failed": failed}))
+    print(json.dumps({"calls": calls, "longest": longest, "doubtful": doubtful, "failed": failed}))
 
 
 if __name__ == "__main__":

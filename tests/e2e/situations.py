@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from support.sandbox import Sandbox
 
 # Of each client in each situation.
-_SHIPMENTS: Final = 4000
+_SHIPMENTS: Final = 3000
 _WORKERS: Final = "3"
 _PAUSE: Final = 0.1
 # How many calls of each client there are at least before, and after, something is done.
 _CALLS: Final = 30
 _PATIENCE: Final = 75.0
+# What was under way in a pod that is killed stays in doubt until upstream can carry it out no more.
+_DOUBTS: Final = 300.0
 # All pods that are ready, to which clients connect themselves.
 ADDRESS: Final = f"dns:///{NAME}-headless.{NAMESPACE}.svc.cluster.local:50051"
 SHIPMENTS: Final = 80_000
@@ -40,6 +42,7 @@ class Situation:
     Attributes:
         name: What was done.
         calls: How many calls each client made.
+        doubtful: Of how many a client was told that the outcome is unknown. It asks again, as it should.
         failed: What the clients were told of shipments that they did not get allocated.
         doubled: The shipments that were allocated more than once, as the sandbox has it.
         lost: The shipments of which a client was told that they are allocated, and the sandbox knows nothing.
@@ -48,6 +51,7 @@ class Situation:
 
     name: str
     calls: dict[str, int] = field(default_factory=dict)
+    doubtful: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     doubled: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
@@ -101,8 +105,12 @@ class Loads:
             self._wait_for_calls(clients)
             yield situation
             self._wait_for_calls(clients)
+            for process, _ in clients.values():
+                assert process.stdin is not None
+                process.stdin.close()
+                process.stdin = None
             told = {
-                language: json.loads(process.communicate("", _PATIENCE)[0])
+                language: json.loads(process.communicate(timeout=_DOUBTS)[0])
                 for language, (process, _) in clients.items()
             }
         finally:
@@ -112,6 +120,7 @@ class Loads:
         asked: set[str] = set()
         for language, (_, shipments) in clients.items():
             situation.calls[language] = told[language]["calls"]
+            situation.doubtful += told[language]["doubtful"]
             situation.failed |= told[language]["failed"]
             situation.longest[language] = told[language]["longest"]
             asked |= {f"sp_{number:032d}" for number in shipments[: told[language]["calls"]]}
@@ -137,11 +146,11 @@ class Loads:
 
 def table(situations: list[Situation]) -> list[str]:
     """Returns what is told of situations, as lines."""
-    rows: list[tuple[str, ...]] = [("situation", "calls", "failed", "doubled", "lost", "longest")]
+    rows: list[tuple[str, ...]] = [("situation", "calls", "in doubt", "failed", "doubled", "lost", "longest")]
     for one in situations:
         calls = " + ".join(f"{number} {language}" for language, number in one.calls.items())
         counts = (str(len(found)) for found in (one.failed, one.doubled, one.lost))
         longest = " + ".join(f"{seconds:.1f} s" for seconds in one.longest.values())
-        rows.append((one.name, calls, *counts, longest))
+        rows.append((one.name, calls, str(one.doubtful), *counts, longest))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
