@@ -32,6 +32,16 @@ $(DEV): $(RUNTIME) requirements-dev.lock
 	@$(PIP) install --require-hashes -r requirements-dev.lock
 	@touch $@
 
+# What the Python client's stubs are generated with: pyproject.toml says why it is old.
+STUBS := .cache/stubs
+$(STUBS)/.installed: requirements-stub-messages.lock requirements-stub-services.lock
+	@echo "Installing the compilers of the stubs into $(STUBS) ..."
+	@for kind in messages services; do \
+		$(PYTHON) -m venv $(STUBS)/$$kind && $(STUBS)/$$kind/bin/pip --disable-pip-version-check --quiet \
+			install --require-hashes -r requirements-stub-$$kind.lock || exit 1; \
+	done
+	@touch $@
+
 .PHONY: run
 run: $(RUNTIME) ## run the gateway and the sandbox, and print a first call
 	@ALLOCATION_GATEWAY_LOG_FORMAT=$${ALLOCATION_GATEWAY_LOG_FORMAT:-console} \
@@ -55,7 +65,7 @@ QUICK := not clients and not image and not chart and not cache and not bench and
 	and not faults and not docs and not e2e
 
 .PHONY: test
-test: $(DEV) ## run the tests that are quick and need nothing but Python
+test: $(DEV) $(STUBS)/.installed ## run the tests that are quick and need nothing but Python
 	@$(BIN)/pytest $(TWO_AT_ONCE) -m "not long and $(QUICK)"
 
 .PHONY: test-long
@@ -284,15 +294,6 @@ lint: $(DEV) ## ruff, mypy, buf, import rules, shell, YAML and Dockerfile lint
 	@$(BIN)/yamllint --strict --config-file helm/yamllint.yaml protos/buf.yaml helm/allocation-gateway/values.yaml \
 		helm/allocation-gateway/Chart.yaml helm/allocation-gateway/ci
 	@$(BIN)/hadolint Dockerfile
-
-# What the Python client's stubs are generated with: pyproject.toml says why it is old.
-STUBS := .cache/stubs
-$(STUBS)/.installed: requirements-stub-messages.lock requirements-stub-services.lock
-	@for kind in messages services; do \
-		$(PYTHON) -m venv $(STUBS)/$$kind && $(STUBS)/$$kind/bin/pip --disable-pip-version-check --quiet \
-			install --require-hashes -r requirements-stub-$$kind.lock || exit 1; \
-	done
-	@touch $@
 
 .PHONY: generate
 generate: $(DEV) $(TYPESCRIPT)/.installed $(STUBS)/.installed ## regenerate the stubs, and the chart's schema, table, dashboards and rules (needs go and npm)

@@ -116,6 +116,8 @@ NEW_ROWS: Final = """
         default="PUT /shipments/allocate/zone",
     ),
 """
+# Of the stubs: make installs them.
+COMPILERS: Final = Path(".cache/stubs")
 RULE: Final = '    "zone_reference": _reference,\n'
 
 
@@ -156,6 +158,8 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = (root / PROTO).read_text()
     source = source.replace("service ShipmentAllocationService {\n", RPCS)
     (root / PROTO).write_text(source + MESSAGES)
+    (root / COMPILERS).parent.mkdir()
+    (root / COMPILERS).symlink_to(ROOT / COMPILERS)
     command = [sys.executable, str(root / "protos/generate.py"), "python", "descriptors"]
     subprocess.run(command, check=True, cwd=root)
     # The codec, the rows, and the rule of the new field.

@@ -17,6 +17,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LIFE: Final = dt.timedelta(hours=1)
+# What the key of an authority may be used for.
+_SIGNS: Final = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 def _name(text: str) -> x509.Name:
@@ -44,6 +56,8 @@ class Authority:
         certificate = (
             self._builder(_name(name), self._key)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
+            .add_extension(_SIGNS, critical=True)
             .sign(self._key, hashes.SHA256())
         )
         self.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
@@ -80,6 +94,9 @@ class Authority:
         here: list[x509.GeneralName] = [ip, x509.DNSName("localhost")]
         named = ([x509.DNSName(host)] if host else here) if names is None else names
         certificate = self._builder(_name(name), key, _LIFE * 2 if expired else dt.timedelta())
+        # Python takes no certificate without it from 3.13 on.
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        certificate = certificate.add_extension(issuer, critical=False)
         if named:
             certificate = certificate.add_extension(x509.SubjectAlternativeName(named), critical=False)
         files = self._folder / f"{name}.crt", self._folder / f"{name}.key"
