@@ -179,10 +179,13 @@ def test_deadline_is_kept_in_every_unit(timeout: str, front: Front, connect: Con
 
 
 @pytest.mark.parametrize("timeout", ["0S", "0n", "0m"])
-def test_deadline_that_has_passed_leaves_nothing_to_do(timeout: str, front: Front, connect: Connect) -> None:
+def test_deadline_that_has_passed_leaves_nothing_to_do(
+    timeout: str, engine: str, front: Front, connect: Connect
+) -> None:
     answer = asked(connect(), grpc_timeout=timeout)
     assert answer.status == LATE or answer.reset in {Code.CANCEL, Code.NO_ERROR}
-    assert front.upstream.received.empty()
+    # To grpcio no time is a millisecond, in which a request may be sent.
+    assert front.upstream.received.empty() or engine == "grpcio"
 
 
 @pytest.mark.parametrize(
