@@ -253,7 +253,7 @@ class Allowances:
         return max(struck, default=call.ended)
 
     def _asked_at(self, effect: Effect) -> float:
-        """Returns when an effect was asked for, of a queue that is not all of the time between the two."""
+        """Returns when the request for an effect arrived: what is queued takes effect later."""
         cause = self._records.cause(effect)
         return effect.time if cause is None else cause.arrived
 

@@ -136,13 +136,8 @@ class BatchWorld(World):
         await asyncio.gather(
             self._job(api, references, dice),
             *([self._job(api, rivals, dice, spread(dice, 0.001, 60.0))] if rivals else []),
-            *(self._touch(one, dice) for one in touched),
+            *(self._outside(one, one, dice.randint(1, 4), dice) for one in touched),
         )
-
-    async def _touch(self, reference: str, dice: random.Random) -> None:
-        for what in ("allocate", "deallocate", "allocate", "deallocate")[: dice.randint(1, 4)]:
-            await asyncio.sleep(spread(dice, 0.01, 20.0))
-            self._model.outside(reference, what, reference)
 
     async def _job(self, api: plan.Api, references: Sequence[str], dice: random.Random, after: float = 0.0) -> None:
         pending = {}

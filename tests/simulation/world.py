@@ -250,7 +250,8 @@ class World:
                 clients = [[self._step(dice, api, dice.choice(_SINGLE[api]), names, after)]]
         work = [self._client(steps, spare, dice) for steps in clients]
         if kind == "outside":
-            work.append(self._outside(clients[0][0], dice))
+            step = clients[0][0]
+            work.append(self._outside(step.references[0], step.id.hex, 4, dice))
         await asyncio.gather(*work)
 
     @staticmethod
@@ -259,10 +260,11 @@ class World:
         timeout = spread(dice, *_PATIENCE.get(fate, _USUAL_PATIENCE))
         return Step(uuid.UUID(int=dice.getrandbits(128), version=4), api, how, references, fate, timeout, after)
 
-    async def _outside(self, step: Step, dice: random.Random) -> None:
-        for what in ("allocate", "deallocate", "allocate", "deallocate"):
+    async def _outside(self, reference: str, trace: str, times: int, dice: random.Random) -> None:
+        """Allocates and de-allocates by turns, past the gateway."""
+        for number in range(times):
             await asyncio.sleep(spread(dice, 0.01, 20.0))
-            self._model.outside(step.references[0], what, step.id.hex)
+            self._model.outside(reference, "deallocate" if number % 2 else "allocate", trace)
 
     async def _client(self, steps: list[Step], spare: str, dice: random.Random) -> None:
         for step in steps:
