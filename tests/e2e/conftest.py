@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 from support.cache import CacheServer
-from support.chart import CHART, NAME
 from support.sandbox import running_sandbox
 
-from e2e.control_plane import KEY, Kubernetes, helm, running_cluster, succeed
+from e2e.control_plane import KEY, Kubernetes, running_cluster
+from e2e.release import released
 from e2e.situations import SHIPMENTS, Loads, Situation, table
 
 if TYPE_CHECKING:
@@ -57,19 +57,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def release(kubernetes: Kubernetes, sandbox: Sandbox, store: str) -> Iterator[Sequence[str]]:
     """A release as one team has it, by its values: two pods, the Ship API and a store of claims."""
-    kubernetes.set_data("Secret", "ship", {"api-key": KEY.encode()})
-    kubernetes.set_data("Secret", "store", {"url": store.encode()})
-    values = (
-        # All pods are on one network interface.
-        "--set-string=host=$(POD_IP)",
-        f"--set-string=settings.ship_base_url={sandbox.url}/pro",
-        "--set=settings.allow_plaintext=true",
-        "--set=ship.apiKeySecret.name=ship",
-        "--set=store.urlSecret.name=store",
-    )
-    succeed(helm(kubernetes, "install", NAME, str(CHART), "--wait", "--timeout=60s", *values))
-    yield values
-    succeed(helm(kubernetes, "uninstall", NAME, "--wait", "--timeout=60s"))
+    with released(kubernetes, sandbox, store) as values:
+        yield values
 
 
 @pytest.fixture(scope="module")

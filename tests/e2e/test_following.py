@@ -10,7 +10,8 @@ from allocation_gateway_client import AllocationError, Client, Tls
 from support.certificates import Authority
 from support.chart import CHART, NAME
 
-from e2e.control_plane import KEY, NAMESPACE, helm, succeed
+from e2e.control_plane import KEY, NAMESPACE, helm
+from e2e.release import released
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,22 +51,10 @@ def secured(
 ) -> Iterator[tuple[Sequence[str], str]]:
     """A release with TLS and a catalogue, by its values and its first certificate."""
     certificate = certify(kubernetes, authority)
-    kubernetes.set_data("Secret", "ship", {"api-key": KEY.encode()})
-    kubernetes.set_data("Secret", "store", {"url": store.encode()})
     kubernetes.set_data("ConfigMap", "groups", {"service-groups.yaml": _CATALOGUE.format(name="Gold").encode()})
-    values = (
-        "--set-string=host=$(POD_IP)",
-        f"--set-string=settings.ship_base_url={sandbox.url}/pro",
-        # For upstream: the listener has TLS.
-        "--set=settings.allow_plaintext=true",
-        "--set=ship.apiKeySecret.name=ship",
-        "--set=store.urlSecret.name=store",
-        "--set=tls.secretName=gateway-tls",
-        "--set=serviceGroups.catalogue.configMapName=groups",
-    )
-    succeed(helm(kubernetes, "install", NAME, str(CHART), "--wait", "--timeout=60s", *values))
-    yield values, certificate
-    succeed(helm(kubernetes, "uninstall", NAME, "--wait", "--timeout=120s"))
+    more = ("--set=tls.secretName=gateway-tls", "--set=serviceGroups.catalogue.configMapName=groups")
+    with released(kubernetes, sandbox, store, *more) as values:
+        yield values, certificate
 
 
 def alive(kubernetes: Kubernetes) -> dict[str, int]:
