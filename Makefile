@@ -209,22 +209,22 @@ test-observe: $(DEV) ## follow traces from callers to upstream, and look at all 
 
 .PHONY: bench
 bench: $(DEV) ## measure the gateway beside its rivals, and write docs/performance.md (needs go; about 25 minutes)
-	@exec "$$(bench/interpreter.sh $(BIN)/python $(BENCH_PYTHON))" -m bench.run
+	@PYTHONPATH=tests exec "$$(bench/interpreter.sh $(BIN)/python $(BENCH_PYTHON))" -m bench.run
 
 .PHONY: bench-streams
 bench-streams: $(DEV) ## measure streams: goodput, single calls beside them, memory (BENCH_STREAM_ITEMS; needs valkey-server or redis-server)
 	@$(NEEDS_STORE)
-	@$(BIN)/python -m bench.streams
+	@PYTHONPATH=tests $(BIN)/python -m bench.streams
 
 .PHONY: bench-guard
 bench-guard: $(DEV) ## fail if a call has become dearer than what is stored (needs go, and valkey-server or redis-server)
 	@$(NEEDS_STORE)
-	@$(BIN)/python -m bench.guard
+	@PYTHONPATH=tests $(BIN)/python -m bench.guard
 
 .PHONY: bench-guard-store
 bench-guard-store: $(DEV) ## store what a call costs now as what it may cost (needs what bench-guard does)
 	@$(NEEDS_STORE)
-	@$(BIN)/python -m bench.guard --store
+	@PYTHONPATH=tests $(BIN)/python -m bench.guard --store
 
 .PHONY: test-bench
 test-bench: $(DEV) ## test the benchmark's own instruments (needs go)

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Final
 
 from bench import payloads
 from bench.building import DESCRIPTORS, envoy
+from bench.credentials import Credentials, credentials
 from bench.machine import CACHE, script
 from bench.processes import Program
 from bench.rivals.envoy import configuration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 
@@ -51,6 +52,7 @@ class Contender:
         program: How to start it.
         settings: Settings of ours, by their names without the prefix, that make it what it is.
         optional: Settings that it takes besides, where the gateway has them.
+        credentials: The options of the load by which callers say who they are, and trust the gateway.
     """
 
     key: str
@@ -59,6 +61,7 @@ class Contender:
     program: Callable[[Surroundings], Program]
     settings: Mapping[str, str] = field(default_factory=dict)
     optional: Mapping[str, str] = field(default_factory=dict)
+    credentials: Callable[[], Sequence[str]] = tuple
 
     def missing(self) -> list[str]:
         """Returns the settings that make it what it is and that this gateway does not have."""
@@ -95,6 +98,20 @@ def _ours(key: str, title: str, optional: Mapping[str, str] | None = None, **set
         return ours([script("allocation-gateway"), "serve"], around, {**settings, **known})
 
     return Contender(key, title, "", program, settings, besides)
+
+
+def _secured(
+    key: str,
+    title: str,
+    settings: Callable[[Credentials], Mapping[str, str]],
+    load: Callable[[Credentials], Sequence[str]],
+) -> Contender:
+    """Returns ours with certificates and what else is made when it is started first."""
+
+    def program(around: Surroundings) -> Program:
+        return ours([script("allocation-gateway"), "serve"], around, settings(credentials()))
+
+    return Contender(key, title, "", program, credentials=lambda: load(credentials()))
 
 
 def ours(command: list[str], around: Surroundings, settings: Mapping[str, str]) -> Program:
@@ -191,6 +208,10 @@ CONTENDERS: Final = {
         _ours("ours-store", "ours, claims on a Redis server", STORE_URL="{store}"),
         _ours("ours-no-traces", "ours without traces", OTEL_TRACES_EXPORTER="none"),
         _ours("ours-no-metrics", "ours without metrics", OTEL_METRICS_EXPORTER="none"),
+        _ours(
+            "ours-untold", "ours without metrics and traces", OTEL_TRACES_EXPORTER="none", OTEL_METRICS_EXPORTER="none"
+        ),
+        _ours("ours-traced", "ours with every call traced", OTEL_TRACES_SAMPLER_ARG="1.0"),
         _ours("ours-no-log", "ours without a log line per call", LOG_LEVEL="warning"),
         _ours(
             "ours-rate-limit",
@@ -201,6 +222,13 @@ CONTENDERS: Final = {
         _ours("ours-grpcio", "ours on grpc.aio's server", GRPC_ENGINE="grpcio"),
         _ours("ours-httpx", "ours over httpx", HTTP_ENGINE="httpx"),
         _ours("ours-workers", "ours, `--workers 2`", {"ALLOW_UNSHARED_CLAIMS": "true"}, WORKERS="2"),
+        _secured("ours-tls", "ours with TLS to callers", Credentials.of_tls, Credentials.load_of_tls),
+        _secured(
+            "ours-secured",
+            "ours with mutual TLS, a token, a policy of 200 rules and 20 more accounts",
+            Credentials.of_callers,
+            Credentials.load_of_caller,
+        ),
     )
 }
 # What cannot be switched off, and so is in every number of ours.

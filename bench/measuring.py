@@ -177,10 +177,10 @@ class _Turns:
         key = contender.key
         if self._row.alone:
             with self._running(contender) as alone:
-                return _sample(self._row, key, number, alone, self._around)
+                return _sample(self._row, contender, number, alone, self._around)
         if key not in self._started:
             self._started[key] = self._stack.enter_context(self._running(contender))
-        return _sample(self._row, key, number, self._started[key], self._around)
+        return _sample(self._row, contender, number, self._started[key], self._around)
 
     def settle(self, contender: Contender) -> None:
         """Waits until a gateway works no more on what its load has left behind: the next one has the same core."""
@@ -197,8 +197,8 @@ class _Turns:
         return running(contender.key, contender.program(self._around.surroundings), self._cores)
 
 
-def _sample(row: Row, contender: str, number: int, gateway: Running, around: Stage) -> Sample:
-    seen = load(row, gateway, around)
+def _sample(row: Row, contender: Contender, number: int, gateway: Running, around: Stage) -> Sample:
+    seen = load(row, gateway, around, contender.credentials())
     cpu, ended, seconds = seen["seen"]["cpu_seconds"], seen["ended"], seen["seconds"]
     right = sum(count for status, count in seen["statuses"].items() if is_right(row.outcome, int(status)))
     total = seen["answered"] + seen["unanswered"]
@@ -208,7 +208,7 @@ def _sample(row: Row, contender: str, number: int, gateway: Running, around: Sta
 
     return Sample(
         row=row.key,
-        contender=contender,
+        contender=contender.key,
         round=number,
         cpu_us=per_call(cpu["gateway"]) if ended else None,
         calls_per_second=ended / seconds,
@@ -228,8 +228,8 @@ def is_right(outcome: Outcome, status: int) -> bool:
     return status == 0 if outcome is Outcome.OK else status > 0
 
 
-def load(row: Row, gateway: Running, around: Stage) -> dict[str, Any]:
-    """Calls a gateway, and returns what the load saw.
+def load(row: Row, gateway: Running, around: Stage, credentials: Sequence[str] = ()) -> dict[str, Any]:
+    """Calls a gateway, with credentials as options of the load, and returns what the load saw.
 
     Raises:
         FailedError: The load failed, or lost its connections.
@@ -243,6 +243,7 @@ def load(row: Row, gateway: Running, around: Stage) -> dict[str, Any]:
         *("-first", str(next(_runs) * _NUMBERS_PER_RUN), "-stats", f"http://{around.control}/stats"),
         *("-pids", ",".join(f"{name}={pid}" for name, pid in watched.items())),
         *(("-rate", str(row.rate)) if row.mode is Mode.OPEN else ()),
+        *credentials,
     ]
     patience = row.ramp + row.warmup + row.seconds + _PATIENCE
     done = subprocess.run(command, capture_output=True, text=True, timeout=patience, check=False)

@@ -91,6 +91,8 @@ _ALL: Final = (*_RIVALS, "ours", "ours-store")
 _VARIANTS: Final = (
     "ours-no-traces",
     "ours-no-metrics",
+    "ours-untold",
+    "ours-traced",
     "ours-no-log",
     "ours-rate-limit",
     "ours-grpcio",
@@ -130,6 +132,14 @@ ROWS: Final = (
         seconds=4.0,
         raised=True,
         alone=True,
+    ),
+    Row(
+        "secured",
+        "50 ms upstream, 400 in flight, who calls and what for",
+        ("ours", "ours-tls", "ours-secured"),
+        _SLOW,
+        calls=400,
+        rounds=5,
     ),
     Row("tls", "fast upstream behind TLS, 64 in flight", _ALL, Upstream(tls=True)),
     Row("large", "answers with 200 excluded services, 64 in flight", _ALL, Upstream(body=payloads.large(200))),

@@ -35,8 +35,13 @@ def _middle(found: Spread | None) -> float | None:
     return found.middle if found else None
 
 
-def _cpu_against(other: str) -> Callable[[Results], float | None]:
-    return lambda results: _middle(results.ratio("slow400", "ours", other))
+def _cpu_against(other: str, *, of: str = "ours", row: str = "slow400") -> Callable[[Results], float | None]:
+    return lambda results: _middle(results.ratio(row, of, other))
+
+
+def _added_by_store(results: Results) -> float | None:
+    with_store, without = results.cpu("slow400", "ours-store"), results.cpu("slow400", "ours")
+    return with_store.middle - without.middle if with_store and without else None
 
 
 def _flat(results: Results) -> float | None:
@@ -64,17 +69,33 @@ def _caller(stub: str, direct: str) -> Callable[[Results], float | None]:
 
 
 TARGETS: Final = (
-    Target("CPU per call against Go by hand, 50 ms upstream, 400 in flight", 2.5, "times", _cpu_against("go")),
+    Target("CPU per call against Go by hand, 50 ms upstream, 400 in flight", 1.35, "times", _cpu_against("go")),
+    Target("the same with claims on a server", 2.0, "times", _cpu_against("go", of="ours-store")),
+    Target("CPU that claims on a server add to a call, same row", 60.0, "us", _added_by_store),
     Target("CPU per call against Vanguard, same row", 1.0, "times", _cpu_against("vanguard")),
-    Target("CPU per call against Envoy, same row", 1.3, "times", _cpu_against("envoy")),
+    Target("CPU per call against Envoy, same row", 1.0, "times", _cpu_against("envoy")),
     Target("CPU per call against the naive Python gateway, same row", 1 / 6, "times", _cpu_against("naive")),
+    Target("CPU per call with metrics and 1 % traced, against neither", 1.15, "times", _cpu_against("ours-untold")),
+    Target(
+        "CPU per call with metrics and every call traced, against neither",
+        1.7,
+        "times",
+        _cpu_against("ours-untold", of="ours-traced"),
+    ),
+    Target(
+        "CPU per call with mutual TLS, a token, a policy and accounts, against without",
+        1.08,
+        "times",
+        _cpu_against("ours", of="ours-secured", row="secured"),
+    ),
+    Target("the same, against TLS alone", 1.08, "times", _cpu_against("ours-tls", of="ours-secured", row="secured")),
     Target("CPU per call, highest against lowest from 64 to 4,000 in flight", 1.2, "times", _flat),
-    Target("p99 against Envoy at the same rate", 1.5, "times", _p99_against_envoy),
+    Target("p99 against Envoy at the same rate", 1.0, "times", _p99_against_envoy),
     Target("memory at the start", 90.0, "MB", lambda results: results.start_mb("slow4000", "ours")),
     Target("memory per call in flight, of 4,000", 40.0, "kB", _per_call_in_flight),
     Target(
         "CPU per call of two workers against one, same rate",
-        1.1,
+        1.15,
         "times",
         lambda results: _middle(results.ratio("workers", "ours-workers", "ours")),
     ),

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -77,8 +78,12 @@ type connection struct {
 	inFlight atomic.Int64
 }
 
-func dial(address string, template *request, finished func(*connection, call)) (*connection, error) {
+func dial(address string, security *tls.Config, template *request, finished func(*connection, call)) (*connection, error) {
 	socket, err := net.Dial("tcp", address)
+	if err == nil && security != nil {
+		encrypted := tls.Client(socket, security)
+		socket, err = encrypted, encrypted.Handshake()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -304,7 +309,7 @@ type request struct {
 }
 
 // newRequest prepares the calls of a method. Each long run of `#` in the message is a place; all are as long as each other.
-func newRequest(authority, method string, message []byte) *request {
+func newRequest(scheme, authority, method string, metadata [][2]string, message []byte) *request {
 	made := &request{message: append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(message))), message...)}
 	for at := 0; at < len(made.message); at++ {
 		run := len(made.message[at:]) - len(bytes.TrimLeft(made.message[at:], "#"))
@@ -319,10 +324,10 @@ func newRequest(authority, method string, message []byte) *request {
 	encoder := hpack.NewEncoder(&buffer)
 	for _, block := range []*[]byte{&made.firstHeaders, &made.laterHeaders} {
 		buffer.Reset()
-		for _, field := range [][2]string{
-			{":method", "POST"}, {":scheme", "http"}, {":path", method}, {":authority", authority}, {"te", "trailers"},
+		for _, field := range append([][2]string{
+			{":method", "POST"}, {":scheme", scheme}, {":path", method}, {":authority", authority}, {"te", "trailers"},
 			{"content-type", "application/grpc"}, {"user-agent", "bench/1"}, {"grpc-timeout", timeout},
-		} {
+		}, metadata...) {
 			_ = encoder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]})
 		}
 		*block = bytes.Clone(buffer.Bytes())

@@ -11,6 +11,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"flag"
@@ -161,9 +162,9 @@ func (g *generator) repeat(calls int, walls *histogram) {
 	}
 }
 
-func (g *generator) connect(address string, count int, template *request) {
+func (g *generator) connect(address string, security *tls.Config, count int, template *request) {
 	for range count {
-		c, err := dial(address, template, g.finished)
+		c, err := dial(address, security, template, g.finished)
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -206,6 +207,10 @@ func main() {
 	first := flag.Uint64("first", 0, "the number of the first call; no two runs may share one")
 	pids := flag.String("pids", "", "the processes to watch, as name=pid,name=pid")
 	stats := flag.String("stats", "", "where upstream tells its counts")
+	authorities := flag.String("ca", "", "the authorities that vouch for the gateway, PEM; set, the calls are made over TLS")
+	certificate := flag.String("certificate", "", "the certificate of the client, PEM")
+	key := flag.String("key", "", "its private key, PEM")
+	tokenFile := flag.String("token", "", "the file that holds a bearer token, which every call carries")
 	flag.Parse()
 
 	bytes, err := base64.StdEncoding.DecodeString(*message)
@@ -217,7 +222,19 @@ func main() {
 	if *mode == "burst" {
 		g.burst = &sync.WaitGroup{}
 	}
-	g.connect(*address, *connections, newRequest(*address, *method, bytes))
+	security, err := clientTLS(*authorities, *certificate, *key)
+	if err != nil {
+		log.Fatal(err)
+	}
+	metadata, err := bearer(*tokenFile)
+	if err != nil {
+		log.Fatal(err)
+	}
+	scheme := "http"
+	if security != nil {
+		scheme = "https"
+	}
+	g.connect(*address, security, *connections, newRequest(scheme, *address, *method, metadata, bytes))
 	walls := &histogram{}
 	switch *mode {
 	case "closed":
