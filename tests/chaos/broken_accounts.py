@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from allocation_gateway.account import Account
 from allocation_gateway.claims.opening import Stores
-from allocation_gateway.writes.coordinator import Coordinator
+from allocation_gateway.writes import coordinator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,28 +21,13 @@ def shared_claims() -> Changes:
     return [(Stores, "of", lambda stores, api, *_: of(stores, api))]
 
 
-class _ById(dict[Any, Any]):
-    """A table of writes whose keys are the request ids alone."""
-
-    def get(self, key: Any, default: Any = None) -> Any:
-        return super().get(key[1], default)
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        super().__setitem__(key[1], value)
-
-    def __delitem__(self, key: Any) -> None:
-        self.pop(key[1], None)
-
-
 def shared_in_flight() -> Changes:
     """A call joins the write of its id that is under way, whichever account that is of."""
-    make = Coordinator.__init__
 
-    def made(writes: Any, *arguments: Any) -> None:
-        make(writes, *arguments)
-        writes._running = _ById()
+    def key(_: Any, request_id: str) -> str:
+        return request_id
 
-    return [(Coordinator, "__init__", made)]
+    return [(coordinator, "write_key", key)]
 
 
 def shared_breaker() -> Changes:

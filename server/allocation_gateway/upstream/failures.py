@@ -84,18 +84,15 @@ def _error(
     inferred: InferredEffect,
 ) -> GatewayError:
     said = error or ErrorBody()
-    metadata = {"upstream_status": str(answer.status)}
-    if code:
-        metadata["upstream_code"] = code
-    if said.correlation_id:
-        metadata["upstream_correlation_id"] = said.correlation_id
     is_throttled = entry.code is StatusCode.RESOURCE_EXHAUSTED
     return GatewayError(
         entry.code,
         entry.reason,
         entry.message,
         effect=inferred.effect,
-        metadata=metadata,
+        upstream_status=answer.status,
+        upstream_code=code,
+        metadata={"upstream_correlation_id": said.correlation_id} if said.correlation_id else {},
         details=list(_details(operation, request, answer, said, entry)),
         excluded=said.excluded if entry.code is StatusCode.FAILED_PRECONDITION else (),
         likely_unprocessed=inferred.likely_unprocessed,
@@ -126,7 +123,7 @@ def broken(
         error_table.BROKEN.reason,
         f"{error_table.BROKEN.message}: {what}.{suffix}",
         effect=effect if operation.action.writes else None,
-        metadata={"upstream_status": str(answer.status)},
+        upstream_status=answer.status,
         allocation=allocation,
         likely_unprocessed=likely_unprocessed,
     )

@@ -10,6 +10,7 @@ from allocation_gateway.writes import errors, note, resolution, stored_answer
 from allocation_gateway.writes.claim_handle import ClaimHandle
 from allocation_gateway.writes.claimant import Claimant
 from allocation_gateway.writes.claimed import ClaimedWrite
+from allocation_gateway.writes.request import WriteResult
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -20,13 +21,9 @@ if TYPE_CHECKING:
 
 
 class Acquisition:
-    """A write that waits for its claim.
+    """A write that waits for its claim."""
 
-    Attributes:
-        message: The request as it is to be sent; None while that is not known.
-    """
-
-    __slots__ = ("_claimant", "_context", "_is_looked_up", "_references", "_sender", "_store", "message")
+    __slots__ = ("_claimant", "_context", "_is_looked_up", "_references", "_sender", "_store")
 
     def __init__(self, context: WriteContext, sender: Sender) -> None:
         """Has asked for nothing yet.
@@ -44,13 +41,12 @@ class Acquisition:
         self._claimant = Claimant(context.environment, context.account.now)
         # Whether it was asked whether there is a claim of this id.
         self._is_looked_up = False
-        self.message: Any | None = context.request.message if context.request.prepare is None else None
 
-    async def acquire(self) -> ClaimedWrite | Message:
+    async def acquire(self) -> ClaimedWrite | WriteResult:
         """Makes the claim, or deals with the one that there is.
 
         Returns:
-            The claim, of a first attempt or of what is in doubt; or the response, if it is known already.
+            The claim, of a first attempt or of what is in doubt; or what came of the write, if that is known already.
 
         Raises:
             GatewayError: It is not to be had, or its answer is an error.
@@ -65,14 +61,14 @@ class Acquisition:
             try:
                 message = await request.prepare(context.callers.deadline - context.account.clock())
             except GatewayError as error:
-                return await self._answer_instead(error)
-            self.message = message
+                return WriteResult(await self._answer_instead(error), None)
         try:
             await self._sender.acquire_permit()
         except GatewayError as error:
             if (answer := await self._answer_of_claim(error)) is not None:
-                return answer
-        return await self._claim(message)
+                return WriteResult(answer, message)
+        got = await self._claim(message)
+        return got if isinstance(got, ClaimedWrite) else WriteResult(got, message)
 
     def deadline_error(self) -> GatewayError:
         """Returns the error for a caller whose time is up before there is a claim."""

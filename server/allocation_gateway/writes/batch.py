@@ -206,7 +206,7 @@ class Batch:
             return
         if isinstance(result.response, GatewayError):
             self.refusals.append(result.response)
-        for member, part in zip(members, self._parts(result, members), strict=True):
+        for member, part in zip(members, self.parts(result, members), strict=True):
             if not member.result.done():
                 member.result.set_result(part)
 
@@ -220,7 +220,8 @@ class Batch:
         references.extend(self._reference(member) for member in members)
         return joined
 
-    def _parts(self, result: UpstreamResult, members: Sequence[Member]) -> list[UpstreamResult]:
+    def parts(self, result: UpstreamResult, members: Sequence[Member]) -> list[UpstreamResult]:
+        """Returns what the answer of a bulk call tells each of the writes that were sent by it."""
         response, bulk = result.response, self._operation.bulk
         if isinstance(response, GatewayError):
             return [msgspec.structs.replace(result, response=_copied(response)) for _ in members]

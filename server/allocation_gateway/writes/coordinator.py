@@ -66,6 +66,11 @@ class _Running(SharedTask["WriteResult"]):
         super()._ended(task)
 
 
+def write_key(account: Account, request_id: str) -> _Key:
+    """Returns what a write is known by while it is under way: its id, in the account that it is of."""
+    return account.store, request_id
+
+
 class Coordinator:
     """All writes of one process: one task for each request id."""
 
@@ -109,7 +114,7 @@ class Coordinator:
             GatewayError: INVALID_ARGUMENT, the id names another request; DEADLINE_EXCEEDED, the time is up and nothing
                 was sent; UNKNOWN, nobody knows yet what became of it. Or whatever else the write comes to.
         """
-        key = (account.store, request.message.request_id)
+        key = write_key(account, request.message.request_id)
         running = self._running.get(key)
         if running is None:
             running = self._start(key, Write(self._environment, account, request, observation, deadline), fields)

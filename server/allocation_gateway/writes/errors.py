@@ -131,17 +131,18 @@ def in_doubt(cause: GatewayError, detail: Message | None = None) -> GatewayError
         cause: With what the doubt began.
         detail: What is known of the references of a bulk call.
     """
-    metadata = dict(cause.metadata)
-    if cause.code is not StatusCode.UNKNOWN:
-        metadata["cause"] = cause.reason_name
+    is_doubt = cause.code is StatusCode.UNKNOWN
     return GatewayError(
         StatusCode.UNKNOWN,
         ErrorReason.ERROR_REASON_OUTCOME_UNKNOWN,
         f"{cause.message} Repeat the call with the same request_id to learn what became of it."
-        if cause.code is StatusCode.UNKNOWN
+        if is_doubt
         else f"It is not known yet whether this was carried out: {cause.message}",
         effect=WriteEffect.UNKNOWN,
-        metadata=metadata,
+        cause=cause.cause if is_doubt else cause.reason,
+        upstream_status=cause.upstream_status,
+        upstream_code=cause.upstream_code,
+        metadata=cause.metadata,
         details=[_soon()] if detail is None else [_soon(), detail],
     )
 

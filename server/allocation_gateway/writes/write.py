@@ -122,8 +122,8 @@ class Write:
         """
         try:
             got = await self._acquisition.acquire()
-            if not isinstance(got, ClaimedWrite):
-                return WriteResult(got, self._acquisition.message)
+            if isinstance(got, WriteResult):
+                return got
             await self._begin(got)
             response: Message | None = None
             while response is None:

@@ -13,6 +13,7 @@ import random
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from allocation_gateway.errors import GatewayError
+from allocation_gateway.operations.model import references_field
 from allocation_gateway.protection.model import Kind
 from allocation_gateway.rpc.streams.outcomes import retry_seconds
 from allocation_gateway.upstream.call import UpstreamCall
@@ -181,13 +182,14 @@ class Readings:
         """Reads something once."""
         account, reader = self._account, self._reader
         until = account.times_out_at()
-        (field,) = reader.request.DESCRIPTOR.fields_by_name
         call = UpstreamCall(Attempt(now=account.now), self._observation(), until, keeps_to_deadline=True)
         try:
             permit = await account.protection.acquire_for_stream(Kind.READ, until)
         except GatewayError as error:
             return error.with_traceback(None)
-        result = await account.send(reader, reader.default_route, reader.request(**{field: reference}), call, permit)
+        result = await account.send(
+            reader, reader.default_route, reader.request(**{references_field(reader.request): reference}), call, permit
+        )
         response: Any = result.response
         return response if isinstance(response, GatewayError) else response.allocation
 
