@@ -22,7 +22,6 @@ from allocation_gateway.writes import attempt, errors, recovery
 from allocation_gateway.writes.acquisition import Acquisition
 from allocation_gateway.writes.attempt import Answered, InDoubt, Refused, Unconfirmed
 from allocation_gateway.writes.callers import Callers
-from allocation_gateway.writes.claimed import ClaimedWrite
 from allocation_gateway.writes.context import WriteContext
 from allocation_gateway.writes.phases import Phase, Progress
 from allocation_gateway.writes.request import WriteResult
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 
     from allocation_gateway.account import Account
     from allocation_gateway.telemetry.observation import Observation
+    from allocation_gateway.writes.claimed import ClaimedWrite
     from allocation_gateway.writes.environment import Environment
     from allocation_gateway.writes.request import WriteRequest
 
