@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import pytest
 from allocation_gateway.accounts.book import Accounts
-from allocation_gateway.accounts.model import Tenant
+from allocation_gateway.accounts.model import Account
 from allocation_gateway.claims.opening import Stores
 from allocation_gateway.errors import GatewayError
 from allocation_gateway.groups.replication import _Keys
@@ -135,10 +135,10 @@ def test_what_replicas_share_of_service_groups_is_named_by_the_account_too() -> 
     assert len({*names}) == len(names) == 12
 
 
-def account(name: str) -> Tenant:
+def account(name: str) -> Account:
     settings = msgspec.structs.replace(GIVEN, account=name)
     groups: Any = None
-    return Tenant(settings, {}, groups, groups, {}, frozenset())
+    return Account(settings, {}, groups, groups, {}, frozenset())
 
 
 def test_the_account_is_looked_up_in_what_the_caller_names_before_what_it_is_given() -> None:
@@ -146,7 +146,7 @@ def test_the_account_is_looked_up_in_what_the_caller_names_before_what_it_is_giv
     book = Accounts(default)
     book.use([north])
 
-    def chosen(*names: str, allowed: set[str] | None = None) -> Tenant:
+    def chosen(*names: str, allowed: set[str] | None = None) -> Account:
         return book.chosen([("x", "y"), *(("allocation-account", name) for name in names)], allowed, {})
 
     assert chosen() is default

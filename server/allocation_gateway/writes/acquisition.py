@@ -37,8 +37,8 @@ class Acquisition:
         request = context.request
         # To prepare a request changes what a group's name stands for, and not what the request is for.
         self._references = request.operation.references(request.message)
-        self._store: ClaimStore = context.account.store.at(self._references)
-        self._claimant = Claimant(context.environment, context.account.now)
+        self._store: ClaimStore = context.api.store.at(self._references)
+        self._claimant = Claimant(context.environment, context.api.now)
         # Whether it was asked whether there is a claim of this id.
         self._is_looked_up = False
 
@@ -52,14 +52,14 @@ class Acquisition:
             GatewayError: It is not to be had, or its answer is an error.
         """
         context = self._context
-        request, spare = context.request, context.account.spare
+        request, spare = context.request, context.api.spare
         if spare is not None and await spare.read(request.message.request_id) is not None:
             # It was begun while the store could not be reached, and only this process knows.
             self._store = spare
         message = request.message
         if request.prepare is not None:
             try:
-                message = await request.prepare(context.callers.deadline - context.account.clock())
+                message = await request.prepare(context.callers.deadline - context.api.clock())
             except GatewayError as error:
                 return WriteResult(await self._answer_instead(error), None)
         try:
@@ -100,7 +100,7 @@ class Acquisition:
 
     async def _claim(self, message: Any) -> ClaimedWrite | Message:
         context, new = self._context, self._new_claim(message)
-        clock = context.account.clock
+        clock = context.api.clock
         until = clock() + context.environment.lock_wait
         pauses = 0
         others: dict[str, Claimant] = {}
@@ -139,9 +139,9 @@ class Acquisition:
             if self._claimant.earlier is not None:
                 # What is in doubt stays so, and the store may be back in a moment.
                 return None
-            if context.account.spare is None:
+            if context.api.spare is None:
                 raise errors.no_store(is_named=is_named) from error
-            self._store = context.account.spare
+            self._store = context.api.spare
             context.count("unclaimed")
             return await self._begin(new)
         self._is_looked_up = self._is_looked_up or not isinstance(got, Busy)
@@ -160,12 +160,12 @@ class Acquisition:
             GatewayError: It has been waited for long enough.
         """
         context = self._context
-        request, account = context.request, context.account
+        request, api = context.request, context.api
         if is_first:
             context.follows(claim, "in_the_way")
         if request.is_named and not self._is_looked_up:
             await self._look_up()
-        if not is_first and account.clock() >= min(until, context.callers.last_moment):
+        if not is_first and api.clock() >= min(until, context.callers.last_moment):
             context.count("aborted")
             if self._claimant.earlier is not None:
                 raise errors.in_doubt(errors.EARLIER)
@@ -173,7 +173,7 @@ class Acquisition:
         if claim.state is ClaimState.IN_DOUBT:
             claimant = others.get(claim.request_id)
             if claimant is None:
-                claimant = others[claim.request_id] = Claimant(context.environment, account.now)
+                claimant = others[claim.request_id] = Claimant(context.environment, api.now)
             await resolution.resolve_abandoned(context, claim, claimant, self._store)
 
     async def _look_up(self) -> None:
@@ -189,7 +189,7 @@ class Acquisition:
         Raises:
             StoreUnavailableError: The store could not be asked.
         """
-        asked = self._context.account.now()
+        asked = self._context.api.now()
         claim = await self._store.read(self._context.request.message.request_id)
         self._is_looked_up = True
         if claim is not None and claim.state is ClaimState.IN_DOUBT:

@@ -23,7 +23,7 @@ from allocation_gateway.upstream.http import Attempt, CalledOffError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from allocation_gateway.account import Account
+    from allocation_gateway.account_api import AccountApi
     from allocation_gateway.operations.model import Operation, Route
     from allocation_gateway.protection.protection import Permit
     from allocation_gateway.telemetry.observation import Observation
@@ -67,19 +67,19 @@ class Batch:
     """
 
     def __init__(
-        self, account: Account, operation: Operation, route: Route, observation: Observation, deadline: float
+        self, api: AccountApi, operation: Operation, route: Route, observation: Observation, deadline: float
     ) -> None:
         """Has no members yet, and waits for more until it is sealed.
 
         Args:
-            account: Where it is sent.
+            api: Where it is sent.
             operation: The row of the bulk call.
             route: The spelling of it that is configured.
             observation: Whose request it is, as telemetry sees it.
             deadline: Until when its callers wait, by the event loop's clock.
         """
         self.refusals: list[GatewayError] = []
-        self._account = account
+        self._api = api
         self._operation = operation
         self._route = route
         self._observation = observation
@@ -116,7 +116,7 @@ class Batch:
             GatewayError: There is none to be had in time.
         """
         if self._permit is None:
-            protection = self._account.protection
+            protection = self._api.protection
             self._permit = asyncio.create_task(protection.acquire_for_stream(Kind.WRITE, self._deadline))
         try:
             # One that is given up does not take it from the others.
@@ -179,7 +179,7 @@ class Batch:
     async def _send(self, permit: Permit) -> None:
         members = tuple(self._ready)
         observation = self._observation.batch(len(members))
-        attempt = _SharedAttempt(min(member.send_by for member in members), self._account.now)
+        attempt = _SharedAttempt(min(member.send_by for member in members), self._api.now)
         for member in members:
             member.attempt = attempt
             member.observation.sent_with(observation)
@@ -191,7 +191,7 @@ class Batch:
 
     async def _send_to_all(self, members: tuple[Member, ...], call: UpstreamCall, permit: Permit) -> None:
         try:
-            result = await self._account.send(self._operation, self._route, self._joined(members), call, permit)
+            result = await self._api.send(self._operation, self._route, self._joined(members), call, permit)
         except CalledOffError:
             error = failures.no_answer(self._operation, "it was called off", sent=False)
             result = UpstreamResult(error, CallOutcome.IGNORED)

@@ -9,7 +9,7 @@ from allocation.v1.error_reason_pb2 import ErrorReason
 from google.rpc import error_details_pb2
 
 from allocation_gateway import errors
-from allocation_gateway.account import TRANSIENT
+from allocation_gateway.account_api import TRANSIENT
 from allocation_gateway.codecs.states import Stage
 from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.operations.bulk import ItemAnswer

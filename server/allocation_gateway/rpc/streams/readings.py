@@ -22,7 +22,7 @@ from allocation_gateway.upstream.http import Attempt
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from allocation_gateway.account import Account
+    from allocation_gateway.account_api import AccountApi
     from allocation_gateway.errors import AnyAllocation
     from allocation_gateway.operations.model import Api, Operation
     from allocation_gateway.telemetry.observation import Observation
@@ -65,17 +65,17 @@ class _Followed:
 
 
 class Readings:
-    """The readings of one account."""
+    """The readings of one API of one account."""
 
-    def __init__(self, account: Account, reader: Operation, observation: Callable[[], Observation]) -> None:
+    def __init__(self, api: AccountApi, reader: Operation, observation: Callable[[], Observation]) -> None:
         """Reads nothing yet.
 
         Args:
-            account: Whom to ask.
+            api: Whom to ask.
             reader: The row that reads.
             observation: Makes what telemetry sees of a reading, which is for all who wait for it.
         """
-        self._account = account
+        self._api = api
         self._reader = reader
         self._observation = observation
         self._average = _FIRST
@@ -94,7 +94,7 @@ class Readings:
             reader: Who is told of each reading.
             at_once: Whether it may be final already, so that the first reading is made now.
         """
-        now = self._account.clock()
+        now = self._api.clock()
         followed = self._followed.get(reference)
         if followed is None:
             followed = self._followed[reference] = _Followed(reference, now, is_new=not at_once)
@@ -123,7 +123,7 @@ class Readings:
 
     async def _run(self) -> None:
         """Begins each reading when it is due, for as long as anybody waits."""
-        clock = self._account.clock
+        clock = self._api.clock
         while self._followed:
             self._changed.clear()
             now = clock()
@@ -156,7 +156,7 @@ class Readings:
         for reader in tuple(followed.readers):
             if reader.read(reference, found) and reader in followed.readers:
                 followed.readers.remove(reader)
-        now = self._account.clock()
+        now = self._api.clock()
         if not followed.readers:
             if followed.is_new:
                 self._learn(followed, now)
@@ -180,14 +180,14 @@ class Readings:
 
     async def _fetch(self, reference: str) -> AnyAllocation | GatewayError:
         """Reads something once."""
-        account, reader = self._account, self._reader
-        until = account.times_out_at()
-        call = UpstreamCall(Attempt(now=account.now), self._observation(), until, keeps_to_deadline=True)
+        api, reader = self._api, self._reader
+        until = api.times_out_at()
+        call = UpstreamCall(Attempt(now=api.now), self._observation(), until, keeps_to_deadline=True)
         try:
-            permit = await account.protection.acquire_for_stream(Kind.READ, until)
+            permit = await api.protection.acquire_for_stream(Kind.READ, until)
         except GatewayError as error:
             return error.with_traceback(None)
-        result = await account.send(
+        result = await api.send(
             reader, reader.default_route, reader.request(**{references_field(reader.request): reference}), call, permit
         )
         response: Any = result.response
@@ -203,7 +203,7 @@ class Readings:
 
 
 class AllReadings:
-    """The readings of all accounts."""
+    """The readings of all APIs of all accounts."""
 
     def __init__(self, readers: Mapping[Api, Operation], observation: Callable[[], Observation]) -> None:
         """Reads nothing yet.
@@ -214,17 +214,17 @@ class AllReadings:
         """
         self._readers = readers
         self._observation = observation
-        self._of: dict[Account, Readings] = {}
+        self._of: dict[AccountApi, Readings] = {}
 
-    def of(self, account: Account) -> Readings:
-        """Returns the readings of an account's API."""
-        if account not in self._of:
-            self._of[account] = Readings(account, self._readers[account.upstream.api], self._observation)
-        return self._of[account]
+    def of(self, api: AccountApi) -> Readings:
+        """Returns the readings of an API."""
+        if api not in self._of:
+            self._of[api] = Readings(api, self._readers[api.upstream.api], self._observation)
+        return self._of[api]
 
-    def forget(self, account: Account) -> None:
+    def forget(self, api: AccountApi) -> None:
         """Forgets those of one that has ended, of which nothing is read any more."""
-        self._of.pop(account, None)
+        self._of.pop(api, None)
 
     async def close(self) -> None:
         """Ends all readings."""

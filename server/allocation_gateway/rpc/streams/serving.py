@@ -15,7 +15,7 @@ from allocation_gateway.telemetry.conventions import RPC_METHOD
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from allocation_gateway.accounts.model import Tenant
+    from allocation_gateway.accounts.model import Account
     from allocation_gateway.rpc.base import Gateway
     from allocation_gateway.telemetry.conventions import Attributes
 
@@ -29,7 +29,7 @@ class Streams:
         self._streams = [(row, StreamHandler(gateway, row, self._readings)) for row in STREAMS]
         self._watches = [(row, WatchHandler(gateway, row, self._readings)) for row in WATCHES]
 
-    def _forget(self, account: Tenant) -> None:
+    def _forget(self, account: Account) -> None:
         for api in account.apis.values():
             self._readings.forget(api)
 

@@ -42,15 +42,15 @@ _LONGEST_PAUSE: Final = 2.0
 _SUCCESS: Final = CallOutcome.SUCCESS
 
 
-class Account:
-    """One account.
+class AccountApi:
+    """One API of one account.
 
     Attributes:
-        upstream: Its API.
+        upstream: The connections to it.
         protection: What protects it.
         store: Where the claims of its writes are.
         spare: Where they are while the store cannot be reached; None if nothing is written then.
-        settings: The settings of its API.
+        settings: Its settings.
         carriers: Takes the reference of the carrier of each allocation that is made.
         clock: The event loop's clock.
         now: The same, read anew.
@@ -70,8 +70,8 @@ class Account:
         """Takes what it is made of.
 
         Args:
-            settings: The configuration, of this account.
-            upstream: Its API.
+            settings: The configuration, of its account.
+            upstream: The connections to it.
             store: Where the claims of its writes are.
             spare: Where they are while the store cannot be reached; None if nothing is written then.
             telemetry: Where metrics go.
@@ -123,7 +123,7 @@ class Account:
         """Reads something once, by the first spelling of its row, as soon as it may.
 
         Raises:
-            GatewayError: The account is protected from it.
+            GatewayError: The API is protected from it.
         """
         permit = await self.protection.acquire(kind, call.deadline)
         return await self.send(operation, operation.default_route, request, call, permit)
@@ -137,7 +137,7 @@ class Account:
             The response, or the error in its place.
 
         Raises:
-            GatewayError: The account is protected from it.
+            GatewayError: The API is protected from it.
         """
         attempts = 1
         while True:
