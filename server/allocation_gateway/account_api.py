@@ -11,7 +11,7 @@ from allocation.v1.error_reason_pb2 import ErrorReason
 
 from allocation_gateway.errors import GatewayError
 from allocation_gateway.protection.backoff import Backoff
-from allocation_gateway.protection.model import Kind
+from allocation_gateway.protection.model import RequestKind
 from allocation_gateway.protection.protection import Protection
 from allocation_gateway.upstream.call import CallOutcome
 
@@ -119,7 +119,9 @@ class AccountApi:
             self.protection.retry_budget.refund()
         return result
 
-    async def read_once(self, operation: Operation, request: Message, call: UpstreamCall, kind: Kind) -> UpstreamResult:
+    async def read_once(
+        self, operation: Operation, request: Message, call: UpstreamCall, kind: RequestKind
+    ) -> UpstreamResult:
         """Reads something once, by the first spelling of its row, as soon as it may.
 
         Raises:
@@ -141,7 +143,7 @@ class AccountApi:
         """
         attempts = 1
         while True:
-            permit = await self.protection.acquire(Kind.READ, call.deadline)
+            permit = await self.protection.acquire(RequestKind.READ, call.deadline)
             result = await self.send(operation, route, request, call, permit)
             response = result.response
             if (

@@ -30,7 +30,7 @@ from allocation_gateway.writes.coordinator import Coordinator
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from allocation_gateway.release import Files
+    from allocation_gateway.release import CheckedFiles
     from allocation_gateway.settings import Settings
     from allocation_gateway.telemetry.pages import SharedPage
     from allocation_gateway.telemetry.telemetry import Telemetry
@@ -228,7 +228,7 @@ def _spare_the_collector() -> None:
 
 async def _open_accounts(
     settings: Settings,
-    files: Files,
+    files: CheckedFiles,
     writes: Coordinator,
     observed: Telemetry,
     followed: FollowedFiles,

@@ -18,7 +18,7 @@ _PEM: Final = "x509_pem_cert"
 _MOST: Final = 4096
 
 
-class Certificates:
+class CallerCertificates:
     """Tells who calls by certificates. It remembers those that it has read."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from allocation_gateway.telemetry.named import OTHER
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 
-    from allocation_gateway.callers.certificates import Certificates
+    from allocation_gateway.callers.certificates import CallerCertificates
     from allocation_gateway.callers.model import Caller
     from allocation_gateway.callers.policy import Grant
     from allocation_gateway.callers.policy_file import PolicyFile
@@ -36,7 +36,7 @@ class Guard:
     def __init__(
         self,
         tokens: Tokens | None,
-        certificates: Certificates,
+        certificates: CallerCertificates,
         policy: PolicyFile | None,
         metrics: Instruments,
         *,

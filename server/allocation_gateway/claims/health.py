@@ -11,7 +11,7 @@ from redis import exceptions
 
 from allocation_gateway.claims.checks import UnsafeServerError
 from allocation_gateway.claims.model import StoreUnavailableError
-from allocation_gateway.pooling import Problem, diagnose
+from allocation_gateway.pooling import ServerProblem, diagnose
 
 if TYPE_CHECKING:
     from allocation_gateway.settings.server_url import ServerUrl
@@ -48,10 +48,10 @@ class StoreHealth:
         self._is_usable = False
         self._told: set[str] = set()
 
-    def problem(self, error: BaseException, target: ServerUrl | None) -> Problem:
+    def problem(self, error: BaseException, target: ServerUrl | None) -> ServerProblem:
         """Returns what is wrong, from an error with which something has failed at a server; at the URL's if None."""
         if isinstance(error, UnsafeServerError):
-            return Problem("unsafe", str(error))
+            return ServerProblem("unsafe", str(error))
         return diagnose(error, target or self._url)
 
     def failed(self, step: str, error: BaseException, target: ServerUrl | None) -> StoreUnavailableError:
@@ -68,7 +68,7 @@ class StoreHealth:
         self._tell(problem)
         return problem.is_lasting
 
-    def first_contact_failed(self, error: BaseException, target: ServerUrl | None) -> Problem:
+    def first_contact_failed(self, error: BaseException, target: ServerUrl | None) -> ServerProblem:
         """Takes note that the store cannot be used when the process starts. Returns what is wrong."""
         problem = self.problem(error, target)
         self._telemetry.metrics.store_failure("check", problem.kind)
@@ -83,7 +83,7 @@ class StoreHealth:
             self._telemetry.metrics.store_usable(usable=True)
             _log.info("claim_store_usable")
 
-    def _tell(self, problem: Problem) -> None:
+    def _tell(self, problem: ServerProblem) -> None:
         # Each kind once: a server that first could not be reached can then turn out to refuse the credentials.
         if problem.kind not in self._told:
             self._told.add(problem.kind)

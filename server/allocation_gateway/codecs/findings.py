@@ -110,9 +110,9 @@ class Findings:
         """The same findings for the reader of something that does not decide, within something that does."""
         return self
 
-    def item(self) -> Item:
+    def item(self) -> ItemFindings:
         """Returns the same findings for the reader of one of several things, whose defects must not cost the others."""
-        return Item(self)
+        return ItemFindings(self)
 
     @property
     def lines(self) -> list[str]:
@@ -149,7 +149,7 @@ class _Decisive(Findings):
         return self._whole
 
 
-class Item(Findings):
+class ItemFindings(Findings):
     """A view of findings for one of several things: what decides of it breaks it, and not the answer.
 
     Attributes:

@@ -123,7 +123,7 @@ class Target(NamedTuple):
     max_answer_bytes: int
 
 
-class Engine(Protocol):
+class HttpEngine(Protocol):
     """Connections to one upstream. Nothing is ever sent twice, no redirect is followed and no cookie is kept."""
 
     async def exchange(

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from allocation_gateway.wire.limits import Limits
 
 
-class Member(Protocol):
+class TrackedConnection(Protocol):
     """A connection, as the table sees it."""
 
     address: str
@@ -46,19 +46,19 @@ class ConnectionTable:
         self._most = limits.connections
         self._most_per_address = limits.connections_per_address
         # In the order in which they were opened.
-        self._members: dict[Member, None] = {}
+        self._members: dict[TrackedConnection, None] = {}
         self._by_address: Counter[str] = Counter()
         # Those that have made no call when that was asked last, in the same order.
-        self._unproven: dict[Member, None] = {}
+        self._unproven: dict[TrackedConnection, None] = {}
         self.refused = 0
 
     def __len__(self) -> int:
         return len(self._members)
 
-    def __iter__(self) -> Iterator[Member]:
+    def __iter__(self) -> Iterator[TrackedConnection]:
         return iter(list(self._members))
 
-    def admit(self, member: Member) -> bool:
+    def admit(self, member: TrackedConnection) -> bool:
         """Takes a connection in, if there may be one more. The oldest that has made no call makes room for it."""
         if self._by_address[member.address] >= self._most_per_address:
             self.refused += 1
@@ -81,7 +81,7 @@ class ConnectionTable:
                 return True
         return False
 
-    def discard(self, member: Member) -> None:
+    def discard(self, member: TrackedConnection) -> None:
         """Lets a connection go, if it was taken in."""
         if member not in self._members:
             return

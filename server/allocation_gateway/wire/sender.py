@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from allocation_gateway.wire.memory import ConnectionMemory
 
 
-class Sender:
+class FrameSender:
     """The sending side of one connection, with the windows that the other side has opened.
 
     Attributes:

@@ -22,9 +22,9 @@ from allocation_gateway import ports
 from allocation_gateway.ports import Reservation
 from allocation_gateway.settings import ConfigurationError
 from allocation_gateway.telemetry import pages
-from allocation_gateway.workers.backoff import Backoff
+from allocation_gateway.workers.backoff import RestartBackoff
 from allocation_gateway.workers.child import Child
-from allocation_gateway.workers.messages import Listening, Opened, Refused, SandboxTask, Serve, WorkerTask
+from allocation_gateway.workers.messages import ConfigurationRefused, Listening, Opened, SandboxTask, Serve, WorkerTask
 from allocation_gateway.workers.signals import Signals
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class _Place:
     overdue: float = _NEVER
     accepts: bool = False
     starts: int = 0
-    backoff: Backoff = field(default_factory=Backoff)
+    backoff: RestartBackoff = field(default_factory=RestartBackoff)
 
 
 def run(settings: Settings, *, with_sandbox: bool, on_ready: Callable[[str, str], None]) -> int:
@@ -213,7 +213,7 @@ class _Supervisor:
             place.overdue = time.monotonic() + self._settings.worker_timeout
             if isinstance(report, Listening):
                 self._accepts(place, place.child, report)
-            elif isinstance(report, Refused):
+            elif isinstance(report, ConfigurationRefused):
                 self._refused(place, report.text)
         if place.child.closed:
             self._selector.unregister(place.child)
@@ -246,7 +246,7 @@ class _Supervisor:
         if self._sandbox is None:
             return
         for report in self._sandbox.reports():
-            if isinstance(report, Refused):
+            if isinstance(report, ConfigurationRefused):
                 self._refused(None, report.text)
             elif isinstance(report, Opened):
                 self._sandbox_url = report.base_url

@@ -15,7 +15,7 @@ import msgspec
 
 from allocation_gateway.errors import GatewayError, status_names
 from allocation_gateway.operations.model import references_field
-from allocation_gateway.protection.model import Kind
+from allocation_gateway.protection.model import RequestKind
 from allocation_gateway.upstream import failures
 from allocation_gateway.upstream.call import CallOutcome, UpstreamCall, UpstreamResult
 from allocation_gateway.upstream.http import Attempt, CalledOffError
@@ -117,7 +117,7 @@ class Batch:
         """
         if self._permit is None:
             protection = self._api.protection
-            self._permit = asyncio.create_task(protection.acquire_for_stream(Kind.WRITE, self._deadline))
+            self._permit = asyncio.create_task(protection.acquire_for_stream(RequestKind.WRITE, self._deadline))
         try:
             # One that is given up does not take it from the others.
             await asyncio.shield(self._permit)

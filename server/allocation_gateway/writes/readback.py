@@ -13,7 +13,7 @@ from allocation_gateway.errors import GatewayError
 from allocation_gateway.operations import table
 from allocation_gateway.operations.assessment import Assessed, Assessment
 from allocation_gateway.operations.model import references_field
-from allocation_gateway.protection.model import Kind
+from allocation_gateway.protection.model import RequestKind
 from allocation_gateway.telemetry.conventions import AttemptKind
 from allocation_gateway.upstream.call import UpstreamCall
 from allocation_gateway.upstream.http import Attempt
@@ -168,7 +168,7 @@ class ReadBack:
         call = UpstreamCall(attempt, observation, deadline, keeps_to_deadline=True, kind=kind)
         request = self._reader.request(**{references_field(self._reader.request): reference})
         try:
-            result = await self._api.read_once(self._reader, request, call, Kind.READ_BACK)
+            result = await self._api.read_once(self._reader, request, call, RequestKind.READ_BACK)
         except GatewayError:
             return None
         response: Any = result.response

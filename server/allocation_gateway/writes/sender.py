@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from allocation_gateway.protection.model import Kind
+from allocation_gateway.protection.model import RequestKind
 from allocation_gateway.telemetry.conventions import AttemptKind
 from allocation_gateway.upstream.call import CallOutcome, UpstreamCall
 from allocation_gateway.upstream.http import Attempt
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from allocation_gateway.writes.context import WriteContext
 
 # Looked up once: in Python 3.11, each access to a member of an enum is a function call.
-_WRITE: Final = Kind.WRITE
+_WRITE: Final = RequestKind.WRITE
 _FIRST: Final = AttemptKind.FIRST
 _REPEAT: Final = AttemptKind.REPEAT
 

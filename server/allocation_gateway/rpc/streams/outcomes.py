@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from allocation_gateway.upstream.error_table import ErrorEntry
 
 
-class Kind(enum.Enum):
+class OutcomeKind(enum.Enum):
     """What is known of an item."""
 
     QUEUED = "queued"
@@ -52,7 +52,7 @@ class Found(NamedTuple):
         error: Why it was refused, is unknown, or has to wait.
     """
 
-    kind: Kind
+    kind: OutcomeKind
     allocation: AnyAllocation | None = None
     error: GatewayError | None = None
 
@@ -93,12 +93,12 @@ def of_error(error: GatewayError) -> Found:
     """Returns what the error of a write tells of its item."""
     if error.effect is WriteEffect.MADE:
         # It was carried out, and only the answer cannot be read.
-        return Found(Kind.QUEUED)
+        return Found(OutcomeKind.QUEUED)
     if error.reason == ErrorReason.ERROR_REASON_OUTCOME_UNKNOWN or error.effect is WriteEffect.UNKNOWN:
-        return Found(Kind.UNKNOWN, error=error)
+        return Found(OutcomeKind.UNKNOWN, error=error)
     if error.reason in _LATER:
-        return Found(Kind.LATER, error=error)
-    return Found(Kind.REFUSED, error=error)
+        return Found(OutcomeKind.LATER, error=error)
+    return Found(OutcomeKind.REFUSED, error=error)
 
 
 def is_hindrance(error: GatewayError) -> bool:
@@ -115,7 +115,7 @@ def wants_explanation(found: Found) -> bool:
     """Tells whether an item was refused for how it stands, and nothing shows yet how that is."""
     error = found.error
     return (
-        found.kind is Kind.REFUSED
+        found.kind is OutcomeKind.REFUSED
         and error is not None
         and error.reason == ErrorReason.ERROR_REASON_INVALID_STATE
         and error.allocation is None
@@ -139,23 +139,23 @@ def of_response(operation: Operation, response: Any, reference: str) -> Found:
     """Returns what the response of a write tells of its item, which is the only one of that call."""
     told = ItemAnswer() if operation.bulk is None else operation.bulk.item(response, reference)
     if told.rejection is not None:
-        return Found(Kind.REFUSED, error=_rejected(operation.api, told.rejection, reference))
+        return Found(OutcomeKind.REFUSED, error=_rejected(operation.api, told.rejection, reference))
     if told.is_allocated:
-        return Found(Kind.ALLOCATED, told.allocation)
+        return Found(OutcomeKind.ALLOCATED, told.allocation)
     if told.allocation is not None:
-        return of_standing(operation, told.allocation) or Found(Kind.QUEUED)
-    return Found(Kind.QUEUED) if told.is_taken else Found(Kind.UNKNOWN, error=_SILENT)
+        return of_standing(operation, told.allocation) or Found(OutcomeKind.QUEUED)
+    return Found(OutcomeKind.QUEUED) if told.is_taken else Found(OutcomeKind.UNKNOWN, error=_SILENT)
 
 
 def of_standing(operation: Operation, allocation: AnyAllocation) -> Found | None:
     """Returns what it means for an item that was taken in hand how it stands; None if that is not known yet."""
     stage = operation.allocations.stage(allocation)
     if stage is Stage.ALLOCATED:
-        return Found(Kind.ALLOCATED, allocation)
+        return Found(OutcomeKind.ALLOCATED, allocation)
     if operation.allocations.states.has_failed(allocation.state):
-        return Found(Kind.REFUSED, error=_refusal(error_table.FAILED))
+        return Found(OutcomeKind.REFUSED, error=_refusal(error_table.FAILED))
     if stage is Stage.GONE:
-        return Found(Kind.REFUSED, error=_refusal(error_table.STATE))
+        return Found(OutcomeKind.REFUSED, error=_refusal(error_table.STATE))
     return None
 
 

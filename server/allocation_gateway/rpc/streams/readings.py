@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from allocation_gateway.errors import GatewayError
 from allocation_gateway.operations.model import references_field
-from allocation_gateway.protection.model import Kind
+from allocation_gateway.protection.model import RequestKind
 from allocation_gateway.rpc.streams.outcomes import retry_seconds
 from allocation_gateway.upstream.call import UpstreamCall
 from allocation_gateway.upstream.http import Attempt
@@ -41,17 +41,17 @@ _JITTER: Final = 0.25
 _AT_ONCE: Final = 16
 
 
-class Reader(Protocol):
+class ReadingListener(Protocol):
     """Who waits for something to be final."""
 
     def read(self, reference: str, found: AnyAllocation | GatewayError) -> bool:
-        """Takes what a reading has told. Returns whether that is all that is waited for."""
+        """Is called with what a reading has shown. Returns whether that is all that is waited for."""
 
 
-class _Followed:
+class _FollowedReference:
     """What is read until nobody waits for it any more."""
 
-    __slots__ = ("is_due", "is_new", "last_pending", "readers", "reference", "since")
+    __slots__ = ("is_due", "is_new", "last_pending", "listeners", "reference", "since")
 
     def __init__(self, reference: str, since: float, *, is_new: bool) -> None:
         self.reference = reference
@@ -60,7 +60,7 @@ class _Followed:
         self.is_new = is_new
         # When it was read last, and was not final: for so long upstream has taken at least.
         self.last_pending = since
-        self.readers: list[Reader] = []
+        self.listeners: list[ReadingListener] = []
         self.is_due = False
 
 
@@ -79,41 +79,41 @@ class Readings:
         self._reader = reader
         self._observation = observation
         self._average = _FIRST
-        self._followed: dict[str, _Followed] = {}
+        self._followed: dict[str, _FollowedReference] = {}
         self._due: list[tuple[float, str]] = []
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._places = asyncio.Semaphore(_AT_ONCE)
         self._under_way: set[asyncio.Task[None]] = set()
 
-    def follow(self, reference: str, reader: Reader, *, at_once: bool = False) -> None:
-        """Has something read until it is final for a reader, which may be told of it at once, too, from then on.
+    def follow(self, reference: str, listener: ReadingListener, *, at_once: bool = False) -> None:
+        """Has something read until it is final for a listener, which may be told of it at once, too, from then on.
 
         Args:
             reference: What is read.
-            reader: Who is told of each reading.
+            listener: Who is told of each reading.
             at_once: Whether it may be final already, so that the first reading is made now.
         """
         now = self._api.clock()
         followed = self._followed.get(reference)
         if followed is None:
-            followed = self._followed[reference] = _Followed(reference, now, is_new=not at_once)
-        followed.readers.append(reader)
+            followed = self._followed[reference] = _FollowedReference(reference, now, is_new=not at_once)
+        followed.listeners.append(listener)
         if at_once or not followed.is_due:
             followed.is_due = True
             self._schedule(reference, now if at_once else now + self._jittered(self._average * _CAUTION))
         if self._task is None:
             self._task = asyncio.create_task(self._run())
 
-    def leave(self, reference: str, reader: Reader) -> None:
-        """Takes that a reader does not wait for something any more."""
+    def leave(self, reference: str, listener: ReadingListener) -> None:
+        """Records that a listener does not wait for something any more."""
         followed = self._followed.get(reference)
-        if followed is not None and reader in followed.readers:
-            followed.readers.remove(reader)
-            self._drop(followed)
+        if followed is not None and listener in followed.listeners:
+            followed.listeners.remove(listener)
+            self._forget_if_unwatched(followed)
 
-    def _drop(self, followed: _Followed) -> None:
-        if not followed.readers and self._followed.get(followed.reference) is followed:
+    def _forget_if_unwatched(self, followed: _FollowedReference) -> None:
+        if not followed.listeners and self._followed.get(followed.reference) is followed:
             del self._followed[followed.reference]
             self._changed.set()
 
@@ -149,18 +149,18 @@ class Readings:
         self._under_way.discard(task)
         self._places.release()
 
-    async def _read(self, followed: _Followed) -> None:
+    async def _read(self, followed: _FollowedReference) -> None:
         reference = followed.reference
         found = await self._fetch(reference)
         wait = retry_seconds(found) if isinstance(found, GatewayError) else 0.0
-        for reader in tuple(followed.readers):
-            if reader.read(reference, found) and reader in followed.readers:
-                followed.readers.remove(reader)
+        for listener in tuple(followed.listeners):
+            if listener.read(reference, found) and listener in followed.listeners:
+                followed.listeners.remove(listener)
         now = self._api.clock()
-        if not followed.readers:
+        if not followed.listeners:
             if followed.is_new:
                 self._learn(followed, now)
-            self._drop(followed)
+            self._forget_if_unwatched(followed)
             return
         if not isinstance(found, GatewayError):
             followed.last_pending = now
@@ -169,7 +169,7 @@ class Readings:
             pause = max(_GROWTH * (now - followed.since), _GROWTH * self._average, _SHORTEST)
             self._schedule(reference, now + max(self._jittered(min(pause, _LONGEST)), wait))
 
-    def _learn(self, followed: _Followed, now: float) -> None:
+    def _learn(self, followed: _FollowedReference, now: float) -> None:
         """Learns how long upstream takes from something that has become final since it was read before."""
         taken = (followed.last_pending + now) / 2 - followed.since
         self._average = min(max(self._average + (taken - self._average) * _LEARNING, _SHORTEST), _LONGEST_FIRST)
@@ -184,7 +184,7 @@ class Readings:
         until = api.times_out_at()
         call = UpstreamCall(Attempt(now=api.now), self._observation(), until, keeps_to_deadline=True)
         try:
-            permit = await api.protection.acquire_for_stream(Kind.READ, until)
+            permit = await api.protection.acquire_for_stream(RequestKind.READ, until)
         except GatewayError as error:
             return error.with_traceback(None)
         result = await api.send(

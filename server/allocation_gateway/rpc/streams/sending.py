@@ -12,7 +12,7 @@ from allocation_gateway import tasks
 from allocation_gateway.callers.errors import not_allowed
 from allocation_gateway.errors import GatewayError, WriteEffect, status_names
 from allocation_gateway.rpc.streams import outcomes
-from allocation_gateway.rpc.streams.outcomes import Found, Kind
+from allocation_gateway.rpc.streams.outcomes import Found, OutcomeKind
 from allocation_gateway.writes.batch import Batch
 from allocation_gateway.writes.fingerprint import fingerprint
 from allocation_gateway.writes.request import WriteRequest
@@ -98,14 +98,14 @@ class Sending:
         operation = self._row.bulk[selector.WhichOneof("scope") or ""]
         if operation.full_name in self._disabled:
             for item in items:
-                tell(item, Found(Kind.REFUSED, error=_disabled()))
+                tell(item, Found(OutcomeKind.REFUSED, error=_disabled()))
             return Sent((), is_sent=False)
         deadline = api.clock() + api.settings.timeout + _SLACK
         code, prepare = await self._group(selector, deadline)
         if self._allowed is not None and prepare is None and code not in self._allowed:
             missing = f"the service group {code}" if code else "an allocation that names no service group"
             for item in items:
-                tell(item, Found(Kind.REFUSED, error=not_allowed(missing)))
+                tell(item, Found(OutcomeKind.REFUSED, error=not_allowed(missing)))
             return Sent((), is_sent=False)
         batch = Batch(api, operation, self._routes[operation.full_name], self._observation, deadline)
         rejected: list[Item] = []

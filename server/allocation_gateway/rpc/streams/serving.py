@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from allocation_gateway.telemetry.conventions import Attributes
 
 
-class Streams:
+class StreamRpcs:
     """The handlers of all rpcs that last, and the readings that they share."""
 
     def __init__(self, gateway: Gateway) -> None:

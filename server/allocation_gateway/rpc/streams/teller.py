@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from allocation.v1 import job_pb2
 
 from allocation_gateway.operations.validation import MAX_ITEMS
-from allocation_gateway.rpc.streams.outcomes import Kind
+from allocation_gateway.rpc.streams.outcomes import OutcomeKind
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -81,15 +81,15 @@ class Teller:
         """
         outcome: Any = self._row.outcome(**{self._row.reference: reference, "request_id": request_id})
         tally = self.tally
-        if found.kind is Kind.QUEUED:
+        if found.kind is OutcomeKind.QUEUED:
             tally.queued += 1
             outcome.queued = True
-        elif found.kind is Kind.ALLOCATED:
+        elif found.kind is OutcomeKind.ALLOCATED:
             tally.allocated += 1
             outcome.allocation.CopyFrom(found.allocation)
         elif found.error is None:
             raise ValueError("what is neither queued nor allocated has an error")
-        elif found.kind is Kind.REFUSED:
+        elif found.kind is OutcomeKind.REFUSED:
             tally.refused += 1
             outcome.refusal.CopyFrom(found.error.status())
         else:

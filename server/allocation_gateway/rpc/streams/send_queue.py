@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from allocation_gateway.rpc.streams.job import Item
 
 
-class Waiting:
+class SendQueue:
     """What waits: single items by what they may be sent with, and batches that are made already."""
 
     def __init__(self, most: int) -> None:
