@@ -257,7 +257,7 @@ def _left_out(count: int) -> error_details_pb2.BadRequest.FieldViolation:
 
 
 def resource(kind: str, name: str, description: str = "Upstream does not know it.") -> error_details_pb2.ResourceInfo:
-    """Makes a ResourceInfo of one of our nouns, such as `Shipment`."""
+    """Makes a ResourceInfo of one of the resource types of the contract, such as `Shipment`."""
     return error_details_pb2.ResourceInfo(
         resource_type=f"{DOMAIN}.{kind}",
         resource_name=clip(name, _MAX_TEXT),

@@ -61,7 +61,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if not _is_left_out(item)]
     for item in items:
         if _engine_of(item) not in KEPT:
-            item.add_marker(pytest.mark.rivals)
+            item.add_marker(pytest.mark.other_engines)
 
 
 def _engine_of(item: pytest.Item) -> str:

@@ -170,4 +170,4 @@ async def test_all_are_refused_with_an_error_of_their_own() -> None:
     batch.seal()
     await batch.wait()
     assert raised[0] is not raised[1]
-    assert batch.refusals == [api.refusal, api.refusal]
+    assert batch.request_errors == [api.refusal, api.refusal]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from allocation_gateway.callers.errors import REFUSALS, IdentityError, not_allowed, unauthenticated
+from allocation_gateway.callers.errors import CALLER_REASONS, IdentityError, not_allowed, unauthenticated
 from allocation_gateway.errors import name_of
 from allocation_gateway.settings import DEFAULT_ACCOUNT
 from allocation_gateway.telemetry.named import OTHER
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _AUTHORIZATION: Final = "authorization"
 _SCHEME: Final = "bearer"
-_REFUSALS: Final = frozenset(map(name_of, REFUSALS))
+_CALLER_REASONS: Final = frozenset(map(name_of, CALLER_REASONS))
 
 
 class Guard:
@@ -146,7 +146,7 @@ class Guard:
                 the fields do not say it.
         """
         reason = fields.get("reason", "")
-        if reason in _REFUSALS:
+        if reason in _CALLER_REASONS:
             self._metrics.caller_refused(reason)
         elif not writes:
             return

@@ -32,18 +32,18 @@ _log = structlog.get_logger()
 class StoreHealth:
     """What is known of the store, told once each time that it changes."""
 
-    def __init__(self, url: ServerUrl, telemetry: Telemetry, *, quiet: float = 0.0) -> None:
+    def __init__(self, url: ServerUrl, telemetry: Telemetry, *, failure_free_seconds: float = 0.0) -> None:
         """Knows nothing yet.
 
         Args:
             url: Where the store is.
             telemetry: Where steps are counted.
-            quiet: Seconds without a failure after which it is usable again. Where several servers keep it, steps are
-                carried out at one while they fail at another.
+            failure_free_seconds: Seconds without a failure after which it is usable again. Where several servers keep
+                it, steps are carried out at one while they fail at another.
         """
         self._url = url
         self._telemetry = telemetry
-        self._quiet = quiet
+        self._failure_free_seconds = failure_free_seconds
         self._failed_at = -math.inf
         self._is_usable = False
         self._told: set[str] = set()
@@ -77,7 +77,7 @@ class StoreHealth:
     def carried_out(self, step: str, seconds: float) -> None:
         """Takes note of a step that was carried out."""
         self._telemetry.metrics.store_step(step, seconds)
-        if not self._is_usable and time.monotonic() >= self._failed_at + self._quiet:
+        if not self._is_usable and time.monotonic() >= self._failed_at + self._failure_free_seconds:
             self._is_usable = True
             self._told.clear()
             self._telemetry.metrics.store_usable(usable=True)

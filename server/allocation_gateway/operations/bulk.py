@@ -212,7 +212,7 @@ class Links:
         ]
 
 
-class Results:
+class ConsignmentResults:
     """Consignments: one result with an outcome for each consignment."""
 
     def undetermined(self, response: Any) -> list[str]:
@@ -303,4 +303,4 @@ def _result(reference: str, found: Assessed, *, allocates: bool) -> pb.Consignme
 
 LISTING: Final = Listing()
 LINKS: Final = Links()
-RESULTS: Final = Results()
+CONSIGNMENT_RESULTS: Final = ConsignmentResults()

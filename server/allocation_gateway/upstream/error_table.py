@@ -19,7 +19,7 @@ class ErrorEntry(NamedTuple):
         reason: The reason in the ErrorInfo.
         message: What callers read.
         missing: The fields that may name what was not found, the first that a request has; none if that is unknown.
-        kind: The noun for what was not found.
+        kind: The resource type of what was not found, such as `Shipment`.
     """
 
     code: StatusCode

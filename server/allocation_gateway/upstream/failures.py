@@ -197,8 +197,8 @@ def _what_is_wrong(answer: Answer, body: object) -> str:
         return f"a redirect, HTTP status {answer.status}"
     if isinstance(body, dict):
         return f"HTTP status {answer.status}"
-    shape = "not JSON" if body is None else kind_of(body)
-    return f"the body is {shape}, with HTTP status {answer.status}"
+    found = "not JSON" if body is None else kind_of(body)
+    return f"the body is {found}, with HTTP status {answer.status}"
 
 
 def _details(

@@ -63,7 +63,7 @@ class Batch:
     """One bulk request in the making.
 
     Attributes:
-        refusals: With what upstream, or what protects it, refused the request as a whole; empty if it has not.
+        request_errors: With what upstream, or what protects it, refused the request as a whole; empty if it has not.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Batch:
             observation: Whose request it is, as telemetry sees it.
             deadline: Until when its callers wait, by the event loop's clock.
         """
-        self.refusals: list[GatewayError] = []
+        self.request_errors: list[GatewayError] = []
         self._api = api
         self._operation = operation
         self._route = route
@@ -122,7 +122,7 @@ class Batch:
             # One that is given up does not take it from the others.
             await asyncio.shield(self._permit)
         except GatewayError as error:
-            self.refusals.append(error)
+            self.request_errors.append(error)
             raise _copied(error) from None
 
     def come(self, member: Member, message: Any, send_by: float) -> None:
@@ -187,7 +187,7 @@ class Batch:
         try:
             await self._send_to_all(members, call, permit)
         finally:
-            observation.end_part(*status_names(self.refusals[-1] if self.refusals else None))
+            observation.end_part(*status_names(self.request_errors[-1] if self.request_errors else None))
 
     async def _send_to_all(self, members: tuple[Member, ...], call: UpstreamCall, permit: Permit) -> None:
         try:
@@ -205,7 +205,7 @@ class Batch:
                     member.result.set_exception(error)
             return
         if isinstance(result.response, GatewayError):
-            self.refusals.append(result.response)
+            self.request_errors.append(result.response)
         for member, part in zip(members, self.parts(result, members), strict=True):
             if not member.result.done():
                 member.result.set_result(part)

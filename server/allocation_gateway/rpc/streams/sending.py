@@ -119,7 +119,7 @@ class Sending:
                 result = await self._gateway.writes.carry_out(write, api, observation, deadline, fields)
             except GatewayError as error:
                 ended = status_names(error)
-                if len(items) > 1 and batch.refusals and outcomes.may_be_anothers_fault(error):
+                if len(items) > 1 and batch.request_errors and outcomes.may_be_anothers_fault(error):
                     rejected.append(item)
                 else:
                     tell(item, outcomes.of_error(error))
