@@ -55,15 +55,15 @@ class Accounts:
                 await reread()
 
     def use(self, others: Iterable[Account]) -> None:
-        """Has exactly these accounts, beside the one that is always there."""
+        """Replaces the accounts, beside the one that is always there."""
         self._named = {DEFAULT_ACCOUNT: self.default, **{account.name: account for account in others}}
 
     def on_end(self, forget: Callable[[Account], None]) -> None:
-        """Has something told of each account that has ended, so that it keeps nothing of it."""
+        """Registers what is called with each account that has ended, so that it keeps nothing of it."""
         self._on_end.append(forget)
 
     def ended(self, account: Account) -> None:
-        """Takes that an account has ended: nothing of it is in hand any more."""
+        """Is called when an account has ended: nothing of it is in hand any more."""
         for forget in self._on_end:
             forget(account)
 

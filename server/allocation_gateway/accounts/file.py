@@ -115,7 +115,7 @@ class AccountsFile:
         return True
 
     async def use(self, found: Mapping[str, Settings]) -> None:
-        """Has exactly these accounts, by their names, beside the one of the settings.
+        """Replaces the accounts, by their names, beside the one of the settings.
 
         One that differs by a key alone goes on with everything that it knows. Others are opened anew, but for their
         claims; what was there before ends with the calls for it that are in hand.
@@ -176,7 +176,7 @@ def _without_keys(settings: Settings) -> object:
 
 
 async def _use_keys(account: Account, settings: Settings) -> None:
-    """Has an account use the keys that stand in the file of accounts itself. Files with keys are followed anyway."""
+    """Gives an account the keys that stand in the file of accounts itself. Files with keys are followed anyway."""
     for name, api in account.apis.items():
         given = settings.api(name.value)
         if given.api_key_file is None and await api.upstream.use_key(given.api_key):

@@ -113,7 +113,7 @@ class Opener:
         rereads: list[Callable[[], Awaitable[None]]],
         stack: AsyncExitStack,
     ) -> None:
-        """Has an API use each key that its file comes to hold, if it has one in a file."""
+        """Gives an API each key that its file comes to hold, if it has one in a file."""
         file = settings.api(upstream.api.value).api_key_file
         if file is None:
             return

@@ -177,7 +177,7 @@ class ClaimCluster:
                 error = failure
 
     def _follow(self, error: exceptions.AskError, slot: int, link: PrimaryLink) -> PrimaryLink | None:
-        """Takes note of where a node says that a slot is. Returns whom to ask this once, if it is not there yet."""
+        """Records where a node says that a slot is. Returns whom to ask this once, if it is not there yet."""
         there = self._link((error.host or link.host, error.port))
         if not isinstance(error, exceptions.MovedError):
             return there
@@ -274,7 +274,7 @@ class ClaimCluster:
         return await topology.ask_all(self._connector, self._url, addresses, self._timeout)
 
     def _take(self, view: View) -> None:
-        """Takes what was told for the truth, until a node says otherwise of one of its slots."""
+        """Records which node has which slots, until a node says otherwise of one of them."""
         links: dict[Address, PrimaryLink] = {}
         by_slot: list[PrimaryLink | None] = [None] * SLOTS
         for first, last, address in view.ranges:

@@ -55,7 +55,7 @@ class StoreHealth:
         return diagnose(error, target or self._url)
 
     def failed(self, step: str, error: BaseException, target: ServerUrl | None) -> StoreUnavailableError:
-        """Takes note of a step that has failed. Returns what tells so: only the kind of the error, and no address."""
+        """Records a failed step. Returns the error for it, with only the kind of the failure, and no address."""
         problem = self.problem(error, target)
         self._telemetry.metrics.store_failure(step, problem.kind)
         self._tell(problem)
@@ -63,19 +63,19 @@ class StoreHealth:
         return StoreUnavailableError(f"{step}: {told}")
 
     def not_connected(self, error: BaseException, target: ServerUrl | None) -> bool:
-        """Takes note of an attempt to connect that has failed. Returns whether that lasts until somebody acts."""
+        """Records an attempt to connect that has failed. Returns whether that lasts until somebody acts."""
         problem = self.problem(error, target)
         self._tell(problem)
         return problem.is_lasting
 
     def first_contact_failed(self, error: BaseException, target: ServerUrl | None) -> ServerProblem:
-        """Takes note that the store cannot be used when the process starts. Returns what is wrong."""
+        """Records that the store cannot be used when the process starts. Returns what is wrong."""
         problem = self.problem(error, target)
         self._telemetry.metrics.store_failure("check", problem.kind)
         return problem
 
     def carried_out(self, step: str, seconds: float) -> None:
-        """Takes note of a step that was carried out."""
+        """Records a step that was carried out."""
         self._telemetry.metrics.store_step(step, seconds)
         if not self._is_usable and time.monotonic() >= self._failed_at + self._failure_free_seconds:
             self._is_usable = True

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from allocation_gateway.claims.primary import Locator
     from allocation_gateway.settings.server_url import ServerUrl
 
-# The last one is uvloop's, of a connection that was closed under the client's hands; the one before, of no name.
+# uvloop raises RuntimeError if the connection was closed during a write; a host name that cannot be encoded raises
+# UnicodeError.
 FAILURES: Final = (RedisError, OSError, TimeoutError, UnusableServerError, UnicodeError, RuntimeError)
 # Seconds after the loss of a primary for which steps wait for the next one.
 FAILOVER_WAIT: Final = 2.0

@@ -69,7 +69,7 @@ class Permit(msgspec.Struct):
                 self.share.release()
 
     def within(self, share: asyncio.Semaphore) -> Permit:
-        """Has it take a place in a share until it is given back. Returns itself."""
+        """Takes a place in a share until the permit is given back. Returns the permit itself."""
         self.share = share
         return self
 
@@ -236,5 +236,5 @@ class Protection:
             _log.info("breaker_closed", **self._fields)
 
     def forget(self) -> None:
-        """Takes that the account is gone: nobody is to be alarmed by how its breaker stood last."""
+        """Is called when the account has been removed: its breaker is reported as closed, so that nobody is alarmed."""
         self._telemetry.metrics.breaker_state(self._api, _CLOSED.value, self._account)

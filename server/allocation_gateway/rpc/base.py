@@ -184,7 +184,7 @@ async def admitted(
     fields: dict[str, Any],
     answer: Callable[[Account, Grant | None], Awaitable[Answer]],
 ) -> Answer:
-    """Has a call answered whose caller may make it, within its share, and for its account.
+    """Answers a call if its caller may make it, within its share, and for its account.
 
     Args:
         gateway: What all rpcs share.

@@ -143,7 +143,7 @@ async def _admit(guard: Guard, context: Context) -> None:
 
 
 def add_reflection(services: Iterable[str], server: GrpcEngine, guard: Guard | None = None) -> None:
-    """Has a server answer questions about services, and about reflection itself."""
+    """Adds server reflection to a server: about its services, and about reflection itself."""
     pool = descriptor_pool.Default()
     _declare_stable(pool)
     reflection = Reflection((*services, *SERVICES), pool, guard)

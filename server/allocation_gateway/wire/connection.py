@@ -211,7 +211,7 @@ class Connection(asyncio.Protocol):
         return self._session.has_called
 
     def drain(self) -> None:
-        """Has the client make no more calls here, and closes the connection when those that it made have ended."""
+        """Tells the client to make no more calls here, and closes the connection when those that it made have ended."""
         if not self._is_closing:
             self._session.drain()
 

@@ -421,7 +421,7 @@ class Session:
     # How it ends.
 
     def drain(self) -> None:
-        """Has the client make no more calls here. The connection is closed when those that it made have ended."""
+        """Tells the client to make no more calls here. The connection is closed when those that it made have ended."""
         if self.lifetime.is_draining:
             return
         self.lifetime.drained(self._loop.time())

@@ -67,7 +67,7 @@ class Turns:
         return max(self._fresh_units, _LEAST_UNITS)
 
     def worked(self, done: int) -> None:
-        """Takes that so much work was done for bytes that had just come."""
+        """Records that so much work was done for bytes that had just come."""
         if self._fresh_units == _FRESH_UNITS:
             self._loop.call_soon(self._begin)
         self._fresh_units -= max(done, 1)
@@ -77,7 +77,7 @@ class Turns:
         self._fresh_units = _FRESH_UNITS
 
     def line_up(self, connection: TurnTaker) -> None:
-        """Has a connection wait for its turn."""
+        """Lines a connection up for its turn."""
         self._line[connection] = None
         self._schedule()
 

@@ -206,7 +206,7 @@ class _Supervisor:
                 child.signal(signal.SIGHUP)
 
     def _hear(self, place: _Place) -> None:
-        """Takes note of what a worker says."""
+        """Records what a worker says."""
         if place.child is None:
             return
         for report in place.child.reports():
@@ -242,7 +242,7 @@ class _Supervisor:
             self._kill_all()  # nobody has been told yet that calls are accepted
 
     def _hear_sandbox(self) -> None:
-        """Takes note of what the sandbox says."""
+        """Records what the sandbox says."""
         if self._sandbox is None:
             return
         for report in self._sandbox.reports():
@@ -259,7 +259,7 @@ class _Supervisor:
             self._selector.unregister(self._sandbox)
 
     def _reap(self) -> None:
-        """Takes note of every process that has ended."""
+        """Records every process that has ended."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -305,7 +305,7 @@ class _Supervisor:
             self._end(signal.SIGINT)
 
     def _end(self, number: int) -> None:
-        """Has all workers drain at the same time, each as if it had been signalled alone."""
+        """Lets all workers drain at the same time, each as if it had been signalled alone."""
         self._ending = True
         settings = self._settings
         delay = settings.shutdown_delay if number == signal.SIGTERM else 0.0

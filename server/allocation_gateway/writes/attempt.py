@@ -81,7 +81,7 @@ async def prepare_first(context: WriteContext, claimed: ClaimedWrite, sender: Se
 
 
 async def _note_before(context: WriteContext, claimed: ClaimedWrite) -> None:
-    """Has the claim remember how shipments stand before anything is sent, if that is wanted or tells most.
+    """Records in the claim how shipments stand before anything is sent, if that is wanted or tells most.
 
     What another write is known to have allocated is read in any case: should the answer be lost, its allocation
     could else be taken for this one's, and this one's for its.

@@ -105,7 +105,7 @@ class Batch:
         return member
 
     def seal(self) -> None:
-        """Takes that no more writes are added."""
+        """Records that no more writes are added."""
         self._is_sealed = True
         self._proceed()
 
@@ -126,7 +126,7 @@ class Batch:
             raise _copied(error) from None
 
     def come(self, member: Member, message: Any, send_by: float) -> None:
-        """Takes that a write may be sent until a moment, by the event loop's clock."""
+        """Records that a write may be sent until a moment, by the event loop's clock."""
         member.message = message
         member.send_by = send_by
         self._awaited.discard(member)
@@ -143,7 +143,7 @@ class Batch:
         return True
 
     def abandon(self, member: Member) -> None:
-        """Takes that the work on a write is being cancelled. What was not sent by then never is, nor with others."""
+        """Is called when the work on a write is being cancelled: if it was not sent by then, it never is."""
         if self.leave(member) or self._sending is None:
             return
         if member.attempt is not None:

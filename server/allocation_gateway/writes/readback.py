@@ -107,7 +107,7 @@ class ReadBack:
         return [reference for reference in self._references if reference not in self.known]
 
     def accept_undecided(self) -> None:
-        """Takes as known that nothing will ever tell of some references whose doing it is how they stand."""
+        """Records that nothing will ever tell of some references whose doing it is how they stand."""
         self.known.update(self._undecided)
 
     async def read(self, observation: Observation, deadline: float) -> None:

@@ -208,7 +208,7 @@ class Write:
             await asyncio.sleep(pause)
             if self.callers.are_waiting and await attempt.prepare_another(self._context, claimed, self._sender):
                 return
-        # Who cannot wait for the store to forget the claim is told as much.
+        # A caller whose deadline passes while the claim is being released gets this refusal.
         self._tell_callers(refused.error)
         explained = await attempt.explain(self._context, claimed, refused.error)
         await claimed.handle.release()
@@ -263,7 +263,7 @@ class Write:
         return self.phase is _SENDING and self._sender.may_have_sent
 
     def _tell_callers(self, error: GatewayError | None) -> None:
-        """Has callers whose time is up told an error, instead of what the phase says."""
+        """Sets the error that callers get whose time is up, instead of what the phase says."""
         self._final_error = error
 
     def _give_up(self) -> GatewayError:

@@ -166,7 +166,7 @@ class LastingHandler(ABC, Generic[Asked, Lasting]):
 
     @contextmanager
     def _lasting(self, run: Lasting, context: StreamContext, fields: dict[str, Any]) -> Iterator[None]:
-        """Has a call end when it must, for as long as a block lasts.
+        """Ends a call when it must end, for as long as a block lasts.
 
         That is at its deadline, with the gateway, before its connection is ended because of its age, and when the token
         of its caller has expired.

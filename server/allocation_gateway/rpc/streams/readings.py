@@ -87,7 +87,7 @@ class Readings:
         self._under_way: set[asyncio.Task[None]] = set()
 
     def follow(self, reference: str, listener: ReadingListener, *, at_once: bool = False) -> None:
-        """Has something read until it is final for a listener, which may be told of it at once, too, from then on.
+        """Reads something until it is final for a listener, which may be told of it at once, too, from then on.
 
         Args:
             reference: What is read.

@@ -257,7 +257,7 @@ class AllocationRun:
         self._queue.add_batch(sent.rejected[half:])
 
     def _note(self, found: Found) -> bool:
-        """Takes note of what keeps everything from being sent, or that nothing does. Returns whether something does."""
+        """Records what keeps everything from being sent, or that nothing does. Returns whether something does."""
         error = found.error
         if error is not None and outcomes.is_hindrance(error):
             if not self._hindrance.note(error, outcomes.retry_seconds(error)):
@@ -270,7 +270,7 @@ class AllocationRun:
     # What becomes of an item.
 
     def _settle(self, item: Item, found: Found) -> None:
-        """Takes what its write has told of an item."""
+        """Is called with what the write of an item has come to."""
         self._sending_items -= 1
         if self._note(found):
             self._audit.waits(item, found)
@@ -312,7 +312,7 @@ class AllocationRun:
             self._tell(item, told)
 
     def _conclude(self, item: Item, found: Found) -> None:
-        """Takes what became of an item that was queued."""
+        """Is called with what became of an item that was queued."""
         self._teller.tally.queued -= 1
         self._tell(item, found)
 

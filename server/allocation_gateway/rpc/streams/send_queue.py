@@ -27,13 +27,13 @@ class SendQueue:
         self._is_there = asyncio.Event()
 
     def add(self, items: Iterable[Item]) -> None:
-        """Has items wait to be sent."""
+        """Queues items to be sent."""
         for item in items:
             self._groups.setdefault(item.key, deque()).append(item)
         self._is_there.set()
 
     def add_batch(self, items: Sequence[Item]) -> None:
-        """Has items wait that are to be sent with each other, and with no others."""
+        """Queues items that are to be sent with each other, and with no others."""
         if items:
             self._batches.append(items)
             self._is_there.set()

@@ -61,7 +61,7 @@ class StreamRpcs:
         return [(handler.lag(), {"api": row.api.value}) for row, handler in self._streams]
 
     def end(self) -> None:
-        """Has all calls end soon."""
+        """Asks all calls to end soon."""
         for _, handler in self._streams:
             handler.end()
         for _, watcher in self._watches:

@@ -71,7 +71,7 @@ class Teller:
         return len(self._outcomes) + len(self._refused) + len(self._repeated)
 
     def outcome(self, key: object, reference: str, request_id: str, found: Found) -> None:
-        """Has the outcome of an item told.
+        """Queues the outcome of an item for the caller.
 
         Args:
             key: What tell() returns once the caller has taken it.
@@ -100,12 +100,12 @@ class Teller:
         self._news.set()
 
     def refuse(self, index: int, error: GatewayError) -> None:
-        """Has it told that a message of the caller's was refused as a whole."""
+        """Queues for the caller that a message of its own was refused as a whole."""
         self._refused.append(job_pb2.AllocationRefusedMessage(message_index=index, status=error.status()))
         self._news.set()
 
     def repeat(self, reference: str) -> None:
-        """Has it told that a reference was in hand already."""
+        """Queues for the caller that a reference was in hand already."""
         self.tally.repeated += 1
         self._repeated.append(reference)
         self._news.set()
