@@ -240,13 +240,13 @@ def _of_answer(error: BaseException, target: ServerUrl) -> ServerProblem | None:
     if isinstance(error, exceptions.ReadOnlyError):
         return ServerProblem("role", f"{target.address} is a replica, which takes no writes: name the primary")
     if isinstance(error, exceptions.BusyLoadingError):
-        return ServerProblem("loading", f"{target.address} still reads what it keeps")
+        return ServerProblem("loading", f"{target.address} is still loading its data; it is retried")
     if isinstance(error, exceptions.OutOfMemoryError):
         return ServerProblem("memory", f"{target.address} is full: it needs more maxmemory")
     if isinstance(error, exceptions.ResponseError):
         return _of_response(text, target)
     if isinstance(error, exceptions.InvalidResponse):
-        return ServerProblem("protocol", f"what answers at {target.address} is no Valkey or Redis server")
+        return ServerProblem("protocol", f"what answers at {target.address} is not a Valkey or Redis server")
     if isinstance(error, exceptions.ConnectionError):
         if "max number of clients" in text:
             return ServerProblem("connection", f"{target.address} has as many clients as its maxclients allows")
@@ -269,13 +269,15 @@ def _of_cluster(error: BaseException, target: ServerUrl) -> ServerProblem | None
     if isinstance(error, exceptions.ClusterError) and not isinstance(error, exceptions.MasterDownError):
         return ServerProblem("cluster", f"the cluster of {target.address} is down: {text.removeprefix('CLUSTERDOWN ')}")
     if isinstance(error, exceptions.TryAgainError):
-        text = f"{target.address} gives a slot to another node of its cluster, and its keys are on both"
+        text = (
+            f"{target.address} is moving a slot to another node of its cluster, and keys of one step are on both nodes"
+        )
         return ServerProblem("cluster", text)
     if isinstance(error, exceptions.AskError):
         text = f"{target.address} is part of a cluster, whose URL begins with redis+cluster:// or rediss+cluster://"
         return ServerProblem("cluster", text)
     if "cluster support disabled" in text:
-        text = f"{target.address} is no node of a cluster: a URL of one server begins with redis:// or rediss://"
+        text = f"{target.address} is not a node of a cluster: a URL of one server begins with redis:// or rediss://"
         return ServerProblem("cluster", text, is_lasting=True)
     return None
 

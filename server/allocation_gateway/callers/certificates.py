@@ -35,7 +35,7 @@ class CallerCertificates:
         """
         pem = next(iter(auth_context.get(_PEM, ())), None)
         if pem is None:
-            raise IdentityError("neither a token nor a client certificate")
+            raise IdentityError("the call has neither a token nor a client certificate")
         if pem not in self._known:
             if len(self._known) >= _MOST:
                 del self._known[next(iter(self._known))]

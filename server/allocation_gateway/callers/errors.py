@@ -23,7 +23,9 @@ class IdentityError(Exception):
 
 def unauthenticated() -> GatewayError:
     """Returns the error for a call without a valid identity, which is the same whatever is wrong."""
-    return GatewayError(StatusCode.UNAUTHENTICATED, UNAUTHENTICATED, "The call comes without a valid identity.")
+    return GatewayError(
+        StatusCode.UNAUTHENTICATED, UNAUTHENTICATED, "The call has no valid token or client certificate."
+    )
 
 
 def not_allowed(missing: str) -> GatewayError:

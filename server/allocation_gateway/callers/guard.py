@@ -104,7 +104,7 @@ class Guard:
         if self._tokens is not None:
             told = _authorizations(metadata)
             if len(told) > 1:
-                raise IdentityError("there are several authorizations")
+                raise IdentityError("the call has more than one authorization header")
             if told:
                 return await self._tokens.caller(_token(str(told[0])))
         return self._certificates.caller(auth_context)
@@ -161,5 +161,5 @@ def _authorizations(metadata: Iterable[tuple[str, str | bytes]]) -> list[str | b
 def _token(authorization: str) -> str:
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != _SCHEME or not token.strip():
-        raise IdentityError("the authorization is no bearer token")
+        raise IdentityError("the authorization header does not hold a bearer token")
     return token.strip()

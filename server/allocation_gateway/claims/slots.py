@@ -129,7 +129,7 @@ class SlotClaims(ScriptedClaims):
             if fields is not None:
                 return Begun(shown(fields))
             await self._unlock(others, lock)
-        raise StoreUnavailableError("begin: its locks change hands again and again")
+        raise StoreUnavailableError("begin: gave up after repeated changes of the holders of its locks")
 
     async def finish(
         self,

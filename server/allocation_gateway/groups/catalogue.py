@@ -149,7 +149,9 @@ class _Check:
             if api in _APIS and (ACCOUNT_NAME.fullmatch(account) or not slash):
                 yield account or DEFAULT_ACCOUNT, _APIS[api]
             else:
-                self._note((_COMPLETE, index), f"must be {_one_of(_APIS)}, or that after an account and a slash")
+                self._note(
+                    (_COMPLETE, index), f"must be {_one_of(_APIS)}, or the name of an account, a slash and one of these"
+                )
 
     def _groups(self, value: object) -> None:
         if not isinstance(value, list):
@@ -200,13 +202,13 @@ class _Check:
         elif not 1 <= len(value) <= MAX_REFERENCE:
             self._note(path, f"must have 1 to {MAX_REFERENCE} characters, not {len(value)}")
         elif not _is_unicode(value):
-            self._note(path, "must not hold half a character")
+            self._note(path, "must not contain an unpaired surrogate")
 
     def _add(self, path: Key, item: dict[str, Any]) -> None:
         api, code, account = _APIS[item["api"]], item["code"], item.get("account", DEFAULT_ACCOUNT)
         key = (account, api, code)
         if key in self._seen:
-            self._note((*path, "code"), f"is there twice for {api.value}; first in line {self._seen[key]}")
+            self._note((*path, "code"), f"is given twice for {api.value}; first in line {self._seen[key]}")
             return
         self._seen[key] = self._line_of((*path, "code"))
         self.groups.append(

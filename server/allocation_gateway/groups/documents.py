@@ -175,7 +175,7 @@ class _YamlReader:
         for key, value in node.value:
             name, line = str(key.value), key.start_mark.line + 1
             if name in found:
-                raise NotADocumentError(CatalogueProblem(line, dotted((*path, name)), "is there twice"))
+                raise NotADocumentError(CatalogueProblem(line, dotted((*path, name)), "is given twice"))
             self._lines[*path, name] = line
             found[name] = self.read(value, (*path, name))
         return found

@@ -291,7 +291,7 @@ def _result(reference: str, found: Assessed, *, allocates: bool) -> pb.Consignme
         return pb.ConsignmentResult(
             consignment_reference=reference,
             outcome=pb.OUTCOME_UNKNOWN,
-            description="It is allocated, and nothing tells whether by this request.",
+            description="It is allocated, but it cannot be known whether by this request.",
         )
     result = pb.ConsignmentResult(consignment_reference=reference, outcome=pb.OUTCOME_DONE)
     if allocates:

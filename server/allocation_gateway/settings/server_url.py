@@ -151,7 +151,7 @@ def _read_cluster(parts: SplitResult, *, is_tls: bool) -> ServerUrl:
     named = [(_host(node), _port(node)) for node in nodes]
     url = _read_server(parts._replace(netloc=f"{user}{at}{nodes[0].netloc}"), is_tls=is_tls)
     if url.database:
-        raise ValueError("a cluster has no other database than 0")
+        raise ValueError("a cluster has only database 0")
     return url._replace(nodes=tuple(named))
 
 

@@ -219,7 +219,9 @@ class Call(ABC):
         except UnreadableError as error:
             self.fail(error.code, str(error))
         except Exception:  # noqa: BLE001 - whatever it is, the caller gets a status, and not its text
-            _log.exception("the handler of %s failed", self.request.path)
+            _log.exception(
+                "the handler of %s raised an exception: the call was answered with UNKNOWN", self.request.path
+            )
             self.fail(StatusCode.UNKNOWN, "The handler failed.")
 
     @abstractmethod

@@ -33,7 +33,7 @@ NOT_LOOKED_UP: Final = failures.outcome_unknown(
 REST_NOT_MADE: Final = GatewayError(
     StatusCode.UNAVAILABLE,
     ErrorReason.ERROR_REASON_UPSTREAM_UNAVAILABLE,
-    "It was not carried out with the others, and will not be under this request_id. Ask for it with another one.",
+    "This part of the call was not carried out, and will not be under this request_id. Repeat it with another one.",
     effect=WriteEffect.NONE,
 )
 
@@ -43,7 +43,7 @@ def reused() -> GatewayError:
     return GatewayError(
         StatusCode.INVALID_ARGUMENT,
         ErrorReason.ERROR_REASON_REQUEST_ID_REUSED,
-        "The request_id names another request already.",
+        "The request_id was used for another request before.",
         effect=WriteEffect.NONE,
     )
 
@@ -117,7 +117,7 @@ def undecided(found: AnyAllocation) -> GatewayError:
     return GatewayError(
         StatusCode.UNKNOWN,
         ErrorReason.ERROR_REASON_OUTCOME_UNKNOWN,
-        "It is allocated, and nothing tells whether by this request or by somebody else at about the same time. The "
+        "It is allocated, but it cannot be known whether by this request or by another at about the same time. The "
         "details show the allocation.",
         effect=WriteEffect.UNKNOWN,
         allocation=found,

@@ -57,7 +57,7 @@ class Found(NamedTuple):
     error: GatewayError | None = None
 
 
-LATE_JOB: Final = Violation("job", "is for the first message alone")
+LATE_JOB: Final = Violation("job", "may only be set in the first message")
 # What keeps everything from being sent, not just one item.
 HINDRANCES: Final = frozenset(
     {

@@ -298,7 +298,7 @@ class AllocationRun:
         """Asks for an item again in a while, or tells how it stands if its time is up."""
         error = found.error
         if error is None:
-            raise ValueError("what is asked for again has an error")
+            raise ValueError("an item to be retried must have an error")
         now = self._clock()
         item.tries += 1
         pause = max(outcomes.retry_seconds(error), min(_PAUSE * item.tries, _LONGEST_PAUSE))

@@ -88,7 +88,7 @@ class Teller:
             tally.allocated += 1
             outcome.allocation.CopyFrom(found.allocation)
         elif found.error is None:
-            raise ValueError("what is neither queued nor allocated has an error")
+            raise ValueError("an item that is neither queued nor allocated must have an error")
         elif found.kind is OutcomeKind.REFUSED:
             tally.refused += 1
             outcome.refusal.CopyFrom(found.error.status())

@@ -98,7 +98,7 @@ class AnswerReader:
         """
         # llhttp also takes empty lines before an answer, and answers of RTSP and ICE.
         if not self._received and not data.startswith(b"H"):
-            raise NotHttpError("it does not begin like an answer")
+            raise NotHttpError("it does not begin with an HTTP status line")
         self._received += len(data)
         try:
             self._parser.feed_data(data)
@@ -107,7 +107,7 @@ class AnswerReader:
         if self._is_refused:
             raise NotHttpError("its status or its framing is not HTTP/1.1")
         if self.answer is None and self._received - self._body_size > self._allowed_overhead():
-            self._give_up(NotHttpError("too much of it is not its body"))
+            self._give_up(NotHttpError("its headers and chunk framing exceed the limit"))
 
     def _allowed_overhead(self) -> int:
         return _MAX_OVERHEAD + _OVERHEAD_PER_BYTE * self._body_size
