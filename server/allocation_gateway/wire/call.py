@@ -40,7 +40,7 @@ class CallConnection(Protocol):
 
     @property
     def send(self) -> Callable[[Call, bytes, bytes, bytes], None]:
-        """See Sender.send()."""
+        """See FrameSender.send()."""
 
     def first_block_prefix(self) -> bytes:
         """Returns what comes before the very first headers of a connection; nothing before all others."""
