@@ -40,7 +40,7 @@ WRONG: Final = [
     ("redis:///0", "names a host"),
     ("redis://:word@/0", "names a host"),
     ("redis://:word@ho!st/0", "the host holds characters"),
-    ("redis://:word@host?password_file=/dev/null", "password_file stands beside another password"),
+    ("redis://:word@host?password_file=/dev/null", "password_file must not be given together with another password"),
     ("redis://host?password_file=/no/such/file", "password_file: /no/such/file cannot be used: No such file"),
     ("redis://host?password_file=/dev/null", "password_file: /dev/null cannot be used: /dev/null holds no password"),
     ("redis://host/zero", "the number of a database"),
@@ -78,7 +78,7 @@ WRONG: Final = [
     ("redis+sentinel://one/a?sentinel_password_file=/no/file", "sentinel_password_file: /no/file cannot be used"),
     (
         "redis+sentinel://one/a?sentinel_password_file=/dev/null&sentinel_password=word",
-        "sentinel_password_file stands beside another password",
+        "sentinel_password_file must not be given together with another password",
     ),
     ("redis+cluster://one,two/1", "a cluster has only database 0"),
     ("redis+cluster://one,two?db=2", "a cluster has only database 0"),

@@ -200,9 +200,9 @@ def _read(parts: SplitResult, *, is_tls: bool) -> ServerUrl:
         raise ValueError("the option ssl_keyfile needs ssl_certfile")
     password, password_file = unquote(parts.password or ""), options.pop("password_file", "")
     if password and password_file:
-        raise ValueError("the option password_file stands beside another password")
+        raise ValueError("the option password_file must not be given together with another password")
     if {"sentinel_password", "sentinel_password_file"} <= options.keys():
-        raise ValueError("the option sentinel_password_file stands beside another password")
+        raise ValueError("the option sentinel_password_file must not be given together with another password")
     return ServerUrl(
         host,
         _port(parts),
