@@ -36,7 +36,7 @@ def whole_batches() -> Changes:
             for name in references
         ]
 
-    return [(bulk.Listing, "parts", listed), (bulk.Results, "parts", resulted)]
+    return [(bulk.Listing, "parts", listed), (bulk.ConsignmentResults, "parts", resulted)]
 
 
 def batches_again() -> Changes:
