@@ -34,7 +34,7 @@ def flood_budget() -> None:
 
     def charge(*_: object) -> None: ...
 
-    FloodBudget.charge = charge  # type: ignore[method-assign]
+    FloodBudget.charge = charge  # type: ignore[method-assign, assignment]
 
 
 def turns_of_the_loop() -> None:
@@ -42,8 +42,8 @@ def turns_of_the_loop() -> None:
 
     async def message_turn(_: Turns) -> None: ...
 
-    Turns.share = lambda _: _BOUNDLESS  # type: ignore[method-assign]
-    Turns.message = message_turn  # type: ignore[method-assign]
+    Turns.share = lambda _: _BOUNDLESS  # type: ignore[method-assign, assignment]
+    Turns.message = message_turn  # type: ignore[method-assign, assignment]
     for name in ("_WAITING_UNITS", "_QUANTUM", "_ENDED_CALLS"):
         setattr(turns, name, _BOUNDLESS)
     connection._MUCH = _BOUNDLESS  # type: ignore[misc]
@@ -68,13 +68,13 @@ def windows() -> None:
         control._memory.charge(call, size)
         return True
 
-    ReceiveControl.receive = lambda _, size: size  # type: ignore[method-assign]
-    ReceiveControl.hold = hold  # type: ignore[method-assign]
+    ReceiveControl.receive = lambda _, size: size  # type: ignore[method-assign, assignment]
+    ReceiveControl.hold = hold  # type: ignore[method-assign, assignment]
 
 
 def limit_of_calls() -> None:
     """A connection may have any number of open calls."""
-    direct.calls_within = lambda _: _BOUNDLESS
+    direct.calls_within = lambda _: _BOUNDLESS  # type: ignore[attr-defined, assignment]
     direct._OPEN_CALLS = _BOUNDLESS  # type: ignore[misc]
 
 
@@ -94,7 +94,7 @@ def late_unpacking() -> None:
             del inbox[:size]
         receive(call, whole, is_last=is_last)
 
-    RequestStreamCall.receive = unpacked  # type: ignore[method-assign]
+    RequestStreamCall.receive = unpacked  # type: ignore[method-assign, assignment]
 
 
 def size_of_field_blocks() -> None:
@@ -105,7 +105,7 @@ def size_of_field_blocks() -> None:
         initialise(receiver, max_metadata)
         receiver._max_size = _BOUNDLESS
 
-    headers.HeaderReceiver.__init__ = boundless  # type: ignore[method-assign]
+    headers.HeaderReceiver.__init__ = boundless  # type: ignore[method-assign, assignment]
     headers._MAX_FRAMES = _BOUNDLESS  # type: ignore[misc]
 
 
@@ -116,7 +116,7 @@ def size_of_metadata() -> None:
     def boundless(decoder: Decoder, max_list_size: int) -> None:
         initialise(decoder, _BOUNDLESS if max_list_size else 0)
 
-    Decoder.__init__ = boundless  # type: ignore[method-assign]
+    Decoder.__init__ = boundless  # type: ignore[method-assign, assignment]
 
 
 def pause() -> None:
@@ -124,13 +124,13 @@ def pause() -> None:
 
     def go_on(_: Connection) -> None: ...
 
-    Connection.pause_writing = go_on  # type: ignore[method-assign]
+    Connection.pause_writing = go_on  # type: ignore[method-assign, assignment]
 
 
 def credit_for_bytes() -> None:
     """A call that is answered makes up for any number of frames."""
-    session.CREDIT_PER_CALL = _BOUNDLESS  # type: ignore[misc]
-    session.CREDIT_PER_MESSAGE = _BOUNDLESS  # type: ignore[misc]
+    session.CREDIT_PER_CALL = _BOUNDLESS  # type: ignore[attr-defined]
+    session.CREDIT_PER_MESSAGE = _BOUNDLESS  # type: ignore[attr-defined]
 
 
 DEFENCES: Final[Mapping[str, Callable[[], None]]] = {
