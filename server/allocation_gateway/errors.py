@@ -1,4 +1,7 @@
-"""The one way in which a call fails: a gRPC status with google.rpc details, small enough for the trailers of a call."""
+"""The one way in which a call fails: a gRPC status with google.rpc details, small enough for the trailers of a call.
+
+It is longer than the other modules since whatever a status may hold is made here, and cut to what trailers may have.
+"""
 
 from __future__ import annotations
 
