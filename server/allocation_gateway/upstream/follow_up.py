@@ -206,6 +206,8 @@ def _error(entry: ErrorEntry, error: GatewayError, found: pb.ConsignmentAllocati
         entry.reason,
         entry.message,
         effect=WriteEffect.NONE,
+        upstream_status=error.upstream_status,
+        upstream_code=error.upstream_code,
         metadata=error.metadata,
         details=details,
     )
