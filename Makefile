@@ -60,8 +60,8 @@ wave: $(DEV) ## allocate 10,000 shipments through a running `make run`, in one s
 TWO_AT_ONCE := -n 2 --dist loadfile
 
 # What has a target of its own is left out.
-QUICK := not clients and not image and not chart and not cache and not bench and not workers and not rivals and not wire \
-	and not attacks and not slow and not properties and not alerts and not observe \
+QUICK := not clients and not image and not chart and not cache and not bench and not workers \
+	and not other_engines and not wire and not attacks and not slow and not properties and not alerts and not observe \
 	and not faults and not docs and not e2e
 
 .PHONY: test
@@ -85,9 +85,9 @@ test-properties: $(DEV) ## try many random inputs, worlds and schedules (other o
 test-workers: $(DEV) ## run several workers behind one port, end them and have them replaced
 	@$(BIN)/pytest -m workers tests/workers
 
-.PHONY: test-rivals
-test-rivals: $(DEV) ## hold the HTTP engines that were not chosen to the tests of ours (some are unsteady: not in CI)
-	@$(BIN)/pytest -m rivals tests/engines
+.PHONY: test-other-engines
+test-other-engines: $(DEV) ## hold the HTTP engines that were not chosen to the tests of ours (some are unsteady: not in CI)
+	@$(BIN)/pytest -m other_engines tests/engines
 
 .PHONY: test-clients
 test-clients: $(DEV) ## call a running gateway through the clients, and print which keeps which case (needs go, npm, mvn, Python 3.10, and a Valkey or Redis server)

@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.context import SpawnProcess
 
-    from allocation_gateway.upstream.http import Engine
+    from allocation_gateway.upstream.http import HttpEngine
 
-ENGINES: Final[Mapping[str, Callable[[Target], Engine]]] = {
+ENGINES: Final[Mapping[str, Callable[[Target], HttpEngine]]] = {
     "httpx": HttpxEngine,
     "direct": DirectHttpEngine,
     "pyreqwest": PyreqwestEngine,
@@ -152,7 +152,7 @@ class Measured(NamedTuple):
     peak_mb: float
 
 
-async def load(engine: Engine, row: Row, seconds: float, upstream_pid: int) -> tuple[float, float, int, float]:
+async def load(engine: HttpEngine, row: Row, seconds: float, upstream_pid: int) -> tuple[float, float, int, float]:
     """Loads an engine until it has used so much CPU time, whoever else uses this machine meanwhile.
 
     Returns that CPU time, the time, the number of exchanges, and upstream's CPU time, all of it after a warm-up.

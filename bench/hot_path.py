@@ -53,7 +53,7 @@ from bench.processes import Program, running
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from allocation_gateway.account import Account
+    from allocation_gateway.account_api import AccountApi
     from allocation_gateway.upstream.http import Answer, Attempt
 
     from bench.machine import Cores
@@ -146,7 +146,7 @@ class CallContext:
         raise SystemExit(f"a call failed: {code} {message}")
 
 
-async def open_handler(base_url: str, telemetry: Telemetry, store_url: str) -> tuple[Handler, Account]:
+async def open_handler(base_url: str, telemetry: Telemetry, store_url: str) -> tuple[Handler, AccountApi]:
     """Returns the handler with a gateway around it, as the composition root makes it."""
     environ = {f"{PREFIX}{name}": text for name, text in _SETTINGS.items()}
     settings = load({**environ, f"{PREFIX}STORE_URL": store_url}, overrides={"ship_base_url": base_url})
@@ -160,8 +160,8 @@ async def open_handler(base_url: str, telemetry: Telemetry, store_url: str) -> t
         accounts=Accounts(default),
     )
     operation = next(row for row in OPERATIONS if f"/{row.full_name}" == payloads.ONE)
-    (account,) = default.apis.values()
-    return Handler(gateway, operation), account
+    (api,) = default.apis.values()
+    return Handler(gateway, operation), api
 
 
 def observed() -> Telemetry:
@@ -176,9 +176,9 @@ def observed() -> Telemetry:
 class HotPath:
     """The handler, and calls for it."""
 
-    def __init__(self, handler: Handler, account: Account) -> None:
+    def __init__(self, handler: Handler, api: AccountApi) -> None:
         self._handler = handler
-        self.account = account
+        self.api = api
         self._calls = 0
 
     def requests(self, count: int) -> list[bytes]:
@@ -250,8 +250,8 @@ async def measure(given: argparse.Namespace, base_url: str, store_url: str) -> N
     if given.profile:
         await profile(path, given)
     for path in paths.values():
-        await path.account.upstream.close()
-        await path.account.store.close()
+        await path.api.upstream.close()
+        await path.api.store.close()
 
 
 async def profile(path: HotPath, given: argparse.Namespace) -> None:

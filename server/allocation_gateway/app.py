@@ -30,7 +30,7 @@ from allocation_gateway.writes.coordinator import Coordinator
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from allocation_gateway.release import Files
+    from allocation_gateway.release import CheckedFiles
     from allocation_gateway.settings import Settings
     from allocation_gateway.telemetry.pages import SharedPage
     from allocation_gateway.telemetry.telemetry import Telemetry
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 # So many objects more than before there must be until the garbage collector looks for cycles among them: those of some
 # 500 calls in flight. A look takes 1.4 ms.
 _YOUNG_OBJECTS: Final = 30_000
-# So often it looks among these before it looks through those that have outlived a look.
+# Young collections before the garbage collector also examines the next generation.
 _YOUNG_COLLECTIONS: Final = 50
 # Seconds after which a thread gives way to one that waits. The event loop gives way itself at each system call, so
 # several times in a call: while a thread reads a large answer or exports telemetry, it waits for so long each time.
@@ -192,7 +192,7 @@ async def serve(
 
 
 def _observe_state(gateway: Gateway, listener: Listener, stack: AsyncExitStack) -> None:
-    """Has metrics tell the state of the gateway and of its process as it is whenever they are collected."""
+    """Registers the metrics that tell the state of the gateway and of its process whenever they are collected."""
     metrics, admission, accounts = gateway.telemetry.metrics, gateway.admission, gateway.accounts
     pauses = stack.enter_context(runtime.CollectorPauses())
     metrics.observe_process(runtime.cpu_seconds, runtime.memory_bytes, pauses.seconds, runtime.uptime_seconds)
@@ -214,7 +214,7 @@ def _observe_state(gateway: Gateway, listener: Listener, stack: AsyncExitStack) 
 
 
 def _spare_the_collector() -> None:
-    """Has the garbage collector look through what calls make, and not as often.
+    """Makes the garbage collector run less often, and look at little beside what calls make.
 
     A call leaves it nothing to find, but holds some sixty objects while upstream works on it: at the usual threshold
     they are looked through several times each, which is a sixth of all the time. What has outlived a collection is the
@@ -228,7 +228,7 @@ def _spare_the_collector() -> None:
 
 async def _open_accounts(
     settings: Settings,
-    files: Files,
+    files: CheckedFiles,
     writes: Coordinator,
     observed: Telemetry,
     followed: FollowedFiles,

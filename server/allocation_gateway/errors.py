@@ -1,4 +1,7 @@
-"""The one way in which a call fails: a gRPC status with google.rpc details, small enough for the trailers of a call."""
+"""The one way in which a call fails: a gRPC status with google.rpc details, small enough for the trailers of a call.
+
+It is longer than the other modules since whatever a status may hold is made here, and cut to what trailers may have.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +63,11 @@ _EXPENDABLE: Final = (
 # What the last violation says, after their number, of those that are left out.
 _MORE: Final = " more are left out"
 _REASON_PREFIX: Final = "ERROR_REASON_"
+# The keys of the metadata of the ErrorInfo under which callers read what an error says by attributes of its own.
 EFFECT_KEY: Final = "effect"
+CAUSE_KEY: Final = "cause"
+STATUS_KEY: Final = "upstream_status"
+CODE_KEY: Final = "upstream_code"
 
 
 class WriteEffect(enum.Enum):
@@ -82,6 +89,9 @@ class GatewayError(Exception):
         reason: Why, as an ErrorReason.
         message: One sentence for people. Never the text of an exception.
         effect: What the write has done that failed; None if it is no write, or nothing is said of it.
+        cause: The reason of what has left a write in doubt; None if the error is not about such a doubt.
+        upstream_status: The HTTP status of upstream's answer; 0 if there was none.
+        upstream_code: Upstream's own code of the error; empty if it gave none.
         metadata: What else the metadata of the ErrorInfo says. Its keys are documented at ErrorReason.
         details: Further google.rpc details, the most important one first.
         excluded: The services that a failed allocation excluded.
@@ -100,6 +110,9 @@ class GatewayError(Exception):
         message: str,
         *,
         effect: WriteEffect | None = None,
+        cause: ErrorReason.ValueType | None = None,
+        upstream_status: int = 0,
+        upstream_code: str = "",
         metadata: Mapping[str, str] | None = None,
         details: Sequence[Message] = (),
         excluded: Sequence[core_pb2.ExcludedService] = (),
@@ -112,6 +125,9 @@ class GatewayError(Exception):
         self.reason = reason
         self.message = clip(message, _MAX_MESSAGE)
         self.effect = effect
+        self.cause = cause
+        self.upstream_status = upstream_status
+        self.upstream_code = clip(upstream_code, _MAX_TEXT)
         self.metadata = {key: clip(value, _MAX_TEXT) for key, value in (metadata or {}).items()}
         self.details = details
         self.excluded = excluded
@@ -145,12 +161,21 @@ class GatewayError(Exception):
     @property
     def reason_name(self) -> str:
         """The reason as callers see it."""
-        return ErrorReason.Name(self.reason).removeprefix(_REASON_PREFIX)
+        return name_of(self.reason)
 
     @property
     def info(self) -> Mapping[str, str]:
-        """The metadata of the ErrorInfo, with the effect."""
-        return self.metadata if self.effect is None else {**self.metadata, EFFECT_KEY: self.effect.value}
+        """The metadata of the ErrorInfo, with what the error says by attributes of its own."""
+        told = dict(self.metadata)
+        if self.upstream_status:
+            told[STATUS_KEY] = str(self.upstream_status)
+        if self.upstream_code:
+            told[CODE_KEY] = self.upstream_code
+        if self.cause is not None:
+            told[CAUSE_KEY] = name_of(self.cause)
+        if self.effect is not None:
+            told[EFFECT_KEY] = self.effect.value
+        return told
 
     def pushback_ms(self) -> int:
         """Returns in how many milliseconds a client may repeat the call by itself; a negative number if it must not."""
@@ -176,6 +201,20 @@ class GatewayError(Exception):
         if self.excluded:
             _attach_excluded(status, self.excluded)
         return status
+
+
+def name_of(reason: ErrorReason.ValueType) -> str:
+    """Returns a reason as callers see it."""
+    return ErrorReason.Name(reason).removeprefix(_REASON_PREFIX)
+
+
+def reason_of(name: str) -> ErrorReason.ValueType:
+    """Returns the reason that callers see by a name.
+
+    Raises:
+        ValueError: There is none of that name.
+    """
+    return ErrorReason.Value(f"{_REASON_PREFIX}{name}")
 
 
 def status_names(error: GatewayError | None) -> tuple[str, str]:
@@ -221,7 +260,7 @@ def _left_out(count: int) -> error_details_pb2.BadRequest.FieldViolation:
 
 
 def resource(kind: str, name: str, description: str = "Upstream does not know it.") -> error_details_pb2.ResourceInfo:
-    """Makes a ResourceInfo of one of our nouns, such as `Shipment`."""
+    """Makes a ResourceInfo of one of the resource types of the contract, such as `Shipment`."""
     return error_details_pb2.ResourceInfo(
         resource_type=f"{DOMAIN}.{kind}",
         resource_name=clip(name, _MAX_TEXT),

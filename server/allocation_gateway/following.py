@@ -61,12 +61,12 @@ class FileState:
         self.is_usable = True
 
     def in_use(self, changed_at: int) -> None:
-        """Takes note that the newest content is in use, and when it was written, in nanoseconds of the epoch."""
+        """Records that the newest content is in use, and when it was written, in nanoseconds of the epoch."""
         self.written_at = changed_at / 1e9
         self._set_usable(True)
 
     def refused(self) -> None:
-        """Takes note that the newest content cannot be used, so that the one before still is."""
+        """Records that the newest content cannot be used, so that the one before still is."""
         self._set_usable(False)
 
     def _set_usable(self, is_usable: bool) -> None:
@@ -89,7 +89,7 @@ class FollowedFiles:
         return state
 
     def remove(self, name: str, state: FileState) -> None:
-        """Takes that a file is followed no more, unless another one has its name. It is told as usable at last."""
+        """Is called when a file is followed no more: it is reported as usable, unless another one has its name."""
         if self._states.get(name) is state:
             del self._states[name]
             self._report(name, True)

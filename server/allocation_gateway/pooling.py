@@ -31,7 +31,7 @@ _VERIFY_MODES: Final = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "r
 _WANTS_CERTIFICATE: Final = f"{{}} wants a certificate of the client: {_NAME_CERTIFICATE}"
 
 
-class Problem(NamedTuple):
+class ServerProblem(NamedTuple):
     """Why a server cannot be used.
 
     Attributes:
@@ -157,16 +157,16 @@ def tls_context(target: ServerUrl) -> ssl.SSLContext:
     return context
 
 
-def diagnose(error: BaseException, url: Secret | ServerUrl) -> Problem:
+def diagnose(error: BaseException, url: Secret | ServerUrl) -> ServerProblem:
     """Returns what is wrong with a server, from the error with which a command or a connection has failed."""
     target = url if isinstance(url, ServerUrl) else server_url.parse(url.reveal())
     if isinstance(error, NoPrimaryError):
-        return Problem(error.kind, str(error), is_lasting=error.is_lasting)
+        return ServerProblem(error.kind, str(error), is_lasting=error.is_lasting)
     for cause in _causes(error):
         for read in (_of_tls, _of_network, _of_cluster, _of_answer):
             if problem := read(cause, target):
                 return problem
-    return Problem(type(error).__name__, f"{target.address} cannot be used: {type(error).__name__}")
+    return ServerProblem(type(error).__name__, f"{target.address} cannot be used: {type(error).__name__}")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -181,22 +181,22 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     yield from reversed(chain)
 
 
-def _of_tls(error: BaseException, target: ServerUrl) -> Problem | None:
+def _of_tls(error: BaseException, target: ServerUrl) -> ServerProblem | None:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return Problem("tls", _of_certificate(error, target))
+        return ServerProblem("tls", _of_certificate(error, target))
     if not isinstance(error, ssl.SSLError):
         return None
     reason = error.reason or type(error).__name__
     if "CERTIFICATE_REQUIRED" in reason:
         # In TLS 1.3, the client has connected by then, and whether it sees this alert or only a closed connection is
         # a matter of chance: it has to be the same kind of problem.
-        return Problem("connection", _WANTS_CERTIFICATE.format(target.address))
+        return ServerProblem("connection", _WANTS_CERTIFICATE.format(target.address))
     if "HANDSHAKE_FAILURE" in reason:
-        return Problem("tls", _WANTS_CERTIFICATE.format(target.address))
+        return ServerProblem("tls", _WANTS_CERTIFICATE.format(target.address))
     if reason in {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"}:
         text = f"{target.address} does not speak TLS: use redis:// if that is meant, or the server's port for TLS"
-        return Problem("tls", text)
-    return Problem("tls", f"TLS with {target.address} failed: {reason}")
+        return ServerProblem("tls", text)
+    return ServerProblem("tls", f"TLS with {target.address} failed: {reason}")
 
 
 def _of_certificate(error: ssl.SSLCertVerificationError, target: ServerUrl) -> str:
@@ -210,73 +210,75 @@ def _of_certificate(error: ssl.SSLCertVerificationError, target: ServerUrl) -> s
     )
 
 
-def _of_network(error: BaseException, target: ServerUrl) -> Problem | None:
+def _of_network(error: BaseException, target: ServerUrl) -> ServerProblem | None:
     if isinstance(error, socket.gaierror | UnicodeError):
-        return Problem("name", f"the name {target.host} cannot be resolved")
+        return ServerProblem("name", f"the name {target.host} cannot be resolved")
     if isinstance(error, ConnectionRefusedError):
-        return Problem("address", f"nothing listens on {target.address}")
+        return ServerProblem("address", f"nothing listens on {target.address}")
     if isinstance(error, TimeoutError | exceptions.TimeoutError):
         hint = ", or does not speak TLS" if target.is_tls else ""
-        return Problem("timeout", f"{target.address} did not answer in time{hint}")
+        return ServerProblem("timeout", f"{target.address} did not answer in time{hint}")
     if isinstance(error, ConnectionError):
         return _closed(target)
     if isinstance(error, FileNotFoundError | PermissionError):
-        return Problem("tls", f"a file that the URL names cannot be read: {error.strerror}")
+        return ServerProblem("tls", f"a file that the URL names cannot be read: {error.strerror}")
     if isinstance(error, OSError):
-        return Problem("address", f"{target.address} cannot be reached: {error.strerror or type(error).__name__}")
+        return ServerProblem("address", f"{target.address} cannot be reached: {error.strerror or type(error).__name__}")
     return None
 
 
-def _of_answer(error: BaseException, target: ServerUrl) -> Problem | None:
+def _of_answer(error: BaseException, target: ServerUrl) -> ServerProblem | None:
     """Reads what the server has answered."""
     # Where it does not know AUTH or HELLO by their names, it would quote what they were given: the password.
     text = str(error).partition(", with args beginning with")[0]
     if isinstance(error, exceptions.AuthenticationError | exceptions.AuthenticationWrongNumberOfArgsError):
-        return Problem("credentials", _of_credentials(target), is_lasting=True)
+        return ServerProblem("credentials", _of_credentials(target), is_lasting=True)
     if isinstance(error, exceptions.NoPermissionError):
         told = text.partition(" has no permissions ")[2] or text
         lacking = f"the user of the URL lacks rights on the server: no permissions {told}"
-        return Problem("rights", lacking, is_lasting=True)
+        return ServerProblem("rights", lacking, is_lasting=True)
     if isinstance(error, exceptions.ReadOnlyError):
-        return Problem("role", f"{target.address} is a replica, which takes no writes: name the primary")
+        return ServerProblem("role", f"{target.address} is a replica, which takes no writes: name the primary")
     if isinstance(error, exceptions.BusyLoadingError):
-        return Problem("loading", f"{target.address} still reads what it keeps")
+        return ServerProblem("loading", f"{target.address} is still loading its data; it is retried")
     if isinstance(error, exceptions.OutOfMemoryError):
-        return Problem("memory", f"{target.address} is full: it needs more maxmemory")
+        return ServerProblem("memory", f"{target.address} is full: it needs more maxmemory")
     if isinstance(error, exceptions.ResponseError):
         return _of_response(text, target)
     if isinstance(error, exceptions.InvalidResponse):
-        return Problem("protocol", f"what answers at {target.address} is no Valkey or Redis server")
+        return ServerProblem("protocol", f"what answers at {target.address} is not a Valkey or Redis server")
     if isinstance(error, exceptions.ConnectionError):
         if "max number of clients" in text:
-            return Problem("connection", f"{target.address} has as many clients as its maxclients allows")
+            return ServerProblem("connection", f"{target.address} has as many clients as its maxclients allows")
         if "Connection closed" in text:
             return _closed(target)
     return None
 
 
-def _closed(target: ServerUrl) -> Problem:
+def _closed(target: ServerUrl) -> ServerProblem:
     hint = ""
     if not target.is_tls:
         hint = "; a port for TLS needs rediss://"
     elif "ssl_certfile" not in target.options:
         hint = f"; if the server wants a certificate of the client, {_NAME_CERTIFICATE}"
-    return Problem("connection", f"the connection to {target.address} was closed{hint}")
+    return ServerProblem("connection", f"the connection to {target.address} was closed{hint}")
 
 
-def _of_cluster(error: BaseException, target: ServerUrl) -> Problem | None:
+def _of_cluster(error: BaseException, target: ServerUrl) -> ServerProblem | None:
     text = str(error)
     if isinstance(error, exceptions.ClusterError) and not isinstance(error, exceptions.MasterDownError):
-        return Problem("cluster", f"the cluster of {target.address} is down: {text.removeprefix('CLUSTERDOWN ')}")
+        return ServerProblem("cluster", f"the cluster of {target.address} is down: {text.removeprefix('CLUSTERDOWN ')}")
     if isinstance(error, exceptions.TryAgainError):
-        text = f"{target.address} gives a slot to another node of its cluster, and its keys are on both"
-        return Problem("cluster", text)
+        text = (
+            f"{target.address} is moving a slot to another node of its cluster, and keys of one step are on both nodes"
+        )
+        return ServerProblem("cluster", text)
     if isinstance(error, exceptions.AskError):
         text = f"{target.address} is part of a cluster, whose URL begins with redis+cluster:// or rediss+cluster://"
-        return Problem("cluster", text)
+        return ServerProblem("cluster", text)
     if "cluster support disabled" in text:
-        text = f"{target.address} is no node of a cluster: a URL of one server begins with redis:// or rediss://"
-        return Problem("cluster", text, is_lasting=True)
+        text = f"{target.address} is not a node of a cluster: a URL of one server begins with redis:// or rediss://"
+        return ServerProblem("cluster", text, is_lasting=True)
     return None
 
 
@@ -286,11 +288,13 @@ def _of_credentials(target: ServerUrl) -> str:
     return "the server refuses the credentials of the URL: it wants a password, and the URL has none"
 
 
-def _of_response(text: str, target: ServerUrl) -> Problem:
+def _of_response(text: str, target: ServerUrl) -> ServerProblem:
     if "DB index" in text or "db index" in text or "SELECT is not allowed" in text:
-        return Problem("database", f"the server has no database {target.database}", is_lasting=True)
+        return ServerProblem("database", f"the server has no database {target.database}", is_lasting=True)
     if text.startswith("MISCONF"):
-        return Problem("persistence", "the server cannot write to its disk, and takes no writes meanwhile")
+        return ServerProblem("persistence", "the server cannot write to its disk, and takes no writes meanwhile")
     if text.startswith("NOREPLICAS"):
-        return Problem("persistence", "the server has fewer replicas than min-replicas-to-write, and takes no writes")
-    return Problem("answer", f"the server answers: {text}")
+        return ServerProblem(
+            "persistence", "the server has fewer replicas than min-replicas-to-write, and takes no writes"
+        )
+    return ServerProblem("answer", f"the server answers: {text}")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from allocation_gateway.settings import Settings
 
 
-class Files(NamedTuple):
+class CheckedFiles(NamedTuple):
     """What had to be read to check the settings.
 
     Attributes:
@@ -34,7 +34,7 @@ class Files(NamedTuple):
     accounts: tuple[bytes, Mapping[str, Settings]]
 
 
-def check_settings(settings: Settings) -> Files:
+def check_settings(settings: Settings) -> CheckedFiles:
     """Runs the second part of the list of checks in settings/checks.py.
 
     Returns:
@@ -48,4 +48,4 @@ def check_settings(settings: Settings) -> Files:
     callers = cache(lambda: read_files(settings))
     accounts = cache(lambda: read_accounts(settings))
     check_late(settings, Release(table.spellings(), lambda _: catalogue(), lambda _: callers(), lambda _: accounts()))
-    return Files(catalogue(), callers(), accounts())
+    return CheckedFiles(catalogue(), callers(), accounts())

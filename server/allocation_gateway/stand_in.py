@@ -47,7 +47,7 @@ def base_url(api: str, url: str) -> str:
 
 @contextmanager
 def _installed() -> Iterator[None]:
-    """Has an import of the sandbox say what to install if it is not there."""
+    """Makes an import of the sandbox say what to install if it is not there."""
     try:
         yield
     except ModuleNotFoundError as error:

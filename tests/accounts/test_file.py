@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import pytest
 from allocation_gateway.accounts.book import Accounts
-from allocation_gateway.accounts.model import Tenant
+from allocation_gateway.accounts.model import Account
 from allocation_gateway.claims.opening import Stores
 from allocation_gateway.errors import GatewayError
 from allocation_gateway.groups.replication import _Keys
@@ -60,7 +60,7 @@ WRONG: Final = {
     "no account": ("accounts = {}", "at least one"),
     "no table": ("accounts = 5", "must be a table"),
     "another key": (f"{SHIP}[account.south]\n", "there is no key 'account'"),
-    "default": ('[accounts.default.ship]\napi_key = "x"', "accounts.default: is what the settings"),
+    "default": ('[accounts.default.ship]\napi_key = "x"', "accounts.default: is reserved for the account"),
     "name": ('[accounts."a@b".ship]\napi_key = "x"', "'a@b' must be up to 64"),
     "long name": (f'[accounts.{"n" * 65}.ship]\napi_key = "x"', "must be up to 64"),
     "no API": ("[accounts.north]\n", "accounts.north: must be a table with ship or consignments"),
@@ -68,7 +68,7 @@ WRONG: Final = {
     "API that is no table": ("[accounts.north]\nship = 1", "accounts.north.ship: must be a table"),
     "no key": ("[accounts.north.ship]\ntimeout = 5", "accounts.north.ship: needs api_key or api_key_file"),
     "empty key": ('[accounts.north.ship]\napi_key = ""', "accounts.north.ship: needs api_key or api_key_file"),
-    "two keys": (f'{SHIP}api_key_file = "/dev/null"', "accounts.north.ship.api_key: is set together with"),
+    "two keys": (f'{SHIP}api_key_file = "/dev/null"', "accounts.north.ship.api_key: must not be set together with"),
     "key that is no header": ('[accounts.north.ship]\napi_key = "a\\nb"', "api_key: holds characters"),
     "key file": ('[accounts.north.ship]\napi_key_file = "/no/such/file"', "north.ship.api_key_file: cannot be read"),
     "unknown setting": (f"{SHIP}timeouts = 5", "accounts.north.ship.timeouts: there is no such setting"),
@@ -135,10 +135,10 @@ def test_what_replicas_share_of_service_groups_is_named_by_the_account_too() -> 
     assert len({*names}) == len(names) == 12
 
 
-def account(name: str) -> Tenant:
+def account(name: str) -> Account:
     settings = msgspec.structs.replace(GIVEN, account=name)
     groups: Any = None
-    return Tenant(settings, {}, groups, groups, {}, frozenset())
+    return Account(settings, {}, groups, groups, {}, frozenset())
 
 
 def test_the_account_is_looked_up_in_what_the_caller_names_before_what_it_is_given() -> None:
@@ -146,7 +146,7 @@ def test_the_account_is_looked_up_in_what_the_caller_names_before_what_it_is_giv
     book = Accounts(default)
     book.use([north])
 
-    def chosen(*names: str, allowed: set[str] | None = None) -> Tenant:
+    def chosen(*names: str, allowed: set[str] | None = None) -> Account:
         return book.chosen([("x", "y"), *(("allocation-account", name) for name in names)], allowed, {})
 
     assert chosen() is default

@@ -15,7 +15,7 @@ from allocation_gateway.wire.hpack import Decoder, ExcessiveError, literal
 from allocation_gateway.wire.lifetime import Due, Lifetime
 from allocation_gateway.wire.limits import Limits
 from allocation_gateway.wire.memory import ConnectionMemory, MemoryPool
-from allocation_gateway.wire.streams import Streams
+from allocation_gateway.wire.streams import StreamTable
 from allocation_gateway.wire.turns import Turns, units
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def test_budget_ends_comes_back_with_time_and_with_what_is_answered() -> None:
 
 def test_streams_that_were_reset_are_forgotten_in_favour_of_the_client() -> None:
     """As long as it cannot be known any more, what comes for them is taken to have been on its way."""
-    streams = Streams()
+    streams = StreamTable()
     streams.last = 100_001
     for stream in range(1, 10_000, 2):
         streams.note_reset(stream)

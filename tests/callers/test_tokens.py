@@ -83,10 +83,10 @@ def cases() -> dict[str, tuple[Any, str]]:
     other = MAIN.token("somebody else").split(".")[1]
     return {
         "nothing": ((), "neither a token nor a client certificate"),
-        "no token": ((("authorization", "Bearer "),), "no bearer token"),
-        "another scheme": ((("authorization", "Basic YTpi"),), "no bearer token"),
-        "two tokens": (bearing(token) * 2, "several authorizations"),
-        "no JWT": (bearing("a.b.c"), "no JSON Web Token"),
+        "no token": ((("authorization", "Bearer "),), "does not hold a bearer token"),
+        "another scheme": ((("authorization", "Basic YTpi"),), "does not hold a bearer token"),
+        "two tokens": (bearing(token) * 2, "more than one authorization header"),
+        "no JWT": (bearing("a.b.c"), "not a JSON Web Token"),
         "no signature": (bearing(MAIN.unsigned()), "cannot be verified"),
         "empty signature": (bearing(f"{head}.{body}."), "cannot be verified"),
         "HMAC with the public key": (bearing(MAIN.signed_with_the_public_key()), "cannot be verified"),
@@ -94,8 +94,8 @@ def cases() -> dict[str, tuple[Any, str]]:
         "the name of the same": (bearing(MAIN.token(kid="ed", header={"alg": "Ed25519"})), "cannot be verified"),
         "somebody else's key": (bearing(STRANGER.token()), "cannot be verified"),
         "other claims": (bearing(f"{head}.{other}.{signature}"), "cannot be verified"),
-        "unknown key": (bearing(MAIN.token(header={"kid": "new"})), "not known"),
-        "no key id": (bearing(MAIN.token(header={"kid": None})), "not known"),
+        "unknown key": (bearing(MAIN.token(header={"kid": "new"})), "no key of the key set matches"),
+        "no key id": (bearing(MAIN.token(header={"kid": None})), "no key of the key set matches"),
         "expired": (bearing(MAIN.token(exp=now - far)), "claims"),
         "not valid yet": (bearing(MAIN.token(nbf=now + far)), "claims"),
         "issued later": (bearing(MAIN.token(iat=now + far)), "claims"),
@@ -108,7 +108,7 @@ def cases() -> dict[str, tuple[Any, str]]:
         "expires as a text": (bearing(MAIN.token(exp=str(now + far))), "claims"),
         "nobody": (bearing(MAIN.token(sub=None)), "claims"),
         "no text": (bearing(MAIN.token(sub=["me"])), "claims"),
-        "control characters": (bearing(MAIN.token("a\nb")), "subject"),
+        "control characters": (bearing(MAIN.token("a\nb")), "claim sub"),
     }
 
 
@@ -174,7 +174,7 @@ def test_keys_are_replaced_in_their_file_without_a_restart(tmp_path: Path) -> No
         token = old.token()
         read(front, bearing(token))
         file.write_bytes(b"{")
-        front.gateway.wait_for("token_keys_rejected", problem="is no JSON Web Key Set")
+        front.gateway.wait_for("token_keys_rejected", problem="is not a JSON Web Key Set")
         read(front, bearing(token))
         file.write_bytes(new.published())
         read(front, bearing(new.token()))  # at once: its key is looked for

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from allocation_gateway.account import Account
+from allocation_gateway.account_api import AccountApi
 from allocation_gateway.claims.opening import Stores
-from allocation_gateway.writes.coordinator import Coordinator
+from allocation_gateway.writes import coordinator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,63 +21,48 @@ def shared_claims() -> Changes:
     return [(Stores, "of", lambda stores, api, *_: of(stores, api))]
 
 
-class _ById(dict[Any, Any]):
-    """A table of writes whose keys are the request ids alone."""
-
-    def get(self, key: Any, default: Any = None) -> Any:
-        return super().get(key[1], default)
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        super().__setitem__(key[1], value)
-
-    def __delitem__(self, key: Any) -> None:
-        self.pop(key[1], None)
-
-
 def shared_in_flight() -> Changes:
     """A call joins the write of its id that is under way, whichever account that is of."""
-    make = Coordinator.__init__
 
-    def made(writes: Any, *arguments: Any) -> None:
-        make(writes, *arguments)
-        writes._running = _ById()
+    def key(_: Any, request_id: str) -> str:
+        return request_id
 
-    return [(Coordinator, "__init__", made)]
+    return [(coordinator, "write_key", key)]
 
 
 def shared_breaker() -> Changes:
     """What protects an API is one for all accounts."""
-    make = Account.__init__
+    make = AccountApi.__init__
     first: dict[Any, Any] = {}
 
     def made(account: Any, settings: Any, upstream: Any, *arguments: Any, **more: Any) -> None:
         make(account, settings, upstream, *arguments, **more)
         account.protection = first.setdefault(upstream.api, account.protection)
 
-    return [(Account, "__init__", made)]
+    return [(AccountApi, "__init__", made)]
 
 
 def shared_upstream() -> Changes:
     """What is asked for one account is sent to the other's upstream, with the other's key."""
-    make = Account.__init__
+    make = AccountApi.__init__
     first: dict[Any, Any] = {}
 
     def made(account: Any, settings: Any, upstream: Any, *arguments: Any, **more: Any) -> None:
         make(account, settings, first.setdefault(upstream.api, upstream), *arguments, **more)
 
-    return [(Account, "__init__", made)]
+    return [(AccountApi, "__init__", made)]
 
 
 def shared_turn() -> Changes:
     """One request at a time is sent to an API, for all accounts together."""
-    send = Account.send
+    send = AccountApi.send
     turns: dict[Any, asyncio.Lock] = {}
 
     async def in_turn(account: Any, *arguments: Any) -> Any:
         async with turns.setdefault(account.upstream.api, asyncio.Lock()):
             return await send(account, *arguments)
 
-    return [(Account, "send", in_turn)]
+    return [(AccountApi, "send", in_turn)]
 
 
 ACCOUNT_POLICIES: Final[Mapping[str, Callable[[], Changes]]] = {

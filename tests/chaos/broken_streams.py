@@ -36,12 +36,12 @@ def whole_batches() -> Changes:
             for name in references
         ]
 
-    return [(bulk.Listing, "parts", listed), (bulk.Results, "parts", resulted)]
+    return [(bulk.Listing, "parts", listed), (bulk.ConsignmentResults, "parts", resulted)]
 
 
 def batches_again() -> Changes:
     """A bulk call that was not answered counts as one that had no effect, for all of its items."""
-    take = Batch._parts
+    take = Batch.parts
 
     def parts(batch: Any, result: Any, members: Any) -> Any:
         error = result.response
@@ -49,7 +49,7 @@ def batches_again() -> Changes:
             result = msgspec.structs.replace(result, response=error.with_effect(WriteEffect.NONE))
         return take(batch, result, members)
 
-    return [(Batch, "_parts", parts)]
+    return [(Batch, "parts", parts)]
 
 
 STREAM_POLICIES: Final[Mapping[str, Callable[[], Changes]]] = {

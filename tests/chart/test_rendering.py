@@ -122,7 +122,10 @@ def test_it_is_refused_without_tls_unless_plaintext_is_accepted(helm: Helm) -> N
         (["--set=otel.ALLOCATION_GATEWAY_PORT=1"], "'ALLOCATION_GATEWAY_PORT' does not match"),
         (["--set=image.digest=latest"], "/image/digest"),
         (["--set=podDisruptionBudget.minAvailable=half"], "/podDisruptionBudget/minAvailable"),
-        (["--set=podDisruptionBudget.minAvailable=1,podDisruptionBudget.maxUnavailable=1"], "is set together with"),
+        (
+            ["--set=podDisruptionBudget.minAvailable=1,podDisruptionBudget.maxUnavailable=1"],
+            "must not be set together with",
+        ),
         (["--set=serviceGroups.catalogue.key=groups.json"], "/serviceGroups/catalogue/key"),
         (["--set=settings.cache_url=redis://host"], "'cache_url' not allowed"),
         (["--set=settings.store_url=redis://host"], "'store_url' not allowed"),

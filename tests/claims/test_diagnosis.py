@@ -81,7 +81,7 @@ async def test_something_else_that_listens_there() -> None:
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         reason, problem = await told(f"redis://:{PASSWORD}@127.0.0.1:{port}/0")
-    assert (reason, problem) == ("protocol", f"what answers at 127.0.0.1:{port} is no Valkey or Redis server")
+    assert (reason, problem) == ("protocol", f"what answers at 127.0.0.1:{port} is not a Valkey or Redis server")
 
 
 @pytest.mark.asyncio

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 import structlog
-from allocation_gateway.claims.link import PATIENCE
+from allocation_gateway.claims.link import FAILOVER_WAIT
 from allocation_gateway.claims.model import Begun, ClaimState, Held, StoreUnavailableError
 from allocation_gateway.claims.primary import ByName
 from support.cache import CacheServer, free_port, running_cache, slow_path
@@ -200,7 +200,7 @@ async def test_primary_that_dies_and_the_next_one_by_another_address(names: Name
                 await asyncio.to_thread(pair.wait_for_copy)
                 pair.primary.kill()
                 # Longer than steps wait for the next primary.
-                await load.until(lambda: len(load.failed) > 100, bound=PATIENCE + 5.0)
+                await load.until(lambda: len(load.failed) > 100, bound=FAILOVER_WAIT + 5.0)
                 with client(pair.replica) as promoted:
                     promoted.replicaof("NO", "ONE")
                 names.address = pair.replica.host
@@ -368,7 +368,7 @@ async def test_steps_are_told_when_the_search_for_the_next_primary_takes_long() 
                 await store.read("id")
             with pytest.raises(StoreUnavailableError, match="ConnectionError"):
                 await store.read("id")
-            assert PATIENCE <= time.monotonic() - started < PATIENCE + 2.0
+            assert FAILOVER_WAIT <= time.monotonic() - started < FAILOVER_WAIT + 2.0
             started = time.monotonic()
             with pytest.raises(StoreUnavailableError, match="ConnectionError"):
                 await store.read("id")

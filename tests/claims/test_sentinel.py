@@ -110,11 +110,11 @@ async def test_what_is_wrong_with_sentinels_is_told(tmp_path: Path) -> None:
         await stores["ship"].close()
     (line,) = lines
     assert (line["event"], line["reason"]) == ("claim_store_not_usable", "sentinel")
-    assert "none tells the primary: nothing listens on" in line["problem"]
+    assert "tells the primary: nothing listens on" in line["problem"]
     assert PASSWORD not in f"{lines}"
     with replicated() as pair, sentinels(pair, tmp_path) as watching:
         url = watching.url().replace(SERVICE, "another")
-        with pytest.raises(ConfigurationError, match="know no primary of the name another"):
+        with pytest.raises(ConfigurationError, match="know no primary with the name another"):
             await opened(url)
 
 

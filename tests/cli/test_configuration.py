@@ -116,16 +116,16 @@ WRONG: Final = [
     ({"SERVICE_GROUP_POLICY": "lax"}, "SERVICE_GROUP_POLICY", "must be learn or strict, got 'lax'\n"),
     ({"CONFIG_FILE": "/no/such/file"}, "CONFIG_FILE", "cannot be read"),
     ({"SHIP_API_KEY": "", "SHIP_API_KEY_FILE": "/no/such/file"}, "SHIP_API_KEY_FILE", "cannot be read"),
-    ({"SHIP_API_KEY_FILE": "/dev/null"}, "SHIP_API_KEY", "is set together with"),
+    ({"SHIP_API_KEY_FILE": "/dev/null"}, "SHIP_API_KEY", "must not be set together with"),
     ({"ALLOW_PLAINTEXT": ""}, "TLS_CERT_FILE", f"is required, unless {PREFIX}ALLOW_PLAINTEXT=true"),
-    ({"TLS_CERT_FILE": "/dev/null"}, "TLS_KEY_FILE", "is required, since its counterpart is set"),
-    ({"TLS_KEY_FILE": "/dev/null"}, "TLS_CERT_FILE", "is required, since its counterpart is set"),
+    ({"TLS_CERT_FILE": "/dev/null"}, "TLS_KEY_FILE", f"is required, since {PREFIX}TLS_CERT_FILE is set"),
+    ({"TLS_KEY_FILE": "/dev/null"}, "TLS_CERT_FILE", f"is required, since {PREFIX}TLS_KEY_FILE is set"),
     ({"TLS_CLIENT_CA_FILE": "/dev/null"}, "TLS_CLIENT_CA_FILE", f"needs {PREFIX}TLS_CERT_FILE"),
     ({"TLS_CERT_FILE": "/no/such/file", "TLS_KEY_FILE": "/dev/null"}, "TLS_KEY_FILE", "/dev/null is not PEM"),
     ({"SERVICE_GROUP_CATALOGUE_FILE": "/no/such.toml"}, "SERVICE_GROUP_CATALOGUE_FILE", "cannot be read: No such file"),
     ({"SERVICE_GROUP_CATALOGUE_FILE": "/dev/null"}, "SERVICE_GROUP_CATALOGUE_FILE", "/dev/null: "),
     ({"SHIP_API_KEY": "", "SHIP_API_KEY_FILE": "/dev/null"}, "SHIP_API_KEY_FILE", "the file is empty"),
-    ({**TOKENS, "JWKS_FILE": "/dev/null", "JWKS_URL": "https://x"}, "JWKS_URL", "is set together with"),
+    ({**TOKENS, "JWKS_FILE": "/dev/null", "JWKS_URL": "https://x"}, "JWKS_URL", "must not be set together with"),
     ({**TOKENS, "JWKS_URL": "https://x", "JWT_ISSUER": ""}, "JWT_ISSUER", "is required"),
     ({**TOKENS, "JWKS_URL": "https://x", "JWT_AUDIENCE": ""}, "JWT_AUDIENCE", "is required"),
     (TOKENS, "JWT_ISSUER", f"needs {PREFIX}JWKS_URL or {PREFIX}JWKS_FILE"),
@@ -133,7 +133,7 @@ WRONG: Final = [
     ({**TOKENS, "JWKS_URL": "https://me:word@x"}, "JWKS_URL", "no credentials"),
     ({**TOKENS, "JWKS_URL": "https://x?a b"}, "JWKS_URL", "have to be encoded"),
     ({**TOKENS, "JWKS_FILE": "/no/such/file"}, "JWKS_FILE", "cannot be read: No such file"),
-    ({**TOKENS, "JWKS_FILE": "/dev/null"}, "JWKS_FILE", "/dev/null: is no JSON Web Key Set"),
+    ({**TOKENS, "JWKS_FILE": "/dev/null"}, "JWKS_FILE", "/dev/null: is not a JSON Web Key Set"),
     ({"POLICY_FILE": "/dev/null"}, "POLICY_FILE", f"needs {PREFIX}TLS_CLIENT_CA_FILE"),
     ({**TOKENS, "JWKS_URL": "https://x", "POLICY_FILE": "/dev/null"}, "POLICY_FILE", "/dev/null: "),
     ({**TOKENS, "JWKS_URL": "https://x", "LOG_LEVEL": "warning"}, "LOG_LEVEL", "must be debug or info"),
@@ -183,7 +183,7 @@ def test_proxy_that_the_direct_engine_does_not_know_is_refused(
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
     told = refused({"HTTP_ENGINE": "direct"}, command)
-    assert told.startswith(f"allocation-gateway: {PREFIX}HTTP_ENGINE: direct knows no proxies")
+    assert told.startswith(f"allocation-gateway: {PREFIX}HTTP_ENGINE: direct does not support proxies")
 
 
 def refuses(check: Callable[[], None]) -> bool:

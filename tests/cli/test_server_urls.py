@@ -40,7 +40,7 @@ WRONG: Final = [
     ("redis:///0", "names a host"),
     ("redis://:word@/0", "names a host"),
     ("redis://:word@ho!st/0", "the host holds characters"),
-    ("redis://:word@host?password_file=/dev/null", "password_file stands beside another password"),
+    ("redis://:word@host?password_file=/dev/null", "password_file must not be given together with another password"),
     ("redis://host?password_file=/no/such/file", "password_file: /no/such/file cannot be used: No such file"),
     ("redis://host?password_file=/dev/null", "password_file: /dev/null cannot be used: /dev/null holds no password"),
     ("redis://host/zero", "the number of a database"),
@@ -57,8 +57,8 @@ WRONG: Final = [
     ("rediss://host?ssl_check_hostname=perhaps", "the option ssl_check_hostname must be true or false"),
     ("rediss://host?ssl_min_version=1", "the option ssl_min_version must be TLSv1.2 or TLSv1.3"),
     ("rediss://host?ssl_ca_certs=/no/such/file", "ssl_ca_certs: /no/such/file cannot be read: No such file"),
-    ("rediss://host?ssl_ca_certs=/dev/null", "ssl_ca_certs: /dev/null holds no certificates"),
-    ("rediss://host?ssl_ca_path=/no/such/folder", "ssl_ca_path: /no/such/folder is no folder"),
+    ("rediss://host?ssl_ca_certs=/dev/null", "ssl_ca_certs: /dev/null holds no PEM certificates"),
+    ("rediss://host?ssl_ca_path=/no/such/folder", "ssl_ca_path: /no/such/folder is not a folder"),
     ("rediss://host?ssl_keyfile=/dev/null", "ssl_keyfile needs ssl_certfile"),
     ("rediss://host?ssl_certfile=/dev/null", "ssl_certfile and ssl_keyfile cannot be used together"),
     ("rediss://host?ssl_ciphers=none", "ssl_ciphers names no cipher"),
@@ -78,10 +78,10 @@ WRONG: Final = [
     ("redis+sentinel://one/a?sentinel_password_file=/no/file", "sentinel_password_file: /no/file cannot be used"),
     (
         "redis+sentinel://one/a?sentinel_password_file=/dev/null&sentinel_password=word",
-        "sentinel_password_file stands beside another password",
+        "sentinel_password_file must not be given together with another password",
     ),
-    ("redis+cluster://one,two/1", "a cluster has no other database than 0"),
-    ("redis+cluster://one,two?db=2", "a cluster has no other database than 0"),
+    ("redis+cluster://one,two/1", "a cluster has only database 0"),
+    ("redis+cluster://one,two?db=2", "a cluster has only database 0"),
     ("redis+cluster://one,two/primary", "the number of a database"),
     ("redis+cluster://one,:7000", "names a host"),
     ("redis+cluster://one:port,two", "the port must be a whole number from 1 to 65535"),
@@ -195,4 +195,4 @@ def test_url_of_a_cluster_names_some_of_its_nodes_and_is_for_claims_alone(
     assert command("check", **GOOD, STORE_URL=url).code == 0
     refused = command("check", **GOOD, CACHE_URL=url)
     assert (refused.code, refused.err.count("\n")) == (2, 1)
-    assert "CACHE_URL: a cluster keeps claims alone" in refused.err
+    assert "CACHE_URL: a cluster can only be used for claims" in refused.err

@@ -20,9 +20,9 @@ from support.other_engines import AiohttpEngine, Httpx2Engine, PyreqwestEngine
 from support.peer import Peer, running_peer
 
 if TYPE_CHECKING:
-    from allocation_gateway.upstream.http import Engine
+    from allocation_gateway.upstream.http import HttpEngine
 
-ENGINES: Final[Mapping[str, Callable[[Target], Engine]]] = {
+ENGINES: Final[Mapping[str, Callable[[Target], HttpEngine]]] = {
     "direct": DirectHttpEngine,
     "httpx": HttpxEngine,
     "httpx2": Httpx2Engine,
@@ -35,7 +35,7 @@ KEPT: Final = frozenset({"direct", "httpx"})
 # Seconds after which a test that is known to fail need not wait any longer.
 SHORT: Final = 0.4
 
-Open = Callable[..., "Engine"]
+Open = Callable[..., "HttpEngine"]
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -61,7 +61,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if not _is_left_out(item)]
     for item in items:
         if _engine_of(item) not in KEPT:
-            item.add_marker(pytest.mark.rivals)
+            item.add_marker(pytest.mark.other_engines)
 
 
 def _engine_of(item: pytest.Item) -> str:
@@ -103,9 +103,9 @@ async def peer() -> AsyncIterator[Peer]:
 @pytest_asyncio.fixture
 async def open_engine(engine_name: str) -> AsyncIterator[Open]:
     """Opens engines of that name, and closes them after the test."""
-    opened: list[Engine] = []
+    opened: list[HttpEngine] = []
 
-    def open_one(url: str, **limits: Any) -> Engine:
+    def open_one(url: str, **limits: Any) -> HttpEngine:
         target = Target(url, [("x-key", "secret"), ("accept-encoding", "gzip")], 5.0, 3, 100_000)
         engine = ENGINES[engine_name](target._replace(**limits))
         opened.append(engine)
@@ -117,6 +117,6 @@ async def open_engine(engine_name: str) -> AsyncIterator[Open]:
 
 
 @pytest.fixture
-def engine(open_engine: Open, peer: Peer) -> Engine:
+def engine(open_engine: Open, peer: Peer) -> HttpEngine:
     """An engine with three connections to the peer."""
     return open_engine(peer.url)

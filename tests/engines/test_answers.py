@@ -12,7 +12,7 @@ from support.asking import ask, asking
 from support.peer import OK, until
 
 if TYPE_CHECKING:
-    from allocation_gateway.upstream.http import Engine
+    from allocation_gateway.upstream.http import HttpEngine
     from engines.conftest import Open
     from support.peer import Peer
 
@@ -20,7 +20,7 @@ HEAD: Final = b"HTTP/1.1 200 OK\r\n"
 LIMIT: Final = 1_000
 
 
-async def told(engine: Engine, peer: Peer, *parts: bytes, close: bool = False, method: str = "PUT") -> Answer:
+async def told(engine: HttpEngine, peer: Peer, *parts: bytes, close: bool = False, method: str = "PUT") -> Answer:
     """Returns what an engine makes of the bytes of an answer."""
     asked = asking(engine, method)
     visit = await peer.visit()
@@ -31,7 +31,7 @@ async def told(engine: Engine, peer: Peer, *parts: bytes, close: bool = False, m
     return await asked
 
 
-async def check_that_it_goes_on(engine: Engine) -> None:
+async def check_that_it_goes_on(engine: HttpEngine) -> None:
     """However an answer ended, it leaves nothing to the next ones: none of them may be taken for another."""
     bodies = [(await ask(engine, path=f"/{number}")).body for number in range(3)]
     assert bodies == [b"/pro/0", b"/pro/1", b"/pro/2"]
@@ -49,7 +49,7 @@ def echoing(peer: Peer) -> None:
 
 
 @pytest.mark.asyncio
-async def test_request_is_sent_as_it_was_given(engine: Engine, peer: Peer) -> None:
+async def test_request_is_sent_as_it_was_given(engine: HttpEngine, peer: Peer) -> None:
     asked = asyncio.create_task(ask(engine, "PUT", "/a%2Fb", body=b'{"a":1}', headers=[(b"traceparent", b"00-1")]))
     visit = await peer.visit()
     head, _, body = (await visit.answer()).partition(b"\r\n\r\n")
@@ -63,7 +63,7 @@ async def test_request_is_sent_as_it_was_given(engine: Engine, peer: Peer) -> No
 
 
 @pytest.mark.asyncio
-async def test_nothing_is_asked_for_that_cannot_be_read(engine: Engine, peer: Peer) -> None:
+async def test_nothing_is_asked_for_that_cannot_be_read(engine: HttpEngine, peer: Peer) -> None:
     asked = asking(engine)
     request = await (await peer.visit()).answer()
     assert b"\r\naccept-encoding: gzip\r\n" in request.lower()
@@ -72,7 +72,7 @@ async def test_nothing_is_asked_for_that_cannot_be_read(engine: Engine, peer: Pe
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
-async def test_request_without_a_body_has_none(method: str, engine: Engine, peer: Peer) -> None:
+async def test_request_without_a_body_has_none(method: str, engine: HttpEngine, peer: Peer) -> None:
     asked = asyncio.create_task(ask(engine, method, body=None))
     request = await (await peer.visit()).answer()
     assert b"content-length" not in request.lower()
@@ -116,7 +116,7 @@ ANSWERS: Final = {
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("name", ANSWERS)
-async def test_answer_is_read_and_its_connection_used_again(name: str, engine: Engine, peer: Peer) -> None:
+async def test_answer_is_read_and_its_connection_used_again(name: str, engine: HttpEngine, peer: Peer) -> None:
     parts, status, body = ANSWERS[name]
     answer = await told(engine, peer, *parts)
     assert (answer.status, answer.body, answer.problem) == (status, body, "")
@@ -137,7 +137,7 @@ ENDING: Final = {
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("name", ENDING)
-async def test_answer_that_ends_its_connection_is_read(name: str, engine: Engine, peer: Peer) -> None:
+async def test_answer_that_ends_its_connection_is_read(name: str, engine: HttpEngine, peer: Peer) -> None:
     answer = await told(engine, peer, *ENDING[name], close=True)
     assert (answer.status, answer.body, answer.problem) == (200, b"ok", "")
     echoing(peer)
@@ -145,7 +145,7 @@ async def test_answer_that_ends_its_connection_is_read(name: str, engine: Engine
 
 
 @pytest.mark.asyncio
-async def test_answer_to_head_has_no_body_whatever_its_length(engine: Engine, peer: Peer) -> None:
+async def test_answer_to_head_has_no_body_whatever_its_length(engine: HttpEngine, peer: Peer) -> None:
     asked = asyncio.create_task(ask(engine, "HEAD", body=None))
     visit = await peer.visit()
     await visit.answer(HEAD + b"content-length: 5\r\n\r\n")
@@ -153,7 +153,7 @@ async def test_answer_to_head_has_no_body_whatever_its_length(engine: Engine, pe
 
 
 @pytest.mark.asyncio
-async def test_headers_are_found_by_any_spelling_and_joined(engine: Engine, peer: Peer) -> None:
+async def test_headers_are_found_by_any_spelling_and_joined(engine: HttpEngine, peer: Peer) -> None:
     answer = await told(engine, peer, HEAD + b"Retry-AFTER: 5\r\nX-A: 1\r\nx-a: 2\r\ncontent-length: 0\r\n\r\n")
     assert answer.headers["retry-after"] == "5"
     assert answer.headers.get("Retry-After") == "5"
@@ -162,7 +162,7 @@ async def test_headers_are_found_by_any_spelling_and_joined(engine: Engine, peer
 
 
 @pytest.mark.asyncio
-async def test_cookies_are_not_kept(engine: Engine, peer: Peer) -> None:
+async def test_cookies_are_not_kept(engine: HttpEngine, peer: Peer) -> None:
     await told(engine, peer, HEAD + b"set-cookie: a=b; path=/\r\ncontent-length: 0\r\n\r\n")
     asked = asking(engine)
     assert b"cookie" not in (await peer.visits[0].answer()).lower()
@@ -211,7 +211,7 @@ NO_HTTP: Final = {
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("name", NO_HTTP)
-async def test_what_is_not_clearly_an_answer_is_none(name: str, engine: Engine, peer: Peer) -> None:
+async def test_what_is_not_clearly_an_answer_is_none(name: str, engine: HttpEngine, peer: Peer) -> None:
     asked = asking(engine)
     visit = await peer.visit()
     await visit.request()
@@ -287,7 +287,7 @@ async def test_body_that_cannot_be_read_is_told(name: str, open_engine: Open, pe
 
 
 @pytest.mark.asyncio
-async def test_body_broken_off_is_told(engine: Engine, peer: Peer) -> None:
+async def test_body_broken_off_is_told(engine: HttpEngine, peer: Peer) -> None:
     asked = asking(engine)
     visit = await peer.visit()
     await visit.answer(HEAD + b"content-length: 5\r\n\r\nok")
@@ -326,7 +326,7 @@ SURPLUS: Final = {
 @pytest.mark.asyncio
 @pytest.mark.parametrize("when", ["at once", "later", "just before the next request"])
 @pytest.mark.parametrize("name", SURPLUS)
-async def test_what_follows_an_answer_is_nobodys_answer(name: str, when: str, engine: Engine, peer: Peer) -> None:
+async def test_what_follows_an_answer_is_nobodys_answer(name: str, when: str, engine: HttpEngine, peer: Peer) -> None:
     if when == "at once":
         assert (await told(engine, peer, OK + SURPLUS[name])).body == b"ok"
     else:
@@ -339,7 +339,7 @@ async def test_what_follows_an_answer_is_nobodys_answer(name: str, when: str, en
 
 
 @pytest.mark.asyncio
-async def test_answer_that_comes_before_the_request_is_sent_is_taken(engine: Engine, peer: Peer) -> None:
+async def test_answer_that_comes_before_the_request_is_sent_is_taken(engine: HttpEngine, peer: Peer) -> None:
     """More than the system's buffers hold, of which upstream reads nothing."""
     asked = asyncio.create_task(ask(engine, body=b"x" * 30_000_000))
     visit = await peer.visit()

@@ -15,7 +15,7 @@ from support.asking import ask, asking
 from support.peer import OK, TIMEOUT, answering, until
 
 if TYPE_CHECKING:
-    from allocation_gateway.upstream.http import Engine
+    from allocation_gateway.upstream.http import HttpEngine
     from engines.conftest import Open
     from support.peer import Peer, Visit
 
@@ -29,7 +29,7 @@ async def cancelled(task: asyncio.Task[object]) -> None:
         await asyncio.wait({task})
 
 
-async def occupied(engine: Engine, peer: Peer) -> list[Visit]:
+async def occupied(engine: HttpEngine, peer: Peer) -> list[Visit]:
     """Has all places taken by requests that wait for their answers."""
     for _ in range(PLACES):
         asking(engine)
@@ -40,7 +40,7 @@ async def occupied(engine: Engine, peer: Peer) -> list[Visit]:
 
 
 @pytest.mark.asyncio
-async def test_crowd_that_gives_up_waiting_leaves_all_places(engine: Engine, peer: Peer) -> None:
+async def test_crowd_that_gives_up_waiting_leaves_all_places(engine: HttpEngine, peer: Peer) -> None:
     visits = await occupied(engine, peer)
     attempts = [Attempt() for _ in range(CROWD)]
     crowd = [asking(engine, attempt=attempt) for attempt in attempts]
@@ -55,7 +55,7 @@ async def test_crowd_that_gives_up_waiting_leaves_all_places(engine: Engine, pee
 
 
 @pytest.mark.asyncio
-async def test_crowd_that_goes_at_any_moment_leaves_all_places(engine: Engine, peer: Peer) -> None:
+async def test_crowd_that_goes_at_any_moment_leaves_all_places(engine: HttpEngine, peer: Peer) -> None:
     """In every phase: while waiting, connecting, sending, reading, and at the very moment when a place is free."""
     chance = random.Random(1)  # noqa: S311 - chance, not secrets
 
@@ -85,7 +85,7 @@ async def test_crowd_that_goes_at_any_moment_leaves_all_places(engine: Engine, p
 
 
 @pytest.mark.asyncio
-async def test_place_that_is_given_to_someone_who_has_just_gone_is_passed_on(engine: Engine, peer: Peer) -> None:
+async def test_place_that_is_given_to_someone_who_has_just_gone_is_passed_on(engine: HttpEngine, peer: Peer) -> None:
     visits = await occupied(engine, peer)
     goes, stays = asking(engine), asking(engine)
     await asyncio.sleep(0.01)
@@ -99,7 +99,7 @@ async def test_place_that_is_given_to_someone_who_has_just_gone_is_passed_on(eng
 
 
 @pytest.mark.asyncio
-async def test_answer_to_a_cancelled_request_is_nobodys(engine: Engine, peer: Peer) -> None:
+async def test_answer_to_a_cancelled_request_is_nobodys(engine: HttpEngine, peer: Peer) -> None:
     visit = await used_once(engine, peer)
     attempt = Attempt()
     asked = asking(engine, attempt=attempt)
@@ -114,7 +114,7 @@ async def test_answer_to_a_cancelled_request_is_nobodys(engine: Engine, peer: Pe
 
 
 @pytest.mark.asyncio
-async def test_attempt_called_off_while_it_waits_is_never_sent(engine: Engine, peer: Peer) -> None:
+async def test_attempt_called_off_while_it_waits_is_never_sent(engine: HttpEngine, peer: Peer) -> None:
     visits = await occupied(engine, peer)
     attempt = Attempt()
     waiting = asking(engine, attempt=attempt)
@@ -130,7 +130,7 @@ async def test_attempt_called_off_while_it_waits_is_never_sent(engine: Engine, p
 
 
 @pytest.mark.asyncio
-async def test_attempt_that_is_sent_cannot_be_called_off(engine: Engine, peer: Peer) -> None:
+async def test_attempt_that_is_sent_cannot_be_called_off(engine: HttpEngine, peer: Peer) -> None:
     attempt = Attempt()
     asked = asking(engine, attempt=attempt)
     visit = await peer.visit()
@@ -141,7 +141,7 @@ async def test_attempt_that_is_sent_cannot_be_called_off(engine: Engine, peer: P
 
 
 @pytest.mark.asyncio
-async def test_attempt_whose_time_is_over_is_never_sent(engine: Engine, peer: Peer) -> None:
+async def test_attempt_whose_time_is_over_is_never_sent(engine: HttpEngine, peer: Peer) -> None:
     visits = await occupied(engine, peer)
     attempt = Attempt(asyncio.get_running_loop().time() + 0.05)
     waiting = asking(engine, attempt=attempt)
@@ -156,7 +156,7 @@ async def test_attempt_whose_time_is_over_is_never_sent(engine: Engine, peer: Pe
 
 
 @pytest.mark.asyncio
-async def test_attempt_whose_time_passed_while_the_loop_was_busy_is_never_sent(engine: Engine, peer: Peer) -> None:
+async def test_attempt_whose_time_passed_while_the_loop_was_busy_is_never_sent(engine: HttpEngine, peer: Peer) -> None:
     peer.serve(answering)
     await ask(engine)
     attempt = Attempt(asyncio.get_running_loop().time() + 0.05)
@@ -168,7 +168,7 @@ async def test_attempt_whose_time_passed_while_the_loop_was_busy_is_never_sent(e
 
 
 @pytest.mark.asyncio
-async def test_attempt_in_time_is_sent(engine: Engine, peer: Peer) -> None:
+async def test_attempt_in_time_is_sent(engine: HttpEngine, peer: Peer) -> None:
     peer.serve(answering)
     attempt = Attempt(asyncio.get_running_loop().time() + 5)
     assert (await ask(engine, attempt=attempt)).body == b"ok"

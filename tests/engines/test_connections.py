@@ -16,14 +16,14 @@ from support.peer import OK, TIMEOUT, answering, until
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from allocation_gateway.upstream.http import Answer, Engine
+    from allocation_gateway.upstream.http import Answer, HttpEngine
     from engines.conftest import Open
     from support.peer import Peer, Visit
 
 PLACES: Final = 3
 
 
-async def used_once(engine: Engine, peer: Peer) -> Visit:
+async def used_once(engine: HttpEngine, peer: Peer) -> Visit:
     """Returns a connection on which one exchange went well, and which now is idle."""
     asked = asking(engine)
     visit = await peer.visit()
@@ -32,7 +32,7 @@ async def used_once(engine: Engine, peer: Peer) -> Visit:
     return visit
 
 
-async def check_that_all_places_are_left(engine: Engine, peer: Peer) -> None:
+async def check_that_all_places_are_left(engine: HttpEngine, peer: Peer) -> None:
     """As many requests as there are places are under way at once, and no more than that."""
     for visit in peer.visits:
         await visit.close()  # whoever is still there serves nobody else
@@ -56,7 +56,7 @@ async def check_that_all_places_are_left(engine: Engine, peer: Peer) -> None:
 
 
 @pytest.mark.asyncio
-async def test_connection_is_used_again(engine: Engine, peer: Peer) -> None:
+async def test_connection_is_used_again(engine: HttpEngine, peer: Peer) -> None:
     peer.serve(answering)
     for _ in range(20):
         await ask(engine)
@@ -64,14 +64,14 @@ async def test_connection_is_used_again(engine: Engine, peer: Peer) -> None:
 
 
 @pytest.mark.asyncio
-async def test_never_more_connections_than_allowed(engine: Engine, peer: Peer) -> None:
+async def test_never_more_connections_than_allowed(engine: HttpEngine, peer: Peer) -> None:
     peer.serve(answering)
     await asyncio.gather(*(ask(engine) for _ in range(200)))
     assert (peer.most_connections, len(peer.visits)) == (PLACES, PLACES)
 
 
 @pytest.mark.asyncio
-async def test_no_two_requests_share_a_connection_at_once(engine: Engine, peer: Peer) -> None:
+async def test_no_two_requests_share_a_connection_at_once(engine: HttpEngine, peer: Peer) -> None:
     asked = [asking(engine) for _ in range(PLACES)]
     visits = [await peer.visit() for _ in range(PLACES)]
     for number, visit in enumerate(visits):
@@ -81,7 +81,7 @@ async def test_no_two_requests_share_a_connection_at_once(engine: Engine, peer: 
 
 
 @pytest.mark.asyncio
-async def test_connection_that_upstream_closed_is_not_used(engine: Engine, peer: Peer) -> None:
+async def test_connection_that_upstream_closed_is_not_used(engine: HttpEngine, peer: Peer) -> None:
     for end in ("close", "half_close", "reset"):
         visit = await used_once(engine, peer)
         ended = getattr(visit, end)()
@@ -171,7 +171,7 @@ ENDS: Final[dict[str, Callable[[Visit], Awaitable[None]]]] = {
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "POST"])
 @pytest.mark.parametrize("name", ENDS)
 async def test_request_without_an_answer_is_never_sent_again(
-    name: str, method: str, is_reused: bool, engine: Engine, peer: Peer
+    name: str, method: str, is_reused: bool, engine: HttpEngine, peer: Peer
 ) -> None:
     visit = await used_once(engine, peer) if is_reused else None
     attempt = Attempt()
@@ -209,7 +209,7 @@ async def test_name_that_cannot_be_one_is_told(open_engine: Open) -> None:
 
 
 @pytest.mark.asyncio
-async def test_slow_drip_is_read_to_its_end(engine: Engine, peer: Peer) -> None:
+async def test_slow_drip_is_read_to_its_end(engine: HttpEngine, peer: Peer) -> None:
     asked = asking(engine)
     visit = await peer.visit()
     await visit.request()
@@ -220,7 +220,7 @@ async def test_slow_drip_is_read_to_its_end(engine: Engine, peer: Peer) -> None:
 
 
 @pytest.mark.asyncio
-async def test_drip_without_an_end_gives_its_place_back_when_time_is_up(engine: Engine, peer: Peer) -> None:
+async def test_drip_without_an_end_gives_its_place_back_when_time_is_up(engine: HttpEngine, peer: Peer) -> None:
     async def drip(visit: Visit) -> None:
         await visit.request()
         await visit.send(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")
@@ -241,7 +241,7 @@ async def test_drip_without_an_end_gives_its_place_back_when_time_is_up(engine: 
 
 
 @pytest.mark.asyncio
-async def test_close_ends_what_is_under_way_and_what_waits(engine: Engine, peer: Peer) -> None:
+async def test_close_ends_what_is_under_way_and_what_waits(engine: HttpEngine, peer: Peer) -> None:
     attempts = [Attempt() for _ in range(PLACES + 2)]
     asked = [asking(engine, attempt=attempt) for attempt in attempts]
     for _ in range(PLACES):
@@ -258,7 +258,7 @@ async def test_close_ends_what_is_under_way_and_what_waits(engine: Engine, peer:
 
 
 @pytest.mark.asyncio
-async def test_close_leaves_no_idle_connection(engine: Engine, peer: Peer) -> None:
+async def test_close_leaves_no_idle_connection(engine: HttpEngine, peer: Peer) -> None:
     visit = await used_once(engine, peer)
     await engine.close()
     assert await visit.gone() == b""
@@ -282,7 +282,7 @@ async def test_connection_that_made_upstream_wait_too_long_is_closed(
 
 
 @pytest.mark.asyncio
-async def test_last_connection_is_used_first(engine: Engine, engine_name: str, peer: Peer) -> None:
+async def test_last_connection_is_used_first(engine: HttpEngine, engine_name: str, peer: Peer) -> None:
     if engine_name != "direct":
         pytest.skip("a library uses idle connections in an order of its own")
     asked = [asking(engine) for _ in range(2)]
@@ -300,7 +300,9 @@ async def test_last_connection_is_used_first(engine: Engine, engine_name: str, p
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("path", ["/a b", "/a\r\nx: y", "/a\n", "/\0", "/\u00e9", ""])
-async def test_path_that_is_not_encoded_is_never_sent(path: str, engine: Engine, engine_name: str, peer: Peer) -> None:
+async def test_path_that_is_not_encoded_is_never_sent(
+    path: str, engine: HttpEngine, engine_name: str, peer: Peer
+) -> None:
     if engine_name != "direct":
         pytest.skip("a library encodes what it finds")
     with pytest.raises(ValueError, match="encoded"):
@@ -320,7 +322,7 @@ HEADERS: Final = {
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("name", HEADERS)
-async def test_header_that_would_be_two_is_never_sent(name: str, engine: Engine, peer: Peer) -> None:
+async def test_header_that_would_be_two_is_never_sent(name: str, engine: HttpEngine, peer: Peer) -> None:
     with pytest.raises((ValueError, NoAnswerError)):
         await ask(engine, headers=[HEADERS[name]])
     assert peer.requests == []

@@ -18,7 +18,7 @@ from support.peer import running_peer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from allocation_gateway.upstream.http import Engine
+    from allocation_gateway.upstream.http import HttpEngine
     from support.peer import Peer, Visit
 
 PATIENCE: Final = 3.0
@@ -31,7 +31,7 @@ class Arena:
 
     def __init__(self, peer: Peer) -> None:
         self._parts: list[bytes] = []
-        self._engines: dict[str, Engine] = {
+        self._engines: dict[str, HttpEngine] = {
             name: engine(Target(peer.url, [("accept-encoding", "gzip")], PATIENCE, 1, LIMIT))
             for name, engine in ENGINES.items()
         }
@@ -54,7 +54,7 @@ class Arena:
             outcomes = [await self._asked(name, engine), await self._asked(name, engine)]
             assert (200, b"ok") in outcomes, (name, outcomes)
 
-    async def _asked(self, name: str, engine: Engine) -> object:
+    async def _asked(self, name: str, engine: HttpEngine) -> object:
         try:
             async with asyncio.timeout(SHORT if name in HANG else PATIENCE):
                 answer = await engine.exchange("POST", "/x", body=b"{}", headers=[], attempt=Attempt())

@@ -64,7 +64,7 @@ def test_engine_is_chosen_by_the_environment(name: str, monkeypatch: pytest.Monk
         check_early(settings, {}, variables.check)
         assert engine_for("direct", url) == "direct"
     else:
-        with pytest.raises(ConfigurationError, match="ALLOCATION_GATEWAY_HTTP_ENGINE: direct knows no proxies"):
+        with pytest.raises(ConfigurationError, match="ALLOCATION_GATEWAY_HTTP_ENGINE: direct does not support proxies"):
             check_early(settings, {}, variables.check)
 
 

@@ -613,7 +613,7 @@ CONSIGNMENTS_GOOD: Final = {"ALLOW_PLAINTEXT": "true", "PORT": "0", "CONSIGNMENT
     [
         ({"CONSIGNMENTS_API_KEY": ""}, "SHIP_API_KEY: is required"),
         ({"CONSIGNMENTS_API_KEY": "key\nwith a line"}, "CONSIGNMENTS_API_KEY: holds characters that cannot be sent"),
-        ({"CONSIGNMENTS_API_KEY_FILE": "/dev/null"}, "CONSIGNMENTS_API_KEY: is set together with"),
+        ({"CONSIGNMENTS_API_KEY_FILE": "/dev/null"}, "CONSIGNMENTS_API_KEY: must not be set together with"),
         (
             {"CONSIGNMENTS_API_KEY": "", "CONSIGNMENTS_API_KEY_FILE": "/no/such/file"},
             "CONSIGNMENTS_API_KEY_FILE: cannot be read",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from allocation_gateway.wire import frames, message
 from allocation_gateway.wire.hpack import Decoder
-from allocation_gateway.wire.sender import Sender
+from allocation_gateway.wire.sender import FrameSender
 from allocation_gateway.wire.server import Server
 
 from fuzz import corpus
@@ -32,7 +32,7 @@ def never_evict(_: Decoder) -> None:
     """Keeps headers in the table that the client has dropped from its own."""
 
 
-def widen_twice(self: Sender, increment: int) -> None:
+def widen_twice(self: FrameSender, increment: int) -> None:
     """Takes each window for twice as wide as it is."""
     self.window += 2 * increment
 
@@ -46,7 +46,7 @@ BROKEN: Final[tuple[tuple[str, Any, str, Callable[..., Any]], ...]] = (
     ("messages", message, "check_size", unread_limits),
     ("connection", frames, "ping", another_pong),
     ("headers", Decoder, "_evict", never_evict),
-    ("connection", Sender, "widen", widen_twice),
+    ("connection", FrameSender, "widen", widen_twice),
     ("octets", Server, "_tick", tick_not),
 )
 

@@ -1,4 +1,4 @@
-"""The structure of the source: imports go one way, and in no circle."""
+"""The structure of the source: imports go one way and in no circle, and each name has one meaning."""
 
 from __future__ import annotations
 
@@ -94,10 +94,26 @@ def classes(pattern: str) -> dict[str, dict[str, set[str]]]:
     return {f"{path.stem}.{node.name}": writers(node) for path, node in nodes if isinstance(node, ast.ClassDef)}
 
 
+def outside_the_sandbox() -> list[Path]:
+    return [path for path in modules("**/*.py") if "sandbox" not in path.relative_to(PACKAGE).parts]
+
+
+def test_a_name_means_one_class() -> None:
+    """Also a private one, or one in a function. The sandbox, which is a package of its own, has its own names."""
+    found: dict[str, list[str]] = {}
+    for path in outside_the_sandbox():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name, []).append(str(path.relative_to(PACKAGE)))
+    assert found["Account"] == ["accounts/model.py"]
+    assert {name: places for name, places in found.items() if len(places) > 1} == {}
+
+
 def test_one_module_of_the_server_names_the_sandbox() -> None:
     """And imports it when it is asked for: production has none. A way around the import rules would name it too."""
-    outside = [path for path in modules("**/*.py") if "sandbox" not in path.relative_to(PACKAGE).parts]
-    assert [path.name for path in outside if "allocation_gateway.sandbox" in path.read_text()] == ["stand_in.py"]
+    assert [path.name for path in outside_the_sandbox() if "allocation_gateway.sandbox" in path.read_text()] == [
+        "stand_in.py"
+    ]
     tree = ast.parse((PACKAGE / "stand_in.py").read_text())
     at_once = [ast.unparse(node) for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     assert not [line for line in at_once if "sandbox" in line]

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 EMPTY: Final = "must not be empty"
 DOTS: Final = "must not be a dot segment"
-TWICE: Final = "must not be there twice"
+TWICE: Final = "must not be given twice"
 UUID: Final = "must be a UUID, such as 123e4567-e89b-42d3-a456-426614174000"
 DIRECTION: Final = "must be DIRECTION_INBOUND or DIRECTION_OUTBOUND"
 FORMAT: Final = "must be a LabelFormat"

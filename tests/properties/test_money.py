@@ -55,7 +55,7 @@ def test_a_number_is_told_by_value_if_money_can_hold_it_and_is_a_defect_otherwis
     exact = Fraction(Decimal(text))
     if not fits(exact):
         assert amount is None
-        (defect,) = defects.lines
+        (defect,) = defects.messages
         assert defect.startswith("price.net: the number ")
         return
     assert not defects
@@ -93,7 +93,7 @@ def test_every_amount_is_read_back_however_it_is_spelled(
 
     amount, defects = read(spelled)
 
-    assert (amount, defects.lines) == (whole, [])
+    assert (amount, defects.messages) == (whole, [])
 
 
 @given(st.from_regex(r"-?[1-9](\.[0-9]{1,5})?[eE][+-]?[1-9][0-9]{3,30}", fullmatch=True))
@@ -102,7 +102,7 @@ def test_an_exponent_of_any_size_is_refused_at_once(text: str) -> None:
     amount, defects = read(text)
 
     assert amount is None
-    assert len(defects.lines) == 1
+    assert len(defects.messages) == 1
 
 
 @given(st.integers(LONGEST, 4_000), st.sampled_from(["1.{}", "1.{}1", "0.{}1", "1{}", "-{}.5e-1"]))
@@ -130,9 +130,9 @@ def test_what_is_no_number_is_no_money(value: Any) -> None:
     source = json.decode(json.encode({"net": value}))
 
     assert money(source, "net", "", defects, "GBP") is None
-    assert len(defects.lines) == 1
+    assert len(defects.messages) == 1
     assert decimal(source, "net", "", defects) is None
-    assert len(defects.lines) == (1 if value is None else 2)
+    assert len(defects.messages) == (1 if value is None else 2)
 
 
 @given(NUMBERS)

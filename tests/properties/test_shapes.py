@@ -36,7 +36,7 @@ def read(operation: Operation, body: bytes, *, checked: bool) -> tuple[Any, ...]
     document = operation.document
     fields = document.decode(body) if checked else document.read(codec.decode(body), findings)
     response = operation.decode(REQUESTS[operation.name], fields, findings)
-    return response, findings.lines, findings.foreign, findings.made, findings.refused
+    return response, findings.messages, findings.foreign, findings.made, findings.refused
 
 
 def check(operation: Operation, body: bytes) -> bool:

@@ -69,7 +69,7 @@ def test_anything_is_a_date_time_or_a_defect(value: Any) -> None:
     """A value that is there is never dropped without a word, and nothing is raised."""
     found, defects = read(value)
 
-    assert defects.lines in ([], ["quotes[].created: expected a date-time in ISO 8601"])
+    assert defects.messages in ([], ["quotes[].created: expected a date-time in ISO 8601"])
     assert (found is None) == bool(defects) or value is None
     if found is not None:
         found.ToJsonString()  # refuses what is out of range

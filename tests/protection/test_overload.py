@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from allocation_gateway.errors import GatewayError
-from allocation_gateway.protection.model import Kind
+from allocation_gateway.protection.model import RequestKind
 from allocation_gateway.upstream.call import CallOutcome
 from support.virtual import run
 
@@ -34,10 +34,10 @@ class Load:
         self._random = Random(5)  # noqa: S311 - a load that can be repeated
         self._spread = spread
         self._tasks: list[asyncio.Task[None]] = []
-        self.served: dict[Kind, list[tuple[float, float]]] = {Kind.WRITE: [], Kind.READ: []}
+        self.served: dict[RequestKind, list[tuple[float, float]]] = {RequestKind.WRITE: [], RequestKind.READ: []}
         self.refused: list[tuple[float, float]] = []
 
-    async def call(self, kind: Kind) -> None:
+    async def call(self, kind: RequestKind) -> None:
         came = self._loop.time()
         try:
             permit = await self._protection.acquire(kind, came + PATIENCE)
@@ -49,7 +49,7 @@ class Load:
         permit.release(CallOutcome.SUCCESS)
         self.served[kind].append((came, self._loop.time() - came))
 
-    async def come(self, kind: Kind, per_second: float, seconds: float) -> None:
+    async def come(self, kind: RequestKind, per_second: float, seconds: float) -> None:
         end = self._loop.time() + seconds
         while self._loop.time() < end:
             self._tasks.append(asyncio.create_task(self.call(kind)))
@@ -66,22 +66,22 @@ def test_goodput_stays_refusals_are_immediate_and_reads_are_served(
     async def work() -> None:
         loop = asyncio.get_running_loop()
         load = Load(protected(loop.time, max_in_flight=PLACES), spread)
-        await load.come(Kind.WRITE, CAPACITY * 0.75, CALM)
+        await load.come(RequestKind.WRITE, CAPACITY * 0.75, CALM)
         assert not load.refused
         step = loop.time()
-        await asyncio.gather(load.come(Kind.WRITE, CAPACITY * 3, STORM), load.come(Kind.READ, 10, STORM))
+        await asyncio.gather(load.come(RequestKind.WRITE, CAPACITY * 3, STORM), load.come(RequestKind.READ, 10, STORM))
         await load.finish()
-        writes = [seconds for came, seconds in load.served[Kind.WRITE] if came >= step and seconds <= PATIENCE]
+        writes = [seconds for came, seconds in load.served[RequestKind.WRITE] if came >= step and seconds <= PATIENCE]
         assert len(writes) / (loop.time() - step) >= 0.9 * CAPACITY
         waits = sorted(seconds for _, seconds in load.refused)
         assert waits[int(len(waits) * 0.95)] < 0.05
         assert max(writes) < 0.5 + 4 * SERVICE
-        reads = sorted(seconds for _, seconds in load.served[Kind.READ])
+        reads = sorted(seconds for _, seconds in load.served[RequestKind.READ])
         assert len(reads) >= 30
         assert reads[int(len(reads) * 0.95)] < 4 * SERVICE
         # And the storm over, nobody is refused any more.
         before = len(load.refused)
-        await load.come(Kind.WRITE, CAPACITY * 0.75, CALM)
+        await load.come(RequestKind.WRITE, CAPACITY * 0.75, CALM)
         await load.finish()
         assert len(load.refused) == before
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from allocation_gateway.errors import GatewayError
-from allocation_gateway.protection.model import Kind
+from allocation_gateway.protection.model import RequestKind
 from allocation_gateway.protection.protection import Protection
 from allocation_gateway.settings import Settings
 from allocation_gateway.upstream.call import CallOutcome
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Make = Callable[..., Protection]
 
 HOUR = 3600.0
-KINDS = list(Kind)
+KINDS = list(RequestKind)
 
 
 def at_once(work: Coroutine[Any, Any, Permit]) -> Permit:
@@ -39,7 +39,7 @@ def at_once(work: Coroutine[Any, Any, Permit]) -> Permit:
     raise AssertionError("it has waited")
 
 
-def asked(protection: Protection, kind: Kind, deadline: float = HOUR) -> None:
+def asked(protection: Protection, kind: RequestKind, deadline: float = HOUR) -> None:
     """Asks whether a request could be sent at once, and sends none."""
     at_once(protection.acquire(kind, deadline)).release(CallOutcome.IGNORED)
 
@@ -54,7 +54,7 @@ def refused(work: Callable[[], object]) -> tuple[str, str, float, Mapping[str, s
     return caught.value.code.name, caught.value.reason_name, seconds, caught.value.info
 
 
-def opened(protection: Protection, kind: Kind = Kind.READ) -> None:
+def opened(protection: Protection, kind: RequestKind = RequestKind.READ) -> None:
     """Lets upstream fail until the breaker opens."""
     permits = [at_once(protection.acquire(kind, HOUR)) for _ in range(20)]
     for permit in permits:
@@ -62,13 +62,13 @@ def opened(protection: Protection, kind: Kind = Kind.READ) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_open_breaker_refuses_everything_at_once_and_says_until_when(protected: Make, kind: Kind) -> None:
+def test_an_open_breaker_refuses_everything_at_once_and_says_until_when(protected: Make, kind: RequestKind) -> None:
     clock = Clock()
     protection = protected(clock)
     asked(protection, kind)
     opened(protection)
     clock.advance(1.5)
-    effect = {"effect": "none"} if kind is Kind.WRITE else {}
+    effect = {"effect": "none"} if kind is RequestKind.WRITE else {}
     expected = ("UNAVAILABLE", "UPSTREAM_UNAVAILABLE", 3.5, effect)
     assert refused(lambda: at_once(protection.acquire(kind, HOUR))) == expected
     assert protection.reads_paused
@@ -82,15 +82,15 @@ def test_as_many_probes_as_set_try_upstream_and_their_answers_close_the_breaker(
     protection = protected(clock, breaker_probes=2)
     opened(protection)
     clock.advance(5.0)
-    probes = [at_once(protection.acquire(kind, HOUR)) for kind in (Kind.WRITE, Kind.READ_BACK)]
-    assert refused(lambda: at_once(protection.acquire(Kind.READ, HOUR)))[1] == "UPSTREAM_UNAVAILABLE"
+    probes = [at_once(protection.acquire(kind, HOUR)) for kind in (RequestKind.WRITE, RequestKind.READ_BACK)]
+    assert refused(lambda: at_once(protection.acquire(RequestKind.READ, HOUR)))[1] == "UPSTREAM_UNAVAILABLE"
     assert protection.reads_paused
     probes[0].release(CallOutcome.IGNORED)
-    probes.append(at_once(protection.acquire(Kind.READ, HOUR)))
+    probes.append(at_once(protection.acquire(RequestKind.READ, HOUR)))
     for probe in probes[1:]:
         probe.release(CallOutcome.SUCCESS)
     for _ in range(100):
-        at_once(protection.acquire(Kind.WRITE, HOUR))
+        at_once(protection.acquire(RequestKind.WRITE, HOUR))
 
 
 def test_a_failed_probe_opens_the_breaker_again_for_longer(protected: Make) -> None:
@@ -98,16 +98,16 @@ def test_a_failed_probe_opens_the_breaker_again_for_longer(protected: Make) -> N
     protection = protected(clock)
     opened(protection)
     clock.advance(5.0)
-    at_once(protection.acquire(Kind.READ, HOUR)).release(CallOutcome.FAILURE)
-    assert refused(lambda: asked(protection, Kind.READ))[2] == 10.0
+    at_once(protection.acquire(RequestKind.READ, HOUR)).release(CallOutcome.FAILURE)
+    assert refused(lambda: asked(protection, RequestKind.READ))[2] == 10.0
 
 
 def test_who_waited_while_the_breaker_opened_is_not_sent_and_leaves_its_place_and_token(protected: Make) -> None:
     async def work() -> None:
         loop = asyncio.get_running_loop()
         protection = protected(loop.time, max_in_flight=20, breaker_open_time=0.3, rate_limit=0.001, rate_burst=44)
-        permits = [at_once(protection.acquire(Kind.WRITE, loop.time() + HOUR)) for _ in range(20)]
-        waiting = asyncio.create_task(protection.acquire(Kind.WRITE, loop.time() + HOUR))
+        permits = [at_once(protection.acquire(RequestKind.WRITE, loop.time() + HOUR)) for _ in range(20)]
+        waiting = asyncio.create_task(protection.acquire(RequestKind.WRITE, loop.time() + HOUR))
         await asyncio.sleep(0)
         for permit in permits:
             permit.release(CallOutcome.FAILURE)
@@ -116,35 +116,37 @@ def test_who_waited_while_the_breaker_opened_is_not_sent_and_leaves_its_place_an
         assert caught.value.reason_name == "UPSTREAM_UNAVAILABLE"
         await asyncio.sleep(0.3)
         for _ in range(3):
-            at_once(protection.acquire(Kind.WRITE, loop.time() + HOUR)).release(CallOutcome.SUCCESS)
+            at_once(protection.acquire(RequestKind.WRITE, loop.time() + HOUR)).release(CallOutcome.SUCCESS)
         # 20 places and, but for the 20 at first and the 3 probes, all tokens are there.
         for _ in range(20):
-            at_once(protection.acquire(Kind.WRITE, loop.time() + HOUR))
-        at_once(protection.acquire(Kind.READ, loop.time() + HOUR))
+            at_once(protection.acquire(RequestKind.WRITE, loop.time() + HOUR))
+        at_once(protection.acquire(RequestKind.READ, loop.time() + HOUR))
 
     run(work())
 
 
 def test_a_permit_is_given_back_once_however_often_it_is_left(protected: Make) -> None:
     protection = protected(Clock(), max_in_flight=1, max_queue=0)
-    permit = at_once(protection.acquire(Kind.WRITE, HOUR))
+    permit = at_once(protection.acquire(RequestKind.WRITE, HOUR))
     for _ in range(3):
         permit.release(CallOutcome.SUCCESS)
-    at_once(protection.acquire(Kind.WRITE, HOUR))
-    assert refused(lambda: at_once(protection.acquire(Kind.WRITE, HOUR)))[1] == "GATEWAY_OVERLOADED"
+    at_once(protection.acquire(RequestKind.WRITE, HOUR))
+    assert refused(lambda: at_once(protection.acquire(RequestKind.WRITE, HOUR)))[1] == "GATEWAY_OVERLOADED"
 
 
 def test_the_same_permit_left_many_times_is_one_failure(protected: Make) -> None:
     protection = protected(Clock())
-    permit = at_once(protection.acquire(Kind.READ, HOUR))
+    permit = at_once(protection.acquire(RequestKind.READ, HOUR))
     for _ in range(100):
         permit.release(CallOutcome.FAILURE)
-    asked(protection, Kind.READ)
+    asked(protection, RequestKind.READ)
 
 
-@pytest.mark.parametrize(("kind", "effect"), [(Kind.WRITE, {"effect": "none"}), (Kind.READ, {}), (Kind.READ_BACK, {})])
+@pytest.mark.parametrize(
+    ("kind", "effect"), [(RequestKind.WRITE, {"effect": "none"}), (RequestKind.READ, {}), (RequestKind.READ_BACK, {})]
+)
 def test_where_there_is_no_place_and_no_room_to_wait_callers_are_told_at_once(
-    protected: Make, kind: Kind, effect: dict[str, str]
+    protected: Make, kind: RequestKind, effect: dict[str, str]
 ) -> None:
     protection = protected(Clock(), max_in_flight=8, max_queue=0)
     for _ in range(8):
@@ -156,22 +158,22 @@ def test_where_there_is_no_place_and_no_room_to_wait_callers_are_told_at_once(
 def test_reads_and_read_backs_share_their_side_and_find_a_place_however_many_writes_there_are(protected: Make) -> None:
     protection = protected(Clock(), max_in_flight=16, max_queue=0)
     for _ in range(16):
-        at_once(protection.acquire(Kind.WRITE, HOUR))
-    at_once(protection.acquire(Kind.READ, HOUR))
-    at_once(protection.acquire(Kind.READ_BACK, HOUR))
-    assert refused(lambda: at_once(protection.acquire(Kind.READ, HOUR)))[1] == "GATEWAY_OVERLOADED"
+        at_once(protection.acquire(RequestKind.WRITE, HOUR))
+    at_once(protection.acquire(RequestKind.READ, HOUR))
+    at_once(protection.acquire(RequestKind.READ_BACK, HOUR))
+    assert refused(lambda: at_once(protection.acquire(RequestKind.READ, HOUR)))[1] == "GATEWAY_OVERLOADED"
 
 
 def test_a_rate_limit_is_kept_and_its_refusals_say_when_to_come_back(protected: Make) -> None:
     clock = Clock()
     protection = protected(clock, rate_limit=0.5, rate_burst=3)
     for _ in range(3):
-        at_once(protection.acquire(Kind.WRITE, HOUR)).release(CallOutcome.SUCCESS)
-    assert refused(lambda: at_once(protection.acquire(Kind.WRITE, HOUR))) == (
+        at_once(protection.acquire(RequestKind.WRITE, HOUR)).release(CallOutcome.SUCCESS)
+    assert refused(lambda: at_once(protection.acquire(RequestKind.WRITE, HOUR))) == (
         "RESOURCE_EXHAUSTED", "GATEWAY_OVERLOADED", 2.0, {"effect": "none"}
     )  # fmt: skip
     clock.advance(2.0)
-    at_once(protection.acquire(Kind.WRITE, HOUR))
+    at_once(protection.acquire(RequestKind.WRITE, HOUR))
 
 
 def test_what_upstream_asked_for_holds_everybody_back_and_is_told_as_its_wish(protected: Make) -> None:
@@ -182,7 +184,7 @@ def test_what_upstream_asked_for_holds_everybody_back_and_is_told_as_its_wish(pr
         told = refused(partial(asked, protection, kind))
         assert told[:3] == ("RESOURCE_EXHAUSTED", "UPSTREAM_THROTTLED", 4.0)
     clock.advance(4.0)
-    at_once(protection.acquire(Kind.WRITE, HOUR))
+    at_once(protection.acquire(RequestKind.WRITE, HOUR))
 
 
 def test_the_budgets_are_those_of_the_settings_and_apart(protected: Make) -> None:
@@ -197,21 +199,21 @@ def test_the_budgets_are_those_of_the_settings_and_apart(protected: Make) -> Non
 def test_by_default_400_writes_are_under_way_at_once_and_every_request_finds_a_connection(protected: Make) -> None:
     protection = protected(Clock(), max_queue=0)
     taken = 0
-    for kind in (Kind.WRITE, Kind.READ):
+    for kind in (RequestKind.WRITE, RequestKind.READ):
         for _ in range(1000):
             try:
                 at_once(protection.acquire(kind, HOUR))
             except GatewayError:
                 break
             taken += 1
-        if kind is Kind.WRITE:
+        if kind is RequestKind.WRITE:
             assert taken >= 400
     assert taken == Settings().ship.max_connections
 
 
 @pytest.mark.parametrize("connections", [1, 2, 8, 9, 5000])
 def test_however_few_connections_there_are_both_kinds_can_be_sent(protected: Make, connections: int) -> None:
-    for kind in (Kind.WRITE, Kind.READ):
+    for kind in (RequestKind.WRITE, RequestKind.READ):
         at_once(protected(Clock(), max_connections=connections).acquire(kind, HOUR))
 
 
@@ -219,19 +221,19 @@ def test_metrics_tell_what_each_policy_did(protected: Make, metrics: Metrics) ->
     async def work() -> None:
         loop = asyncio.get_running_loop()
         protection = protected(loop.time, max_in_flight=20, max_queue=1)
-        permits = [at_once(protection.acquire(Kind.WRITE, loop.time() + HOUR)) for _ in range(20)]
-        waiting = asyncio.create_task(protection.acquire(Kind.WRITE, loop.time() + HOUR))
+        permits = [at_once(protection.acquire(RequestKind.WRITE, loop.time() + HOUR)) for _ in range(20)]
+        waiting = asyncio.create_task(protection.acquire(RequestKind.WRITE, loop.time() + HOUR))
         await asyncio.sleep(0)
         assert metrics.read()["queue.length", "ship", "write"] == 1
         with pytest.raises(GatewayError):
-            asked(protection, Kind.WRITE, loop.time() + HOUR)
+            asked(protection, RequestKind.WRITE, loop.time() + HOUR)
         permits.pop().release(CallOutcome.SUCCESS)
         (await waiting).release(CallOutcome.SUCCESS)
         assert metrics.read()["breaker", "ship"] == 0
         for permit in permits:
             permit.release(CallOutcome.FAILURE)
         with pytest.raises(GatewayError):
-            asked(protection, Kind.WRITE, loop.time() + HOUR)
+            asked(protection, RequestKind.WRITE, loop.time() + HOUR)
         protection.retry_budget.withdraw()
 
     run(work())
@@ -251,7 +253,7 @@ def test_each_change_of_the_breaker_is_logged_once(protected: Make) -> None:
     with capture_logs() as logs:
         opened(protection)
         clock.advance(5.0)
-        at_once(protection.acquire(Kind.READ, HOUR)).release(CallOutcome.SUCCESS)
+        at_once(protection.acquire(RequestKind.READ, HOUR)).release(CallOutcome.SUCCESS)
     assert logs == [
         {"event": "breaker_opened", "log_level": "warning", "api": "ship", "seconds": 5.0},
         {"event": "breaker_half_open", "log_level": "info", "api": "ship"},

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVarTuple, Unpack
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from allocation_gateway.upstream.http import Engine
+    from allocation_gateway.upstream.http import HttpEngine
 
 # Where time begins, in seconds.
 _START: Final = 1_000.0
@@ -31,7 +31,7 @@ class Owner:
 
     __slots__ = ("engine", "tasks")
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: HttpEngine) -> None:
         self.tasks: list[asyncio.Task[Any]] = []
         self.engine = engine
 

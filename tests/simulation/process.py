@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from allocation_gateway.account import Account
+from allocation_gateway.account_api import AccountApi
 from allocation_gateway.errors import GatewayError
 from allocation_gateway.operations.model import Api
 from allocation_gateway.operations.table import OPERATIONS, routes
@@ -152,7 +152,7 @@ class Process:
         self._context = contextvars.copy_context()
         self._context.run(OWNER.set, self._owner)
         self._accounts = {
-            api: Account(
+            api: AccountApi(
                 configured,
                 _upstream(api, surroundings.more),
                 wired(

@@ -10,13 +10,13 @@ from allocation_gateway.upstream.http import Attempt
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from allocation_gateway.upstream.http import Answer, Engine
+    from allocation_gateway.upstream.http import Answer, HttpEngine
 
 PATIENCE: Final = 20.0
 
 
 async def ask(
-    engine: Engine,
+    engine: HttpEngine,
     method: str = "PUT",
     path: str = "/shipments/s%201",
     *,
@@ -31,7 +31,7 @@ async def ask(
         )
 
 
-def asking(engine: Engine, method: str = "PUT", *, attempt: Attempt | None = None) -> asyncio.Task[Answer]:
+def asking(engine: HttpEngine, method: str = "PUT", *, attempt: Attempt | None = None) -> asyncio.Task[Answer]:
     """Begins an exchange."""
     task = asyncio.create_task(ask(engine, method, body=None if method == "GET" else b"{}", attempt=attempt))
     task.add_done_callback(_seen)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from allocation_gateway.workers.backoff import Backoff
+from allocation_gateway.workers.backoff import RestartBackoff
 
 
 def test_first_one_is_replaced_at_once_and_then_the_pauses_double_up_to_a_bound() -> None:
-    backoff = Backoff()
+    backoff = RestartBackoff()
     pauses = [backoff.pause(lived=1.0) for _ in range(5000)]
     assert pauses[:9] == [0, 0.5, 1, 2, 4, 8, 16, 30, 30]
     assert pauses[-1] == 30
@@ -14,7 +14,7 @@ def test_first_one_is_replaced_at_once_and_then_the_pauses_double_up_to_a_bound(
 
 
 def test_one_that_lives_for_long_starts_the_series_anew() -> None:
-    backoff = Backoff()
+    backoff = RestartBackoff()
     for _ in range(5):
         backoff.pause(lived=59.9)
     assert backoff.pause(lived=60.0) == 0

@@ -33,8 +33,8 @@ class Permit:
         self.is_back = True
 
 
-class Account:
-    """An account that has permits, and sends when it is let."""
+class Api:
+    """An API of an account that has permits, and sends when it is let."""
 
     def __init__(self) -> None:
         self.permits: list[Permit] = []
@@ -66,8 +66,8 @@ class Account:
         return UpstreamResult(answer, CallOutcome.SUCCESS)
 
 
-def batch_of(account: Any) -> Batch:
-    return Batch(account, ROW, ROW.default_route, UNSEEN, account.now() + 10)
+def batch_of(api: Any) -> Batch:
+    return Batch(api, ROW, ROW.default_route, UNSEEN, api.now() + 10)
 
 
 async def come(batch: Batch, member: Member, name: str, lasts: float = 10.0) -> None:
@@ -78,20 +78,20 @@ async def come(batch: Batch, member: Member, name: str, lasts: float = 10.0) -> 
 
 @pytest.mark.asyncio
 async def test_one_request_with_one_permit_goes_when_nobody_is_waited_for() -> None:
-    account = Account()
-    account.is_let.set()
-    batch = batch_of(account)
+    api = Api()
+    api.is_let.set()
+    batch = batch_of(api)
     members = [batch.enter(UNSEEN) for _ in range(3)]
     for index, member in enumerate(members[:2]):
         await come(batch, member, f"sp_{index}")
     batch.seal()
     await asyncio.sleep(0.01)
-    assert account.attempts == [], "one is still waited for"
+    assert api.attempts == [], "one is still waited for"
     assert batch.leave(members[2])
     await batch.wait()
-    (request,) = account.requests
+    (request,) = api.requests
     assert request == pb.AllocateShipmentsRequest(shipments=["sp_0", "sp_1"]), "the id of an item is no part of it"
-    assert [permit.is_back for permit in account.permits] == [True]
+    assert [permit.is_back for permit in api.permits] == [True]
     parts: list[Any] = [member.result.result().response for member in members[:2]]
     assert [list(part.queued) for part in parts] == [["sp_0"], ["sp_1"]]
     assert batch.is_sent
@@ -99,42 +99,42 @@ async def test_one_request_with_one_permit_goes_when_nobody_is_waited_for() -> N
 
 @pytest.mark.asyncio
 async def test_the_permit_comes_back_if_all_leave() -> None:
-    account = Account()
-    batch = batch_of(account)
+    api = Api()
+    batch = batch_of(api)
     members = [batch.enter(UNSEEN), batch.enter(UNSEEN)]
     await come(batch, members[0], "sp_1")
     batch.seal()
     assert batch.leave(members[0]), "not too late: the other one is still waited for"
     assert batch.leave(members[1])
     await batch.wait()
-    assert account.attempts == []
-    assert [permit.is_back for permit in account.permits] == [True]
+    assert api.attempts == []
+    assert [permit.is_back for permit in api.permits] == [True]
     assert not batch.is_sent
 
 
 @pytest.mark.asyncio
 async def test_it_is_sent_as_long_as_the_first_claim_to_run_out_allows() -> None:
-    account = Account()
-    batch = batch_of(account)
+    api = Api()
+    batch = batch_of(api)
     members = [batch.enter(UNSEEN), batch.enter(UNSEEN)]
-    begun = account.now()
+    begun = api.now()
     await come(batch, members[0], "sp_1", lasts=5.0)
     await come(batch, members[1], "sp_2", lasts=10.0)
     batch.seal()
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    (attempt,) = account.attempts
+    (attempt,) = api.attempts
     attempt.extend(begun + 100)
     assert begun + 5 <= attempt.send_by < begun + 6
     assert not batch.leave(members[0]), "it goes with the others"
-    account.is_let.set()
+    api.is_let.set()
     await batch.wait()
 
 
 @pytest.mark.asyncio
 async def test_what_is_cancelled_before_it_was_sent_is_never_sent() -> None:
-    account = Account()
-    batch = batch_of(account)
+    api = Api()
+    batch = batch_of(api)
     members = [batch.enter(UNSEEN), batch.enter(UNSEEN)]
     for index, member in enumerate(members):
         await come(batch, member, f"sp_{index}")
@@ -142,25 +142,25 @@ async def test_what_is_cancelled_before_it_was_sent_is_never_sent() -> None:
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     batch.abandon(members[0])
-    account.is_let.set()
+    api.is_let.set()
     await batch.wait()
-    assert account.requests == []
+    assert api.requests == []
     told = members[1].result.result().response
     assert isinstance(told, GatewayError)
     assert told.effect is WriteEffect.NONE
-    assert [permit.is_back for permit in account.permits] == [True]
+    assert [permit.is_back for permit in api.permits] == [True]
 
 
 @pytest.mark.asyncio
 async def test_all_are_refused_with_an_error_of_their_own() -> None:
-    account = Account()
-    account.refusal = GatewayError(
+    api = Api()
+    api.refusal = GatewayError(
         StatusCode.UNAVAILABLE,
         ErrorReason.ERROR_REASON_UPSTREAM_UNAVAILABLE,
         "The breaker is open.",
         effect=WriteEffect.NONE,
     )
-    batch = batch_of(account)
+    batch = batch_of(api)
     raised = []
     for member in [batch.enter(UNSEEN), batch.enter(UNSEEN)]:
         with pytest.raises(GatewayError) as caught:
@@ -170,4 +170,4 @@ async def test_all_are_refused_with_an_error_of_their_own() -> None:
     batch.seal()
     await batch.wait()
     assert raised[0] is not raised[1]
-    assert batch.refusals == [account.refusal, account.refusal]
+    assert batch.request_errors == [api.refusal, api.refusal]

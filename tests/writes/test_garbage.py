@@ -14,7 +14,7 @@ from typing import Final
 import pytest
 import uvloop
 from allocation.v1 import shipment_allocation_service_pb2 as pb
-from allocation_gateway.account import Account
+from allocation_gateway.account_api import AccountApi
 from allocation_gateway.accounts.opening import configured_upstreams
 from allocation_gateway.claims.opening import in_memory
 from allocation_gateway.errors import GatewayError
@@ -43,7 +43,7 @@ async def leftovers(world: World, fate: str, url: str) -> Counter[str]:
     telemetry = Telemetry()
     writes = Coordinator(settings, telemetry)
     (upstream,) = configured_upstreams(settings).values()
-    account = Account(settings, upstream, in_memory(settings), None, telemetry)
+    api = AccountApi(settings, upstream, in_memory(settings), None, telemetry)
     gc.collect()
     gc.disable()
     gc.set_debug(gc.DEBUG_SAVEALL)
@@ -55,7 +55,7 @@ async def leftovers(world: World, fate: str, url: str) -> Counter[str]:
                 ROW, routes(settings)[ROW.full_name], request, is_named=True, fingerprint="1:", terms=None
             )
             with suppress(GatewayError):
-                await writes.carry_out(write, account, telemetry.background(), account.clock() + LONG, {})
+                await writes.carry_out(write, api, telemetry.background(), api.clock() + LONG, {})
         gc.collect()
         kinds = [type(one) for one in gc.garbage]
         return Counter(kind.__qualname__ for kind in kinds if kind.__module__.startswith("allocation_gateway."))

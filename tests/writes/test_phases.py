@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from allocation.v1 import shipment_allocation_service_pb2 as pb
-from allocation_gateway.account import Account
+from allocation_gateway.account_api import AccountApi
 from allocation_gateway.claims.memory import MemoryClaims
 from allocation_gateway.claims.model import ClaimState, StoreUnavailableError
 from allocation_gateway.errors import GatewayError, WriteEffect
@@ -159,7 +159,7 @@ class Bench:
         self.store = MemoryClaims(size=100, retention=3_600.0, clock=loop.time)
         telemetry = Telemetry()
         upstream = Upstream(configured, Api.SHIP, configured.key("ship"), engine)
-        self.account = Account(configured, upstream, self.store, None, telemetry, now=loop.time, uniform=lambda: 0.5)
+        self.api = AccountApi(configured, upstream, self.store, None, telemetry, now=loop.time, uniform=lambda: 0.5)
         self.environment = Environment(10.0, 2.0, telemetry, "p", BackgroundSteps())
         self.observation = telemetry.background()
         self.routes = routes(configured)
@@ -170,7 +170,7 @@ class Bench:
         message = message or pb.AllocateShipmentRequest(shipment_reference=REFERENCE, request_id=request_id)
         row = next(row for row in OPERATIONS if row.request is type(message))
         request = WriteRequest(row, self.routes[row.full_name], message, is_named, f"1:{message}", None)
-        return Traced(self.environment, self.account, request, self.observation, self.account.clock() + seconds)
+        return Traced(self.environment, self.api, request, self.observation, self.api.clock() + seconds)
 
 
 async def failed(write: Write) -> GatewayError:
@@ -278,7 +278,7 @@ def test_a_refusal_is_told_although_the_store_does_not_answer_in_time() -> None:
             await bench.store.release(*arguments)
 
         deaf.release = release
-        bench.account.store = deaf
+        bench.api.store = deaf
         write = bench.write()
         task = asyncio.create_task(write.run())
         await asyncio.sleep(0.5)
@@ -390,10 +390,10 @@ def test_what_had_no_effect_is_sent_again_when_it_can_have_none_any_more() -> No
     async def work() -> None:
         bench = Bench(Scripted(lost, told(200, BOOKED)))
         write = bench.write()
-        started = bench.account.clock()
+        started = bench.api.clock()
         await write.run()
         assert write.walked == SENT_AGAIN
-        assert bench.account.clock() - started >= bench.account.settle_time(ROW)
+        assert bench.api.clock() - started >= bench.api.settle_time(ROW)
         assert bench.engine.sent.count("PUT") == 2
 
     run(work())
@@ -476,7 +476,7 @@ def test_what_was_taken_over_unheard_is_not_released_by_what_was_begun_unheard()
         bench = Bench(Scripted(lost, told(200, BOOKED)))
         await given_up(bench)
         deaf: Any = Deaf(bench.store, "take_over")
-        bench.account.store = deaf
+        bench.api.store = deaf
         write = bench.write()
         task = asyncio.create_task(write.run())
         await asyncio.sleep(0.5)
@@ -490,7 +490,7 @@ def test_what_was_taken_over_unheard_is_not_released_by_what_was_begun_unheard()
         await task
         assert before == 1
         assert write.walked[:2] == [WAITING, IN_DOUBT]
-        assert bench.account.clock() >= 1_000.0 + bench.account.settle_time(ROW)
+        assert bench.api.clock() >= 1_000.0 + bench.api.settle_time(ROW)
 
     run(work())
 
@@ -502,7 +502,7 @@ def test_a_doubt_outlives_the_stores_memory_of_it() -> None:
         bench = Bench(Scripted(lost, told(200, BOOKED)))
         await given_up(bench)
         deaf: Any = Deaf(bench.store, "take_over")
-        bench.account.store = deaf
+        bench.api.store = deaf
         write = bench.write()
         task = asyncio.create_task(write.run())
         await asyncio.sleep(0.5)
@@ -513,7 +513,7 @@ def test_a_doubt_outlives_the_stores_memory_of_it() -> None:
         deaf.silent = set()
         await task
         assert write.walked == TAKEN_OVER
-        assert bench.account.clock() >= 1_000.0 + bench.account.settle_time(ROW)
+        assert bench.api.clock() >= 1_000.0 + bench.api.settle_time(ROW)
 
     run(work())
 
@@ -530,7 +530,7 @@ def test_a_claim_that_cannot_be_released_at_once_is_released_later() -> None:
             await bench.store.release(*arguments)
 
         deaf.release = release
-        bench.account.store = deaf
+        bench.api.store = deaf
         await failed(bench.write())
         assert await bench.store.read(ID) is not None
         await asyncio.sleep(5.0)

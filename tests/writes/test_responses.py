@@ -31,7 +31,7 @@ REFUSAL: Final = GatewayError(
     error_reason_pb2.ERROR_REASON_INVALID_STATE,
     "It cannot be allocated.",
     effect=WriteEffect.NONE,
-    metadata={"upstream_code": "invalid_state"},
+    upstream_code="invalid_state",
 )
 
 

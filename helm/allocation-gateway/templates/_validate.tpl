@@ -196,7 +196,7 @@ extraEnv: {{ .name }}: is set already, by the chart itself or by another value
 {{- $hasMost := not (kindIs "invalid" $budget.maxUnavailable) -}}
 {{- $pods := ternary .Values.autoscaling.minReplicas .Values.replicaCount .Values.autoscaling.enabled | int -}}
 {{- if and $hasLeast $hasMost }}
-podDisruptionBudget.minAvailable: is set together with podDisruptionBudget.maxUnavailable
+podDisruptionBudget.minAvailable: must not be set together with podDisruptionBudget.maxUnavailable: remove one
 {{- else if and $budget.enabled $hasMost (eq (toString $budget.maxUnavailable | trimSuffix "%") "0") }}
 podDisruptionBudget.maxUnavailable: lets no pod go, so that no node could ever be drained
 {{- else if and $budget.enabled $hasLeast $pods }}

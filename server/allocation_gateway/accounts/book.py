@@ -15,7 +15,7 @@ from allocation_gateway.settings import DEFAULT_ACCOUNT
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
 
-    from allocation_gateway.accounts.model import Tenant
+    from allocation_gateway.accounts.model import Account
     from allocation_gateway.upstream.client import Upstream
 
 ACCOUNT_KEY: Final = "allocation-account"
@@ -31,48 +31,48 @@ class Accounts:
         default: The one that the settings are of. It is always there.
     """
 
-    def __init__(self, default: Tenant) -> None:
+    def __init__(self, default: Account) -> None:
         self.default = default
         self._named = {DEFAULT_ACCOUNT: default}
-        self._on_end: list[Callable[[Tenant], None]] = []
+        self._on_end: list[Callable[[Account], None]] = []
 
-    def __iter__(self) -> Iterator[Tenant]:
+    def __iter__(self) -> Iterator[Account]:
         # A list: metrics are collected in a thread, while a file may be read.
         return iter(list(self._named.values()))
 
-    def get(self, name: str) -> Tenant | None:
+    def get(self, name: str) -> Account | None:
         """Returns an account by its name; None if there is none."""
         return self._named.get(name)
 
     def upstreams(self) -> Iterator[Upstream]:
         """Returns the APIs of all accounts. Any thread may call it."""
-        return (account.upstream for tenant in self for account in tenant.apis.values())
+        return (api.upstream for account in self for api in account.apis.values())
 
     async def reread(self) -> None:
         """Reads again, at once, the files that the accounts depend on."""
-        for tenant in self:
-            for reread in tenant.rereads:
+        for account in self:
+            for reread in account.rereads:
                 await reread()
 
-    def use(self, others: Iterable[Tenant]) -> None:
-        """Has exactly these accounts, beside the one that is always there."""
-        self._named = {DEFAULT_ACCOUNT: self.default, **{tenant.name: tenant for tenant in others}}
+    def use(self, others: Iterable[Account]) -> None:
+        """Replaces the accounts, beside the one that is always there."""
+        self._named = {DEFAULT_ACCOUNT: self.default, **{account.name: account for account in others}}
 
-    def on_end(self, forget: Callable[[Tenant], None]) -> None:
-        """Has something told of each account that has ended, so that it keeps nothing of it."""
+    def on_end(self, forget: Callable[[Account], None]) -> None:
+        """Registers what is called with each account that has ended, so that it keeps nothing of it."""
         self._on_end.append(forget)
 
-    def ended(self, tenant: Tenant) -> None:
-        """Takes that an account has ended: nothing of it is in hand any more."""
+    def ended(self, account: Account) -> None:
+        """Is called when an account has ended: nothing of it is in hand any more."""
         for forget in self._on_end:
-            forget(tenant)
+            forget(account)
 
     def chosen(
         self,
         metadata: Iterable[tuple[str, str | bytes]],
         allowed: Collection[str] | None,
         fields: dict[str, Any],
-    ) -> Tenant:
+    ) -> Account:
         """Returns the account that a call is for: the one that its caller names, or else the one that it is given.
 
         Args:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from allocation_gateway.accounts.book import Accounts
-    from allocation_gateway.accounts.model import Tenant
+    from allocation_gateway.accounts.model import Account
     from allocation_gateway.accounts.opening import Opener
     from allocation_gateway.following import FileState
     from allocation_gateway.settings import Settings
@@ -92,7 +92,7 @@ class AccountsFile:
         self._follower = Follower(
             file, content, most=MOST_ACCOUNT_BYTES, interval=_INTERVAL, on_content=self._take, state=state
         )
-        self._ending: dict[Tenant, asyncio.Task[None]] = {}
+        self._ending: dict[Account, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
         """Follows the file until it is cancelled."""
@@ -115,7 +115,7 @@ class AccountsFile:
         return True
 
     async def use(self, found: Mapping[str, Settings]) -> None:
-        """Has exactly these accounts, by their names, beside the one of the settings.
+        """Replaces the accounts, by their names, beside the one of the settings.
 
         One that differs by a key alone goes on with everything that it knows. Others are opened anew, but for their
         claims; what was there before ends with the calls for it that are in hand.
@@ -123,8 +123,8 @@ class AccountsFile:
         Raises:
             ConfigurationError: A file with a key cannot be read any more. The accounts are what they were.
         """
-        kept: list[tuple[Tenant, Settings]] = []
-        opened: list[Tenant] = []
+        kept: list[tuple[Account, Settings]] = []
+        opened: list[Account] = []
         try:
             for name, settings in found.items():
                 known = self._accounts.get(name)
@@ -133,39 +133,39 @@ class AccountsFile:
                 else:
                     opened.append(await self._opener.open(settings))
         except BaseException:
-            for tenant in opened:
-                await tenant.closing.aclose()
+            for account in opened:
+                await account.closing.aclose()
             raise
-        for tenant, settings in kept:
-            await _use_keys(tenant, settings)
-        before = [tenant for tenant in self._accounts if tenant is not self._accounts.default]
-        after = [*(tenant for tenant, _ in kept), *opened]
+        for account, settings in kept:
+            await _use_keys(account, settings)
+        before = [account for account in self._accounts if account is not self._accounts.default]
+        after = [*(account for account, _ in kept), *opened]
         self._accounts.use(after)
-        for tenant in before:
-            if tenant not in after:
-                self._ending[tenant] = asyncio.create_task(self._end(tenant))
+        for account in before:
+            if account not in after:
+                self._ending[account] = asyncio.create_task(self._end(account))
 
-    async def _end(self, tenant: Tenant) -> None:
+    async def _end(self, account: Account) -> None:
         """Closes what an account has, as soon as nothing of it is in hand."""
-        accounts = tuple(tenant.apis.values())
+        apis = tuple(account.apis.values())
         # Looked for again and again: else each call would have to tell of its end.
-        while tenant.calls or self._writes.is_at_work_for(accounts):  # noqa: ASYNC110
+        while account.calls or self._writes.is_at_work_for(apis):  # noqa: ASYNC110
             await asyncio.sleep(_LOOK)
-        await tenant.closing.aclose()
-        self._accounts.ended(tenant)
-        if self._accounts.get(tenant.name) is None:
-            for account in accounts:
-                account.protection.forget()
-        del self._ending[tenant]
-        _log.info("account_ended", account=tenant.name)
+        await account.closing.aclose()
+        self._accounts.ended(account)
+        if self._accounts.get(account.name) is None:
+            for api in apis:
+                api.protection.forget()
+        del self._ending[account]
+        _log.info("account_ended", account=account.name)
 
     async def close(self) -> None:
         """Closes all accounts but the one of the settings. Nothing of them may be in hand."""
         ending = list(self._ending)
         await tasks.end(self._ending.values())
-        for tenant in (*ending, *self._accounts):
-            if tenant is not self._accounts.default:
-                await tenant.closing.aclose()
+        for account in (*ending, *self._accounts):
+            if account is not self._accounts.default:
+                await account.closing.aclose()
 
 
 def _without_keys(settings: Settings) -> object:
@@ -175,10 +175,10 @@ def _without_keys(settings: Settings) -> object:
     return msgspec.structs.replace(settings, **parts), configured
 
 
-async def _use_keys(tenant: Tenant, settings: Settings) -> None:
-    """Has an account use the keys that stand in the file of accounts itself. Files with keys are followed anyway."""
-    for api, account in tenant.apis.items():
-        given = settings.api(api.value)
-        if given.api_key_file is None and await account.upstream.use_key(given.api_key):
-            _log.info("api_key_loaded", api=api.value, account=tenant.name)
-    tenant.settings = settings
+async def _use_keys(account: Account, settings: Settings) -> None:
+    """Gives an account the keys that stand in the file of accounts itself. Files with keys are followed anyway."""
+    for name, api in account.apis.items():
+        given = settings.api(name.value)
+        if given.api_key_file is None and await api.upstream.use_key(given.api_key):
+            _log.info("api_key_loaded", api=name.value, account=account.name)
+    account.settings = settings

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from typing import Self
 
-    from allocation_gateway.account import Account
+    from allocation_gateway.account_api import AccountApi
     from allocation_gateway.groups.service_groups import ServiceGroups
     from allocation_gateway.operations.model import Api, Route
     from allocation_gateway.settings import Settings
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(eq=False, slots=True)
-class Tenant:
+class Account:
     """One account, with both its APIs.
 
     Attributes:
@@ -34,7 +34,7 @@ class Tenant:
     """
 
     settings: Settings
-    apis: Mapping[Api, Account]
+    apis: Mapping[Api, AccountApi]
     groups: ServiceGroups
     quotes: Quotes
     routes: Mapping[str, Route]

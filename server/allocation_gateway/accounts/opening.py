@@ -6,8 +6,8 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
-from allocation_gateway.account import Account
-from allocation_gateway.accounts.model import Tenant
+from allocation_gateway.account_api import AccountApi
+from allocation_gateway.accounts.model import Account
 from allocation_gateway.groups.listing import Listings
 from allocation_gateway.groups.opening import open_groups
 from allocation_gateway.operations import table
@@ -59,7 +59,7 @@ class Opener:
         self._catalogue = catalogue
         self._source: ServiceGroups | None = None
 
-    async def open(self, settings: Settings) -> Tenant:
+    async def open(self, settings: Settings) -> Account:
         """Opens an account, and starts its background work.
 
         Args:
@@ -91,7 +91,7 @@ class Opener:
             if self._source is None:
                 self._source = groups
                 rereads.append(groups.reread)
-            return Tenant(
+            return Account(
                 settings=settings,
                 apis={api: self._api(settings, upstream) for api, upstream in upstreams.items()},
                 groups=groups,
@@ -102,9 +102,9 @@ class Opener:
                 closing=stack.pop_all(),
             )
 
-    def _api(self, settings: Settings, upstream: Upstream) -> Account:
+    def _api(self, settings: Settings, upstream: Upstream) -> AccountApi:
         store, spare = self._stores.of(upstream.api.value, settings.account)
-        return Account(settings, upstream, store, spare, self._telemetry)
+        return AccountApi(settings, upstream, store, spare, self._telemetry)
 
     def _follow_key(
         self,
@@ -113,7 +113,7 @@ class Opener:
         rereads: list[Callable[[], Awaitable[None]]],
         stack: AsyncExitStack,
     ) -> None:
-        """Has an API use each key that its file comes to hold, if it has one in a file."""
+        """Gives an API each key that its file comes to hold, if it has one in a file."""
         file = settings.api(upstream.api.value).api_key_file
         if file is None:
             return

@@ -18,7 +18,7 @@ _PEM: Final = "x509_pem_cert"
 _MOST: Final = 4096
 
 
-class Certificates:
+class CallerCertificates:
     """Tells who calls by certificates. It remembers those that it has read."""
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Certificates:
         """
         pem = next(iter(auth_context.get(_PEM, ())), None)
         if pem is None:
-            raise IdentityError("neither a token nor a client certificate")
+            raise IdentityError("the call has neither a token nor a client certificate")
         if pem not in self._known:
             if len(self._known) >= _MOST:
                 del self._known[next(iter(self._known))]

@@ -13,7 +13,8 @@ from allocation_gateway.errors import GatewayError
 UNAUTHENTICATED: Final = ErrorReason.ERROR_REASON_CALLER_UNAUTHENTICATED
 NOT_ALLOWED: Final = ErrorReason.ERROR_REASON_CALLER_NOT_ALLOWED
 OVER_SHARE: Final = ErrorReason.ERROR_REASON_CALLER_OVER_SHARE
-REFUSALS: Final = frozenset({UNAUTHENTICATED, NOT_ALLOWED, OVER_SHARE})
+# The reasons of all of them.
+CALLER_REASONS: Final = frozenset({UNAUTHENTICATED, NOT_ALLOWED, OVER_SHARE})
 
 
 class IdentityError(Exception):
@@ -22,7 +23,9 @@ class IdentityError(Exception):
 
 def unauthenticated() -> GatewayError:
     """Returns the error for a call without a valid identity, which is the same whatever is wrong."""
-    return GatewayError(StatusCode.UNAUTHENTICATED, UNAUTHENTICATED, "The call comes without a valid identity.")
+    return GatewayError(
+        StatusCode.UNAUTHENTICATED, UNAUTHENTICATED, "The call has no valid token or client certificate."
+    )
 
 
 def not_allowed(missing: str) -> GatewayError:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from allocation.v1.error_reason_pb2 import ErrorReason
 
-from allocation_gateway.callers.errors import REFUSALS, IdentityError, not_allowed, unauthenticated
+from allocation_gateway.callers.errors import CALLER_REASONS, IdentityError, not_allowed, unauthenticated
+from allocation_gateway.errors import name_of
 from allocation_gateway.settings import DEFAULT_ACCOUNT
 from allocation_gateway.telemetry.named import OTHER
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 
-    from allocation_gateway.callers.certificates import Certificates
+    from allocation_gateway.callers.certificates import CallerCertificates
     from allocation_gateway.callers.model import Caller
     from allocation_gateway.callers.policy import Grant
     from allocation_gateway.callers.policy_file import PolicyFile
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
 _AUTHORIZATION: Final = "authorization"
 _SCHEME: Final = "bearer"
-_REFUSALS: Final = frozenset(ErrorReason.Name(reason).removeprefix("ERROR_REASON_") for reason in REFUSALS)
-_log = structlog.get_logger()
+_CALLER_REASONS: Final = frozenset(map(name_of, CALLER_REASONS))
 
 
 class Guard:
@@ -37,7 +36,7 @@ class Guard:
     def __init__(
         self,
         tokens: Tokens | None,
-        certificates: Certificates,
+        certificates: CallerCertificates,
         policy: PolicyFile | None,
         metrics: Instruments,
         *,
@@ -57,6 +56,8 @@ class Guard:
         self._policy = policy
         self._metrics = metrics
         self.rereads = tuple(rereads)
+        # Bound once: what get_logger returns would look for its logger at each line.
+        self._log = structlog.get_logger().bind()
 
     async def admit(
         self,
@@ -103,7 +104,7 @@ class Guard:
         if self._tokens is not None:
             told = _authorizations(metadata)
             if len(told) > 1:
-                raise IdentityError("there are several authorizations")
+                raise IdentityError("the call has more than one authorization header")
             if told:
                 return await self._tokens.caller(_token(str(told[0])))
         return self._certificates.caller(auth_context)
@@ -138,16 +139,19 @@ class Guard:
 
         Args:
             code: The gRPC status code that it ended with.
-            fields: What log lines say of it: the account too, unless it is the one of the settings.
+            fields: What log lines say of it: the account too, unless it is the one of the settings, and the reference
+                of one that is for a single shipment or consignment.
             writes: Whether it was one to change something.
-            references: Returns the shipments or consignments that it is for.
+            references: Returns the shipments or consignments that it is for, from the request. It is asked only where
+                the fields do not say it.
         """
         reason = fields.get("reason", "")
-        if reason in _REFUSALS:
+        if reason in _CALLER_REASONS:
             self._metrics.caller_refused(reason)
         elif not writes:
             return
-        _log.info("audit", code=code, references=list(references()), **{"account": DEFAULT_ACCOUNT, **fields})
+        known = [fields["reference"]] if "reference" in fields else list(references())
+        self._log.info("audit", code=code, references=known, **{"account": DEFAULT_ACCOUNT, **fields})
 
 
 def _authorizations(metadata: Iterable[tuple[str, str | bytes]]) -> list[str | bytes]:
@@ -157,5 +161,5 @@ def _authorizations(metadata: Iterable[tuple[str, str | bytes]]) -> list[str | b
 def _token(authorization: str) -> str:
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != _SCHEME or not token.strip():
-        raise IdentityError("the authorization is no bearer token")
+        raise IdentityError("the authorization header does not hold a bearer token")
     return token.strip()

@@ -69,7 +69,7 @@ def parse(content: bytes) -> KeyRing:
     try:
         listed = msgspec.json.decode(content, type=dict[str, Any])["keys"]
     except (msgspec.MsgspecError, UnicodeDecodeError, KeyError):
-        raise ValueError("is no JSON Web Key Set") from None
+        raise ValueError("is not a JSON Web Key Set") from None
     entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
     found: dict[str, PinnedKey] = {}
     for entry in entries:
@@ -78,7 +78,7 @@ def parse(content: bytes) -> KeyRing:
             kid = entry.get("kid")
             found[kid if isinstance(kid, str) else ""] = pinned
     if not found:
-        raise ValueError("holds no public key for signatures that can be used")
+        raise ValueError("holds no public key that can be used to verify signatures")
     return KeyRing(found)
 
 

@@ -79,7 +79,7 @@ async def open_guard(
     """
     if not settings.identifies_callers:
         return None
-    from allocation_gateway.callers.certificates import Certificates
+    from allocation_gateway.callers.certificates import CallerCertificates
     from allocation_gateway.callers.guard import Guard
 
     rereads: list[Callable[[], Awaitable[None]]] = []
@@ -96,7 +96,7 @@ async def open_guard(
 
         policy = PolicyFile(settings.policy_file, files.policy, followed.add("policy_file"))
         _run(policy, rereads, stack)
-    return Guard(tokens, Certificates(), policy, telemetry.metrics, rereads=rereads)
+    return Guard(tokens, CallerCertificates(), policy, telemetry.metrics, rereads=rereads)
 
 
 def _run(part: KeySource | PolicyFile, rereads: list[Callable[[], Awaitable[None]]], stack: AsyncExitStack) -> None:

@@ -142,7 +142,7 @@ def _problems(document: _Document, groups: Mapping[str, Collection[str]]) -> Ite
         yield from (f"{where}: there is no rpc or group of rpcs {rpc!r}" for rpc in rule.rpcs if rpc not in known)
         for account in rule.accounts or ():
             if not ACCOUNT_NAME.fullmatch(account):
-                yield f"{where}: {account!r} is no name of an account"
+                yield f"{where}: {account!r} is not the name of an account"
 
 
 def _grant(rule: _Rule, groups: Mapping[str, Collection[str]], former: Share | None) -> Grant:

@@ -67,7 +67,7 @@ class Tokens:
             IdentityError: It is not valid.
         """
         if not token.isascii():
-            raise IdentityError("the token is no JSON Web Token")
+            raise IdentityError("the token is not a JSON Web Token")
         digest = _digest(token)
         known = self._remembered.get(digest)
         if known is not None and known.ring is self._source.ring and self._clock() < known.until:
@@ -90,15 +90,15 @@ class Tokens:
         try:
             kid = jws.extract_compact(token.encode()).headers().get("kid")
         except (JoseError, ValueError):
-            raise IdentityError("the token is no JSON Web Token") from None
+            raise IdentityError("the token is not a JSON Web Token") from None
         if kid is not None and not isinstance(kid, str):
-            raise IdentityError("the key id of the token is no text")
+            raise IdentityError("the kid header of the token is not a string")
         if self._source.ring.find(kid) is None:
             await self._source.ask()
         ring = self._source.ring
         pinned = ring.find(kid)
         if pinned is None:
-            raise IdentityError("the key of the token is not known")
+            raise IdentityError("no key of the key set matches the kid header of the token")
         return _claims(token, pinned), ring
 
     def _read(self, claims: dict[str, Any]) -> Caller:
@@ -113,10 +113,10 @@ class Tokens:
         try:
             registry.validate(claims)
         except (JoseError, TypeError, ValueError) as error:
-            raise IdentityError(f"the claims of the token: {error}") from None
+            raise IdentityError(f"the claims of the token are not valid: {error}") from None
         subject = claims["sub"]
         if not isinstance(subject, str) or not subject.isprintable() or len(subject) > _LONGEST_SUBJECT:
-            raise IdentityError("the subject of the token is no text that can be used")
+            raise IdentityError("the claim sub is not printable text, or is too long")
         return Caller((JWT + subject,))
 
 

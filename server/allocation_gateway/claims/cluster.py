@@ -44,7 +44,7 @@ _ASKED: Final = 5
 _FIRST_PAUSE: Final = 0.02
 _LONGEST_PAUSE: Final = 0.25
 # Seconds without a failure at any node after which the cluster is said to be usable again.
-_QUIET: Final = 5.0
+_FAILURE_FREE_SECONDS: Final = 5.0
 # So often a step follows at once to where a node says that its slot is.
 _REDIRECTIONS: Final = 3
 _log = structlog.get_logger()
@@ -72,7 +72,7 @@ class ClaimCluster:
         self._timeout = timeout
         self._checks = checks
         self._script = script
-        self._health = StoreHealth(self._url, telemetry, quiet=_QUIET)
+        self._health = StoreHealth(self._url, telemetry, failure_free_seconds=_FAILURE_FREE_SECONDS)
         self._connector = Connector(timeout=timeout, checks=checks, namespace=None, script=script)
         self._links: dict[Address, PrimaryLink] = {}
         self._by_slot: list[PrimaryLink | None] = [None] * SLOTS
@@ -177,7 +177,7 @@ class ClaimCluster:
                 error = failure
 
     def _follow(self, error: exceptions.AskError, slot: int, link: PrimaryLink) -> PrimaryLink | None:
-        """Takes note of where a node says that a slot is. Returns whom to ask this once, if it is not there yet."""
+        """Records where a node says that a slot is. Returns whom to ask this once, if it is not there yet."""
         there = self._link((error.host or link.host, error.port))
         if not isinstance(error, exceptions.MovedError):
             return there
@@ -274,7 +274,7 @@ class ClaimCluster:
         return await topology.ask_all(self._connector, self._url, addresses, self._timeout)
 
     def _take(self, view: View) -> None:
-        """Takes what was told for the truth, until a node says otherwise of one of its slots."""
+        """Records which node has which slots, until a node says otherwise of one of them."""
         links: dict[Address, PrimaryLink] = {}
         by_slot: list[PrimaryLink | None] = [None] * SLOTS
         for first, last, address in view.ranges:

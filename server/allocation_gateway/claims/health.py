@@ -11,7 +11,7 @@ from redis import exceptions
 
 from allocation_gateway.claims.checks import UnsafeServerError
 from allocation_gateway.claims.model import StoreUnavailableError
-from allocation_gateway.pooling import Problem, diagnose
+from allocation_gateway.pooling import ServerProblem, diagnose
 
 if TYPE_CHECKING:
     from allocation_gateway.settings.server_url import ServerUrl
@@ -32,30 +32,30 @@ _log = structlog.get_logger()
 class StoreHealth:
     """What is known of the store, told once each time that it changes."""
 
-    def __init__(self, url: ServerUrl, telemetry: Telemetry, *, quiet: float = 0.0) -> None:
+    def __init__(self, url: ServerUrl, telemetry: Telemetry, *, failure_free_seconds: float = 0.0) -> None:
         """Knows nothing yet.
 
         Args:
             url: Where the store is.
             telemetry: Where steps are counted.
-            quiet: Seconds without a failure after which it is usable again. Where several servers keep it, steps are
-                carried out at one while they fail at another.
+            failure_free_seconds: Seconds without a failure after which it is usable again. Where several servers keep
+                it, steps are carried out at one while they fail at another.
         """
         self._url = url
         self._telemetry = telemetry
-        self._quiet = quiet
+        self._failure_free_seconds = failure_free_seconds
         self._failed_at = -math.inf
         self._is_usable = False
         self._told: set[str] = set()
 
-    def problem(self, error: BaseException, target: ServerUrl | None) -> Problem:
+    def problem(self, error: BaseException, target: ServerUrl | None) -> ServerProblem:
         """Returns what is wrong, from an error with which something has failed at a server; at the URL's if None."""
         if isinstance(error, UnsafeServerError):
-            return Problem("unsafe", str(error))
+            return ServerProblem("unsafe", str(error))
         return diagnose(error, target or self._url)
 
     def failed(self, step: str, error: BaseException, target: ServerUrl | None) -> StoreUnavailableError:
-        """Takes note of a step that has failed. Returns what tells so: only the kind of the error, and no address."""
+        """Records a failed step. Returns the error for it, with only the kind of the failure, and no address."""
         problem = self.problem(error, target)
         self._telemetry.metrics.store_failure(step, problem.kind)
         self._tell(problem)
@@ -63,27 +63,27 @@ class StoreHealth:
         return StoreUnavailableError(f"{step}: {told}")
 
     def not_connected(self, error: BaseException, target: ServerUrl | None) -> bool:
-        """Takes note of an attempt to connect that has failed. Returns whether that lasts until somebody acts."""
+        """Records an attempt to connect that has failed. Returns whether that lasts until somebody acts."""
         problem = self.problem(error, target)
         self._tell(problem)
         return problem.is_lasting
 
-    def first_contact_failed(self, error: BaseException, target: ServerUrl | None) -> Problem:
-        """Takes note that the store cannot be used when the process starts. Returns what is wrong."""
+    def first_contact_failed(self, error: BaseException, target: ServerUrl | None) -> ServerProblem:
+        """Records that the store cannot be used when the process starts. Returns what is wrong."""
         problem = self.problem(error, target)
         self._telemetry.metrics.store_failure("check", problem.kind)
         return problem
 
     def carried_out(self, step: str, seconds: float) -> None:
-        """Takes note of a step that was carried out."""
+        """Records a step that was carried out."""
         self._telemetry.metrics.store_step(step, seconds)
-        if not self._is_usable and time.monotonic() >= self._failed_at + self._quiet:
+        if not self._is_usable and time.monotonic() >= self._failed_at + self._failure_free_seconds:
             self._is_usable = True
             self._told.clear()
             self._telemetry.metrics.store_usable(usable=True)
             _log.info("claim_store_usable")
 
-    def _tell(self, problem: Problem) -> None:
+    def _tell(self, problem: ServerProblem) -> None:
         # Each kind once: a server that first could not be reached can then turn out to refuse the credentials.
         if problem.kind not in self._told:
             self._told.add(problem.kind)

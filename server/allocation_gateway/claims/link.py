@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from allocation_gateway.claims.primary import Locator
     from allocation_gateway.settings.server_url import ServerUrl
 
-# The last one is uvloop's, of a connection that was closed under the client's hands; the one before, of no name.
+# uvloop raises RuntimeError if the connection was closed during a write; a host name that cannot be encoded raises
+# UnicodeError.
 FAILURES: Final = (RedisError, OSError, TimeoutError, UnusableServerError, UnicodeError, RuntimeError)
-# Seconds of a failover in which it may help to wait.
-PATIENCE: Final = 2.0
+# Seconds after the loss of a primary for which steps wait for the next one.
+FAILOVER_WAIT: Final = 2.0
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 0.25
 # Seconds of silence after which a server is asked for a sign, unless the URL says how many.
@@ -128,7 +129,7 @@ class PrimaryLink:
         """Tells whether a primary was lost so recently that the next one may be there in a moment."""
         if self._lost_at is None or self._is_lasting:
             return False
-        return time.monotonic() < self._lost_at + PATIENCE
+        return time.monotonic() < self._lost_at + FAILOVER_WAIT
 
     async def _keep(self) -> None:
         pause = _FIRST_PAUSE

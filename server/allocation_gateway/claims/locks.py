@@ -58,7 +58,7 @@ def read_lock(packed: bytes) -> Lock:
     try:
         return _read_lock(packed)
     except msgspec.MsgspecError:
-        raise StoreUnavailableError("the server holds something that is no lock") from None
+        raise StoreUnavailableError("the server returned a value that is not a lock") from None
 
 
 def read_mark(packed: bytes) -> Mark:
@@ -70,7 +70,7 @@ def read_mark(packed: bytes) -> Mark:
     try:
         return _read_mark(packed)
     except msgspec.MsgspecError:
-        raise StoreUnavailableError("the server holds something that is no claim") from None
+        raise StoreUnavailableError("the server returned a value that is not a claim") from None
 
 
 def read_owner(packed: bytes | None) -> str:
@@ -82,4 +82,4 @@ def read_owner(packed: bytes | None) -> str:
     try:
         return "" if packed is None else _read_owner(packed)[0]
     except msgspec.MsgspecError:
-        raise StoreUnavailableError("the server holds something that is no owner") from None
+        raise StoreUnavailableError("the server returned a value that is not an owner") from None

@@ -136,11 +136,11 @@ class BySentinels:
             if not isinstance(error, _FAILURES):
                 raise error
         if all("No such master" in str(error) for _, error in errors):
-            return NoPrimaryError(f"the Sentinels know no primary of the name {self._url.service}", is_lasting=True)
+            return NoPrimaryError(f"the Sentinels know no primary with the name {self._url.service}", is_lasting=True)
         (host, port), error = errors[0]
         one = self._url.of_sentinels().at(host, port)
         where = ", ".join(f"{host}:{port}" for host, port in self._url.sentinels)
-        return NoPrimaryError(f"of the Sentinels {where} none tells the primary: {diagnose(error, one).text}")
+        return NoPrimaryError(f"none of the Sentinels {where} tells the primary: {diagnose(error, one).text}")
 
     async def is_elsewhere(self, target: ServerUrl, peer: str) -> bool:
         """See Locator. While the Sentinels cannot tell, the primary has not moved."""

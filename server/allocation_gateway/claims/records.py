@@ -91,7 +91,7 @@ def shown(fields: tuple[bytes, bytes, bytes, bytes | None, bytes | None, int]) -
         if compressed is not None:
             answer = zlib.decompress(compressed)
     except (msgspec.MsgspecError, UnicodeDecodeError, IndexError, zlib.error):
-        raise StoreUnavailableError("the server holds something that is no claim") from None
+        raise StoreUnavailableError("the server returned a value that is not a claim") from None
     return Claim(
         request_id.decode(),
         known.operation,

@@ -43,4 +43,4 @@ class ScriptedClaims(ABC):
 
     @abstractmethod
     async def _run(self, step: str, request_id: str, *arguments: str | bytes | int) -> Any:
-        """Has a step carried out where the claim is, and returns what the script does."""
+        """Carries out a step where the claim is, and returns what the script does."""

@@ -93,7 +93,7 @@ class SlotClaims(ScriptedClaims):
                 naming.exception()
 
     async def _named_elsewhere(self, request_id: str) -> Claim | None:
-        """Takes note of where a claim of this id is. Returns the one with another home, if there is one."""
+        """Records where a claim of this id is. Returns the one with another home, if there is one."""
         replaced = ""
         for _ in range(_TRIES):
             key = f"{self._base(request_id)}name"
@@ -104,7 +104,7 @@ class SlotClaims(ScriptedClaims):
             found = await self._run_at_home(replaced, "read", request_id)
             if found is not None and found[0] == b"here":
                 return shown(found[1])
-        raise StoreUnavailableError("name: it changes hands again and again")
+        raise StoreUnavailableError("name: gave up after repeated changes of its holder")
 
     async def _begin(self, new: NewClaim) -> Begun | Held | Busy:
         for _ in range(_TRIES):
@@ -129,7 +129,7 @@ class SlotClaims(ScriptedClaims):
             if fields is not None:
                 return Begun(shown(fields))
             await self._unlock(others, lock)
-        raise StoreUnavailableError("begin: its locks change hands again and again")
+        raise StoreUnavailableError("begin: gave up after repeated changes of the holders of its locks")
 
     async def finish(
         self,
@@ -223,7 +223,7 @@ class SlotClaims(ScriptedClaims):
             other = await self._holder(reference, found)
             if other is not None:
                 return other
-        raise StoreUnavailableError("lock: it changes hands again and again")
+        raise StoreUnavailableError("lock: gave up after repeated changes of its holder")
 
     async def _holder(self, reference: str, lock: bytes) -> Claim | None:
         """Returns the claim that holds a lock. If none does, the lock is taken away, and None is returned."""

@@ -88,7 +88,7 @@ async def ask_all(connector: Connector, url: ServerUrl, addresses: Sequence[Addr
         return max(views, key=lambda view: view.rank)
     where = ", ".join(url.at(*address).address for address in addresses)
     raise NoPrimaryError(
-        f"of the nodes {where} none tells where the slots are: {problems[0].text}",
+        f"none of the nodes {where} tells where the slots are: {problems[0].text}",
         kind="cluster",
         is_lasting=all(problem.is_lasting for problem in problems),
     )

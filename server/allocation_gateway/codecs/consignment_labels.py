@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from allocation_gateway.codecs.json import Object
 
 TYPES: Final = {**common.pascal(dict(pb.LabelType.items()), "LABEL_TYPE_"), "1": 1, "2": 2}
-RESULTS: Final = {
+LABEL_RESULTS: Final = {
     **common.pascal(dict(pb.LabelResult.items()), "LABEL_RESULT_"),
     **{str(number): number for number in range(1, 12)},
 }
@@ -112,7 +112,7 @@ def _result(source: Object, path: str, _: Findings) -> Object:
     """
     found, of_label, of_result = Findings(), Findings(), Findings()
     result = common.name_or_number(source, "Result", path, of_result.decisive)
-    number = RESULTS.get(result.lower(), 0)
+    number = LABEL_RESULTS.get(result.lower(), 0)
     kind = common.name_or_number(source, "LabelType", path, of_label if number else found.decisive)
     # Of the way back only the label is told.
     is_return = TYPES.get(kind.lower()) == pb.LABEL_TYPE_RETURN or number in _OF_RETURN

@@ -92,10 +92,10 @@ class Findings:
 
     def extend(self, other: Findings, paths: Sequence[str] = ()) -> None:
         """Takes over what was found in a part of the answer, and those of its paths that no message names."""
-        for line in other.broken:
-            self.broken = _appended(self.broken, line)
-        for line in other.left_out:
-            self.left_out = _appended(self.left_out, line)
+        for message in other.broken:
+            self.broken = _appended(self.broken, message)
+        for message in other.left_out:
+            self.left_out = _appended(self.left_out, message)
         self.foreign = self.foreign or other.foreign
         for path in paths:
             self._name(path)
@@ -110,12 +110,12 @@ class Findings:
         """The same findings for the reader of something that does not decide, within something that does."""
         return self
 
-    def item(self) -> Item:
+    def item(self) -> ItemFindings:
         """Returns the same findings for the reader of one of several things, whose defects must not cost the others."""
-        return Item(self)
+        return ItemFindings(self)
 
     @property
-    def lines(self) -> list[str]:
+    def messages(self) -> list[str]:
         """All that was found, what decides first."""
         return [*self.broken, *self.left_out]
 
@@ -125,7 +125,7 @@ class Findings:
 
     def summary(self) -> str:
         """Returns all that was found as one line of bounded length."""
-        return _summary(self.lines)
+        return _summary(self.messages)
 
 
 class _Decisive(Findings):
@@ -149,7 +149,7 @@ class _Decisive(Findings):
         return self._whole
 
 
-class Item(Findings):
+class ItemFindings(Findings):
     """A view of findings for one of several things: what decides of it breaks it, and not the answer.
 
     Attributes:
@@ -174,19 +174,19 @@ class Item(Findings):
         """Takes over what was found in a part of the thing, and those of its paths that no message names."""
         self.is_broken = self.is_broken or bool(other.broken)
         descriptive = Findings()
-        descriptive.left_out = other.lines
+        descriptive.left_out = other.messages
         self._whole.extend(descriptive, paths)
 
 
-def _appended(lines: Sequence[str], line: str) -> Sequence[str]:
-    """Returns the lines with another one, if it is not one too many."""
-    if not isinstance(lines, list):
-        return [line]
-    if len(lines) < _KEPT:
-        lines.append(line)
-    return lines
+def _appended(messages: Sequence[str], message: str) -> Sequence[str]:
+    """Returns the messages with another one, if it is not one too many."""
+    if not isinstance(messages, list):
+        return [message]
+    if len(messages) < _KEPT:
+        messages.append(message)
+    return messages
 
 
-def _summary(lines: Sequence[str]) -> str:
-    more = f"; and {len(lines) - _TOLD} more" if len(lines) > _TOLD else ""
-    return "; ".join(lines[:_TOLD]) + more
+def _summary(messages: Sequence[str]) -> str:
+    more = f"; and {len(messages) - _TOLD} more" if len(messages) > _TOLD else ""
+    return "; ".join(messages[:_TOLD]) + more

@@ -74,7 +74,7 @@ def allocation(response: Callable[..., Message]) -> Callable[[NamesShipment, Obj
         _check_reference(request, fields["shipment_reference"], "shipment_reference", findings)
         state = fields.get("state", core_pb2.SHIPMENT_STATE_UNSPECIFIED)
         findings.made = SHIP.is_allocated(state)
-        findings.refused = state == core_pb2.SHIPMENT_STATE_ALLOCATION_FAILED
+        findings.refused = SHIP.has_failed(state)
         return response(allocation=fields)
 
     return decode

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from allocation_gateway.groups.documents import (
     TOML_ENDINGS,
     YAML_ENDINGS,
+    CatalogueProblem,
     NotADocumentError,
-    Problem,
     dotted,
     read_toml,
     read_yaml,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from allocation_gateway.groups.documents import Document
+    from allocation_gateway.groups.documents import CatalogueDocument
     from allocation_gateway.groups.documents import Path as Key
 
 # What a ConfigMap can hold.
@@ -48,7 +48,7 @@ class CatalogueError(Exception):
 
     LIMIT: Final = 5
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[CatalogueProblem]) -> None:
         more = f"; and {len(problems) - self.LIMIT} more" if len(problems) > self.LIMIT else ""
         super().__init__("; ".join(str(problem) for problem in problems[: self.LIMIT]) + more)
         self.problems = problems
@@ -85,12 +85,12 @@ def parse(file: Path, content: bytes, *, now: float) -> Catalogue:
         CatalogueError: There is something wrong with it.
     """
     if len(content) > MAX_BYTES:
-        raise CatalogueError([Problem(0, "", f"is larger than {MAX_BYTES} bytes")])
+        raise CatalogueError([CatalogueProblem(0, "", f"is larger than {MAX_BYTES} bytes")])
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise CatalogueError([Problem(line, "", "is not UTF-8")]) from None
+        raise CatalogueError([CatalogueProblem(line, "", "is not UTF-8")]) from None
     ending = file.suffix.lower()
     try:
         if ending in TOML_ENDINGS:
@@ -98,7 +98,7 @@ def parse(file: Path, content: bytes, *, now: float) -> Catalogue:
         elif ending in YAML_ENDINGS:
             document = read_yaml(text)
         else:
-            raise CatalogueError([Problem(0, "", "must end in .toml, .yaml or .yml")])
+            raise CatalogueError([CatalogueProblem(0, "", "must end in .toml, .yaml or .yml")])
     except NotADocumentError as error:
         raise CatalogueError([error.problem]) from None
     check = _Check(document, now)
@@ -118,8 +118,8 @@ class _Check:
         complete: The accounts and APIs of which it has every group.
     """
 
-    def __init__(self, document: Document, now: float) -> None:
-        self.problems: list[Problem] = []
+    def __init__(self, document: CatalogueDocument, now: float) -> None:
+        self.problems: list[CatalogueProblem] = []
         self.groups: list[Group] = []
         self.complete: tuple[tuple[str, Api], ...] = ()
         self._line_of = document.line_of
@@ -138,7 +138,7 @@ class _Check:
         self._groups(root[_GROUPS])
 
     def _note(self, path: Key, text: str) -> None:
-        self.problems.append(Problem(self._line_of(path), dotted(path), text))
+        self.problems.append(CatalogueProblem(self._line_of(path), dotted(path), text))
 
     def _complete(self, value: object) -> Iterator[tuple[str, Api]]:
         if not isinstance(value, list):
@@ -149,7 +149,9 @@ class _Check:
             if api in _APIS and (ACCOUNT_NAME.fullmatch(account) or not slash):
                 yield account or DEFAULT_ACCOUNT, _APIS[api]
             else:
-                self._note((_COMPLETE, index), f"must be {_one_of(_APIS)}, or that after an account and a slash")
+                self._note(
+                    (_COMPLETE, index), f"must be {_one_of(_APIS)}, or the name of an account, a slash and one of these"
+                )
 
     def _groups(self, value: object) -> None:
         if not isinstance(value, list):
@@ -200,13 +202,13 @@ class _Check:
         elif not 1 <= len(value) <= MAX_REFERENCE:
             self._note(path, f"must have 1 to {MAX_REFERENCE} characters, not {len(value)}")
         elif not _is_unicode(value):
-            self._note(path, "must not hold half a character")
+            self._note(path, "must not contain an unpaired surrogate")
 
     def _add(self, path: Key, item: dict[str, Any]) -> None:
         api, code, account = _APIS[item["api"]], item["code"], item.get("account", DEFAULT_ACCOUNT)
         key = (account, api, code)
         if key in self._seen:
-            self._note((*path, "code"), f"is there twice for {api.value}; first in line {self._seen[key]}")
+            self._note((*path, "code"), f"is given twice for {api.value}; first in line {self._seen[key]}")
             return
         self._seen[key] = self._line_of((*path, "code"))
         self.groups.append(

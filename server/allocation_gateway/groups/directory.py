@@ -247,7 +247,7 @@ class Directory:
     # Changes from other replicas: see replication.Peer.
 
     def observed_elsewhere(self, api: Api, observed: ObservedCode) -> None:
-        """Takes a code that another replica has observed."""
+        """Is called with a code that another replica has observed."""
         now = self._clock()
         known = self._observed.entry((api, observed.code))
         is_known = known is not None and known.value >= observed.learned_at

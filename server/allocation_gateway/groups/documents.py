@@ -24,7 +24,7 @@ _TOML_KEY: Final = re.compile(r"""\s*["']?([\w-]+)["']?\s*=""")
 _TOML_PLACE: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
-class Problem(NamedTuple):
+class CatalogueProblem(NamedTuple):
     """What is wrong with a document, and where.
 
     Attributes:
@@ -49,12 +49,12 @@ class NotADocumentError(Exception):
         problem: Why.
     """
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: CatalogueProblem) -> None:
         super().__init__(str(problem))
         self.problem = problem
 
 
-class Document(NamedTuple):
+class CatalogueDocument(NamedTuple):
     """The content of a file.
 
     Attributes:
@@ -72,7 +72,7 @@ def dotted(path: Path) -> str:
     return text.removeprefix(".")
 
 
-def read_toml(text: str) -> Document:
+def read_toml(text: str) -> CatalogueDocument:
     """Parses TOML.
 
     Raises:
@@ -84,11 +84,11 @@ def read_toml(text: str) -> Document:
         place = _TOML_PLACE.search(str(error))
         line = int(place[1]) if place and place[1] else len(text.splitlines()) if place else 0
         what = _TOML_PLACE.sub("", str(error))
-        raise NotADocumentError(Problem(line, "", f"is not valid TOML: {what}")) from None
+        raise NotADocumentError(CatalogueProblem(line, "", f"is not valid TOML: {what}")) from None
     except RecursionError:
-        raise NotADocumentError(Problem(0, "", "is not usable TOML: it nests too deeply")) from None
+        raise NotADocumentError(CatalogueProblem(0, "", "is not usable TOML: it nests too deeply")) from None
     lines = dict(_toml_lines(text))
-    return Document(content, lambda path: _nearest(lines, path))
+    return CatalogueDocument(content, lambda path: _nearest(lines, path))
 
 
 def _toml_lines(text: str) -> Iterator[tuple[Path, int]]:
@@ -114,7 +114,7 @@ def _nearest(lines: Mapping[Path, int], path: Path) -> int:
     return lines.get(path, 0)
 
 
-def read_yaml(text: str) -> Document:
+def read_yaml(text: str) -> CatalogueDocument:
     """Parses YAML. A key that is there twice and an alias are refused: neither says what is meant.
 
     Raises:
@@ -127,10 +127,12 @@ def read_yaml(text: str) -> Document:
         content = None if node is None else _YamlReader(lines).read(node, ())
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
-        raise NotADocumentError(Problem(line, "", f"is not valid YAML: {error.problem or error.context}")) from None
+        raise NotADocumentError(
+            CatalogueProblem(line, "", f"is not valid YAML: {error.problem or error.context}")
+        ) from None
     except (yaml.YAMLError, ValueError) as error:
-        raise NotADocumentError(Problem(0, "", f"is not valid YAML: {type(error).__name__}")) from None
-    return Document(content, lambda path: _nearest(lines, path))
+        raise NotADocumentError(CatalogueProblem(0, "", f"is not valid YAML: {type(error).__name__}")) from None
+    return CatalogueDocument(content, lambda path: _nearest(lines, path))
 
 
 def _check_depth(text: str) -> None:
@@ -143,7 +145,7 @@ def _check_depth(text: str) -> None:
             depth -= 1
         if depth > _DEEPEST:
             line = event.start_mark.line + 1 if event.start_mark else 0
-            raise NotADocumentError(Problem(line, "", "is not usable YAML: it nests too deeply"))
+            raise NotADocumentError(CatalogueProblem(line, "", "is not usable YAML: it nests too deeply"))
 
 
 class _YamlReader:
@@ -162,7 +164,7 @@ class _YamlReader:
             return self._scalars.construct_object(node)
         if id(node) in self._seen:
             # Also what keeps a few lines from becoming gigabytes.
-            raise NotADocumentError(Problem(line, dotted(path), "aliases of YAML are not supported"))
+            raise NotADocumentError(CatalogueProblem(line, dotted(path), "aliases of YAML are not supported"))
         self._seen.add(id(node))
         if isinstance(node, yaml.SequenceNode):
             return [self.read(item, (*path, index)) for index, item in enumerate(node.value)]
@@ -173,7 +175,7 @@ class _YamlReader:
         for key, value in node.value:
             name, line = str(key.value), key.start_mark.line + 1
             if name in found:
-                raise NotADocumentError(Problem(line, dotted((*path, name)), "is there twice"))
+                raise NotADocumentError(CatalogueProblem(line, dotted((*path, name)), "is given twice"))
             self._lines[*path, name] = line
             found[name] = self.read(value, (*path, name))
         return found

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _LISTINGS: Final[Mapping[Api, Operation]] = {Api.CONSIGNMENTS: consignments.GROUPS}
 # Seconds for loading a listing. A call that waits for it has a bound of its own.
 _LOAD_TIMEOUT: Final = 10.0
-_NOT_OFFERED: Final = frozenset({"401", "403", "404"})
+_NOT_OFFERED: Final = frozenset({401, 403, 404})
 _log = structlog.get_logger()
 
 
@@ -96,11 +96,11 @@ class Listings:
         )
 
     def _load_failed(self, api: Api, error: GatewayError) -> None:
-        status = error.metadata.get("upstream_status", "")
+        status = error.upstream_status
         if status in _NOT_OFFERED:
             self._refused.add(api)
             self._telemetry.metrics.group_event("listing_off")
-            _log.warning("service_group_listing_off", api=api.value, upstream_status=status, **self._fields)
+            _log.warning("service_group_listing_off", api=api.value, upstream_status=str(status), **self._fields)
             return
         self._telemetry.metrics.group_event("listing_failed")
         told = {"reason": error.reason_name, "message": error.message, **self._fields}

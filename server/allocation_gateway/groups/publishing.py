@@ -16,7 +16,7 @@ class Publisher(Protocol):
         """Shares a code that was observed."""
 
     def publish_forgotten(self, api: Api, until: float) -> None:
-        """Has the other replicas forget what was learned until a time, in seconds of the epoch."""
+        """Tells the other replicas to forget what was learned until a time, in seconds of the epoch."""
 
     def publish_listing(self, api: Api, listing: SharedListing) -> None:
         """Shares upstream's listing."""

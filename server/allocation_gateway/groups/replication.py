@@ -51,7 +51,7 @@ class Peer(Protocol):
     """What a replica keeps in memory."""
 
     def observed_elsewhere(self, api: Api, observed: ObservedCode) -> None:
-        """Takes a code that another replica has observed."""
+        """Is called with a code that another replica has observed."""
 
     def forgotten_elsewhere(self, api: Api, until: float) -> None:
         """Forgets what was learned until a time."""
@@ -137,7 +137,7 @@ class Replication:
             self._send_soon(lambda pipe: self._put_observed(pipe, self._keys[api], observed, publish=True))
 
     def publish_forgotten(self, api: Api, until: float) -> None:
-        """Has the other replicas forget what was learned until a time."""
+        """Tells the other replicas to forget what was learned until a time."""
         if api in self._keys:
             self._send_soon(lambda pipe: self._put_forgotten(pipe, self._keys[api], until))
 

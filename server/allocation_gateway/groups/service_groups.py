@@ -153,7 +153,7 @@ class ServiceGroups:
             report(part, usable)
 
     def set_usable(self, part: str, *, usable: bool) -> None:
-        """Takes note of whether a part can be used: the catalogue file, or the cache that replicas share."""
+        """Records whether a part can be used: the catalogue file, or the cache that replicas share."""
         if part in self._usable:
             self._metrics.group_event(f"{part}_{'usable' if usable else 'not_usable'}")
         self._usable[part] = usable

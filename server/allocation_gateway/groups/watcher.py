@@ -11,7 +11,7 @@ import structlog
 from allocation_gateway.following import Follower, look
 from allocation_gateway.groups import catalogue
 from allocation_gateway.groups.catalogue import Catalogue, CatalogueError
-from allocation_gateway.groups.documents import Problem
+from allocation_gateway.groups.documents import CatalogueProblem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ def read(file: Path, now: float) -> tuple[bytes, Catalogue]:
     """
     content = look(file, catalogue.MAX_BYTES).content
     if isinstance(content, str):
-        raise CatalogueError([Problem(0, "", f"cannot be read: {content}")])
+        raise CatalogueError([CatalogueProblem(0, "", f"cannot be read: {content}")])
     return content, catalogue.parse(file, content, now=now)
 
 
@@ -77,7 +77,7 @@ class Watcher:
     async def _read(self, content: bytes | str) -> bool:
         try:
             if isinstance(content, str):
-                raise CatalogueError([Problem(0, "", f"cannot be read: {content}")])
+                raise CatalogueError([CatalogueProblem(0, "", f"cannot be read: {content}")])
             found = await asyncio.to_thread(catalogue.parse, self._file, content, now=self._clock())
         except CatalogueError as error:
             first = error.problems[0]

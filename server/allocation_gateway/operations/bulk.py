@@ -6,7 +6,7 @@ those completes it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from allocation.v1 import consignment_allocation_service_pb2 as pb
 from allocation.v1.error_reason_pb2 import ErrorReason
@@ -17,11 +17,45 @@ from allocation_gateway.operations.assessment import Assessment
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from google.protobuf.message import Message
+
     from allocation_gateway.errors import AnyAllocation, GatewayError
     from allocation_gateway.operations.assessment import Assessed
 
 _REJECTED: Final = "shipment_invalid_state"
 _ALLOCATED_BEFORE: Final = "It was allocated before."
+
+
+class Rejection(NamedTuple):
+    """Why a shipment or consignment was rejected.
+
+    Attributes:
+        reason: The reason, where an answer of this form gives one of ours; else None.
+        code: Upstream's own code; empty if there is none.
+        message: Upstream's text, for people.
+        allocation: How the allocation has failed; None if that is not told.
+    """
+
+    reason: ErrorReason.ValueType | None
+    code: str
+    message: str
+    allocation: Message | None = None
+
+
+class ItemAnswer(NamedTuple):
+    """What a response says of one shipment or consignment. With nothing set it does not say what became of it.
+
+    Attributes:
+        is_taken: Whether upstream has taken it in hand.
+        is_allocated: Whether the response itself says that it is allocated.
+        allocation: Its allocation, which may still be on its way; None if there is none.
+        rejection: Why it was rejected; None if it was not.
+    """
+
+    is_taken: bool = False
+    is_allocated: bool = False
+    allocation: AnyAllocation | None = None
+    rejection: Rejection | None = None
 
 
 class BulkAnswer(Protocol):
@@ -35,6 +69,9 @@ class BulkAnswer(Protocol):
 
     def allocation_of(self, response: Any, reference: str) -> AnyAllocation | None:
         """Returns the allocation that a response tells of a reference; None if it tells none."""
+
+    def item(self, response: Any, reference: str) -> ItemAnswer:
+        """Returns what a response says of the only reference of its call."""
 
     def complete(
         self, response: Any, references: Sequence[str], known: Mapping[str, Assessed], *, allocates: bool
@@ -70,6 +107,15 @@ class Listing:
         """See BulkAnswer."""
         return next((item for item in response.allocations if item.shipment_reference == reference), None)
 
+    def item(self, response: Any, reference: str) -> ItemAnswer:
+        """See BulkAnswer."""
+        del reference
+        for rejected in response.rejected:
+            return ItemAnswer(rejection=Rejection(None, rejected.code, rejected.message))
+        for allocation in response.allocations:
+            return ItemAnswer(is_taken=True, allocation=allocation)
+        return ItemAnswer(is_taken=bool(response.queued))
+
     def complete(
         self, response: Any, references: Sequence[str], known: Mapping[str, Assessed], *, allocates: bool
     ) -> Any:
@@ -94,8 +140,7 @@ class Listing:
 
     def refuse(self, response: Any, references: Sequence[str], refusal: GatewayError) -> Any:
         """See BulkAnswer."""
-        code = refusal.metadata.get("upstream_code", "")
-        response.rejected.add(code=code, message=refusal.message, references=references)
+        response.rejected.add(code=refusal.upstream_code, message=refusal.message, references=references)
         return response
 
     def parts(self, response: Any, references: Sequence[str]) -> list[Any]:
@@ -137,6 +182,11 @@ class Links:
         del response, reference
         return None
 
+    def item(self, response: Any, reference: str) -> ItemAnswer:
+        """See BulkAnswer."""
+        del reference
+        return ItemAnswer(is_taken=bool(response.shipments))
+
     def complete(
         self, response: Any, references: Sequence[str], known: Mapping[str, Assessed], *, allocates: bool
     ) -> Any:
@@ -162,7 +212,7 @@ class Links:
         ]
 
 
-class Results:
+class ConsignmentResults:
     """Consignments: one result with an outcome for each consignment."""
 
     def undetermined(self, response: Any) -> list[str]:
@@ -176,6 +226,18 @@ class Results:
     def allocation_of(self, response: Any, reference: str) -> AnyAllocation | None:
         """See BulkAnswer."""
         return next((item.allocation for item in response.results if item.consignment_reference == reference), None)
+
+    def item(self, response: Any, reference: str) -> ItemAnswer:
+        """See BulkAnswer."""
+        del reference
+        told = response.results[0]
+        if told.outcome == pb.OUTCOME_REJECTED:
+            failed = told.failed_allocation if told.HasField("failed_allocation") else None
+            return ItemAnswer(rejection=Rejection(told.reason, "", told.description, failed))
+        is_done = told.outcome == pb.OUTCOME_DONE
+        if is_done and told.HasField("allocation"):
+            return ItemAnswer(is_taken=True, is_allocated=True, allocation=told.allocation)
+        return ItemAnswer(is_taken=is_done)
 
     def complete(
         self, response: Any, references: Sequence[str], known: Mapping[str, Assessed], *, allocates: bool
@@ -229,7 +291,7 @@ def _result(reference: str, found: Assessed, *, allocates: bool) -> pb.Consignme
         return pb.ConsignmentResult(
             consignment_reference=reference,
             outcome=pb.OUTCOME_UNKNOWN,
-            description="It is allocated, and nothing tells whether by this request.",
+            description="It is allocated, but it cannot be known whether by this request.",
         )
     result = pb.ConsignmentResult(consignment_reference=reference, outcome=pb.OUTCOME_DONE)
     if allocates:
@@ -241,4 +303,4 @@ def _result(reference: str, found: Assessed, *, allocates: bool) -> pb.Consignme
 
 LISTING: Final = Listing()
 LINKS: Final = Links()
-RESULTS: Final = Results()
+CONSIGNMENT_RESULTS: Final = ConsignmentResults()

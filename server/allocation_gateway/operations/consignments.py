@@ -14,7 +14,7 @@ from allocation_gateway.codecs.consignment_groups import groups
 from allocation_gateway.codecs.consignment_labels import label, with_labels, without_labels
 from allocation_gateway.codecs.consignment_quotes import quote_result
 from allocation_gateway.operations.allocations import CONSIGNMENTS
-from allocation_gateway.operations.bulk import RESULTS
+from allocation_gateway.operations.bulk import CONSIGNMENT_RESULTS
 from allocation_gateway.operations.model import Action, Api, FollowUp, Operation, Route, RouteByOneof
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ ROWS: Final = (
         encode=consignment_requests.consignments(),
         bodiless_statuses=_ACCEPTED,
         follow_up=FollowUp.CONSIGNMENTS,
-        bulk=RESULTS,
+        bulk=CONSIGNMENT_RESULTS,
     ),
     _row(
         pb.AllocateConsignmentsWithServiceGroupRequest,
@@ -85,7 +85,7 @@ ROWS: Final = (
         encode=consignment_requests.consignments(MpdCarrierServiceGroupReference="service_group"),
         bodiless_statuses=_ACCEPTED,
         follow_up=FollowUp.CONSIGNMENTS,
-        bulk=RESULTS,
+        bulk=CONSIGNMENT_RESULTS,
     ),
     _row(
         pb.AllocateConsignmentsWithCarrierServiceRequest,
@@ -95,7 +95,7 @@ ROWS: Final = (
         encode=consignment_requests.consignments(MpdCarrierServiceReference="carrier_service_reference"),
         bodiless_statuses=_ACCEPTED,
         follow_up=FollowUp.CONSIGNMENTS,
-        bulk=RESULTS,
+        bulk=CONSIGNMENT_RESULTS,
     ),
     _row(
         pb.AllocateConsignmentsWithServiceFiltersRequest,
@@ -105,7 +105,7 @@ ROWS: Final = (
         encode=consignment_requests.with_filters,
         bodiless_statuses=_ACCEPTED,
         follow_up=FollowUp.CONSIGNMENTS,
-        bulk=RESULTS,
+        bulk=CONSIGNMENT_RESULTS,
     ),
     _row(
         pb.AllocateConsignmentWithLabelsRequest,
@@ -141,7 +141,7 @@ ROWS: Final = (
         encode=consignment_requests.references,
         bodiless_statuses=_ACCEPTED,
         follow_up=FollowUp.CONSIGNMENTS,
-        bulk=RESULTS,
+        bulk=CONSIGNMENT_RESULTS,
     ),
     _row(
         pb.GetConsignmentAllocationRequest,

@@ -85,7 +85,7 @@ def _each_once(field: str, values: Sequence[str], limit: int, settings: Settings
     for index, value in enumerate(values):
         yield from _reference(f"{field}[{index}]", value, settings)
         if value and value in seen:
-            yield Violation(f"{field}[{index}]", "must not be there twice")
+            yield Violation(f"{field}[{index}]", "must not be given twice")
         seen.add(value)
 
 
@@ -172,7 +172,9 @@ def selector_violations(field: str, value: job_pb2.AllocationSelector, settings:
 def _items(field: str, values: Sequence[Message], _: Settings) -> Iterator[Violation]:
     # What is wrong with one of them is told of that one alone.
     if len(values) > MAX_ITEMS:
-        yield Violation(f"{field}[{MAX_ITEMS}]", f"is too much: a message has at most {MAX_ITEMS}, not {len(values)}")
+        yield Violation(
+            f"{field}[{MAX_ITEMS}]", f"must not be there: a message has at most {MAX_ITEMS} items, not {len(values)}"
+        )
 
 
 RULES: Final[Mapping[str, Rule]] = {

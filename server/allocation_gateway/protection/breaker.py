@@ -134,7 +134,7 @@ class Breaker:
         return self._epoch
 
     def end(self, ticket: int, outcome: CallOutcome) -> None:
-        """Takes note of the end of a request that has begun with this ticket."""
+        """Records the end of a request that has begun with this ticket."""
         if ticket != self._epoch:
             return
         if self.state is _CLOSED:

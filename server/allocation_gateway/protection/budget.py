@@ -47,11 +47,11 @@ class Budget:
         self._at = clock()
 
     def deposit(self) -> None:
-        """Takes note of something that was asked for."""
+        """Records something that was asked for."""
         self._balance = min(self._balance + self._ratio, self._burst)
 
     def refund(self) -> None:
-        """Takes note that upstream has answered: what it can answer needs no saving. In an outage nothing comes in."""
+        """Records that upstream has answered: what it can answer needs no saving. In an outage nothing comes in."""
         self._balance = min(self._balance + _TOKEN, self._burst)
 
     def withdraw(self) -> bool:

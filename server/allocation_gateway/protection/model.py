@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 
 
-class Kind(enum.Enum):
+class RequestKind(enum.Enum):
     """What a request to upstream is for."""
 
     WRITE = "write"

@@ -17,7 +17,7 @@ import structlog
 from allocation_gateway.protection.breaker import REFUSED, Breaker, BreakerOptions, BreakerState
 from allocation_gateway.protection.budget import Budget
 from allocation_gateway.protection.concurrency import ConcurrencyLimiter
-from allocation_gateway.protection.model import Kind, RejectedError
+from allocation_gateway.protection.model import RejectedError, RequestKind
 from allocation_gateway.protection.rate import TokenBucket
 from allocation_gateway.protection.rejections import rejection
 from allocation_gateway.settings import DEFAULT_ACCOUNT
@@ -38,7 +38,7 @@ _READINGS_RATIO: Final = 2.0
 _READINGS_BURST: Final = 200
 _READINGS_PER_SECOND: Final = 20.0
 _CLOSED: Final = BreakerState.CLOSED
-_WRITE: Final = Kind.WRITE
+_WRITE: Final = RequestKind.WRITE
 _log = structlog.get_logger()
 
 
@@ -69,7 +69,7 @@ class Permit(msgspec.Struct):
                 self.share.release()
 
     def within(self, share: asyncio.Semaphore) -> Permit:
-        """Has it take a place in a share until it is given back. Returns itself."""
+        """Takes a place in a share until the permit is given back. Returns the permit itself."""
         self.share = share
         return self
 
@@ -151,7 +151,7 @@ class Protection:
         """Whether the breaker keeps everything from upstream, read-backs too."""
         return self._breaker.wait() > 0
 
-    async def acquire(self, kind: Kind, deadline: float) -> Permit:
+    async def acquire(self, kind: RequestKind, deadline: float) -> Permit:
         """Waits until a request may be sent. Each permit has to be given back.
 
         Args:
@@ -174,7 +174,7 @@ class Protection:
             raise self._refused(kind, refused) from None
         return Permit(self, lane, ticket, self._clock())
 
-    async def acquire_for_stream(self, kind: Kind, deadline: float) -> Permit:
+    async def acquire_for_stream(self, kind: RequestKind, deadline: float) -> Permit:
         """Does what acquire() does, within the share of the requests under way that streams may have.
 
         Who finds no place in it waits for one, in nobody's way.
@@ -204,7 +204,7 @@ class Protection:
         """Holds all requests back for some time, as upstream has asked for by `Retry-After`, within a minute."""
         self._bucket.pause(seconds)
 
-    def _lane(self, kind: Kind) -> Lane:
+    def _lane(self, kind: RequestKind) -> Lane:
         return self._limiter.writes if kind is _WRITE else self._limiter.reads
 
     def _check_breaker(self) -> None:
@@ -216,7 +216,7 @@ class Protection:
         await self._limiter.acquire(lane, deadline)
         self._telemetry.metrics.queue_waited(self._api, lane.name, self._clock() - started, self._account)
 
-    def _refused(self, kind: Kind, refused: RejectedError) -> GatewayError:
+    def _refused(self, kind: RequestKind, refused: RejectedError) -> GatewayError:
         self._telemetry.metrics.upstream_refused(self._api, refused.policy, self._account)
         return rejection(kind, refused)
 
@@ -236,5 +236,5 @@ class Protection:
             _log.info("breaker_closed", **self._fields)
 
     def forget(self) -> None:
-        """Takes that the account is gone: nobody is to be alarmed by how its breaker stood last."""
+        """Is called when the account has been removed: its breaker is reported as closed, so that nobody is alarmed."""
         self._telemetry.metrics.breaker_state(self._api, _CLOSED.value, self._account)

@@ -9,7 +9,7 @@ from grpc import StatusCode
 
 from allocation_gateway import errors
 from allocation_gateway.errors import GatewayError, WriteEffect
-from allocation_gateway.protection.model import Kind
+from allocation_gateway.protection.model import RequestKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,13 +42,13 @@ _ROWS: Final[Mapping[str, tuple[StatusCode, ErrorReason.ValueType, str]]] = {
 }
 
 
-def rejection(kind: Kind, refused: RejectedError) -> GatewayError:
+def rejection(kind: RequestKind, refused: RejectedError) -> GatewayError:
     """Returns the error for a request that a policy has refused."""
     code, reason, message = _ROWS[refused.policy]
     return GatewayError(
         code,
         reason,
         message,
-        effect=WriteEffect.NONE if kind is Kind.WRITE else None,
+        effect=WriteEffect.NONE if kind is RequestKind.WRITE else None,
         details=[errors.retry_after(max(refused.seconds, _LEAST_SECONDS))],
     )

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from allocation_gateway.accounts.book import Accounts
-    from allocation_gateway.accounts.model import Tenant
+    from allocation_gateway.accounts.model import Account
     from allocation_gateway.callers.guard import Guard
     from allocation_gateway.callers.policy import Grant
     from allocation_gateway.rpc.admission import Admission
@@ -146,7 +146,7 @@ class BaseHandler(ABC):
         context: Context,
         observation: CallObservation,
         fields: dict[str, Any],
-        account: Tenant,
+        account: Account,
         grant: Grant | None,
     ) -> Message:
         """Returns the response. A GatewayError becomes the call's status; fields are for its log line.
@@ -182,9 +182,9 @@ async def admitted(
     metadata: Metadata,
     context: Context,
     fields: dict[str, Any],
-    answer: Callable[[Tenant, Grant | None], Awaitable[Answer]],
+    answer: Callable[[Account, Grant | None], Awaitable[Answer]],
 ) -> Answer:
-    """Has a call answered whose caller may make it, within its share, and for its account.
+    """Answers a call if its caller may make it, within its share, and for its account.
 
     Args:
         gateway: What all rpcs share.

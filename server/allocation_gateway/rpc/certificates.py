@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from allocation_gateway.settings import Settings
 
 
-class Files:
+class CertificateFiles:
     """The files, which may be replaced while the gateway runs.
 
     Attributes:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from allocation_gateway.account import Account
-    from allocation_gateway.accounts.model import Tenant
+    from allocation_gateway.account_api import AccountApi
+    from allocation_gateway.accounts.model import Account
     from allocation_gateway.callers.policy import Grant
     from allocation_gateway.groups.service_groups import ServiceGroups
     from allocation_gateway.operations.model import Operation
@@ -59,7 +59,7 @@ class Handler(BaseHandler):
         context: Context,
         observation: CallObservation,
         fields: dict[str, Any],
-        account: Tenant,
+        account: Account,
         grant: Grant | None,
     ) -> Message:
         request: Any = self._parse(data)
@@ -134,7 +134,7 @@ class Handler(BaseHandler):
         )
 
     async def _read(
-        self, account: Tenant, api: Account, request: Any, observation: CallObservation, deadline: float
+        self, account: Account, api: AccountApi, request: Any, observation: CallObservation, deadline: float
     ) -> Message:
         call = UpstreamCall(Attempt(), observation, deadline)
         route = account.routes[self._full_name]
@@ -145,7 +145,7 @@ class Handler(BaseHandler):
             account.quotes.remember(self._operation, response)
         return response
 
-    async def _allowed_group(self, account: Tenant, request: Any, allowed: Collection[str], seconds: float) -> str:
+    async def _allowed_group(self, account: Account, request: Any, allowed: Collection[str], seconds: float) -> str:
         """Returns the code of the service group that an allocation is made with, if its caller may use that one.
 
         Raises:
@@ -163,7 +163,7 @@ class Handler(BaseHandler):
             raise not_allowed(f"the service group {code}")
         return code
 
-    def _write_request(self, account: Tenant, request: Any, code: str | None, *, is_named: bool) -> WriteRequest:
+    def _write_request(self, account: Account, request: Any, code: str | None, *, is_named: bool) -> WriteRequest:
         """Makes what the writes take of a request, and of the code of its service group if that is known by now."""
         # Of what the caller wrote: what a group's name stands for may change between two calls.
         written = fingerprint(self._full_name, request)

@@ -10,18 +10,18 @@ from grpc_health.v1 import health, health_pb2_grpc
 
 from allocation_gateway import ports
 from allocation_gateway.operations import table
-from allocation_gateway.rpc.certificates import Files
+from allocation_gateway.rpc.certificates import CertificateFiles
 from allocation_gateway.rpc.engines import open_engine
 from allocation_gateway.rpc.handler import Handler
 from allocation_gateway.rpc.health import NOT_SERVING, SERVING, Health
 from allocation_gateway.rpc.local import LOCAL_RPCS, LocalHandler
 from allocation_gateway.rpc.reflection import add_reflection
 from allocation_gateway.rpc.service_groups import SERVICE as GROUPS_SERVICE
-from allocation_gateway.rpc.streams.serving import Streams
+from allocation_gateway.rpc.streams.serving import StreamRpcs
 
 if TYPE_CHECKING:
     from allocation_gateway.rpc.base import BaseHandler, Gateway
-    from allocation_gateway.rpc.engines import Engine
+    from allocation_gateway.rpc.engines import GrpcEngine
     from allocation_gateway.settings import Settings
 
 
@@ -42,13 +42,13 @@ class Listener:
         self._groups = gateway.accounts.default.groups
         self._followed = gateway.followed
         self._server = open_engine(settings)
-        self._streams = Streams(gateway)
+        self._streams = StreamRpcs(gateway)
         self._services = _add_operations(self._server, gateway, self._streams)
         self._health = Health(("", *self._services))
         _add_health(self._health, self._server)
         if settings.reflection:
             add_reflection((*self._services, health.SERVICE_NAME), self._server, gateway.guard)
-        self._probes: Engine | None = None
+        self._probes: GrpcEngine | None = None
         self.health_address = ""
         self.address = self._bind()
 
@@ -57,7 +57,7 @@ class Listener:
         host = ports.bracketed(settings.host)
         files = None
         if settings.tls_cert_file is not None:
-            files = Files(settings, settings.tls_cert_file, self._followed.add("tls_cert_file"))
+            files = CertificateFiles(settings, settings.tls_cert_file, self._followed.add("tls_cert_file"))
         address = f"{host}:{self._server.bind('port', settings.port, files)}"
         if settings.health_port is not None:
             self._probes = open_engine(settings)
@@ -83,7 +83,7 @@ class Listener:
         self._health.set(f"{whole}/{part}", SERVING if usable else NOT_SERVING)
 
     @property
-    def streams(self) -> Streams:
+    def streams(self) -> StreamRpcs:
         """The calls that last."""
         return self._streams
 
@@ -111,7 +111,7 @@ def _add_health(servicer: Health, server: Any) -> None:
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
 
 
-def _add_operations(server: Engine, gateway: Gateway, streams: Streams) -> tuple[str, ...]:
+def _add_operations(server: GrpcEngine, gateway: Gateway, streams: StreamRpcs) -> tuple[str, ...]:
     """Registers a handler for each row of the operation table, and for the rest. Returns the services' full names."""
     services: dict[str, dict[str, Any]] = {}
     for operation in table.OPERATIONS:

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from allocation_gateway.accounts.model import Tenant
+    from allocation_gateway.accounts.model import Account
     from allocation_gateway.callers.policy import Grant
     from allocation_gateway.rpc.base import Context, Gateway
     from allocation_gateway.telemetry.observation import CallObservation
 
-    Answer: TypeAlias = Callable[[Tenant, Any, float], Awaitable[Message]]
+    Answer: TypeAlias = Callable[[Account, Any, float], Awaitable[Message]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class LocalHandler(BaseHandler):
         context: Context,
         observation: CallObservation,
         fields: dict[str, Any],
-        account: Tenant,
+        account: Account,
         grant: Grant | None,
     ) -> Message:
         del observation, fields, grant

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from allocation_gateway.callers.guard import Guard
     from allocation_gateway.rpc.base import Context
-    from allocation_gateway.rpc.engines import Engine
+    from allocation_gateway.rpc.engines import GrpcEngine
 
 _ALPHA: Final = "grpc.reflection.v1alpha"
 _STABLE: Final = "grpc.reflection.v1"
@@ -142,8 +142,8 @@ async def _admit(guard: Guard, context: Context) -> None:
         await abort(context, error)
 
 
-def add_reflection(services: Iterable[str], server: Engine, guard: Guard | None = None) -> None:
-    """Has a server answer questions about services, and about reflection itself."""
+def add_reflection(services: Iterable[str], server: GrpcEngine, guard: Guard | None = None) -> None:
+    """Adds server reflection to a server: about its services, and about reflection itself."""
     pool = descriptor_pool.Default()
     _declare_stable(pool)
     reflection = Reflection((*services, *SERVICES), pool, guard)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
     from google.protobuf.timestamp_pb2 import Timestamp
 
-    from allocation_gateway.accounts.model import Tenant
+    from allocation_gateway.accounts.model import Account
     from allocation_gateway.groups.model import Group
 
 SERVICE: Final = pb.DESCRIPTOR.services_by_name["ServiceGroupService"].full_name
@@ -47,7 +47,7 @@ class _Token(msgspec.Struct, array_like=True, frozen=True):
     code: str
 
 
-async def _list(account: Tenant, request: pb.ListServiceGroupsRequest, seconds: float) -> pb.ListServiceGroupsResponse:
+async def _list(account: Account, request: pb.ListServiceGroupsRequest, seconds: float) -> pb.ListServiceGroupsResponse:
     after = _after(request)
     apis = _apis(account, request.api)
     await asyncio.gather(*(account.groups.directory.load_listing(api, seconds) for api in apis))
@@ -60,7 +60,7 @@ async def _list(account: Tenant, request: pb.ListServiceGroupsRequest, seconds: 
     )
 
 
-async def _get(account: Tenant, request: pb.GetServiceGroupRequest, seconds: float) -> pb.GetServiceGroupResponse:
+async def _get(account: Account, request: pb.GetServiceGroupRequest, seconds: float) -> pb.GetServiceGroupResponse:
     apis = _apis(account, request.api)
     await asyncio.gather(*(account.groups.directory.load_listing(api, seconds) for api in apis))
     found = account.groups.resolver.find(apis, request.service_group)
@@ -68,7 +68,7 @@ async def _get(account: Tenant, request: pb.GetServiceGroupRequest, seconds: flo
 
 
 async def _refresh(
-    account: Tenant, request: pb.RefreshServiceGroupsRequest, seconds: float
+    account: Account, request: pb.RefreshServiceGroupsRequest, seconds: float
 ) -> pb.RefreshServiceGroupsResponse:
     if not account.settings.service_group_refresh:
         raise GatewayError(
@@ -80,14 +80,14 @@ async def _refresh(
     return pb.RefreshServiceGroupsResponse(service_group_count=count)
 
 
-ANSWERS: Final[Mapping[type[Message], Callable[[Tenant, Any, float], Awaitable[Message]]]] = {
+ANSWERS: Final[Mapping[type[Message], Callable[[Account, Any, float], Awaitable[Message]]]] = {
     pb.ListServiceGroupsRequest: _list,
     pb.GetServiceGroupRequest: _get,
     pb.RefreshServiceGroupsRequest: _refresh,
 }
 
 
-def _apis(account: Tenant, api: pb.Api.ValueType) -> tuple[Api, ...]:
+def _apis(account: Account, api: pb.Api.ValueType) -> tuple[Api, ...]:
     """Returns the API that a request names; all that are configured if it names none."""
     return (_APIS[api],) if api else tuple(account.apis)
 

@@ -86,7 +86,9 @@ def _account(name: str, value: object, settings: Settings) -> Settings:
     if not ACCOUNT_NAME.fullmatch(name):
         raise ConfigurationError(f"{_ACCOUNTS}: the name {name[:64]!r} must be up to 64 letters, digits, and any of _-")
     if name == DEFAULT_ACCOUNT:
-        raise ConfigurationError(f"{where}: is what the settings outside of this file are")
+        raise ConfigurationError(
+            f"{where}: is reserved for the account that the other settings define: choose another name"
+        )
     if not isinstance(value, dict) or not value:
         raise ConfigurationError(f"{where}: must be a table with {' or '.join(API_NAMES)}")
     for key in value:

@@ -81,8 +81,8 @@ def check_late(settings: Settings, release: Release) -> None:
 def _tls(settings: Settings) -> None:
     has_cert, has_key = settings.tls_cert_file is not None, settings.tls_key_file is not None
     if has_cert != has_key:
-        missing = "tls_key_file" if has_cert else "tls_cert_file"
-        raise ConfigurationError(f"{variable(missing)}: is required, since its counterpart is set")
+        present, missing = ("tls_cert_file", "tls_key_file") if has_cert else ("tls_key_file", "tls_cert_file")
+        raise ConfigurationError(f"{variable(missing)}: is required, since {variable(present)} is set")
     if settings.tls_client_ca_file is not None and not has_cert:
         raise ConfigurationError(f"{variable('tls_client_ca_file')}: needs {variable('tls_cert_file')}")
     if not has_cert and not settings.allow_plaintext:
@@ -107,7 +107,9 @@ def _api(settings: Settings, name: str) -> bool:
     api = settings.api(name)
     where = partial(settings.where, name)
     if api.api_key and api.api_key_file is not None:
-        raise ConfigurationError(f"{where('api_key')}: is set together with {where('api_key_file')}")
+        raise ConfigurationError(
+            f"{where('api_key')}: must not be set together with {where('api_key_file')}: remove one"
+        )
     key = settings.key(name)
     if not is_header(key.reveal()):
         raise ConfigurationError(f"{where('api_key')}: holds characters that cannot be sent in a header")
@@ -153,7 +155,7 @@ def _servers(settings: Settings) -> None:
             if url:
                 server = server_url.parse(url)
                 if server.nodes and name == "cache_url":
-                    raise ValueError("a cluster keeps claims alone: name one server, or its Sentinels")
+                    raise ValueError("a cluster can only be used for claims: name one server, or its Sentinels")
                 server_files.check_files(server)
         except ValueError as error:
             raise ConfigurationError(f"{variable(name)}: {error}") from None
@@ -181,10 +183,14 @@ def _certificates(settings: Settings) -> None:
 def _callers(settings: Settings) -> None:
     """Checks what says who callers are: nothing may look as if it protected, and not do so."""
     if settings.jwks_url and settings.jwks_file is not None:
-        raise ConfigurationError(f"{variable('jwks_url')}: is set together with {variable('jwks_file')}")
+        raise ConfigurationError(
+            f"{variable('jwks_url')}: must not be set together with {variable('jwks_file')}: remove one"
+        )
     for name in ("jwt_issuer", "jwt_audience"):
         if settings.takes_tokens and not getattr(settings, name):
-            raise ConfigurationError(f"{variable(name)}: is required, since tokens are taken")
+            raise ConfigurationError(
+                f"{variable(name)}: is required, since {variable('jwks_url')} or {variable('jwks_file')} is set"
+            )
         if getattr(settings, name) and not settings.takes_tokens:
             raise ConfigurationError(f"{variable(name)}: needs {variable('jwks_url')} or {variable('jwks_file')}")
     if settings.jwks_url:
@@ -192,7 +198,7 @@ def _callers(settings: Settings) -> None:
     if settings.policy_file is not None and not settings.takes_tokens and settings.tls_client_ca_file is None:
         raise ConfigurationError(
             f"{variable('policy_file')}: needs {variable('tls_client_ca_file')}, {variable('jwks_url')} or "
-            f"{variable('jwks_file')}, since nobody could say who calls"
+            f"{variable('jwks_file')}, since callers cannot be identified without one of them"
         )
     if settings.identifies_callers and settings.log_level not in _AUDITED:
         raise ConfigurationError(
@@ -213,7 +219,7 @@ def _engine(settings: Settings) -> None:
     for url in (settings.api(name).base_url for name in API_NAMES if settings.api(name).is_configured):
         if is_proxied(url):
             raise ConfigurationError(
-                f"{variable('http_engine')}: direct knows no proxies, but the environment prescribes one for {url}"
+                f"{variable('http_engine')}: direct does not support proxies, but the environment names one for {url}"
             )
 
 

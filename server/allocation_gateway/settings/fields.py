@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _OWN_AFTER: Final = "disabled_operations"
 
 
-class Field(NamedTuple):
+class SettingField(NamedTuple):
     """A setting.
 
     Attributes:
@@ -39,7 +39,7 @@ class Field(NamedTuple):
     description: str
 
 
-def _fields() -> Iterator[tuple[str, Field]]:
+def _fields() -> Iterator[tuple[str, SettingField]]:
     defaults = Settings()
     hints = get_type_hints(Settings, include_extras=True)
     for name in Settings.__struct_fields__:
@@ -47,12 +47,15 @@ def _fields() -> Iterator[tuple[str, Field]]:
         if not isinstance(part, ApiSettings):
             if not hasattr(hints[name], "__metadata__"):
                 continue  # no setting: nobody has described it
-            yield name, Field("", name, hints[name], part, _description(hints[name]))
+            yield name, SettingField("", name, hints[name], part, _description(hints[name]))
             continue
         of_api = get_type_hints(type(part), include_extras=True)
         for attribute in _in_order(part):
             text = _description(of_api[attribute]).format(prefix=name.upper(), **part.WORDS._asdict())
-            yield f"{name}_{attribute}", Field(name, attribute, of_api[attribute], getattr(part, attribute), text)
+            yield (
+                f"{name}_{attribute}",
+                SettingField(name, attribute, of_api[attribute], getattr(part, attribute), text),
+            )
 
 
 def _in_order(part: ApiSettings) -> Iterator[str]:
@@ -68,6 +71,6 @@ def _description(hint: Any) -> str:
     return " ".join(meta.description for meta in metas if meta.description)
 
 
-FIELDS: Final[Mapping[str, Field]] = MappingProxyType(dict(_fields()))
+FIELDS: Final[Mapping[str, SettingField]] = MappingProxyType(dict(_fields()))
 """The settings by their names, in the order in which they are documented."""
 API_NAMES: Final = tuple(dict.fromkeys(field.api for field in FIELDS.values() if field.api))

@@ -40,7 +40,7 @@ def key_of(content: bytes) -> Secret:
     try:
         text = content.decode().strip()
     except UnicodeDecodeError:
-        raise ValueError("the file is no text") from None
+        raise ValueError("the file is not UTF-8 text") from None
     if not text:
         raise ValueError("the file is empty")
     if not is_header(text):

@@ -28,7 +28,7 @@ class KnownSecrets:
         self._beginnings: set[str] = set()
 
     def add(self, secret: str) -> None:
-        """Takes note of a secret. One that is too short to be told from other text is passed over."""
+        """Records a secret. One that is too short to be told from other text is passed over."""
         if len(secret) < _SHORTEST or secret in self._forms:
             return
         if len(self._forms) >= _MOST:

@@ -40,13 +40,13 @@ def _check_tls(options: Mapping[str, str]) -> None:
             except OSError as error:
                 raise ValueError(f"the option {name}: {options[name]} cannot be read: {error.strerror}") from None
     if "ssl_ca_path" in options and not Path(options["ssl_ca_path"]).is_dir():
-        raise ValueError(f"the option ssl_ca_path: {options['ssl_ca_path']} is no folder")
+        raise ValueError(f"the option ssl_ca_path: {options['ssl_ca_path']} is not a folder")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if "ssl_ca_certs" in options:
         try:
             context.load_verify_locations(options["ssl_ca_certs"])
         except (ssl.SSLError, OSError):
-            raise ValueError(f"the option ssl_ca_certs: {options['ssl_ca_certs']} holds no certificates, PEM") from None
+            raise ValueError(f"the option ssl_ca_certs: {options['ssl_ca_certs']} holds no PEM certificates") from None
     if "ssl_certfile" in options:
         try:
             # Without a password, an encrypted key would make OpenSSL ask for one on the terminal.
@@ -60,4 +60,4 @@ def _check_tls(options: Mapping[str, str]) -> None:
         try:
             context.set_ciphers(options["ssl_ciphers"])
         except ssl.SSLError:
-            raise ValueError("the option ssl_ciphers names no cipher that there is") from None
+            raise ValueError("the option ssl_ciphers names no cipher that OpenSSL has") from None

@@ -151,7 +151,7 @@ def _read_cluster(parts: SplitResult, *, is_tls: bool) -> ServerUrl:
     named = [(_host(node), _port(node)) for node in nodes]
     url = _read_server(parts._replace(netloc=f"{user}{at}{nodes[0].netloc}"), is_tls=is_tls)
     if url.database:
-        raise ValueError("a cluster has no other database than 0")
+        raise ValueError("a cluster has only database 0")
     return url._replace(nodes=tuple(named))
 
 
@@ -200,9 +200,9 @@ def _read(parts: SplitResult, *, is_tls: bool) -> ServerUrl:
         raise ValueError("the option ssl_keyfile needs ssl_certfile")
     password, password_file = unquote(parts.password or ""), options.pop("password_file", "")
     if password and password_file:
-        raise ValueError("the option password_file stands beside another password")
+        raise ValueError("the option password_file must not be given together with another password")
     if {"sentinel_password", "sentinel_password_file"} <= options.keys():
-        raise ValueError("the option sentinel_password_file stands beside another password")
+        raise ValueError("the option sentinel_password_file must not be given together with another password")
     return ServerUrl(
         host,
         _port(parts),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def note(environ: Mapping[str, str]) -> None:
-    """Takes note of them, so that no log line has them."""
+    """Records them, so that no log line has them."""
     for name, text in environ.items():
         if name.startswith("OTEL_EXPORTER_OTLP_") and name.endswith("HEADERS"):
             for header in text.split(","):
@@ -23,14 +23,14 @@ def note(environ: Mapping[str, str]) -> None:
 
 
 def _note_words(value: str) -> None:
-    """Takes note of a header, and of what follows its scheme: `Bearer` or `Basic` alone would be none of a secret."""
+    """Records a header, and what follows its scheme: `Bearer` or `Basic` alone would be none of a secret."""
     for whole in (value, unquote(value)):
         KNOWN.add(whole)
         KNOWN.add(whole.rpartition(" ")[2])
 
 
 def _note_password(url: str) -> None:
-    """Takes note of the password of a URL, also as it is sent."""
+    """Records the password of a URL, also as it is sent."""
     login, at, _ = url.partition("://")[2].rpartition("@")
     if at:
         password = login.partition(":")[2] or login

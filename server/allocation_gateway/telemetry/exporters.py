@@ -140,7 +140,7 @@ def _prometheus_reader(
     # Two scrapes at once would each be told a part.
     one_at_a_time = Lock()
 
-    class Reader(PrometheusMetricReader):
+    class PrometheusReader(PrometheusMetricReader):
         """Serves what the SDK has collected, with the aggregated durations added, until it is shut down."""
 
         def __init__(self) -> None:
@@ -164,4 +164,4 @@ def _prometheus_reader(
             self._server.close()
             super().shutdown(timeout_millis, **kwargs)
 
-    return Reader()
+    return PrometheusReader()

@@ -237,7 +237,7 @@ class HistogramAggregation:
         self._histograms: dict[str, DurationHistogram[Any]] = {}
 
     def watch(self, meter: Meter) -> None:
-        """Has the SDK call back whenever it collects, by an instrument that never has a data point."""
+        """Registers a callback for each collection of the SDK, by an instrument that never has a data point."""
         meter.create_observable_gauge("allocation_gateway.collection", callbacks=[self._collect])
 
     def create(

@@ -59,7 +59,7 @@ class LineBuffer:
             self._write_buffer()
 
     def _schedule_flush(self) -> bool:
-        """Has the event loop flush soon. Returns False if none runs in this thread."""
+        """Schedules a flush in the event loop. Returns False if none runs in this thread."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:

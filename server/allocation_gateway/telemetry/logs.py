@@ -58,12 +58,12 @@ _sink: Final = _CurrentSink()
 
 
 def set_sink(sink: Sink) -> None:
-    """Has every line from now on go to a sink too."""
+    """Sends every line from now on to a sink too."""
     _sink.write = sink
 
 
 def reset_sink() -> None:
-    """Has every line from now on go to standard error alone."""
+    """Sends every line from now on to standard error alone."""
     _sink.write = _discard
 
 
@@ -122,7 +122,7 @@ def configure(level: str, form: str, *, worker: int | None = None) -> None:
 
 
 def tell_crashes() -> None:
-    """Has what nobody catches written as a line too, from whichever thread, and not as Python would write it."""
+    """Logs uncaught exceptions of every thread as lines, in place of Python's own output."""
 
     def crashed(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
         structlog.get_logger().critical("crashed", exc_info=(kind, error, trace))

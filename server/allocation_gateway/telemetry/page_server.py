@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from allocation_gateway.telemetry.pages import SharedPage
 
 # Seconds for which the page of another worker is waited for.
-_PATIENCE: Final = 1.0
+_PAGE_TIMEOUT: Final = 1.0
 # Seconds for which a connection may be silent.
 _SILENCE: Final = 10.0
 _LONGEST_LINE: Final = 65_536
@@ -88,7 +88,7 @@ def _whole(page: Callable[[str], tuple[bytes, str]], others: Sequence[str], acce
 def _page_of(name: str, *, accepted: str) -> bytes | None:
     """Returns the page of another worker; None if it does not answer in time, or not wholly."""
     with contextlib.suppress(OSError, ValueError), socket.socket(socket.AF_UNIX) as link:
-        link.settimeout(_PATIENCE)
+        link.settimeout(_PAGE_TIMEOUT)
         link.connect(name)
         link.sendall(accepted.encode() + b"\n")
         with link.makefile("rb") as answer:

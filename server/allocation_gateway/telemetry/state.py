@@ -29,7 +29,7 @@ class StateInstruments:
     def observe_process(
         self, cpu_seconds: Read, memory_bytes: Read, collector_seconds: Read, uptime_seconds: Read
     ) -> None:
-        """Has the resources of the process read.
+        """Registers the metrics of the resources of the process.
 
         Args:
             cpu_seconds: Returns the CPU time, by mode.
@@ -54,7 +54,7 @@ class StateInstruments:
         )
 
     def observe_calls(self, in_hand: Callable[[], int], limit: int) -> None:
-        """Has the number of calls in hand read, and records how many there may be."""
+        """Registers the metrics of how many calls are in hand, and of how many there may be."""
         self._meter.create_observable_gauge(
             "allocation_gateway.calls.in_hand",
             [callback(lambda: [(in_hand(), {})])],
@@ -69,7 +69,7 @@ class StateInstruments:
         )
 
     def observe_serving(self, is_serving: Callable[[], bool]) -> None:
-        """Has the health of the gateway read, which is told to whoever routes calls to it."""
+        """Registers the metric of the gateway's health, which is told to whoever routes calls to it."""
         self._meter.create_observable_gauge(
             "allocation_gateway.serving",
             [callback(lambda: [(int(is_serving()), {})])],
@@ -87,7 +87,7 @@ class StateInstruments:
         )
 
     def observe_connections(self, connections: Read, limits: Read) -> None:
-        """Has the connections to upstream read, and how many there may be.
+        """Registers the metrics of the connections to upstream, and of how many there may be.
 
         Args:
             connections: Returns the connections, by server and state.
@@ -107,7 +107,7 @@ class StateInstruments:
         )
 
     def observe_writes(self, by_phase: Callable[[], Mapping[str, int]], longest_doubt: Callable[[], float]) -> None:
-        """Has the number of writes under way read, by phase, and for how long one has been in doubt."""
+        """Registers the metrics of the writes under way, by phase, and of how long one has been in doubt."""
         self._meter.create_observable_gauge(
             "allocation_gateway.writes.longest_doubt",
             [callback(lambda: [(longest_doubt(), {})])],
@@ -122,7 +122,7 @@ class StateInstruments:
         )
 
     def observe_streams(self, calls: Read, items: Read, lags: Read) -> None:
-        """Has the calls that last read, and the items that they have in hand.
+        """Registers the metrics of the calls that last, and of the items that they have in hand.
 
         Args:
             calls: Returns how many calls last, by rpc.
@@ -149,7 +149,7 @@ class StateInstruments:
         )
 
     def observe_groups(self, counts: Read, listing_ages: Read) -> None:
-        """Has the number of service groups that are known read, by API and source, and the age of each listing."""
+        """Registers the metrics of the service groups that are known, by API and source, and of each listing's age."""
         self._meter.create_observable_gauge(
             "allocation_gateway.service_group.known",
             [callback(counts)],
@@ -164,7 +164,7 @@ class StateInstruments:
         )
 
     def observe_files(self, written_at: Read, usable: Read) -> None:
-        """Has it read which contents of the files that are followed are in use, by the names of their settings."""
+        """Registers the metrics of the files that are followed, by the names of their settings."""
         self._meter.create_observable_gauge(
             "allocation_gateway.file.written",
             [callback(written_at)],

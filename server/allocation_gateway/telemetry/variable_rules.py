@@ -178,7 +178,7 @@ def pem_file(text: str) -> str:
     try:
         content = Path(text).read_bytes()
     except (OSError, ValueError) as error:
-        return f"cannot be read: {path}: {getattr(error, 'strerror', '') or 'it is no path'}"
+        return f"cannot be read: {path}: {getattr(error, 'strerror', '') or 'it is not a path'}"
     return "" if b"-----BEGIN " in content else f"is not PEM: {path}"
 
 

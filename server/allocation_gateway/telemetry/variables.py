@@ -169,7 +169,7 @@ def check(environ: Mapping[str, str]) -> None:
     for name, rule in RULES.items():
         text = environ.get(name, "")
         if text and (not disabled or name in _ON_IMPORT):
-            problem = rule(text) or ("" if _is_text(text) else "holds bytes that are no UTF-8")
+            problem = rule(text) or ("" if _is_text(text) else "holds bytes that are not UTF-8")
             if problem:
                 raise ConfigurationError(f"{name}: {problem}")
     if not disabled:

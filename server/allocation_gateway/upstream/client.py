@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from allocation_gateway.settings import ApiSettings, Secret, Settings
     from allocation_gateway.telemetry.conventions import Attributes
     from allocation_gateway.upstream.call import UpstreamCall
-    from allocation_gateway.upstream.http import Answer, Engine
+    from allocation_gateway.upstream.http import Answer, HttpEngine
 
 _THROTTLED: Final = frozenset({429, 503})
 # Failures of upstream itself, or of what stands in front of it.
@@ -55,7 +55,7 @@ class Upstream:
             change.
     """
 
-    def __init__(self, settings: Settings, api: Api, key: Secret, engine: Engine | None = None) -> None:
+    def __init__(self, settings: Settings, api: Api, key: Secret, engine: HttpEngine | None = None) -> None:
         """Opens no connection yet.
 
         Args:

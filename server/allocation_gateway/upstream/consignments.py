@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from allocation.v1 import consignment_allocation_service_pb2 as pb
 
 from allocation_gateway.codecs import consignment_common as common
-from allocation_gateway.codecs.consignment_labels import NOT_ALLOCATED, RESULTS
+from allocation_gateway.codecs.consignment_labels import LABEL_RESULTS, NOT_ALLOCATED
 from allocation_gateway.codecs.findings import Findings
 from allocation_gateway.codecs.states import CONSIGNMENTS, Stage
 from allocation_gateway.upstream import error_table
@@ -98,7 +98,7 @@ def contradicts(source: Object, action: Action) -> bool:
 
 def _says_done(source: Object) -> bool:
     """Tells whether an AllocationSummary, a WithMessage or one of a labels response says that it was carried out."""
-    result = RESULTS.get(common.name_or_number(source, "Result", "", Findings()).lower())
+    result = LABEL_RESULTS.get(common.name_or_number(source, "Result", "", Findings()).lower())
     if result in NOT_ALLOCATED:
         return False
     status = common.integer(source, "StatusCode", "", Findings())

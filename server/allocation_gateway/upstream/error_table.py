@@ -19,7 +19,7 @@ class ErrorEntry(NamedTuple):
         reason: The reason in the ErrorInfo.
         message: What callers read.
         missing: The fields that may name what was not found, the first that a request has; none if that is unknown.
-        kind: The noun for what was not found.
+        kind: The resource type of what was not found, such as `Shipment`.
     """
 
     code: StatusCode
@@ -53,9 +53,9 @@ NO_QUOTES = ErrorEntry(
 CONFLICT = ErrorEntry(
     StatusCode.FAILED_PRECONDITION,
     ErrorReason.ERROR_REASON_UPSTREAM_CONFLICT,
-    "The request conflicts with how things stand upstream.",
+    "The request conflicts with the current state upstream.",
 )
-GONE = CONFLICT._replace(message="What the request needs is gone for good.")
+GONE = CONFLICT._replace(message="Something that the request needs was removed upstream for good.")
 NO_SHIPMENT = ErrorEntry(
     StatusCode.NOT_FOUND,
     ErrorReason.ERROR_REASON_SHIPMENT_NOT_FOUND,
@@ -109,7 +109,7 @@ CREDENTIALS = ErrorEntry(
 MISCONFIGURED = ErrorEntry(
     StatusCode.INTERNAL,
     ErrorReason.ERROR_REASON_GATEWAY_MISCONFIGURED,
-    "Upstream refuses how the gateway calls it.",
+    "Upstream refuses the method or the version header with which the gateway calls it.",
 )
 THROTTLED = ErrorEntry(
     StatusCode.RESOURCE_EXHAUSTED,

@@ -84,18 +84,15 @@ def _error(
     inferred: InferredEffect,
 ) -> GatewayError:
     said = error or ErrorBody()
-    metadata = {"upstream_status": str(answer.status)}
-    if code:
-        metadata["upstream_code"] = code
-    if said.correlation_id:
-        metadata["upstream_correlation_id"] = said.correlation_id
     is_throttled = entry.code is StatusCode.RESOURCE_EXHAUSTED
     return GatewayError(
         entry.code,
         entry.reason,
         entry.message,
         effect=inferred.effect,
-        metadata=metadata,
+        upstream_status=answer.status,
+        upstream_code=code,
+        metadata={"upstream_correlation_id": said.correlation_id} if said.correlation_id else {},
         details=list(_details(operation, request, answer, said, entry)),
         excluded=said.excluded if entry.code is StatusCode.FAILED_PRECONDITION else (),
         likely_unprocessed=inferred.likely_unprocessed,
@@ -126,7 +123,7 @@ def broken(
         error_table.BROKEN.reason,
         f"{error_table.BROKEN.message}: {what}.{suffix}",
         effect=effect if operation.action.writes else None,
-        metadata={"upstream_status": str(answer.status)},
+        upstream_status=answer.status,
         allocation=allocation,
         likely_unprocessed=likely_unprocessed,
     )
@@ -200,8 +197,8 @@ def _what_is_wrong(answer: Answer, body: object) -> str:
         return f"a redirect, HTTP status {answer.status}"
     if isinstance(body, dict):
         return f"HTTP status {answer.status}"
-    shape = "not JSON" if body is None else kind_of(body)
-    return f"the body is {shape}, with HTTP status {answer.status}"
+    found = "not JSON" if body is None else kind_of(body)
+    return f"the body is {found}, with HTTP status {answer.status}"
 
 
 def _details(

@@ -180,7 +180,7 @@ def _entry(operation: Operation, found: pb.ConsignmentAllocation | GatewayError)
         return error_table.NO_CONSIGNMENT if missing else None
     if found.state and not _may_be_written(operation, found):
         return error_table.STATE
-    if operation.action.allocates and found.state == pb.CONSIGNMENT_STATE_ALLOCATION_FAILED:
+    if operation.action.allocates and operation.allocations.states.has_failed(found.state):
         return error_table.FAILED
     return None
 
@@ -206,6 +206,8 @@ def _error(entry: ErrorEntry, error: GatewayError, found: pb.ConsignmentAllocati
         entry.reason,
         entry.message,
         effect=WriteEffect.NONE,
+        upstream_status=error.upstream_status,
+        upstream_code=error.upstream_code,
         metadata=error.metadata,
         details=details,
     )

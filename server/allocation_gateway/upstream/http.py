@@ -83,7 +83,7 @@ class Attempt:
         return self._called_off
 
     def begin_again(self) -> None:
-        """Has it stand for another request, since nothing has come of the one that was sent."""
+        """Resets the attempt, so that the request can be sent again after upstream refused it."""
         self.sent = False
 
     def extend(self, send_by: float) -> None:
@@ -123,7 +123,7 @@ class Target(NamedTuple):
     max_answer_bytes: int
 
 
-class Engine(Protocol):
+class HttpEngine(Protocol):
     """Connections to one upstream. Nothing is ever sent twice, no redirect is followed and no cookie is kept."""
 
     async def exchange(
@@ -146,7 +146,7 @@ class Engine(Protocol):
         """
 
     def use_headers(self, headers: Sequence[tuple[str, str]]) -> None:
-        """Has every request from now on carry other headers than those of its target."""
+        """Replaces the headers that every request from now on carries."""
 
     def connections(self) -> Mapping[str, int]:
         """Returns how many connections there are, by state: `active` and, where it is known, `idle`.

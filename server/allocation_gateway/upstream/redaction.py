@@ -64,7 +64,7 @@ class Redactor:
         self._raw_sign = re.compile(_sign(sorted({*characters, *_BEGINNINGS})).encode())
         self._whole = re.compile(_any_form(key, key))
         plain = string.ascii_letters + string.digits
-        self._encoded = re.compile("|".join(_any_form(text, text.translate(_drop(plain))) for text in fragments))
+        self._encoded = re.compile("|".join(_any_form(text, text.translate(_removal(plain))) for text in fragments))
         self._overlap = 64 * len(key)
 
     def redacted(self, answer: Answer) -> Answer:
@@ -231,5 +231,6 @@ def _any_form(text: str, characters: str) -> str:
     )
 
 
-def _drop(characters: str) -> dict[int, None]:
+def _removal(characters: str) -> dict[int, None]:
+    """Returns the table with which str.translate() leaves characters out."""
     return dict.fromkeys(map(ord, characters))

@@ -40,7 +40,7 @@ class CallConnection(Protocol):
 
     @property
     def send(self) -> Callable[[Call, bytes, bytes, bytes], None]:
-        """See Sender.send()."""
+        """See FrameSender.send()."""
 
     def first_block_prefix(self) -> bytes:
         """Returns what comes before the very first headers of a connection; nothing before all others."""
@@ -55,7 +55,7 @@ class CallConnection(Protocol):
         """Counts the work of unpacking a message, which has become so many bytes."""
 
     def written(self, size: int) -> None:
-        """Takes that the caller was answered with a message of so many bytes, and its call goes on."""
+        """Records that the caller was answered with a message of so many bytes, and its call goes on."""
 
     async def message_turn(self) -> None:
         """Waits until a message of a stream may be read, so that one stream does not hold up other connections."""
@@ -157,16 +157,16 @@ class Call(ABC):
 
     @abstractmethod
     def receive(self, data: bytes, *, is_last: bool) -> None:
-        """Takes a part of the request's body."""
+        """Is called with a part of the request's body."""
 
     def sent(self) -> None:
-        """Takes that nothing is left to be sent for now."""
+        """Is called when nothing is left to be sent for now."""
         writing, self._writing = self._writing, None
         if writing is not None and not writing.done():
             writing.set_result(None)
 
     def end(self) -> None:
-        """Takes that it is over, for whatever reason. Its handler is cancelled, unless it has ended."""
+        """Is called when it is over, for whatever reason. Cancels its handler, unless it has ended."""
         self.is_over = True
         task, self.task = self.task, None
         if task is not None:
@@ -207,7 +207,7 @@ class Call(ABC):
         return frames.headers(self.stream, self._connection.first_block_prefix() + block, ends=False)
 
     async def run(self, *request: bytes) -> None:
-        """Has the handler answer it."""
+        """Runs the handler, and answers the call with what it returns."""
         try:
             await self._answered(*request)
         except AbortError:
@@ -219,7 +219,9 @@ class Call(ABC):
         except UnreadableError as error:
             self.fail(error.code, str(error))
         except Exception:  # noqa: BLE001 - whatever it is, the caller gets a status, and not its text
-            _log.exception("the handler of %s failed", self.request.path)
+            _log.exception(
+                "the handler of %s raised an exception: the call was answered with UNKNOWN", self.request.path
+            )
             self.fail(StatusCode.UNKNOWN, "The handler failed.")
 
     @abstractmethod

@@ -123,7 +123,7 @@ class Connection(asyncio.Protocol):
                 self._wait()  # more may be there if so much came at once: it is for another turn
 
     def take_turn(self, share: int) -> int:
-        """See Waiting."""
+        """See TurnTaker."""
         if self._is_closing or self._is_paused:
             return 0
         self._is_in_line = False
@@ -211,7 +211,7 @@ class Connection(asyncio.Protocol):
         return self._session.has_called
 
     def drain(self) -> None:
-        """Has the client make no more calls here, and closes the connection when those that it made have ended."""
+        """Tells the client to make no more calls here, and closes the connection when those that it made have ended."""
         if not self._is_closing:
             self._session.drain()
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from allocation_gateway.wire.limits import Limits
 
 
-class Member(Protocol):
+class TrackedConnection(Protocol):
     """A connection, as the table sees it."""
 
     address: str
@@ -46,28 +46,28 @@ class ConnectionTable:
         self._most = limits.connections
         self._most_per_address = limits.connections_per_address
         # In the order in which they were opened.
-        self._members: dict[Member, None] = {}
+        self._connections: dict[TrackedConnection, None] = {}
         self._by_address: Counter[str] = Counter()
         # Those that have made no call when that was asked last, in the same order.
-        self._unproven: dict[Member, None] = {}
+        self._unproven: dict[TrackedConnection, None] = {}
         self.refused = 0
 
     def __len__(self) -> int:
-        return len(self._members)
+        return len(self._connections)
 
-    def __iter__(self) -> Iterator[Member]:
-        return iter(list(self._members))
+    def __iter__(self) -> Iterator[TrackedConnection]:
+        return iter(list(self._connections))
 
-    def admit(self, member: Member) -> bool:
+    def admit(self, connection: TrackedConnection) -> bool:
         """Takes a connection in, if there may be one more. The oldest that has made no call makes room for it."""
-        if self._by_address[member.address] >= self._most_per_address:
+        if self._by_address[connection.address] >= self._most_per_address:
             self.refused += 1
             return False
-        if len(self._members) >= self._most and not self._make_room():
+        if len(self._connections) >= self._most and not self._make_room():
             self.refused += 1
             return False
-        self._members[member] = self._unproven[member] = None
-        self._by_address[member.address] += 1
+        self._connections[connection] = self._unproven[connection] = None
+        self._by_address[connection.address] += 1
         return True
 
     def _make_room(self) -> bool:
@@ -81,12 +81,12 @@ class ConnectionTable:
                 return True
         return False
 
-    def discard(self, member: Member) -> None:
+    def discard(self, connection: TrackedConnection) -> None:
         """Lets a connection go, if it was taken in."""
-        if member not in self._members:
+        if connection not in self._connections:
             return
-        del self._members[member]
-        self._unproven.pop(member, None)
-        self._by_address[member.address] -= 1
-        if not self._by_address[member.address]:
-            del self._by_address[member.address]
+        del self._connections[connection]
+        self._unproven.pop(connection, None)
+        self._by_address[connection.address] -= 1
+        if not self._by_address[connection.address]:
+            del self._by_address[connection.address]

@@ -9,7 +9,7 @@ from allocation_gateway.wire.errors import Http2ConnectionError
 from allocation_gateway.wire.hpack import CompressionError, Decoder, ExcessiveError
 
 if TYPE_CHECKING:
-    from allocation_gateway.wire.hpack import Field
+    from allocation_gateway.wire.hpack import HeaderField
 
 # How much larger than the metadata a field block may be, before nobody reads it.
 _BLOCK_FACTOR: Final = 4
@@ -32,7 +32,7 @@ class FieldBlock(NamedTuple):
     stream: int
     ends_stream: bool
     size: int
-    fields: list[Field] | None
+    fields: list[HeaderField] | None
 
 
 class HeaderReceiver:

@@ -17,14 +17,14 @@ from hpack.table import HeaderTable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Field: TypeAlias = tuple[str, str]
-_Entry: TypeAlias = tuple[Field, bytes, int]
+HeaderField: TypeAlias = tuple[str, str]
+_Entry: TypeAlias = tuple[HeaderField, bytes, int]
 
 TABLE_SIZE: Final = 4096
 # At the beginning of the first block, it says that this side's headers enter no table, however large one may be.
 NO_TABLE: Final = b"\x20"
 # Stands for a header that HTTP does not allow: its stream is malformed, but the table goes on.
-MALFORMED: Final[Field] = ("", "")
+MALFORMED: Final[HeaderField] = ("", "")
 
 _OVERHEAD: Final = 32
 # Headers that are too large are decoded nevertheless, since the table follows from them: but no more than so many times
@@ -64,7 +64,7 @@ def _entry(text: str, name: bytes, value: bytes) -> _Entry:
 # References of one octet each, which most fields are: so many at once are followed without a loop in Python.
 _REFERENCES: Final = re.compile(rb"[\x81-\xfe]{1,32}")
 _INDEXES: Final = bytes(octet & 0x7F for octet in range(256))
-_FIELD: Final[Callable[[_Entry], Field]] = itemgetter(0)
+_FIELD: Final[Callable[[_Entry], HeaderField]] = itemgetter(0)
 _SIZE: Final[Callable[[_Entry], int]] = itemgetter(2)
 # Each at its index. Index 0 is not one: what stands there is never read.
 _STATIC: Final = [_entry("", b"", b""), *(_entry(_text(name), name, value) for name, value in HeaderTable.STATIC_TABLE)]
@@ -90,7 +90,7 @@ class Decoder:
         self._size = 0
         self._limit = TABLE_SIZE
 
-    def decode(self, block: bytes) -> list[Field] | None:
+    def decode(self, block: bytes) -> list[HeaderField] | None:
         """Returns the headers of a block; None if they are larger than they may be.
 
         Raises:
@@ -102,8 +102,8 @@ class Decoder:
         except (IndexError, HPACKDecodingError) as error:
             raise CompressionError("The field block refers to an index outside the tables, or is truncated.") from error
 
-    def _decode(self, block: bytes) -> list[Field] | None:
-        fields: list[Field] = []
+    def _decode(self, block: bytes) -> list[HeaderField] | None:
+        fields: list[HeaderField] = []
         table, room = self._table, self._max_list_size
         excess, position, end = 0, 0, len(block)
         fits = True

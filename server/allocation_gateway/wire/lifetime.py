@@ -29,7 +29,7 @@ class Due(Enum):
     PROBE = auto()
     """Send a ping, to see whether the peer is there."""
     DRAIN = auto()
-    """Have the client make no more calls."""
+    """The client is to make no more calls."""
     REFUSE_NEW_CALLS = auto()
     """Take no more calls."""
     END_CALLS = auto()

@@ -124,7 +124,7 @@ class ConnectionMemory:
             pool.relieve_soon(self._loop)
 
     def release(self, call: Call) -> None:
-        """Takes that nothing is held for a call any more."""
+        """Records that nothing is held for a call any more."""
         self.held -= call.charged
         self._pool.held -= call.charged
         call.charged = 0

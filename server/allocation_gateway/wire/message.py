@@ -54,7 +54,7 @@ def read_only(body: bytes, encoding: str, limit: int) -> bytes:
     size = size_of_first(body)
     if size is None or size > len(body):
         check_size(size or 0, limit)
-        raise UnreadableError(StatusCode.INTERNAL, "The request ends before its message does.")
+        raise UnreadableError(StatusCode.INTERNAL, "The request ended in the middle of a message.")
     if size < len(body):
         raise UnreadableError(StatusCode.INTERNAL, "The request has more than one message.")
     return read(body, encoding, limit)
@@ -68,7 +68,10 @@ def read(framed: bytes, encoding: str, limit: int) -> bytes:
         return framed[PREFIX_SIZE:]
     window = _WINDOWS.get(encoding)
     if flag != 1 or window is None:
-        raise UnreadableError(StatusCode.INTERNAL, "The message is compressed in a way that the request does not name.")
+        raise UnreadableError(
+            StatusCode.INTERNAL,
+            "The message is compressed, but grpc-encoding does not name a compression that the server has.",
+        )
     unzip = zlib.decompressobj(window)
     try:
         message = unzip.decompress(framed[PREFIX_SIZE:], limit + 1)

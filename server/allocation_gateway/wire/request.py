@@ -14,7 +14,7 @@ from allocation_gateway.wire.hpack import MALFORMED
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from allocation_gateway.wire.hpack import Field
+    from allocation_gateway.wire.hpack import HeaderField
 
 Metadata: TypeAlias = tuple[tuple[str, str | bytes], ...]
 
@@ -48,7 +48,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
         content_length: How long the body is; None if the headers do not say.
     """
 
-    fields: tuple[Field, ...]
+    fields: tuple[HeaderField, ...]
     method: str
     path: str
     content_type: str
@@ -69,7 +69,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
         return tuple(metadata)
 
 
-def parse(fields: Sequence[Field]) -> Request:
+def parse(fields: Sequence[HeaderField]) -> Request:
     """Reads the headers of a request.
 
     Raises:
@@ -99,7 +99,7 @@ def parse(fields: Sequence[Field]) -> Request:
     )
 
 
-def _doubled(fields: Sequence[Field]) -> list[str]:
+def _doubled(fields: Sequence[HeaderField]) -> list[str]:
     return [name for name, times in Counter(name for name, _ in fields).items() if times > 1]
 
 

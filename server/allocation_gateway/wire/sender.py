@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from allocation_gateway.wire.memory import ConnectionMemory
 
 
-class Sender:
+class FrameSender:
     """The sending side of one connection, with the windows that the other side has opened.
 
     Attributes:
@@ -58,7 +58,7 @@ class Sender:
         self.stream_window = frames.DEFAULT_WINDOW
 
     def open(self, transport: asyncio.Transport) -> None:
-        """Takes the transport."""
+        """Starts to send through a transport."""
         self._transport = transport
 
     def close(self) -> None:
@@ -144,7 +144,7 @@ class Sender:
             call.sent()
 
     def widen(self, increment: int) -> None:
-        """Takes that so much more may be sent over all calls."""
+        """Is called when the peer lets so much more be sent over all calls."""
         self.window += increment
         self._send_blocked()
 
@@ -153,7 +153,7 @@ class Sender:
             self.send_unsent(next(iter(self._blocked.values())))
 
     def resize(self, window: int) -> int:
-        """Takes how much may be sent on each call, on those under way too.
+        """Sets how much may be sent on each call, on those under way too.
 
         Returns:
             How many calls were looked at: those that waited for a wider window.

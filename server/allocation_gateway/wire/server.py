@@ -98,13 +98,16 @@ class Server:
         while True:
             await asyncio.sleep(pause)
             if self.connections.refused > refused:
-                _log.warning("%d connections were refused: there are too many", self.connections.refused - refused)
+                _log.warning(
+                    "%d connections were refused or closed: a limit of connections was reached",
+                    self.connections.refused - refused,
+                )
                 refused = self.connections.refused
             for connection in self.connections:
                 try:
                     connection.tick(clock())
-                except Exception:  # noqa: BLE001 - a defect with one of them must not keep the others from being looked after
-                    _log.exception("a connection could not be looked after")
+                except Exception:  # noqa: BLE001 - a defect with one of them must not keep the others from being checked
+                    _log.exception("the periodic check of a connection failed: the connection was aborted")
                     connection.abort()
 
     async def stop(self, grace: float | None) -> None:

@@ -28,9 +28,9 @@ from allocation_gateway.wire.headers import HeaderReceiver
 from allocation_gateway.wire.hpack import NO_TABLE
 from allocation_gateway.wire.lifetime import Lifetime
 from allocation_gateway.wire.memory import CALL_COST, ConnectionMemory
-from allocation_gateway.wire.sender import Sender
+from allocation_gateway.wire.sender import FrameSender
 from allocation_gateway.wire.streaming import RequestStreamCall
-from allocation_gateway.wire.streams import Streams
+from allocation_gateway.wire.streams import StreamTable
 from allocation_gateway.wire.turns import CALLS_PER_UNIT, UNPACKED_BYTES_PER_UNIT
 from allocation_gateway.wire.unary import ResponseStreamCall, UnaryCall
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from allocation_gateway.wire.call import Call
     from allocation_gateway.wire.headers import FieldBlock
-    from allocation_gateway.wire.hpack import Field
+    from allocation_gateway.wire.hpack import HeaderField
     from allocation_gateway.wire.limits import Limits
     from allocation_gateway.wire.memory import MemoryPool
     from allocation_gateway.wire.turns import Turns
@@ -109,9 +109,9 @@ class Session:
         self._budget = FloodBudget(now)
         self._headers = HeaderReceiver(limits.metadata)
         self._receiver = ReceiveControl(max(limits.message + message.PREFIX_SIZE, frames.DEFAULT_WINDOW), self._memory)
-        self._streams = Streams()
+        self._streams = StreamTable()
         self._calls = self._streams.calls
-        self.sender = Sender(loop, self._memory, self._finish)
+        self.sender = FrameSender(loop, self._memory, self._finish)
         self.send = self.sender.send
         self._write = self.sender.write
         self._first_block_prefix = NO_TABLE
@@ -222,7 +222,7 @@ class Session:
             raise Http2StreamError(stream, frames.PROTOCOL_ERROR)
         self._take(call, b"", is_last=True)
 
-    def _open(self, stream: int, fields: list[Field] | None, size: int, *, is_last: bool) -> None:
+    def _open(self, stream: int, fields: list[HeaderField] | None, size: int, *, is_last: bool) -> None:
         """Begins a call, or refuses it."""
         if fields is None:
             text = f"The metadata is larger than {self._limits.metadata} bytes."
@@ -421,7 +421,7 @@ class Session:
     # How it ends.
 
     def drain(self) -> None:
-        """Has the client make no more calls here. The connection is closed when those that it made have ended."""
+        """Tells the client to make no more calls here. The connection is closed when those that it made have ended."""
         if self.lifetime.is_draining:
             return
         self.lifetime.drained(self._loop.time())

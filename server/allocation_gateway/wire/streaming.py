@@ -55,7 +55,7 @@ class RequestStreamCall(Call):
             message.check_size(size or 0, limit)
             if self.is_received:
                 if inbox:
-                    raise UnreadableError(StatusCode.INTERNAL, "The request ends before its message does.")
+                    raise UnreadableError(StatusCode.INTERNAL, "The request ended in the middle of a message.")
                 raise StopAsyncIteration
             self._reading = self._loop.create_future()
             await self._reading

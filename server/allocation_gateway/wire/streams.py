@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _MAX_RESETS: Final = 1000
 
 
-class Streams:
+class StreamTable:
     """The streams of one connection.
 
     Attributes:

@@ -43,7 +43,7 @@ def units(kind: int, length: int) -> int:
     return 1 + length // _FIELD_BYTES_PER_UNIT
 
 
-class Waiting(Protocol):
+class TurnTaker(Protocol):
     """A connection that waits in line."""
 
     def take_turn(self, share: int) -> int:
@@ -56,7 +56,7 @@ class Turns:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         # In order. A connection is in it once, however often it lines up.
-        self._line: dict[Waiting, None] = {}
+        self._line: dict[TurnTaker, None] = {}
         self._readers: deque[asyncio.Future[None]] = deque()
         self._ended: deque[Call] = deque()
         self._is_scheduled = False
@@ -67,7 +67,7 @@ class Turns:
         return max(self._fresh_units, _LEAST_UNITS)
 
     def worked(self, done: int) -> None:
-        """Takes that so much work was done for bytes that had just come."""
+        """Records that so much work was done for bytes that had just come."""
         if self._fresh_units == _FRESH_UNITS:
             self._loop.call_soon(self._begin)
         self._fresh_units -= max(done, 1)
@@ -76,8 +76,8 @@ class Turns:
         """Begins a turn."""
         self._fresh_units = _FRESH_UNITS
 
-    def line_up(self, connection: Waiting) -> None:
-        """Has a connection wait for its turn."""
+    def line_up(self, connection: TurnTaker) -> None:
+        """Lines a connection up for its turn."""
         self._line[connection] = None
         self._schedule()
 

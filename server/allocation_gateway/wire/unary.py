@@ -47,7 +47,7 @@ class SingleRequestCall(Call):
 
     @abstractmethod
     def _start(self, request: bytes) -> None:
-        """Has the handler answer the request."""
+        """Runs the handler, which answers the request."""
 
 
 class UnaryCall(SingleRequestCall):

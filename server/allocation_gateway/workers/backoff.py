@@ -9,7 +9,7 @@ _DOUBLINGS = 10
 _HEALTHY = 60.0
 
 
-class Backoff:
+class RestartBackoff:
     """The pauses between the starts of one process: none at first, then doubling, until one lives long enough.
 
     Attributes:

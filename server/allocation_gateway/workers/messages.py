@@ -65,14 +65,14 @@ class Opened(msgspec.Struct, frozen=True, tag=True):
     consignments_base_url: str
 
 
-class Refused(msgspec.Struct, frozen=True, tag=True):
+class ConfigurationRefused(msgspec.Struct, frozen=True, tag=True):
     """The configuration cannot be used. The text is one line for the operator."""
 
     text: str
 
 
 Task: TypeAlias = WorkerTask | SandboxTask
-Report: TypeAlias = Beat | Listening | Opened | Refused
+Report: TypeAlias = Beat | Listening | Opened | ConfigurationRefused
 
 _CHUNK: Final = 65_536
 _TASKS: Final[msgspec.json.Decoder[Task]] = msgspec.json.Decoder(Task, dec_hook=from_text)

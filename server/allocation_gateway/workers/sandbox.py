@@ -10,7 +10,7 @@ import uvloop
 from allocation_gateway import stand_in
 from allocation_gateway.settings import ConfigurationError
 from allocation_gateway.workers.link import Link
-from allocation_gateway.workers.messages import Opened, Refused, SandboxTask
+from allocation_gateway.workers.messages import ConfigurationRefused, Opened, SandboxTask
 
 
 async def _serve(link: Link, task: SandboxTask) -> int:
@@ -18,7 +18,7 @@ async def _serve(link: Link, task: SandboxTask) -> int:
         try:
             places = await stack.enter_async_context(stand_in.running(task.port, task.shipments))
         except ConfigurationError as error:
-            link.send(Refused(str(error)))
+            link.send(ConfigurationRefused(str(error)))
             return 2
         link.send(Opened(places.root, places.ship, places.consignments))
         with contextlib.suppress(OSError):

@@ -22,9 +22,9 @@ from allocation_gateway import ports
 from allocation_gateway.ports import Reservation
 from allocation_gateway.settings import ConfigurationError
 from allocation_gateway.telemetry import pages
-from allocation_gateway.workers.backoff import Backoff
+from allocation_gateway.workers.backoff import RestartBackoff
 from allocation_gateway.workers.child import Child
-from allocation_gateway.workers.messages import Listening, Opened, Refused, SandboxTask, Serve, WorkerTask
+from allocation_gateway.workers.messages import ConfigurationRefused, Listening, Opened, SandboxTask, Serve, WorkerTask
 from allocation_gateway.workers.signals import Signals
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class _Place:
     overdue: float = _NEVER
     accepts: bool = False
     starts: int = 0
-    backoff: Backoff = field(default_factory=Backoff)
+    backoff: RestartBackoff = field(default_factory=RestartBackoff)
 
 
 def run(settings: Settings, *, with_sandbox: bool, on_ready: Callable[[str, str], None]) -> int:
@@ -206,14 +206,14 @@ class _Supervisor:
                 child.signal(signal.SIGHUP)
 
     def _hear(self, place: _Place) -> None:
-        """Takes note of what a worker says."""
+        """Records what a worker says."""
         if place.child is None:
             return
         for report in place.child.reports():
             place.overdue = time.monotonic() + self._settings.worker_timeout
             if isinstance(report, Listening):
                 self._accepts(place, place.child, report)
-            elif isinstance(report, Refused):
+            elif isinstance(report, ConfigurationRefused):
                 self._refused(place, report.text)
         if place.child.closed:
             self._selector.unregister(place.child)
@@ -242,11 +242,11 @@ class _Supervisor:
             self._kill_all()  # nobody has been told yet that calls are accepted
 
     def _hear_sandbox(self) -> None:
-        """Takes note of what the sandbox says."""
+        """Records what the sandbox says."""
         if self._sandbox is None:
             return
         for report in self._sandbox.reports():
-            if isinstance(report, Refused):
+            if isinstance(report, ConfigurationRefused):
                 self._refused(None, report.text)
             elif isinstance(report, Opened):
                 self._sandbox_url = report.base_url
@@ -259,7 +259,7 @@ class _Supervisor:
             self._selector.unregister(self._sandbox)
 
     def _reap(self) -> None:
-        """Takes note of every process that has ended."""
+        """Records every process that has ended."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -305,7 +305,7 @@ class _Supervisor:
             self._end(signal.SIGINT)
 
     def _end(self, number: int) -> None:
-        """Has all workers drain at the same time, each as if it had been signalled alone."""
+        """Lets all workers drain at the same time, each as if it had been signalled alone."""
         self._ending = True
         settings = self._settings
         delay = settings.shutdown_delay if number == signal.SIGTERM else 0.0

@@ -15,7 +15,7 @@ from allocation_gateway import app
 from allocation_gateway.settings import ConfigurationError
 from allocation_gateway.telemetry import credentials, logs
 from allocation_gateway.workers.link import Link
-from allocation_gateway.workers.messages import Beat, Listening, Refused, WorkerTask
+from allocation_gateway.workers.messages import Beat, ConfigurationRefused, Listening, WorkerTask
 
 if TYPE_CHECKING:
     from allocation_gateway.app import Stop
@@ -80,7 +80,7 @@ def main() -> int:
     try:
         uvloop.run(_serve(link, link.task))
     except ConfigurationError as error:
-        link.send(Refused(str(error)))
+        link.send(ConfigurationRefused(str(error)))
         return 2
     return 0
 

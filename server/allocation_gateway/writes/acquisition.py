@@ -10,6 +10,7 @@ from allocation_gateway.writes import errors, note, resolution, stored_answer
 from allocation_gateway.writes.claim_handle import ClaimHandle
 from allocation_gateway.writes.claimant import Claimant
 from allocation_gateway.writes.claimed import ClaimedWrite
+from allocation_gateway.writes.request import WriteResult
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -20,13 +21,9 @@ if TYPE_CHECKING:
 
 
 class Acquisition:
-    """A write that waits for its claim.
+    """A write that waits for its claim."""
 
-    Attributes:
-        message: The request as it is to be sent; None while that is not known.
-    """
-
-    __slots__ = ("_claimant", "_context", "_is_looked_up", "_references", "_sender", "_store", "message")
+    __slots__ = ("_claimant", "_context", "_is_looked_up", "_references", "_sender", "_store")
 
     def __init__(self, context: WriteContext, sender: Sender) -> None:
         """Has asked for nothing yet.
@@ -40,39 +37,38 @@ class Acquisition:
         request = context.request
         # To prepare a request changes what a group's name stands for, and not what the request is for.
         self._references = request.operation.references(request.message)
-        self._store: ClaimStore = context.account.store.at(self._references)
-        self._claimant = Claimant(context.environment, context.account.now)
+        self._store: ClaimStore = context.api.store.at(self._references)
+        self._claimant = Claimant(context.environment, context.api.now)
         # Whether it was asked whether there is a claim of this id.
         self._is_looked_up = False
-        self.message: Any | None = context.request.message if context.request.prepare is None else None
 
-    async def acquire(self) -> ClaimedWrite | Message:
+    async def acquire(self) -> ClaimedWrite | WriteResult:
         """Makes the claim, or deals with the one that there is.
 
         Returns:
-            The claim, of a first attempt or of what is in doubt; or the response, if it is known already.
+            The claim, of a first attempt or of what is in doubt; or what came of the write, if that is known already.
 
         Raises:
             GatewayError: It is not to be had, or its answer is an error.
         """
         context = self._context
-        request, spare = context.request, context.account.spare
+        request, spare = context.request, context.api.spare
         if spare is not None and await spare.read(request.message.request_id) is not None:
             # It was begun while the store could not be reached, and only this process knows.
             self._store = spare
         message = request.message
         if request.prepare is not None:
             try:
-                message = await request.prepare(context.callers.deadline - context.account.clock())
+                message = await request.prepare(context.callers.deadline - context.api.clock())
             except GatewayError as error:
-                return await self._answer_instead(error)
-            self.message = message
+                return WriteResult(await self._answer_instead(error), None)
         try:
             await self._sender.acquire_permit()
         except GatewayError as error:
             if (answer := await self._answer_of_claim(error)) is not None:
-                return answer
-        return await self._claim(message)
+                return WriteResult(answer, message)
+        got = await self._claim(message)
+        return got if isinstance(got, ClaimedWrite) else WriteResult(got, message)
 
     def deadline_error(self) -> GatewayError:
         """Returns the error for a caller whose time is up before there is a claim."""
@@ -104,7 +100,7 @@ class Acquisition:
 
     async def _claim(self, message: Any) -> ClaimedWrite | Message:
         context, new = self._context, self._new_claim(message)
-        clock = context.account.clock
+        clock = context.api.clock
         until = clock() + context.environment.lock_wait
         pauses = 0
         others: dict[str, Claimant] = {}
@@ -143,9 +139,9 @@ class Acquisition:
             if self._claimant.earlier is not None:
                 # What is in doubt stays so, and the store may be back in a moment.
                 return None
-            if context.account.spare is None:
+            if context.api.spare is None:
                 raise errors.no_store(is_named=is_named) from error
-            self._store = context.account.spare
+            self._store = context.api.spare
             context.count("unclaimed")
             return await self._begin(new)
         self._is_looked_up = self._is_looked_up or not isinstance(got, Busy)
@@ -164,12 +160,12 @@ class Acquisition:
             GatewayError: It has been waited for long enough.
         """
         context = self._context
-        request, account = context.request, context.account
+        request, api = context.request, context.api
         if is_first:
             context.follows(claim, "in_the_way")
         if request.is_named and not self._is_looked_up:
             await self._look_up()
-        if not is_first and account.clock() >= min(until, context.callers.last_moment):
+        if not is_first and api.clock() >= min(until, context.callers.last_moment):
             context.count("aborted")
             if self._claimant.earlier is not None:
                 raise errors.in_doubt(errors.EARLIER)
@@ -177,7 +173,7 @@ class Acquisition:
         if claim.state is ClaimState.IN_DOUBT:
             claimant = others.get(claim.request_id)
             if claimant is None:
-                claimant = others[claim.request_id] = Claimant(context.environment, account.now)
+                claimant = others[claim.request_id] = Claimant(context.environment, api.now)
             await resolution.resolve_abandoned(context, claim, claimant, self._store)
 
     async def _look_up(self) -> None:
@@ -193,7 +189,7 @@ class Acquisition:
         Raises:
             StoreUnavailableError: The store could not be asked.
         """
-        asked = self._context.account.now()
+        asked = self._context.api.now()
         claim = await self._store.read(self._context.request.message.request_id)
         self._is_looked_up = True
         if claim is not None and claim.state is ClaimState.IN_DOUBT:

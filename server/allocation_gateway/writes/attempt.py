@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import msgspec
 from allocation.v1.error_reason_pb2 import ErrorReason
 
-from allocation_gateway.account import TRANSIENT
+from allocation_gateway.account_api import TRANSIENT
 from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.operations.model import Action
 from allocation_gateway.writes import errors, resolution, responses
@@ -81,13 +81,13 @@ async def prepare_first(context: WriteContext, claimed: ClaimedWrite, sender: Se
 
 
 async def _note_before(context: WriteContext, claimed: ClaimedWrite) -> None:
-    """Has the claim remember how shipments stand before anything is sent, if that is wanted or tells most.
+    """Records in the claim how shipments stand before anything is sent, if that is wanted or tells most.
 
     What another write is known to have allocated is read in any case: should the answer be lost, its allocation
     could else be taken for this one's, and this one's for its.
     """
     handle = claimed.handle
-    reads_all = context.account.settings.read_before_write
+    reads_all = context.api.settings.read_before_write
     if not (reads_all or handle.claim.owners):
         return
     references = [name for name in handle.claim.references if reads_all or name in handle.claim.owners]
@@ -96,7 +96,7 @@ async def _note_before(context: WriteContext, claimed: ClaimedWrite) -> None:
     readback = claimed.new_readback()
     before: dict[str, str] = {}
     for _ in range(_READINGS_BEFORE):
-        until = min(context.callers.deadline, context.account.times_out_at())
+        until = min(context.callers.deadline, context.api.times_out_at())
         before |= await readback.snapshots(references, context.observation, until)
         references = [name for name in references if name not in before]
         if not references or not context.callers.are_waiting:
@@ -157,7 +157,7 @@ async def _read_once(context: WriteContext, claimed: ClaimedWrite, error: Gatewa
         The error: with an effect of none if nothing is there, and as it is if something is, or cannot be read.
     """
     readback = claimed.readback
-    await readback.read(context.observation, context.account.times_out_at())
+    await readback.read(context.observation, context.api.times_out_at())
     return error.with_effect(WriteEffect.NONE) if readback.shows_no_effect and not readback.known else error
 
 
@@ -171,7 +171,7 @@ async def _read_the_rest(context: WriteContext, claimed: ClaimedWrite, response:
     undetermined = responses.undetermined(operation, response)
     says_nothing = len(undetermined) == len(operation.references(claimed.message))
     claimed.readback.limit(undetermined)
-    await claimed.readback.read(context.observation, context.account.times_out_at())
+    await claimed.readback.read(context.observation, context.api.times_out_at())
     response = claimed.completed(response)
     if says_nothing and not responses.is_conclusive(operation, response):
         context.count("in_doubt")
@@ -182,11 +182,11 @@ async def _read_the_rest(context: WriteContext, claimed: ClaimedWrite, response:
 
 def pause_before_another(context: WriteContext, sender: Sender, refused: Refused) -> float | None:
     """Returns for how many seconds to wait before another attempt of what was never in doubt; None if there is none."""
-    account, attempts = context.account, sender.attempts
-    if not refused.is_transient or not sender.repeats_refused or attempts >= account.settings.max_attempts:
+    api, attempts = context.api, sender.attempts
+    if not refused.is_transient or not sender.repeats_refused or attempts >= api.settings.max_attempts:
         return None
-    pause = account.backoff.seconds(attempts, refused.retry_after)
-    if account.clock() + pause >= context.callers.last_moment or not account.protection.retry_budget.withdraw():
+    pause = api.backoff.seconds(attempts, refused.retry_after)
+    if api.clock() + pause >= context.callers.last_moment or not api.protection.retry_budget.withdraw():
         return None
     return pause
 
@@ -217,6 +217,6 @@ async def explain(context: WriteContext, claimed: ClaimedWrite, refusal: Gateway
     is_state = refusal.reason == ErrorReason.ERROR_REASON_INVALID_STATE
     if not is_state or claimed.operation.action is not Action.ALLOCATE or not context.callers.are_waiting:
         return refusal
-    until = min(context.callers.deadline, context.account.times_out_at())
+    until = min(context.callers.deadline, context.api.times_out_at())
     found = await claimed.readback.current_allocation(context.observation, until)
     return refusal if found is None else refusal.with_allocation(found)

@@ -15,7 +15,7 @@ import msgspec
 
 from allocation_gateway.errors import GatewayError, status_names
 from allocation_gateway.operations.model import references_field
-from allocation_gateway.protection.model import Kind
+from allocation_gateway.protection.model import RequestKind
 from allocation_gateway.upstream import failures
 from allocation_gateway.upstream.call import CallOutcome, UpstreamCall, UpstreamResult
 from allocation_gateway.upstream.http import Attempt, CalledOffError
@@ -23,7 +23,7 @@ from allocation_gateway.upstream.http import Attempt, CalledOffError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from allocation_gateway.account import Account
+    from allocation_gateway.account_api import AccountApi
     from allocation_gateway.operations.model import Operation, Route
     from allocation_gateway.protection.protection import Permit
     from allocation_gateway.telemetry.observation import Observation
@@ -63,23 +63,23 @@ class Batch:
     """One bulk request in the making.
 
     Attributes:
-        refusals: With what upstream, or what protects it, refused the request as a whole; empty if it has not.
+        request_errors: With what upstream, or what protects it, refused the request as a whole; empty if it has not.
     """
 
     def __init__(
-        self, account: Account, operation: Operation, route: Route, observation: Observation, deadline: float
+        self, api: AccountApi, operation: Operation, route: Route, observation: Observation, deadline: float
     ) -> None:
         """Has no members yet, and waits for more until it is sealed.
 
         Args:
-            account: Where it is sent.
+            api: Where it is sent.
             operation: The row of the bulk call.
             route: The spelling of it that is configured.
             observation: Whose request it is, as telemetry sees it.
             deadline: Until when its callers wait, by the event loop's clock.
         """
-        self.refusals: list[GatewayError] = []
-        self._account = account
+        self.request_errors: list[GatewayError] = []
+        self._api = api
         self._operation = operation
         self._route = route
         self._observation = observation
@@ -105,7 +105,7 @@ class Batch:
         return member
 
     def seal(self) -> None:
-        """Takes that no more writes are added."""
+        """Records that no more writes are added."""
         self._is_sealed = True
         self._proceed()
 
@@ -116,17 +116,17 @@ class Batch:
             GatewayError: There is none to be had in time.
         """
         if self._permit is None:
-            protection = self._account.protection
-            self._permit = asyncio.create_task(protection.acquire_for_stream(Kind.WRITE, self._deadline))
+            protection = self._api.protection
+            self._permit = asyncio.create_task(protection.acquire_for_stream(RequestKind.WRITE, self._deadline))
         try:
             # One that is given up does not take it from the others.
             await asyncio.shield(self._permit)
         except GatewayError as error:
-            self.refusals.append(error)
+            self.request_errors.append(error)
             raise _copied(error) from None
 
     def come(self, member: Member, message: Any, send_by: float) -> None:
-        """Takes that a write may be sent until a moment, by the event loop's clock."""
+        """Records that a write may be sent until a moment, by the event loop's clock."""
         member.message = message
         member.send_by = send_by
         self._awaited.discard(member)
@@ -143,7 +143,7 @@ class Batch:
         return True
 
     def abandon(self, member: Member) -> None:
-        """Takes that the work on a write is being cancelled. What was not sent by then never is, nor with others."""
+        """Is called when the work on a write is being cancelled: if it was not sent by then, it never is."""
         if self.leave(member) or self._sending is None:
             return
         if member.attempt is not None:
@@ -179,7 +179,7 @@ class Batch:
     async def _send(self, permit: Permit) -> None:
         members = tuple(self._ready)
         observation = self._observation.batch(len(members))
-        attempt = _SharedAttempt(min(member.send_by for member in members), self._account.now)
+        attempt = _SharedAttempt(min(member.send_by for member in members), self._api.now)
         for member in members:
             member.attempt = attempt
             member.observation.sent_with(observation)
@@ -187,11 +187,11 @@ class Batch:
         try:
             await self._send_to_all(members, call, permit)
         finally:
-            observation.end_part(*status_names(self.refusals[-1] if self.refusals else None))
+            observation.end_part(*status_names(self.request_errors[-1] if self.request_errors else None))
 
     async def _send_to_all(self, members: tuple[Member, ...], call: UpstreamCall, permit: Permit) -> None:
         try:
-            result = await self._account.send(self._operation, self._route, self._joined(members), call, permit)
+            result = await self._api.send(self._operation, self._route, self._joined(members), call, permit)
         except CalledOffError:
             error = failures.no_answer(self._operation, "it was called off", sent=False)
             result = UpstreamResult(error, CallOutcome.IGNORED)
@@ -205,8 +205,8 @@ class Batch:
                     member.result.set_exception(error)
             return
         if isinstance(result.response, GatewayError):
-            self.refusals.append(result.response)
-        for member, part in zip(members, self._parts(result, members), strict=True):
+            self.request_errors.append(result.response)
+        for member, part in zip(members, self.parts(result, members), strict=True):
             if not member.result.done():
                 member.result.set_result(part)
 
@@ -220,7 +220,8 @@ class Batch:
         references.extend(self._reference(member) for member in members)
         return joined
 
-    def _parts(self, result: UpstreamResult, members: Sequence[Member]) -> list[UpstreamResult]:
+    def parts(self, result: UpstreamResult, members: Sequence[Member]) -> list[UpstreamResult]:
+        """Returns what the answer of a bulk call tells each of the writes that were sent by it."""
         response, bulk = result.response, self._operation.bulk
         if isinstance(response, GatewayError):
             return [msgspec.structs.replace(result, response=_copied(response)) for _ in members]

@@ -27,12 +27,12 @@ class Callers(msgspec.Struct):
     count: int = 1
 
     def join(self, deadline: float) -> None:
-        """Has one more wait, until a moment of its own."""
+        """Adds a caller, who waits until a moment of its own."""
         self.count += 1
         self.deadline = max(self.deadline, deadline)
 
     def leave(self) -> None:
-        """Has one wait no more."""
+        """Removes a caller."""
         self.count -= 1
 
     @property

@@ -120,7 +120,7 @@ class ClaimHandle:
         return note.encode(note.Note(remembered.terms, {**remembered.before, **before}, trace or remembered.trace))
 
     def attempt_ended(self, *, effects: float) -> None:
-        """Takes note that an attempt has ended which may still take effect for so many seconds."""
+        """Records that an attempt has ended which may still take effect for so many seconds."""
         self.has_sent = True
         self.effects_end_at = self._now() + effects
 

@@ -126,7 +126,7 @@ class Claimant:
         return History(began, effects_end_at, is_first=False, has_sent=True)
 
     def meet(self, claim: Claim, asked: float) -> None:
-        """Takes note of a claim of the same id that is in doubt.
+        """Records a claim of the same id that is in doubt.
 
         Args:
             claim: The claim.

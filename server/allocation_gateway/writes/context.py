@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from allocation.v1.core_pb2 import ExcludedService
     from google.protobuf.message import Message
 
-    from allocation_gateway.account import Account
+    from allocation_gateway.account_api import AccountApi
     from allocation_gateway.claims.model import Claim
     from allocation_gateway.telemetry.observation import Observation
     from allocation_gateway.writes.callers import Callers
@@ -32,14 +32,14 @@ class WriteContext(msgspec.Struct, frozen=True):
 
     Attributes:
         environment: What all writes share.
-        account: Where it is sent.
+        api: Where it is sent.
         request: What is asked for.
         observation: The call that began it, as telemetry sees it.
         callers: Who waits for it.
     """
 
     environment: Environment
-    account: Account
+    api: AccountApi
     request: WriteRequest
     observation: Observation
     callers: Callers
@@ -60,8 +60,8 @@ class WriteContext(msgspec.Struct, frozen=True):
 
     def longest_effect(self) -> float:
         """Returns for how long an attempt that may begin within the lease can take effect, whatever becomes of us."""
-        settle = self.account.settle_time(self.request.operation)
-        return self.environment.lease + self.account.settings.timeout + settle
+        settle = self.api.settle_time(self.request.operation)
+        return self.environment.lease + self.api.settings.timeout + settle
 
     async def restored(self, message: Any, response: Message) -> Message:
         """Returns a response that was remembered or read back, with the parts that neither gives.
@@ -71,10 +71,10 @@ class WriteContext(msgspec.Struct, frozen=True):
             response: The response without them.
         """
         call = UpstreamCall(Attempt(), self.observation, self.callers.deadline, keeps_to_deadline=True)
-        return await self.account.upstream.restored(self.request.operation, message, response, call)
+        return await self.api.upstream.restored(self.request.operation, message, response, call)
 
     async def pause(self, times: int, until: float) -> None:
         """Waits a while that grows with the times, but not past a moment that is still to come."""
-        pause = max(self.account.backoff.seconds(times), _SHORTEST_PAUSE)
-        left = until - self.account.clock()
+        pause = max(self.api.backoff.seconds(times), _SHORTEST_PAUSE)
+        left = until - self.api.clock()
         await asyncio.sleep(min(pause, left + _SHORTEST_PAUSE) if left > 0 else pause)

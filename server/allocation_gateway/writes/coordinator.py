@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from typing import TypeAlias
 
-    from allocation_gateway.account import Account
+    from allocation_gateway.account_api import AccountApi
     from allocation_gateway.claims.model import ClaimStore
     from allocation_gateway.settings import Settings
     from allocation_gateway.telemetry.observation import Observation
@@ -66,6 +66,11 @@ class _Running(SharedTask["WriteResult"]):
         super()._ended(task)
 
 
+def write_key(api: AccountApi, request_id: str) -> _Key:
+    """Returns what a write is known by while it is under way: its id, in the account and the API that it is of."""
+    return api.store, request_id
+
+
 class Coordinator:
     """All writes of one process: one task for each request id."""
 
@@ -91,7 +96,7 @@ class Coordinator:
     async def carry_out(
         self,
         request: WriteRequest,
-        account: Account,
+        api: AccountApi,
         observation: Observation,
         deadline: float,
         fields: Mapping[str, Any],
@@ -100,7 +105,7 @@ class Coordinator:
 
         Args:
             request: What is asked for.
-            account: Where.
+            api: Where it is sent.
             observation: The call, as telemetry sees it.
             deadline: Until when its caller waits, by the event loop's clock.
             fields: What log lines say of it.
@@ -109,10 +114,10 @@ class Coordinator:
             GatewayError: INVALID_ARGUMENT, the id names another request; DEADLINE_EXCEEDED, the time is up and nothing
                 was sent; UNKNOWN, nobody knows yet what became of it. Or whatever else the write comes to.
         """
-        key = (account.store, request.message.request_id)
+        key = write_key(api, request.message.request_id)
         running = self._running.get(key)
         if running is None:
-            running = self._start(key, Write(self._environment, account, request, observation, deadline), fields)
+            running = self._start(key, Write(self._environment, api, request, observation, deadline), fields)
         elif running.write.request.fingerprint != request.fingerprint:
             self._environment.count("reused", request.operation)
             raise reused()
@@ -137,7 +142,7 @@ class Coordinator:
         raise write.deadline_error()
 
     def _start(self, key: _Key, write: Write, fields: Mapping[str, Any]) -> _Running:
-        protection = write.account.protection
+        protection = write.api.protection
         protection.retry_budget.deposit()
         protection.read_budget.deposit()
         running = _Running(self._running, key, write, fields)
@@ -181,9 +186,9 @@ class Coordinator:
             await asyncio.gather(*(write.renew() for write in before if id(write) in still))
         self._keeper = None
 
-    def is_at_work_for(self, accounts: Collection[Account]) -> bool:
-        """Returns whether a write of one of several accounts is under way, whether or not somebody waits for it."""
-        return any(running.write.account in accounts for running in self._running.values())
+    def is_at_work_for(self, apis: Collection[AccountApi]) -> bool:
+        """Returns whether a write of one of several APIs is under way, whether or not somebody waits for it."""
+        return any(running.write.api in apis for running in self._running.values())
 
     def by_phase(self) -> dict[str, int]:
         """Returns how many writes are in each phase. Any thread may call it."""

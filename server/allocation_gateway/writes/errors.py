@@ -33,7 +33,7 @@ NOT_LOOKED_UP: Final = failures.outcome_unknown(
 REST_NOT_MADE: Final = GatewayError(
     StatusCode.UNAVAILABLE,
     ErrorReason.ERROR_REASON_UPSTREAM_UNAVAILABLE,
-    "It was not carried out with the others, and will not be under this request_id. Ask for it with another one.",
+    "This part of the call was not carried out, and will not be under this request_id. Repeat it with another one.",
     effect=WriteEffect.NONE,
 )
 
@@ -43,7 +43,7 @@ def reused() -> GatewayError:
     return GatewayError(
         StatusCode.INVALID_ARGUMENT,
         ErrorReason.ERROR_REASON_REQUEST_ID_REUSED,
-        "The request_id names another request already.",
+        "The request_id was used for another request before.",
         effect=WriteEffect.NONE,
     )
 
@@ -117,7 +117,7 @@ def undecided(found: AnyAllocation) -> GatewayError:
     return GatewayError(
         StatusCode.UNKNOWN,
         ErrorReason.ERROR_REASON_OUTCOME_UNKNOWN,
-        "It is allocated, and nothing tells whether by this request or by somebody else at about the same time. The "
+        "It is allocated, but it cannot be known whether by this request or by another at about the same time. The "
         "details show the allocation.",
         effect=WriteEffect.UNKNOWN,
         allocation=found,
@@ -131,17 +131,18 @@ def in_doubt(cause: GatewayError, detail: Message | None = None) -> GatewayError
         cause: With what the doubt began.
         detail: What is known of the references of a bulk call.
     """
-    metadata = dict(cause.metadata)
-    if cause.code is not StatusCode.UNKNOWN:
-        metadata["cause"] = cause.reason_name
+    is_doubt = cause.code is StatusCode.UNKNOWN
     return GatewayError(
         StatusCode.UNKNOWN,
         ErrorReason.ERROR_REASON_OUTCOME_UNKNOWN,
         f"{cause.message} Repeat the call with the same request_id to learn what became of it."
-        if cause.code is StatusCode.UNKNOWN
+        if is_doubt
         else f"It is not known yet whether this was carried out: {cause.message}",
         effect=WriteEffect.UNKNOWN,
-        metadata=metadata,
+        cause=cause.cause if is_doubt else cause.reason,
+        upstream_status=cause.upstream_status,
+        upstream_code=cause.upstream_code,
+        metadata=cause.metadata,
         details=[_soon()] if detail is None else [_soon(), detail],
     )
 

@@ -13,7 +13,7 @@ from allocation_gateway.errors import GatewayError
 from allocation_gateway.operations import table
 from allocation_gateway.operations.assessment import Assessed, Assessment
 from allocation_gateway.operations.model import references_field
-from allocation_gateway.protection.model import Kind
+from allocation_gateway.protection.model import RequestKind
 from allocation_gateway.telemetry.conventions import AttemptKind
 from allocation_gateway.upstream.call import UpstreamCall
 from allocation_gateway.upstream.http import Attempt
@@ -24,7 +24,7 @@ from allocation_gateway.writes.clocks import clock_reading
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from allocation_gateway.account import Account
+    from allocation_gateway.account_api import AccountApi
     from allocation_gateway.claims.model import ClaimStore
     from allocation_gateway.errors import AnyAllocation
     from allocation_gateway.operations.model import Operation
@@ -61,12 +61,12 @@ class ReadBack:
     """
 
     def __init__(
-        self, account: Account, store: ClaimStore, operation: Operation, request: Any, handle: ClaimHandle
+        self, api: AccountApi, store: ClaimStore, operation: Operation, request: Any, handle: ClaimHandle
     ) -> None:
         """Knows nothing yet.
 
         Args:
-            account: Whom to ask.
+            api: Whom to ask.
             store: Where the claims are of other writes.
             operation: The row of the write.
             request: Its request, as it was sent.
@@ -75,7 +75,7 @@ class ReadBack:
         self.known: dict[str, Assessed] = {}
         self.absent: set[str] = set()
         self._undecided: dict[str, Assessed] = {}
-        self._account = account
+        self._api = api
         self._store = store
         self._operation = operation
         self._request = request
@@ -107,7 +107,7 @@ class ReadBack:
         return [reference for reference in self._references if reference not in self.known]
 
     def accept_undecided(self) -> None:
-        """Takes as known that nothing will ever tell of some references whose doing it is how they stand."""
+        """Records that nothing will ever tell of some references whose doing it is how they stand."""
         self.known.update(self._undecided)
 
     async def read(self, observation: Observation, deadline: float) -> None:
@@ -119,7 +119,7 @@ class ReadBack:
         """
         self.absent.clear()
         self._undecided.clear()
-        protection = self._account.protection
+        protection = self._api.protection
         if protection.reads_paused or not protection.read_budget.withdraw():
             return
         # Of a large bulk call, the note is large too: it is decoded once for all references.
@@ -164,11 +164,11 @@ class ReadBack:
         self, reference: str, observation: Observation, deadline: float, kind: AttemptKind
     ) -> _Reading | None:
         """Reads how a reference stands. Returns None if it could not be read."""
-        attempt = Attempt(now=self._account.now)
+        attempt = Attempt(now=self._api.now)
         call = UpstreamCall(attempt, observation, deadline, keeps_to_deadline=True, kind=kind)
         request = self._reader.request(**{references_field(self._reader.request): reference})
         try:
-            result = await self._account.read_once(self._reader, request, call, Kind.READ_BACK)
+            result = await self._api.read_once(self._reader, request, call, RequestKind.READ_BACK)
         except GatewayError:
             return None
         response: Any = result.response

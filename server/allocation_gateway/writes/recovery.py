@@ -58,7 +58,7 @@ async def read_back(
             if await _prepare_again(context, claimed, sender):
                 return None
             # Budget, breaker and store may allow it in a moment, and its callers still wait.
-            await asyncio.sleep(context.account.backoff.seconds(_PAUSE_NUMBER))
+            await asyncio.sleep(context.api.backoff.seconds(_PAUSE_NUMBER))
             continue
         if handle.effects_are_over() and not context.callers.are_waiting:
             await handle.leave_in_doubt()
@@ -78,11 +78,11 @@ async def after_refusal(
     Raises:
         GatewayError: It was not carried out, or it is not known.
     """
-    backoff, attempts = context.account.backoff, sender.attempts
+    backoff, attempts = context.api.backoff, sender.attempts
     if refused.is_transient:
         # Upstream may ask for more time than the caller has: the claim is not held for longer than that.
         pause = backoff.seconds(attempts, refused.retry_after)
-        await asyncio.sleep(min(pause, max(0.0, context.callers.deadline - context.account.clock())))
+        await asyncio.sleep(min(pause, max(0.0, context.callers.deadline - context.api.clock())))
         return None
     answer = await _conclude(context, claimed, await _resolve(context, claimed))
     if answer is not None:
@@ -102,7 +102,7 @@ async def after_refusal(
 
 
 async def _resolve(context: WriteContext, claimed: ClaimedWrite) -> resolution.Conclusion:
-    until = context.account.times_out_at()
+    until = context.api.times_out_at()
     conclusion = await resolution.resolve(
         claimed.readback, claimed.handle, claimed.operation, claimed.message, context.observation, until
     )
@@ -140,7 +140,7 @@ def _may_send_again(context: WriteContext, claimed: ClaimedWrite) -> bool:
 async def _prepare_again(context: WriteContext, claimed: ClaimedWrite, sender: Sender) -> bool:
     """Sees to it that another attempt may be made of what was in doubt. Returns whether it may be made now."""
     # A call may always send once: the budget is for what is sent on top of what is asked for.
-    if sender.attempts and not context.account.protection.retry_budget.withdraw():
+    if sender.attempts and not context.api.protection.retry_budget.withdraw():
         return False
     kept = None
     if claimed.operation.action.allocates:

@@ -170,7 +170,7 @@ async def resolve_abandoned(context: WriteContext, claim: Claim, claimant: Claim
         claimant: Takes it over for that.
         store: Where the claims are of the write that it is in the way of.
     """
-    account, environment = context.account, context.environment
+    api, environment = context.api, context.environment
     # As it is now: who joins this write meanwhile may wait longer.
     deadline = context.callers.deadline
     store = store.at(claim.references)
@@ -182,8 +182,8 @@ async def resolve_abandoned(context: WriteContext, claim: Claim, claimant: Claim
         await handle.leave_in_doubt()
         return
     request = operation.request.FromString(handle.claim.request)
-    readback = ReadBack(account, store, operation, request, handle)
-    until = min(account.times_out_at(), deadline)
+    readback = ReadBack(api, store, operation, request, handle)
+    until = min(api.times_out_at(), deadline)
     conclusion = await resolve(readback, handle, operation, request, context.observation, until)
     match conclusion:
         case Done(response):

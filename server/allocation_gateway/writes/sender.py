@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from allocation_gateway.protection.model import Kind
+from allocation_gateway.protection.model import RequestKind
 from allocation_gateway.telemetry.conventions import AttemptKind
 from allocation_gateway.upstream.call import CallOutcome, UpstreamCall
 from allocation_gateway.upstream.http import Attempt
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from allocation_gateway.writes.context import WriteContext
 
 # Looked up once: in Python 3.11, each access to a member of an enum is a function call.
-_WRITE: Final = Kind.WRITE
+_WRITE: Final = RequestKind.WRITE
 _FIRST: Final = AttemptKind.FIRST
 _REPEAT: Final = AttemptKind.REPEAT
 
@@ -60,7 +60,7 @@ class Sender:
         """
         if self._permit is None:
             context = self._context
-            self._permit = await context.account.protection.acquire(_WRITE, context.callers.deadline)
+            self._permit = await context.api.protection.acquire(_WRITE, context.callers.deadline)
 
     def release_permit(self) -> None:
         """Gives the permit back that is not needed, if there is one."""
@@ -79,16 +79,16 @@ class Sender:
         if permit is None:
             raise RuntimeError("a write is sent with a permit")
         context = self._context
-        account, request = context.account, context.request
-        self.attempt = attempt = Attempt(handle.send_by, account.now)
+        api, request = context.api, context.request
+        self.attempt = attempt = Attempt(handle.send_by, api.now)
         # Of one that was taken over, somebody else has made an attempt before.
         resends = self.attempts if handle.is_first else self.attempts + 1
         self.attempts += 1
         kind = _REPEAT if resends else _FIRST
         call = UpstreamCall(attempt, context.observation, context.callers.deadline, False, kind, resends)
-        result = await account.send(request.operation, request.route, message, call, permit)
+        result = await api.send(request.operation, request.route, message, call, permit)
         if attempt.sent:
-            handle.attempt_ended(effects=account.settle_time(request.operation))
+            handle.attempt_ended(effects=api.settle_time(request.operation))
         return result
 
 
@@ -123,7 +123,7 @@ class BatchedSender(Sender):
         if self._member is not None:
             await self._batch.acquire_permit()
         elif self._permit is None:
-            protection = self._context.account.protection
+            protection = self._context.api.protection
             self._permit = await protection.acquire_for_stream(_WRITE, self._context.callers.deadline)
 
     def release_permit(self) -> None:
@@ -148,5 +148,5 @@ class BatchedSender(Sender):
         finally:
             self.attempt, self._member = member.attempt, None
         if self.may_have_sent:
-            handle.attempt_ended(effects=self._context.account.settle_time(self._context.request.operation))
+            handle.attempt_ended(effects=self._context.api.settle_time(self._context.request.operation))
         return result

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from allocation.v1.error_reason_pb2 import ErrorReason
 from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode
 
-from allocation_gateway.errors import EFFECT_KEY, GatewayError, WriteEffect
+from allocation_gateway import errors
+from allocation_gateway.errors import CAUSE_KEY, CODE_KEY, EFFECT_KEY, STATUS_KEY, GatewayError, WriteEffect
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -59,12 +59,15 @@ def _error(operation: Operation, status: status_pb2.Status) -> GatewayError:
         if packed.Is(info.DESCRIPTOR):
             packed.Unpack(info)
     metadata = dict(info.metadata)
-    effect = metadata.pop(EFFECT_KEY, None)
+    effect, cause = metadata.pop(EFFECT_KEY, None), metadata.pop(CAUSE_KEY, None)
     return GatewayError(
         _CODES[status.code],
-        ErrorReason.Value(f"ERROR_REASON_{info.reason}"),
+        errors.reason_of(info.reason),
         status.message,
         effect=None if effect is None else WriteEffect(effect),
+        cause=None if cause is None else errors.reason_of(cause),
+        upstream_status=int(metadata.pop(STATUS_KEY, "0")),
+        upstream_code=metadata.pop(CODE_KEY, ""),
         metadata=metadata,
         allocation=allocation,
     )

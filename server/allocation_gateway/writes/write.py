@@ -22,7 +22,6 @@ from allocation_gateway.writes import attempt, errors, recovery
 from allocation_gateway.writes.acquisition import Acquisition
 from allocation_gateway.writes.attempt import Answered, InDoubt, Refused, Unconfirmed
 from allocation_gateway.writes.callers import Callers
-from allocation_gateway.writes.claimed import ClaimedWrite
 from allocation_gateway.writes.context import WriteContext
 from allocation_gateway.writes.phases import Phase, Progress
 from allocation_gateway.writes.request import WriteResult
@@ -31,8 +30,9 @@ from allocation_gateway.writes.sender import BatchedSender, Sender
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-    from allocation_gateway.account import Account
+    from allocation_gateway.account_api import AccountApi
     from allocation_gateway.telemetry.observation import Observation
+    from allocation_gateway.writes.claimed import ClaimedWrite
     from allocation_gateway.writes.environment import Environment
     from allocation_gateway.writes.request import WriteRequest
 
@@ -72,7 +72,7 @@ class Write:
     def __init__(
         self,
         environment: Environment,
-        account: Account,
+        api: AccountApi,
         request: WriteRequest,
         observation: Observation,
         deadline: float,
@@ -81,16 +81,16 @@ class Write:
 
         Args:
             environment: What all writes share.
-            account: Where it is sent.
+            api: Where it is sent.
             request: What is asked for.
             observation: The call that begins it, as telemetry sees it.
             deadline: Until when its first caller waits, by the event loop's clock.
         """
         self.request = request
-        self.callers = Callers(deadline, account.clock)
+        self.callers = Callers(deadline, api.clock)
         self.progress = Progress()
         self.doubt_began: float | None = None
-        self._context = WriteContext(environment, account, request, observation, self.callers)
+        self._context = WriteContext(environment, api, request, observation, self.callers)
         self._sender = Sender(self._context) if request.batch is None else BatchedSender(self._context, request.batch)
         self._acquisition = Acquisition(self._context, self._sender)
         self._claimed: ClaimedWrite | None = None
@@ -105,9 +105,9 @@ class Write:
         return self.progress.phase
 
     @property
-    def account(self) -> Account:
+    def api(self) -> AccountApi:
         """Where it is sent."""
-        return self._context.account
+        return self._context.api
 
     @property
     def observation(self) -> Observation:
@@ -122,15 +122,15 @@ class Write:
         """
         try:
             got = await self._acquisition.acquire()
-            if not isinstance(got, ClaimedWrite):
-                return WriteResult(got, self._acquisition.message)
+            if isinstance(got, WriteResult):
+                return got
             await self._begin(got)
             response: Message | None = None
             while response is None:
                 response = await (self._resolve(got) if self.phase is _IN_DOUBT else self._send(got))
             if got.operation.action is _ALLOCATE:
                 made: Any = response
-                self._context.account.carriers.append(got.operation.allocations.carrier(made.allocation))
+                self._context.api.carriers.append(got.operation.allocations.carrier(made.allocation))
             return WriteResult(response, got.message)
         except GatewayError as error:
             if error.excluded:
@@ -170,7 +170,7 @@ class Write:
 
     def _doubt(self, cause: GatewayError) -> None:
         if self.doubt_began is None:
-            self.doubt_began = self._context.account.now()
+            self.doubt_began = self._context.api.now()
         self._cause = cause
         self.progress.enter(_IN_DOUBT)
 
@@ -208,7 +208,7 @@ class Write:
             await asyncio.sleep(pause)
             if self.callers.are_waiting and await attempt.prepare_another(self._context, claimed, self._sender):
                 return
-        # Who cannot wait for the store to forget the claim is told as much.
+        # A caller whose deadline passes while the claim is being released gets this refusal.
         self._tell_callers(refused.error)
         explained = await attempt.explain(self._context, claimed, refused.error)
         await claimed.handle.release()
@@ -227,7 +227,7 @@ class Write:
 
     def seconds_in_doubt(self) -> float:
         """Returns for how long it has not been known what became of it. Any thread may call it."""
-        return 0.0 if self.doubt_began is None else self._context.account.now() - self.doubt_began
+        return 0.0 if self.doubt_began is None else self._context.api.now() - self.doubt_began
 
     # What callers need to know of it from outside.
 
@@ -263,7 +263,7 @@ class Write:
         return self.phase is _SENDING and self._sender.may_have_sent
 
     def _tell_callers(self, error: GatewayError | None) -> None:
-        """Has callers whose time is up told an error, instead of what the phase says."""
+        """Sets the error that callers get whose time is up, instead of what the phase says."""
         self._final_error = error
 
     def _give_up(self) -> GatewayError:
@@ -274,7 +274,7 @@ class Write:
         if claimed is None:
             self._acquisition.abandon()
         elif self._may_be_sent:
-            claimed.handle.abandon(effects=self._context.account.settle_time(self.request.operation))
+            claimed.handle.abandon(effects=self._context.api.settle_time(self.request.operation))
         else:
             in_doubt = self._cause is not None
             claimed.handle.abandon(effects=claimed.handle.seconds_until_effects_end() if in_doubt else None)

@@ -9,13 +9,13 @@ if TYPE_CHECKING:
 
     import grpc
 
-    from allocation_gateway.rpc.certificates import Files
+    from allocation_gateway.rpc.certificates import CertificateFiles
     from allocation_gateway.settings import Settings
 
 GRPCIO: Final = "grpcio"
 
 
-class Engine(Protocol):
+class GrpcEngine(Protocol):
     """A server. Handlers are added to it as generated code does it."""
 
     def add_generic_rpc_handlers(self, handlers: tuple[grpc.GenericRpcHandler, ...]) -> None:
@@ -26,7 +26,7 @@ class Engine(Protocol):
     ) -> None:
         """See grpc.aio.Server."""
 
-    def bind(self, name: str, port: int, files: Files | None) -> int:
+    def bind(self, name: str, port: int, files: CertificateFiles | None) -> int:
         """Takes a port.
 
         Args:
@@ -48,7 +48,7 @@ class Engine(Protocol):
         """Takes no more calls, and gives those in hand a bound in seconds to end; None is none at all."""
 
 
-def open_engine(settings: Settings) -> Engine:
+def open_engine(settings: Settings) -> GrpcEngine:
     """Returns the engine that is configured. Must be called where an event loop runs."""
     # On demand: the engine that is not used costs neither memory nor start-up time.
     if settings.grpc_engine == GRPCIO:

@@ -12,7 +12,7 @@ from allocation_gateway.wire.memory import calls_within
 from allocation_gateway.wire.server import Server
 
 if TYPE_CHECKING:
-    from allocation_gateway.rpc.certificates import Files
+    from allocation_gateway.rpc.certificates import CertificateFiles
     from allocation_gateway.settings import Settings
 
 # So many times the calls in hand may be open on one connection, if their bytes may: one more than are in hand gets an
@@ -39,7 +39,7 @@ def limits(settings: Settings) -> Limits:
 
 
 class DirectGrpcEngine(Server):
-    """See Engine."""
+    """See GrpcEngine."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(limits(settings))
@@ -48,8 +48,8 @@ class DirectGrpcEngine(Server):
         # Workers get theirs from a supervisor that holds the port for them.
         self._is_shared = settings.workers > 1
 
-    def bind(self, name: str, port: int, files: Files | None) -> int:
-        """See Engine."""
+    def bind(self, name: str, port: int, files: CertificateFiles | None) -> int:
+        """See GrpcEngine."""
         tls = None if files is None else _following(files)
         for bound in ports.bind(name, self._host, port, shared=self._is_shared):
             self.listen(bound, tls)
@@ -57,7 +57,7 @@ class DirectGrpcEngine(Server):
         return port
 
     async def start(self) -> None:
-        """See Engine.
+        """See GrpcEngine.
 
         Raises:
             ConfigurationError: Another process was quicker to listen.
@@ -68,7 +68,7 @@ class DirectGrpcEngine(Server):
             raise ConfigurationError(f"{variable('port')}: cannot listen: {error.strerror}") from error
 
 
-def _following(files: Files) -> ssl.SSLContext:
+def _following(files: CertificateFiles) -> ssl.SSLContext:
     """Makes a context that follows its files: a certificate that is renewed counts for the next connection."""
     context = _limited(files.context)
 

@@ -12,7 +12,7 @@ from allocation_gateway.settings import ConfigurationError, variable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from allocation_gateway.rpc.certificates import Files
+    from allocation_gateway.rpc.certificates import CertificateFiles
     from allocation_gateway.settings import Settings
     from allocation_gateway.settings.certificates import Certificates
 
@@ -24,7 +24,7 @@ _MOST: Final = 2**31 - 1
 
 
 class GrpcioEngine:
-    """See Engine."""
+    """See GrpcEngine."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -36,10 +36,10 @@ class GrpcioEngine:
     def add_registered_method_handlers(
         self, service: str, handlers: Mapping[str, grpc.RpcMethodHandler[Any, Any]]
     ) -> None:
-        """See Engine. They are added by add_generic_rpc_handlers()."""
+        """See GrpcEngine. They are added by add_generic_rpc_handlers()."""
 
-    def bind(self, name: str, port: int, files: Files | None) -> int:
-        """See Engine."""
+    def bind(self, name: str, port: int, files: CertificateFiles | None) -> int:
+        """See GrpcEngine."""
         host = ports.bracketed(self._settings.host)
         target = f"{host}:{port}"
         if self._settings.workers == 1:
@@ -80,7 +80,7 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
     return [(name, min(value, _MOST)) for name, value in options]
 
 
-def _credentials(files: Files) -> grpc.ServerCredentials:
+def _credentials(files: CertificateFiles) -> grpc.ServerCredentials:
     """Makes credentials that follow their files: a certificate that is renewed counts for the next connection."""
 
     def fetch() -> grpc.ServerCertificateConfiguration | None:

@@ -34,18 +34,18 @@ class ItemAudit:
         self._ended: dict[tuple[str, str], list[str]] = {}
 
     def begun(self, items: Iterable[Item]) -> None:
-        """Takes that items may be sent from now on."""
+        """Records that items may be sent from now on."""
         if self._guard is not None:
             for item in items:
                 self._open.setdefault(item.reference, None)
 
     def waits(self, item: Item, found: Found) -> None:
-        """Takes that an item is asked for again, and why."""
+        """Records that an item is asked for again, and why."""
         if self._guard is not None:
             self._open[item.reference] = found
 
     def ended(self, item: Item, found: Found) -> None:
-        """Takes what the write of an item has come to."""
+        """Records what the write of an item has come to."""
         if self._guard is not None:
             self._open.pop(item.reference, None)
             self._end(item.reference, found)

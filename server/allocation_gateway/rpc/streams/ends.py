@@ -32,12 +32,12 @@ def too_late(again: str) -> GatewayError:
 
 def stopping(again: str) -> GatewayError:
     """Returns the error for a call that ends since the gateway does."""
-    return _another(f"The gateway is about to end. {again}")
+    return _another(f"The gateway is shutting down. {again}")
 
 
 def aged(again: str) -> GatewayError:
     """Returns the error for a call that ends since its connection has come of age."""
-    return _another(f"The connection is about to end, since it is old. {again}")
+    return _another(f"The connection has reached its maximum age, and is being closed. {again}")
 
 
 def _another(message: str) -> GatewayError:
@@ -56,6 +56,9 @@ def given_up(cause: GatewayError) -> GatewayError:
         StatusCode.UNAVAILABLE if is_unknown else cause.code,
         ErrorReason.ERROR_REASON_UPSTREAM_UNAVAILABLE if is_unknown else cause.reason,
         f"Nothing could be sent for too long: {cause.message} {JOB}",
+        cause=cause.cause,
+        upstream_status=cause.upstream_status,
+        upstream_code=cause.upstream_code,
         metadata=cause.metadata,
         details=[errors.retry_after(max(outcomes.retry_seconds(cause), _RETRY_SECONDS))],
     )

@@ -31,8 +31,8 @@ from allocation_gateway.wire.message import UnreadableError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from allocation_gateway.account import Account
-    from allocation_gateway.accounts.model import Tenant
+    from allocation_gateway.account_api import AccountApi
+    from allocation_gateway.accounts.model import Account
     from allocation_gateway.callers.policy import Grant
     from allocation_gateway.operations.streams import AllocationStream, AllocationWatch, LastingRpc
     from allocation_gateway.rpc.base import Gateway
@@ -140,7 +140,7 @@ class LastingHandler(ABC, Generic[Asked, Lasting]):
         context: StreamContext,
         observation: CallObservation,
         fields: dict[str, Any],
-        account: Tenant,
+        account: Account,
         grant: Grant | None,
     ) -> None:
         """Answers a call. A GatewayError becomes its status; fields are for its log line.
@@ -149,7 +149,7 @@ class LastingHandler(ABC, Generic[Asked, Lasting]):
         looked at. None: there is no policy.
         """
 
-    def _parts(self, account: Tenant) -> tuple[Account, Readings]:
+    def _parts(self, account: Account) -> tuple[AccountApi, Readings]:
         """Returns the API of an account, and its readings.
 
         Raises:
@@ -166,7 +166,7 @@ class LastingHandler(ABC, Generic[Asked, Lasting]):
 
     @contextmanager
     def _lasting(self, run: Lasting, context: StreamContext, fields: dict[str, Any]) -> Iterator[None]:
-        """Has a call end when it must, for as long as a block lasts.
+        """Ends a call when it must end, for as long as a block lasts.
 
         That is at its deadline, with the gateway, before its connection is ended because of its age, and when the token
         of its caller has expired.
@@ -227,7 +227,7 @@ class StreamHandler(LastingHandler["AsyncIterator[bytes]", AllocationRun]):
         context: StreamContext,
         observation: CallObservation,
         fields: dict[str, Any],
-        account: Tenant,
+        account: Account,
         grant: Grant | None,
     ) -> None:
         api, readings = self._parts(account)
@@ -289,7 +289,7 @@ class WatchHandler(LastingHandler[bytes, WatchRun]):
         context: StreamContext,
         observation: CallObservation,
         fields: dict[str, Any],
-        account: Tenant,
+        account: Account,
         grant: Grant | None,
     ) -> None:
         del observation, grant

@@ -39,7 +39,7 @@ class Hindrance:
         self._until = 0.0
 
     def note(self, error: GatewayError, retry_after: float) -> bool:
-        """Takes note that it is still in the way. Returns False if it has been for too long.
+        """Records that it is still in the way. Returns False if it has been for too long.
 
         Args:
             error: What it is.
@@ -57,7 +57,7 @@ class Hindrance:
         return now - self._since <= self._longest
 
     def clear(self) -> None:
-        """Takes note that something was sent."""
+        """Records that something was sent."""
         self.error = None
         self._until = 0.0
 

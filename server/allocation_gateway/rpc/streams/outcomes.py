@@ -5,26 +5,30 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from allocation.v1 import consignment_allocation_service_pb2 as consignments_pb
 from allocation.v1.error_reason_pb2 import ErrorReason
 from google.rpc import error_details_pb2
 
 from allocation_gateway import errors
-from allocation_gateway.account import TRANSIENT
+from allocation_gateway.account_api import TRANSIENT
 from allocation_gateway.codecs.states import Stage
 from allocation_gateway.errors import GatewayError, WriteEffect
-from allocation_gateway.operations.model import Api
+from allocation_gateway.operations.bulk import ItemAnswer
 from allocation_gateway.operations.validation import Violation
 from allocation_gateway.upstream import error_table
 from allocation_gateway.upstream.failures import DIALECTS, outcome_unknown
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from google.protobuf.message import Message
+
     from allocation_gateway.errors import AnyAllocation
-    from allocation_gateway.operations.model import Operation
+    from allocation_gateway.operations.bulk import Rejection
+    from allocation_gateway.operations.model import Api, Operation
     from allocation_gateway.upstream.error_table import ErrorEntry
 
 
-class Kind(enum.Enum):
+class OutcomeKind(enum.Enum):
     """What is known of an item."""
 
     QUEUED = "queued"
@@ -48,12 +52,12 @@ class Found(NamedTuple):
         error: Why it was refused, is unknown, or has to wait.
     """
 
-    kind: Kind
+    kind: OutcomeKind
     allocation: AnyAllocation | None = None
     error: GatewayError | None = None
 
 
-LATE_JOB: Final = Violation("job", "is for the first message alone")
+LATE_JOB: Final = Violation("job", "may only be set in the first message")
 # What keeps everything from being sent, not just one item.
 HINDRANCES: Final = frozenset(
     {
@@ -65,7 +69,6 @@ HINDRANCES: Final = frozenset(
         ErrorReason.ERROR_REASON_GATEWAY_MISCONFIGURED,
     }
 )
-_HINDRANCE_NAMES: Final = frozenset(ErrorReason.Name(reason).removeprefix("ERROR_REASON_") for reason in HINDRANCES)
 _LATER: Final = (
     TRANSIENT | HINDRANCES | {ErrorReason.ERROR_REASON_WRITE_IN_PROGRESS, ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED}
 )
@@ -90,17 +93,17 @@ def of_error(error: GatewayError) -> Found:
     """Returns what the error of a write tells of its item."""
     if error.effect is WriteEffect.MADE:
         # It was carried out, and only the answer cannot be read.
-        return Found(Kind.QUEUED)
+        return Found(OutcomeKind.QUEUED)
     if error.reason == ErrorReason.ERROR_REASON_OUTCOME_UNKNOWN or error.effect is WriteEffect.UNKNOWN:
-        return Found(Kind.UNKNOWN, error=error)
+        return Found(OutcomeKind.UNKNOWN, error=error)
     if error.reason in _LATER:
-        return Found(Kind.LATER, error=error)
-    return Found(Kind.REFUSED, error=error)
+        return Found(OutcomeKind.LATER, error=error)
+    return Found(OutcomeKind.REFUSED, error=error)
 
 
 def is_hindrance(error: GatewayError) -> bool:
     """Tells whether an error is about what keeps everything from being sent: also if it has left an item in doubt."""
-    return error.reason in HINDRANCES or error.metadata.get("cause") in _HINDRANCE_NAMES
+    return error.reason in HINDRANCES or error.cause in HINDRANCES
 
 
 def may_be_anothers_fault(error: GatewayError) -> bool:
@@ -112,7 +115,7 @@ def wants_explanation(found: Found) -> bool:
     """Tells whether an item was refused for how it stands, and nothing shows yet how that is."""
     error = found.error
     return (
-        found.kind is Kind.REFUSED
+        found.kind is OutcomeKind.REFUSED
         and error is not None
         and error.reason == ErrorReason.ERROR_REASON_INVALID_STATE
         and error.allocation is None
@@ -134,58 +137,44 @@ def retry_seconds(error: GatewayError) -> float:
 
 def of_response(operation: Operation, response: Any, reference: str) -> Found:
     """Returns what the response of a write tells of its item, which is the only one of that call."""
-    if operation.api is Api.CONSIGNMENTS:
-        return _of_result(response.results[0])
-    for rejection in response.rejected:
-        return Found(Kind.REFUSED, error=_rejected(operation.api, rejection.code, rejection.message, reference))
-    for allocation in response.allocations:
-        found = of_standing(operation, allocation)
-        if found is not None:
-            return found
-        return Found(Kind.QUEUED)
-    if response.queued:
-        return Found(Kind.QUEUED)
-    return Found(Kind.UNKNOWN, error=_SILENT)
-
-
-def _of_result(result: Any) -> Found:
-    if result.outcome == consignments_pb.OUTCOME_DONE:
-        if result.HasField("allocation"):
-            return Found(Kind.ALLOCATED, result.allocation)
-        return Found(Kind.QUEUED)
-    if result.outcome == consignments_pb.OUTCOME_REJECTED:
-        entry = _BY_REASON.get(result.reason, error_table.CONFLICT)
-        error = _refusal(entry, result.description, result.consignment_reference, "")
-        if result.HasField("failed_allocation"):
-            error.details = [*error.details, result.failed_allocation]
-        return Found(Kind.REFUSED, error=error)
-    return Found(Kind.UNKNOWN, error=_SILENT)
+    told = ItemAnswer() if operation.bulk is None else operation.bulk.item(response, reference)
+    if told.rejection is not None:
+        return Found(OutcomeKind.REFUSED, error=_rejected(operation.api, told.rejection, reference))
+    if told.is_allocated:
+        return Found(OutcomeKind.ALLOCATED, told.allocation)
+    if told.allocation is not None:
+        return of_standing(operation, told.allocation) or Found(OutcomeKind.QUEUED)
+    return Found(OutcomeKind.QUEUED) if told.is_taken else Found(OutcomeKind.UNKNOWN, error=_SILENT)
 
 
 def of_standing(operation: Operation, allocation: AnyAllocation) -> Found | None:
     """Returns what it means for an item that was taken in hand how it stands; None if that is not known yet."""
     stage = operation.allocations.stage(allocation)
     if stage is Stage.ALLOCATED:
-        return Found(Kind.ALLOCATED, allocation)
+        return Found(OutcomeKind.ALLOCATED, allocation)
     if operation.allocations.states.has_failed(allocation.state):
-        return Found(Kind.REFUSED, error=_refusal(error_table.FAILED, "", "", ""))
+        return Found(OutcomeKind.REFUSED, error=_refusal(error_table.FAILED))
     if stage is Stage.GONE:
-        return Found(Kind.REFUSED, error=_refusal(error_table.STATE, "", "", ""))
+        return Found(OutcomeKind.REFUSED, error=_refusal(error_table.STATE))
     return None
 
 
-def _rejected(api: Api, code: str, message: str, reference: str) -> GatewayError:
-    return _refusal(DIALECTS[api].by_code.get(code, error_table.CONFLICT), message, reference, code)
+def _rejected(api: Api, rejection: Rejection, reference: str) -> GatewayError:
+    known = DIALECTS[api].by_code.get(rejection.code) if rejection.reason is None else _BY_REASON.get(rejection.reason)
+    details = () if rejection.allocation is None else (rejection.allocation,)
+    return _refusal(known or error_table.CONFLICT, rejection.message, reference, rejection.code, details)
 
 
-def _refusal(entry: ErrorEntry, message: str, reference: str, code: str) -> GatewayError:
+def _refusal(
+    entry: ErrorEntry, message: str = "", reference: str = "", code: str = "", details: Sequence[Message] = ()
+) -> GatewayError:
     return GatewayError(
         entry.code,
         entry.reason,
         message or entry.message,
         effect=WriteEffect.NONE,
-        metadata={"upstream_code": code} if code else {},
-        details=[errors.resource(entry.kind, reference)] if entry.kind and reference else (),
+        upstream_code=code,
+        details=[*([errors.resource(entry.kind, reference)] if entry.kind and reference else ()), *details],
     )
 
 

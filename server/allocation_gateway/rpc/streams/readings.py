@@ -13,7 +13,8 @@ import random
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from allocation_gateway.errors import GatewayError
-from allocation_gateway.protection.model import Kind
+from allocation_gateway.operations.model import references_field
+from allocation_gateway.protection.model import RequestKind
 from allocation_gateway.rpc.streams.outcomes import retry_seconds
 from allocation_gateway.upstream.call import UpstreamCall
 from allocation_gateway.upstream.http import Attempt
@@ -21,7 +22,7 @@ from allocation_gateway.upstream.http import Attempt
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from allocation_gateway.account import Account
+    from allocation_gateway.account_api import AccountApi
     from allocation_gateway.errors import AnyAllocation
     from allocation_gateway.operations.model import Api, Operation
     from allocation_gateway.telemetry.observation import Observation
@@ -40,17 +41,17 @@ _JITTER: Final = 0.25
 _AT_ONCE: Final = 16
 
 
-class Reader(Protocol):
+class ReadingListener(Protocol):
     """Who waits for something to be final."""
 
     def read(self, reference: str, found: AnyAllocation | GatewayError) -> bool:
-        """Takes what a reading has told. Returns whether that is all that is waited for."""
+        """Is called with what a reading has shown. Returns whether that is all that is waited for."""
 
 
-class _Followed:
+class _FollowedReference:
     """What is read until nobody waits for it any more."""
 
-    __slots__ = ("is_due", "is_new", "last_pending", "readers", "reference", "since")
+    __slots__ = ("is_due", "is_new", "last_pending", "listeners", "reference", "since")
 
     def __init__(self, reference: str, since: float, *, is_new: bool) -> None:
         self.reference = reference
@@ -59,60 +60,60 @@ class _Followed:
         self.is_new = is_new
         # When it was read last, and was not final: for so long upstream has taken at least.
         self.last_pending = since
-        self.readers: list[Reader] = []
+        self.listeners: list[ReadingListener] = []
         self.is_due = False
 
 
 class Readings:
-    """The readings of one account."""
+    """The readings of one API of one account."""
 
-    def __init__(self, account: Account, reader: Operation, observation: Callable[[], Observation]) -> None:
+    def __init__(self, api: AccountApi, reader: Operation, observation: Callable[[], Observation]) -> None:
         """Reads nothing yet.
 
         Args:
-            account: Whom to ask.
+            api: Whom to ask.
             reader: The row that reads.
             observation: Makes what telemetry sees of a reading, which is for all who wait for it.
         """
-        self._account = account
+        self._api = api
         self._reader = reader
         self._observation = observation
         self._average = _FIRST
-        self._followed: dict[str, _Followed] = {}
+        self._followed: dict[str, _FollowedReference] = {}
         self._due: list[tuple[float, str]] = []
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._places = asyncio.Semaphore(_AT_ONCE)
         self._under_way: set[asyncio.Task[None]] = set()
 
-    def follow(self, reference: str, reader: Reader, *, at_once: bool = False) -> None:
-        """Has something read until it is final for a reader, which may be told of it at once, too, from then on.
+    def follow(self, reference: str, listener: ReadingListener, *, at_once: bool = False) -> None:
+        """Reads something until it is final for a listener, which may be told of it at once, too, from then on.
 
         Args:
             reference: What is read.
-            reader: Who is told of each reading.
+            listener: Who is told of each reading.
             at_once: Whether it may be final already, so that the first reading is made now.
         """
-        now = self._account.clock()
+        now = self._api.clock()
         followed = self._followed.get(reference)
         if followed is None:
-            followed = self._followed[reference] = _Followed(reference, now, is_new=not at_once)
-        followed.readers.append(reader)
+            followed = self._followed[reference] = _FollowedReference(reference, now, is_new=not at_once)
+        followed.listeners.append(listener)
         if at_once or not followed.is_due:
             followed.is_due = True
             self._schedule(reference, now if at_once else now + self._jittered(self._average * _CAUTION))
         if self._task is None:
             self._task = asyncio.create_task(self._run())
 
-    def leave(self, reference: str, reader: Reader) -> None:
-        """Takes that a reader does not wait for something any more."""
+    def leave(self, reference: str, listener: ReadingListener) -> None:
+        """Records that a listener does not wait for something any more."""
         followed = self._followed.get(reference)
-        if followed is not None and reader in followed.readers:
-            followed.readers.remove(reader)
-            self._drop(followed)
+        if followed is not None and listener in followed.listeners:
+            followed.listeners.remove(listener)
+            self._forget_if_unwatched(followed)
 
-    def _drop(self, followed: _Followed) -> None:
-        if not followed.readers and self._followed.get(followed.reference) is followed:
+    def _forget_if_unwatched(self, followed: _FollowedReference) -> None:
+        if not followed.listeners and self._followed.get(followed.reference) is followed:
             del self._followed[followed.reference]
             self._changed.set()
 
@@ -122,7 +123,7 @@ class Readings:
 
     async def _run(self) -> None:
         """Begins each reading when it is due, for as long as anybody waits."""
-        clock = self._account.clock
+        clock = self._api.clock
         while self._followed:
             self._changed.clear()
             now = clock()
@@ -148,18 +149,18 @@ class Readings:
         self._under_way.discard(task)
         self._places.release()
 
-    async def _read(self, followed: _Followed) -> None:
+    async def _read(self, followed: _FollowedReference) -> None:
         reference = followed.reference
         found = await self._fetch(reference)
         wait = retry_seconds(found) if isinstance(found, GatewayError) else 0.0
-        for reader in tuple(followed.readers):
-            if reader.read(reference, found) and reader in followed.readers:
-                followed.readers.remove(reader)
-        now = self._account.clock()
-        if not followed.readers:
+        for listener in tuple(followed.listeners):
+            if listener.read(reference, found) and listener in followed.listeners:
+                followed.listeners.remove(listener)
+        now = self._api.clock()
+        if not followed.listeners:
             if followed.is_new:
                 self._learn(followed, now)
-            self._drop(followed)
+            self._forget_if_unwatched(followed)
             return
         if not isinstance(found, GatewayError):
             followed.last_pending = now
@@ -168,7 +169,7 @@ class Readings:
             pause = max(_GROWTH * (now - followed.since), _GROWTH * self._average, _SHORTEST)
             self._schedule(reference, now + max(self._jittered(min(pause, _LONGEST)), wait))
 
-    def _learn(self, followed: _Followed, now: float) -> None:
+    def _learn(self, followed: _FollowedReference, now: float) -> None:
         """Learns how long upstream takes from something that has become final since it was read before."""
         taken = (followed.last_pending + now) / 2 - followed.since
         self._average = min(max(self._average + (taken - self._average) * _LEARNING, _SHORTEST), _LONGEST_FIRST)
@@ -179,15 +180,16 @@ class Readings:
 
     async def _fetch(self, reference: str) -> AnyAllocation | GatewayError:
         """Reads something once."""
-        account, reader = self._account, self._reader
-        until = account.times_out_at()
-        (field,) = reader.request.DESCRIPTOR.fields_by_name
-        call = UpstreamCall(Attempt(now=account.now), self._observation(), until, keeps_to_deadline=True)
+        api, reader = self._api, self._reader
+        until = api.times_out_at()
+        call = UpstreamCall(Attempt(now=api.now), self._observation(), until, keeps_to_deadline=True)
         try:
-            permit = await account.protection.acquire_for_stream(Kind.READ, until)
+            permit = await api.protection.acquire_for_stream(RequestKind.READ, until)
         except GatewayError as error:
             return error.with_traceback(None)
-        result = await account.send(reader, reader.default_route, reader.request(**{field: reference}), call, permit)
+        result = await api.send(
+            reader, reader.default_route, reader.request(**{references_field(reader.request): reference}), call, permit
+        )
         response: Any = result.response
         return response if isinstance(response, GatewayError) else response.allocation
 
@@ -201,7 +203,7 @@ class Readings:
 
 
 class AllReadings:
-    """The readings of all accounts."""
+    """The readings of all APIs of all accounts."""
 
     def __init__(self, readers: Mapping[Api, Operation], observation: Callable[[], Observation]) -> None:
         """Reads nothing yet.
@@ -212,17 +214,17 @@ class AllReadings:
         """
         self._readers = readers
         self._observation = observation
-        self._of: dict[Account, Readings] = {}
+        self._of: dict[AccountApi, Readings] = {}
 
-    def of(self, account: Account) -> Readings:
-        """Returns the readings of an account's API."""
-        if account not in self._of:
-            self._of[account] = Readings(account, self._readers[account.upstream.api], self._observation)
-        return self._of[account]
+    def of(self, api: AccountApi) -> Readings:
+        """Returns the readings of an API."""
+        if api not in self._of:
+            self._of[api] = Readings(api, self._readers[api.upstream.api], self._observation)
+        return self._of[api]
 
-    def forget(self, account: Account) -> None:
+    def forget(self, api: AccountApi) -> None:
         """Forgets those of one that has ended, of which nothing is read any more."""
-        self._of.pop(account, None)
+        self._of.pop(api, None)
 
     async def close(self) -> None:
         """Ends all readings."""

@@ -17,10 +17,10 @@ from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.operations.validation import rules_of, violations
 from allocation_gateway.rpc.base import invalid
 from allocation_gateway.rpc.streams import ends, outcomes
-from allocation_gateway.rpc.streams.following import Following
 from allocation_gateway.rpc.streams.hindrance import Hindrance
-from allocation_gateway.rpc.streams.outcomes import Found, Kind
-from allocation_gateway.rpc.streams.waiting import Waiting
+from allocation_gateway.rpc.streams.outcomes import Found, OutcomeKind
+from allocation_gateway.rpc.streams.pending_items import PendingItems
+from allocation_gateway.rpc.streams.send_queue import SendQueue
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -84,8 +84,8 @@ class AllocationRun:
         self._request: Any = row.request
         self._rules = rules_of(row.request)
         self._clock = asyncio.get_running_loop().time
-        self._waiting = Waiting(row.most_together(settings))
-        self._following = Following(readings, row.read)
+        self._queue = SendQueue(row.most_together(settings))
+        self._pending = PendingItems(readings, row.read)
         self._hindrance = Hindrance(settings.stream_outage_time, self._clock)
         # When each was received: the oldest is the first.
         self._in_hand: dict[object, float] = {}
@@ -126,7 +126,7 @@ class AllocationRun:
         finally:
             for last_moment in self._last_moments:
                 last_moment.cancel()
-            self._following.close()
+            self._pending.close()
             try:
                 await tasks.end({*self._workers, *self._sends})
             finally:
@@ -135,7 +135,7 @@ class AllocationRun:
             raise self._failures[0]
         if self._ending is not None and not self._is_done:
             raise self._ending
-        await self._teller.end(str(self._job.name), self._bulk_calls, self._following.readings)
+        await self._teller.end(str(self._job.name), self._bulk_calls, self._pending.readings)
 
     def end_soon(self, error: GatewayError, seconds: float) -> None:
         """See Run. Sends nothing more."""
@@ -148,7 +148,7 @@ class AllocationRun:
 
     def items(self) -> dict[str, int]:
         """Returns how many of the items in hand are in which state. Any thread may call it."""
-        sending, followed, untold = self._sending_items, len(self._following), self._teller.untold
+        sending, followed, untold = self._sending_items, len(self._pending), self._teller.untold
         waiting = max(len(self._in_hand) - sending - followed - untold, 0)
         return dict(zip(STATES, (waiting, sending, followed, untold), strict=True))
 
@@ -220,25 +220,25 @@ class AllocationRun:
             if isinstance(made, GatewayError):
                 key = object()
                 self._in_hand[key] = now
-                self._teller.outcome(key, self._items.reference(item), "", Found(Kind.REFUSED, error=made))
+                self._teller.outcome(key, self._items.reference(item), "", Found(OutcomeKind.REFUSED, error=made))
             elif made.reference in self._in_hand:
                 self._teller.repeat(made.reference)
             else:
                 self._in_hand[made.reference] = now
                 taken.append(made)
-        self._waiting.add(taken)
+        self._queue.add(taken)
 
     # What is sent.
 
     async def _send_all(self) -> None:
         while True:
-            await self._waiting.wait()
+            await self._queue.wait()
             self._teller.paused = self._hindrance.error
             await asyncio.sleep(self._hindrance.seconds())
-            if not self._has_read_all and not self._waiting.fills_a_batch:
+            if not self._has_read_all and not self._queue.fills_a_batch:
                 await asyncio.sleep(_LINGER)
             await self._places.acquire()
-            self._start(self._send(self._waiting.take()), sends=True)
+            self._start(self._send(self._queue.take()), sends=True)
 
     async def _send(self, items: Sequence[Item]) -> None:
         place = Place(self._places)
@@ -253,44 +253,44 @@ class AllocationRun:
         self._bulk_calls += sent.is_sent
         # The half without the one that is at fault is let through.
         half = (len(sent.rejected) + 1) // 2
-        self._waiting.add_batch(sent.rejected[:half])
-        self._waiting.add_batch(sent.rejected[half:])
+        self._queue.add_batch(sent.rejected[:half])
+        self._queue.add_batch(sent.rejected[half:])
 
     def _note(self, found: Found) -> bool:
-        """Takes note of what keeps everything from being sent, or that nothing does. Returns whether something does."""
+        """Records what keeps everything from being sent, or that nothing does. Returns whether something does."""
         error = found.error
         if error is not None and outcomes.is_hindrance(error):
             if not self._hindrance.note(error, outcomes.retry_seconds(error)):
                 self.fail(ends.given_up(error))
-        elif found.kind not in {Kind.LATER, Kind.UNKNOWN}:
+        elif found.kind not in {OutcomeKind.LATER, OutcomeKind.UNKNOWN}:
             self._hindrance.clear()
         self._teller.paused = self._hindrance.error
-        return found.kind is Kind.LATER and self._hindrance.error is error
+        return found.kind is OutcomeKind.LATER and self._hindrance.error is error
 
     # What becomes of an item.
 
     def _settle(self, item: Item, found: Found) -> None:
-        """Takes what its write has told of an item."""
+        """Is called with what the write of an item has come to."""
         self._sending_items -= 1
         if self._note(found):
             self._audit.waits(item, found)
-            self._waiting.add([item])
+            self._queue.add([item])
             return
-        if found.kind is Kind.LATER:
+        if found.kind is OutcomeKind.LATER:
             self._later(item, found)
             return
         if not item.is_sent:
             item.is_sent = True
             self._teller.tally.sent += 1
-        if found.kind is Kind.UNKNOWN and found.error is not None and not outcomes.is_final(found.error):
+        if found.kind is OutcomeKind.UNKNOWN and found.error is not None and not outcomes.is_final(found.error):
             self._later(item, found)
             return
         self._audit.ended(item, found)
-        if found.kind is Kind.QUEUED and self._job.waits_for_allocation:
-            self._following.add(item, self._conclude)
+        if found.kind is OutcomeKind.QUEUED and self._job.waits_for_allocation:
+            self._pending.add(item, self._conclude)
             self._teller.tally.queued += 1
         elif outcomes.wants_explanation(found):
-            self._following.add(item, self._tell, found.error)
+            self._pending.add(item, self._tell, found.error)
         else:
             self._tell(item, found)
 
@@ -298,21 +298,21 @@ class AllocationRun:
         """Asks for an item again in a while, or tells how it stands if its time is up."""
         error = found.error
         if error is None:
-            raise ValueError("what is asked for again has an error")
+            raise ValueError("an item to be retried must have an error")
         now = self._clock()
         item.tries += 1
         pause = max(outcomes.retry_seconds(error), min(_PAUSE * item.tries, _LONGEST_PAUSE))
         if now + pause < item.until:
             self._audit.waits(item, found)
-            asyncio.get_running_loop().call_later(pause, self._waiting.add, [item])
+            asyncio.get_running_loop().call_later(pause, self._queue.add, [item])
         else:
-            kind = Kind.REFUSED if error.effect is WriteEffect.NONE else Kind.UNKNOWN
+            kind = OutcomeKind.REFUSED if error.effect is WriteEffect.NONE else OutcomeKind.UNKNOWN
             told = Found(kind, error=error)
             self._audit.ended(item, told)
             self._tell(item, told)
 
     def _conclude(self, item: Item, found: Found) -> None:
-        """Takes what became of an item that was queued."""
+        """Is called with what became of an item that was queued."""
         self._teller.tally.queued -= 1
         self._tell(item, found)
 

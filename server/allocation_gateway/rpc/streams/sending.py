@@ -12,7 +12,7 @@ from allocation_gateway import tasks
 from allocation_gateway.callers.errors import not_allowed
 from allocation_gateway.errors import GatewayError, WriteEffect, status_names
 from allocation_gateway.rpc.streams import outcomes
-from allocation_gateway.rpc.streams.outcomes import Found, Kind
+from allocation_gateway.rpc.streams.outcomes import Found, OutcomeKind
 from allocation_gateway.writes.batch import Batch
 from allocation_gateway.writes.fingerprint import fingerprint
 from allocation_gateway.writes.request import WriteRequest
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from allocation_gateway.account import Account
-    from allocation_gateway.accounts.model import Tenant
+    from allocation_gateway.account_api import AccountApi
+    from allocation_gateway.accounts.model import Account
     from allocation_gateway.operations.model import Operation
     from allocation_gateway.operations.streams import AllocationStream
     from allocation_gateway.rpc.base import Gateway
@@ -57,8 +57,8 @@ class Sending:
         self,
         gateway: Gateway,
         row: AllocationStream,
-        tenant: Tenant,
         account: Account,
+        api: AccountApi,
         observation: Observation,
         fields: Mapping[str, Any],
         allowed: Collection[str] | None,
@@ -68,8 +68,8 @@ class Sending:
         Args:
             gateway: What all rpcs share.
             row: The rpc.
-            tenant: The account that they are for.
-            account: Its API, where they are sent.
+            account: The account that they are for.
+            api: Its API, where they are sent.
             observation: The call, as telemetry sees it.
             fields: What log lines say of it.
             allowed: The codes of the service groups that its caller may allocate with; None for any allocation.
@@ -77,10 +77,10 @@ class Sending:
         self._gateway = gateway
         self._allowed = allowed
         self._row = row
-        self._account = account
-        self._routes = tenant.routes
-        self._disabled = tenant.disabled
-        self._resolver = tenant.groups.resolver
+        self._api = api
+        self._routes = account.routes
+        self._disabled = account.disabled
+        self._resolver = account.groups.resolver
         self._observation = observation
         self._fields = fields
 
@@ -94,20 +94,20 @@ class Sending:
             tell: Is told what became of each, as soon as it is known.
             on_answer: Is called when their bulk call has ended. What was not sent with it may last longer.
         """
-        account, selector = self._account, items[0].selector
+        api, selector = self._api, items[0].selector
         operation = self._row.bulk[selector.WhichOneof("scope") or ""]
         if operation.full_name in self._disabled:
             for item in items:
-                tell(item, Found(Kind.REFUSED, error=_disabled()))
+                tell(item, Found(OutcomeKind.REFUSED, error=_disabled()))
             return Sent((), is_sent=False)
-        deadline = account.clock() + account.settings.timeout + _SLACK
+        deadline = api.clock() + api.settings.timeout + _SLACK
         code, prepare = await self._group(selector, deadline)
         if self._allowed is not None and prepare is None and code not in self._allowed:
             missing = f"the service group {code}" if code else "an allocation that names no service group"
             for item in items:
-                tell(item, Found(Kind.REFUSED, error=not_allowed(missing)))
+                tell(item, Found(OutcomeKind.REFUSED, error=not_allowed(missing)))
             return Sent((), is_sent=False)
-        batch = Batch(account, operation, self._routes[operation.full_name], self._observation, deadline)
+        batch = Batch(api, operation, self._routes[operation.full_name], self._observation, deadline)
         rejected: list[Item] = []
 
         async def carry_out(item: Item) -> None:
@@ -116,10 +116,10 @@ class Sending:
             observation = self._observation.item(item.reference)
             ended = "CANCELLED", ""
             try:
-                result = await self._gateway.writes.carry_out(write, account, observation, deadline, fields)
+                result = await self._gateway.writes.carry_out(write, api, observation, deadline, fields)
             except GatewayError as error:
                 ended = status_names(error)
-                if len(items) > 1 and batch.refusals and outcomes.may_be_anothers_fault(error):
+                if len(items) > 1 and batch.request_errors and outcomes.may_be_anothers_fault(error):
                     rejected.append(item)
                 else:
                     tell(item, outcomes.of_error(error))
@@ -154,7 +154,7 @@ class Sending:
         try:
             code = resolver.lookup(api, text, WriteEffect.NONE)
             if code is None:
-                seconds = deadline - self._account.clock()
+                seconds = deadline - self._api.clock()
                 code = await resolver.resolve(api, text, WriteEffect.NONE, seconds)
         except GatewayError as error:
             refusal = error

@@ -15,12 +15,12 @@ from allocation_gateway.telemetry.conventions import RPC_METHOD
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from allocation_gateway.accounts.model import Tenant
+    from allocation_gateway.accounts.model import Account
     from allocation_gateway.rpc.base import Gateway
     from allocation_gateway.telemetry.conventions import Attributes
 
 
-class Streams:
+class StreamRpcs:
     """The handlers of all rpcs that last, and the readings that they share."""
 
     def __init__(self, gateway: Gateway) -> None:
@@ -29,7 +29,7 @@ class Streams:
         self._streams = [(row, StreamHandler(gateway, row, self._readings)) for row in STREAMS]
         self._watches = [(row, WatchHandler(gateway, row, self._readings)) for row in WATCHES]
 
-    def _forget(self, account: Tenant) -> None:
+    def _forget(self, account: Account) -> None:
         for api in account.apis.values():
             self._readings.forget(api)
 
@@ -61,7 +61,7 @@ class Streams:
         return [(handler.lag(), {"api": row.api.value}) for row, handler in self._streams]
 
     def end(self) -> None:
-        """Has all calls end soon."""
+        """Asks all calls to end soon."""
         for _, handler in self._streams:
             handler.end()
         for _, watcher in self._watches:

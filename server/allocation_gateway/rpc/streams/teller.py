@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from allocation.v1 import job_pb2
 
 from allocation_gateway.operations.validation import MAX_ITEMS
-from allocation_gateway.rpc.streams.outcomes import Kind
+from allocation_gateway.rpc.streams.outcomes import OutcomeKind
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -71,7 +71,7 @@ class Teller:
         return len(self._outcomes) + len(self._refused) + len(self._repeated)
 
     def outcome(self, key: object, reference: str, request_id: str, found: Found) -> None:
-        """Has the outcome of an item told.
+        """Queues the outcome of an item for the caller.
 
         Args:
             key: What tell() returns once the caller has taken it.
@@ -81,15 +81,15 @@ class Teller:
         """
         outcome: Any = self._row.outcome(**{self._row.reference: reference, "request_id": request_id})
         tally = self.tally
-        if found.kind is Kind.QUEUED:
+        if found.kind is OutcomeKind.QUEUED:
             tally.queued += 1
             outcome.queued = True
-        elif found.kind is Kind.ALLOCATED:
+        elif found.kind is OutcomeKind.ALLOCATED:
             tally.allocated += 1
             outcome.allocation.CopyFrom(found.allocation)
         elif found.error is None:
-            raise ValueError("what is neither queued nor allocated has an error")
-        elif found.kind is Kind.REFUSED:
+            raise ValueError("an item that is neither queued nor allocated must have an error")
+        elif found.kind is OutcomeKind.REFUSED:
             tally.refused += 1
             outcome.refusal.CopyFrom(found.error.status())
         else:
@@ -100,12 +100,12 @@ class Teller:
         self._news.set()
 
     def refuse(self, index: int, error: GatewayError) -> None:
-        """Has it told that a message of the caller's was refused as a whole."""
+        """Queues for the caller that a message of its own was refused as a whole."""
         self._refused.append(job_pb2.AllocationRefusedMessage(message_index=index, status=error.status()))
         self._news.set()
 
     def repeat(self, reference: str) -> None:
-        """Has it told that a reference was in hand already."""
+        """Queues for the caller that a reference was in hand already."""
         self.tally.repeated += 1
         self._repeated.append(reference)
         self._news.set()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from allocation_gateway.errors import GatewayError
 from allocation_gateway.rpc.streams import outcomes
-from allocation_gateway.rpc.streams.following import FAILED_READINGS, MISSING
+from allocation_gateway.rpc.streams.pending_items import FAILED_READINGS, MISSING
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -23,7 +23,7 @@ _MESSAGE_BYTES: Final = 1_000_000
 
 
 class WatchRun:
-    """One call that watches. It is a reader of the readings of its account."""
+    """One call that watches. It is a ReadingListener."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class WatchRun:
         self._news.set()
 
     def read(self, reference: str, found: AnyAllocation | GatewayError) -> bool:
-        """See Reader."""
+        """See ReadingListener."""
         standing: Any = self._row.standing(**{self._row.reference: reference})
         if isinstance(found, GatewayError):
             standing.error.CopyFrom(found.status())

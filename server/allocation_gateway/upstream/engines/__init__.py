@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from allocation_gateway.settings.proxies import is_proxied
 
 if TYPE_CHECKING:
-    from allocation_gateway.upstream.http import Engine, Target
+    from allocation_gateway.upstream.http import HttpEngine, Target
 
 AUTO: Final = "auto"
 DIRECT: Final = "direct"
@@ -21,7 +21,7 @@ def engine_for(name: str, base_url: str) -> str:
     return HTTPX if is_proxied(base_url) else DIRECT
 
 
-def open_engine(name: str, target: Target) -> Engine:
+def open_engine(name: str, target: Target) -> HttpEngine:
     """Returns an engine with connections to one upstream. Must be called where an event loop runs."""
     # On demand: the engine that is not used costs neither memory nor start-up time.
     if engine_for(name, target.base_url) == HTTPX:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _PARSED_AT_ONCE: Final = 16_384
 
 
-class Connection(asyncio.Protocol):
+class UpstreamConnection(asyncio.Protocol):
     """A connection that is made.
 
     Attributes:
@@ -43,7 +43,7 @@ class Connection(asyncio.Protocol):
     )
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, max_answer_bytes: int, *, on_lost: Callable[[Connection], None]
+        self, loop: asyncio.AbstractEventLoop, max_answer_bytes: int, *, on_lost: Callable[[UpstreamConnection], None]
     ) -> None:
         self._loop = loop
         self._max_answer_bytes = max_answer_bytes

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from aiohappyeyeballs import start_connection
 
-from allocation_gateway.upstream.engines.connection import Connection
+from allocation_gateway.upstream.engines.connection import UpstreamConnection
 from allocation_gateway.upstream.engines.trust import client_context
 from allocation_gateway.upstream.http import NoAnswerError
 
@@ -54,13 +54,13 @@ class DirectHttpEngine:
         self._max_answer_bytes = target.max_answer_bytes
         self._places = self._free_places = target.max_connections
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._idle: deque[Connection] = deque()
-        self._connections: set[Connection] = set()
+        self._idle: deque[UpstreamConnection] = deque()
+        self._connections: set[UpstreamConnection] = set()
         self._sweeping: asyncio.TimerHandle | None = None
         self._is_closed = False
 
     def use_headers(self, headers: Sequence[tuple[str, str]]) -> None:
-        """See Engine."""
+        """See HttpEngine."""
         own = [(name.encode("ascii"), value.encode("ascii")) for name, value in headers]
         self._head = b" HTTP/1.1\r\n" + _lines([(b"host", self._named), *own])
 
@@ -73,13 +73,13 @@ class DirectHttpEngine:
         headers: Sequence[tuple[bytes, bytes]],
         attempt: Attempt,
     ) -> Answer:
-        """See Engine."""
+        """See HttpEngine."""
         request = self._request(method, path, body, headers)
         if self._free_places:
             self._free_places -= 1
         else:
             await self._place()
-        connection: Connection | None = None
+        connection: UpstreamConnection | None = None
         try:
             connection = self._kept_alive() or await self._connected()
             attempt.begin()
@@ -120,7 +120,7 @@ class DirectHttpEngine:
                 return
         self._free_places += 1
 
-    def _kept_alive(self) -> Connection | None:
+    def _kept_alive(self) -> UpstreamConnection | None:
         """Returns the connection that was idle for the shortest time, if upstream has not closed it meanwhile."""
         while self._idle:
             connection = self._idle.pop()
@@ -129,7 +129,7 @@ class DirectHttpEngine:
             connection.abort()
         return None
 
-    async def _connected(self) -> Connection:
+    async def _connected(self) -> UpstreamConnection:
         if self._is_closed:
             raise _closed()
         try:
@@ -144,12 +144,12 @@ class DirectHttpEngine:
             raise _closed()
         return connection
 
-    async def _connect(self) -> Connection:
+    async def _connect(self) -> UpstreamConnection:
         loop = asyncio.get_running_loop()
         addresses = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
         made = await start_connection(addresses, happy_eyeballs_delay=_NEXT_ADDRESS, interleave=1, loop=loop)
         _, connection = await loop.create_connection(
-            lambda: Connection(loop, self._max_answer_bytes, on_lost=self._connections.discard),
+            lambda: UpstreamConnection(loop, self._max_answer_bytes, on_lost=self._connections.discard),
             sock=made,
             ssl=self._tls,
             server_hostname=self._host if self._tls else None,
@@ -157,7 +157,7 @@ class DirectHttpEngine:
         self._connections.add(connection)
         return connection
 
-    def _put_aside(self, connection: Connection) -> None:
+    def _put_aside(self, connection: UpstreamConnection) -> None:
         """Keeps a connection for the next request, if it is fit for one."""
         if not connection.is_open:
             return
@@ -178,12 +178,12 @@ class DirectHttpEngine:
             self._sweeping = loop.call_at(self._idle[0].idle_since + _KEEPALIVE_EXPIRY, self._sweep)
 
     def connections(self) -> Mapping[str, int]:
-        """See Engine. One that is being made is active."""
+        """See HttpEngine. One that is being made is active."""
         idle = sum(connection.is_open for connection in list(self._idle))
         return {"active": self._places - self._free_places, "idle": idle}
 
     async def close(self) -> None:
-        """See Engine."""
+        """See HttpEngine."""
         self._is_closed = True
         if self._sweeping is not None:
             self._sweeping.cancel()

@@ -98,7 +98,7 @@ class HttpxEngine:
         return client
 
     def use_headers(self, headers: Sequence[tuple[str, str]]) -> None:
-        """See Engine."""
+        """See HttpEngine."""
         self._headers = [(name.encode(), value.encode()) for name, value in headers]
 
     async def exchange(
@@ -110,7 +110,7 @@ class HttpxEngine:
         headers: Sequence[tuple[bytes, bytes]],
         attempt: Attempt,
     ) -> Answer:
-        """See Engine."""
+        """See HttpEngine."""
         progress = _Progress(attempt)
         request = httpx.Request(
             method,
@@ -179,11 +179,11 @@ class HttpxEngine:
             task.exception()  # seen: whoever has gone has no use for it
 
     def connections(self) -> Mapping[str, int]:
-        """See Engine. How many are idle, httpx does not tell."""
+        """See HttpEngine. How many are idle, httpx does not tell."""
         return {"active": len(self._exchanges)}
 
     async def close(self) -> None:
-        """See Engine."""
+        """See HttpEngine."""
         self._is_closed = True
         for task in self._exchanges:
             task.cancel()

@@ -98,7 +98,7 @@ class AnswerReader:
         """
         # llhttp also takes empty lines before an answer, and answers of RTSP and ICE.
         if not self._received and not data.startswith(b"H"):
-            raise NotHttpError("it does not begin like an answer")
+            raise NotHttpError("it does not begin with an HTTP status line")
         self._received += len(data)
         try:
             self._parser.feed_data(data)
@@ -107,13 +107,13 @@ class AnswerReader:
         if self._is_refused:
             raise NotHttpError("its status or its framing is not HTTP/1.1")
         if self.answer is None and self._received - self._body_size > self._allowed_overhead():
-            self._give_up(NotHttpError("too much of it is not its body"))
+            self._give_up(NotHttpError("its headers and chunk framing exceed the limit"))
 
     def _allowed_overhead(self) -> int:
         return _MAX_OVERHEAD + _OVERHEAD_PER_BYTE * self._body_size
 
     def end(self, *, is_orderly: bool) -> bool:
-        """Takes the end of the connection, by which some answers end too. Returns whether there is an answer."""
+        """Is called when the connection ends, as some answers end by that. Returns whether there is an answer."""
         if self.answer is None and self._body is not None:
             if self._is_delimited or not is_orderly:
                 self._body.cut_short()
@@ -141,7 +141,7 @@ class AnswerReader:
         self.answer = Answer(self._status, Headers(self._raw), *body.whole(), self._head_at)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Takes a header from the parser, or a trailer, which nobody asked for."""
+        """Is called by the parser with a header, or with a trailer, which nobody asked for."""
         if self._body is not None:
             return
         name = name.lower()
@@ -150,12 +150,12 @@ class AnswerReader:
         self._raw[name] = value
 
     def on_message_begin(self) -> None:
-        """Takes from the parser that an answer begins."""
+        """Is called by the parser when an answer begins."""
         if self.answer is not None:
             self.keeps_alive = False
 
     def on_headers_complete(self) -> None:
-        """Takes the end of a head from the parser."""
+        """Is called by the parser when a head has ended."""
         if self._body is not None:
             return
         raw = self._raw
@@ -177,13 +177,13 @@ class AnswerReader:
             self._complete(body)
 
     def on_body(self, part: bytes) -> None:
-        """Takes a part of the body from the parser."""
+        """Is called by the parser with a part of the body."""
         self._body_size += len(part)
         if self.answer is None and self._body is not None and not self._body.add(part):
             self._complete(self._body)
 
     def on_message_complete(self) -> None:
-        """Takes from the parser that an answer is complete: maybe only an interim one."""
+        """Is called by the parser when an answer is complete: maybe only an interim one."""
         if self.answer is None and self._body is not None:
             self.keeps_alive = self._parser.should_keep_alive()
             self._complete(self._body)

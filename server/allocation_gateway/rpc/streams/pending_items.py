@@ -13,7 +13,7 @@ from allocation.v1.error_reason_pb2 import ErrorReason
 
 from allocation_gateway.errors import GatewayError
 from allocation_gateway.rpc.streams import outcomes
-from allocation_gateway.rpc.streams.outcomes import Found, Kind
+from allocation_gateway.rpc.streams.outcomes import Found, OutcomeKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,7 @@ MISSING: Final = frozenset(
 )
 
 
-class _Followed:
+class _FollowedItem:
     """An item that is followed."""
 
     __slots__ = ("conclude", "failed", "item", "refusal", "timer")
@@ -48,8 +48,8 @@ class _Followed:
         self.failed = 0
 
 
-class Following:
-    """The items of one call that are followed. It is a reader of the readings of its account.
+class PendingItems:
+    """The items of one call that are read until it is known what became of them. It is a ReadingListener.
 
     Attributes:
         readings: How often they were read.
@@ -65,7 +65,7 @@ class Following:
         self.readings = 0
         self._readings = readings
         self._row = row
-        self._followed: dict[str, _Followed] = {}
+        self._followed: dict[str, _FollowedItem] = {}
 
     def __len__(self) -> int:
         return len(self._followed)
@@ -79,11 +79,11 @@ class Following:
             refusal: With what it was refused for how it stands; None if it is queued.
         """
         timer = asyncio.get_running_loop().call_at(item.until, self._overdue, item)
-        self._followed[item.reference] = _Followed(item, conclude, refusal, timer)
+        self._followed[item.reference] = _FollowedItem(item, conclude, refusal, timer)
         self._readings.follow(item.reference, self, at_once=refusal is not None)
 
     def read(self, reference: str, found: AnyAllocation | GatewayError) -> bool:
-        """See Reader."""
+        """See ReadingListener."""
         followed = self._followed.get(reference)
         if followed is None:
             return True
@@ -94,15 +94,15 @@ class Following:
         self._end(followed, concluded)
         return True
 
-    def _concluded(self, followed: _Followed, found: AnyAllocation | GatewayError) -> Found | None:
+    def _concluded(self, followed: _FollowedItem, found: AnyAllocation | GatewayError) -> Found | None:
         if followed.refusal is not None:
-            return Found(Kind.REFUSED, error=self._explained(followed.refusal, found))
+            return Found(OutcomeKind.REFUSED, error=self._explained(followed.refusal, found))
         if isinstance(found, GatewayError):
-            return Found(Kind.REFUSED, error=found) if found.reason in MISSING else None
+            return Found(OutcomeKind.REFUSED, error=found) if found.reason in MISSING else None
         standing = outcomes.of_standing(self._row, found)
         if standing is None:
             return None
-        if standing.kind is Kind.ALLOCATED:
+        if standing.kind is OutcomeKind.ALLOCATED:
             found.reconciled = True
         elif self._row.allocations.states.has_failed(found.state):
             followed.failed += 1
@@ -121,9 +121,11 @@ class Following:
         if followed is not None and followed.item is item:
             self._readings.leave(item.reference, self)
             refusal = followed.refusal
-            self._end(followed, Found(Kind.QUEUED) if refusal is None else Found(Kind.REFUSED, error=refusal))
+            self._end(
+                followed, Found(OutcomeKind.QUEUED) if refusal is None else Found(OutcomeKind.REFUSED, error=refusal)
+            )
 
-    def _end(self, followed: _Followed, found: Found) -> None:
+    def _end(self, followed: _FollowedItem, found: Found) -> None:
         followed.timer.cancel()
         del self._followed[followed.item.reference]
         followed.conclude(followed.item, found)

@@ -11,7 +11,7 @@ from allocation.v1.error_reason_pb2 import ErrorReason
 
 from allocation_gateway.errors import GatewayError
 from allocation_gateway.protection.backoff import Backoff
-from allocation_gateway.protection.model import Kind
+from allocation_gateway.protection.model import RequestKind
 from allocation_gateway.protection.protection import Protection
 from allocation_gateway.upstream.call import CallOutcome
 
@@ -42,15 +42,15 @@ _LONGEST_PAUSE: Final = 2.0
 _SUCCESS: Final = CallOutcome.SUCCESS
 
 
-class Account:
-    """One account.
+class AccountApi:
+    """One API of one account.
 
     Attributes:
-        upstream: Its API.
+        upstream: The connections to it.
         protection: What protects it.
         store: Where the claims of its writes are.
         spare: Where they are while the store cannot be reached; None if nothing is written then.
-        settings: The settings of its API.
+        settings: Its settings.
         carriers: Takes the reference of the carrier of each allocation that is made.
         clock: The event loop's clock.
         now: The same, read anew.
@@ -70,8 +70,8 @@ class Account:
         """Takes what it is made of.
 
         Args:
-            settings: The configuration, of this account.
-            upstream: Its API.
+            settings: The configuration, of its account.
+            upstream: The connections to it.
             store: Where the claims of its writes are.
             spare: Where they are while the store cannot be reached; None if nothing is written then.
             telemetry: Where metrics go.
@@ -119,11 +119,13 @@ class Account:
             self.protection.retry_budget.refund()
         return result
 
-    async def read_once(self, operation: Operation, request: Message, call: UpstreamCall, kind: Kind) -> UpstreamResult:
+    async def read_once(
+        self, operation: Operation, request: Message, call: UpstreamCall, kind: RequestKind
+    ) -> UpstreamResult:
         """Reads something once, by the first spelling of its row, as soon as it may.
 
         Raises:
-            GatewayError: The account is protected from it.
+            GatewayError: The API is protected from it.
         """
         permit = await self.protection.acquire(kind, call.deadline)
         return await self.send(operation, operation.default_route, request, call, permit)
@@ -137,11 +139,11 @@ class Account:
             The response, or the error in its place.
 
         Raises:
-            GatewayError: The account is protected from it.
+            GatewayError: The API is protected from it.
         """
         attempts = 1
         while True:
-            permit = await self.protection.acquire(Kind.READ, call.deadline)
+            permit = await self.protection.acquire(RequestKind.READ, call.deadline)
             result = await self.send(operation, route, request, call, permit)
             response = result.response
             if (

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from allocation_gateway.rpc.streams.job import Item
 
 
-class Waiting:
+class SendQueue:
     """What waits: single items by what they may be sent with, and batches that are made already."""
 
     def __init__(self, most: int) -> None:
@@ -27,13 +27,13 @@ class Waiting:
         self._is_there = asyncio.Event()
 
     def add(self, items: Iterable[Item]) -> None:
-        """Has items wait to be sent."""
+        """Queues items to be sent."""
         for item in items:
             self._groups.setdefault(item.key, deque()).append(item)
         self._is_there.set()
 
     def add_batch(self, items: Sequence[Item]) -> None:
-        """Has items wait that are to be sent with each other, and with no others."""
+        """Queues items that are to be sent with each other, and with no others."""
         if items:
             self._batches.append(items)
             self._is_there.set()
