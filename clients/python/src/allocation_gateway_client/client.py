@@ -8,19 +8,18 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from allocation_gateway_client.base import failed, named
+from allocation_gateway_client.closing import Closing
 from allocation_gateway_client.errors import error_of
 from allocation_gateway_client.lasting import Streams
 from allocation_gateway_client.methods import Methods, R
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from types import TracebackType
 
     from google.protobuf.message import Message
-    from typing_extensions import Self
 
 
-class Client(Streams, Methods):
+class Client(Streams, Methods, Closing):
     """Calls the gateway and waits for its answer. Use it as a context manager, or close it."""
 
     def _open(
@@ -48,14 +47,6 @@ class Client(Streams, Methods):
     def close(self) -> None:
         """Closes the connections. Calls under way are cancelled."""
         self._channel.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def call(
         self,
