@@ -86,6 +86,23 @@ def test_a_token_is_followed_and_sent_with_metadata_of_ones_own(
     assert sent[1]["user-agent"].startswith("allocation-gateway-client-python/")
 
 
+def test_an_authorization_of_ones_own_is_sent_instead_of_the_token(authority: Authority, tmp_path: Path) -> None:
+    """Two are never sent: the gateway would refuse that."""
+    certificate, key = authority.issue("server")
+    credentials = grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
+    token = tmp_path / "token"
+    token.write_text("file")
+    own = {"authorization": "Bearer call"}
+    with scripted_server(credentials) as server:
+        server.default = ANSWER
+        for of_client in (None, {"authorization": "Bearer client"}):
+            with Client(server.address, tls=Tls(authority.file), token_file=token, metadata=of_client) as client:
+                client.get_shipment_allocation(SHIPMENT)
+                client.get_shipment_allocation(SHIPMENT, metadata=own)
+    sent = [call.metadata["authorization"] for call in server.calls]
+    assert sent == ["Bearer file", "Bearer call", "Bearer client", "Bearer call"]
+
+
 def test_calls_go_to_all_addresses_in_turn() -> None:
     with scripted_server() as one, scripted_server() as other:
         one.default = other.default = ANSWER

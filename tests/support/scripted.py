@@ -8,6 +8,8 @@ from collections import deque
 from concurrent import futures
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import grpc
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _THREADS: Final = 8
+# A window of a fixed size: by default it grows to megabytes with what it takes, read or not.
+_WINDOW: Final = (("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 65_536))
 # An answer that does not come.
 SILENCE: Final = "silence"
 # A message, a failure of the gateway's, a status without details as of a proxy, a status as it is, or SILENCE; of a
@@ -55,10 +59,12 @@ class Told:
     Attributes:
         messages: What comes first.
         end: How it ends then; None for OK.
+        after: How many of its requests are read instead of all.
     """
 
     messages: Sequence[Message]
     end: GatewayError | grpc.StatusCode | Raw | str | None = None
+    after: int | None = None
 
 
 @dataclass(frozen=True)
@@ -89,16 +95,22 @@ class Scripted:
         answers: What is answered next.
         default: What is answered when nothing is left.
         calls: What it was asked.
+        begun: Has the path of each call that lasts, from when it has begun.
     """
 
     address: str = ""
     answers: deque[Answer] = field(default_factory=deque)
     default: Answer | None = None
     calls: list[Call] = field(default_factory=list)
+    begun: SimpleQueue[str | None] = field(default_factory=SimpleQueue)
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any]:
         """Returns what answers a call."""
-        known = {str(key): str(value) for key, value in details.invocation_metadata or ()}
+        known: dict[str, str] = {}
+        for key, value in details.invocation_metadata or ():
+            # What is there twice is told as HTTP has it.
+            name, text = str(key), str(value)
+            known[name] = f"{known[name]}, {text}" if name in known else text
 
         def took(request: bytes, begun: float, context: grpc.ServicerContext) -> Answer | None:
             self.calls.append(Call(details.method, request, known, context.time_remaining() or 0.0, begun))
@@ -112,7 +124,10 @@ class Scripted:
 
         def answer_stream(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
             begun = time.monotonic()
-            told = took(b"".join(requests), begun, context)
+            self.begun.put(details.method)
+            following = self.answers[0] if self.answers else self.default
+            most = following.after if isinstance(following, Told) else None
+            told = took(b"".join(islice(requests, most)), begun, context)
             if isinstance(told, Told):
                 yield from (message.SerializeToString() for message in told.messages)
                 if told.end is None:
@@ -159,7 +174,7 @@ class _Any(grpc.GenericRpcHandler):
 @contextmanager
 def scripted_server(credentials: grpc.ServerCredentials | None = None, at: str = "127.0.0.1:0") -> Iterator[Scripted]:
     """Runs such a server, by default on a free port."""
-    server = grpc.server(futures.ThreadPoolExecutor(_THREADS))
+    server = grpc.server(futures.ThreadPoolExecutor(_THREADS), options=_WINDOW)
     scripted = Scripted()
     server.add_generic_rpc_handlers((_Any(scripted),))
     port = server.add_insecure_port(at) if credentials is None else server.add_secure_port(at, credentials)

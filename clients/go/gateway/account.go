@@ -6,7 +6,10 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
-const accountKey = "allocation-account"
+const (
+	accountKey       = "allocation-account"
+	authorizationKey = "authorization"
+)
 
 type inAccount struct{}
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	mathrand "math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -147,24 +148,37 @@ func (c *caller) limit(ctx context.Context, otherwise time.Duration) time.Durati
 	return otherwise
 }
 
+// outgoing returns the context of an attempt. Its metadata has one account and one authorization at most: the gateway refuses
+// two. An authorization of the call's own counts before one of the client's metadata, and that before the token.
 func (c *caller) outgoing(ctx context.Context) context.Context {
 	account := c.account(ctx)
-	if sent, ok := metadata.FromOutgoingContext(ctx); ok && len(sent.Get(accountKey)) > 0 {
-		// The gateway refuses two.
-		sent = sent.Copy()
-		sent.Delete(accountKey)
-		ctx = metadata.NewOutgoingContext(ctx, sent)
-	}
-	for name, value := range c.settings.metadata {
-		if name != accountKey {
-			ctx = metadata.AppendToOutgoingContext(ctx, name, value)
+	isAuthorized := false
+	if sent, ok := metadata.FromOutgoingContext(ctx); ok {
+		isAuthorized = len(sent.Get(authorizationKey)) > 0
+		if len(sent.Get(accountKey)) > 0 {
+			sent = sent.Copy()
+			sent.Delete(accountKey)
+			ctx = metadata.NewOutgoingContext(ctx, sent)
 		}
+	}
+	isOfCall := isAuthorized
+	for name, value := range c.settings.metadata {
+		if name == accountKey {
+			continue
+		}
+		if strings.EqualFold(name, authorizationKey) {
+			if isOfCall {
+				continue
+			}
+			isAuthorized = true
+		}
+		ctx = metadata.AppendToOutgoingContext(ctx, name, value)
 	}
 	if account != "" {
 		ctx = metadata.AppendToOutgoingContext(ctx, accountKey, account)
 	}
-	if c.token != nil {
-		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+c.token.current())
+	if c.token != nil && !isAuthorized {
+		ctx = metadata.AppendToOutgoingContext(ctx, authorizationKey, "Bearer "+c.token.current())
 	}
 	return ctx
 }

@@ -120,6 +120,32 @@ func TestAccount(t *testing.T) {
 	}
 }
 
+// TestAuthorization has it in each way there is. Two are never sent: the gateway would refuse that.
+func TestAuthorization(t *testing.T) {
+	file := &token{text: "file", every: time.Hour, readAt: time.Now()}
+	ofClient := map[string]string{"Authorization": "Bearer client"}
+	own := metadata.AppendToOutgoingContext(context.Background(), authorizationKey, "Bearer call")
+	for name, one := range map[string]struct {
+		token    *token
+		metadata map[string]string
+		ctx      context.Context
+		want     []string
+	}{
+		"none":                     {nil, nil, context.Background(), nil},
+		"of the token file":        {file, nil, context.Background(), []string{"Bearer file"}},
+		"of the client's metadata": {file, ofClient, context.Background(), []string{"Bearer client"}},
+		"of the call's metadata":   {file, nil, own, []string{"Bearer call"}},
+		"of both":                  {file, ofClient, own, []string{"Bearer call"}},
+		"of both, without a token": {nil, ofClient, own, []string{"Bearer call"}},
+	} {
+		made := &caller{settings: &settings{metadata: one.metadata}, token: one.token}
+		sent, _ := metadata.FromOutgoingContext(made.outgoing(one.ctx))
+		if got := sent.Get(authorizationKey); !slices.Equal(got, one.want) {
+			t.Errorf("%s: got %q, want %q", name, got, one.want)
+		}
+	}
+}
+
 // TestStreamsThatWereOfUseCostNothing ends streams that have told something, and then some that have not.
 func TestStreamsThatWereOfUseCostNothing(t *testing.T) {
 	attempts := (&caller{budget: newBudget(&serviceConfig{maxTokens: 8})}).begin(time.Now().Add(time.Hour))

@@ -48,7 +48,8 @@ func WithTLS(config *tls.Config) Option { return func(s *settings) { s.tls = con
 // WithPlaintext does without TLS: for the sandbox, or where a mesh does it.
 func WithPlaintext() Option { return func(s *settings) { s.plaintext = true } }
 
-// WithTokenFile sends the bearer token in a file, which is read again within a second of being replaced.
+// WithTokenFile sends the bearer token in a file, which is read again within a second of being replaced. A call with
+// `authorization` in its own metadata, or in that of WithMetadata, is sent with that instead.
 func WithTokenFile(file string) Option { return func(s *settings) { s.tokenFile = file } }
 
 // WithAccount says which account of the gateway calls are for. InAccount says it of a single call; without either the gateway

@@ -29,6 +29,7 @@ import type { TokenFile } from "./token.js";
 // A timer of Node's cannot be set for longer.
 const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
 const ACCOUNT = "allocation-account";
+const AUTHORIZATION = "authorization";
 const CLOSED = "The client is closed";
 
 /** What may be said of a single call. */
@@ -292,18 +293,25 @@ export class Caller {
   }
 
   async #authorized(metadata: Metadata): Promise<Metadata> {
-    if (this.#options.token) {
-      metadata.set("authorization", `Bearer ${await this.#options.token.current()}`);
+    if (this.#options.token && metadata.get(AUTHORIZATION).length === 0) {
+      metadata.set(AUTHORIZATION, `Bearer ${await this.#options.token.current()}`);
     }
     return metadata;
   }
 
   #metadata(own: CallOptions["metadata"], account: string): Metadata {
     const sent = new Metadata();
-    for (const [name, value] of [...Object.entries(this.#options.metadata), ...Object.entries(own ?? {})]) {
+    const ofCall = Object.entries(own ?? {});
+    for (const [name, value] of Object.entries(this.#options.metadata)) {
       sent.add(name, value);
     }
-    // The gateway refuses two.
+    // The gateway refuses two, of this as of accounts.
+    if (ofCall.some(([name]) => name.toLowerCase() === AUTHORIZATION)) {
+      sent.remove(AUTHORIZATION);
+    }
+    for (const [name, value] of ofCall) {
+      sent.add(name, value);
+    }
     sent.remove(ACCOUNT);
     if (account) {
       sent.set(ACCOUNT, account);

@@ -36,7 +36,10 @@ export interface ClientOptions {
   readonly tls?: Tls;
   /** Do without TLS, for a sandbox, or where a mesh does it. */
   readonly plaintext?: boolean;
-  /** A file with a bearer token, which is read again within a second of being replaced. */
+  /**
+   * A file with a bearer token, which is read again within a second of being replaced. A call with `authorization` in its
+   * metadata, or in that of the client, is sent with that instead.
+   */
   readonly tokenFile?: string | URL;
   /** The account of the gateway that calls are for, unless they say otherwise. Without it the gateway chooses. */
   readonly account?: string;

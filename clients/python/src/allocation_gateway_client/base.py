@@ -33,6 +33,7 @@ M = TypeVar("M", bound="Message")
 
 DEFAULT_TIMEOUT: Final = 60.0
 _ACCOUNT: Final = "allocation-account"
+_AUTHORIZATION: Final = "authorization"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,8 @@ class Base(ABC):
             address: `host:port`, or any target of gRPC's. Calls go to all addresses of the host in turn.
             tls: How TLS is done: by default with gRPC's own list of authorities.
             plaintext: Do without TLS, for a sandbox, or where a mesh does it.
-            token_file: A file with a bearer token, which is read again within a second of being replaced.
+            token_file: A file with a bearer token, which is read again within a second of being replaced. A call with
+                `authorization` in its metadata, or in that of the client, is sent with that instead.
             account: The account of the gateway that calls are for, unless they say otherwise. Empty, the gateway
                 chooses.
             metadata: Sent with each call.
@@ -119,6 +121,7 @@ class Base(ABC):
         named = own.pop(_ACCOUNT, "")
         self._account = account or named
         self._metadata = tuple(own.items())
+        self._is_authorized = _AUTHORIZATION in own
         self._timeout = timeout
         self._budget = Budget(config.max_tokens, config.token_ratio)
         credentials = None if plaintext else (tls or Tls()).credentials()
@@ -145,13 +148,19 @@ class Base(ABC):
         return self._account if own is None else own.get(_ACCOUNT, self._account)
 
     def _sent(self, own: Mapping[str, str] | None, account: str) -> tuple[tuple[str, str], ...]:
-        """Returns the metadata of an attempt. It names one account, or none: the gateway refuses two."""
+        """Returns the metadata of an attempt. The gateway refuses two accounts in it, and two authorizations."""
         sent = self._metadata
+        is_authorized = self._is_authorized
         if own is not None:
+            if _AUTHORIZATION in own:
+                is_authorized = True
+                sent = tuple(one for one in sent if one[0] != _AUTHORIZATION)
             sent = (*sent, *(one for one in own.items() if one[0] != _ACCOUNT))
         if account:
             sent = (*sent, (_ACCOUNT, account))
-        return sent if self._token is None else (*sent, ("authorization", f"Bearer {self._token.current()}"))
+        if self._token is None or is_authorized:
+            return sent
+        return (*sent, (_AUTHORIZATION, f"Bearer {self._token.current()}"))
 
     def _rpc_of(self, request: Message) -> Rpc:
         path = self._paths.get(request.DESCRIPTOR.full_name)
