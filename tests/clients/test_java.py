@@ -179,6 +179,24 @@ def test_a_token_and_metadata_of_ones_own_are_sent(programs: JavaProject, author
     assert first["user-agent"].startswith("allocation-gateway-client-java ")
 
 
+def test_an_authorization_of_ones_own_is_sent_instead_of_the_token(
+    programs: JavaProject, authority: Authority, tmp_path: Path
+) -> None:
+    """Two are never sent: the gateway would refuse that."""
+    certificate, key = authority.issue("server")
+    credentials = grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
+    token = tmp_path / "token"
+    token.write_text("file")
+    with scripted_server(credentials) as server:
+        server.default = ANSWER
+        for of_client in ({}, {"metadata": {"authorization": "Bearer client"}}):
+            options = {"ca": str(authority.file), "tokenFile": str(token), **of_client}
+            with running(programs, server.address, **options) as call:
+                assert call() == call(metadata={"authorization": "Bearer call"}) == SHIPMENT
+    sent = [one.metadata["authorization"] for one in server.calls]
+    assert sent == ["Bearer file", "Bearer call", "Bearer client", "Bearer call"]
+
+
 def test_every_attempt_has_a_deadline(programs: JavaProject) -> None:
     with scripted_server() as server:
         server.default = ANSWER

@@ -153,7 +153,10 @@ public final class AllocationClient implements AutoCloseable {
       return this;
     }
 
-    /** Sends the bearer token in a file, which is read again within a second of being replaced. */
+    /**
+     * Sends the bearer token in a file, which is read again within a second of being replaced. A call with {@code
+     * authorization} in its metadata, or in that of the client, is sent with that instead.
+     */
     public Builder tokenFile(Path file) {
       tokenFile = file;
       return this;

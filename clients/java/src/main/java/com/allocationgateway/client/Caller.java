@@ -28,8 +28,6 @@ import java.util.concurrent.atomic.AtomicLong;
  * half-way.
  */
 final class Caller {
-  private static final Metadata.Key<String> AUTHORIZATION =
-      Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER);
   // gRPC for Java alone would come back to a gateway that was restarted after up to two minutes.
   private static final long RECONNECT_NANOS = 1_000_000_000;
 
@@ -39,8 +37,8 @@ final class Caller {
   private final long timeout;
   private final Metadata metadata;
   private final TokenFile token;
-  private final CountDownLatch closed = new CountDownLatch(1);
   private final Set<Runnable> underWay = ConcurrentHashMap.newKeySet();
+  private volatile boolean closed;
   private final AtomicLong reconnectedAt = new AtomicLong(System.nanoTime() - RECONNECT_NANOS);
 
   /**
@@ -104,7 +102,7 @@ final class Caller {
   <Q, R> ClientCall<Q, R> open(MethodDescriptor<Q, R> method, Metadata own, long nanos) {
     Metadata sent = Headers.joined(metadata, own);
     if (token != null) {
-      sent.put(AUTHORIZATION, "Bearer " + token.current());
+      Headers.authorize(sent, token);
     }
     CallOptions options = CallOptions.DEFAULT.withDeadlineAfter(nanos, TimeUnit.NANOSECONDS);
     Channel carrying = ClientInterceptors.intercept(channel, MetadataUtils.newAttachHeadersInterceptor(sent));
@@ -146,17 +144,27 @@ final class Caller {
   }
 
   boolean isClosed() {
-    return closed.getCount() == 0;
+    return closed;
   }
 
-  /** Waits, but no longer than the client lives. */
-  void pause(long nanos) throws InterruptedException {
-    closed.await(nanos, TimeUnit.NANOSECONDS);
+  /** Waits, but no longer than the client lives, or until a context is cancelled. */
+  void pause(long nanos, Context context) throws InterruptedException {
+    CountDownLatch ended = new CountDownLatch(1);
+    Runnable onClientClosed = ended::countDown;
+    Context.CancellationListener onCancelled = cancelled -> ended.countDown();
+    onClose(onClientClosed);
+    context.addListener(onCancelled, Runnable::run);
+    try {
+      ended.await(nanos, TimeUnit.NANOSECONDS);
+    } finally {
+      context.removeListener(onCancelled);
+      removeOnClose(onClientClosed);
+    }
   }
 
   /** Ends the calls that are under way, and makes no more. */
   void close() {
-    closed.countDown();
+    closed = true;
     channel.shutdownNow();
     underWay.forEach(Runnable::run);
   }

@@ -1,12 +1,15 @@
 package com.allocationgateway.client;
 
 import io.grpc.Metadata;
+import java.util.List;
 
 /** Metadata that is sent. */
 final class Headers {
   private static final String ACCOUNT = "allocation-account";
   private static final Metadata.Key<String> ACCOUNT_KEY =
       Metadata.Key.of(ACCOUNT, Metadata.ASCII_STRING_MARSHALLER);
+  private static final Metadata.Key<String> AUTHORIZATION =
+      Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER);
 
   private Headers() {}
 
@@ -16,14 +19,23 @@ final class Headers {
     return made;
   }
 
-  /** Returns both. The account of the second counts, if it names one. */
+  /** Returns both. The account and the authorization of the second count, if it has them: the gateway refuses two. */
   static Metadata joined(Metadata first, Metadata second) {
     Metadata made = copy(first);
-    if (second.containsKey(ACCOUNT_KEY)) {
-      made.discardAll(ACCOUNT_KEY);
+    for (Metadata.Key<String> key : List.of(ACCOUNT_KEY, AUTHORIZATION)) {
+      if (second.containsKey(key)) {
+        made.discardAll(key);
+      }
     }
     made.merge(second);
     return made;
+  }
+
+  /** Sends a bearer token, unless there is an authorization already. */
+  static void authorize(Metadata metadata, TokenFile token) {
+    if (!metadata.containsKey(AUTHORIZATION)) {
+      metadata.put(AUTHORIZATION, "Bearer " + token.current());
+    }
   }
 
   /** Names the account, instead of one that is named already. */

@@ -13,9 +13,12 @@ import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 
 /** One logical call: attempts with one request, until one succeeds or the call is over. It is begun once. */
 final class Invocation {
+  private static final String OF_CONTEXT = "The context of the call was cancelled";
+
   private final Caller caller;
   private final Rpc rpc;
   private final Message request;
@@ -54,15 +57,18 @@ final class Invocation {
 
   private void pause(Throwable thrown) {
     OptionalLong nanos = pauseAfter(thrown);
+    if (nanos.isEmpty()) {
+      throw over(thrown);
+    }
     try {
-      if (nanos.isPresent() && !isEnded()) {
-        caller.pause(nanos.getAsLong());
+      if (!isEnded()) {
+        caller.pause(nanos.getAsLong(), context);
       }
     } catch (InterruptedException interrupted) {
       throw interrupted(interrupted);
     }
-    if (nanos.isEmpty() || isEnded()) {
-      throw over(thrown);
+    if (isEnded()) {
+      throw endedInPause(thrown);
     }
   }
 
@@ -75,17 +81,18 @@ final class Invocation {
   CompletableFuture<Message> start() {
     Running running = new Running();
     caller.onClose(running);
+    context.addListener(running, Runnable::run);
     running.answer.whenComplete((answer, error) -> running.finish());
     running.attempt();
     return running.answer;
   }
 
   /** Attempts that no thread waits for. Running it is telling it that the client was closed. */
-  private final class Running implements Runnable {
+  private final class Running implements Runnable, Context.CancellationListener {
     final CompletableFuture<Message> answer = new CompletableFuture<>();
     private volatile ListenableFuture<Message> current;
-    // Whether it waits for the next attempt. An attempt that is under way tells by itself how it ends.
-    private boolean waiting;
+    // How the last attempt failed, while the next one is waited for. One that is under way tells by itself how it ends.
+    private Throwable waiting;
 
     void attempt() {
       Context before = context.attach();
@@ -117,26 +124,30 @@ final class Invocation {
     /** Has another attempt made. Returns an exception instead if the call is over. */
     private synchronized RuntimeException goOn(Throwable thrown) {
       OptionalLong nanos = pauseAfter(thrown);
-      if (nanos.isEmpty() || isEnded()) {
+      if (nanos.isEmpty()) {
         return over(thrown);
       }
-      waiting = true;
+      if (isEnded()) {
+        return endedInPause(thrown);
+      }
+      waiting = thrown;
       CompletableFuture.delayedExecutor(nanos.getAsLong(), TimeUnit.NANOSECONDS).execute(this::attemptAgain);
       return null;
     }
 
     private void attemptAgain() {
       synchronized (this) {
-        if (!waiting || answer.isDone()) {
+        if (waiting == null || answer.isDone()) {
           return;
         }
-        waiting = false;
+        waiting = null;
       }
       attempt();
     }
 
     void finish() {
       caller.removeOnClose(this);
+      context.removeListener(this);
       ListenableFuture<Message> left = current;
       if (left != null) {
         left.cancel(true);
@@ -147,13 +158,18 @@ final class Invocation {
     public void run() {
       RuntimeException over;
       synchronized (this) {
-        if (!waiting) {
+        if (waiting == null) {
           return;
         }
-        waiting = false;
-        over = over(Caller.closedException());
+        over = endedInPause(waiting);
+        waiting = null;
       }
       answer.completeExceptionally(over);
+    }
+
+    @Override
+    public void cancelled(Context ended) {
+      run();
     }
   }
 
@@ -199,9 +215,22 @@ final class Invocation {
       return thrown instanceof RuntimeException ? (RuntimeException) thrown : new IllegalStateException(thrown);
     }
     if (context.isCancelled() && last.code() == Status.Code.CANCELLED) {
-      return cancelled("The context of the call was cancelled", thrown);
+      return cancelled(OF_CONTEXT, thrown);
     }
     return AllocationException.of(last.details(), request, thrown).inAccount(caller.accountOf(metadata));
+  }
+
+  /** Returns what the call throws whose client was closed, or whose context was cancelled, before the next attempt. */
+  private RuntimeException endedInPause(Throwable thrown) {
+    if (caller.isClosed()) {
+      return over(Caller.closedException());
+    }
+    Throwable cause = context.cancellationCause();
+    if (cause instanceof TimeoutException) {
+      // Its deadline is the end of the call's time, as any other.
+      return over(thrown);
+    }
+    return inDoubt(cause).orElseGet(() -> cancelled(OF_CONTEXT, cause));
   }
 
   private static RuntimeException cancelled(String message, Throwable cause) {

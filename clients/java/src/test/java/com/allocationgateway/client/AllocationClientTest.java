@@ -3,31 +3,42 @@ package com.allocationgateway.client;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.allocationgateway.allocation.v1.AllocateShipmentRequest;
 import com.allocationgateway.allocation.v1.AllocateShipmentResponse;
 import com.allocationgateway.allocation.v1.GetShipmentAllocationRequest;
+import io.grpc.CallOptions;
+import io.grpc.Channel;
+import io.grpc.ClientCall;
+import io.grpc.ClientInterceptor;
 import io.grpc.Context;
+import io.grpc.ForwardingClientCall.SimpleForwardingClientCall;
+import io.grpc.ForwardingClientCallListener.SimpleForwardingClientCallListener;
 import io.grpc.InsecureChannelCredentials;
 import io.grpc.Metadata;
+import io.grpc.MethodDescriptor;
 import io.grpc.Status;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Executors;
 import java.util.concurrent.FutureTask;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -175,6 +186,73 @@ class AllocationClientTest {
     assertThrows(CancellationException.class, read::get);
   }
 
+  /** Tells when an attempt has ended, and all that its client makes of that was done. */
+  private static ClientInterceptor telling(CountDownLatch ended) {
+    return new ClientInterceptor() {
+      @Override
+      public <Q, R> ClientCall<Q, R> interceptCall(MethodDescriptor<Q, R> method, CallOptions options, Channel next) {
+        return new SimpleForwardingClientCall<Q, R>(next.newCall(method, options)) {
+          @Override
+          public void start(Listener<R> listener, Metadata headers) {
+            super.start(
+                new SimpleForwardingClientCallListener<R>(listener) {
+                  @Override
+                  public void onClose(Status status, Metadata trailers) {
+                    super.onClose(status, trailers);
+                    ended.countDown();
+                  }
+                },
+                headers);
+          }
+        };
+      }
+    };
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"none", "unknown"})
+  void aContextThatIsCancelledEndsAPauseAtOnce(String effect) throws Exception {
+    CountDownLatch ended = new CountDownLatch(2);
+    client.close();
+    client = gateway.client().intercept(telling(ended)).build();
+    gateway.failures.addAll(List.of(Status.UNAVAILABLE, Status.UNAVAILABLE));
+    gateway.trailers = Failures.trailers("UPSTREAM_UNAVAILABLE", effect, Duration.ofHours(1).toMillis(), null);
+    Class<? extends RuntimeException> kind =
+        effect.equals("none") ? CancellationException.class : UnknownOutcomeException.class;
+    Context.CancellableContext context = Context.current().withCancellation();
+    FutureTask<RuntimeException> waiting =
+        new FutureTask<>(() -> assertThrows(kind, () -> client.shipments().allocateShipment(WRITE, PATIENT)));
+    Thread thread = run(context.wrap(waiting));
+    CompletableFuture<?> answer = context.call(() -> client.shipments().allocateShipmentAsync(WRITE, PATIENT));
+    ended.await();
+    while (thread.getState() != Thread.State.TIMED_WAITING) {
+      Thread.onSpinWait();
+    }
+    IllegalStateException cause = new IllegalStateException("nobody needs it");
+    context.cancel(cause);
+    assertSame(cause, waiting.get().getCause());
+    Throwable thrown = assertThrows(Exception.class, answer::get);
+    assertInstanceOf(kind, thrown instanceof ExecutionException ? thrown.getCause() : thrown);
+  }
+
+  @Test
+  void theDeadlineOfAContextEndsAPauseToo() throws Exception {
+    CountDownLatch ended = new CountDownLatch(1);
+    client.close();
+    client = gateway.client().intercept(telling(ended)).build();
+    gateway.failures.add(Status.UNAVAILABLE);
+    gateway.trailers = Failures.trailers("UPSTREAM_UNAVAILABLE", "none", Duration.ofHours(1).toMillis(), null);
+    ScheduledExecutorService timer = Executors.newSingleThreadScheduledExecutor();
+    Context.CancellableContext context = Context.current().withDeadlineAfter(2, TimeUnit.HOURS, timer);
+    CompletableFuture<?> answer = context.call(() -> client.shipments().allocateShipmentAsync(WRITE, PATIENT));
+    ended.await();
+    // As it is when the deadline has passed.
+    context.cancel(new TimeoutException("context timed out"));
+    timer.shutdownNow();
+    ExecutionException thrown = assertThrows(ExecutionException.class, answer::get);
+    assertInstanceOf(TryAgainException.class, thrown.getCause());
+  }
+
   @Test
   void theDeadlineOfAContextCounts() {
     gateway.failures.add(Gateway.SILENCE);
@@ -231,6 +309,28 @@ class AllocationClientTest {
     assertEquals("17", text("x-order", sent));
     client.shipments().getShipmentAllocation(READ);
     assertTrue(gateway.headers.take().keys().stream().noneMatch("x-order"::equals));
+  }
+
+  @Test
+  void oneAuthorizationIsSent(@TempDir Path folder) throws IOException {
+    TokenFile token = new TokenFile(Files.writeString(folder.resolve("token"), "file"));
+    Metadata none = new Metadata();
+    Metadata ofClient = new Metadata();
+    Headers.add(ofClient, "Authorization", "Bearer client");
+    Metadata ofCall = new Metadata();
+    Headers.add(ofCall, "authorization", "Bearer call");
+    assertEquals(List.of("Bearer file"), authorizations(none, none, token));
+    assertEquals(List.of("Bearer client"), authorizations(ofClient, none, token));
+    assertEquals(List.of("Bearer call"), authorizations(none, ofCall, token));
+    assertEquals(List.of("Bearer call"), authorizations(ofClient, ofCall, token));
+  }
+
+  private static List<String> authorizations(Metadata ofClient, Metadata ofCall, TokenFile token) {
+    Metadata sent = Headers.joined(ofClient, ofCall);
+    Headers.authorize(sent, token);
+    List<String> found = new ArrayList<>();
+    sent.getAll(Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER)).forEach(found::add);
+    return found;
   }
 
   @ParameterizedTest

@@ -5,6 +5,7 @@ import com.allocationgateway.allocation.v1.AllocateShipmentResponse;
 import com.allocationgateway.allocation.v1.AllocateShipmentStreamRequest;
 import com.allocationgateway.allocation.v1.AllocateShipmentStreamResponse;
 import com.allocationgateway.allocation.v1.AllocationJob;
+import com.allocationgateway.allocation.v1.AllocationSummary;
 import com.allocationgateway.allocation.v1.GetShipmentAllocationRequest;
 import com.allocationgateway.allocation.v1.GetShipmentAllocationResponse;
 import com.allocationgateway.allocation.v1.ShipmentAllocationServiceGrpc.ShipmentAllocationServiceImplBase;
@@ -31,6 +32,8 @@ final class Gateway extends ShipmentAllocationServiceImplBase implements AutoClo
   static final Status SILENCE = Status.OK;
 
   final Queue<Status> failures = new ConcurrentLinkedQueue<>();
+  /** What failures come with. */
+  volatile Metadata trailers;
   final BlockingQueue<String> requestIds = new LinkedBlockingQueue<>();
   final BlockingQueue<Metadata> headers = new LinkedBlockingQueue<>();
   final CountDownLatch cancelled = new CountDownLatch(1);
@@ -70,16 +73,24 @@ final class Gateway extends ShipmentAllocationServiceImplBase implements AutoClo
     answer(observer, GetShipmentAllocationResponse.getDefaultInstance());
   }
 
-  /** Tells the job, and no more. */
+  /** Tells the job, and no more but the summary of one without items. */
   @Override
   public StreamObserver<AllocateShipmentStreamRequest> allocateShipmentStream(
       StreamObserver<AllocateShipmentStreamResponse> observer) {
     ((ServerCallStreamObserver<?>) observer).setOnCancelHandler(cancelled::countDown);
-    observer.onNext(
-        AllocateShipmentStreamResponse.newBuilder().setJob(AllocationJob.getDefaultInstance()).build());
+    Status failure = failures.poll();
+    if (failure == null) {
+      observer.onNext(
+          AllocateShipmentStreamResponse.newBuilder().setJob(AllocationJob.getDefaultInstance()).build());
+    } else {
+      observer.onError(failure.asRuntimeException(trailers));
+    }
     return new StreamObserver<>() {
+      private boolean hasItems;
+
       @Override
       public void onNext(AllocateShipmentStreamRequest message) {
+        hasItems |= message.getItemsCount() > 0;
         message.getItemsList().forEach(item -> requestIds.add(item.getShipmentReference()));
       }
 
@@ -91,6 +102,11 @@ final class Gateway extends ShipmentAllocationServiceImplBase implements AutoClo
       @Override
       public void onCompleted() {
         requestIds.add("half-closed");
+        if (failure == null && !hasItems) {
+          observer.onNext(
+              AllocateShipmentStreamResponse.newBuilder().setSummary(AllocationSummary.getDefaultInstance()).build());
+          observer.onCompleted();
+        }
       }
     };
   }
@@ -102,7 +118,7 @@ final class Gateway extends ShipmentAllocationServiceImplBase implements AutoClo
       observer.onNext(response);
       observer.onCompleted();
     } else if (failure != SILENCE) {
-      observer.onError(failure.asRuntimeException());
+      observer.onError(failure.asRuntimeException(trailers));
     }
   }
 
