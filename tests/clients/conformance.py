@@ -38,7 +38,9 @@ _STOP: Final = 10.0
 # A driver that says nothing for so long is stuck: a case takes a few seconds.
 _LONGEST: Final = 60.0
 _UUID: Final = "<uuid>"
-_ASKED: Final = ("rpc", "request", "timeout", "metadata", "account", "needs")
+_ASKED: Final = ("rpc", "request", "timeout", "metadata", "account", "needs", "hold", "throw")
+# References are so long that few of them fit on the wire before somebody reads.
+_FILLED: Final = "{:0200d}"
 _CONTRACT: Final = (shipment_allocation_service_pb2, consignment_allocation_service_pb2, service_group_service_pb2)
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -88,6 +90,13 @@ class Driver:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
+    def release(self) -> None:
+        """Has it give the items that it holds back."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.write("{}\n")
+        self._process.stdin.flush()
+
     def close(self) -> None:
         """Ends it."""
         process, self._process = self._process, None
@@ -108,11 +117,16 @@ def running_driver(*command: str, cwd: Path | None = None) -> Iterator[Driver]:
         driver.close()
 
 
-def result(case: dict[str, Any], driver: Driver, gateway: Gateway) -> Result:
-    """Runs a case."""
+def result(case: dict[str, Any], driver: Driver, gateway: Gateway | None) -> Result:
+    """Runs a case: with no gateway, if it has a server of its own."""
     # The gateway remembers ids longer than the sandbox is kept between two cases.
     case = json.loads(json.dumps(case).replace(_UUID, str(uuid.uuid4())))
-    return _scripted(case, driver) if is_scripted(case) else _against(case, driver, gateway)
+    if "fill" in case:
+        case["request"]["items"] = [{"shipment_reference": _FILLED.format(number)} for number in range(case["fill"])]
+    if is_scripted(case):
+        return _scripted(case, driver)
+    assert gateway is not None
+    return _against(case, driver, gateway)
 
 
 def is_scripted(case: dict[str, Any]) -> bool:
@@ -123,8 +137,35 @@ def is_scripted(case: dict[str, Any]) -> bool:
 def _scripted(case: dict[str, Any], driver: Driver) -> Result:
     with scripted_server() as server:
         server.answers.extend(_answer(one, case["rpc"]) for one in case["answers"])
-        got = driver.ask(case, server.address)
+        with _releasing(case, driver, server) as is_released:
+            got = driver.ask(case, server.address)
+        if "hold" in case and not is_released.is_set():
+            # It still waits for a line, which would be the next case.
+            driver.close()
         return _unanswered(case, got) or Result([*_differences(case, got or {}), *_of_server(case, server)])
+
+
+@contextmanager
+def _releasing(case: dict[str, Any], driver: Driver, server: Scripted) -> Iterator[threading.Event]:
+    """Has a driver give what it holds back when it calls for the second time. What is given is set then."""
+    is_released = threading.Event()
+
+    def release() -> None:
+        if None not in (server.begun.get(), server.begun.get()):
+            driver.release()
+            is_released.set()
+
+    if "hold" not in case:
+        yield is_released
+        return
+    waiting = threading.Thread(target=release)
+    waiting.start()
+    try:
+        yield is_released
+    finally:
+        for _ in range(2):
+            server.begun.put(None)
+        waiting.join()
 
 
 def _against(case: dict[str, Any], driver: Driver, gateway: Gateway) -> Result:
@@ -154,11 +195,16 @@ def _unanswered(case: dict[str, Any], got: dict[str, Any] | None) -> Result | No
 
 
 def _differences(case: dict[str, Any], got: dict[str, Any]) -> list[str]:
-    return [
+    found = [
         f"{name}: {case[name]} was expected of {got}"
         for name in ("result", "error", "money", "outcomes")
         if name in case and not _holds(got.get(name), case[name])
     ]
+    if "taken" in case:
+        named = got.get("error", {}).get("unanswered", ())
+        if len(set(named)) != got.get("taken") or len(named) < case["taken"]:
+            found.append(f"taken: {got.get('taken')} items were, and {len(set(named))} are unanswered")
+    return found
 
 
 def _holds(got: Any, wanted: Any) -> bool:
@@ -206,13 +252,13 @@ def _request(rpc: str) -> type[Message]:
 
 
 def _answer(told: Any, rpc: str) -> Answer:
-    if told == "silence":
+    if told in ("silence", {"silence": True}):
         return SILENCE
     if "stream" in told:
         kind = GetMessageClass(_method(rpc).output_type)
-        end = {name: value for name, value in told.items() if name != "stream"}
+        end = {name: value for name, value in told.items() if name not in {"stream", "after"}}
         ended: Any = _answer(end, rpc) if end else None
-        return Told([json_format.ParseDict(one, kind()) for one in told["stream"]], ended)
+        return Told([json_format.ParseDict(one, kind()) for one in told["stream"]], ended, told.get("after"))
     if "response" in told:
         return json_format.ParseDict(told["response"], GetMessageClass(_method(rpc).output_type)())
     if "bytes" in told:

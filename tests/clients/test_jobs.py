@@ -169,6 +169,20 @@ def test_what_the_callers_iterable_raises_comes_after_the_outcomes_of_what_it_ga
     assert sent(server) == [["a"]]
 
 
+def test_what_the_callers_iterable_raises_is_the_cause_if_what_it_gave_has_no_outcome(
+    server: Scripted, carry: Carry
+) -> None:
+    def items() -> Iterator[str]:
+        yield "a"
+        raise OSError("the file is gone")
+
+    server.default = Told([BEGUN], SILENCE)
+    with pytest.raises(UnfinishedJob) as caught:
+        carry(server.address, items(), timeout=1.0)
+    assert caught.value.unanswered == ("a",)
+    assert isinstance(caught.value.__cause__, OSError)
+
+
 def _gather_blocking(address: str, items: Any, seen: list[Any]) -> None:
     with Client(address, plaintext=True) as client:
         seen.extend(client.allocate_shipment_stream(items, timeout=LONG))
@@ -222,8 +236,11 @@ def test_items_are_not_taken_faster_than_they_are_sent(deaf: str, carry: Carry) 
     items = (f"sp_{next(taken):032d}" for _ in iter(int, 1))
     with pytest.raises(UnfinishedJob) as caught:
         carry(deaf, items, timeout=2.0)
-    assert next(taken) < 20_000
-    assert len(caught.value.unanswered) > 250
+    told = caught.value.unanswered
+    assert len(told) > 500
+    count = next(taken)
+    assert count < 20_000
+    assert list(told) == [f"sp_{number:032d}" for number in range(count)], "each that was taken, sent or not"
     for thread in threading.enumerate():
         if thread.name == "allocation-job-items":
             thread.join(LONG)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from functools import reduce
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from allocation_gateway_client import AllocationError, Client, money
 from allocation_gateway_client.base import rpcs
@@ -13,6 +13,9 @@ from allocation_gateway_client.cli.failures import as_json
 from allocation_gateway_client.policy import SERVICE_CONFIG, ServiceConfig
 from allocation_gateway_client.streams import CONSIGNMENT_JOB, CONSIGNMENT_WATCH, SHIPMENT_JOB, SHIPMENT_WATCH
 from google.protobuf.json_format import MessageToDict, ParseDict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 RPCS: Final = rpcs(ServiceConfig.parsed(SERVICE_CONFIG))
 JOBS: Final = {
@@ -27,6 +30,28 @@ LASTING: Final = 60.0
 KNOWN: Final = frozenset({"streams", "account"})
 
 
+class ItemsFailedError(Exception):
+    """What a case has the items of a job throw."""
+
+
+class Given:
+    """The items of a job as a case has its caller give them."""
+
+    def __init__(self, items: Sequence[Any], asked: dict[str, Any]) -> None:
+        self._items = items
+        self._asked = asked
+        self.taken = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        for number, item in enumerate(self._items):
+            if number == self._asked.get("throw"):
+                raise ItemsFailedError
+            if number == self._asked.get("hold"):
+                sys.stdin.readline()
+            self.taken += 1
+            yield item
+
+
 def answer(asked: dict[str, Any]) -> dict[str, Any]:
     """Makes a call, and returns what came of it."""
     if asked.get("needs", "streams") not in KNOWN:
@@ -36,7 +61,7 @@ def answer(asked: dict[str, Any]) -> dict[str, Any]:
     with Client(asked["address"], plaintext=True) as client:
         try:
             if path in JOBS:
-                return {"outcomes": job(client, path, asked, options)}
+                return job(client, path, asked, options)
             if path in WATCHES:
                 return {"outcomes": watch(client, path, asked, options)}
             request = ParseDict(asked["request"], RPCS[path].request())
@@ -47,8 +72,8 @@ def answer(asked: dict[str, Any]) -> dict[str, Any]:
     return {"result": MessageToDict(response, preserving_proto_field_name=True), "money": amounts}
 
 
-def job(client: Client, path: str, asked: dict[str, Any], options: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """Carries out a job, and returns by reference all that was told."""
+def job(client: Client, path: str, asked: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Carries out a job, and returns by reference all that was told, or how it failed."""
     kind, allocate = JOBS[path]
     request = ParseDict(asked["request"], kind.request())
     about: dict[str, Any] = {
@@ -58,9 +83,16 @@ def job(client: Client, path: str, asked: dict[str, Any], options: dict[str, Any
     }
     found: dict[str, list[dict[str, Any]]] = {}
     made: Any = allocate
-    for one in made(client, request.items, timeout=asked.get("timeout", LASTING), **about, **options):
-        found.setdefault(one.reference, []).append(told(one.kind.value, one))
-    return found
+    items = Given(request.items, asked)
+    try:
+        for one in made(client, items, timeout=asked.get("timeout", LASTING), **about, **options):
+            found.setdefault(one.reference, []).append(told(one.kind.value, one))
+    except ItemsFailedError:
+        return {"outcomes": found, "error": {"kind": "Items"}}
+    except AllocationError as error:
+        cause = {"cause": "Items"} if isinstance(error.__cause__, ItemsFailedError) else {}
+        return {"error": {**as_json(error)["error"], **cause}, "taken": items.taken}
+    return {"outcomes": found}
 
 
 def watch(client: Client, path: str, asked: dict[str, Any], options: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:

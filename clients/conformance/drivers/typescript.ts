@@ -25,11 +25,24 @@ interface Asked {
   readonly account?: string;
   readonly needs?: string;
   readonly money: string[];
+  /** After how many items of a job its caller waits for a line, or fails. */
+  readonly hold?: number;
+  readonly throw?: number;
+}
+
+/** What a case has the items of a job throw. */
+class ItemsFailed extends Error {}
+
+/** How a case has its caller give the items of a job. */
+interface Giving {
+  readonly asked: Asked;
+  taken: number;
 }
 
 /** What was told of items, by their references. */
 type Outcomes = Record<string, Record<string, string>[]>;
 
+const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 const KNOWN = ["streams", "account"];
 const LASTING_MS = 60_000;
 
@@ -110,26 +123,50 @@ function jobOptions(job: contract.AllocationJob | undefined, lasting: LastingOpt
   };
 }
 
-/** Carries out a call that lasts, and returns what was told; undefined if it is no such call. */
-async function outcomesOf(client: Client, asked: Asked, options: CallOptions): Promise<Outcomes | undefined> {
+function* counted<Item>(items: readonly Item[], giving: Giving): Generator<Item, void> {
+  for (const item of items) {
+    if (giving.taken === giving.asked.throw) {
+      throw new ItemsFailed();
+    }
+    giving.taken += 1;
+    yield item;
+  }
+}
+
+/** Gives items one by one, and waits where the case has it. */
+async function* held<Item>(items: readonly Item[], giving: Giving): AsyncGenerator<Item, void> {
+  for (const item of counted(items, giving)) {
+    if (giving.taken - 1 === giving.asked.hold) {
+      await lines.next();
+    }
+    yield item;
+  }
+}
+
+function given<Item>(items: readonly Item[], giving: Giving): Iterable<Item> | AsyncIterable<Item> {
+  return giving.asked.hold === undefined ? counted(items, giving) : held(items, giving);
+}
+
+/** Carries out a call that lasts, and adds what was told. Returns false if it is no such call. */
+async function lasts(client: Client, options: CallOptions, giving: Giving, found: Outcomes): Promise<boolean> {
   const { shipments, consignments } = client;
+  const { asked } = giving;
   const lasting = { timeoutMs: LASTING_MS, ...options };
-  const found: Outcomes = {};
   const add = (reference: string, one: Told): unknown => (found[reference] ??= []).push(described(one));
   switch (asked.rpc.split("/")[1]) {
     case "AllocateShipmentStream": {
       const { job, items } = fromJson(contract.AllocateShipmentStreamRequestSchema, asked.request);
-      for await (const one of shipments.allocateAll(items, jobOptions(job, lasting))) {
+      for await (const one of shipments.allocateAll(given(items, giving), jobOptions(job, lasting))) {
         add(one.shipmentReference, one.outcome);
       }
-      return found;
+      return true;
     }
     case "AllocateConsignmentStream": {
       const { job, items } = fromJson(contract.AllocateConsignmentStreamRequestSchema, asked.request);
-      for await (const one of consignments.allocateAll(items, jobOptions(job, lasting))) {
+      for await (const one of consignments.allocateAll(given(items, giving), jobOptions(job, lasting))) {
         add(one.consignmentReference, one.outcome);
       }
-      return found;
+      return true;
     }
     case "WatchShipmentAllocations": {
       const { shipmentReferences } = fromJson(contract.WatchShipmentAllocationsRequestSchema, asked.request);
@@ -138,7 +175,7 @@ async function outcomesOf(client: Client, asked: Asked, options: CallOptions): P
           add(one.shipmentReference, one.standing);
         }
       }
-      return found;
+      return true;
     }
     case "WatchConsignmentAllocations": {
       const { consignmentReferences } = fromJson(contract.WatchConsignmentAllocationsRequestSchema, asked.request);
@@ -147,10 +184,10 @@ async function outcomesOf(client: Client, asked: Asked, options: CallOptions): P
           add(one.consignmentReference, one.standing);
         }
       }
-      return found;
+      return true;
     }
     default:
-      return undefined;
+      return false;
   }
 }
 
@@ -164,17 +201,22 @@ async function answer(asked: Asked): Promise<Record<string, unknown>> {
     ...(asked.account === undefined ? {} : { account: asked.account }),
   };
   const client = new Client(asked.address, { plaintext: true });
+  const giving = { asked, taken: 0 };
+  const outcomes: Outcomes = {};
   try {
-    const outcomes = await outcomesOf(client, asked, options);
-    if (outcomes !== undefined) {
+    if (await lasts(client, options, giving, outcomes)) {
       return { outcomes };
     }
     const request = fromJson(schemaOf(`allocation.v1.${asked.rpc.split("/")[1]}Request`), asked.request);
     const response = await client.call(request, options);
     return { result: fields(response), money: amounts(response, asked.money) };
   } catch (error) {
+    if (error instanceof ItemsFailed) {
+      return { outcomes, error: { kind: "Items" } };
+    }
     if (error instanceof AllocationError) {
-      return { error: told(error) };
+      const cause = error.cause instanceof ItemsFailed ? { cause: "Items" } : {};
+      return { error: { ...told(error), ...cause }, taken: giving.taken };
     }
     throw error;
   } finally {
@@ -182,6 +224,6 @@ async function answer(asked: Asked): Promise<Record<string, unknown>> {
   }
 }
 
-for await (const line of createInterface({ input: process.stdin })) {
-  process.stdout.write(`${JSON.stringify(await answer(JSON.parse(line) as Asked))}\n`);
+for (let line = await lines.next(); !line.done; line = await lines.next()) {
+  process.stdout.write(`${JSON.stringify(await answer(JSON.parse(line.value) as Asked))}\n`);
 }

@@ -104,8 +104,9 @@ type Error struct {
 	RequestID string
 	// Account is the account that the call was for, which a repetition has to be for too; empty if it named none.
 	Account string
-	// JobID is the id of a job that is unfinished. Unanswered has the references that were sent and have no outcome. Further
-	// items may have been taken and not sent: begin the job again with all of its items, of which none is done twice.
+	// JobID is the id of a job that is unfinished. Unanswered has the references of all items that were taken from the caller's
+	// sequence and have no outcome, whether they were sent or not. What was not taken yet is the caller's own. To begin the job
+	// again with all of its items does none of them twice.
 	JobID      string
 	Unanswered []string
 
@@ -130,7 +131,7 @@ func (e *Error) Error() string {
 	}
 	if e.Kind == ErrUnfinishedJob {
 		count := strconv.Itoa(len(e.Unanswered))
-		parts = append(parts, count, "items that were sent have no outcome: begin again with job_id", e.JobID)
+		parts = append(parts, count, "items have no outcome: begin again with job_id", e.JobID)
 	}
 	if e.Account != "" && (e.Kind == ErrUnknownOutcome || e.Kind == ErrUnfinishedJob) {
 		parts = append(parts, "and account", e.Account)

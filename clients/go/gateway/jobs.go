@@ -156,7 +156,8 @@ type job[Item any, A Allocated] struct {
 	unanswered map[string]pending[Item]
 	numbers    int
 	hasBegun   bool
-	isDone     bool
+	// isAllSent is whether the items have come to their end, and each was sent; isDone is whether each has its outcome too.
+	isAllSent, isDone bool
 }
 
 func newJob[Item any, A Allocated](
@@ -191,9 +192,9 @@ func (j *job[Item, A]) all(ctx context.Context, items iter.Seq[Item], yield func
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	feed := make(chan Item, itemsOfMessage)
+	feed := newFeed[Item]()
 	// Streams come and go while an item is waited for.
-	go pull(ctx, items, feed)
+	go feed.fill(ctx, items)
 	attempts := j.caller.begin(deadline)
 	for {
 		failure, come := j.run(ctx, feed, yield)
@@ -210,19 +211,7 @@ func (j *job[Item, A]) all(ctx context.Context, items iter.Seq[Item], yield func
 			j.onLost(lost.of(j.kind.request(j.job), false))
 		}
 		if !again || !sleep(ctx, wait) {
-			yield(Outcome[A]{}, j.over(failure.because(ctx.Err()), attempts.inDoubt))
-			return
-		}
-	}
-}
-
-// pull takes items from their caller.
-func pull[Item any](ctx context.Context, items iter.Seq[Item], feed chan<- Item) {
-	defer close(feed)
-	for item := range items {
-		select {
-		case feed <- item:
-		case <-ctx.Done():
+			yield(Outcome[A]{}, j.over(failure.because(ctx.Err()), attempts.inDoubt, feed.rest()))
 			return
 		}
 	}
@@ -230,7 +219,7 @@ func pull[Item any](ctx context.Context, items iter.Seq[Item], feed chan<- Item)
 
 // run runs a stream to its end. It returns how it was lost; nil if everything was told.
 func (j *job[Item, A]) run(
-	ctx context.Context, feed <-chan Item, yield func(Outcome[A], error) bool,
+	ctx context.Context, feed *feed[Item], yield func(Outcome[A], error) bool,
 ) (failure *Error, come progress) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -258,7 +247,7 @@ func (j *job[Item, A]) run(
 		}
 		come.letIn = true
 		if message.refused != nil {
-			// There can be no outcome for what was in it.
+			// There can be no outcome for what was in it on this stream. It counts as if the stream had ended so.
 			return failureOf(status.FromProto(message.refused.GetStatus()).Err(), nil, j.account), come
 		}
 		if message.progress != nil && j.onProgress != nil {
@@ -290,7 +279,7 @@ func (j *job[Item, A]) begin() []Item {
 }
 
 // send sends the job, the items that have no outcome, and those that come. Why it fails is told where messages are received.
-func (j *job[Item, A]) send(ctx context.Context, stream jobStream[Item, A], again []Item, feed <-chan Item) {
+func (j *job[Item, A]) send(ctx context.Context, stream jobStream[Item, A], again []Item, feed *feed[Item]) {
 	if stream.begin(j.job) != nil {
 		return
 	}
@@ -300,36 +289,20 @@ func (j *job[Item, A]) send(ctx context.Context, stream jobStream[Item, A], agai
 		}
 	}
 	for {
-		items, more := next(ctx, feed)
+		items, isLast := feed.take(ctx)
 		if fresh := j.register(items); len(fresh) > 0 && stream.send(fresh) != nil {
 			return
 		}
-		if !more {
+		if isLast {
+			j.mutex.Lock()
+			j.isAllSent = true
+			j.mutex.Unlock()
 			_ = stream.CloseSend()
 			return
 		}
-	}
-}
-
-// next waits for an item, and returns it with those that are there. It returns false if there are no more, or the context has
-// ended.
-func next[Item any](ctx context.Context, feed <-chan Item) (items []Item, more bool) {
-	select {
-	case <-ctx.Done():
-		return nil, false
-	case item, ok := <-feed:
-		for ok {
-			items = append(items, item)
-			if len(items) == itemsOfMessage {
-				return items, true
-			}
-			select {
-			case item, ok = <-feed:
-			default:
-				return items, true
-			}
+		if ctx.Err() != nil {
+			return
 		}
-		return items, false
 	}
 }
 
@@ -358,7 +331,10 @@ func (j *job[Item, A]) take(message jobMessage[A]) []Outcome[A] {
 	j.mutex.Lock()
 	defer j.mutex.Unlock()
 	j.hasBegun = j.hasBegun || message.job
-	j.isDone = message.summary && len(j.unanswered) == 0
+	if message.summary {
+		// One that comes while items are still to be sent speaks of those before them.
+		j.isDone = j.isAllSent && len(j.unanswered) == 0
+	}
 	made := make([]Outcome[A], 0, len(message.outcomes))
 	for _, told := range message.outcomes {
 		one, known := j.unanswered[told.reference]
@@ -399,13 +375,16 @@ func (j *job[Item, A]) outcome(told toldOutcome[A], item Item) Outcome[A] {
 	return made
 }
 
-// over returns the error for a job that is over with a failure.
-func (j *job[Item, A]) over(failure *Error, inDoubt bool) *Error {
+// over returns the error for a job that is over with a failure, and whose items that wait were never sent.
+func (j *job[Item, A]) over(failure *Error, inDoubt bool, waiting []Item) *Error {
 	j.mutex.Lock()
 	defer j.mutex.Unlock()
 	failure = failure.of(j.kind.request(j.job), false)
 	if j.hasBegun || inDoubt {
 		failure.Kind, failure.JobID = ErrUnfinishedJob, j.id
+		for _, item := range waiting {
+			j.unanswered[j.kind.reference(item)] = pending[Item]{}
+		}
 		failure.Unanswered = slices.Sorted(maps.Keys(j.unanswered))
 	}
 	return failure

@@ -105,8 +105,8 @@ export class UnfinishedJobError extends AllocationError {
   /** The id of the job. */
   readonly jobId: string;
   /**
-   * The references that were sent and have no outcome yet. Further items may have been taken and not sent: begin the job again
-   * with all of its items, of which none is done twice.
+   * The references of all items that were taken from the caller's iterable and have no outcome, whether they were sent or not.
+   * What was not taken yet is the caller's own. To begin the job again with all of its items does none of them twice.
    */
   readonly unanswered: readonly string[];
 
@@ -114,7 +114,7 @@ export class UnfinishedJobError extends AllocationError {
     super(told, request, options);
     this.jobId = jobId;
     this.unanswered = unanswered;
-    this.message += ` ${unanswered.length} items that were sent have no outcome: begin again with jobId ${jobId}`;
+    this.message += ` ${unanswered.length} items have no outcome: begin again with jobId ${jobId}`;
   }
 }
 

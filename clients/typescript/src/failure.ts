@@ -96,6 +96,11 @@ export function toldOf(outcome: Status): Told {
   return toldBy(outcome.code, outcome.message, outcome.details).told;
 }
 
+/** Returns the same as how an attempt failed. */
+export function failureOfStatus({ code, message, details }: Status): Failure {
+  return { ...toldBy(code, message, details), pushbackMs: undefined };
+}
+
 function toldBy(code: status, text: string, packed: readonly Any[]): { told: Told; isOfGateway: boolean } {
   const info = detail(packed, ErrorInfoSchema);
   const isOfGateway = info?.domain === DOMAIN;

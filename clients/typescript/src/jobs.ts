@@ -7,7 +7,7 @@ import type { ClientDuplexStream } from "@grpc/grpc-js";
 
 import type { Caller } from "./caller.js";
 import { errorOf, UnfinishedJobError } from "./errors.js";
-import { toldOf } from "./failure.js";
+import { failureOfStatus } from "./failure.js";
 import {
   AllocationJobSchema,
   type AllocationJob,
@@ -57,10 +57,16 @@ export class Job<Item, Outcome> {
   readonly #options: JobOptions;
   readonly #job: AllocationJob;
   readonly #items: AsyncGenerator<readonly Item[], void>;
+  // Items that were taken from the caller and are in no message yet.
+  readonly #waiting = new Set<Item>();
   readonly #unanswered = new Map<string, Item>();
   // The items that are waited for. What comes after its stream was lost goes to the next one.
   #next: Promise<IteratorResult<readonly Item[], void>> | undefined;
   #hasBegun = false;
+  // Whether the items have come to their end, and each was sent.
+  #isAllSent = false;
+  // What the items have thrown: it is thrown when those before it have their outcome.
+  #thrown: { readonly error: unknown } | undefined;
 
   constructor(
     caller: Caller,
@@ -72,7 +78,7 @@ export class Job<Item, Outcome> {
     this.#caller = caller;
     this.#kind = kind;
     this.#options = options;
-    this.#items = batches(items);
+    this.#items = this.#batches(items);
     this.#job = create(AllocationJobSchema, {
       jobId,
       ...(selector && { selector }),
@@ -93,17 +99,26 @@ export class Job<Item, Outcome> {
         (progress) => this.#run(progress, attempts.timeoutMs(), signal),
         ({ told }, cause) => {
           const request = create(this.#kind.method.input, { job: this.#job });
+          const options = { cause: this.#thrown && !signal.aborted ? this.#thrown.error : cause, account };
           if (this.#hasBegun || attempts.isInDoubt) {
-            return new UnfinishedJobError(told, request, this.#job.jobId, [...this.#unanswered.keys()], { cause, account });
+            return new UnfinishedJobError(told, request, this.#job.jobId, this.#left(), options);
           }
-          return signal.aborted ? cause : errorOf(told, request, { cause, account });
+          return signal.aborted ? cause : errorOf(told, request, options);
         },
       );
+      if (this.#thrown) {
+        throw this.#thrown.error;
+      }
     } finally {
       release();
       // Not awaited: it may be waiting for an item that never comes.
       void observed(this.#items.return());
     }
+  }
+
+  /** Returns the references of all that were taken and have no outcome. */
+  #left(): readonly string[] {
+    return [...new Set([...this.#unanswered.keys(), ...[...this.#waiting].map(this.#kind.referenceOf)])];
   }
 
   async *#run(progress: StreamProgress, timeoutMs: number, signal: AbortSignal): AsyncGenerator<Outcome, void> {
@@ -128,9 +143,10 @@ export class Job<Item, Outcome> {
         } else if (content.case === "job") {
           this.#hasBegun = true;
         } else if (content.case === "refused" && content.value.status) {
-          // There can be no outcome for what was in it.
-          throw new MessageRefused(toldOf(content.value.status));
-        } else if (content.case === "summary" && this.#unanswered.size === 0) {
+          // There can be no outcome for what was in it on this stream.
+          throw new MessageRefused(failureOfStatus(content.value.status));
+        } else if (content.case === "summary" && this.#isAllSent && this.#unanswered.size === 0) {
+          // One that comes while items are still to be sent speaks of those before them.
           return;
         }
       }
@@ -162,6 +178,7 @@ export class Job<Item, Outcome> {
       }
       const { done, value } = await this.#next;
       if (done) {
+        this.#isAllSent = true;
         stream.end();
         return;
       }
@@ -170,7 +187,35 @@ export class Job<Item, Outcome> {
       for (const item of fresh) {
         this.#unanswered.set(this.#kind.referenceOf(item), item);
       }
+      value.forEach((item) => this.#waiting.delete(item));
       await write({ items: fresh });
+    }
+  }
+
+  /** Yields items in batches: as they are there, or one by one if each has to be waited for. They end where they throw. */
+  async *#batches(items: Iterable<Item> | AsyncIterable<Item>): AsyncGenerator<readonly Item[], void> {
+    let batch: Item[] = [];
+    try {
+      if (Symbol.asyncIterator in items) {
+        for await (const item of items) {
+          this.#waiting.add(item);
+          yield [item];
+        }
+        return;
+      }
+      for (const item of items) {
+        this.#waiting.add(item);
+        batch.push(item);
+        if (batch.length === ITEMS_OF_MESSAGE) {
+          yield batch;
+          batch = [];
+        }
+      }
+    } catch (error) {
+      this.#thrown = { error };
+    }
+    if (batch.length > 0) {
+      yield batch;
     }
   }
 }
@@ -179,25 +224,4 @@ export class Job<Item, Outcome> {
 function observed<T>(promise: Promise<T>): Promise<T> {
   promise.catch(() => undefined);
   return promise;
-}
-
-/** Yields items in batches: as they are there, or one by one if each has to be waited for. */
-async function* batches<Item>(items: Iterable<Item> | AsyncIterable<Item>): AsyncGenerator<readonly Item[], void> {
-  if (Symbol.asyncIterator in items) {
-    for await (const item of items) {
-      yield [item];
-    }
-    return;
-  }
-  let batch: Item[] = [];
-  for (const item of items) {
-    batch.push(item);
-    if (batch.length === ITEMS_OF_MESSAGE) {
-      yield batch;
-      batch = [];
-    }
-  }
-  if (batch.length > 0) {
-    yield batch;
-  }
 }

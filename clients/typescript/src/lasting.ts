@@ -3,7 +3,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { Metadata, status } from "@grpc/grpc-js";
 
 import type { CallOptions } from "./caller.js";
-import { failureOf, failureOfThrown, type Failure, type Told } from "./failure.js";
+import { failureOf, failureOfThrown, type Failure } from "./failure.js";
 import type { Attempts } from "./policy.js";
 
 /** What is said of a call that lasts. Only its caller knows how long that may be. */
@@ -14,13 +14,13 @@ export interface LastingOptions extends CallOptions {
 /** A stream that ended with OK, but before its last message. */
 export class EndedEarly extends Error {}
 
-/** A stream on which the gateway has refused a message. */
+/** A stream on which the gateway has refused a message. It counts as if it had ended so. */
 export class MessageRefused extends Error {
-  readonly told: Told;
+  readonly failure: Failure;
 
-  constructor(told: Told) {
-    super(told.details);
-    this.told = told;
+  constructor(failure: Failure) {
+    super(failure.told.details);
+    this.failure = failure;
   }
 }
 
@@ -74,7 +74,7 @@ export async function* resumed<One>(
 
 function failureOfStream(error: unknown): Failure | undefined {
   if (error instanceof MessageRefused) {
-    return { told: error.told, isOfGateway: true, pushbackMs: undefined };
+    return error.failure;
   }
   return error instanceof EndedEarly ? failureOf(status.UNKNOWN, error.message, new Metadata()) : failureOfThrown(error);
 }

@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 	"iter"
-	"slices"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -24,8 +24,33 @@ var outcomeNames = map[gateway.OutcomeKind]string{
 // outcomes is what was told of items, by their references.
 type outcomes map[string][]map[string]string
 
+// giving is how a case has its caller give the items of a job. A sequence of Go's does not fail: it ends, and its caller knows why.
+type giving struct {
+	asked  asked
+	taken  atomic.Int64
+	failed atomic.Bool
+}
+
+func given[Item any](items []Item, by *giving) iter.Seq[Item] {
+	return func(yield func(Item) bool) {
+		for number, item := range items {
+			if by.asked.Throw != nil && number == *by.asked.Throw {
+				by.failed.Store(true)
+				return
+			}
+			if by.asked.Hold != nil && number == *by.asked.Hold {
+				lines.Scan()
+			}
+			by.taken.Add(1)
+			if !yield(item) {
+				return
+			}
+		}
+	}
+}
+
 // lasting carries out a call that lasts, and returns what was told. The second value is false if it is no such call.
-func lasting(ctx context.Context, client *gateway.Client, request proto.Message) (outcomes, bool, error) {
+func lasting(ctx context.Context, client *gateway.Client, request proto.Message, by *giving) (outcomes, bool, error) {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, lastingTimeout)
@@ -35,10 +60,10 @@ func lasting(ctx context.Context, client *gateway.Client, request proto.Message)
 	var err error
 	switch asked := request.(type) {
 	case *allocationv1.AllocateShipmentStreamRequest:
-		job := client.AllocateShipmentStream(ctx, slices.Values(asked.GetItems()), about(asked.GetJob())...)
+		job := client.AllocateShipmentStream(ctx, given(asked.GetItems(), by), about(asked.GetJob())...)
 		found, err = ofJob(job.Outcomes())
 	case *allocationv1.AllocateConsignmentStreamRequest:
-		job := client.AllocateConsignmentStream(ctx, slices.Values(asked.GetItems()), about(asked.GetJob())...)
+		job := client.AllocateConsignmentStream(ctx, given(asked.GetItems(), by), about(asked.GetJob())...)
 		found, err = ofJob(job.Outcomes())
 	case *allocationv1.WatchShipmentAllocationsRequest:
 		found, err = ofWatch(client.WatchShipmentAllocations(ctx, asked.GetShipmentReferences()))

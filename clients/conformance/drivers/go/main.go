@@ -25,6 +25,7 @@ import (
 const longestLine = 1 << 20
 
 var (
+	lines  = bufio.NewScanner(os.Stdin)
 	known  = map[string]bool{"streams": true, "account": true}
 	toJSON = protojson.MarshalOptions{UseProtoNames: true}
 	kinds  = map[error]string{
@@ -51,10 +52,11 @@ type asked struct {
 	Account  *string
 	Needs    string
 	Money    []string
+	Hold     *int
+	Throw    *int
 }
 
 func main() {
-	lines := bufio.NewScanner(os.Stdin)
 	lines.Buffer(nil, longestLine)
 	answers := json.NewEncoder(os.Stdout)
 	for lines.Scan() {
@@ -90,19 +92,28 @@ func answer(one asked) map[string]any {
 	if one.Account != nil {
 		ctx = gateway.InAccount(ctx, *one.Account)
 	}
-	found, err := made(ctx, client, one)
+	by := &giving{asked: one}
+	found, err := made(ctx, client, one, by)
 	var failure *gateway.Error
 	if errors.As(err, &failure) {
-		return map[string]any{"error": told(failure)}
+		found = map[string]any{"error": told(failure), "taken": by.taken.Load()}
+	} else {
+		check(err)
 	}
-	check(err)
+	if by.failed.Load() {
+		if failure == nil {
+			found["error"] = map[string]any{"kind": "Items"}
+		} else {
+			found["error"].(map[string]any)["cause"] = "Items"
+		}
+	}
 	return found
 }
 
 // made makes the call, and returns what came of it.
-func made(ctx context.Context, client *gateway.Client, one asked) (map[string]any, error) {
+func made(ctx context.Context, client *gateway.Client, one asked, by *giving) (map[string]any, error) {
 	asked := request(one)
-	if outcomes, lasts, err := lasting(ctx, client, asked); lasts {
+	if outcomes, lasts, err := lasting(ctx, client, asked, by); lasts {
 		return map[string]any{"outcomes": outcomes}, err
 	}
 	response, err := client.Call(ctx, asked)

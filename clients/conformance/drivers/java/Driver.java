@@ -34,13 +34,16 @@ import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.HashMap;
+import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.concurrent.atomic.AtomicInteger;
 
 /** The driver of the Java client: one call for each line of standard input, one line of standard output for each. */
 final class Driver {
@@ -49,6 +52,8 @@ final class Driver {
   private static final Set<String> KNOWN = Set.of("streams", "account");
   private static final Map<String, Message> REQUESTS = requests();
   private static final JsonFormat.TypeRegistry TYPES = types();
+  private static final BufferedReader LINES =
+      new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
 
   private Driver() {}
 
@@ -136,6 +141,51 @@ final class Driver {
     return told;
   }
 
+  /** What a case has the items of a job throw. */
+  private static final class ItemsFailedException extends RuntimeException {
+    private static final long serialVersionUID = 1;
+  }
+
+  /** How a case has its caller give the items of a job. */
+  private static final class Giving {
+    final AtomicInteger taken = new AtomicInteger();
+    private final JsonObject asked;
+
+    Giving(JsonObject asked) {
+      this.asked = asked;
+    }
+
+    private boolean isAt(String name) {
+      return asked.has(name) && asked.get(name).getAsInt() == taken.get();
+    }
+
+    <T> Iterable<T> all(List<T> items) {
+      Iterator<T> left = items.iterator();
+      return () -> new Iterator<>() {
+        @Override
+        public boolean hasNext() {
+          return left.hasNext();
+        }
+
+        @Override
+        public T next() {
+          if (isAt("throw")) {
+            throw new ItemsFailedException();
+          }
+          if (isAt("hold")) {
+            try {
+              LINES.readLine();
+            } catch (IOException error) {
+              throw new UncheckedIOException(error);
+            }
+          }
+          taken.incrementAndGet();
+          return left.next();
+        }
+      };
+    }
+  }
+
   /** What was told of items, by their references: of each by the field that is set of the one with this name. */
   private static final class Outcomes {
     final JsonObject found = new JsonObject();
@@ -184,21 +234,21 @@ final class Driver {
     return account(asked).map(options::withAccount).orElse(options);
   }
 
-  /** Carries out a call that lasts, and returns what was told; nothing if it is no such call. */
-  private static Optional<JsonObject> outcomes(
-      AllocationClient client, Message request, JsonObject asked, RequestOptions options) {
+  /** Carries out a call that lasts, and adds what was told. Returns false if it is no such call. */
+  private static boolean lasts(
+      AllocationClient client, Message request, RequestOptions options, Giving giving, Outcomes all) {
+    JsonObject asked = giving.asked;
     Duration within = asked.has("timeout") ? timeout(asked) : LASTING;
-    Outcomes all = new Outcomes();
     if (request instanceof AllocateShipmentStreamRequest) {
       AllocateShipmentStreamRequest job = (AllocateShipmentStreamRequest) request;
       try (ResultStream<ShipmentOutcome> told =
-          client.shipments().allocateAll(job.getItemsList(), options(job.getJob(), asked, within))) {
+          client.shipments().allocateAll(giving.all(job.getItemsList()), options(job.getJob(), asked, within))) {
         told.forEach(one -> all.add(one, one.getShipmentReference(), "outcome"));
       }
     } else if (request instanceof AllocateConsignmentStreamRequest) {
       AllocateConsignmentStreamRequest job = (AllocateConsignmentStreamRequest) request;
       try (ResultStream<ConsignmentOutcome> told =
-          client.consignments().allocateAll(job.getItemsList(), options(job.getJob(), asked, within))) {
+          client.consignments().allocateAll(giving.all(job.getItemsList()), options(job.getJob(), asked, within))) {
         told.forEach(one -> all.add(one, one.getConsignmentReference(), "outcome"));
       }
     } else if (request instanceof WatchShipmentAllocationsRequest) {
@@ -222,9 +272,9 @@ final class Driver {
         }
       }
     } else {
-      return Optional.empty();
+      return false;
     }
-    return Optional.of(all.found);
+    return true;
   }
 
   private static Optional<String> account(JsonObject asked) {
@@ -254,11 +304,12 @@ final class Driver {
         options = options.withMetadata(one.getKey(), one.getValue().getAsString());
       }
     }
+    Giving giving = new Giving(asked);
+    Outcomes outcomes = new Outcomes();
     try (AllocationClient client =
         AllocationClient.builder(asked.get("address").getAsString()).plaintext().build()) {
-      Optional<JsonObject> outcomes = outcomes(client, request, asked, options);
-      if (outcomes.isPresent()) {
-        answered.add("outcomes", outcomes.get());
+      if (lasts(client, request, options, giving, outcomes)) {
+        answered.add("outcomes", outcomes.found);
         return answered;
       }
       Message response = client.call(request, options);
@@ -267,16 +318,25 @@ final class Driver {
       asked.getAsJsonArray("money").forEach(
           path -> money.addProperty(path.getAsString(), amount(response, path.getAsString())));
       answered.add("money", money);
+    } catch (ItemsFailedException failed) {
+      JsonObject error = new JsonObject();
+      error.addProperty("kind", "Items");
+      answered.add("outcomes", outcomes.found);
+      answered.add("error", error);
     } catch (AllocationException error) {
-      answered.add("error", told(error));
+      JsonObject told = told(error);
+      if (error.getCause() instanceof ItemsFailedException) {
+        told.addProperty("cause", "Items");
+      }
+      answered.add("error", told);
+      answered.addProperty("taken", giving.taken.get());
     }
     return answered;
   }
 
   public static void main(String[] arguments) throws IOException {
-    BufferedReader lines = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
     PrintStream out = new PrintStream(System.out, true, StandardCharsets.UTF_8);
-    for (String line = lines.readLine(); line != null; line = lines.readLine()) {
+    for (String line = LINES.readLine(); line != null; line = LINES.readLine()) {
       out.println(answer(JsonParser.parseString(line).getAsJsonObject()));
     }
   }

@@ -6,7 +6,7 @@ import asyncio
 import uuid
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator
-from typing import TYPE_CHECKING, Any, Final, Generic
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import grpc
 from allocation.v1 import job_pb2
@@ -21,6 +21,7 @@ from allocation_gateway_client.streams import (
     SHIPMENT_JOB,
     SHIPMENT_WATCH,
     JobState,
+    MessageRefusedError,
     WatchState,
     new_job,
 )
@@ -47,7 +48,32 @@ if TYPE_CHECKING:
 _MOST_WAITING: Final = 2 * ITEMS_OF_MESSAGE
 
 
-class AsyncJob(AsyncIterator[Outcome[A]], Generic[A]):
+T = TypeVar("T")
+
+
+class AsyncTold(AsyncIterator[T], Generic[T]):
+    """What a call that lasts tells, as it comes."""
+
+    def __init__(self, told: AsyncGenerator[T, None]) -> None:
+        self._told = told
+
+    async def __anext__(self) -> T:
+        return await anext(self._told)
+
+    async def aclose(self) -> None:
+        """Leaves the call."""
+        await self._told.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+class AsyncJob(AsyncTold[Outcome[A]]):
     """A job: an asynchronous iterator over what becomes of its items, in no order, each told once.
 
     It begins when the first outcome is asked for. Leave it early by `aclose`, or use it as a context manager: what was
@@ -55,12 +81,13 @@ class AsyncJob(AsyncIterator[Outcome[A]], Generic[A]):
     leaves it too.
 
     Iterating raises UnfinishedJob when the time is over before every item has its outcome; another AllocationError if
-    the job could not begin; and whatever the iterable of the items raises, when those before have their outcome.
+    the job could not begin; and whatever the iterable of the items raises, when those before have their outcome. If
+    they do not get it, that is the cause of the UnfinishedJob.
     """
 
     def __init__(self, work: _Work[A], outcomes: AsyncGenerator[Outcome[A], None]) -> None:
+        super().__init__(outcomes)
         self._work = work
-        self._outcomes = outcomes
 
     @property
     def job_id(self) -> str:
@@ -72,47 +99,14 @@ class AsyncJob(AsyncIterator[Outcome[A]], Generic[A]):
         """How far the job has come, over all of its streams."""
         return self._work.state.summary
 
-    async def __anext__(self) -> Outcome[A]:
-        return await anext(self._outcomes)
 
-    async def aclose(self) -> None:
-        """Leaves the job."""
-        await self._outcomes.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-
-class AsyncWatch(AsyncIterator[Standing[A]], Generic[A]):
+class AsyncWatch(AsyncTold[Standing[A]]):
     """A watch: an asynchronous iterator over how shipments or consignments stand, until all are final.
 
     All are told at first, and then each change. One that is not final may be told again after a stream was lost. Leave
     it early by `aclose`, or use it as a context manager. Iterating raises an AllocationError when it cannot go on: a
     TryAgain when the time is over, whose `request` names those that are not final.
     """
-
-    def __init__(self, standings: AsyncGenerator[Standing[A], None]) -> None:
-        self._standings = standings
-
-    async def __anext__(self) -> Standing[A]:
-        return await anext(self._standings)
-
-    async def aclose(self) -> None:
-        """Leaves the watch."""
-        await self._standings.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
 
 class _Work(Generic[A]):
@@ -140,10 +134,14 @@ class _Work(Generic[A]):
         self._stream = None
         self._change()
 
-    def check(self) -> None:
-        """Raises what the iterable of the items has raised."""
-        if self._error is not None:
-            raise self._error
+    def error(self, failure: Failure, *, is_in_doubt: bool) -> AllocationError:
+        """Returns the error for a job that is over with a failure."""
+        return self.state.error(failure, self._waiting, is_in_doubt=is_in_doubt)
+
+    @property
+    def raised(self) -> Exception | None:
+        """What the iterable of the items has raised."""
+        return self._error
 
     async def close(self) -> None:
         """Takes no more items."""
@@ -155,7 +153,10 @@ class _Work(Generic[A]):
         """Returns the next message of a stream; None if there is none, or the stream is over."""
         while self._stream is stream and not self._waiting and not self._has_all:
             await self._changed.wait()
-        if self._stream is not stream or not self._waiting:
+        if self._stream is not stream:
+            return None
+        if not self._waiting:
+            self.state.is_all_sent = True
             return None
         items = [self._waiting.popleft() for _ in range(min(len(self._waiting), ITEMS_OF_MESSAGE))]
         self._change()
@@ -177,10 +178,11 @@ class _Work(Generic[A]):
             self._change()
 
     async def _put(self, given: Any) -> None:
-        while len(self._waiting) >= _MOST_WAITING:
-            await self._changed.wait()
         self._waiting.append(self.state.item(given))
         self._change()
+        # Before another one is taken: what was taken has to be known if the job is over.
+        while len(self._waiting) >= _MOST_WAITING:
+            await self._changed.wait()
 
     def _change(self) -> None:
         """Wakes whoever waits for something to change."""
@@ -356,16 +358,19 @@ async def _outcomes(
                         yield outcome
             except grpc.RpcError as error:
                 failure, cause = failed(error), error
+            except MessageRefusedError as refused:
+                failure = refused.failure
             finally:
                 stream.cancel()
                 work.end()
             if state.is_done:
                 attempts.succeed()
-                work.check()
+                if work.raised is not None:
+                    raise work.raised
                 return
             pause = attempts.pause_after(failure, was_let_in=state.was_let_in)
             if pause is None:
-                raise state.error(failure, is_in_doubt=attempts.is_in_doubt) from cause
+                raise work.error(failure, is_in_doubt=attempts.is_in_doubt) from (work.raised or cause)
             if on_lost is not None:
                 on_lost(attempts.lost(failure))
             await asyncio.sleep(pause)

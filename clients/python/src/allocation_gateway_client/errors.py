@@ -133,8 +133,9 @@ class UnfinishedJob(AllocationError):
 
     Attributes:
         job_id: The id of the job.
-        unanswered: The references that were sent and have no outcome. Further items may have been taken and not sent:
-            begin the job again with all of its items, of which none is done twice.
+        unanswered: The references of all items that were taken from the caller's iterable and have no outcome, whether
+            they were sent or not. What was not taken yet is the caller's own. To begin the job again with all of its
+            items does none of them twice.
     """
 
     def __init__(
@@ -148,9 +149,7 @@ class UnfinishedJob(AllocationError):
 
     def __str__(self) -> str:
         count = len(self.unanswered)
-        return (
-            f"{super().__str__()} {count} items that were sent have no outcome: begin again with job_id {self.job_id}"
-        )
+        return f"{super().__str__()} {count} items have no outcome: begin again with job_id {self.job_id}"
 
 
 class NotPermitted(AllocationError):

@@ -7,12 +7,13 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final, Generic
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import grpc
 from allocation.v1 import job_pb2
 
 from allocation_gateway_client.base import Base, failed
+from allocation_gateway_client.closing import Closing
 from allocation_gateway_client.outcomes import A, JobSummary, Outcome, Standing
 from allocation_gateway_client.streams import (
     CONSIGNMENT_JOB,
@@ -22,20 +23,19 @@ from allocation_gateway_client.streams import (
     SHIPMENT_JOB,
     SHIPMENT_WATCH,
     JobState,
+    MessageRefusedError,
     WatchState,
     new_job,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping
-    from types import TracebackType
     from typing import TypeAlias
 
     from allocation.v1.consignment_allocation_service_pb2 import ConsignmentAllocation, ConsignmentItem
     from allocation.v1.core_pb2 import Allocation
     from allocation.v1.shipment_allocation_service_pb2 import ShipmentItem
     from google.protobuf.message import Message
-    from typing_extensions import Self
 
     from allocation_gateway_client.errors import AllocationError
     from allocation_gateway_client.failure import Failure
@@ -48,19 +48,37 @@ if TYPE_CHECKING:
 _MOST_WAITING: Final = 2 * ITEMS_OF_MESSAGE
 
 
-class Job(Iterator[Outcome[A]], Generic[A]):
+T = TypeVar("T")
+
+
+class Told(Iterator[T], Closing, Generic[T]):
+    """What a call that lasts tells, as it comes."""
+
+    def __init__(self, told: Generator[T, None, None]) -> None:
+        self._told = told
+
+    def __next__(self) -> T:
+        return next(self._told)
+
+    def close(self) -> None:
+        """Leaves the call."""
+        self._told.close()
+
+
+class Job(Told[Outcome[A]]):
     """A job: an iterator over what becomes of its items, in no order, each told once.
 
     It begins when the first outcome is asked for. Leave it early by `close`, or use it as a context manager: what was
     sent goes on at the gateway, and the job begun again with the same `job_id` is told of it.
 
     Iterating raises UnfinishedJob when the time is over before every item has its outcome; another AllocationError if
-    the job could not begin; and whatever the iterable of the items raises, when those before have their outcome.
+    the job could not begin; and whatever the iterable of the items raises, when those before have their outcome. If
+    they do not get it, that is the cause of the UnfinishedJob.
     """
 
     def __init__(self, work: _Work[A], outcomes: Generator[Outcome[A], None, None]) -> None:
+        super().__init__(outcomes)
         self._work = work
-        self._outcomes = outcomes
 
     @property
     def job_id(self) -> str:
@@ -72,47 +90,14 @@ class Job(Iterator[Outcome[A]], Generic[A]):
         """How far the job has come, over all of its streams."""
         return self._work.summary()
 
-    def __next__(self) -> Outcome[A]:
-        return next(self._outcomes)
 
-    def close(self) -> None:
-        """Leaves the job."""
-        self._outcomes.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class Watch(Iterator[Standing[A]], Generic[A]):
+class Watch(Told[Standing[A]]):
     """A watch: an iterator over how shipments or consignments stand, until all are final.
 
     All are told at first, and then each change. One that is not final may be told again after a stream was lost. Leave
     it early by `close`, or use it as a context manager. Iterating raises an AllocationError when it cannot go on: a
     TryAgain when the time is over, whose `request` names those that are not final.
     """
-
-    def __init__(self, standings: Generator[Standing[A], None, None]) -> None:
-        self._standings = standings
-
-    def __next__(self) -> Standing[A]:
-        return next(self._standings)
-
-    def close(self) -> None:
-        """Leaves the watch."""
-        self._standings.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class _Work(Generic[A]):
@@ -167,12 +152,12 @@ class _Work(Generic[A]):
 
     def error(self, failure: Failure, *, is_in_doubt: bool) -> AllocationError:
         with self._changed:
-            return self._state.error(failure, is_in_doubt=is_in_doubt)
+            return self._state.error(failure, self._waiting, is_in_doubt=is_in_doubt)
 
-    def check(self) -> None:
-        """Raises what the iterable of the items has raised."""
-        if self._error is not None:
-            raise self._error
+    @property
+    def raised(self) -> BaseException | None:
+        """What the iterable of the items has raised."""
+        return self._error
 
     def close(self) -> None:
         """Takes no more items."""
@@ -186,11 +171,12 @@ class _Work(Generic[A]):
             for given in self._items:
                 item = self._state.item(given)
                 with self._changed:
+                    self._waiting.append(item)
+                    self._changed.notify_all()
+                    # Before another one is taken: what was taken has to be known if the job is over.
                     self._changed.wait_for(lambda: self._is_closed or len(self._waiting) < _MOST_WAITING)
                     if self._is_closed:
                         return
-                    self._waiting.append(item)
-                    self._changed.notify_all()
         except BaseException as error:  # noqa: BLE001 # it is raised where the caller is
             self._error = error
         finally:
@@ -207,7 +193,10 @@ class _Work(Generic[A]):
         """Returns the next message of a stream; None if there is none, or the stream is over."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._has_all or self._streams != stream)
-            if self._streams != stream or not self._waiting:
+            if self._streams != stream:
+                return None
+            if not self._waiting:
+                self._state.is_all_sent = True
                 return None
             items = [self._waiting.popleft() for _ in range(min(len(self._waiting), ITEMS_OF_MESSAGE))]
             self._changed.notify_all()
@@ -363,16 +352,19 @@ def _outcomes(
                         yield outcome
             except grpc.RpcError as error:
                 failure, cause = failed(error), error
+            except MessageRefusedError as refused:
+                failure = refused.failure
             finally:
                 _cancel(stream)
                 work.end()
             if work.is_done:
                 attempts.succeed()
-                work.check()
+                if work.raised is not None:
+                    raise work.raised
                 return
             pause = attempts.pause_after(failure, was_let_in=work.was_let_in)
             if pause is None:
-                raise work.error(failure, is_in_doubt=attempts.is_in_doubt) from cause
+                raise work.error(failure, is_in_doubt=attempts.is_in_doubt) from (work.raised or cause)
             if on_lost is not None:
                 on_lost(attempts.lost(failure))
             time.sleep(pause)

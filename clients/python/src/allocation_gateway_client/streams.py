@@ -39,6 +39,18 @@ _COUNTERS: Final = {
 }
 
 
+class MessageRefusedError(Exception):
+    """The gateway has refused a message of a job: there can be no outcome for what was in it on this stream.
+
+    Attributes:
+        failure: Why. It counts as if the stream had ended with it.
+    """
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
 @dataclass(frozen=True, slots=True)
 class JobKind:
     """What jobs of shipments and of consignments do not have in common.
@@ -138,6 +150,7 @@ class JobState(Generic[A]):
 
     Attributes:
         was_let_in: Whether the stream that was begun last has told something.
+        is_all_sent: Whether the items have come to their end, and each was sent.
         is_done: Whether every item has its outcome, and no more can come.
     """
 
@@ -150,6 +163,7 @@ class JobState(Generic[A]):
         self._has_begun = False
         self._counts = dict.fromkeys((field.name for field in fields(JobSummary)), 0)
         self.was_let_in = False
+        self.is_all_sent = False
         self.is_done = False
 
     @property
@@ -200,25 +214,28 @@ class JobState(Generic[A]):
         """Returns the outcomes that a message of the gateway's tells.
 
         Raises:
-            UnfinishedJob: It says that a message was refused, so that there can be no outcome for what was in it.
+            MessageRefusedError: It says that a message was refused.
         """
         self.was_let_in = True
         content = response.WhichOneof("content")
         if content == "job":
             self._has_begun = True
         elif content == "refused":
-            raise self.error(failure_of_status(response.refused.status), is_in_doubt=False)
+            raise MessageRefusedError(failure_of_status(response.refused.status))
         elif content == "summary":
-            self.is_done = not self._unanswered
+            # One that comes while items are still to be sent speaks of those before them.
+            self.is_done = self.is_all_sent and not self._unanswered
         elif content == "results":
             return [outcome for one in response.results.results for outcome in self._outcomes(one)]
         return []
 
-    def error(self, failure: Failure, *, is_in_doubt: bool) -> AllocationError:
-        """Returns the error for a job that is over with a failure."""
+    def error(self, failure: Failure, waiting: Iterable[Any], *, is_in_doubt: bool) -> AllocationError:
+        """Returns the error for a job that is over with a failure, and whose items that wait were never sent."""
         request = self._kind.request(job=self._job)
         if self._has_begun or is_in_doubt:
-            return UnfinishedJob(failure, request, self._account, self.job_id, tuple(self._unanswered))
+            unsent = (getattr(item, self._kind.reference) for item in waiting)
+            unanswered = tuple(dict.fromkeys((*self._unanswered, *unsent)))
+            return UnfinishedJob(failure, request, self._account, self.job_id, unanswered)
         return error_of(failure, request, is_in_doubt=False, account=self._account)
 
     def _outcomes(self, told: Any) -> Iterable[Outcome[A]]:

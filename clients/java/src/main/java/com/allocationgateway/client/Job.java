@@ -9,9 +9,12 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Queue;
+import java.util.Set;
+import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.Semaphore;
 
 /**
@@ -32,11 +35,13 @@ final class Job<Q extends Message, R, I, T> extends Lasting<Q, R, T> implements 
   private final Map<String, I> unanswered = new LinkedHashMap<>();
   // Those of the unanswered items that the call of now was not sent yet, and those that no call was.
   private final Deque<I> again = new ArrayDeque<>();
-  private final Queue<I> fresh = new ArrayDeque<>();
-  // How many items may be read ahead.
-  private final Semaphore room = new Semaphore(ITEMS_OF_MESSAGE);
+  private final Queue<I> fresh = new ConcurrentLinkedQueue<>();
+  // How many further items may be read ahead.
+  private final Semaphore room = new Semaphore(ITEMS_OF_MESSAGE - 1);
   private final Thread reader;
+  private volatile boolean isReleased;
   private boolean isRead;
+  private Throwable thrownByItems;
   private boolean isHalfClosed;
   private boolean hasBegun;
 
@@ -85,17 +90,23 @@ final class Job<Q extends Message, R, I, T> extends Lasting<Q, R, T> implements 
   private void read(Iterable<? extends I> items) {
     try {
       for (I item : items) {
+        fresh.add(item);
+        post(() -> {});
+        // Before another one is taken: what was taken has to be known if the job is over.
         room.acquire();
-        post(() -> fresh.add(item));
       }
       post(() -> isRead = true);
     } catch (InterruptedException ended) {
       // Nobody wants more of them.
       return;
     } catch (RuntimeException | Error error) {
-      post(() -> {
-        throw error;
-      });
+      if (!isReleased) {
+        // It is thrown when those before it have their outcome.
+        post(() -> {
+          thrownByItems = error;
+          isRead = true;
+        });
+      }
     }
   }
 
@@ -154,11 +165,12 @@ final class Job<Q extends Message, R, I, T> extends Lasting<Q, R, T> implements 
     }
     com.google.rpc.Status refusal = kind.refusal(message);
     if (refusal != null) {
-      // There can be no outcome for what was in it.
+      // There can be no outcome for what was in it on this stream.
       refuse(refusal);
       return false;
     }
     hasBegun |= kind.isJob(message);
+    // One that comes while items are still to be sent speaks of those before them.
     return kind.isSummary(message) && isHalfClosed && unanswered.isEmpty();
   }
 
@@ -168,15 +180,25 @@ final class Job<Q extends Message, R, I, T> extends Lasting<Q, R, T> implements 
   }
 
   @Override
+  Throwable afterwards() {
+    return thrownByItems;
+  }
+
+  @Override
   AllocationException over(Failure failure, boolean isInDoubt, Throwable cause) {
     Message request = kind.begin(job);
-    return hasBegun || isInDoubt
-        ? new UnfinishedJobException(failure.details(), request, job.getJobId(), unanswered.keySet(), cause)
-        : AllocationException.of(failure.details(), request, cause);
+    Throwable why = thrownByItems == null ? cause : thrownByItems;
+    if (!hasBegun && !isInDoubt) {
+      return AllocationException.of(failure.details(), request, why);
+    }
+    Set<String> left = new LinkedHashSet<>(unanswered.keySet());
+    fresh.forEach(item -> left.add(kind.referenceOfItem(item)));
+    return new UnfinishedJobException(failure.details(), request, job.getJobId(), left, why);
   }
 
   @Override
   void release() {
+    isReleased = true;
     reader.interrupt();
   }
 }

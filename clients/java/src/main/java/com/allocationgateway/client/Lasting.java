@@ -41,13 +41,14 @@ abstract class Lasting<Q, R, T> implements ResultStream<T>, Iterator<T> {
         release();
         events.add(() -> {});
       };
+  private final Context.CancellationListener onCancelled = cancelled -> post(() -> {});
   private final Deque<T> told = new ArrayDeque<>();
   private volatile ClientCall<Q, R> call;
   // Whether the call of now has told something.
   private boolean wasLetIn;
   private long reopenAt = System.nanoTime();
   private Failure last;
-  private RuntimeException failed;
+  private Throwable failed;
   private volatile boolean finished;
 
   Lasting(Caller caller, MethodDescriptor<Q, R> method, Metadata metadata, Duration timeout) {
@@ -59,6 +60,7 @@ abstract class Lasting<Q, R, T> implements ResultStream<T>, Iterator<T> {
     this.metadata = metadata;
     attempts = caller.lasting(timeout);
     caller.onClose(onClientClosed);
+    context.addListener(onCancelled, Runnable::run);
   }
 
   /** Sends what a call begins with. */
@@ -72,6 +74,9 @@ abstract class Lasting<Q, R, T> implements ResultStream<T>, Iterator<T> {
 
   /** Returns whether nothing is left to call for. */
   abstract boolean isComplete();
+
+  /** Returns what is thrown when all that was told was taken; null for nothing. */
+  abstract Throwable afterwards();
 
   /** Returns the exception of what is over. */
   abstract AllocationException over(Failure failure, boolean isInDoubt, Throwable cause);
@@ -97,8 +102,11 @@ abstract class Lasting<Q, R, T> implements ResultStream<T>, Iterator<T> {
         throw error;
       }
     }
+    if (told.isEmpty() && failed instanceof Error) {
+      throw (Error) failed;
+    }
     if (told.isEmpty() && failed != null) {
-      throw failed;
+      throw (RuntimeException) failed;
     }
     return !told.isEmpty();
   }
@@ -190,6 +198,7 @@ abstract class Lasting<Q, R, T> implements ResultStream<T>, Iterator<T> {
     }
     wasLetIn = true;
     if (take(message, told)) {
+      failed = afterwards();
       finish();
     } else {
       own.request(1);
@@ -201,9 +210,12 @@ abstract class Lasting<Q, R, T> implements ResultStream<T>, Iterator<T> {
     attempts.succeed();
   }
 
-  /** Ends it, since something that was sent is refused. */
+  /** Ends the call of now, since something that was sent is refused. It counts as if the gateway had ended it so. */
   final void refuse(com.google.rpc.Status status) {
-    fail(inAccount(over(Failure.of(status), false, null)));
+    ClientCall<Q, R> refused = call;
+    call = null;
+    refused.cancel("A message was refused", null);
+    lost(Failure.of(status), null);
   }
 
   private void closed(ClientCall<Q, R> own, Status status, Metadata trailers) {
@@ -216,13 +228,17 @@ abstract class Lasting<Q, R, T> implements ResultStream<T>, Iterator<T> {
       return;
     }
     Status lost = status.isOk() ? Status.UNKNOWN.withDescription("The stream ended before all was told") : status;
-    last = Failure.of(lost, trailers);
+    lost(Failure.of(lost, trailers), lost.asRuntimeException(trailers));
+  }
+
+  private void lost(Failure failure, Throwable cause) {
+    last = failure;
     caller.reconnectAfter(last);
     OptionalLong pause = attempts.pauseAfter(last, wasLetIn);
     if (pause.isPresent()) {
       reopenAt = System.nanoTime() + pause.getAsLong();
     } else if (!isEnded()) {
-      fail(inAccount(over(last, attempts.isInDoubt(), lost.asRuntimeException(trailers))));
+      fail(inAccount(over(last, attempts.isInDoubt(), cause)));
     }
   }
 
@@ -243,7 +259,7 @@ abstract class Lasting<Q, R, T> implements ResultStream<T>, Iterator<T> {
     if (over instanceof UnfinishedJobException) {
       return over;
     }
-    if (cause instanceof IllegalStateException) {
+    if (caller.isClosed() && cause instanceof IllegalStateException) {
       return (IllegalStateException) cause;
     }
     RuntimeException cancelled = new CancellationException(why);
@@ -259,6 +275,7 @@ abstract class Lasting<Q, R, T> implements ResultStream<T>, Iterator<T> {
   private void finish() {
     finished = true;
     caller.removeOnClose(onClientClosed);
+    context.removeListener(onCancelled);
     release();
     ClientCall<Q, R> left = call;
     if (left != null) {

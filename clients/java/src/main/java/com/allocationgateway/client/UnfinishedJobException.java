@@ -19,7 +19,7 @@ public final class UnfinishedJobException extends AllocationException {
   UnfinishedJobException(
       ErrorDetails details, Message request, String jobId, Collection<String> unanswered, Throwable cause) {
     super(
-        details + " - " + unanswered.size() + " items that were sent have no outcome: begin again with job id " + jobId,
+        details + " - " + unanswered.size() + " items have no outcome: begin again with job id " + jobId,
         details,
         request,
         cause);
@@ -33,8 +33,9 @@ public final class UnfinishedJobException extends AllocationException {
   }
 
   /**
-   * The references that were sent and have no outcome yet. Further items may have been taken and not sent: begin the job
-   * again with all of its items, of which none is done twice.
+   * The references of all items that were taken from the caller's iterator and have no outcome, whether they were sent
+   * or not. What was not taken yet is the caller's own. To begin the job again with all of its items does none of them
+   * twice.
    */
   public List<String> getUnanswered() {
     return unanswered;

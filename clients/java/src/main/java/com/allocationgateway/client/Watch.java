@@ -89,6 +89,11 @@ final class Watch<Q extends Message, R, T> extends Lasting<Q, R, T> {
   }
 
   @Override
+  Throwable afterwards() {
+    return null;
+  }
+
+  @Override
   AllocationException over(Failure failure, boolean isInDoubt, Throwable cause) {
     return AllocationException.of(failure.details(), kind.requestOf.apply(left), cause);
   }

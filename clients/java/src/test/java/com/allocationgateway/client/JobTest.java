@@ -9,6 +9,8 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.allocationgateway.allocation.v1.ShipmentItem;
 import com.allocationgateway.allocation.v1.ShipmentOutcome;
+import io.grpc.Context;
+import io.grpc.Status;
 import java.io.IOException;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -16,6 +18,7 @@ import java.util.Iterator;
 import java.util.List;
 import java.util.UUID;
 import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.CancellationException;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.FutureTask;
 import java.util.concurrent.LinkedBlockingQueue;
@@ -23,6 +26,8 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
 
 /** Jobs of which no item ever has its outcome. */
 @Timeout(30)
@@ -173,16 +178,72 @@ class JobTest {
     assertThrows(IllegalStateException.class, () -> client.shipments().allocateAll(List.of(), LONG));
   }
 
-  @Test
-  void itemsThatCannotBeHadEndIt() {
-    IllegalArgumentException broken = new IllegalArgumentException("no item");
+  @ParameterizedTest
+  @MethodSource("broken")
+  void whatItemsThrowEndsItWhenThoseBeforeHaveTheirOutcome(Throwable broken) {
     Iterable<ShipmentItem> items = () -> {
-      throw broken;
+      throw JobTest.<RuntimeException>unchecked(broken);
     };
     try (ResultStream<ShipmentOutcome> outcomes = client.shipments().allocateAll(items, LONG)) {
-      assertSame(broken, assertThrows(IllegalArgumentException.class, () -> outcomes.iterator().hasNext()));
-      assertFalse(outcomes.iterator().hasNext());
+      assertSame(broken, assertThrows(Throwable.class, () -> outcomes.iterator().hasNext()));
+      assertEquals("half-closed", gateway.requestIds.poll());
     }
+  }
+
+  static List<Throwable> broken() {
+    return List.of(new IllegalArgumentException("no item"), new AssertionError("no item"));
+  }
+
+  @SuppressWarnings("unchecked")
+  private static <T extends Throwable> T unchecked(Throwable thrown) throws T {
+    throw (T) thrown;
+  }
+
+  @Test
+  void whatItemsThrowIsTheCauseIfThoseBeforeDoNotGetTheirOutcome() {
+    IllegalArgumentException broken = new IllegalArgumentException("no item");
+    Iterator<ShipmentItem> first = List.of(item("a")).iterator();
+    Iterable<ShipmentItem> items = () -> new Iterator<>() {
+      @Override
+      public boolean hasNext() {
+        return true;
+      }
+
+      @Override
+      public ShipmentItem next() {
+        if (!first.hasNext()) {
+          throw broken;
+        }
+        return first.next();
+      }
+    };
+    JobOptions options = JobOptions.within(Duration.ofSeconds(1));
+    try (ResultStream<ShipmentOutcome> outcomes = client.shipments().allocateAll(items, options)) {
+      UnfinishedJobException thrown =
+          assertThrows(UnfinishedJobException.class, () -> outcomes.iterator().hasNext());
+      assertSame(broken, thrown.getCause());
+      assertEquals(List.of("a"), thrown.getUnanswered());
+    }
+  }
+
+  @Test
+  void aContextThatIsCancelledEndsAPauseAtOnce() throws Exception {
+    gateway.failures.add(Status.UNAVAILABLE);
+    gateway.trailers = Failures.trailers("GATEWAY_STOPPING", "", Duration.ofHours(1).toMillis(), null);
+    JobOptions options = JobOptions.within(Duration.ofHours(10));
+    Context.CancellableContext context = Context.current().withCancellation();
+    ResultStream<ShipmentOutcome> outcomes =
+        context.call(() -> client.shipments().allocateAll(List.of(item("a")), options));
+    FutureTask<CancellationException> task =
+        new FutureTask<>(() -> assertThrows(CancellationException.class, () -> outcomes.iterator().next()));
+    Thread thread = new Thread(task);
+    thread.start();
+    while (thread.getState() != Thread.State.TIMED_WAITING) {
+      Thread.onSpinWait();
+    }
+    IllegalStateException cause = new IllegalStateException("nobody needs it");
+    context.cancel(cause);
+    assertSame(cause, task.get().getCause());
   }
 
   @Test
