@@ -60,7 +60,7 @@ wave: $(DEV) ## allocate 10,000 shipments through a running `make run`, in one s
 TWO_AT_ONCE := -n 2 --dist loadfile
 
 # What has a target of its own is left out.
-QUICK := not clients and not image and not chart and not cache and not bench and not workers \
+QUICK := not clients and not floors and not image and not chart and not cache and not bench and not workers \
 	and not other_engines and not wire and not attacks and not slow and not properties and not alerts and not observe \
 	and not faults and not docs and not e2e
 
@@ -93,6 +93,11 @@ test-other-engines: $(DEV) ## hold the HTTP engines that were not chosen to the 
 test-clients: $(DEV) ## call a running gateway through the clients, and print which keeps which case (needs go, npm, mvn, Python 3.10, and a Valkey or Redis server)
 	@for tool in go npm javac mvn; do command -v $$tool >/dev/null || { echo "$$tool is missing: $@ needs it" >&2; exit 1; }; done
 	@$(BIN)/pytest -m clients tests/clients
+
+.PHONY: test-floors
+test-floors: $(DEV) ## try the clients with the oldest and the newest Go, Node and Java that they run with, which are fetched into .cache (needs go, npm and mvn)
+	@for tool in go npm javac mvn; do command -v $$tool >/dev/null || { echo "$$tool is missing: $@ needs it" >&2; exit 1; }; done
+	@$(BIN)/pytest -m floors tests/clients
 
 # Has nginx, from the distribution if there is none. It is not in the PATH of everybody.
 NEEDS_NGINX = PATH="$$PATH:/usr/sbin:/usr/local/sbin" command -v nginx >/dev/null \
