@@ -62,7 +62,7 @@ TWO_AT_ONCE := -n 2 --dist loadfile
 # What has a target of its own is left out.
 QUICK := not clients and not floors and not image and not chart and not cache and not bench and not workers \
 	and not other_engines and not wire and not attacks and not slow and not properties and not alerts and not observe \
-	and not faults and not docs and not e2e
+	and not jaeger and not faults and not docs and not e2e
 
 .PHONY: test
 test: $(DEV) $(STUBS)/.installed ## run the tests that are quick and need nothing but Python
@@ -211,6 +211,24 @@ test-observe: $(DEV) ## follow traces from callers to upstream, and look at all 
 	@$(NEEDS_PROMETHEUS)
 	@$(NEEDS_STORE)
 	@$(BIN)/pytest -m observe tests/observe
+
+# One program that is a real OpenTelemetry Collector and a Jaeger. Its versions are those of tests/observe/go.
+JAEGER := .cache/jaeger/jaeger
+
+$(JAEGER): tests/observe/go/go.mod tests/observe/go/go.sum
+	@command -v go >/dev/null || { echo "go is missing: Jaeger is built with it" >&2; exit 1; }
+	@echo "Building Jaeger, which at first takes some ten minutes of a core ..."
+	@mkdir -p $(@D) && nice -n 19 go -C tests/observe/go build -trimpath -ldflags '-s -w' -o '$(CURDIR)/$@' \
+		github.com/jaegertracing/jaeger/cmd/jaeger
+	@touch $@
+
+.PHONY: jaeger
+jaeger: $(JAEGER) ## build the OpenTelemetry Collector with Jaeger that `make observe` then uses too (needs go)
+
+.PHONY: test-jaeger
+test-jaeger: $(DEV) $(JAEGER) ## send spans, metrics and log records to a real OpenTelemetry Collector, and follow traces in Jaeger (needs go, and valkey-server or redis-server)
+	@$(NEEDS_STORE)
+	@$(BIN)/pytest -m jaeger tests/observe
 
 .PHONY: bench
 bench: $(DEV) ## measure the gateway beside its rivals, and write docs/performance.md (needs go; about 25 minutes)

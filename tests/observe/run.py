@@ -22,17 +22,19 @@ from allocation.v1 import shipment_allocation_service_pb2 as pb
 from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
 from observe.faults import FAULTS, Surroundings
 from observe.pages import running_pages
+from observe.reading import is_whole
 from observe.scenes import SCENES, SHIPMENTS, Caller
 from observe.traces import running_traces, told
 from support.cache import running_cache
 from support.gateway import running_gateway
+from support.jaeger import PROGRAM, Options, running_jaeger
 from support.prometheus import running_prometheus
 from support.sandbox import running_sandbox
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    from observe.traces import Span, Traces
+    from observe.traces import Traces
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 RULES: Final = ROOT / "helm" / "allocation-gateway" / "rules" / "allocation-gateway.yaml"
@@ -63,17 +65,24 @@ class Watched(NamedTuple):
 
     around: Surroundings
     spans: Traces
+    endpoint: str
     pages: str
     prometheus: str
+    jaeger: str
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Watched]:
-    """Runs everything, which keeps what it has in a folder, and ends all of it with the block."""
+def running_surroundings(folder: Path, endpoint: str, more: Mapping[str, str] | None = None) -> Iterator[Surroundings]:
+    """Runs a gateway, a store, and the sandbox as upstream, which send their spans to a collector.
+
+    Args:
+        folder: Where the gateway's catalogue is.
+        endpoint: Where the collector takes OTLP over gRPC.
+        more: Further settings of the gateway.
+    """
     with ExitStack() as stack:
-        spans = stack.enter_context(running_traces())
         store = stack.enter_context(running_cache())
-        sending = {"OTEL_EXPORTER_OTLP_ENDPOINT": spans.endpoint}
+        sending = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
         sandbox = stack.enter_context(running_sandbox("--shipments", str(SHIPMENTS), extra=sending))
         catalogue = ROOT / "server" / "allocation_gateway" / "groups" / "sandbox.toml"
         settings = {
@@ -82,16 +91,32 @@ def running(folder: Path) -> Iterator[Watched]:
             "CONSIGNMENTS_BASE_URL": sandbox.url,
             "STORE_URL": f"redis://127.0.0.1:{store.port}/0",
             "SERVICE_GROUP_CATALOGUE_FILE": str(shutil.copy(catalogue, folder)),
-            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": spans.endpoint,
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": endpoint,
+            **(more or {}),
         }
         gateway = stack.enter_context(running_gateway(settings))
-        target = gateway.wait_for("prometheus_listening")["address"]
+        yield Surroundings(gateway, sandbox, store)
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Watched]:
+    """Runs everything, which keeps what it has in a folder, and ends all of it with the block.
+
+    A real collector with Jaeger is part of it where one has been built. It passes on what it gets.
+    """
+    with ExitStack() as stack:
+        spans = stack.enter_context(running_traces())
+        endpoint, jaeger = spans.endpoint, ""
+        if PROGRAM.exists():
+            collector = stack.enter_context(running_jaeger(folder, Options(forward_to=spans.endpoint)))
+            endpoint, jaeger = collector.endpoint(), collector.url
+        around = stack.enter_context(running_surroundings(folder, endpoint))
+        target = around.gateway.wait_for("prometheus_listening")["address"]
         prometheus = stack.enter_context(
             running_prometheus(target, folder, job="allocation-gateway", more=_alerting(folder))
         )
         pages = stack.enter_context(running_pages(prometheus, spans))
-        around = Surroundings(gateway, sandbox, store)
-        yield Watched(around, spans, pages, str(prometheus.base_url))
+        yield Watched(around, spans, endpoint, pages, str(prometheus.base_url), jaeger)
 
 
 def _alerting(folder: Path) -> dict[str, Any]:
@@ -139,26 +164,22 @@ def _print(text: str = "") -> None:
 
 def _introduce(watched: Watched, seconds: float) -> None:
     gateway, sandbox, _ = watched.around
+    jaeger = "(where `make jaeger` has been run, a Jaeger is a part of it too)"
+    if watched.jaeger:
+        jaeger = f"{watched.jaeger}/api/traces?service=allocation-gateway  traces by the API of Jaeger, as JSON"
     _print(f"""
 The gateway listens on {gateway.address}, with two workers, a store, and the sandbox at {sandbox.url} as upstream.
 Open in a browser:
 
   {watched.pages}  the panels of the dashboards, drawn without Grafana, and traces as text
   {watched.prometheus}/alerts  the chart's alerts; beside it the page on which Prometheus is asked anything
+  {jaeger}
 
 Grafana is not a part of this. Where you have one, add {watched.prometheus} as a data source,
 and import the files in helm/allocation-gateway/dashboards.
 
 Ctrl-C ends it all, as does the end of {seconds:.0f} seconds (OBSERVE_SECONDS).
 """)
-
-
-def is_whole(spans: list[Span]) -> bool:
-    """Tells whether a trace has the spans of its caller and of the gateway, and one of upstream's for each request."""
-    answered = {span.parent_id for span in spans if span.service == "sandbox"}
-    sent = {span.span_id for span in spans if span.service != "sandbox" and span.name.startswith(("PUT", "GET"))}
-    roots = {span.span_id for span in spans if not span.parent_id}
-    return sent == answered and any(span.parent_id in roots for span in spans)
 
 
 def _show_traces(caller: Caller, spans: Traces) -> None:
@@ -197,7 +218,7 @@ def main() -> int:
     FOLDER.mkdir(parents=True)
     _print("Starting ...")
     with running(FOLDER) as watched:
-        caller = Caller(watched.around.gateway.address, watched.spans.endpoint, watched.around.sandbox)
+        caller = Caller(watched.around.gateway.address, watched.endpoint, watched.around.sandbox)
         _introduce(watched, seconds)
         _show_traces(caller, watched.spans)
         _watch(watched, caller, stopped, end)

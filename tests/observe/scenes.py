@@ -13,11 +13,11 @@ from allocation.v1 import job_pb2
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-from opentelemetry.propagate import inject
+from opentelemetry.instrumentation.grpc import client_interceptor
+from opentelemetry.instrumentation.grpc.grpcext import intercept_channel
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import SpanKind
 from support.workers import wait_until
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ ITEMS: Final = 12
 
 
 class Caller:
-    """A caller of the gateway whose calls are traced.
+    """A caller of the gateway whose calls are traced by OpenTelemetry's own instrumentation of gRPC.
 
     Attributes:
         stub: What it calls.
@@ -47,14 +47,16 @@ class Caller:
             endpoint: Where its spans go.
             sandbox: Where its shipments are.
         """
-        # One connection, so that all of its calls come to the same worker.
-        self._channel = grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)])
-        self.stub = ShipmentAllocationServiceStub(self._channel)
         self.sandbox = sandbox
         self._provider = TracerProvider(resource=Resource.create({"service.name": SERVICE}), shutdown_on_exit=False)
         exporter = OTLPSpanExporter(endpoint=endpoint, insecure=True)
         self._provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=100))
         self._tracer = self._provider.get_tracer(__name__)
+        # One connection, so that all of its calls come to the same worker.
+        self._channel = grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)])
+        instrumented = client_interceptor(self._provider)  # type: ignore[no-untyped-call]
+        channel: grpc.Channel = intercept_channel(self._channel, instrumented)  # type: ignore[no-untyped-call]
+        self.stub = ShipmentAllocationServiceStub(channel)
         self._numbers = itertools.count(1)
 
     def shipment(self) -> str:
@@ -64,11 +66,8 @@ class Caller:
     @contextmanager
     def call(self, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yields the id of a new trace, and how a call is made within it."""
-        with self._tracer.start_as_current_span(f"call {name}", kind=SpanKind.CLIENT) as span:
-            carrier: dict[str, str] = {}
-            inject(carrier)
-            trace_id = format(span.get_span_context().trace_id, "032x")
-            yield trace_id, {"metadata": tuple(carrier.items()), "timeout": _SECONDS}
+        with self._tracer.start_as_current_span(f"call {name}") as span:
+            yield format(span.get_span_context().trace_id, "032x"), {"timeout": _SECONDS}
 
     def allocate(self, shipment: str, request_id: str = "") -> str:
         """Allocates a shipment, and returns the id of the trace."""

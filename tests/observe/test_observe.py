@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 import pytest
 from observe import scenes
-from observe.run import ROOT, Traffic, is_whole, running
+from observe.reading import GATEWAY, attempts, call, is_whole, of
+from observe.run import ROOT, Traffic, running
 from observe.scenes import Caller
 from observe.traces import told
 from support.prometheus import asking
@@ -40,7 +41,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
 
 @pytest.fixture(scope="module")
 def caller(watched: Watched) -> Iterator[Caller]:
-    caller = Caller(watched.around.gateway.address, watched.spans.endpoint, watched.around.sandbox)
+    caller = Caller(watched.around.gateway.address, watched.endpoint, watched.around.sandbox)
     yield caller
     caller.close()
 
@@ -54,32 +55,6 @@ def followed(watched: Watched, caller: Caller) -> Callable[[Callable[[Caller], s
 def whole(watched: Watched, trace_id: str) -> list[Span]:
     """Returns the spans of a trace, once all that there are have come."""
     return watched.spans.of(trace_id, is_whole)
-
-
-def of(spans: list[Span], service: str) -> list[Span]:
-    return [span for span in spans if span.service == service]
-
-
-def call(spans: list[Span]) -> Span:
-    """Returns the span of the call, after having seen that it is below that of its caller."""
-    (asked,) = of(spans, scenes.SERVICE)
-    (found,) = [span for span in spans if span.parent_id == asked.span_id]
-    assert found.service == "allocation-gateway"
-    assert found.name.startswith("allocation.v1.ShipmentAllocationService/")
-    return found
-
-
-def attempts(spans: list[Span]) -> list[tuple[str, object]]:
-    """Returns of each request of a call why it was sent, and the status that upstream has a span of."""
-    by_parent = {span.parent_id: span for span in of(spans, "sandbox")}
-    return [
-        (
-            span.attributes["allocation_gateway.attempt.kind"],
-            by_parent[span.span_id].attributes.get("http.response.status_code", "cut"),
-        )
-        for span in spans
-        if span.parent_id == call(spans).span_id
-    ]
 
 
 def test_plain_call_is_one_trace_from_the_caller_to_upstream(followed: Any) -> None:
@@ -122,14 +97,15 @@ def test_items_of_a_stream_lead_to_their_batches_and_these_to_upstream(followed:
     assert len(items) == scenes.ITEMS
     sent_with = Counter(link.span_id for item in items for link in item.links)
     assert sent_with == {name: batch.attributes["allocation_gateway.batch.items"] for name, batch in batches.items()}
-    requests = {span.parent_id: span for span in spans if span.name.startswith("PUT") and span.service != "sandbox"}
-    assert set(requests) == set(batches)
+    requests = {span.parent_id for span in of(spans, GATEWAY) if span.name.startswith("PUT")}
+    assert requests == set(batches)
 
 
 def test_trace_is_told_as_text(followed: Any) -> None:
     lines = told(followed(scenes.retry)).splitlines()
-    assert ["caller: call" in lines[0], "allocation-gateway: " in lines[1], "sandbox: " in lines[3]] == [True] * 3
-    assert "repeat; resent 1" in lines[4]
+    services = [line.partition(": ")[0].split()[-1] for line in lines]
+    assert services == ["caller", "caller", *["allocation-gateway"] * 2, "sandbox", "allocation-gateway", "sandbox"]
+    assert "repeat; resent 1" in lines[5]
 
 
 def test_page_has_panels_with_data_and_traces(watched: Watched, caller: Caller) -> None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
+from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -48,6 +50,8 @@ class Span:
     parent_id: str
     service: str
     name: str
+    kind: str
+    failed: bool
     start: int
     end: int
     attributes: Mapping[str, Any]
@@ -70,7 +74,7 @@ class Traces(trace_service_pb2_grpc.TraceServiceServicer):
     def Export(self, request: Any, _: Any) -> Any:  # noqa: N802 - the service's name for it
         """Takes spans."""
         with self._changed:
-            for span in _spans(request):
+            for span in spans_of(request.resource_spans):
                 self._traces.setdefault(span.trace_id, []).append(span)
             while len(self._traces) > _MOST_TRACES:
                 self._traces.popitem(last=False)
@@ -121,8 +125,9 @@ def running_traces() -> Iterator[Traces]:
         server.stop(None).wait()
 
 
-def _spans(request: Any) -> Iterator[Span]:
-    for resource in request.resource_spans:
+def spans_of(resources: Iterable[Any]) -> Iterator[Span]:
+    """Returns spans that came by OTLP."""
+    for resource in resources:
         service = _attributes(resource.resource.attributes)["service.name"]
         for scope in resource.scope_spans:
             for span in scope.spans:
@@ -132,6 +137,8 @@ def _spans(request: Any) -> Iterator[Span]:
                     span.parent_span_id.hex(),
                     service,
                     span.name,
+                    SpanMessage.SpanKind.Name(span.kind).removeprefix("SPAN_KIND_"),
+                    span.status.code == Status.STATUS_CODE_ERROR,
                     span.start_time_unix_nano,
                     span.end_time_unix_nano,
                     _attributes(span.attributes),

@@ -261,3 +261,20 @@ def test_timestamps_are_those_of_the_calendar(microseconds: list[int]) -> None:
         expected = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=moment)
         text = timestamps.of(moment * 1000 + 999)
         assert text == expected.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def test_what_opentelemetry_says_for_every_batch_is_written_once() -> None:
+    code = (
+        "for number in range(3):\n"
+        "    logging.getLogger('opentelemetry.spans').error('failed after %d', number)\n"
+        "    logging.getLogger('opentelemetry.spans').warning('tried %d times', number)\n"
+        "    logging.getLogger('opentelemetry.metrics').error('failed after %d', number)\n"
+        "    logging.getLogger('asyncio').error('failed after %d', number)\n"
+    )
+    told = [json.loads(line) for line in lines("json", code)]
+    assert [(line["logger"], line["message"]) for line in told] == [
+        ("opentelemetry.spans", "failed after 0"),
+        ("opentelemetry.spans", "tried 0 times"),
+        ("opentelemetry.metrics", "failed after 0"),
+        *(("asyncio", f"failed after {number}") for number in range(3)),
+    ]

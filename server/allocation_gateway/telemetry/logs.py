@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import threading
 import time
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 
 # Events that each call may have. The lines of all others are rare, and may be the last that the process can write.
 _BUFFERED_EVENTS: Final = frozenset({"call", "audit"})
+
+
+# For how many seconds OpenTelemetry is not heard again about the same trouble, and how many troubles are remembered.
+_UNREPEATED: Final = 60.0
+_MOST_TROUBLES: Final = 100
 
 
 class Sink(Protocol):
@@ -84,6 +90,28 @@ class _LibraryHandler(logging.Handler):
             self.handleError(record)
 
 
+class _Repetitions(logging.Filter):
+    """Drops what OpenTelemetry says again and again: an exporter tells of a collector's refusal with every batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: dict[tuple[str, int, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tells whether a record is passed."""
+        if not record.name.startswith("opentelemetry."):
+            return True
+        # Not what the message is about, which differs each time: how long it waits, how often it has tried.
+        trouble = (record.name, record.levelno, str(record.msg))
+        now = time.monotonic()
+        if now - self._told.get(trouble, -math.inf) < _UNREPEATED:
+            return False
+        if len(self._told) >= _MOST_TROUBLES:
+            self._told.clear()
+        self._told[trouble] = now
+        return True
+
+
 def configure(level: str, form: str, *, worker: int | None = None) -> None:
     """Sets up logging.
 
@@ -118,7 +146,9 @@ def configure(level: str, form: str, *, worker: int | None = None) -> None:
             cache_logger_on_first_use=True,
         )
     # Never below warnings, whatever the level of our own lines is: there, libraries quote headers.
-    logging.basicConfig(handlers=[_LibraryHandler()], level=logging.WARNING, force=True)
+    handler = _LibraryHandler()
+    handler.addFilter(_Repetitions())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
 
 
 def tell_crashes() -> None:
