@@ -90,8 +90,8 @@ test-other-engines: $(DEV) ## hold the HTTP engines that were not chosen to the 
 	@$(BIN)/pytest -m other_engines tests/engines
 
 .PHONY: test-clients
-test-clients: $(DEV) ## call a running gateway through the clients, and print which keeps which case (needs go, npm, mvn, Python 3.10, and a Valkey or Redis server)
-	@for tool in go npm javac mvn; do command -v $$tool >/dev/null || { echo "$$tool is missing: $@ needs it" >&2; exit 1; }; done
+test-clients: $(DEV) ## call a running gateway through the clients, and print which keeps which case (needs go, npm, mvn, cargo, Python 3.10, and a Valkey or Redis server)
+	@for tool in go npm javac mvn cargo; do command -v $$tool >/dev/null || { echo "$$tool is missing: $@ needs it" >&2; exit 1; }; done
 	@$(BIN)/pytest -m clients tests/clients
 
 # Has nginx, from the distribution if there is none. It is not in the PATH of everybody.
@@ -276,6 +276,10 @@ dist-java: ## build the Java client's jar, sources, Javadoc and pom into dist/ma
 	@for tool in mvn javac; do command -v $$tool >/dev/null || { echo "$$tool is missing: the Java client is built with it" >&2; exit 1; }; done
 	@mvn --quiet --batch-mode --file=clients/java/pom.xml deploy -Dmaven.install.skip=true \
 		-DbuildDirectory="$(CURDIR)/.cache/java" -DaltDeploymentRepository="$(MAVEN_REPOSITORY)"
+
+.PHONY: dist-protos
+dist-protos: $(DEV) ## put the contract and all that it imports into dist/protos, for stubs in other languages (docs/other-languages.md)
+	@$(BIN)/python protos/generate.py contract
 
 .PHONY: dist-clients
 dist-clients: $(DEV) dist-typescript dist-java ## build the Python client's wheel, the npm package and the Java client into dist/, for an index of your own
