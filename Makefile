@@ -216,6 +216,11 @@ bench-streams: $(DEV) ## measure streams: goodput, single calls beside them, mem
 	@$(NEEDS_STORE)
 	@PYTHONPATH=tests $(BIN)/python -m bench.streams
 
+.PHONY: bench-callers
+bench-callers: $(DEV) ## measure what a call costs in each language, by client, stub and REST, and write docs/clients.md (BENCH_LANGUAGES; needs go, npm and mvn)
+	@for tool in go npm javac mvn; do command -v $$tool >/dev/null || { echo "$$tool is missing: $@ needs it" >&2; exit 1; }; done
+	@PYTHONPATH=tests $(BIN)/python -m bench.saving
+
 .PHONY: bench-guard
 bench-guard: $(DEV) ## fail if a call has become dearer than what is stored (needs go, and valkey-server or redis-server)
 	@$(NEEDS_STORE)
