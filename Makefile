@@ -90,8 +90,8 @@ test-other-engines: $(DEV) ## hold the HTTP engines that were not chosen to the 
 	@$(BIN)/pytest -m other_engines tests/engines
 
 .PHONY: test-clients
-test-clients: $(DEV) ## call a running gateway through the clients, and print which keeps which case (needs go, npm, mvn, Python 3.10, and a Valkey or Redis server)
-	@for tool in go npm javac mvn; do command -v $$tool >/dev/null || { echo "$$tool is missing: $@ needs it" >&2; exit 1; }; done
+test-clients: $(DEV) ## call a running gateway through the clients, and print which keeps which case (needs go, npm, mvn, cargo, Python 3.10, and a Valkey or Redis server)
+	@for tool in go npm javac mvn cargo; do command -v $$tool >/dev/null || { echo "$$tool is missing: $@ needs it" >&2; exit 1; }; done
 	@$(BIN)/pytest -m clients tests/clients
 
 .PHONY: test-floors
@@ -239,6 +239,11 @@ bench-streams: $(DEV) ## measure streams: goodput, single calls beside them, mem
 	@$(NEEDS_STORE)
 	@PYTHONPATH=tests $(BIN)/python -m bench.streams
 
+.PHONY: bench-callers
+bench-callers: $(DEV) ## measure what a call costs in each language, by client, stub and REST, and write docs/clients.md (BENCH_LANGUAGES; needs go, npm and mvn)
+	@for tool in go npm javac mvn; do command -v $$tool >/dev/null || { echo "$$tool is missing: $@ needs it" >&2; exit 1; }; done
+	@PYTHONPATH=tests $(BIN)/python -m bench.saving
+
 .PHONY: bench-guard
 bench-guard: $(DEV) ## fail if a call has become dearer than what is stored (needs go, and valkey-server or redis-server)
 	@$(NEEDS_STORE)
@@ -299,6 +304,10 @@ dist-java: ## build the Java client's jar, sources, Javadoc and pom into dist/ma
 	@for tool in mvn javac; do command -v $$tool >/dev/null || { echo "$$tool is missing: the Java client is built with it" >&2; exit 1; }; done
 	@mvn --quiet --batch-mode --file=clients/java/pom.xml deploy -Dmaven.install.skip=true \
 		-DbuildDirectory="$(CURDIR)/.cache/java" -DaltDeploymentRepository="$(MAVEN_REPOSITORY)"
+
+.PHONY: dist-protos
+dist-protos: $(DEV) ## put the contract and all that it imports into dist/protos, for stubs in other languages (docs/other-languages.md)
+	@$(BIN)/python protos/generate.py contract
 
 .PHONY: dist-clients
 dist-clients: $(DEV) dist-typescript dist-java ## build the Python client's wheel, the npm package and the Java client into dist/, for an index of your own

@@ -1,12 +1,13 @@
 """Generates the committed Python, Go and TypeScript code from the .proto files beside this one.
 
-Usage: python protos/generate.py [deps] [python] [client] [go] [typescript] [descriptors]
+Usage: python protos/generate.py [deps] [python] [client] [go] [typescript] [descriptors] [contract]
 
 `client` writes what the clients have besides their stubs. `deps` only lays out .deps, the google.type files that buf
-needs. `descriptors` writes what docs/site makes the API reference from. Neither of these two is committed. The Go
-plugins are built from the versions that clients/go/go.mod pins, and the plugin for TypeScript is the one that
-clients/typescript/package-lock.json pins, so that a fresh machine generates the same text as the last one. The stubs
-for Java are made when that client is built, by clients/java/pom.xml.
+needs. `descriptors` writes what docs/site makes the API reference from, and `contract` what stubs in other languages
+are generated from. None of these three is committed. The Go plugins are built from the versions that
+clients/go/go.mod pins, and the plugin for TypeScript is the one that clients/typescript/package-lock.json pins, so that
+a fresh machine generates the same text as the last one. The stubs for Java are made when that client is built, by
+clients/java/pom.xml.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ import sys
 import tempfile
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
@@ -32,6 +37,7 @@ STUBS = ROOT / ".cache" / "stubs"
 TYPESCRIPT_TOOLS = ROOT / ".cache" / "typescript" / "node_modules" / ".bin"
 SERVICE_CONFIG = ROOT / "clients" / "service_config.json"
 REFERENCE = ROOT / "build" / "api-reference"
+CONTRACT = ROOT / "dist" / "protos"
 GO_MODULE = "github.com/allocation-gateway/allocation-gateway/clients/go"
 GOOGLE_TYPES = ("google/rpc/status.proto", "google/type/decimal.proto", "google/type/money.proto")
 # Of these there is no package for Node.
@@ -69,9 +75,19 @@ def protoc(*arguments: str, path: str = "", only: str = "", python: str = sys.ex
 
 def deps() -> None:
     """Copies the google.type files that our own import to where buf looks for them."""
-    target = PROTOS / ".deps"
+    copy_google(GOOGLE_TYPES, PROTOS / ".deps")
+
+
+def contract() -> None:
+    """Copies our own files, and those of Google's that they import or that errors need, to one folder."""
+    copy_google(GOOGLE_STUBS, CONTRACT)
+    shutil.copytree(PROTOS / "allocation", CONTRACT / "allocation")
+
+
+def copy_google(names: Iterable[str], target: Path) -> None:
+    """Copies files of Google's to a folder that has nothing else."""
     shutil.rmtree(target, ignore_errors=True)
-    for name in GOOGLE_TYPES:
+    for name in names:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(str(files("google").joinpath("..").joinpath(name)), target / name)
 
@@ -155,6 +171,7 @@ def main() -> None:
         "go": go,
         "typescript": typescript,
         "descriptors": descriptors,
+        "contract": contract,
     }
     for name in sys.argv[1:] or ("deps", "python", "client", "go", "typescript"):
         steps[name]()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from clients.project import ROOT, Project
+from clients.project import ROOT, Project, text_of
 
 README: Final = ROOT / "clients" / "java" / "README.md"
 SECONDS: Final = 600
@@ -80,7 +80,7 @@ class JavaProject(Project):
 
 def blocks(language: str) -> list[str]:
     """Returns the blocks of the README in a language."""
-    return re.findall(rf"```{language}\n(.*?)```", README.read_text(), re.DOTALL)
+    return re.findall(rf"```{language}\n(.*?)```", text_of(README), re.DOTALL)
 
 
 def _fetched(folder: Path) -> Path:

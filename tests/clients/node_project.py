@@ -7,7 +7,7 @@ import shutil
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from clients.project import ROOT, Project
+from clients.project import ROOT, Project, text_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +30,7 @@ class NodeProject(Project):
 
 def blocks(language: str) -> list[str]:
     """Returns the blocks of the README in a language."""
-    return re.findall(rf"```{language}\n(.*?)```", README.read_text(), re.DOTALL)
+    return re.findall(rf"```{language}\n(.*?)```", text_of(README), re.DOTALL)
 
 
 def node_project(folder: Path) -> NodeProject:

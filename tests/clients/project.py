@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,19 @@ from typing import ClassVar, Final
 from support.gateway import PREFIX
 
 ROOT: Final = Path(__file__).resolve().parents[2]
+# What it needs besides is installed where it is tried: test_tracing.
+_TRACING: Final = re.compile(r"^## Tracing\n.*?(?=^## )", re.DOTALL | re.MULTILINE)
+
+
+def text_of(readme: Path) -> str:
+    """Returns the text of a client's README but for its section on tracing."""
+    return _TRACING.sub("", readme.read_text())
+
+
+def tracing_of(readme: Path) -> str:
+    """Returns that section."""
+    (section,) = _TRACING.findall(readme.read_text())
+    return str(section)
 
 
 @dataclass(frozen=True)

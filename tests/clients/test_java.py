@@ -18,7 +18,7 @@ from allocation.v1 import core_pb2
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 from clients.conftest import MANY, many_shipments
 from clients.java_project import README, blocks
-from clients.project import ROOT
+from clients.project import ROOT, text_of
 from support.certificates import Authority
 from support.gateway import running_gateway
 from support.losing import losing_wire
@@ -75,7 +75,7 @@ def authority(tmp_path: Path) -> Authority:
 
 
 def test_every_snippet_of_the_readme_is_compiled_and_prints_what_stands_below_it(java: JavaProject) -> None:
-    snippets = re.findall(r"```java\n(.*?)```(?:\n\n```text\n(.*?)```)?", README.read_text(), re.DOTALL)
+    snippets = re.findall(r"```java\n(.*?)```(?:\n\n```text\n(.*?)```)?", text_of(README), re.DOTALL)
     assert len(snippets) == len(blocks("java"))
     names = [re.findall(r"^final class (\w+)", program, re.MULTILINE)[0] for program, _ in snippets]
     with running_gateway({}, "--sandbox") as gateway:

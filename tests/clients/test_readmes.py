@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from clients.project import ROOT, text_of
 from support.gateway import PREFIX, running_gateway
 from support.interpreters import interpreter
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.clients
 
-ROOT: Final = Path(__file__).resolve().parents[2]
 SECONDS: Final = 300
 # The oldest Python that the client runs with, and the one that runs these tests.
 OLDEST: Final = "3.10"
@@ -35,7 +35,7 @@ def address() -> Iterator[str]:
 
 
 def blocks(readme: Path, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", readme.read_text(), re.DOTALL)
+    return re.findall(rf"```{language}\n(.*?)```", text_of(readme), re.DOTALL)
 
 
 def run(folder: Path, commands: str, *, checkout: Path = ROOT, path: str = "") -> str:
@@ -57,7 +57,7 @@ def run(folder: Path, commands: str, *, checkout: Path = ROOT, path: str = "") -
 def test_the_go_client_is_had_as_its_readme_says(address: str, tmp_path: Path) -> None:
     readme = ROOT / "clients" / "go" / "README.md"
     install, begin = blocks(readme, "sh")[:2]
-    programs = re.findall(r"```go\n(.*?)```\n\n```text\n(.*?)```", readme.read_text(), re.DOTALL)
+    programs = re.findall(r"```go\n(.*?)```\n\n```text\n(.*?)```", text_of(readme), re.DOTALL)
     assert len(programs) == len(blocks(readme, "go"))
     assert ROOT not in tmp_path.parents
     run(tmp_path, install)
@@ -108,7 +108,7 @@ def test_the_python_client_is_had_as_its_readme_says(
     package = Path(installed.strip()).parent
     assert tmp_path in package.parents
     assert (package / "py.typed").is_file()
-    snippets = re.findall(r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", readme.read_text(), re.DOTALL)
+    snippets = re.findall(r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", text_of(readme), re.DOTALL)
     assert len(snippets) == len(blocks(readme, "python"))
     for number, (program, printed) in enumerate(snippets):
         (tmp_path / f"snippet_{number}.py").write_text(program.replace("127.0.0.1:50051", address))

@@ -1,0 +1,1 @@
+"""Programs that allocate shipments, in each language that has a client."""

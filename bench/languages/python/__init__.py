@@ -1,0 +1,1 @@
+"""What a caller in Python writes, in each way."""
