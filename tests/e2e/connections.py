@@ -7,6 +7,7 @@ import ipaddress
 import socket
 import struct
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -99,14 +100,17 @@ class Pod:
 
 
 def _open() -> socket.socket:
-    # It is shown nothing until it is bound, and by then it has its filter.
-    listening = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+    listening = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ALL))
     program = b"".join(struct.pack("HBBI", *line) for line in _FILTER)
     buffer = ctypes.create_string_buffer(program)
     listening.setsockopt(
         socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HL", len(_FILTER), ctypes.addressof(buffer))
     )
-    listening.bind(("", _ALL))
+    # What came before there was a filter.
+    listening.setblocking(False)
+    with suppress(BlockingIOError):
+        while True:
+            listening.recv(_SNAPSHOT)
     listening.settimeout(_INTERVAL)
     return listening
 

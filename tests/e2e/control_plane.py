@@ -258,7 +258,8 @@ def _answers(server: subprocess.Popen[bytes], folder: Path) -> Kubernetes:
     while time.monotonic() < end and server.poll() is None:
         try:
             kubernetes = Kubernetes(folder / "kubeconfig", folder / "apiserver.crt")
-        except OSError:
+        except (FileNotFoundError, ssl.SSLError):
+            # It has not written its certificate yet.
             time.sleep(_LOOK_AGAIN)
             continue
         try:
