@@ -154,12 +154,16 @@ HELM := .cache/helm/$(shell sed -n 's/^HELM_VERSION = "\(.*\)"/\1/p' tests/suppo
 $(HELM): | $(DEV)
 	@cd tests && ../$(BIN)/python -c 'from support.chart import helm_command; helm_command()'
 
+# After that it is interrupted, which still tells what was found and ends all that it has started, and a minute later killed.
+E2E_SECONDS ?= 1800
+E2E_BUILD_SECONDS ?= 3600
+
 .PHONY: e2e
 e2e: $(DEV) $(HELM) ## install the chart on a real control plane of Kubernetes and upgrade, scale, drain and kill under load (Linux; needs go, and valkey-server or redis-server)
 	@command -v go >/dev/null || { echo "go is missing: $@ builds Kubernetes with it" >&2; exit 1; }
 	@$(NEEDS_STORE)
-	@nice -n 19 tests/e2e/build.sh
-	@E2E_ENTERED=1 tests/e2e/enter.sh $(BIN)/pytest -m e2e tests/e2e
+	@timeout -k 60 $(E2E_BUILD_SECONDS) nice -n 19 tests/e2e/build.sh
+	@E2E_ENTERED=1 tests/e2e/enter.sh timeout --foreground -s INT -k 60 $(E2E_SECONDS) $(BIN)/pytest -m e2e tests/e2e
 
 # Has a Valkey or Redis server, from the distribution if there is none.
 NEEDS_STORE = command -v valkey-server redis-server >/dev/null \

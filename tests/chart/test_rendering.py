@@ -34,8 +34,8 @@ VERSIONS = ("1.27", "1.32", "1.37")
 feature = pytest.mark.parametrize("values", FEATURES, ids=lambda path: path.stem)
 
 
-def render_feature(helm: Helm, name: str) -> Rendered:
-    return helm.render(f"--values={CHART / 'ci' / f'{name}-values.yaml'}")
+def render_feature(helm: Helm, name: str, *more: str) -> Rendered:
+    return helm.render(f"--values={CHART / 'ci' / f'{name}-values.yaml'}", *more)
 
 
 def configuration(rendered: Rendered) -> dict[str, Any]:
@@ -357,6 +357,8 @@ def test_a_network_policy_allows_what_is_needed_and_no_more(helm: Helm) -> None:
     assert checkout == {"app.kubernetes.io/name": "checkout"}
     assert allowed_test.items() <= test.items()
     assert egress(rendered) == [53, 53, 8443, 6379, 4317, 3128]
+    watched = render_feature(helm, "networkpolicy", "--set=store.sentinelPort=26379")
+    assert egress(watched) == [53, 53, 8443, 6379, 26379, 4317, 3128]
 
 
 @pytest.mark.parametrize(
@@ -367,6 +369,12 @@ def test_a_network_policy_takes_upstreams_port_from_its_address(helm: Helm, url:
     values = "--set=networkPolicy.enabled=true,settings.allow_plaintext=true"
     rendered = helm.render(*SHIP, values, f"--set-string=settings.ship_base_url={url}")
     assert egress(rendered) == [53, 53, port]
+
+
+def test_a_network_policy_lets_the_keys_of_tokens_be_fetched(helm: Helm) -> None:
+    values = "--set=networkPolicy.enabled=true,settings.allow_plaintext=true"
+    rendered = helm.render(*SHIP, values, "--set-string=settings.jwks_url=https://issuer.example:8443/keys")
+    assert egress(rendered) == [53, 53, 443, 8443]
 
 
 def test_a_file_of_accounts_can_have_all_keys(helm: Helm) -> None:

@@ -10,7 +10,7 @@ import pytest
 from support.cache import CacheServer
 from support.sandbox import running_sandbox
 
-from e2e.control_plane import KEY, Kubernetes, running_cluster
+from e2e.control_plane import KEY, NAMESPACE, Kubernetes, running_cluster
 from e2e.release import released
 from e2e.situations import SHIPMENTS, Loads, Situation, table
 
@@ -37,36 +37,43 @@ def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubernetes]
 
 @pytest.fixture(scope="session")
 def sandbox(kubernetes: Kubernetes) -> Iterator[Sandbox]:
-    """Upstream, whose journal is the witness."""
-    with running_sandbox("--host", _UPSTREAM, "--api-key", KEY, "--shipments", str(SHIPMENTS)) as sandbox:
+    """Upstream, whose journal is the witness. In the cluster it is called `upstream`."""
+    where = ("--host", _UPSTREAM, "--port", "8080")
+    with running_sandbox(*where, "--api-key", KEY, "--shipments", str(SHIPMENTS)) as sandbox:
+        kubernetes.stand_in("upstream", _UPSTREAM, 8080, headless=True)
         yield sandbox
 
 
 @pytest.fixture(scope="session")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A store of claims, by its URL."""
+def store(kubernetes: Kubernetes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A store of claims, by its URL. In the cluster it is called `store`."""
     # It must keep what it is told, or the gateway refuses it. Its callers are not on 127.0.0.1, but nobody else can be.
     folder = str(tmp_path_factory.mktemp("store"))
     options = ("--protected-mode", "no", "--dir", folder, "--appendonly", "yes", "--maxmemory-policy", "noeviction")
     server = CacheServer(options, host=_STORE, port=6379)
     server.start()
-    yield f"redis://{_STORE}:6379/0"
+    kubernetes.stand_in("store", _STORE, 6379, headless=True)
+    yield f"redis://store.{NAMESPACE}.svc.cluster.local:6379/0"
     server.kill()
 
 
 @pytest.fixture(scope="module")
 def release(kubernetes: Kubernetes, sandbox: Sandbox, store: str) -> Iterator[Sequence[str]]:
     """A release as one team has it, by its values: two pods, the Ship API and a store of claims."""
-    with released(kubernetes, sandbox, store) as values:
+    with released(kubernetes, store) as values:
         yield values
 
 
-@pytest.fixture(scope="module")
-def loads(sandbox: Sandbox) -> Iterator[Loads]:
-    """Load on the release."""
-    loads = Loads(sandbox)
-    yield loads
-    _TOLD.extend(loads.situations)
+@pytest.fixture(scope="session")
+def situations() -> list[Situation]:
+    """What became of calls, which is printed at the end."""
+    return _TOLD
+
+
+@pytest.fixture
+def loads(sandbox: Sandbox, situations: list[Situation]) -> Loads:
+    """Load on all pods of the release, without TLS."""
+    return Loads(sandbox, situations)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -7,6 +7,7 @@ import json
 import re
 import ssl
 import subprocess
+import threading
 import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -19,11 +20,15 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from support.chart import CHART, NAME, ROOT, helm_command
 from support.gateway import COMMAND
 
+from e2e.connections import Connections
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 PROGRAMS: Final = ROOT / ".cache" / "e2e"
+# A gateway and a chart of an earlier version: see build.sh.
+PREVIOUS: Final = PROGRAMS / "previous"
 NAMESPACE: Final = "shop"
 # Of the sandbox.
 KEY: Final = "sandbox-key"
@@ -43,6 +48,7 @@ class Kubernetes:
 
     Attributes:
         kubeconfig: A file that tells others how to reach it.
+        connections: Those of its pods.
     """
 
     def __init__(self, kubeconfig: Path, authority: Path) -> None:
@@ -52,10 +58,28 @@ class Kubernetes:
         self._client = httpx.Client(
             base_url=f"https://{_SERVER}:6443", verify=context, headers=headers, timeout=30, trust_env=False
         )
+        self.connections = Connections()
 
     def close(self) -> None:
         """Closes its connections."""
+        self.connections.close()
         self._client.close()
+
+    def follow_pods(self) -> None:
+        """Tells the connections whose addresses they are, from now on."""
+        path = f"/api/v1/namespaces/{NAMESPACE}/pods?watch=true"
+
+        def follow() -> None:
+            try:
+                with self._client.stream("GET", path, timeout=None) as answer:
+                    for line in answer.iter_lines():
+                        self.connections.note(json.loads(line)["object"])
+            except (httpx.HTTPError, RuntimeError):
+                # The client is closed at the end.
+                if not self._client.is_closed:
+                    raise
+
+        threading.Thread(target=follow, name="pods", daemon=True).start()
 
     def call(self, method: str, path: str, body: object = None, kind: str = "application/json") -> httpx.Response:
         """Calls it."""
@@ -105,6 +129,24 @@ class Kubernetes:
         if self.call("PUT", f"{path}/{name}", body).status_code == httpx.codes.NOT_FOUND:
             self.call("POST", path, body).raise_for_status()
 
+    def stand_in(self, name: str, address: str, port: int, *, headless: bool) -> None:
+        """Gives what is outside of the cluster a name in it: that of a Service without pods."""
+        spec: Object = {"ports": [{"name": "it", "port": port, "protocol": "TCP"}]}
+        if headless:
+            spec["clusterIP"] = "None"
+        path = f"/api/v1/namespaces/{NAMESPACE}/services"
+        self.call("POST", path, {"metadata": {"name": name}, "spec": spec}).raise_for_status()
+        piece = {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {"name": name, "labels": {"kubernetes.io/service-name": name}},
+            "addressType": "IPv4",
+            "ports": [{"name": "it", "port": port, "protocol": "TCP"}],
+            "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
+        }
+        path = f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices"
+        self.call("POST", path, piece).raise_for_status()
+
     def wait(self, what: str, true: Callable[[], object], seconds: float = 120.0) -> None:
         """Waits until something is true of the cluster."""
         end = time.monotonic() + seconds
@@ -141,14 +183,24 @@ def app_version() -> str:
     return version
 
 
-def image_variables() -> dict[str, str]:
-    """Returns the variables of the Dockerfile's image, but for its PATH."""
-    (stage,) = re.findall(
-        r"^FROM \S+ AS image\n(.*?)^FROM", (ROOT / "Dockerfile").read_text(), re.DOTALL | re.MULTILINE
-    )
-    (block,) = re.findall(r"^ENV ((?:.*\\\n)*.*)$", stage, re.MULTILINE)
+def image_variables(dockerfile: Path) -> dict[str, str]:
+    """Returns the variables of the image that a Dockerfile makes, but for its PATH."""
+    blocks = re.findall(r"^ENV ((?:.*\\\n)*.*)$", dockerfile.read_text(), re.MULTILINE)
+    (block,) = (block for block in blocks if "ALLOCATION_GATEWAY_" in block)
     pairs = (pair.split("=", 1) for pair in block.replace("\\\n", " ").split())
     return {name: value for name, value in pairs if name != "PATH"}
+
+
+def images() -> Object:
+    """Returns all images by name: those of this version under two tags, and that of an earlier one."""
+
+    def image(command: str, dockerfile: Path) -> Object:
+        return {"entrypoint": [command], "command": ["serve"], "env": image_variables(dockerfile)}
+
+    own = image(COMMAND, ROOT / "Dockerfile")
+    found = {f"{NAME}:{tag}{kind}": own for tag in (app_version(), "next") for kind in ("", "-sandbox")}
+    earlier = image(str(PREVIOUS / "venv" / "bin" / NAME), PREVIOUS / "source" / "Dockerfile")
+    return {**found, f"{NAME}:previous": earlier}
 
 
 @contextmanager
@@ -206,7 +258,8 @@ def _answers(server: subprocess.Popen[bytes], folder: Path) -> Kubernetes:
     while time.monotonic() < end and server.poll() is None:
         try:
             kubernetes = Kubernetes(folder / "kubeconfig", folder / "apiserver.crt")
-        except OSError:
+        except (FileNotFoundError, ssl.SSLError):
+            # It has not written its certificate yet.
             time.sleep(_LOOK_AGAIN)
             continue
         try:
@@ -223,15 +276,13 @@ def _answers(server: subprocess.Popen[bytes], folder: Path) -> Kubernetes:
 @contextmanager
 def running_cluster(folder: Path) -> Iterator[Kubernetes]:
     """Runs a cluster of two nodes, with a namespace for the gateway that takes restricted pods alone."""
-    missing = [name for name in ("etcd", "kube-apiserver", "node", "load") if not (PROGRAMS / name).exists()]
+    needed = ("etcd", "kube-apiserver", "node", "load", "previous")
+    missing = [name for name in needed if not (PROGRAMS / name).exists()]
     if missing:
         pytest.fail(f"{', '.join(missing)} must be built: run make e2e", pytrace=False)
     _write_keys(folder)
     kubeconfig = f"--kubeconfig={_kubeconfig(folder)}"
-    tags = [app_version(), "next"]
-    image = {"entrypoint": [COMMAND], "command": ["serve"], "env": image_variables()}
-    images = {f"{NAME}:{tag}{kind}": image for tag in tags for kind in ("", "-sandbox")}
-    (folder / "images.json").write_text(json.dumps(images))
+    (folder / "images.json").write_text(json.dumps(images()))
     certificates = f"--cert-dir={folder}"
     with ExitStack() as stack:
         run = stack.enter_context
@@ -261,6 +312,8 @@ def running_cluster(folder: Path) -> Iterator[Kubernetes]:
                 certificates,
                 "--leader-elect=false",
                 f"--service-account-private-key-file={folder / 'accounts.key'}",
+                # How often it looks at metrics. By default that is every 15 s.
+                "--horizontal-pod-autoscaler-sync-period=2s",
             )
         )
         run(_running("kube-scheduler", folder, kubeconfig, certificates, "--leader-elect=false"))
@@ -269,6 +322,7 @@ def running_cluster(folder: Path) -> Iterator[Kubernetes]:
         run(_running("node", folder, *arguments, told="ready\n"))
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
         kubernetes.call("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE, "labels": labels}})
+        kubernetes.follow_pods()
         _resolve_names(folder)
         yield kubernetes
 

@@ -10,8 +10,9 @@ import time
 from bisect import bisect_left
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
+from allocation_gateway_client import Tls
 from support.chart import NAME, ROOT
 
 from e2e.control_plane import NAMESPACE, PROGRAMS
@@ -22,17 +23,20 @@ if TYPE_CHECKING:
     from support.sandbox import Sandbox
 
 # Of each client in each situation.
-_SHIPMENTS: Final = 3000
-_WORKERS: Final = "3"
+_SHIPMENTS: Final = 2500
+_WORKERS: Final = 3
 _PAUSE: Final = 0.1
 # How many calls of each client there are at least before, and after, something is done.
 _CALLS: Final = 30
 _PATIENCE: Final = 75.0
 # What was under way in a pod that is killed stays in doubt until upstream can carry it out no more.
 _DOUBTS: Final = 300.0
+# The name of the Service, whose one address leads to one of the pods.
+HOST: Final = f"{NAME}.{NAMESPACE}.svc.cluster.local"
+SERVICE: Final = f"dns:///{HOST}:50051"
 # All pods that are ready, to which clients connect themselves.
-ADDRESS: Final = f"dns:///{NAME}-headless.{NAMESPACE}.svc.cluster.local:50051"
-SHIPMENTS: Final = 80_000
+HEADLESS: Final = f"dns:///{NAME}-headless.{NAMESPACE}.svc.cluster.local:50051"
+SHIPMENTS: Final = 150_000
 
 
 @dataclass
@@ -66,29 +70,55 @@ class Situation:
 class Loads:
     """Puts load on the release, each time on other shipments."""
 
-    def __init__(self, sandbox: Sandbox) -> None:
+    # The first shipment that nobody has had yet, in whatever release.
+    _first: ClassVar[int] = 1
+
+    def __init__(
+        self, sandbox: Sandbox, situations: list[Situation], address: str = HEADLESS, tls: Tls | None = None
+    ) -> None:
+        """Makes load on the release at an address, with TLS if that is given.
+
+        Args:
+            sandbox: The witness.
+            situations: What became of the calls is added here.
+            address: Where the release is called.
+            tls: How TLS is done, if it is.
+        """
         self._sandbox = sandbox
-        self._first = 1
-        self.situations: list[Situation] = []
+        self.situations = situations
+        self._address = address
+        self._tls = tls or Tls()
 
     @property
     def next(self) -> str:
         """The shipment that the Go client allocates first in the next situation."""
         return f"sp_{self._first:032d}"
 
+    @staticmethod
+    def take(count: int) -> list[str]:
+        """Returns shipments that no load will have."""
+        first = Loads._first
+        Loads._first += count
+        assert Loads._first <= SHIPMENTS
+        return [f"sp_{number:032d}" for number in range(first, first + count)]
+
     def _start(self, language: str) -> tuple[subprocess.Popen[str], range]:
-        first = self._first
-        self._first += _SHIPMENTS
-        assert self._first <= SHIPMENTS
-        numbers = [str(first), str(_SHIPMENTS), _WORKERS]
-        if language == "Go":
-            flags = zip(("--first", "--count", "--workers"), numbers, strict=True)
-            arguments = [f"{flag}={value}" for flag, value in flags]
-            command = [str(PROGRAMS / "load"), f"--address={ADDRESS}", f"--pause={_PAUSE}s", *arguments]
-        else:
-            command = [sys.executable, "-m", "e2e.load", ADDRESS, *numbers, str(_PAUSE)]
+        first = Loads._first
+        self.take(_SHIPMENTS)
+        program = [str(PROGRAMS / "load")] if language == "Go" else [sys.executable, "-m", "e2e.load"]
         process = subprocess.Popen(
-            command,
+            [
+                *program,
+                f"--address={self._address}",
+                f"--first={first}",
+                f"--count={_SHIPMENTS}",
+                f"--workers={_WORKERS}",
+                f"--pause={_PAUSE}",
+                f"--ca={self._tls.ca_file or ''}",
+                f"--certificate={self._tls.certificate_file or ''}",
+                f"--key={self._tls.key_file or ''}",
+                f"--server-name={self._tls.server_name}",
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

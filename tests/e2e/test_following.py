@@ -10,8 +10,9 @@ from allocation_gateway_client import AllocationError, Client, Tls
 from support.certificates import Authority
 from support.chart import CHART, NAME
 
-from e2e.control_plane import KEY, NAMESPACE, helm
-from e2e.release import released
+from e2e.control_plane import KEY, helm
+from e2e.release import alive, released, uids, upgrade
+from e2e.situations import HOST, SERVICE, Loads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
     from support.sandbox import Sandbox
 
     from e2e.control_plane import Kubernetes
+    from e2e.situations import Situation
 
 pytestmark = pytest.mark.e2e
 
-_HOST: Final = f"{NAME}.{NAMESPACE}.svc.cluster.local"
 _PORT: Final = 50051
 _CATALOGUE: Final = """
 service_groups:
@@ -40,7 +41,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 def certify(kubernetes: Kubernetes, authority: Authority) -> str:
     """Gives the gateway a new certificate, which is returned."""
-    chain, key = authority.issue("gateway", host=_HOST)
+    chain, key = authority.issue("gateway", host=HOST)
     kubernetes.set_data("Secret", "gateway-tls", {"tls.crt": chain.read_bytes(), "tls.key": key.read_bytes()})
     return chain.read_text()
 
@@ -53,13 +54,8 @@ def secured(
     certificate = certify(kubernetes, authority)
     kubernetes.set_data("ConfigMap", "groups", {"service-groups.yaml": _CATALOGUE.format(name="Gold").encode()})
     more = ("--set=tls.secretName=gateway-tls", "--set=serviceGroups.catalogue.configMapName=groups")
-    with released(kubernetes, sandbox, store, *more) as values:
+    with released(kubernetes, store, *more) as values:
         yield values, certificate
-
-
-def alive(kubernetes: Kubernetes) -> dict[str, int]:
-    """Returns the pods, by how often they were started again."""
-    return {pod["metadata"]["uid"]: pod["status"]["containerStatuses"][0]["restartCount"] for pod in kubernetes.pods()}
 
 
 def served(kubernetes: Kubernetes) -> list[str]:
@@ -67,13 +63,32 @@ def served(kubernetes: Kubernetes) -> list[str]:
     return [ssl.get_server_certificate((address, _PORT)) for address in kubernetes.ready(NAME)]
 
 
+@pytest.fixture
+def secured_loads(sandbox: Sandbox, situations: list[Situation], authority: Authority) -> Loads:
+    """Load on the release by the one address of its Service."""
+    return Loads(sandbox, situations, SERVICE, Tls(authority.file, server_name=HOST))
+
+
 def test_a_certificate_is_replaced(
-    kubernetes: Kubernetes, secured: tuple[Sequence[str], str], authority: Authority
+    kubernetes: Kubernetes, secured: tuple[Sequence[str], str], authority: Authority, secured_loads: Loads
 ) -> None:
     before = alive(kubernetes)
-    new = certify(kubernetes, authority)
-    kubernetes.wait("all pods show the new certificate", lambda: served(kubernetes) == [new] * 2, 30)
+    with secured_loads.during("certificate replaced, with TLS, by the ClusterIP") as situation:
+        new = certify(kubernetes, authority)
+        kubernetes.wait("all pods show the new certificate", lambda: served(kubernetes) == [new] * 2, 30)
+    situation.check()
     assert alive(kubernetes) == before
+
+
+def test_a_rolling_upgrade_with_tls_by_the_service(
+    kubernetes: Kubernetes, secured: tuple[Sequence[str], str], secured_loads: Loads
+) -> None:
+    values, _ = secured
+    before = uids(kubernetes)
+    with secured_loads.during("rolling upgrade, with TLS, by the ClusterIP") as situation:
+        upgrade(kubernetes, values, "--set=image.tag=next")
+    assert not before & uids(kubernetes)
+    situation.check()
 
 
 def test_a_catalogue_is_edited(
@@ -83,7 +98,7 @@ def test_a_catalogue_is_edited(
     new = _CATALOGUE.format(name="Platinum").encode()
 
     def name(address: str) -> str:
-        tls = Tls(ca_file=authority.file, server_name=_HOST)
+        tls = Tls(ca_file=authority.file, server_name=HOST)
         with Client(f"{address}:{_PORT}", tls=tls, timeout=10) as client:
             return client.get_service_group("valuableGoods").service_group.display_name
 
@@ -98,7 +113,7 @@ def test_a_key_is_replaced(kubernetes: Kubernetes, secured: tuple[Sequence[str],
     before = alive(kubernetes)
 
     def works(address: str) -> bool:
-        tls = Tls(ca_file=authority.file, server_name=_HOST)
+        tls = Tls(ca_file=authority.file, server_name=HOST)
         with Client(f"{address}:{_PORT}", tls=tls, timeout=10) as client:
             try:
                 client.get_shipment_allocation("sp_00794403010635468411384028069888")

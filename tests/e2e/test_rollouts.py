@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import grpc
 import httpx
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from support.chart import CHART, NAME
 
 from e2e.control_plane import KEY, NAMESPACE, helm, succeed
+from e2e.release import settled, uids, upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,19 +28,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.e2e
 
 _EVICTIONS: Final = 180.0
+# Seconds.
+_HOOK: Final = 4
 _TOO_MANY: Final = 429
-
-
-def upgrade(kubernetes: Kubernetes, values: Sequence[str], *more: str) -> None:
-    succeed(helm(kubernetes, "upgrade", NAME, str(CHART), "--wait", "--timeout=120s", *values, *more))
-
-
-def uids(kubernetes: Kubernetes) -> set[str]:
-    return {pod["metadata"]["uid"] for pod in kubernetes.pods()}
-
-
-def settled(kubernetes: Kubernetes, pods: int) -> None:
-    kubernetes.wait(f"{pods} pods are ready", lambda: len(kubernetes.ready(NAME)) == pods == len(kubernetes.pods()))
 
 
 @pytest.mark.parametrize("booked", ["once", "once and taken back"])
@@ -54,6 +49,18 @@ def test_the_witness_sees_what_is_wrong(release: Sequence[str], sandbox: Sandbox
     assert (list(situation.failed), situation.doubled) == found
     with pytest.raises(AssertionError):
         situation.check()
+
+
+def test_the_comparison_sees_what_is_wrong(kubernetes: Kubernetes, release: Sequence[str]) -> None:
+    """What a NetworkPolicy lacks is seen, and what it has too much."""
+    before = kubernetes.connections.pods() - set(kubernetes.ready(NAME))
+    (policy,) = kubernetes.items(f"/apis/networking.k8s.io/v1/namespaces/{NAMESPACE}/networkpolicies")
+    egress = policy["spec"]["egress"]
+    policy["spec"]["egress"] = [{"ports": [{"port": 9, "protocol": "TCP"}]}, *egress[1:]]
+    refused, unused = kubernetes.connections.compare([policy], [], before)
+    assert refused
+    assert all("egress" in one and ":53 by UDP" in one for one in refused), refused
+    assert [one for one in unused if "egress" in one] == [f"{NAME}: egress by {{'port': 9, 'protocol': 'TCP'}}"]
 
 
 def test_a_rolling_upgrade(kubernetes: Kubernetes, release: Sequence[str], loads: Loads) -> None:
@@ -110,6 +117,37 @@ def test_a_pod_is_deleted_without_grace(kubernetes: Kubernetes, release: Sequenc
         name = kubernetes.pods()[0]["metadata"]["name"]
         path = f"/api/v1/namespaces/{NAMESPACE}/pods/{name}"
         kubernetes.call("DELETE", path, {"gracePeriodSeconds": 0}).raise_for_status()
+        settled(kubernetes, 2)
+    situation.check()
+
+
+def serves(pod: dict[str, Any]) -> bool:
+    """Returns whether a pod says that it takes calls."""
+    with grpc.insecure_channel(f"{pod['status']['podIP']}:50052") as channel:
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        try:
+            answer = health.Check(health_pb2.HealthCheckRequest(), timeout=5)
+        except grpc.RpcError:
+            return False
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def test_a_pod_is_deleted_whose_hook_waits(kubernetes: Kubernetes, release: Sequence[str], loads: Loads) -> None:
+    """It is told to end only after its hook. Its variables come from a ConfigMap as a whole."""
+    kubernetes.set_data("ConfigMap", "variables", {"OTEL_SERVICE_NAME": b"of-a-config-map"})
+    hook = f"--set=lifecycle.preStop.sleep.seconds={_HOOK}"
+    upgrade(kubernetes, release, hook, "--set=extraEnvFrom[0].configMapRef.name=variables")
+    settled(kubernetes, 2)
+    with loads.during("pod deleted, with a preStop hook") as situation:
+        pod = kubernetes.pods()[0]
+        (status,) = pod["status"]["containerStatuses"]
+        process = Path("/proc") / status["containerID"].removeprefix("process://")
+        assert b"OTEL_SERVICE_NAME=of-a-config-map" in (process / "environ").read_bytes().split(b"\0")
+        begin = time.monotonic()
+        path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod['metadata']['name']}"
+        kubernetes.call("DELETE", path).raise_for_status()
+        kubernetes.wait("the pod is told to end", lambda: not serves(pod))
+        assert time.monotonic() - begin >= _HOOK
         settled(kubernetes, 2)
     situation.check()
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from support.chart import CHART, NAME
+from support.chart import NAME
 
 from e2e.control_plane import NAMESPACE, helm, succeed
+from e2e.release import installed
 
 if TYPE_CHECKING:
     from e2e.control_plane import Kubernetes
@@ -28,11 +29,9 @@ def test_two_commands_allocate_and_one_leaves_nothing(kubernetes: Kubernetes) ->
     kubernetes.wait("the namespace has its ServiceAccount", lambda: "serviceaccounts/default" in there())
     kubernetes.wait("the namespace has its authority", lambda: "configmaps/kube-root-ca.crt" in there())
     before = there()
-    values = ("--set=sandbox.enabled=true", "--set-string=host=$(POD_IP)")
-    succeed(helm(kubernetes, "install", NAME, str(CHART), "--wait", "--timeout=120s", *values))
-    assert len(kubernetes.ready(NAME)) == 2
-    told = succeed(helm(kubernetes, "test", NAME, "--logs"))
-    assert "Lineten, 2.00 GBP, tracking 43765709, 4 excluded services" in told
-    succeed(helm(kubernetes, "uninstall", NAME, "--wait", "--timeout=120s"))
+    with installed(kubernetes, "--set=sandbox.enabled=true", "--set=networkPolicy.enabled=true"):
+        assert len(kubernetes.ready(NAME)) == 2
+        told = succeed(helm(kubernetes, "test", NAME, "--logs"))
+        assert "Lineten, 2.00 GBP, tracking 43765709, 4 excluded services" in told
     kubernetes.wait("no pod is left", lambda: not kubernetes.items(f"/api/v1/namespaces/{NAMESPACE}/pods"))
     assert there() == before

@@ -67,6 +67,11 @@ class CacheServer:
                 assert self._process.poll() is None, "the cache server has ended"
                 assert time.monotonic() < end, "the cache server does not listen"
 
+    @property
+    def runs(self) -> bool:
+        """Whether it has been started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
     def signal(self, number: int) -> None:
         """Sends it a signal, such as one that stops it without ending it."""
         assert self._process is not None

@@ -82,6 +82,7 @@ def access(password: str, authority: Path | None) -> dict[str, Any]:
 def replicated(
     *options: str,
     hosts: tuple[str, str] = ("127.0.0.1", "127.0.0.1"),
+    port: int | None = None,
     password: str = "",
     authority: Path | None = None,
 ) -> Iterator[Replicated]:
@@ -90,10 +91,11 @@ def replicated(
     Args:
         options: Further options of both.
         hosts: The addresses of the two.
+        port: Where the primary listens; a free port if none is given.
         password: The password that both want.
         authority: Who has signed the certificates of both, if they speak TLS.
     """
-    port = free_port()
+    port = port or free_port()
     other = port if hosts[0] != hosts[1] else free_port()
     # Each connects to the other from whichever address the system takes.
     one, two = ((*_FAST_REPLICATION, "--replica-announce-ip", host, *options) for host in hosts)
@@ -114,20 +116,35 @@ class Sentinels:
 
     Attributes:
         ports: Where they listen.
+        hosts: At which addresses of the loopback.
     """
 
     ports: Sequence[int]
     _access: Mapping[str, Any]
+    hosts: Sequence[str] = ("127.0.0.1",) * 3
     _processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def url(self, *, scheme: str = "redis+sentinel", options: str = "") -> str:
         """Returns the URL of the primary."""
-        hosts = ",".join(f"127.0.0.1:{port}" for port in self.ports)
-        return f"{scheme}://{hosts}/{SERVICE}/0{options}"
+        named = ",".join(f"{host}:{port}" for host, port in zip(self.hosts, self.ports, strict=True))
+        return f"{scheme}://{named}/{SERVICE}/0{options}"
 
     def clients(self) -> list[redis.Redis]:
         """Returns a client of each."""
-        return [redis.Redis(port=port, decode_responses=True, **self._access) for port in self.ports]
+        addresses = zip(self.hosts, self.ports, strict=True)
+        return [redis.Redis(host, port, decode_responses=True, **self._access) for host, port in addresses]
+
+    def fail_over(self) -> None:
+        """Makes a replica the primary, as for maintenance: the one that there is need not be away."""
+        self.clients()[0].sentinel_failover(SERVICE)
+
+    def addresses(self) -> list[tuple[str, int]]:
+        """Returns the address of the primary as each of them knows it."""
+        return [(state["ip"], int(state["port"])) for state in self._states()]
+
+    def replicas(self) -> list[int]:
+        """Returns how many replicas each of them knows."""
+        return [int(state["num-slaves"]) for state in self._states()]
 
     def primaries(self) -> list[int]:
         """Returns the port of the primary as each of them knows it."""
@@ -159,7 +176,13 @@ class Sentinels:
 
 @contextmanager
 def sentinels(
-    pair: Replicated, directory: Path, *lines: str, password: str = "", authority: Path | None = None
+    pair: Replicated,
+    directory: Path,
+    *lines: str,
+    hosts: Sequence[str] = ("127.0.0.1",) * 3,
+    port: int | None = None,
+    password: str = "",
+    authority: Path | None = None,
 ) -> Iterator[Sentinels]:
     """Runs three Sentinels that replace a primary which is away for half a second.
 
@@ -167,15 +190,17 @@ def sentinels(
         pair: What they watch over.
         directory: Where their files are.
         lines: Further lines of their configuration.
+        hosts: Their addresses.
+        port: Where each listens; free ports if none is given.
         password: The password that they want.
         authority: Who has signed their certificates, if they speak TLS.
     """
-    running = Sentinels([free_port() for _ in range(3)], access(password, authority))
+    running = Sentinels([port or free_port() for _ in hosts], access(password, authority), hosts)
     with ExitStack() as stack:
-        for port in running.ports:
-            file = directory / f"sentinel-{port}.conf"
-            ports = ("port 0", f"tls-port {port}") if authority else (f"port {port}",)
-            file.write_text(_configuration(pair, directory, (*ports, *lines), password))
+        for host, own in zip(running.hosts, running.ports, strict=True):
+            file = directory / f"sentinel-{host}-{own}.conf"
+            ports = ("port 0", f"tls-port {own}") if authority else (f"port {own}",)
+            file.write_text(_configuration(pair, directory, (*_at(host), *ports, *lines), password))
             process = subprocess.Popen([program(), str(file), "--sentinel"], stdout=subprocess.DEVNULL)
             stack.callback(process.wait)
             stack.callback(process.kill)
@@ -184,10 +209,15 @@ def sentinels(
         yield running
 
 
+def _at(host: str) -> Sequence[str]:
+    # It would take the address by which it reaches the primary for its own.
+    return (f"bind {host}", f"sentinel announce-ip {host}")
+
+
 def _configuration(pair: Replicated, directory: Path, lines: Sequence[str], password: str) -> str:
     return "\n".join(
         (
-            *("bind 127.0.0.1", f"dir {directory}"),
+            f"dir {directory}",
             f"sentinel monitor {SERVICE} {pair.primary.host} {pair.primary.port} 2",
             f"sentinel down-after-milliseconds {SERVICE} 500",
             f"sentinel failover-timeout {SERVICE} 5000",

@@ -3,6 +3,8 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -43,15 +45,40 @@ func (a *attempts) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Cont
 func (a *attempts) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
 func (a *attempts) HandleConn(context.Context, stats.ConnStats)                       {}
 
+// security returns how the gateway is known, and how it knows this client.
+func security(ca, certificate, key, serverName string) gateway.Option {
+	if ca == "" {
+		return gateway.WithPlaintext()
+	}
+	authorities, err := os.ReadFile(ca)
+	if err != nil {
+		log.Fatal(err)
+	}
+	config := &tls.Config{RootCAs: x509.NewCertPool(), ServerName: serverName, MinVersion: tls.VersionTLS12}
+	config.RootCAs.AppendCertsFromPEM(authorities)
+	if certificate != "" {
+		pair, err := tls.LoadX509KeyPair(certificate, key)
+		if err != nil {
+			log.Fatal(err)
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	return gateway.WithTLS(config)
+}
+
 func main() {
 	address := flag.String("address", "", "the gateway")
 	first := flag.Int("first", 1, "the number of the first shipment")
 	count := flag.Int("count", 1, "how many there are")
 	workers := flag.Int("workers", 4, "how many calls are under way at once")
-	pause := flag.Duration("pause", 100*time.Millisecond, "how long a worker waits between two calls")
+	pause := flag.Float64("pause", 0.1, "how many seconds a worker waits between two calls")
+	ca := flag.String("ca", "", "the authorities to trust; none for plain text")
+	certificate := flag.String("certificate", "", "the certificate of this client")
+	key := flag.String("key", "", "its key")
+	serverName := flag.String("server-name", "", "the name that the gateway's certificate has")
 	flag.Parse()
 	counted := &attempts{}
-	client, err := gateway.NewClient(*address, gateway.WithPlaintext(), gateway.WithDialOptions(
+	client, err := gateway.NewClient(*address, security(*ca, *certificate, *key, *serverName), gateway.WithDialOptions(
 		grpc.WithStatsHandler(counted)))
 	if err != nil {
 		log.Fatal(err)
@@ -96,7 +123,7 @@ func main() {
 					told.Failed[reference] = err.Error()
 				}
 				mu.Unlock()
-				time.Sleep(*pause)
+				time.Sleep(time.Duration(*pause * float64(time.Second)))
 			}
 		}()
 	}

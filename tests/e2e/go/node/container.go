@@ -59,7 +59,7 @@ func (p *pod) runOnce(container *v1.Container) (int, bool) {
 	if !prepared {
 		return 0, false
 	}
-	logs, err := os.OpenFile(filepath.Join(p.folder, container.Name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	logs, err := os.OpenFile(p.log(container.Name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		p.wait(container.Name, "RunContainerError", err.Error())
 		return 128, false
@@ -118,7 +118,7 @@ func (p *pod) stop(container *v1.Container, pid int, ended <-chan struct{}) {
 	go func() {
 		defer close(hooked)
 		if container.Lifecycle != nil && container.Lifecycle.PreStop != nil {
-			p.hook(container, container.Lifecycle.PreStop, pid)
+			p.hook(container.Lifecycle.PreStop)
 		}
 	}()
 	select {
@@ -144,6 +144,9 @@ func (p *pod) prepare(container *v1.Container) (*exec.Cmd, error) {
 	}
 	if image == nil {
 		return nil, fmt.Errorf("ErrImagePull: there is no image %s", container.Image)
+	}
+	if err := unsupported(container); err != nil {
+		return nil, err
 	}
 	environment, err := p.environment(container, image)
 	if err != nil {
@@ -203,7 +206,22 @@ func (p *pod) prepare(container *v1.Container) (*exec.Cmd, error) {
 		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC,
 		Setpgid:    true,
 	}
+	made.ExtraFiles = []*os.File{p.network}
 	return made, nil
+}
+
+// unsupported says what a container asks for that this node does not have.
+func unsupported(container *v1.Container) error {
+	for _, asked := range []*v1.Probe{container.StartupProbe, container.LivenessProbe, container.ReadinessProbe} {
+		if asked != nil && asked.GRPC == nil && asked.HTTPGet == nil {
+			return fmt.Errorf("the probes of %s: this node has those by gRPC and HTTP, and no others", container.Name)
+		}
+	}
+	hooks := container.Lifecycle
+	if hooks != nil && (hooks.PostStart != nil || hooks.PreStop != nil && hooks.PreStop.Sleep == nil) {
+		return fmt.Errorf("the hooks of %s: this node has preStop with sleep, and no others", container.Name)
+	}
+	return nil
 }
 
 // environment returns the variables of a container.
@@ -224,7 +242,7 @@ func (p *pod) environment(container *v1.Container, image *image) (map[string]str
 			return nil, err
 		}
 		for name, value := range values {
-			result[from.Prefix+name] = value
+			result[from.Prefix+name] = string(value)
 		}
 	}
 	if links := p.spec.Spec.EnableServiceLinks; links == nil || *links {
@@ -248,27 +266,14 @@ func (p *pod) environment(container *v1.Container, image *image) (map[string]str
 	return result, nil
 }
 
-func (p *pod) allOf(from *v1.EnvFromSource) (map[string]string, error) {
-	listers, values := p.provider.listers, map[string]string{}
+func (p *pod) allOf(from *v1.EnvFromSource) (map[string][]byte, error) {
 	if source := from.ConfigMapRef; source != nil {
-		found, err := listers.ConfigMaps.ConfigMaps(p.spec.Namespace).Get(source.Name)
-		if err != nil {
-			return values, unless(source.Optional, err)
-		}
-		return found.Data, nil
+		return p.configMap(source.Name, source.Optional)
 	}
-	found, err := listers.Secrets.Secrets(p.spec.Namespace).Get(from.SecretRef.Name)
-	if err != nil {
-		return values, unless(from.SecretRef.Optional, err)
-	}
-	for name, value := range found.Data {
-		values[name] = string(value)
-	}
-	return values, nil
+	return p.secret(from.SecretRef.Name, from.SecretRef.Optional)
 }
 
 func (p *pod) valueOf(container *v1.Container, from *v1.EnvVarSource) (string, bool, error) {
-	listers := p.provider.listers
 	switch {
 	case from.FieldRef != nil:
 		value, err := p.field(from.FieldRef.FieldPath)
@@ -278,26 +283,50 @@ func (p *pod) valueOf(container *v1.Container, from *v1.EnvVarSource) (string, b
 		return value, err == nil, err
 	case from.ConfigMapKeyRef != nil:
 		source := from.ConfigMapKeyRef
-		found, err := listers.ConfigMaps.ConfigMaps(p.spec.Namespace).Get(source.Name)
-		if err != nil {
-			return "", false, unless(source.Optional, err)
-		}
-		if value, ok := found.Data[source.Key]; ok {
-			return value, true, nil
-		}
-		return "", false, unless(source.Optional, fmt.Errorf("the ConfigMap %s has no %s", source.Name, source.Key))
+		data, err := p.configMap(source.Name, source.Optional)
+		return entry(data, err, source.Name, source.Key, source.Optional)
 	case from.SecretKeyRef != nil:
 		source := from.SecretKeyRef
-		found, err := listers.Secrets.Secrets(p.spec.Namespace).Get(source.Name)
-		if err != nil {
-			return "", false, unless(source.Optional, err)
-		}
-		if value, ok := found.Data[source.Key]; ok {
-			return string(value), true, nil
-		}
-		return "", false, unless(source.Optional, fmt.Errorf("the Secret %s has no %s", source.Name, source.Key))
+		data, err := p.secret(source.Name, source.Optional)
+		return entry(data, err, source.Name, source.Key, source.Optional)
 	}
 	return "", false, fmt.Errorf("this node does not know where its value comes from")
+}
+
+// entry returns what is in one place of a ConfigMap or a Secret, and whether there is anything.
+func entry(data map[string][]byte, err error, name, key string, optional *bool) (string, bool, error) {
+	if err != nil {
+		return "", false, err
+	}
+	if value, ok := data[key]; ok {
+		return string(value), true, nil
+	}
+	return "", false, unless(optional, fmt.Errorf("%s has no %s", name, key))
+}
+
+// configMap returns what a ConfigMap holds: nothing if it is not there and need not be.
+func (p *pod) configMap(name string, optional *bool) (map[string][]byte, error) {
+	found, err := p.provider.listers.ConfigMaps.ConfigMaps(p.spec.Namespace).Get(name)
+	if err != nil {
+		return nil, unless(optional, err)
+	}
+	data := map[string][]byte{}
+	for key, text := range found.Data {
+		data[key] = []byte(text)
+	}
+	for key, value := range found.BinaryData {
+		data[key] = value
+	}
+	return data, nil
+}
+
+// secret returns the same of a Secret.
+func (p *pod) secret(name string, optional *bool) (map[string][]byte, error) {
+	found, err := p.provider.listers.Secrets.Secrets(p.spec.Namespace).Get(name)
+	if err != nil {
+		return nil, unless(optional, err)
+	}
+	return found.Data, nil
 }
 
 func (p *pod) field(path string) (string, error) {

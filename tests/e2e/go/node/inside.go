@@ -13,6 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// The pod's network, which the process of a container is started with.
+const podNetwork = 3
+
 type mount struct {
 	Source   string
 	Target   string
@@ -34,6 +37,10 @@ type inside struct {
 // enter makes of this process, which has namespaces of its own, the process of a container. It returns only if that fails.
 func enter(file string) error {
 	runtime.LockOSThread()
+	if err := unix.Setns(podNetwork, unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("the network of the pod cannot be entered: %w", err)
+	}
+	_ = unix.Close(podNetwork)
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return err

@@ -28,6 +28,8 @@ const (
 	// As CoreDNS has it in clusters.
 	timeToLive = 5
 	dialing    = 5 * time.Second
+	// Whence connections to Services are forwarded, so that they can be told from those that nobody forwards.
+	forwarder = "10.64.255.9"
 )
 
 // network stands in for kube-proxy and for the cluster's DNS: it forwards connections to the addresses of Services, and
@@ -167,7 +169,8 @@ func (n *network) accept(listener net.Listener, namespace, service, port string)
 	}
 }
 
-// forward connects to one of the endpoints by chance, as kube-proxy does: if none is ready, to one that still serves. Once it is connected, a connection stays where it is.
+// forward connects to one of the endpoints by chance, as kube-proxy does: if none is ready, to one that still serves. Once it
+// is connected, a connection stays where it is.
 func (n *network) forward(connection net.Conn, namespace, service, port string) {
 	defer connection.Close()
 	offered, serving := n.endpoints(namespace, service, port)
@@ -178,7 +181,8 @@ func (n *network) forward(connection net.Conn, namespace, service, port string) 
 		return
 	}
 	chosen := offered[rand.Intn(len(offered))]
-	target, err := net.DialTimeout("tcp", net.JoinHostPort(chosen.ip, strconv.Itoa(chosen.port)), dialing)
+	dialer := net.Dialer{Timeout: dialing, LocalAddr: &net.TCPAddr{IP: net.ParseIP(forwarder)}}
+	target, err := dialer.Dial("tcp", net.JoinHostPort(chosen.ip, strconv.Itoa(chosen.port)))
 	if err != nil {
 		return
 	}

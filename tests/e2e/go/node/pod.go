@@ -20,6 +20,7 @@ const lookAgain = time.Second
 type pod struct {
 	provider *provider
 	ip       string
+	network  *os.File
 	folder   string
 	started  metav1.Time
 
@@ -88,15 +89,29 @@ func (p *pod) release() {
 	none := int64(0)
 	options := metav1.DeleteOptions{GracePeriodSeconds: &none, Preconditions: metav1.NewUIDPreconditions(string(p.spec.UID))}
 	_ = p.provider.client.CoreV1().Pods(p.spec.Namespace).Delete(context.Background(), p.spec.Name, options)
+	// Whoever wants to know what became of a pod finds its logs where those of its node are.
+	for name := range p.states {
+		_ = os.Rename(p.log(name), filepath.Join(p.provider.state, p.spec.Name+"."+name+".log"))
+	}
 	if err := os.RemoveAll(p.folder); err != nil {
 		log.Printf("The folder of pod %s stays: %v", p.spec.Name, err)
+	}
+	if p.network != nil {
+		_ = p.network.Close()
 	}
 	p.provider.forget(p)
 }
 
+// log returns where the output of a container is.
+func (p *pod) log(container string) string { return filepath.Join(p.folder, container+".log") }
+
 // work runs the containers. Returns whether all of them ended well.
 func (p *pod) work() bool {
-	if !p.until("", func() error { return p.writeVolumes() }) {
+	connected := p.until("", func() (err error) {
+		p.network, err = connect(p.ip, p.provider.address)
+		return err
+	})
+	if !connected || !p.until("", p.writeVolumes) {
 		return false
 	}
 	go p.followVolumes()

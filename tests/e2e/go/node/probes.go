@@ -1,18 +1,12 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"log"
-	"net"
-	"net/http"
-	"os/exec"
-	"strconv"
 	"syscall"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/kubernetes/pkg/probe"
 	grpcprobe "k8s.io/kubernetes/pkg/probe/grpc"
 	httpprobe "k8s.io/kubernetes/pkg/probe/http"
@@ -62,7 +56,7 @@ func (p *pod) follow(container *v1.Container, asked *v1.Probe, pid int, ended <-
 			}
 		}
 		wait = time.Duration(asked.PeriodSeconds) * time.Second
-		err := p.ask(container, &asked.ProbeHandler, pid, time.Duration(asked.TimeoutSeconds)*time.Second)
+		err := p.ask(container, &asked.ProbeHandler, time.Duration(asked.TimeoutSeconds)*time.Second)
 		if err == nil {
 			successes, failures = successes+1, 0
 			if successes >= asked.SuccessThreshold && tell(true) {
@@ -102,7 +96,7 @@ func (p *pod) kill(asked *v1.Probe, pid int, ended <-chan struct{}) {
 }
 
 // ask does what a probe says, by the kubelet's own packages where they have it.
-func (p *pod) ask(container *v1.Container, how *v1.ProbeHandler, pid int, timeout time.Duration) error {
+func (p *pod) ask(container *v1.Container, how *v1.ProbeHandler, timeout time.Duration) error {
 	switch {
 	case how.GRPC != nil:
 		service := ""
@@ -111,72 +105,21 @@ func (p *pod) ask(container *v1.Container, how *v1.ProbeHandler, pid int, timeou
 		}
 		return verdict(grpcprobe.New().Probe(p.ip, service, int(how.GRPC.Port), timeout))
 	case how.HTTPGet != nil:
-		port, err := portOf(container, how.HTTPGet.Port)
-		if err != nil {
-			return err
-		}
 		request, err := httpprobe.NewRequestForHTTPGetAction(how.HTTPGet, container, p.ip, "probe")
 		if err != nil {
-			return fmt.Errorf("port %d: %w", port, err)
+			return err
 		}
 		return verdict(httpprobe.New(false).Probe(request, timeout))
-	case how.TCPSocket != nil:
-		port, err := portOf(container, how.TCPSocket.Port)
-		if err != nil {
-			return err
-		}
-		connection, err := net.DialTimeout("tcp", net.JoinHostPort(p.ip, strconv.Itoa(port)), timeout)
-		if err != nil {
-			return err
-		}
-		return connection.Close()
-	case how.Exec != nil:
-		ctx, cancel := context.WithTimeout(context.Background(), timeout)
-		defer cancel()
-		return p.execute(ctx, how.Exec.Command, pid)
 	}
 	return fmt.Errorf("this node does not know such a probe")
 }
 
 // hook does what is to be done before a container ends.
-func (p *pod) hook(container *v1.Container, how *v1.LifecycleHandler, pid int) {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	go func() {
-		select {
-		case <-p.overdue:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	var err error
-	switch {
-	case how.Sleep != nil:
-		select {
-		case <-time.After(time.Duration(how.Sleep.Seconds) * time.Second):
-		case <-ctx.Done():
-		}
-	case how.Exec != nil:
-		err = p.execute(ctx, how.Exec.Command, pid)
-	case how.HTTPGet != nil:
-		var request *http.Request
-		if request, err = httpprobe.NewRequestForHTTPGetAction(how.HTTPGet, container, p.ip, "hook"); err == nil {
-			err = verdict(httpprobe.New(false).Probe(request.WithContext(ctx), time.Minute))
-		}
+func (p *pod) hook(how *v1.LifecycleHandler) {
+	select {
+	case <-time.After(time.Duration(how.Sleep.Seconds) * time.Second):
+	case <-p.overdue:
 	}
-	if err != nil {
-		log.Printf("The hook of container %s of pod %s failed: %v", container.Name, p.spec.Name, err)
-	}
-}
-
-// execute runs a command where a container has its files.
-func (p *pod) execute(ctx context.Context, command []string, pid int) error {
-	arguments := append([]string{"--target", strconv.Itoa(pid), "--mount", "--pid", "--"}, command...)
-	output, err := exec.CommandContext(ctx, "nsenter", arguments...).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("%w: %s", err, output)
-	}
-	return nil
 }
 
 func verdict(result probe.Result, output string, err error) error {
@@ -184,16 +127,4 @@ func verdict(result probe.Result, output string, err error) error {
 		return fmt.Errorf("%s: %s", result, output)
 	}
 	return err
-}
-
-func portOf(container *v1.Container, port intstr.IntOrString) (int, error) {
-	if port.Type == intstr.Int {
-		return port.IntValue(), nil
-	}
-	for _, one := range container.Ports {
-		if one.Name == port.StrVal {
-			return int(one.ContainerPort), nil
-		}
-	}
-	return 0, fmt.Errorf("there is no port %s", port.StrVal)
 }

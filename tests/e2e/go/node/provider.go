@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -135,7 +134,7 @@ func (p *provider) GetContainerLogs(_ context.Context, namespace, pod, container
 	if err != nil {
 		return nil, err
 	}
-	return os.Open(filepath.Join(found.folder, container+".log"))
+	return os.Open(found.log(container))
 }
 
 // RunInContainer is not offered.

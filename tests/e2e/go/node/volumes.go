@@ -8,8 +8,6 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/kubernetes/pkg/volume/configmap"
 	"k8s.io/kubernetes/pkg/volume/secret"
 	"k8s.io/kubernetes/pkg/volume/util"
 )
@@ -46,34 +44,31 @@ func (p *pod) writeVolumes() error {
 
 // files returns what a volume should hold, and nothing for one that holds what its pod writes.
 func (p *pod) files(volume *v1.Volume) (map[string]util.FileProjection, error) {
-	listers, namespace := p.provider.listers, p.spec.Namespace
+	var (
+		data     map[string][]byte
+		err      error
+		items    []v1.KeyToPath
+		mode     *int32
+		optional *bool
+	)
 	switch {
 	case volume.ConfigMap != nil:
 		source := volume.ConfigMap
-		optional := source.Optional != nil && *source.Optional
-		found, err := listers.ConfigMaps.ConfigMaps(namespace).Get(source.Name)
-		if errors.IsNotFound(err) && optional {
-			found, err = &v1.ConfigMap{}, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		return configmap.MakePayload(source.Items, found, source.DefaultMode, optional)
+		items, mode, optional = source.Items, source.DefaultMode, source.Optional
+		data, err = p.configMap(source.Name, optional)
 	case volume.Secret != nil:
 		source := volume.Secret
-		optional := source.Optional != nil && *source.Optional
-		found, err := listers.Secrets.Secrets(namespace).Get(source.SecretName)
-		if errors.IsNotFound(err) && optional {
-			found, err = &v1.Secret{}, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		return secret.MakePayload(source.Items, found, source.DefaultMode, optional)
+		items, mode, optional = source.Items, source.DefaultMode, source.Optional
+		data, err = p.secret(source.SecretName, optional)
 	case volume.EmptyDir != nil:
 		return nil, nil
+	default:
+		return nil, fmt.Errorf("this node has ConfigMaps, Secrets and emptyDir, and no other volumes")
 	}
-	return nil, fmt.Errorf("this node has ConfigMaps, Secrets and emptyDir, and no other volumes")
+	if err != nil {
+		return nil, err
+	}
+	return secret.MakePayload(items, &v1.Secret{Data: data}, mode, optional != nil && *optional)
 }
 
 // followVolumes brings changes into the running pod. What is gone meanwhile stays as it was.
