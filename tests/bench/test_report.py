@@ -80,12 +80,12 @@ def test_a_call_must_end_as_its_row_says(outcome: Outcome, status: int, right: b
 
 
 def test_targets_are_judged_by_what_was_measured() -> None:
-    within = results(sample("slow400", "go", 1), sample("slow400", "ours", 1, cpu_us=250.0))
-    beyond = results(sample("slow400", "go", 1), sample("slow400", "ours", 1, cpu_us=251.0))
+    within = results(sample("slow400", "go", 1), sample("slow400", "ours", 1, cpu_us=135.0))
+    beyond = results(sample("slow400", "go", 1), sample("slow400", "ours", 1, cpu_us=136.0))
     against_go = TARGETS[0]
     values = [against_go.value(found) for found in (within, beyond, results())]
-    assert values == [2.5, 2.51, None]
-    assert against_go.limit == 2.5
+    assert values == [1.35, 1.36, None]
+    assert against_go.limit == 1.35
 
 
 def test_memory_per_call_in_flight_is_what_4000_of_them_add() -> None:
