@@ -67,7 +67,7 @@ class AccountApi:
         now: Callable[[], float] = time.monotonic,
         uniform: Callable[[], float] = random.random,
     ) -> None:
-        """Takes what it is made of.
+        """Keeps the parts that it is made of.
 
         Args:
             settings: The configuration, of its account.

@@ -137,23 +137,24 @@ class GatewayError(Exception):
 
     def with_effect(self, effect: WriteEffect | None) -> GatewayError:
         """Returns the same error with another effect."""
-        error = self._copied()
+        error = self.copied()
         error.effect = effect
         return error
 
     def with_allocation(self, allocation: AnyAllocation) -> GatewayError:
         """Returns the same error with the allocation that stands in its way."""
-        error = self._copied()
+        error = self.copied()
         error.allocation = allocation
         return error
 
     def with_metadata(self, **metadata: str) -> GatewayError:
         """Returns the same error with more metadata in its ErrorInfo."""
-        error = self._copied()
+        error = self.copied()
         error.metadata = {**self.metadata, **metadata}
         return error
 
-    def _copied(self) -> GatewayError:
+    def copied(self) -> GatewayError:
+        """Returns the same error as an object of its own: raised, it holds on to the frames that it came through."""
         error = GatewayError.__new__(GatewayError, *self.args)
         error.__dict__.update(self.__dict__)
         return error

@@ -121,6 +121,7 @@ class Follower:
         interval: float,
         on_content: Callable[[bytes | str], Awaitable[bool]],
         state: FileState | None = None,
+        tries_again: bool = False,
     ) -> None:
         """Starts from a content that is known already.
 
@@ -131,8 +132,11 @@ class Follower:
             interval: Seconds between two looks.
             on_content: Is given every new content; as text why it cannot be read. It returns whether that is used.
             state: What takes note of which content is in use; None if nobody asks.
+            tries_again: Whether a content that could not be used is given again at each look: since it names other
+                files, say, which may be there by then.
         """
         self._file = file
+        self._tries_again = tries_again
         self._latest: bytes | str | None = content
         self._most = most
         self._interval = interval
@@ -156,6 +160,8 @@ class Follower:
             if found.content == self._latest:
                 if self._state.is_usable:
                     self._state.in_use(found.changed_at)
+                elif self._tries_again:
+                    await self._give(found)
                 return
             while not at_once:
                 await asyncio.sleep(SETTLE)
@@ -165,10 +171,13 @@ class Follower:
                 found = again
             if found.content != self._latest:
                 self._latest = found.content
-                if await self._on_content(found.content):
-                    self._state.in_use(found.changed_at)
-                else:
-                    self._state.refused()
+                await self._give(found)
+
+    async def _give(self, found: Look) -> None:
+        if await self._on_content(found.content):
+            self._state.in_use(found.changed_at)
+        else:
+            self._state.refused()
 
     async def _look(self) -> Look:
         # In a thread: a file system that hangs must not hold up calls.

@@ -71,6 +71,25 @@ def test_accounts_come_and_go_without_a_restart(scene: Scene) -> None:
     assert scene.gateway.stop() == 0
 
 
+def test_a_key_may_come_after_the_account_that_names_it(scene: Scene, tmp_path: Path) -> None:
+    """As in a pod, where a ConfigMap and a Secret are updated apart from each other."""
+    key, urls = (
+        tmp_path / "south.key",
+        [address(scene.upstreams, number, name) for number, name in enumerate(("north", "south"))],
+    )
+    north = written({"north": urls[0]}, scene.worlds.keys, ONCE)
+    south = f'[accounts.south.ship]\nbase_url = "{urls[1]}"\napi_key_file = "{key}"\n{ONCE}\n'
+    use(scene, content=f"{north}\n{south}", event="accounts_rejected")
+    allocate(scene, "north")
+    assert health(scene, "allocation_gateway.files/accounts_file") == health_pb2.HealthCheckResponse.NOT_SERVING
+    key.write_text(key_of("south"))
+    scene.gateway.wait_for("accounts_loaded")
+    allocate(scene, "south")
+    assert health(scene, "allocation_gateway.files/accounts_file") == health_pb2.HealthCheckResponse.SERVING
+    # However often it was tried.
+    assert sum(line["event"] == "accounts_rejected" for line in scene.gateway.lines) == 1
+
+
 def test_a_bad_edit_changes_nothing(scene: Scene) -> None:
     for content in ("", "accounts = {}", "[accounts.north.ship]\nbase_url = 'https://x'\n", "no TOML"):
         use(scene, content=content or " ", event="accounts_rejected")

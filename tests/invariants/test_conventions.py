@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "server" / "allocation_gateway"
 CHAOS = ROOT / "tests" / "chaos"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
+MOST_README_LINES = 150
 # What Python itself sets of an exception.
 OF_PYTHON = {"__cause__", "__context__", "__traceback__"}
 
@@ -87,3 +88,14 @@ def test_what_is_asked_for_is_where_the_map_of_the_code_says(question: str, plac
     source = "".join(path.read_text() for path in paths if path.is_file())
     defined = [name for name in names if name.isidentifier() and not name.isupper()]  # those in capitals are settings
     assert [name for name in defined if not re.search(rf"(def|class) {name}\b", source)] == [], question
+
+
+def test_the_layout_names_every_part_of_the_server() -> None:
+    layout = ARCHITECTURE.read_text().partition("## Layout")[2]
+    parts = [path for path in sorted(PACKAGE.iterdir()) if path.suffix == ".py" or (path / "__init__.py").exists()]
+    names = [f"{path.name}/" if path.is_dir() else path.name for path in parts if path.name != "__init__.py"]
+    assert [name for name in names if name not in layout] == []
+
+
+def test_the_readme_is_what_a_newcomer_needs_and_no_more() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= MOST_README_LINES

@@ -89,9 +89,19 @@ class AccountsFile:
         self._accounts = accounts
         self._opener = opener
         self._writes = writes
+        # A key that it names may come after it: a ConfigMap and a Secret are updated apart from each other.
         self._follower = Follower(
-            file, content, most=MOST_ACCOUNT_BYTES, interval=_INTERVAL, on_content=self._take, state=state
+            file,
+            content,
+            most=MOST_ACCOUNT_BYTES,
+            interval=_INTERVAL,
+            on_content=self._take,
+            state=state,
+            tries_again=True,
         )
+        # The newest content that could not be used, and why, as the log was told; and one that is not valid by itself.
+        self._rejected: tuple[bytes | str, str] = (b"", "")
+        self._invalid: bytes | str | None = None
         self._ending: dict[Account, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
@@ -103,14 +113,23 @@ class AccountsFile:
         await self._follower.check()
 
     async def _take(self, content: bytes | str) -> bool:
+        if content == self._invalid:
+            return False
+        self._invalid = None
         try:
             if isinstance(content, str):
                 raise AccountsError(f"cannot be read: {content}")
             found = await asyncio.to_thread(parse_accounts, content, self._settings, table.spellings())
             await self.use(found)
         except (AccountsError, ConfigurationError) as error:
-            _log.error("accounts_rejected", file=str(self._file), problem=str(error))
+            if isinstance(error, AccountsError):
+                self._invalid = content
+            rejected = content, str(error)
+            if rejected != self._rejected:
+                self._rejected = rejected
+                _log.error("accounts_rejected", file=str(self._file), problem=str(error))
             return False
+        self._rejected = (b"", "")
         _log.info("accounts_loaded", file=str(self._file), accounts=sorted(found))
         return True
 

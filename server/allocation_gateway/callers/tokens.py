@@ -46,7 +46,7 @@ class Tokens:
     def __init__(
         self, source: KeySource, *, issuer: str, audience: str, clock: Callable[[], float] = time.time
     ) -> None:
-        """Takes what a token has to say.
+        """Sets what is demanded of a token.
 
         Args:
             source: Where the keys come from.

@@ -195,7 +195,7 @@ class PrimaryLink:
                 await _call_off(looking)
 
     async def _look(self, made: _Made) -> _Made | None:
-        """Asks a silent server for a sign, and makes a connection to where the primary has moved, if it has."""
+        """Sends PING to a silent server, and makes a connection to where the primary has moved, if it has."""
         await asyncio.sleep(self._locator.interval)
         connection, target = made
         after = target.options.get("health_check_interval", _PING_AFTER)

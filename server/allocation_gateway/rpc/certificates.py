@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import structlog
+
 from allocation_gateway.settings import ConfigurationError
 from allocation_gateway.settings.certificates import read_certificates
 
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
 
     from allocation_gateway.following import FileState
     from allocation_gateway.settings import Settings
+
+_log = structlog.get_logger()
 
 
 class CertificateFiles:
@@ -31,6 +35,8 @@ class CertificateFiles:
         self._settings = settings
         self._chain = chain
         self._stamps = _stamps(settings)
+        # Those that a log line was written about: files that are half written are read at each connection.
+        self._rejected: list[tuple[int, int, int]] = []
         self.current, self.context = read_certificates(settings, chain)
         self._state = state
         state.in_use(_latest(self._stamps))
@@ -42,10 +48,16 @@ class CertificateFiles:
         """
         stamps = _stamps(self._settings)
         if stamps == self._stamps:
+            if not self._state.is_usable:
+                # What could not be used was taken back.
+                self._state.in_use(_latest(stamps))
             return False
         try:
             latest, context = read_certificates(self._settings, self._chain)
-        except ConfigurationError:
+        except ConfigurationError as error:
+            if stamps != self._rejected:
+                self._rejected = stamps
+                _log.error("certificates_rejected", file=str(self._chain), problem=str(error))
             self._state.refused()
             return False
         self._stamps = stamps

@@ -1,4 +1,4 @@
-"""The HTTP front: one handler that finds who answers a request, counts it, and lets faults strike."""
+"""The HTTP handler: it finds who answers a request, counts it, and lets faults strike."""
 
 from __future__ import annotations
 

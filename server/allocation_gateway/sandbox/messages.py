@@ -1,4 +1,4 @@
-"""What passes between the HTTP front and the APIs behind it: a call in, a reply out, JSON both ways."""
+"""What passes between the HTTP handler and the APIs behind it: a call in, a reply out, JSON both ways."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Call:
 class Reply:
     """One HTTP answer. `body` None means an answer that has none, such as 304.
 
-    `gzip_label` is what `Content-Encoding` says when the front compresses the body because the client asked; None
+    `gzip_label` is what `Content-Encoding` says when the handler compresses the body because the client asked; None
     forbids compressing it.
     """
 

@@ -26,7 +26,7 @@ class Acquisition:
     __slots__ = ("_claimant", "_context", "_is_looked_up", "_references", "_sender", "_store")
 
     def __init__(self, context: WriteContext, sender: Sender) -> None:
-        """Has asked for nothing yet.
+        """Starts without having asked the store.
 
         Args:
             context: The write.

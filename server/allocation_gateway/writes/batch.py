@@ -123,7 +123,7 @@ class Batch:
             await asyncio.shield(self._permit)
         except GatewayError as error:
             self.request_errors.append(error)
-            raise _copied(error) from None
+            raise error.copied() from None
 
     def come(self, member: Member, message: Any, send_by: float) -> None:
         """Records that a write may be sent until a moment, by the event loop's clock."""
@@ -224,7 +224,7 @@ class Batch:
         """Returns what the answer of a bulk call tells each of the writes that were sent by it."""
         response, bulk = result.response, self._operation.bulk
         if isinstance(response, GatewayError):
-            return [msgspec.structs.replace(result, response=_copied(response)) for _ in members]
+            return [msgspec.structs.replace(result, response=response.copied()) for _ in members]
         if bulk is None:
             raise ValueError("only bulk calls are sent together")
         parts = bulk.parts(response, [self._reference(member) for member in members])
@@ -233,8 +233,3 @@ class Batch:
     def _reference(self, member: Member) -> str:
         (reference,) = self._operation.references(member.message)
         return reference
-
-
-def _copied(error: GatewayError) -> GatewayError:
-    """Returns an error of its own for one of several writes: raised, it holds on to the frames that it came through."""
-    return error.with_effect(error.effect)

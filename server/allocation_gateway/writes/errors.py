@@ -43,7 +43,7 @@ def reused() -> GatewayError:
     return GatewayError(
         StatusCode.INVALID_ARGUMENT,
         ErrorReason.ERROR_REASON_REQUEST_ID_REUSED,
-        "The request_id was used for another request before.",
+        "The request_id was used for another request before. Use a new one for this request.",
         effect=WriteEffect.NONE,
     )
 
@@ -53,7 +53,8 @@ def in_progress(*, is_named: bool) -> GatewayError:
     return GatewayError(
         StatusCode.ABORTED,
         ErrorReason.ERROR_REASON_WRITE_IN_PROGRESS,
-        "Another allocation or de-allocation of this shipment or consignment has not ended yet.",
+        "Another allocation or de-allocation of this shipment or consignment has not ended yet. Repeat the call with "
+        "the same request_id.",
         effect=_unclaimed(is_named=is_named),
         details=[_soon()],
     )
@@ -64,7 +65,8 @@ def full(*, is_named: bool) -> GatewayError:
     return GatewayError(
         StatusCode.RESOURCE_EXHAUSTED,
         ErrorReason.ERROR_REASON_GATEWAY_OVERLOADED,
-        "The gateway has reached the limit of writes in doubt that it can remember.",
+        "The gateway has reached the limit of writes in doubt that it can remember. Repeat the call later with the "
+        "same request_id.",
         effect=_unclaimed(is_named=is_named),
         details=[_soon()],
     )
@@ -75,7 +77,7 @@ def no_store(*, is_named: bool) -> GatewayError:
     return GatewayError(
         StatusCode.UNAVAILABLE,
         ErrorReason.ERROR_REASON_CLAIM_STORE_UNAVAILABLE,
-        "The store of claims cannot be reached. Nothing was sent.",
+        "The store of claims cannot be reached. Nothing was sent. Repeat the call with the same request_id.",
         effect=_unclaimed(is_named=is_named),
         details=[_soon()],
     )
@@ -95,7 +97,7 @@ def too_late(*, is_claimed: bool) -> GatewayError:
     return GatewayError(
         StatusCode.DEADLINE_EXCEEDED,
         ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED,
-        "The deadline passed before anything was sent.",
+        "The deadline passed before anything was sent. Repeat the call with the same request_id and more time.",
         effect=WriteEffect.NONE if is_claimed else None,
     )
 
@@ -106,7 +108,7 @@ def not_own(operation: Operation, found: AnyAllocation) -> GatewayError:
     return GatewayError(
         STATE.code,
         STATE.reason,
-        "It is allocated already, and not by this request." if is_allocated else STATE.message,
+        "The shipment or consignment is allocated already, and not by this request." if is_allocated else STATE.message,
         effect=WriteEffect.NONE,
         allocation=found if is_allocated else None,
     )
@@ -117,8 +119,8 @@ def undecided(found: AnyAllocation) -> GatewayError:
     return GatewayError(
         StatusCode.UNKNOWN,
         ErrorReason.ERROR_REASON_OUTCOME_UNKNOWN,
-        "It is allocated, but it cannot be known whether by this request or by another at about the same time. The "
-        "details show the allocation.",
+        "The shipment or consignment is allocated, but it cannot be known whether by this request or by another at "
+        "about the same time. The details show the allocation.",
         effect=WriteEffect.UNKNOWN,
         allocation=found,
     )
@@ -137,7 +139,8 @@ def in_doubt(cause: GatewayError, detail: Message | None = None) -> GatewayError
         ErrorReason.ERROR_REASON_OUTCOME_UNKNOWN,
         f"{cause.message} Repeat the call with the same request_id to learn what became of it."
         if is_doubt
-        else f"It is not known yet whether this was carried out: {cause.message}",
+        else f"It is not known yet whether this was carried out: {cause.message} Repeat the call with the same "
+        "request_id to learn what became of it.",
         effect=WriteEffect.UNKNOWN,
         cause=cause.cause if is_doubt else cause.reason,
         upstream_status=cause.upstream_status,

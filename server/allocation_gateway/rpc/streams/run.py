@@ -61,7 +61,7 @@ class AllocationRun:
         settings: Settings,
         window: Callable[[], int],
     ) -> None:
-        """Takes what it is made of.
+        """Keeps the parts that it is made of.
 
         Args:
             row: The rpc.

@@ -160,7 +160,7 @@ class Sending:
             refusal = error
 
             async def refuse(_: float) -> Message:
-                raise refusal.with_effect(refusal.effect)
+                raise refusal.copied()
 
             return "", refuse
         return code, None

@@ -52,7 +52,7 @@ logger = logging.getLogger(__name__)
 
 
 class ConsignmentsApi:
-    """The Consignments API as the HTTP front and the control paths see it."""
+    """The Consignments API as the HTTP handler and the control paths see it."""
 
     name = "consignments"
 

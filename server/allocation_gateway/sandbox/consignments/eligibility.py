@@ -52,11 +52,11 @@ def assess(details: Details, services: Iterable[Service], now: datetime) -> tupl
     offers: list[Offer] = []
     unqualified: list[Unqualified] = []
     for service in services:
-        verdict = _judge(details, service, now)
-        if isinstance(verdict, Offer):
-            offers.append(verdict)
+        judged = _judge(details, service, now)
+        if isinstance(judged, Offer):
+            offers.append(judged)
         else:
-            unqualified.append(verdict)
+            unqualified.append(judged)
     return offers, unqualified
 
 

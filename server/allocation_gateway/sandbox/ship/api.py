@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 
 class ShipApi:
-    """Ship as the HTTP front and the control paths see it."""
+    """Ship as the HTTP handler and the control paths see it."""
 
     name = "ship"
     prefix = SHIP_PREFIX

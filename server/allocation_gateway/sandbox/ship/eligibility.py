@@ -52,11 +52,11 @@ def assess(
     offers: list[Offer] = []
     exclusions: list[Exclusion] = []
     for service in services:
-        verdict = _judge(details, service, proof, now)
-        if isinstance(verdict, Offer):
-            offers.append(verdict)
+        judged = _judge(details, service, proof, now)
+        if isinstance(judged, Offer):
+            offers.append(judged)
         else:
-            exclusions.append(verdict)
+            exclusions.append(judged)
     return offers, exclusions
 
 
