@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 import pytest
 from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
+from support.accounts import for_account
 from support.certificates import Authority
 from support.front import KEY, LONG, another_write, running_front
 from support.issuer import AUDIENCE, ISSUER, Issuer, bearing
@@ -30,6 +31,11 @@ name = "{name}"
 callers = ["jwt:**"]
 rpcs = ["reads", "single"]
 calls_in_hand = 100
+accounts = ["default", "retail"]
+"""
+ACCOUNTS: Final = """
+[accounts.retail.ship]
+api_key = "{key}"
 """
 
 
@@ -61,12 +67,12 @@ class Swapped:
 class Load:
     """Callers that allocate, each over connections of its own, until they are told to end."""
 
-    def __init__(self, address: str, authority: bytes, token: str) -> None:
+    def __init__(self, address: str, credentials: grpc.ChannelCredentials, token: str) -> None:
+        self.credentials = credentials
         self.token = token
         self.failures: list[grpc.RpcError] = []
         self.made: list[str] = []
         self._address = address
-        self._credentials = grpc.ssl_channel_credentials(authority)
         self._done = threading.Event()
         self._changed = threading.Condition()
         self._pool = ThreadPoolExecutor(CALLERS)
@@ -76,15 +82,16 @@ class Load:
         options = [("grpc.use_local_subchannel_pool", 1)]
         while not self._done.is_set():
             # A few calls on each connection, so that new certificates are met.
-            with grpc.secure_channel(self._address, self._credentials, options) as channel:
+            with grpc.secure_channel(self._address, self.credentials, options) as channel:
                 stub = ShipmentAllocationServiceStub(channel)
-                for _ in range(5):
-                    self._once(stub)
+                for _ in range(3):
+                    self._once(stub, "default")
+                    self._once(stub, "retail")
 
-    def _once(self, stub: Any) -> None:
+    def _once(self, stub: Any, account: str) -> None:
         write = another_write()
         try:
-            stub.AllocateShipment(write, timeout=LONG, metadata=bearing(self.token))
+            stub.AllocateShipment(write, timeout=LONG, metadata=(*bearing(self.token), *for_account(account)))
         except grpc.RpcError as error:
             self.failures.append(error)
         with self._changed:
@@ -105,13 +112,22 @@ class Load:
 
 @pytest.mark.parametrize("engine", ["direct", "grpcio"])
 def test_everything_is_replaced_under_load(engine: str, tmp_path: Path) -> None:
-    """Keys of upstream and of tokens, the policy and the certificate. Upstream's journal is the witness."""
+    """Keys, policy, accounts, certificate and authorities of clients. Upstream's journal is the witness."""
     authority, issuer = Authority(tmp_path), Issuer(old="ES256")
+    trusted = authority.file.read_bytes()
+    old, new = Authority(tmp_path, "old-clients"), Authority(tmp_path, "new-clients")
+
+    def of_client(clients: Authority) -> grpc.ChannelCredentials:
+        chain, own = (file.read_bytes() for file in clients.issue("client", host="client.example"))
+        return grpc.ssl_channel_credentials(trusted, own, chain)
+
     files = Swapped(tmp_path)
     certificate, key = (file.read_bytes() for file in authority.issue("gateway"))
     policy = POLICY.format(name="one").encode()
+    accounts = ACCOUNTS.format(key="retail-key").encode()
     files.put(cert=certificate, key=key, jwks=issuer.published(), policy=policy, api_key=KEY.encode())
-    accepted = {KEY}
+    files.put(accounts=accounts, clients=old.file.read_bytes())
+    accepted = {KEY, "retail-key"}
     refused: list[Received] = []
     with running_upstream() as upstream:
 
@@ -122,29 +138,39 @@ def test_everything_is_replaced_under_load(engine: str, tmp_path: Path) -> None:
 
         upstream.default = answer
         names = {"TLS_CERT_FILE": "cert", "TLS_KEY_FILE": "key", "JWKS_FILE": "jwks", "POLICY_FILE": "policy"}
-        settings = {name: files.path(file) for name, file in {**names, "SHIP_API_KEY_FILE": "api_key"}.items()}
+        names |= {"SHIP_API_KEY_FILE": "api_key", "ACCOUNTS_FILE": "accounts", "TLS_CLIENT_CA_FILE": "clients"}
+        settings = {name: files.path(file) for name, file in names.items()}
         settings |= {"SHIP_API_KEY": "", "JWT_ISSUER": ISSUER, "JWT_AUDIENCE": AUDIENCE, "ALLOW_PLAINTEXT": "true"}
         with running_front(upstream, settings={**settings, "GRPC_ENGINE": engine}) as front:
-            load = Load(front.gateway.address, authority.file.read_bytes(), issuer.token(kid="old"))
+            load = Load(front.gateway.address, of_client(old), issuer.token(kid="old"))
             try:
                 load.go_on()
                 issuer.add("new", "ES256")
-                accepted.add("another-key")
+                accepted |= {"another-key", "another-retail-key"}
                 certificate, key = (file.read_bytes() for file in authority.issue("gateway"))
                 policy = POLICY.format(name="two").encode()
                 files.put(cert=certificate, key=key, jwks=issuer.published(), policy=policy, api_key=b"another-key\n")
-                load.token = issuer.token(kid="new")
-                front.gateway.wait_for("api_key_loaded")
+                both = old.file.read_bytes() + new.file.read_bytes()
+                files.put(accounts=ACCOUNTS.format(key="another-retail-key").encode(), clients=both)
+                load.token, load.credentials = issuer.token(kid="new"), of_client(new)
+                front.gateway.wait_for("api_key_loaded", api="ship")
+                front.gateway.wait_for("api_key_loaded", account="retail")
                 front.gateway.wait_for("policy_loaded")
                 load.go_on()
-                accepted.discard(KEY)
+                accepted -= {KEY, "retail-key"}
                 del issuer.keys["old"]
-                files.put(jwks=issuer.published())
+                files.put(jwks=issuer.published(), clients=new.file.read_bytes())
                 front.gateway.process.send_signal(signal.SIGHUP)
                 front.gateway.wait_for("token_keys_loaded", keys=1)
                 load.go_on()
             finally:
                 load.end()
+            # Whoever has a certificate of the authority that is gone is let in no more.
+            with grpc.secure_channel(front.gateway.address, of_client(old)) as channel:
+                stub: Any = ShipmentAllocationServiceStub(channel)
+                with pytest.raises(grpc.RpcError) as refusal:
+                    stub.AllocateShipment(another_write(), timeout=LONG, metadata=bearing(load.token))
+                assert refusal.value.code() is grpc.StatusCode.UNAVAILABLE
             front.gateway.wait_for("call", rule="two", code="OK")
             assert front.gateway.stop() == 0
         assert load.failures == []

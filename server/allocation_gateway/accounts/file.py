@@ -122,7 +122,7 @@ class AccountsFile:
             found = await asyncio.to_thread(parse_accounts, content, self._settings, table.spellings())
             await self.use(found)
         except (AccountsError, ConfigurationError) as error:
-            if isinstance(error, AccountsError):
+            if isinstance(error, AccountsError) and not error.may_pass:
                 self._invalid = content
             rejected = content, str(error)
             if rejected != self._rejected:

@@ -35,7 +35,15 @@ _MOST_TOLD: Final = 5
 
 
 class AccountsError(Exception):
-    """The file of accounts cannot be used. The text says what is wrong with it, in one line, without any secret."""
+    """The file of accounts cannot be used. The text says what is wrong with it, in one line, without any secret.
+
+    Attributes:
+        may_pass: Whether the reason may lie in another file, such as one with a key that is not there yet.
+    """
+
+    def __init__(self, problem: str, *, may_pass: bool = False) -> None:
+        super().__init__(problem)
+        self.may_pass = may_pass
 
 
 def parse_accounts(
@@ -77,7 +85,7 @@ def parse_accounts(
             problems.append(str(error))
     if problems:
         more = [f"and {len(problems) - _MOST_TOLD} more"] if len(problems) > _MOST_TOLD else []
-        raise AccountsError("; ".join([*problems[:_MOST_TOLD], *more]))
+        raise AccountsError("; ".join([*problems[:_MOST_TOLD], *more]), may_pass=True)
     return found
 
 
