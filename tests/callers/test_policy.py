@@ -290,6 +290,7 @@ def test_caller_cannot_hold_more_calls_than_its_share(front: Front) -> None:
     told = failure(lambda: read(front, "slow"))
     assert (told.code, told.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "CALLER_OVER_SHARE")
     assert told.detail(error_details_pb2.RetryInfo) is not None
+    front.gateway.wait_for("audit", reason="CALLER_OVER_SHARE", caller="jwt:slow")
     read(front, "platform")
     release.set()
     held.result()
@@ -302,6 +303,7 @@ def test_caller_cannot_make_more_calls_in_a_second_than_its_share(front: Front) 
         read(front, who)
     told = failure(lambda: read(front, "few:c:d"))
     assert (told.code, told.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "CALLER_OVER_SHARE")
+    front.gateway.wait_for("audit", reason="CALLER_OVER_SHARE", caller="jwt:few:c:d")
     wait = told.detail(error_details_pb2.RetryInfo)
     assert wait is not None
     assert 50 < wait.retry_delay.seconds <= 100
