@@ -86,7 +86,8 @@ def flood(scene: Scene) -> Iterator[None]:
         flooding.turn("flood", 40)
         is_over.wait(0.2)
 
-    with repeated(work):
+    # Answers take a while, so that calls pile up however quickly this process makes them.
+    with at_upstream(scene, {"type": "latency", "seconds": 0.3}), repeated(work):
         yield
     flooding.close()
 
