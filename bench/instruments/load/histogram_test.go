@@ -37,7 +37,7 @@ func TestBuckets(t *testing.T) {
 
 // TestPlaces lets every call fill all places of its request, and only those, with digits that nobody else has.
 func TestPlaces(t *testing.T) {
-	made := newRequest("a:1", "/s/m", []byte("##x############y############"))
+	made := newRequest("http", "a:1", "/s/m", nil, []byte("##x############y############"))
 	first, second := string(made.appendMessage(nil, 7)[5:]), string(made.appendMessage(nil, 8)[5:])
 	if first != "##x000000000014y000000000015" || second != "##x000000000016y000000000017" {
 		t.Errorf("got %q and %q", first, second)
