@@ -62,7 +62,7 @@ TWO_AT_ONCE := -n 2 --dist loadfile
 # What has a target of its own is left out.
 QUICK := not clients and not floors and not image and not chart and not cache and not bench and not workers \
 	and not other_engines and not wire and not attacks and not slow and not properties and not alerts and not observe \
-	and not jaeger and not faults and not docs and not e2e
+	and not jaeger and not faults and not docs and not e2e and not saving
 
 .PHONY: test
 test: $(DEV) $(STUBS)/.installed ## run the tests that are quick and need nothing but Python
@@ -246,6 +246,7 @@ bench-streams: $(DEV) ## measure streams: goodput, single calls beside them, mem
 .PHONY: bench-callers
 bench-callers: $(DEV) ## measure what a call costs in each language, by client, stub and REST, and write docs/clients.md (BENCH_LANGUAGES; needs go, npm and mvn)
 	@for tool in go npm javac mvn; do command -v $$tool >/dev/null || { echo "$$tool is missing: $@ needs it" >&2; exit 1; }; done
+	@$(BIN)/pytest -m saving tests/bench
 	@PYTHONPATH=tests $(BIN)/python -m bench.saving
 
 .PHONY: bench-guard

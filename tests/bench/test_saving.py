@@ -14,7 +14,7 @@ from bench.machine import CACHE, ROOT
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-pytestmark = pytest.mark.bench
+pytestmark = pytest.mark.saving
 
 COUNT: Final = 32
 PREFIX: Final = f"sp_{'0' * 20}"
