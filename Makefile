@@ -241,7 +241,7 @@ bench: $(DEV) ## measure the gateway beside its rivals, and write docs/performan
 .PHONY: bench-streams
 bench-streams: $(DEV) ## measure streams: goodput, single calls beside them, memory (BENCH_STREAM_ITEMS; needs valkey-server or redis-server)
 	@$(NEEDS_STORE)
-	@PYTHONPATH=tests $(BIN)/python -m bench.streams
+	@$(BIN)/python -m bench.streams
 
 .PHONY: bench-callers
 bench-callers: $(DEV) ## measure what a call costs in each language, by client, stub and REST, and write docs/clients.md (BENCH_LANGUAGES; needs go, npm and mvn)
@@ -252,12 +252,12 @@ bench-callers: $(DEV) ## measure what a call costs in each language, by client, 
 .PHONY: bench-guard
 bench-guard: $(DEV) ## fail if a call has become dearer than what is stored (needs go, and valkey-server or redis-server)
 	@$(NEEDS_STORE)
-	@PYTHONPATH=tests $(BIN)/python -m bench.guard
+	@$(BIN)/python -m bench.guard
 
 .PHONY: bench-guard-store
 bench-guard-store: $(DEV) ## store what a call costs now as what it may cost (needs what bench-guard does)
 	@$(NEEDS_STORE)
-	@PYTHONPATH=tests $(BIN)/python -m bench.guard --store
+	@$(BIN)/python -m bench.guard --store
 
 .PHONY: test-bench
 test-bench: $(DEV) ## test the benchmark's own instruments (needs go)

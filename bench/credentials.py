@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from support.certificates import Authority
-from support.issuer import AUDIENCE, ISSUER, Issuer
-
 from bench.machine import CACHE
 
 if TYPE_CHECKING:
@@ -20,6 +17,8 @@ if TYPE_CHECKING:
 # As many as a company might have. The caller's own rule is the last: those before it are looked at first.
 _RULES: Final = 200
 _ACCOUNTS: Final = 20
+_ISSUER: Final = "https://issuer.example"
+_AUDIENCE: Final = "allocation-gateway"
 _SUBJECT: Final = "system:serviceaccount:bench:load"
 _LIFE: Final = 24 * 3600
 
@@ -56,8 +55,8 @@ class Credentials:
             **self.of_tls(),
             "TLS_CLIENT_CA_FILE": str(self.authority),
             "JWKS_FILE": str(self.key_set),
-            "JWT_ISSUER": ISSUER,
-            "JWT_AUDIENCE": AUDIENCE,
+            "JWT_ISSUER": _ISSUER,
+            "JWT_AUDIENCE": _AUDIENCE,
             "POLICY_FILE": str(self.policy),
             "ACCOUNTS_FILE": str(self.accounts),
         }
@@ -74,7 +73,10 @@ class Credentials:
 
 @cache
 def credentials() -> Credentials:
-    """Makes them."""
+    """Makes them. Needs the support of the tests in the path, which nothing else here does."""
+    from support.certificates import Authority
+    from support.issuer import Issuer
+
     folder = CACHE / "credentials"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -84,7 +86,7 @@ def credentials() -> Credentials:
         f'[accounts.account-{number}.ship]\napi_key = "key-of-account-{number}"\n' for number in range(_ACCOUNTS)
     )
     texts = {
-        "token": issuer.token(_SUBJECT, exp=int(time.time()) + _LIFE),
+        "token": issuer.token(_SUBJECT, iss=_ISSUER, aud=_AUDIENCE, exp=int(time.time()) + _LIFE),
         "jwks.json": json.dumps(issuer.key_set()),
         "policy.toml": "\n".join([*rules, _rule("bench", f"jwt:{_SUBJECT}")]),
         "accounts.toml": "\n".join(accounts),

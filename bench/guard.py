@@ -112,7 +112,7 @@ def _has_no_more(executed: float) -> bool:
     print(f"{executed:.0f} bytecodes are executed by a call; {stored:.0f} are stored for {bytecodes.VERSION}.")
     if executed <= stored * (1 + _MORE_BYTECODES):
         return True
-    print("A call executes more than before: PYTHONPATH=tests python -m bench.bytecodes tells where.", file=sys.stderr)
+    print("A call executes more than before: python -m bench.bytecodes tells where.", file=sys.stderr)
     return False
 
 
