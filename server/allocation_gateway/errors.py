@@ -153,6 +153,38 @@ class GatewayError(Exception):
         error.metadata = {**self.metadata, **metadata}
         return error
 
+    def retold(
+        self,
+        code: grpc.StatusCode,
+        reason: ErrorReason.ValueType,
+        message: str,
+        *,
+        effect: WriteEffect | None = None,
+        cause: ErrorReason.ValueType | None = None,
+        details: Sequence[Message] = (),
+    ) -> GatewayError:
+        """Returns an error that says something else of the same answer of upstream's, with what is told of that answer.
+
+        Args:
+            code: The gRPC status code.
+            reason: Why.
+            message: One sentence for people.
+            effect: What the write has done that failed.
+            cause: The reason of what has left a write in doubt; None for the one that this error has, if any.
+            details: Further google.rpc details.
+        """
+        return GatewayError(
+            code,
+            reason,
+            message,
+            effect=effect,
+            cause=self.cause if cause is None else cause,
+            upstream_status=self.upstream_status,
+            upstream_code=self.upstream_code,
+            metadata=self.metadata,
+            details=details,
+        )
+
     def copied(self) -> GatewayError:
         """Returns the same error as an object of its own: raised, it holds on to the frames that it came through."""
         error = GatewayError.__new__(GatewayError, *self.args)

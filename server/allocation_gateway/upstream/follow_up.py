@@ -201,16 +201,7 @@ def _error(entry: ErrorEntry, error: GatewayError, found: pb.ConsignmentAllocati
         details += found.details
     elif entry is error_table.FAILED and (failed := _failed_allocation(found)):
         details.append(errors.clipped(failed))
-    return GatewayError(
-        entry.code,
-        entry.reason,
-        entry.message,
-        effect=WriteEffect.NONE,
-        upstream_status=error.upstream_status,
-        upstream_code=error.upstream_code,
-        metadata=error.metadata,
-        details=details,
-    )
+    return error.retold(entry.code, entry.reason, entry.message, effect=WriteEffect.NONE, details=details)
 
 
 def _agrees(request: pb.AllocateConsignmentWithLabelsRequest, found: pb.ConsignmentAllocation) -> bool:

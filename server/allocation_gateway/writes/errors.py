@@ -134,7 +134,7 @@ def in_doubt(cause: GatewayError, detail: Message | None = None) -> GatewayError
         detail: What is known of the references of a bulk call.
     """
     is_doubt = cause.code is StatusCode.UNKNOWN
-    return GatewayError(
+    return cause.retold(
         StatusCode.UNKNOWN,
         ErrorReason.ERROR_REASON_OUTCOME_UNKNOWN,
         f"{cause.message} Repeat the call with the same request_id to learn what became of it."
@@ -142,10 +142,7 @@ def in_doubt(cause: GatewayError, detail: Message | None = None) -> GatewayError
         else f"It is not known yet whether this was carried out: {cause.message} Repeat the call with the same "
         "request_id to learn what became of it.",
         effect=WriteEffect.UNKNOWN,
-        cause=cause.cause if is_doubt else cause.reason,
-        upstream_status=cause.upstream_status,
-        upstream_code=cause.upstream_code,
-        metadata=cause.metadata,
+        cause=None if is_doubt else cause.reason,
         details=[_soon()] if detail is None else [_soon(), detail],
     )
 

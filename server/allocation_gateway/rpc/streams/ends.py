@@ -52,13 +52,9 @@ def _another(message: str) -> GatewayError:
 def given_up(cause: GatewayError) -> GatewayError:
     """Returns the error for a job for which nothing could be sent for too long."""
     is_unknown = cause.code is StatusCode.UNKNOWN
-    return GatewayError(
+    return cause.retold(
         StatusCode.UNAVAILABLE if is_unknown else cause.code,
         ErrorReason.ERROR_REASON_UPSTREAM_UNAVAILABLE if is_unknown else cause.reason,
         f"Nothing could be sent for too long: {cause.message} {JOB}",
-        cause=cause.cause,
-        upstream_status=cause.upstream_status,
-        upstream_code=cause.upstream_code,
-        metadata=cause.metadata,
         details=[errors.retry_after(max(outcomes.retry_seconds(cause), _RETRY_SECONDS))],
     )
