@@ -88,6 +88,12 @@ def lost(number: int, arrived: float, effect: float) -> Request:
     )
 
 
+def unsent(number: int, arrived: float) -> Request:
+    """A write that never came to upstream."""
+    nothing: dict[str, Any] = {"forwarded": None, "answered": None, "status": 0, "delivered": 0}
+    return request(number, arrived, arrived + 0.01, fault="reset before", **nothing)
+
+
 def read(number: int, arrived: float, ended: float, **more: Any) -> Request:
     """A reading that upstream answered."""
     return request(number, arrived, ended, method="GET", path=f"/pro/shipments/{SHIPMENT}", **more)
@@ -113,6 +119,18 @@ def broken(*records: Record, run: Run = RUN) -> set[str]:
     return {violation.rule for violation in Checker(history).violations()}
 
 
+def in_the_way(word: Call) -> list[Record]:
+    """Another's allocation is in the way of a write, which is carried out after its caller was told a word."""
+    others: list[Record] = [operation(), operation(OTHER), call(1, -1, -0.5, id=OTHER), allocated(-0.8, OTHER)]
+    return [*others, word, lost(1, 0.05, 0.8), allocated(0.81)]
+
+
+def read_after_another() -> list[Record]:
+    """Another's allocation of long ago, and a write that is read after it was carried out."""
+    others: list[Record] = [operation(), operation(OTHER), call(3, -10, -9.5, id=OTHER), allocated(-9.8, OTHER)]
+    return [*others, lost(1, 0.05, 0.8), allocated(0.81), read(2, 0.9, 1.0)]
+
+
 CLEAN: dict[str, list[Record]] = {
     "answered at once": [operation(), call(1, 0, 0.1), request(1, 0.05, 0.09), allocated(0.07)],
     "refused": [operation(), refused(1, 0, 0.1), request(1, 0.05, 0.09, status=400, delivered=400)],
@@ -125,7 +143,7 @@ CLEAN: dict[str, list[Record]] = {
     "sent again after the settle time": [
         operation(),
         call(1, 0, 1.3),
-        request(1, 0.05, 0.06, fault="reset before", forwarded=None, answered=None, status=0, delivered=0),
+        unsent(1, 0.05),
         request(2, 1.1, 1.2),
         allocated(1.15),
     ],
@@ -176,7 +194,7 @@ CLEAN: dict[str, list[Record]] = {
     "a bulk call that is left to a repeat": [
         operation(references=(SHIPMENT, SPARE)),
         unknown(1, 0, 1.2, references=(SHIPMENT, SPARE)),
-        request(1, 0.05, 0.06, fault="reset before", forwarded=None, answered=None, status=0, delivered=0),
+        unsent(1, 0.05),
         call(2, 1.3, 1.5, references=(SHIPMENT, SPARE), outcomes={SHIPMENT: "done", SPARE: "done"}),
         request(2, 1.35, 1.45),
         allocated(1.4),
@@ -188,24 +206,10 @@ CLEAN: dict[str, list[Record]] = {
         allocated(0.07),
         call(2, 0.2, 0.3, "INVALID_ARGUMENT", role="other", reason="REQUEST_ID_REUSED", effect="none"),
     ],
-    "another's allocation in the way, without upstream's rule": [
-        operation(),
-        operation(OTHER),
-        call(1, -1, -0.5, id=OTHER),
-        allocated(-0.8, OTHER),
-        refused(1, 0, 0.6),
-        lost(1, 0.05, 0.8),
-        allocated(0.81),
-    ],
-    "an item is rejected for another's allocation in the way, without upstream's rule": [
-        operation(),
-        operation(OTHER),
-        call(1, -1, -0.5, id=OTHER),
-        allocated(-0.8, OTHER),
-        call(1, 0, 0.6, outcomes={SHIPMENT: "rejected"}),
-        lost(1, 0.05, 0.8),
-        allocated(0.81),
-    ],
+    "another's allocation in the way, without upstream's rule": in_the_way(refused(1, 0, 0.6)),
+    "an item is rejected for another's allocation in the way, without upstream's rule": in_the_way(
+        call(1, 0, 0.6, outcomes={SHIPMENT: "rejected"})
+    ),
     "another system undid it and booked its own": [
         operation(),
         request(1, 0.05, 0.06, fault="reset after", delivered=0),
@@ -445,24 +449,12 @@ DENIALS: dict[str, list[Record]] = {
         call(2, 2, 2.2, reconciled=True),
     ],
     "it was read, and another's allocation before it is no excuse": [
-        operation(),
-        operation(OTHER),
-        call(3, -10, -9.5, id=OTHER),
-        allocated(-9.8, OTHER),
-        lost(1, 0.05, 0.8),
-        allocated(0.81),
-        read(2, 0.9, 1.0),
+        *read_after_another(),
         refused(1, 0, 1.1),
         call(2, 2, 2.2, reconciled=True),
     ],
     "it was read, and another's allocation before it is no excuse to reject an item": [
-        operation(),
-        operation(OTHER),
-        call(3, -10, -9.5, id=OTHER),
-        allocated(-9.8, OTHER),
-        lost(1, 0.05, 0.8),
-        allocated(0.81),
-        read(2, 0.9, 1.0),
+        *read_after_another(),
         call(1, 0, 1.1, outcomes={SHIPMENT: "rejected"}),
         call(2, 2, 2.2, reconciled=True, outcomes={SHIPMENT: "done"}),
     ],
@@ -567,7 +559,7 @@ def test_what_was_not_known_before_is_no_excuse_for_a_wrong_denial() -> None:
 def test_that_something_can_never_be_known_is_only_said_of_what_somebody_else_did_at_the_time() -> None:
     def story(other_at: float, retry_after: float | None) -> set[str]:
         told = [unknown(number, number, number + 0.5, retry_after=retry_after) for number in (1, 2)]
-        fault = request(1, 1.05, 1.06, fault="reset before", forwarded=None, answered=None, status=0, delivered=0)
+        fault = unsent(1, 1.05)
         later = unknown(3, 3, 3.5, role="settling", retry_after=retry_after)
         other = allocated(other_at, OUTSIDE + "c" * 24)
         return broken(operation(), *told, fault, later, other) - {"too many unknown"}
@@ -581,7 +573,7 @@ def test_a_store_that_is_slow_makes_a_claim_late_and_with_it_what_may_be_another
     def story(other_at: float, reason: str, *incidents: Incident) -> set[str]:
         first = call(1, 1, 1.5, "UNAVAILABLE", reason=reason)
         told = unknown(2, 1.6, 2, retry_after=None)
-        fault = request(1, 1.05, 1.06, fault="reset before", forwarded=None, answered=None, status=0, delivered=0)
+        fault = unsent(1, 1.05)
         later = unknown(3, 3, 3.5, role="settling", retry_after=None)
         other = allocated(other_at, OUTSIDE + "c" * 24)
         return broken(operation(), first, *incidents, told, fault, later, other) - {"too many unknown"}
@@ -598,7 +590,7 @@ def test_a_store_that_is_slow_makes_a_claim_late_and_with_it_what_may_be_another
 def test_what_another_had_queued_counts_from_when_it_asked() -> None:
     def story(asked_at: float) -> set[str]:
         told = [unknown(number, number, number + 0.5) for number in (1, 2)]
-        fault = request(1, 1.05, 1.06, fault="reset before", forwarded=None, answered=None, status=0, delivered=0)
+        fault = unsent(1, 1.05)
         later = unknown(3, 3, 3.5, role="settling")
         queued = operation(OTHER, verb="queue")
         asked = request(2, asked_at, asked_at + 0.1, trace=OTHER, status=202, delivered=202)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import grpc
 import pytest
 from allocation.v1 import core_pb2
 from allocation.v1 import shipment_allocation_service_pb2 as pb
@@ -67,11 +66,9 @@ def test_a_token_is_followed_and_sent_with_metadata_of_ones_own(
     authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connecting, "_TOKEN_CHECK", 0.0)
-    certificate, key = authority.issue("server")
-    credentials = grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
     token = tmp_path / "token"
     token.write_text("first\n")
-    with scripted_server(credentials) as server:
+    with scripted_server(authority.server_credentials()) as server:
         server.default = ANSWER
         options: dict[str, Any] = {"tls": Tls(authority.file), "token_file": token, "metadata": {"x-team": "checkout"}}
         with Client(server.address, **options) as client:
@@ -88,12 +85,10 @@ def test_a_token_is_followed_and_sent_with_metadata_of_ones_own(
 
 def test_an_authorization_of_ones_own_is_sent_instead_of_the_token(authority: Authority, tmp_path: Path) -> None:
     """Two are never sent: the gateway would refuse that."""
-    certificate, key = authority.issue("server")
-    credentials = grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
     token = tmp_path / "token"
     token.write_text("file")
     own = {"authorization": "Bearer call"}
-    with scripted_server(credentials) as server:
+    with scripted_server(authority.server_credentials()) as server:
         server.default = ANSWER
         for of_client in (None, {"authorization": "Bearer client"}):
             with Client(server.address, tls=Tls(authority.file), token_file=token, metadata=of_client) as client:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from xml.etree import ElementTree as ET
 
-import grpc
 import pytest
 from allocation.v1 import core_pb2
 from allocation.v1 import shipment_allocation_service_pb2 as pb
@@ -163,12 +162,10 @@ def test_mutual_tls_of_a_real_gateway(programs: JavaProject, authority: Authorit
 
 
 def test_a_token_and_metadata_of_ones_own_are_sent(programs: JavaProject, authority: Authority, tmp_path: Path) -> None:
-    certificate, key = authority.issue("server")
-    credentials = grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
     token = tmp_path / "token"
     token.write_text("secret\n")
     options = {"ca": str(authority.file), "tokenFile": str(token), "metadata": {"x-team": "checkout"}}
-    with scripted_server(credentials) as server:
+    with scripted_server(authority.server_credentials()) as server:
         server.default = ANSWER
         with running(programs, server.address, **options) as call:
             assert call(metadata={"x-order": "17"}) == SHIPMENT
@@ -183,11 +180,9 @@ def test_an_authorization_of_ones_own_is_sent_instead_of_the_token(
     programs: JavaProject, authority: Authority, tmp_path: Path
 ) -> None:
     """Two are never sent: the gateway would refuse that."""
-    certificate, key = authority.issue("server")
-    credentials = grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
     token = tmp_path / "token"
     token.write_text("file")
-    with scripted_server(credentials) as server:
+    with scripted_server(authority.server_credentials()) as server:
         server.default = ANSWER
         for of_client in ({}, {"metadata": {"authorization": "Bearer client"}}):
             options = {"ca": str(authority.file), "tokenFile": str(token), **of_client}

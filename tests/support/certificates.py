@@ -7,6 +7,7 @@ import ipaddress
 import ssl
 from typing import TYPE_CHECKING, Final
 
+import grpc
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -103,6 +104,11 @@ class Authority:
         files[0].write_bytes(certificate.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
         files[1].write_bytes(_pem(key))
         return files
+
+    def server_credentials(self) -> grpc.ServerCredentials:
+        """Returns the TLS of a gRPC server that it vouches for."""
+        certificate, key = (file.read_bytes() for file in self.issue("server"))
+        return grpc.ssl_server_credentials([(key, certificate)])
 
     def server_context(self, *, address: str = "", host: str = "", expired: bool = False) -> ssl.SSLContext:
         """Returns the TLS of a server that it vouches for, or vouched for if that is expired."""
