@@ -11,6 +11,9 @@
   and another's allocation was there. Rests on the journal and the wire. It hides nothing that this gateway has read and
   could tell from the other's allocation.
 
+- Its request was sent twice on its way, and the answer is that of the second. Rests on the wire. It hides nothing that
+  this gateway has read after that, before it answered.
+
 A repeat that is answered otherwise than before:
 
 - It reads, since the store may have failed to take the first answer. Rests on the wire to the store, which writes
@@ -21,7 +24,9 @@ A repeat that is answered otherwise than before:
 - The caller's time is up. Rests on the wire, and on the gateway's log: upstream had not answered by then.
 - It is behind another request for the same. Rests on the callers: the other one was asked for meanwhile.
 - It can never be known. Rests on the journal: somebody else allocated, or asked for it, within the tolerances of the
-  claim, which a slow store makes late. Such calls are counted.
+  claim, which a slow store makes late; or had it queued, and its turn came later; or cancelled it. Such calls are
+  counted.
+- A refusal was not believed. Rests on the wire: the request was sent twice on its way.
 
 Everything but upstream's own rule:
 
@@ -96,13 +101,28 @@ class Allowances:
 
     def is_excused(self, call: Call, effect: Effect) -> bool:
         """Tells whether the promise does not cover what a call says of an effect: what it rests on was not so."""
-        return self._was_undone(call, effect) or self._is_meddled_with(call, effect) or self._is_unguarded(call, effect)
+        return (
+            self._was_undone(call, effect)
+            or self._is_meddled_with(call, effect)
+            or self._is_unguarded(call, effect)
+            or self._was_sent_twice(call, effect)
+        )
+
+    def _was_sent_twice(self, call: Call, effect: Effect) -> bool:
+        """Tells whether an effect is that of a request that was sent twice on its way, and nothing was read since."""
+        cause = self._records.cause(effect)
+        return cause is not None and cause.fault == "sent twice" and not self._was_seen(call, effect)
 
     def _was_undone(self, call: Call, effect: Effect) -> bool:
-        """Tells whether somebody outside undid an effect, and upstream was asked after that."""
+        """Tells whether somebody outside undid an effect, and upstream was asked after that.
+
+        What was cancelled may have been done before: that shows.
+        """
+        cancelled = self._records.cancelled.get(effect.reference, float("inf"))
         return any(
             one.trace.startswith(OUTSIDE)
             and effect.time < one.time <= call.said_at
+            and one.time < cancelled
             and self._is_answered(effect.reference, one.time, call.said_at)
             for one in self._records.effects_on[effect.reference]
         )
@@ -220,9 +240,13 @@ class Allowances:
         the two apart. Then it does not say when to ask again.
         """
         is_final = call.reason == "OUTCOME_UNKNOWN" and call.retry_after is None
+        if is_final and any(one.fault == "sent twice" for one in self._records.writes[operation.id]):
+            return True
         unknown = (
             operation.references if is_final else [name for name, one in call.outcomes.items() if one == "unknown"]
         )
+        if unknown and self._records.cancelled.keys() >= set(unknown):
+            return True
         if operation.verb not in {"allocate", "queue"} or not unknown:
             return False
         return all(self._may_be_anothers(operation, reference) for reference in unknown)
@@ -230,14 +254,13 @@ class Allowances:
     def _may_be_anothers(self, operation: Operation, reference: str) -> bool:
         """Tells whether somebody else allocated a shipment, or had it queued, at about the time of a call for it."""
         others = [
-            moment
+            (self._asked_at(one), one.time)
             for one in self._records.effects_on[reference]
             if one.kind == "allocated" and one.trace != operation.id
-            for moment in (one.time, self._asked_at(one))
         ]
         return any(
-            one.started - _LONGEST_BEFORE <= moment <= self._claimed_at(one) + self._run.tolerance
-            for moment in others
+            one.started - _LONGEST_BEFORE <= done and asked <= self._claimed_at(one) + self._run.tolerance
+            for asked, done in others
             for one in self._records.calls[operation.id]
         )
 

@@ -17,8 +17,10 @@ from allocation_gateway.claims import opening
 from allocation_gateway.claims.memory import MemoryClaims
 from allocation_gateway.claims.shared import SharedClaims
 from allocation_gateway.claims.slots import SlotClaims
+from allocation_gateway.codecs.states import Stage
 from allocation_gateway.operations.assessment import Assessment
-from allocation_gateway.writes import adoption, clocks, errors, readback, resolution
+from allocation_gateway.upstream import client
+from allocation_gateway.writes import adoption, attempt, clocks, errors, readback, resolution
 from allocation_gateway.writes.claimant import Claimant
 from allocation_gateway.writes.clocks import ClockReading, Interval, Timing
 from allocation_gateway.writes.readback import ReadBack
@@ -140,6 +142,32 @@ def forgotten_doubt() -> Changes:
     return [(Claimant, "take_over", take_over)]
 
 
+def believed_refusal() -> Changes:
+    """A refusal is believed whatever the shipment shows."""
+
+    async def explain(_: Any, __: Any, refusal: Any) -> Any:
+        return attempt.Explanation(refusal)
+
+    return [(attempt, "explain", explain)]
+
+
+def cancelled_is_proof() -> Changes:
+    """What is cancelled is taken never to have been allocated."""
+    judge = adoption.assess
+
+    def assess(operation: Any, request: Any, found: Any, origin: Any) -> Assessment:
+        if operation.action.allocates and operation.allocations.stage(found) is Stage.GONE:
+            return Assessment.NOT_OWN
+        return judge(operation, request, found, origin)
+
+    return [(adoption, "assess", assess)]
+
+
+def trusted_caches() -> Changes:
+    """What a cache on the way answers is taken for how a shipment stands."""
+    return [(client, "is_stale", lambda _: False)]
+
+
 def unclaimed() -> Changes:
     """While the store cannot be reached, a write goes on with what one process remembers."""
     make = opening.Stores.__init__
@@ -162,6 +190,12 @@ POLICIES: Final[Mapping[str, Callable[[], Changes]]] = {
     "foreign-release": foreign_release,
     "forgotten-doubt": forgotten_doubt,
 }
+# Caught only where a proxy sends a request twice, a cache is on the way, or shipments are cancelled.
+SIMULATED_POLICIES: Final[Mapping[str, Callable[[], Changes]]] = {
+    "believed-refusal": believed_refusal,
+    "cancelled-is-proof": cancelled_is_proof,
+    "trusted-caches": trusted_caches,
+}
 # Caught only where the store goes away and comes back without having lost anything.
 CLUSTER_POLICIES: Final[Mapping[str, Callable[[], Changes]]] = {"unclaimed": unclaimed}
 
@@ -169,7 +203,7 @@ CLUSTER_POLICIES: Final[Mapping[str, Callable[[], Changes]]] = {"unclaimed": unc
 @contextmanager
 def broken(policy: str) -> Iterator[None]:
     """Breaks a policy of this process for the time of a block."""
-    changes = {**POLICIES, **STREAM_POLICIES, **ACCOUNT_POLICIES, **CLUSTER_POLICIES}[policy]()
+    changes = {**POLICIES, **SIMULATED_POLICIES, **STREAM_POLICIES, **ACCOUNT_POLICIES, **CLUSTER_POLICIES}[policy]()
     before = [(place, name, getattr(place, name)) for place, name, _ in changes]
     for place, name, value in changes:
         setattr(place, name, value)

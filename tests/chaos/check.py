@@ -177,6 +177,8 @@ class Checker:
         own = [one for one in self._by_id[operation.id] if one.reference == reference and one.kind == kind]
         if any(one.time <= call.ended for one in own) or (own and operation.verb == "queue"):
             return True
+        if operation.verb == "queue" and reference in self._records.cancelled:
+            return True  # it was queued, and its turn never came
         effects = self._by_reference[reference]
         if operation.verb == "deallocate" or operation.method in GOAL_STATE:
             # Somebody had it so between the question and the answer.

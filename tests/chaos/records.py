@@ -24,6 +24,7 @@ class Records:
         writes: The requests for an id that change something, in the order in which they arrived.
         effects_on: What happened to a reference, in the order of time.
         effects_for: What happened for an id, in the order of time.
+        cancelled: The references that somebody outside has cancelled, and when.
     """
 
     def __init__(self, history: History) -> None:
@@ -44,6 +45,7 @@ class Records:
                 self.sent_for[reference].append(request)
         self.effects_on: dict[str, list[Effect]] = defaultdict(list)
         self.effects_for: dict[str, list[Effect]] = defaultdict(list)
+        self.cancelled = {one.reference: one.time for one in history.effects if one.kind == "cancelled"}
         for effect in sorted(history.effects, key=lambda one: one.time):
             if effect.kind in UNDONE_BY:
                 self.effects_on[effect.reference].append(effect)

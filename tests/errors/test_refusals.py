@@ -263,6 +263,34 @@ def test_what_could_not_be_read_is_a_doubt(rpc: str) -> None:
         assert told(operation, request, answer) == UNKNOWN
 
 
+@pytest.mark.parametrize("rpc", WRITES)
+def test_a_quota_that_is_used_up_is_no_key_that_is_refused(rpc: str) -> None:
+    """Azure API Management stands in front of both APIs."""
+    operation, request = WRITES[rpc]
+    body = {"statusCode": 403, "message": "Out of call volume quota. Quota will be replenished in 00:00:31."}
+    with pytest.raises(GatewayError) as caught:
+        reply.read(operation, request, as_answer(403, body))
+    assert (caught.value.reason_name, caught.value.retry_after) == ("UPSTREAM_THROTTLED", 31.0)
+
+
+@pytest.mark.parametrize("rpc", sorted(name for name, (row, _) in WRITES.items() if row.api is Api.CONSIGNMENTS))
+def test_no_part_of_a_success_is_a_refusal_if_it_says_the_contrary(rpc: str) -> None:
+    """What is a doubt under a status of refusal is one in an item with such a status, too."""
+    operation, request = WRITES[rpc]
+    items: list[dict[str, Any]] = [{"StatusCode": status, "Description": "No"} for status in (408, 424, 425, 499, 500)]
+    if operation.action.allocates:
+        items += [{"StatusCode": 400, "CarrierServiceReference": "MPD_1"}]
+        items += [{"IsSuccess": False, "CarrierServiceReference": "MPD_1"}]
+        items += [{"StatusCode": 400, "ConsignmentLegs": [{"LegNumber": 1}]}]
+    for item in items:
+        for body in ([item], {"Responses": [{"Result": "ConsignmentAllocationFailed", "LabelContent": "QUJD"}]}):
+            assert told(operation, request, as_answer(200, body)) != NONE, body
+            if operation.action is not Action.ALLOCATE and isinstance(body, list):
+                response: Any = reply.read(operation, request, as_answer(200, body))
+                rejected = [one for one in getattr(response, "results", ()) if one.outcome == pb.OUTCOME_REJECTED]
+                assert not rejected, body
+
+
 def test_a_code_of_a_failure_is_no_refusal() -> None:
     operation, request = WRITES["AllocateShipment"]
     body = {"code": "validation_error", "details": [{"code": "internal_server_error"}]}

@@ -136,6 +136,7 @@ def headers(upstream: Upstream, key: str, method: str, body: bytes) -> dict[str,
         "accept": "application/json",
         "content-type": "application/json",
         "accept-encoding": "gzip",
+        "cache-control": "no-cache",
         "user-agent": f"allocation-gateway/{__version__}",
         **length,
     }

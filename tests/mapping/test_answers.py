@@ -881,6 +881,10 @@ UNACCOUNTED: Final[dict[str, tuple[object, str]]] = {
     "an empty array": ([], "0123"),
     "one is left out": ({"queued": [SHIPMENTS[3], SHIPMENTS[0]], "rejected": [{"references": [SHIPMENTS[1]]}]}, "2"),
     "another spelling is another shipment": ({"queued": [*SHIPMENTS[:3], SHIPMENTS[3].upper()]}, "3"),
+    "one is queued and rejected": (
+        {"queued": list(SHIPMENTS[:2]), "rejected": [{"code": "c", "references": [SHIPMENTS[0], SHIPMENTS[2]]}]},
+        "03",
+    ),
     "a rejection without references": ({"queued": [SHIPMENTS[0]], "rejected": [{"code": "c", "message": "m"}]}, "123"),
     "an item that is no text": ({"queued": [SHIPMENTS[0], 17, None], "rejected": None}, "123"),
     "an item that is no object": ([{"shipment_reference": SHIPMENTS[1], "state": "allocating"}, "text", None], "023"),

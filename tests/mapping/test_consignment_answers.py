@@ -656,8 +656,12 @@ STATUSES: Final[dict[int | None, str]] = {
     300: "unknown",
     400: "rejected",
     404: "rejected",
+    408: "unknown",
     409: "rejected",
-    499: "rejected",
+    424: "unknown",
+    425: "unknown",
+    429: "rejected",
+    499: "unknown",
     500: "unknown",
     503: "unknown",
     -1: "unknown",
@@ -672,9 +676,24 @@ def test_the_status_of_an_item_is_read_like_that_of_an_answer(
     consignments_stub: Stub, upstream: Upstream, status: int | None, wanted: str
 ) -> None:
     """A refusal is one, a failure says nothing; without one that can be read, the carrier service is proof."""
-    results = bulk(consignments_stub, upstream, [summary(A, StatusCode=status)])
+    named = {"CarrierServiceReference": None} if status is not None and 400 <= status < 500 else {}
+    results = bulk(consignments_stub, upstream, [summary(A, StatusCode=status, **named)])
 
     assert results[0].outcome == pb.Outcome.Value(f"OUTCOME_{wanted.upper()}")
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        summary(A, StatusCode=400),
+        summary(A, StatusCode=409, CarrierServiceReference=None, ConsignmentLegs=[{"LegNumber": 1}]),
+        message(A, success=False, CarrierServiceReference="MPD_1"),
+        message(A, success=False, ConsignmentLegs=[{"LegNumber": 1}]),
+    ],
+)
+def test_a_refusal_of_what_has_a_carrier_is_none(consignments_stub: Stub, upstream: Upstream, item: object) -> None:
+    """Only what is allocated has a service and legs: the item contradicts itself, whatever the status of all is."""
+    assert bulk(consignments_stub, upstream, [item])[0].outcome == UNKNOWN
 
 
 def test_an_item_without_a_status_and_without_a_carrier_service_is_unknown(

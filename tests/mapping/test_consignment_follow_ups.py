@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -88,11 +88,12 @@ NO_WORD: Final[dict[str, object]] = {
 }
 
 
-def allocated_now() -> dict[str, Any]:
-    """Returns a consignment that was allocated a moment ago, by the group that requests here name."""
-    moment = datetime.now(UTC).isoformat()
-    allocation = {"MpdCarrierServiceGroupReference": "valuableGoods", "AllocationDate": moment}
-    return consignment(QUOTED, "Allocated", Allocation={**allocation, "CarrierServiceGroupReference": "valuableGoods"})
+def allocated_now(rpc: str, ago: timedelta = timedelta(0)) -> dict[str, Any]:
+    """Returns a consignment that was allocated a moment ago, with the group that the request of an rpc names."""
+    allocation = {"AllocationDate": (datetime.now(UTC) - ago).isoformat()}
+    if "service_group" in REQUESTS[rpc].DESCRIPTOR.fields_by_name:
+        allocation["CarrierServiceGroupReference"] = "valuableGoods"
+    return consignment(QUOTED, "Allocated", Allocation=allocation)
 
 
 @pytest.mark.parametrize("rpc", SINGLES)
@@ -107,7 +108,7 @@ def test_an_allocation_that_was_only_accepted_is_read_until_it_is_there(
         (200, consignment(QUOTED, "Unallocated")),
         (503, b""),
         (200, consignment(QUOTED, "Allocating")),
-        (200, allocated_now()),
+        (200, allocated_now(rpc)),
     )
 
     got = call(consignments_stub, REQUESTS[rpc]).allocation
@@ -137,7 +138,7 @@ def test_a_reading_that_does_not_tell_is_made_again(
     consignments_stub: Stub, upstream: Upstream, reading: tuple[int, object]
 ) -> None:
     """Whatever it comes to."""
-    script(upstream, (202, b""), reading, (200, allocated_now()))
+    script(upstream, (202, b""), reading, (200, allocated_now("AllocateConsignment")))
 
     assert call(consignments_stub, REQUESTS["AllocateConsignment"]).allocation.reconciled
 
@@ -146,7 +147,7 @@ def test_a_reading_whose_connection_is_lost_is_made_again(consignments_stub: Stu
     """The same."""
     upstream.answer(202)
     upstream.answer(raw=b"", close=True)
-    upstream.answer(200, allocated_now())
+    upstream.answer(200, allocated_now("AllocateConsignment"))
 
     assert call(consignments_stub, REQUESTS["AllocateConsignment"]).allocation.reconciled
 
@@ -186,7 +187,7 @@ def test_a_refusal_of_a_consignment_that_cannot_be_allocated_is_its_state(
     consignments_stub: Stub, upstream: Upstream, rpc: str, refusal: tuple[int, object], state: str
 ) -> None:
     """No error code for it is published: the consignment itself tells. If it is allocated, it is a detail."""
-    script(upstream, refusal, (200, consignment(QUOTED, state)), (200, allocated_now()))
+    script(upstream, refusal, (200, consignment(QUOTED, state)), (200, allocated_now(rpc, timedelta(minutes=1))))
 
     found = refused(consignments_stub, REQUESTS[rpc])
 

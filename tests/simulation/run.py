@@ -39,8 +39,9 @@ _CHUNK: Final = 50
 _APART: Final = 10_000_000
 # So many worlds at most are tried until a broken policy is caught.
 _MOST_BROKEN: Final = 400
-# Of all writes, so few may end without its ever being known whether they were carried out.
-_MOST_UNDECIDED: Final = 0.003
+# Of all writes, so few may end without its ever being known whether they were carried out: half of these since somebody
+# has cancelled the shipment, or a proxy has sent the request twice.
+_MOST_UNDECIDED: Final = 0.006
 # By which rules a broken policy may be caught.
 CAUGHT_BY: Final = {
     "blind-retry": {"two effects", "sent before the settle time"},
@@ -54,9 +55,17 @@ CAUGHT_BY: Final = {
     "foreign-release": {"two effects"},
     "forgotten-doubt": {"two effects", "sent before the settle time"},
     "batches-again": {"two effects", "sent before the settle time"},
+    "believed-refusal": {"not done, and yet done"},
+    "cancelled-is-proof": {"not done, and yet done"},
+    "trusted-caches": {"two effects", "not done, and yet done"},
 }
 # What callers have to do for it to be caught soon, where that is rare.
-CAUGHT_IN: Final = {"stretching-tolerance": "outside", "batches-again": BATCHES}
+CAUGHT_IN: Final = {
+    "stretching-tolerance": "outside",
+    "batches-again": BATCHES,
+    "believed-refusal": "contest",
+    "cancelled-is-proof": "outside",
+}
 
 
 @dataclass

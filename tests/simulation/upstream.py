@@ -47,10 +47,23 @@ KINDS: Final = (
     "hang after",
     "a part of it",
     "throttled",
+    "sent twice",
+    "cached",
 )
 READ_KINDS: Final = frozenset(
-    {"latency before", "latency after", "reset before", "half a response", "drip", "error page before", "garbage"}
+    {
+        "latency before",
+        "latency after",
+        "reset before",
+        "half a response",
+        "drip",
+        "error page before",
+        "garbage",
+        "cached",
+    }
 )
+# Seconds after a booking at which a carrier gives its tracking references, if it does so on demand.
+_TRACKED_AFTER: Final = (0.05, 20.0)
 _STATUSES: Final = (500, 502, 503, 504, 520)
 # Of the settle time, so much may pass until an effect comes that was cut off: the promise rests on no more.
 _LATEST_EFFECT: Final = 0.9
@@ -80,17 +93,32 @@ class Shipment:
         service: The carrier service.
         group: The group by which it was allocated; empty if by none.
         tracking: The tracking reference.
+        tracked_at: From when on that is shown.
         queued: The requests that are queued for it.
+        is_cancelled: Whether it never gets an allocation again.
+        cached: What a cache on the way has kept of it: the answer, and when it was given; None if it has nothing.
     """
 
-    __slots__ = ("allocated_at", "group", "queued", "service", "tracking")
+    __slots__ = (
+        "allocated_at",
+        "cached",
+        "group",
+        "is_cancelled",
+        "queued",
+        "service",
+        "tracked_at",
+        "tracking",
+    )
 
     def __init__(self) -> None:
         self.allocated_at = ""
         self.service = ""
         self.group = ""
         self.tracking = ""
+        self.tracked_at = 0.0
         self.queued = 0
+        self.is_cancelled = False
+        self.cached: tuple[Answer, float] | None = None
 
 
 class Model:
@@ -111,6 +139,9 @@ class Model:
         self._offset = dice.choice((0.0, 0.0, 1.0, -1.0)) * spread(dice, 1.0, 40_000.0)
         self._dialect = dice.randrange(4)
         self._tracks = dice.random() < 0.8
+        self._tracks_on_demand = dice.random() < 0.3
+        # Whether what is queued can be seen before its turn comes.
+        self._shows_queue = dice.random() < 0.8
         self._shipments: dict[str, Shipment] = {}
         self._sessions: dict[str, tuple[random.Random, frozenset[str], float]] = {}
         self._bookings = 0
@@ -136,8 +167,15 @@ class Model:
         """Keeps a request in the history."""
         self._history.requests.append(request)
 
-    def strike(self, reference: str, *, writes: bool) -> Strike | None:
-        """Decides what happens to a request."""
+    def strike(self, reference: str, *, writes: bool, allocates_one: bool) -> Strike | None:
+        """Decides what happens to a request.
+
+        Args:
+            reference: What it is about.
+            writes: Whether it changes something.
+            allocates_one: Whether it allocates one shipment or consignment. Of anything else the promise rests on
+                nobody's sending it twice.
+        """
         if self.calm:
             return None
         if self.outage:
@@ -147,7 +185,10 @@ class Model:
             return None
         kind = KINDS[int(dice.random() * len(KINDS))]
         share, status = dice.random(), _STATUSES[int(dice.random() * len(_STATUSES))]
-        if kind in faults or not (writes or kind in READ_KINDS):
+        if kind in faults or not (kind != "cached" if writes else kind in READ_KINDS):
+            return None
+        # Without upstream's own rule, whoever sends a request twice has it carried out twice.
+        if kind == "sent twice" and not (self.guard and allocates_one):
             return None
         return Strike(kind, share, status)
 
@@ -171,19 +212,20 @@ class Model:
 
     def _book(self, reference: str, trace: str, service: str, group: str = "") -> bool:
         shipment = self._shipments[reference]
-        if shipment.allocated_at and self.guard:
+        if (shipment.allocated_at and self.guard) or shipment.is_cancelled:
             return False
         self._bookings += 1
         dice = self._sessions[reference][0]
         shipment.allocated_at = self._date(self.wall(dice.uniform(-_SKEW, _SKEW)))
         shipment.service, shipment.group = service, group
         shipment.tracking = f"TR{self._bookings}" if self._tracks else ""
+        shipment.tracked_at = self._loop.time() + (spread(dice, *_TRACKED_AFTER) if self._tracks_on_demand else 0.0)
         self._effect(reference, "allocated", trace, service)
         return True
 
     def _unbook(self, reference: str, trace: str) -> bool:
         shipment = self._shipments[reference]
-        if not shipment.allocated_at:
+        if not shipment.allocated_at or shipment.is_cancelled:
             return False
         shipment.allocated_at = ""
         self._effect(reference, "deallocated", trace, "")
@@ -209,8 +251,26 @@ class Model:
         if what == "allocate":
             service = SHIP_SERVICE if reference.startswith("sp_") else CONSIGNMENT_SERVICE
             self._book(reference, OUTSIDE + trace[8:], service)
-        else:
-            self._unbook(reference, OUTSIDE + trace[8:])
+            return
+        self._unbook(reference, OUTSIDE + trace[8:])
+        if what == "cancel":
+            self._shipments[reference].is_cancelled = True
+            self._effect(reference, "cancelled", OUTSIDE + trace[8:], "")
+
+    def tracking(self, shipment: Shipment) -> str:
+        """Returns the tracking reference that is shown of a shipment; empty if there is none yet."""
+        return shipment.tracking if self._loop.time() >= shipment.tracked_at else ""
+
+    def keep(self, reference: str, answer: Answer) -> None:
+        """Has the cache on the way keep what is answered about a shipment."""
+        self._shipments[reference].cached = answer, self._loop.time()
+
+    def kept(self, reference: str) -> Answer | None:
+        """Returns what the cache on the way answers, with how old that is; None if it has nothing, or it is new."""
+        kept = self._shipments[reference].cached
+        if kept is None or (age := int(self._loop.time() - kept[1])) < 1:
+            return None
+        return kept[0]._replace(headers={**kept[0].headers, "age": str(age)}, head_at=self._loop.time())
 
     # The Ship API.
 
@@ -232,12 +292,14 @@ class Model:
             b'{"shipment_reference":"%b","state":"allocated","carrier":{"service_reference":"%b"},'
             b'"tracking_details":{"shipment":{"reference":"%b","tracking_references":[%b]}},"correlation_id":"c",'
             b'"price":{"net":2.00,"gross":2.40,"currency":"GBP"}}'
-        ) % (reference.encode(), service.encode(), reference.encode(), _quoted(shipment.tracking))
+        ) % (reference.encode(), service.encode(), reference.encode(), _quoted(self.tracking(shipment)))
 
     def _shown(self, reference: str) -> bytes:
         shipment = self._shipments[reference]
         if not shipment.allocated_at:
-            state = b"allocating" if shipment.queued else b"unallocated"
+            state = b"allocating" if shipment.queued and self._shows_queue else b"unallocated"
+            if shipment.is_cancelled:
+                state = b"cancelled"
             return b'{"reference":"%b","state":"%b"}' % (reference.encode(), state)
         return (
             b'{"reference":"%b","state":"allocated","allocation":{"carrier":{"service_reference":"%b"},'
@@ -248,14 +310,14 @@ class Model:
             shipment.service.encode(),
             shipment.allocated_at.encode(),
             reference.encode(),
-            _quoted(shipment.tracking),
+            _quoted(self.tracking(shipment)),
         )
 
     def _queue(self, asked: dict[str, Any], trace: str) -> tuple[int, bytes]:
         queued, rejected = [], []
         for reference in asked["shipments"]:
             shipment = self._shipments[reference]
-            if shipment.queued or (shipment.allocated_at and self.guard):
+            if shipment.queued or shipment.is_cancelled or (shipment.allocated_at and self.guard):
                 rejected.append(reference)
                 continue
             queued.append(reference)
@@ -306,7 +368,8 @@ class Model:
     def _consignment(self, reference: str) -> dict[str, Any]:
         shipment = self._shipments[reference]
         if not shipment.allocated_at:
-            return {"Reference": reference, "ConsignmentState": "Unallocated", "Allocation": None}
+            state = "Cancelled" if shipment.is_cancelled else "Unallocated"
+            return {"Reference": reference, "ConsignmentState": state, "Allocation": None}
         return {
             "Reference": reference,
             "ConsignmentState": "Allocated",
@@ -319,7 +382,7 @@ class Model:
         }
 
     def _legs(self, reference: str) -> list[dict[str, Any]]:
-        tracking = self._shipments[reference].tracking
+        tracking = self.tracking(self._shipments[reference])
         return [{"Leg": 1, "TrackingReferences": [tracking] if tracking else []}]
 
 
@@ -444,9 +507,11 @@ class _Sent:
 
     def _set_out(self) -> None:
         model, reference = self._model, self._references[0]
-        strike = model.strike(reference, writes=self._method != "GET")
+        allocates_one = self._method == "PUT" and self._body is None and not self._path.startswith("/consignments/")
+        strike = model.strike(reference, writes=self._method != "GET", allocates_one=allocates_one)
         pace = model.pace(reference)
-        if strike is None:
+        kept = model.kept(reference) if strike is not None and strike.kind == "cached" else None
+        if strike is None or (strike.kind == "cached" and kept is None):
             self._loop.call_later(pace, self._arrive, self._deliver)
             return
         self._fault = strike.kind
@@ -461,12 +526,14 @@ class _Sent:
             "garbage": (self._garble,),
             "hang after": (None,),
             "a part of it": (self._reset_late, late),
+            "sent twice": (self._send_again,),
         }
         before: dict[str, tuple[Any, ...]] = {
             "outage": (self._reset,) if self._number % 2 else (self._show_page, strike.status),
             "reset before": (self._reset,),
             "error page before": (self._show_page, strike.status),
             "throttled": (self._throttle,),
+            "cached": (self._put, kept),
         }
         if strike.kind in after:
             self._loop.call_later(pace, self._arrive, *after[strike.kind])
@@ -487,8 +554,16 @@ class _Sent:
             # Upstream ends in the midst of a bulk call: the rest of it is never done.
             asked = _first(asked)
         self._status, body = self._model.carry_out(self._method, self._path, asked, self._trace)
+        answer = self._answer_of(self._status, body)
+        if self._method == "GET":
+            self._model.keep(self._references[0], answer)
         if then is not None:
-            then(self._answer_of(self._status, body), *arguments)
+            then(answer, *arguments)
+
+    def _send_again(self, _: Answer) -> None:
+        """A proxy has lost the answer, and passes on what the same request is answered when it comes again."""
+        self._status, body = self._model.carry_out(self._method, self._path, self._body, self._trace)
+        self._deliver(self._answer_of(self._status, body))
 
     def _answer_of(self, status: int, body: bytes) -> Answer:
         date = _http_date(self._model.wall())

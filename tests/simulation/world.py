@@ -42,8 +42,10 @@ _NO_GENERATOR: Final = -1
 _RETENTION: Final = 86_400.0
 _SINGLE: Final = {"ship": ("default", "service"), "consignments": ("default", "group")}
 _BULK: Final = {"ship": ("bulk default",), "consignments": ("bulk default", "bulk deallocate")}
-_KINDS: Final = ("single", "sequence", "contest", "bulk", "outside")
-_KIND_WEIGHTS: Final = tuple(accumulate((50, 24, 12, 8, 6)))
+_KINDS: Final = ("single", "sequence", "contest", "bulk", "outside", "mixed")
+_KIND_WEIGHTS: Final = tuple(accumulate((48, 23, 12, 8, 6, 3)))
+# Of what is touched from outside, so much is cancelled in the end.
+_CANCELLED: Final = 0.2
 _FATES: Final[tuple[plan.Fate, ...]] = ("patient", "hurried", "quitter", "twin", "reuser", "repeater")
 _FATE_WEIGHTS: Final = tuple(accumulate((58, 12, 6, 10, 4, 10)))
 # Seconds that callers wait for one answer, and for how long they go on asking.
@@ -225,7 +227,7 @@ class World:
     async def _session(self, number: int, dice: random.Random) -> None:
         kind = self._kind or dice.choices(_KINDS, cum_weights=_KIND_WEIGHTS)[0]
         api: plan.Api = "ship" if dice.random() < 0.6 else "consignments"
-        size = dice.randint(2, 4) if kind == "bulk" else 1
+        size = dice.randint(2, 4) if kind in {"bulk", "mixed"} else 1
         references = tuple(_reference(api, number * 8 + index) for index in range(size + 1))
         for reference in references:
             self._model.add(reference, dice, self._mask.faults, self._rate)
@@ -237,6 +239,13 @@ class World:
                 how = dice.choice(_BULK[api])
                 first = [self._step(dice, api, "bulk default", names)] if how == "bulk deallocate" else []
                 clients = [[*first, self._step(dice, api, how, names)]]
+            case "mixed":
+                # Of what is asked for together, one is asked for by itself, too, and taken back.
+                hows = (dice.choice(_SINGLE[api]), "deallocate", dice.choice(_SINGLE[api]))
+                clients = [
+                    [self._step(dice, api, "bulk default", names)],
+                    [self._step(dice, api, how, names[:1], after=spread(dice, 0.001, 10.0)) for how in hows],
+                ]
             case "sequence":
                 hows = (dice.choice(_SINGLE[api]), "deallocate", dice.choice(_SINGLE[api]))
                 clients = [[self._step(dice, api, how, names) for how in hows]]
@@ -261,10 +270,13 @@ class World:
         return Step(uuid.UUID(int=dice.getrandbits(128), version=4), api, how, references, fate, timeout, after)
 
     async def _outside(self, reference: str, trace: str, times: int, dice: random.Random) -> None:
-        """Allocates and de-allocates by turns, past the gateway."""
-        for number in range(times):
+        """Allocates and de-allocates by turns, past the gateway, and may cancel it in the end."""
+        ways = ["deallocate" if number % 2 else "allocate" for number in range(times)]
+        if dice.random() < _CANCELLED:
+            ways[-1] = "cancel"
+        for what in ways:
             await asyncio.sleep(spread(dice, 0.01, 20.0))
-            self._model.outside(reference, "deallocate" if number % 2 else "allocate", trace)
+            self._model.outside(reference, what, trace)
 
     async def _client(self, steps: list[Step], spare: str, dice: random.Random) -> None:
         for step in steps:

@@ -31,8 +31,12 @@ HIDDEN: Final = "hidden"
 """The same, and from then on shipments cannot be read."""
 REFUSED: Final = "refused"
 """It is refused, as in a wrong state."""
+FAILED: Final = "failed"
+"""It is refused, as no carrier service takes it."""
 HELD: Final = "held"
 """It is carried out, and not answered before `release` is set."""
+TWICE: Final = "twice"
+"""A proxy sends it twice: it is carried out once, and the refusal of the second one is the answer."""
 STUCK: Final = "stuck"
 """It is not carried out, and the connection is lost when `release` is set."""
 _RESET: Final = Reply(raw=b"", close=True)
@@ -51,6 +55,8 @@ class World:
         release: Lets such answers go.
         clock_offset: Seconds by which its clock is ahead.
         is_dated: Whether its answers have a `Date`.
+        age: Seconds for which a cache on the way says that it has had its answers; 0 if there is none.
+        queues: Whether bulk calls leave shipments queued, until `land` says that it is their turn.
     """
 
     def __init__(self) -> None:
@@ -64,6 +70,10 @@ class World:
         # Seconds by which its clock differs from everybody else's, and whether its answers show it.
         self.clock_offset = 0.0
         self.is_dated = True
+        self.age = 0
+        self.queues = False
+        self._queued: list[str] = []
+        self._cancelled: set[str] = set()
         self._allocated: dict[str, dict[str, object]] = {}
         self._late: list[tuple[str, str, Mapping[str, object]]] = []
 
@@ -72,7 +82,8 @@ class World:
         reply = self._answer(received)
         if reply.raw is not None:
             return reply
-        return replace(reply, headers={"date": format_datetime(self.now(), usegmt=True) if self.is_dated else ""})
+        headers = {"date": format_datetime(self.now(), usegmt=True) if self.is_dated else ""}
+        return replace(reply, headers=headers | ({"age": str(self.age)} if self.age else {}))
 
     def now(self, seconds: float = 0.0) -> datetime:
         """Returns what its clock shows, or will show in some seconds."""
@@ -95,20 +106,32 @@ class World:
             return _RESET
         if fate == REFUSED:
             return _refusal()
+        if fate == FAILED:
+            return Reply(521, {"code": "allocation_failed", "message": "No service takes it.", "details": []})
         if fate in {OVERTAKEN, HIDDEN}:
             self.land()
             self.readable = self.readable and fate != HIDDEN
         reply = _RESET if fate == STUCK else self.carry_out(method, parts[0], service)
+        if fate == TWICE:
+            return self.carry_out(method, parts[0], service)
         if fate in {HELD, STUCK}:
             self.arrived.set()
             return replace(reply, wait=self.release)
         return _RESET if fate == LOST else reply
 
     def land(self) -> None:
-        """Carries out what is late."""
+        """Carries out what is late, or queued."""
+        for reference in self._queued:
+            self.carry_out("PUT", reference)
+        self._queued.clear()
         for method, reference, more in self._late:
             self.carry_out(method, reference, str(more["service"]))
         self._late.clear()
+
+    def cancel(self, reference: str) -> None:
+        """Cancels a shipment, which frees its allocation."""
+        self._allocated.pop(reference, None)
+        self._cancelled.add(reference)
 
     def carry_out(self, method: str, reference: str, service: str = "FF_1", date: str = "") -> Reply:
         """Allocates or de-allocates a shipment, if its state allows that."""
@@ -132,13 +155,20 @@ class World:
             return Reply(503)
         found = self._allocated.get(reference)
         state = "unallocated" if found is None else "allocated"
+        if reference in self._queued:
+            state = "allocating"
+        elif reference in self._cancelled:
+            state = "cancelled"
         return Reply(200, {"reference": reference, "state": state, "allocation": found})
 
     def _queue(self, references: list[str]) -> Reply:
         fate = ANSWERED if self.fates.empty() else self.fates.get()
         done = references if fate == ANSWERED else references[:1] if fate == LOST else []
-        for reference in done:
-            self.carry_out("PUT", reference)
+        if self.queues:
+            self._queued += done
+        else:
+            for reference in done:
+                self.carry_out("PUT", reference)
         return Reply(202, {"message": "queued", "queued": references}) if fate == ANSWERED else _RESET
 
 

@@ -12,6 +12,7 @@ from allocation.v1 import core_pb2
 from allocation_gateway.operations.allocations import CONSIGNMENTS, SHIP
 from allocation_gateway.operations.assessment import Assessment
 from allocation_gateway.writes.adoption import (
+    IN_HAND,
     Origin,
     assess,
     is_same_booking,
@@ -113,7 +114,13 @@ CASES: Final = {
     "the group in other letters": Case(GROUPED, consignment(group="NEXT DAY STRASSE"), expected=DONE, asked=GROUP),
     "another group": Case(GROUPED, consignment(group="Next Week"), expected=UNDECIDED, asked=GROUP),
     "no group where one was asked for": Case(GROUPED, consignment(), expected=UNDECIDED, asked=GROUP),
-    "a group where none was asked for": Case("AllocateConsignment", consignment(group="Next Week"), expected=DONE),
+    "a group where none was asked for": Case("AllocateConsignment", consignment(group="Next Week"), expected=UNDECIDED),
+    "a group that comes with a quote": Case(
+        "AllocateConsignmentWithLabels",
+        consignment(group="Next Week"),
+        expected=DONE,
+        asked={"quote_reference": "0f0b0c5e-7a3b-4c1e-9d55-3d3c2b1a0f9e"},
+    ),
     "a group that a shipment never tells": Case(
         "AllocateShipmentWithServiceGroup", shipment(), expected=DONE, asked=GROUP
     ),
@@ -177,11 +184,54 @@ def test_another_writes_booking_is_denied_and_one_that_cannot_be_compared_is_not
 def test_what_is_known_of_another_write_says_nothing_of_an_allocation_that_is_newer_than_this_one() -> None:
     """Whoever de-allocated it in between may not have been able to record that."""
     newer = shipment(made=SENT + timedelta(seconds=10))
+    row = ROWS["AllocateShipment"]
     for is_of_another in (True, None, False):
-        origin = ORIGIN._replace(is_of_another=is_of_another)
-        assert judged("AllocateShipment", newer, origin) is DONE
-        assert not may_be_another_writes(SHIP, newer, origin)
-    assert may_be_another_writes(SHIP, shipment(), ORIGIN)
+        assert judged("AllocateShipment", newer, ORIGIN._replace(is_of_another=is_of_another)) is DONE
+    assert may_be_another_writes(row, shipment(), ORIGIN)
+    assert not may_be_another_writes(row, shipment(made=SENT - timedelta(days=1)), ORIGIN)
+    assert not may_be_another_writes(row, shipment(), ORIGIN._replace(before=""))
+
+
+def test_what_another_write_has_queued_may_be_booked_at_any_time_after_this_one() -> None:
+    newer = shipment(made=SENT + timedelta(seconds=10))
+    origin = ORIGIN._replace(is_of_another=None, is_queued_by_another=True)
+    assert judged("AllocateShipment", newer, origin) is UNDECIDED
+    queued = shipment(state=ALLOCATING, made=None)
+    assert judged("AllocateShipments", queued, origin) is Assessment.PENDING
+    assert may_be_another_writes(ROWS["AllocateShipments"], queued, ORIGIN)
+    assert may_be_another_writes(ROWS["AllocateShipment"], newer, ORIGIN)
+
+
+def test_what_was_on_its_way_before_the_write_is_not_taken_for_its_own() -> None:
+    before = snapshot(SHIP, shipment(state=ALLOCATING, made=None))
+    assert before == IN_HAND
+    assert snapshot(SHIP, shipment(state=core_pb2.SHIPMENT_STATE_UNSPECIFIED)) == IN_HAND
+    origin = ORIGIN._replace(before=before)
+    assert judged("AllocateShipment", shipment(made=SENT + timedelta(seconds=10)), origin) is UNDECIDED
+    assert judged("AllocateShipment", shipment(made=SENT - timedelta(days=1)), origin) is OTHER
+    assert judged("AllocateShipments", shipment(state=ALLOCATING, made=None), origin) is Assessment.PENDING
+
+
+def test_tracking_references_that_come_later_make_no_other_booking_of_one() -> None:
+    """Carriers that are asked on demand give them after the booking."""
+    origin = ORIGIN._replace(before=snapshot(SHIP, tracked()))
+    assert judged("AllocateShipment", tracked("a"), origin) is UNDECIDED
+    old = SENT - timedelta(days=1)
+    origin = ORIGIN._replace(before=snapshot(SHIP, tracked(made=old)))
+    assert judged("AllocateShipment", tracked("a", made=old), origin) is OTHER
+    assert judged("AllocateShipment", tracked("a", service="FF_2", made=old), origin) is DONE
+
+
+def test_what_is_made_when_nothing_can_take_effect_any_more_is_not_the_writes_own() -> None:
+    """Somebody else has allocated it since: the portal, hours after an answer was lost."""
+    origin = ORIGIN._replace(effects_end_at=CLAIMED.latest + 30)
+    late = shipment(made=SENT + timedelta(seconds=30 + NOT_OWN_TOLERANCE + 2))
+    for before in (None, ""):
+        assert judged("AllocateShipment", late, origin._replace(before=before)) is OTHER
+        assert judged("AllocateShipment", late, ORIGIN._replace(before=before)) is DONE
+    nearly = shipment(made=SENT + timedelta(seconds=30 + NOT_OWN_TOLERANCE - 1))
+    assert judged("AllocateShipment", nearly, origin) is DONE
+    assert judged("AllocateShipments", late, origin) is DONE, "its turn in the queue may come at any time"
 
 
 def test_what_was_read_before_the_write_needs_no_clock() -> None:
@@ -206,14 +256,15 @@ def test_what_cannot_be_read_in_full_is_not_told_from_anything() -> None:
     assert snapshot(SHIP, linked) == snapshot(SHIP, shipment())
 
 
-def tracked(*references: str, service: str = "FF_1") -> core_pb2.Allocation:
-    found = shipment(service)
+def tracked(*references: str, service: str = "FF_1", made: datetime = SENT) -> core_pb2.Allocation:
+    found = shipment(service, made=made)
     found.tracking_details.shipment.tracking_references.extend(references)
     return found
 
 
 def test_two_reports_are_of_one_booking_if_their_tracking_references_are() -> None:
     assert is_same_booking(SHIP, tracked("a", "b"), tracked("b", "a")) is True
+    assert is_same_booking(SHIP, tracked("a"), tracked("a", "b")) is True, "one came later"
     assert is_same_booking(SHIP, tracked("a"), tracked("b")) is False
     assert is_same_booking(SHIP, tracked("a"), tracked()) is None
     assert is_same_booking(SHIP, tracked(), tracked(service="FF_2")) is False
@@ -290,7 +341,7 @@ def assessment(name: str) -> Assessment:
         return Assessment.ABSENT
     if name in UNCERTAIN:
         return Assessment.PENDING
-    return Assessment.NOT_OWN if name in GONE else Assessment.DONE
+    return UNDECIDED if name in GONE else DONE
 
 
 STATES: Final = [
@@ -317,13 +368,24 @@ def test_every_state_has_its_meaning(name: str, found: AnyAllocation, allocate: 
     """What goes on from an allocation has been allocated; a de-allocation is done when nothing is allocated."""
     expected = assessment(name)
     assert judged(allocate, found) is expected
-    assert ROWS[allocate].allocations.is_allocated(found) is (expected is Assessment.DONE)
-    goal = {Assessment.ABSENT: Assessment.DONE, Assessment.PENDING: Assessment.PENDING}.get(expected, Assessment.ABSENT)
-    assert judged(deallocate, found) is goal
+    assert ROWS[allocate].allocations.is_allocated(found) is (expected is DONE)
+    assert judged(deallocate, found) is {Assessment.ABSENT: DONE, DONE: Assessment.ABSENT}.get(expected, expected)
+    if name in GONE:
+        unsent = ORIGIN._replace(has_sent=False)
+        assert judged(allocate, found, unsent) is OTHER
+        assert judged(deallocate, found, unsent) is Assessment.ABSENT
+
+
+def test_a_deallocation_never_takes_back_what_was_allocated_after_it() -> None:
+    """It has been de-allocated in between, or nobody could have allocated it again."""
+    newer = shipment(made=SENT + timedelta(hours=1))
+    assert judged("DeallocateShipment", newer) is DONE
+    assert judged("DeallocateShipment", shipment(made=SENT + timedelta(seconds=1))) is Assessment.ABSENT
+    assert judged("DeallocateShipment", newer, ORIGIN._replace(clock=None)) is Assessment.ABSENT
 
 
 def test_a_deallocation_looks_at_nothing_but_its_goal() -> None:
-    """Who allocated it, and when, makes no difference to what is still to be taken back."""
+    """Who allocated it makes no difference to what is still to be taken back."""
     other = ORIGIN._replace(is_of_another=True)
     old = SENT - timedelta(days=1)
     assert judged("DeallocateShipment", shipment(made=old), other) is Assessment.ABSENT

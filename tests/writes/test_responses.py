@@ -10,7 +10,7 @@ from allocation.v1 import core_pb2, error_reason_pb2
 from allocation.v1 import shipment_allocation_service_pb2 as ship_pb
 from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.operations.assessment import Assessed, Assessment
-from allocation_gateway.writes import errors, responses
+from allocation_gateway.writes import errors, resolution, responses
 from google.rpc import error_details_pb2
 from grpc import StatusCode
 from hypothesis import given
@@ -114,14 +114,19 @@ def test_what_an_answer_leaves_open_is_named() -> None:
             pb.DeallocateConsignmentsResponse(results=told(a=DONE, b=REJECTED, c=DONE).results),
             ([], ["a", "c"]),
         ),
-        ("AllocateShipments", {"shipments": NAMES}, ship_pb.AllocateShipmentsResponse(queued=NAMES), ([], [])),
+        (
+            "AllocateShipments",
+            {"shipments": NAMES},
+            ship_pb.AllocateShipmentsResponse(queued=["c", "a", "x"]),
+            (["a", "c"], []),
+        ),
         (
             "AllocateShipments",
             {"shipments": NAMES},
             ship_pb.AllocateShipmentsResponse(
                 queued=["a", "b"], allocations=[shipment(name="a"), shipment(ALLOCATING, "b")]
             ),
-            (["a"], []),
+            (["a", "b"], []),
         ),
         (
             "AllocateShipmentsWithFilters",
@@ -203,6 +208,25 @@ def test_an_answer_of_filters_names_what_was_read() -> None:
     row = ROWS["AllocateShipmentsWithFilters"]
     got = responses.bulk(row, row.request(shipments=["a"]), {"a": read(Assessment.DONE, "a")}, None)
     assert [item.reference for item in got.shipments] == ["a"]
+
+
+def test_an_answer_of_filters_names_nothing_that_may_be_somebody_elses() -> None:
+    """It has no place for what was not done, and so an error is told if it is not all."""
+    row = ROWS["AllocateShipmentsWithFilters"]
+    request = row.request(shipments=["a", "b"])
+    done, other, open_one = (
+        read(standing, name)
+        for standing, name in ((Assessment.DONE, "a"), (Assessment.NOT_OWN, "b"), (Assessment.UNDECIDED, "b"))
+    )
+    got: Any = resolution.told(row, request, {"a": done, "b": other})
+    assert [item.reference for item in got.shipments] == ["a"]
+    got = resolution.told(row, request, {"b": other})
+    assert (got.reason_name, got.effect) == ("INVALID_STATE", WriteEffect.NONE)
+    assert resolution.told(row, request, {"b": other}, REFUSAL) is REFUSAL
+    got = resolution.told(row, request, {"a": done, "b": open_one})
+    assert (got.reason_name, got.effect) == ("OUTCOME_UNKNOWN", WriteEffect.UNKNOWN)
+    (progress,) = (one for one in got.details if isinstance(one, error_reason_pb2.WriteProgress))
+    assert (list(progress.done), list(progress.unknown)) == (["a"], ["b"])
 
 
 STANDINGS: Final = st.sampled_from([Assessment.DONE, Assessment.NOT_OWN, Assessment.UNDECIDED])

@@ -5,8 +5,10 @@ The time-outs here are longer than the tolerances, as they are by default.
 
 from __future__ import annotations
 
+import time
 import uuid
-from typing import TYPE_CHECKING, Final
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 import pytest
@@ -14,12 +16,12 @@ from allocation.v1 import core_pb2
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 from allocation_gateway.writes.clocks import NOT_OWN_TOLERANCE, TOLERANCE
 from support.front import LONG
-from support.status import failure
-from support.world import DROPPED, HELD, LOST
+from support.status import failure, failure_of
+from support.world import DROPPED, HELD, LOST, TWICE
 from writes.conftest import running_scene
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from support.status import Failure
     from writes.conftest import Scene
@@ -44,6 +46,9 @@ def patient(shared: Scene) -> Iterator[Scene]:
     yield shared
     shared.world.clock_offset = 0.0
     shared.world.is_dated = True
+    shared.world.readable = True
+    shared.world.queues = False
+    shared.world.age = 0
     shared.world.release.set()
     shared.world.release.clear()
 
@@ -56,6 +61,27 @@ def request(reference: str = "") -> pb.AllocateShipmentRequest:
 
 def allocate(scene: Scene, asked: pb.AllocateShipmentRequest) -> core_pb2.Allocation:
     return scene.stub.AllocateShipment(asked, timeout=LONG).allocation
+
+
+def left_in_doubt(scene: Scene, ask: Callable[[], Any]) -> None:
+    """Makes a call whose outcome cannot be read."""
+    scene.world.readable = False
+    told = failure(ask)
+    assert (told.reason, told.metadata["effect"]) == ("OUTCOME_UNKNOWN", "unknown")
+    scene.world.readable = True
+
+
+def settled(ask: Callable[[], Any]) -> Any:
+    """Returns what comes of a call, or how it failed, as soon as it is told what became of it for good."""
+    until = time.monotonic() + LONG
+    while time.monotonic() < until:
+        try:
+            return ask()
+        except grpc.RpcError as error:
+            told = failure_of(error)
+            if told.code is not grpc.StatusCode.ABORTED and "Repeat the call" not in told.message:
+                return told
+    raise AssertionError("nobody says what became of it")
 
 
 def refused(scene: Scene, asked: pb.AllocateShipmentRequest) -> Failure:
@@ -138,3 +164,81 @@ def test_what_was_read_before_the_write_tells_without_any_clock() -> None:
         scene.world.fates.put(DROPPED)
         told = refused(scene, asked)
         assert (told.reason, told.metadata["effect"]) == ("INVALID_STATE", "none")
+
+
+def test_a_refusal_of_what_a_proxy_sent_twice_is_not_believed(patient: Scene) -> None:
+    """The first copy has booked, and the answer is the refusal of the second."""
+    patient.world.fates.put(TWICE)
+    asked = request()
+    told = refused(patient, asked)
+    assert (told.reason, told.metadata["effect"]) == ("OUTCOME_UNKNOWN", "unknown")
+    assert told.detail(core_pb2.Allocation) is not None
+    assert refused(patient, asked).reason == "OUTCOME_UNKNOWN"
+    assert patient.world.bookings[asked.shipment_reference] == 1
+
+
+def test_what_was_cancelled_after_a_lost_answer_is_not_said_never_to_have_been_allocated(patient: Scene) -> None:
+    asked, taken_back = request(), request()
+    patient.world.fates.put(LOST)
+    left_in_doubt(patient, lambda: patient.stub.AllocateShipment(asked, timeout=TOLERANCE))
+    allocate(patient, taken_back)
+    undo = pb.DeallocateShipmentRequest(shipment_reference=taken_back.shipment_reference, request_id=str(uuid.uuid4()))
+    patient.world.fates.put(LOST)
+    left_in_doubt(patient, lambda: patient.stub.DeallocateShipment(undo, timeout=TOLERANCE))
+    for one in (asked, taken_back):
+        patient.world.cancel(one.shipment_reference)
+    for ask in (lambda: allocate(patient, asked), lambda: patient.stub.DeallocateShipment(undo, timeout=LONG)):
+        told = settled(ask)
+        assert (told.reason, told.metadata["effect"]) == ("OUTCOME_UNKNOWN", "unknown")
+        assert "cancelled" in told.message
+
+
+def test_what_the_portal_allocates_when_a_lost_write_can_do_nothing_any_more_is_not_adopted(patient: Scene) -> None:
+    asked = request()
+    patient.world.fates.put(DROPPED)
+    left_in_doubt(patient, lambda: patient.stub.AllocateShipment(asked, timeout=TOLERANCE))
+    later = patient.world.now() + timedelta(hours=2)
+    patient.world.carry_out("PUT", asked.shipment_reference, date=later.isoformat())
+    told = settled(lambda: allocate(patient, asked))
+    assert (told.reason, told.metadata["effect"]) == ("INVALID_STATE", "none")
+
+
+def test_a_deallocation_does_not_take_back_what_was_allocated_after_it(patient: Scene) -> None:
+    """Its answer was lost, and somebody has allocated the shipment again since."""
+    asked = request()
+    allocate(patient, asked)
+    undo = pb.DeallocateShipmentRequest(shipment_reference=asked.shipment_reference, request_id=str(uuid.uuid4()))
+    patient.world.fates.put(LOST)
+    left_in_doubt(patient, lambda: patient.stub.DeallocateShipment(undo, timeout=TOLERANCE))
+    again = patient.world.now() + timedelta(hours=1)
+    patient.world.carry_out("PUT", asked.shipment_reference, date=again.isoformat())
+    written = len(patient.world.written)
+    assert settled(lambda: patient.stub.DeallocateShipment(undo, timeout=LONG)).shipment_reference
+    assert len(patient.world.written) == written, "it was sent again"
+
+
+def test_a_cached_answer_is_no_reading(patient: Scene) -> None:
+    """It shows what was so before, at the time of its own `Date`."""
+    patient.world.age = 60
+    patient.world.fates.put(LOST)
+    asked = request()
+    told = failure(lambda: patient.stub.AllocateShipment(asked, timeout=TOLERANCE))
+    assert (told.reason, told.metadata["effect"]) == ("OUTCOME_UNKNOWN", "unknown")
+    patient.world.age = 0
+    assert settled(lambda: allocate(patient, asked)).reconciled
+
+
+def test_what_another_write_has_queued_is_not_taken_for_ones_own(patient: Scene) -> None:
+    """Its turn comes when this write's answer is lost: the date tells nothing, and only one has booked."""
+    patient.world.queues = True
+    asked = request()
+    bulk = pb.AllocateShipmentsRequest(shipments=[asked.shipment_reference], request_id=str(uuid.uuid4()))
+    assert list(patient.stub.AllocateShipments(bulk, timeout=LONG).queued) == [asked.shipment_reference]
+    patient.world.fates.put(DROPPED)
+    told = failure(lambda: patient.stub.AllocateShipment(asked, timeout=TOLERANCE))
+    assert told.reason == "OUTCOME_UNKNOWN"
+    patient.world.land()
+    told = settled(lambda: allocate(patient, asked))
+    assert (told.reason, told.metadata["effect"]) == ("OUTCOME_UNKNOWN", "unknown")
+    assert told.detail(core_pb2.Allocation) is not None
+    assert patient.world.bookings[asked.shipment_reference] == 1

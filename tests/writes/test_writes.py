@@ -13,7 +13,7 @@ from allocation.v1 import shipment_allocation_service_pb2 as pb
 from allocation.v1.error_reason_pb2 import WriteProgress
 from support.front import LONG
 from support.status import failure
-from support.world import DROPPED, HIDDEN, LATE, LOST, OVERTAKEN, REFUSED
+from support.world import DROPPED, FAILED, HIDDEN, LATE, LOST, OVERTAKEN, REFUSED
 from writes.conftest import SETTLE, running_scene
 
 if TYPE_CHECKING:
@@ -235,12 +235,22 @@ def test_a_later_attempt_that_is_refused_for_its_own_sake_was_not_carried_out(sc
     """Reading shows no effect, so that the refusal holds, and the id is free."""
     request = allocation(new_id())
     scene.world.fates.put(DROPPED)
-    scene.world.fates.put(REFUSED)
+    scene.world.fates.put(FAILED)
     found = failure(lambda: allocate(scene, request))
-    assert (found.code, found.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "INVALID_STATE")
+    assert (found.code, found.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "ALLOCATION_FAILED")
     assert found.metadata["effect"] == "none"
     assert len(scene.world.written) == 2
     assert allocate(scene, request).state == core_pb2.SHIPMENT_STATE_ALLOCATED
+
+
+def test_a_refusal_for_a_state_that_reading_does_not_show_decides_nothing(scene: Scene) -> None:
+    """One of the two is behind: a shipment that may be allocated is not refused for its state."""
+    request = allocation(new_id())
+    scene.world.fates.put(DROPPED)
+    scene.world.fates.put(REFUSED)
+    assert allocate(scene, request).state == core_pb2.SHIPMENT_STATE_ALLOCATED
+    assert len(scene.world.written) == 3
+    assert scene.world.bookings[request.shipment_reference] == 1
 
 
 def test_a_deallocation_is_judged_by_its_goal(scene: Scene) -> None:
@@ -355,3 +365,18 @@ def test_a_write_in_doubt_does_not_hold_up_the_end_of_the_process() -> None:
         unknown(lambda: allocate(scene, allocation(new_id()), SHORT))
         assert scene.front.gateway.stop() == 0
         scene.front.gateway.wait_for("detached_write_given_up")
+
+
+def test_what_a_lost_bulk_call_may_still_allocate_is_not_taken_back_before_it_cannot(scene: Scene) -> None:
+    """It found the shipment allocated before, and would allocate it as soon as it is not."""
+    request = bulk(new_id())
+    for reference in request.shipments:
+        old = scene.world.now(-3_600).isoformat()
+        scene.world.carry_out("PUT", reference, date=old)
+    scene.world.fates.put(DROPPED)
+    answer = scene.stub.AllocateShipments(request, timeout=LONG)
+    assert [sorted(one.references) for one in answer.rejected] == [sorted(request.shipments)]
+    undo = pb.DeallocateShipmentRequest(shipment_reference=request.shipments[0], request_id=new_id())
+    told = failure(lambda: scene.stub.DeallocateShipment(undo, timeout=LONG))
+    assert (told.code, told.reason) == (grpc.StatusCode.ABORTED, "WRITE_IN_PROGRESS")
+    assert scene.stub.AllocateShipments(request, timeout=LONG) == answer

@@ -13,6 +13,7 @@ from allocation_gateway.codecs import consignment_common as common
 from allocation_gateway.codecs import json
 from allocation_gateway.codecs.findings import Findings
 from allocation_gateway.codecs.json import string
+from allocation_gateway.codecs.statuses import REFUSALS
 from allocation_gateway.codecs.values import kind_of
 
 if TYPE_CHECKING:
@@ -97,12 +98,12 @@ def _is_allocated(result: int, status_code: int, *, names_service: bool, has_lab
     allocated consignment has.
     """
     if result in NOT_ALLOCATED:
-        return False
+        return None if has_label else False
     if result == pb.LABEL_RESULT_CONSIGNMENT_ALLOCATED or has_label:
         return True
     if 200 <= status_code < 300 or not status_code:
         return True if names_service and result != pb.LABEL_RESULT_OPERATION_FAILED else None
-    return False if 400 <= status_code < 500 and not names_service else None
+    return False if status_code in REFUSALS and not names_service else None
 
 
 def _result(source: Object, path: str, _: Findings) -> Object:

@@ -16,6 +16,7 @@ from urllib.parse import unquote, unquote_plus, urlsplit
 from allocation_gateway.codecs import consignment_common as common
 from allocation_gateway.codecs.findings import Findings
 from allocation_gateway.codecs.json import string
+from allocation_gateway.codecs.statuses import REFUSALS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -170,6 +171,8 @@ def _summary(source: Object, path: str) -> tuple[Summary, Findings]:
     done = _by_status(status_code, carrier_service)
     if isinstance(success, bool):
         done = success if not status_code or done is success else None
+    if done is False and (carrier_service or legs):
+        done = None  # only what is allocated has these
     summary = Summary(
         done=done,
         status_code=status_code,
@@ -188,7 +191,7 @@ def _by_status(status_code: int, carrier_service: str) -> bool | None:
         return True if carrier_service else None
     if 200 <= status_code < 300:
         return True
-    return False if 400 <= status_code < 500 else None
+    return False if status_code in REFUSALS else None
 
 
 def _whose(summary: Summary, requested: _Requested) -> str | None:

@@ -90,6 +90,20 @@ def _of_request(items: Sequence[Object], references: Sequence[str], findings: Fi
     return [item for name, item in found.items() if name in asked and name not in contradicted]
 
 
+def _without_contradictions(fields: Object, findings: Findings) -> set[str]:
+    """Returns the shipments that were queued or rejected. One that is told to be both is left out of either list."""
+    queued = set(fields.get("queued") or ())
+    rejections = fields.get("rejected") or ()
+    rejected = {reference for item in rejections for reference in item.get("references") or ()}
+    contradicted = queued & rejected
+    if contradicted:
+        findings.tell("rejected[].references", "names a shipment that `queued` names too")
+        fields["queued"] = [reference for reference in fields["queued"] if reference not in contradicted]
+        for item in rejections:
+            item["references"] = [name for name in item.get("references") or () if name not in contradicted]
+    return (queued | rejected) - contradicted
+
+
 def bulk(response: Callable[..., Message]) -> Callable[[NamesShipments, Object | None, Findings], Message]:
     """Makes the decoder of a bulk rpc."""
 
@@ -99,9 +113,7 @@ def bulk(response: Callable[..., Message]) -> Callable[[NamesShipments, Object |
         # One bad item does not cost the others: what it does not say is unaccounted for.
         fields["allocations"] = _of_request(fields.get("allocations") or (), request.shipments, findings)
         known = {item["shipment_reference"] for item in fields["allocations"]}
-        known.update(fields.get("queued") or ())
-        for item in fields.get("rejected") or ():
-            known.update(item.get("references") or ())
+        known.update(_without_contradictions(fields, findings))
         fields["unaccounted"] = [reference for reference in request.shipments if reference not in known]
         return response(**fields)
 

@@ -31,7 +31,8 @@ class AllocationType:
         is_queued: Tells whether something is queued to be allocated, which is all that a bulk call promises.
         carrier: Returns the reference of the carrier; empty if it is not told.
         service: Returns the reference of the carrier service; empty if it is not told.
-        agrees_on_group: Tells whether the service group that is told is the one of a code; True if none is ever told.
+        agrees_on_group: Tells whether the service group that is told is the one of a code, which is empty where none
+            was asked for; True if none is ever told.
         tracking_references: Returns all tracking references.
         quoted_service: Returns the reference of the carrier service that a quote is for; empty if it is not told.
     """

@@ -61,11 +61,18 @@ class ItemAnswer(NamedTuple):
 class BulkAnswer(Protocol):
     """One form of bulk answers. A response is a message of an rpc whose answers have that form."""
 
+    @property
+    def tells_of_each(self) -> bool:
+        """Whether a response has a place for what was refused, and for what is not known."""
+
     def undetermined(self, response: Any) -> list[str]:
         """Returns the references of which a response does not say what became of them."""
 
     def done(self, response: Any) -> list[str]:
         """Returns the references of which a response says that they are allocated now, or de-allocated."""
+
+    def taken(self, response: Any) -> list[str]:
+        """Returns the references of which a response says that upstream has taken them in hand, or has done them."""
 
     def allocation_of(self, response: Any, reference: str) -> AnyAllocation | None:
         """Returns the allocation that a response tells of a reference; None if it tells none."""
@@ -95,6 +102,8 @@ class BulkAnswer(Protocol):
 class Listing:
     """Ship: lists of what was queued, what was rejected, and what it says nothing of (`unaccounted`)."""
 
+    tells_of_each: Final = True
+
     def undetermined(self, response: Any) -> list[str]:
         """See BulkAnswer."""
         return list(response.unaccounted)
@@ -102,6 +111,10 @@ class Listing:
     def done(self, response: Any) -> list[str]:
         """See BulkAnswer. Queued is not allocated."""
         return [item.shipment_reference for item in response.allocations if states.SHIP.is_allocated(item.state)]
+
+    def taken(self, response: Any) -> list[str]:
+        """See BulkAnswer."""
+        return [*response.queued, *self.done(response)]
 
     def allocation_of(self, response: Any, reference: str) -> AnyAllocation | None:
         """See BulkAnswer."""
@@ -165,7 +178,9 @@ class Listing:
 
 
 class Links:
-    """Ship, with filters: links to the shipments that were taken in hand, without a word of any single one."""
+    """Ship, with filters: links to the shipments that were taken in hand, without a word of any other one."""
+
+    tells_of_each: Final = False
 
     def undetermined(self, response: Any) -> list[str]:
         """See BulkAnswer."""
@@ -176,6 +191,10 @@ class Links:
         """See BulkAnswer."""
         del response
         return []
+
+    def taken(self, response: Any) -> list[str]:
+        """See BulkAnswer."""
+        return [link.reference for link in response.shipments]
 
     def allocation_of(self, response: Any, reference: str) -> AnyAllocation | None:
         """See BulkAnswer."""
@@ -192,8 +211,9 @@ class Links:
     ) -> Any:
         """See BulkAnswer."""
         del references, allocates
-        for reference in known:
-            response.shipments.add(reference=reference, rel="shipment", type="shipment")
+        for reference, found in known.items():
+            if found.assessment is Assessment.DONE:
+                response.shipments.add(reference=reference, rel="shipment", type="shipment")
         return response
 
     def refuse(self, response: Any, references: Sequence[str], refusal: GatewayError) -> Any:
@@ -215,6 +235,8 @@ class Links:
 class ConsignmentResults:
     """Consignments: one result with an outcome for each consignment."""
 
+    tells_of_each: Final = True
+
     def undetermined(self, response: Any) -> list[str]:
         """See BulkAnswer."""
         return [item.consignment_reference for item in response.results if item.outcome == pb.OUTCOME_UNKNOWN]
@@ -222,6 +244,10 @@ class ConsignmentResults:
     def done(self, response: Any) -> list[str]:
         """See BulkAnswer."""
         return [item.consignment_reference for item in response.results if item.outcome == pb.OUTCOME_DONE]
+
+    def taken(self, response: Any) -> list[str]:
+        """See BulkAnswer."""
+        return self.done(response)
 
     def allocation_of(self, response: Any, reference: str) -> AnyAllocation | None:
         """See BulkAnswer."""
@@ -291,7 +317,7 @@ def _result(reference: str, found: Assessed, *, allocates: bool) -> pb.Consignme
         return pb.ConsignmentResult(
             consignment_reference=reference,
             outcome=pb.OUTCOME_UNKNOWN,
-            description="It is allocated, but it cannot be known whether by this request.",
+            description="It cannot be known whether this request has allocated it.",
         )
     result = pb.ConsignmentResult(consignment_reference=reference, outcome=pb.OUTCOME_DONE)
     if allocates:

@@ -67,14 +67,16 @@ class Handler(BaseHandler):
         if self._writes:
             is_named = await self._name_request(request, context, fields)
         operation = self._operation
+        # An earlier call with an id of the caller's own may have been carried out, which is not looked up here.
+        no_effect = None if is_named else self._no_effect
         if self._full_name in account.disabled:
-            raise self._disabled()
+            raise self._disabled(no_effect)
         self._check(request, account.settings, self._no_effect)
         if self._reference:
             fields["reference"] = getattr(request, self._reference)
         api = account.apis.get(operation.api)
         if api is None:
-            raise self._not_configured()
+            raise self._not_configured(no_effect)
         deadline = api.clock() + self._seconds(context)
         if not self._writes:
             return await self._read(account, api, request, observation, deadline)
@@ -117,20 +119,20 @@ class Handler(BaseHandler):
         await context.send_initial_metadata(((REQUEST_ID_KEY, name),))
         return False
 
-    def _disabled(self) -> GatewayError:
+    def _disabled(self, effect: WriteEffect | None) -> GatewayError:
         return GatewayError(
             StatusCode.UNIMPLEMENTED,
             ErrorReason.ERROR_REASON_OPERATION_DISABLED,
             "The operation is switched off in this gateway.",
-            effect=self._no_effect,
+            effect=effect,
         )
 
-    def _not_configured(self) -> GatewayError:
+    def _not_configured(self, effect: WriteEffect | None) -> GatewayError:
         return GatewayError(
             StatusCode.FAILED_PRECONDITION,
             ErrorReason.ERROR_REASON_API_NOT_CONFIGURED,
             f"The API that this rpc needs, {self._operation.api.value}, is not configured in this gateway.",
-            effect=self._no_effect,
+            effect=effect,
         )
 
     async def _read(

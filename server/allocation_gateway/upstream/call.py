@@ -13,6 +13,8 @@ from allocation_gateway.telemetry.conventions import AttemptKind
 from allocation_gateway.upstream.http import Attempt
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from google.protobuf.message import Message
 
     from allocation_gateway.errors import GatewayError
@@ -78,6 +80,7 @@ class UpstreamResult(msgspec.Struct, frozen=True):
         date: When upstream answered, as its answer says; empty if it does not.
         head_at: When the head of the answer had arrived, by the event loop's clock; infinity if that is not known.
         retry_after: Seconds for which upstream asks to be left alone; 0 if it does not.
+        is_stale: Whether the answer comes from a cache, and may be about an earlier time.
     """
 
     response: Message | GatewayError
@@ -85,3 +88,9 @@ class UpstreamResult(msgspec.Struct, frozen=True):
     date: str = ""
     head_at: float = math.inf
     retry_after: float = 0.0
+    is_stale: bool = False
+
+
+def is_stale(headers: Mapping[str, str]) -> bool:
+    """Tells by its headers whether an answer comes from a cache, which says how old it is (RFC 9111, section 5.1)."""
+    return headers.get("age", "0").strip("0") != ""

@@ -18,7 +18,7 @@ from allocation_gateway.telemetry.conventions import (
     server_attributes,
 )
 from allocation_gateway.upstream import failures, follow_up
-from allocation_gateway.upstream.call import CallOutcome, UpstreamResult
+from allocation_gateway.upstream.call import CallOutcome, UpstreamResult, is_stale
 from allocation_gateway.upstream.engines import open_engine
 from allocation_gateway.upstream.http import Attempt, NoAnswerError, Target, TooLateError
 from allocation_gateway.upstream.reading import Reading
@@ -90,6 +90,8 @@ class Upstream:
             *failures.DIALECTS[self.api].headers(self._settings.api(self.api.value), key.reveal()),
             ("accept", "application/json"),
             ("accept-encoding", "gzip"),
+            # What became of a write is read: a cache on the way would tell what was so before it.
+            ("cache-control", "no-cache"),
             ("user-agent", f"allocation-gateway/{__version__}"),
         ]
 
@@ -184,6 +186,7 @@ class Upstream:
             raise
         seen.answered(answer.status)
         date = answer.headers.get("date", "")
+        is_old = is_stale(answer.headers)
         wait = 0.0
         if answer.status in _THROTTLED and "retry-after" in answer.headers:
             wait = failures.retry_seconds(answer.headers)
@@ -193,8 +196,8 @@ class Upstream:
             outcome = CallOutcome.FAILURE if error.reason in _FAILURES else _SUCCESS
             # The frames that it came through hold on to it, and it to them: the garbage collector would have to look.
             told = error.with_traceback(None)
-            return UpstreamResult(told, outcome, date, answer.head_at, wait or error.retry_after)
-        return UpstreamResult(response, _SUCCESS, date, answer.head_at, wait)
+            return UpstreamResult(told, outcome, date, answer.head_at, wait or error.retry_after, is_old)
+        return UpstreamResult(response, _SUCCESS, date, answer.head_at, wait, is_old)
 
     async def probe(self) -> Answer:
         """Reads something that does not exist, outside of any operation.

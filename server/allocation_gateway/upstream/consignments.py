@@ -7,7 +7,6 @@ of its own.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
 from allocation.v1 import consignment_allocation_service_pb2 as pb
@@ -17,6 +16,7 @@ from allocation_gateway.codecs.consignment_labels import LABEL_RESULTS, NOT_ALLO
 from allocation_gateway.codecs.findings import Findings
 from allocation_gateway.codecs.states import CONSIGNMENTS, Stage
 from allocation_gateway.upstream import error_table
+from allocation_gateway.upstream.api_management import managed
 from allocation_gateway.upstream.dialect import Complaint, Dialect, ErrorBody, objects, text
 
 if TYPE_CHECKING:
@@ -34,12 +34,6 @@ BY_CODE: Final[Mapping[str, ErrorEntry]] = {
     "ServiceProfileNotFoundException": error_table.NO_SERVICE,
     "InvalidApiKeyException": error_table.CREDENTIALS,
 }
-# Azure API Management tells by its text alone how long to wait, and that a 403 is about a quota and not about the key.
-_QUOTA: Final = re.compile(r"\bquota\b", re.IGNORECASE)
-_IN_SECONDS: Final = re.compile(r"\btry again in (\d{1,9}) seconds?\b", re.IGNORECASE)
-_IN_TIME: Final = re.compile(r"\breplenished in (?:(\d{1,4})\.)?(\d{1,2}):(\d{2}):(\d{2})\b", re.IGNORECASE)
-# Its texts are two sentences. What is longer is none of them.
-_LONGEST_TEXT: Final = 500
 
 
 def headers(api: ApiSettings, key: str) -> list[tuple[str, str]]:
@@ -64,25 +58,15 @@ def error_body(source: Object) -> ErrorBody:
         complaints = [Complaint(own, "", message)]
     # What the API management says by itself begins with small letters.
     is_own = bool(own or correlation_id or said)
-    managed = "" if is_own or source.get("statusCode").__class__ is not int else text(source, "message")[:_LONGEST_TEXT]
+    told = managed(source, is_own=is_own)
     return ErrorBody(
         code=own,
         complaints=complaints,
         correlation_id=correlation_id,
         is_own=is_own,
-        is_quota=_QUOTA.search(managed) is not None,
-        retry_after=_wait(managed),
+        is_quota=told.is_quota,
+        retry_after=told.retry_after,
     )
-
-
-def _wait(said: str) -> float:
-    """Returns for how many seconds the API management asks to wait; 0 if it does not."""
-    if match := _IN_SECONDS.search(said):
-        return float(match[1])
-    if match := _IN_TIME.search(said):
-        days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
-        return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
-    return 0.0
 
 
 def contradicts(source: Object, action: Action) -> bool:

@@ -16,6 +16,7 @@ from allocation_gateway.codecs.findings import Findings
 from allocation_gateway.codecs.schema import spelled
 from allocation_gateway.codecs.states import SHIP, Stage
 from allocation_gateway.upstream import error_table
+from allocation_gateway.upstream.api_management import managed
 from allocation_gateway.upstream.dialect import Complaint, Dialect, ErrorBody, objects, text
 
 if TYPE_CHECKING:
@@ -85,14 +86,20 @@ def error_body(source: json.Object) -> ErrorBody:
     for item in objects(source.get("details")):
         complaints += [_complaint(inner) for inner in objects(item.get("details"))]
         complaints.append(_complaint(item))
+    is_own = (
+        bool(text(source, "code") or any(complaint.code for complaint in complaints))
+        or isinstance(source.get("excluded_services"), list)
+        or "shipment_reference" in source
+    )
+    told = managed(source, is_own=is_own)
     return ErrorBody(
         code=text(source, "code"),
         complaints=complaints,
         correlation_id=text(source, "correlation_id"),
         excluded=_excluded(source),
-        is_own=bool(text(source, "code") or any(complaint.code for complaint in complaints))
-        or isinstance(source.get("excluded_services"), list)
-        or "shipment_reference" in source,
+        is_own=is_own,
+        is_quota=told.is_quota,
+        retry_after=told.retry_after,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from allocation_gateway.codecs.statuses import REFUSALS
 from allocation_gateway.errors import WriteEffect
 from allocation_gateway.operations.model import Action, Api
 from allocation_gateway.upstream import error_table
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from allocation_gateway.upstream.error_table import ErrorEntry
     from allocation_gateway.upstream.http import Answer
 
-# Every operation may be refused with these: upstream's general list of errors has them, as has HTTP.
-_ANY: Final = frozenset({400, 401, 403, 404, 405, 409, 410, 429})
 # Nothing could be allocated. 531 is documented for quotes, without which there is no allocation either. Neither is a
 # status of HTTP's, so that others use them for something else: it takes upstream's own words.
 _NOT_ALLOCATED: Final = frozenset({521, 531})
@@ -76,7 +75,7 @@ def infer(
 
 def _documented(operation: Operation) -> frozenset[int]:
     """Returns the statuses of refusals, by what an operation of an API does."""
-    return _ANY | _NOT_ALLOCATED if operation.api is Api.SHIP and operation.action.allocates else _ANY
+    return REFUSALS | _NOT_ALLOCATED if operation.api is Api.SHIP and operation.action.allocates else REFUSALS
 
 
 def _is_likely_unprocessed(operation: Operation, answer: Answer, error: ErrorBody | None) -> bool:

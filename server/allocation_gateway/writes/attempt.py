@@ -9,12 +9,14 @@ from allocation.v1.error_reason_pb2 import ErrorReason
 
 from allocation_gateway.account_api import TRANSIENT
 from allocation_gateway.errors import GatewayError, WriteEffect
+from allocation_gateway.operations.assessment import Assessment
 from allocation_gateway.operations.model import Action
 from allocation_gateway.writes import errors, resolution, responses
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
+    from allocation_gateway.errors import AnyAllocation
     from allocation_gateway.writes.claimed import ClaimedWrite
     from allocation_gateway.writes.context import WriteContext
     from allocation_gateway.writes.sender import Sender
@@ -62,6 +64,18 @@ class Refused(msgspec.Struct, frozen=True):
         return self.error.reason in TRANSIENT
 
 
+class Explanation(msgspec.Struct, frozen=True):
+    """Why a write was refused.
+
+    Attributes:
+        error: The refusal.
+        doubtful: The allocation that speaks against it, since it seems to be the write's own; None if there is none.
+    """
+
+    error: GatewayError
+    doubtful: AnyAllocation | None = None
+
+
 AttemptResult: TypeAlias = Answered | Unconfirmed | InDoubt | Refused
 
 
@@ -107,21 +121,20 @@ async def _note_before(context: WriteContext, claimed: ClaimedWrite) -> None:
         )
 
 
-async def make(context: WriteContext, claimed: ClaimedWrite, sender: Sender, *, was_in_doubt: bool) -> AttemptResult:
+async def make(context: WriteContext, claimed: ClaimedWrite, sender: Sender) -> AttemptResult:
     """Makes an attempt, with the permit that the sender has.
 
     Args:
         context: The write.
         claimed: Its claim.
         sender: Sends it.
-        was_in_doubt: Whether something that was sent earlier may have had an effect.
 
     Raises:
         GatewayError: It was carried out, and its answer is broken.
     """
     result = await sender.send(claimed.remaining(), claimed.handle)
     if isinstance(result.response, GatewayError):
-        return await _failed(context, claimed, result.response, result.retry_after, was_in_doubt=was_in_doubt)
+        return await _failed(context, claimed, result.response, result.retry_after)
     return await _answered(context, claimed, result.response)
 
 
@@ -137,12 +150,13 @@ async def _answered(context: WriteContext, claimed: ClaimedWrite, response: Mess
 
 
 async def _failed(
-    context: WriteContext, claimed: ClaimedWrite, error: GatewayError, retry_after: float, *, was_in_doubt: bool
+    context: WriteContext, claimed: ClaimedWrite, error: GatewayError, retry_after: float
 ) -> AttemptResult:
     if error.effect is WriteEffect.MADE:
         await resolution.record(claimed.handle, claimed.operation, claimed.message, error)
         raise error
-    if error.likely_unprocessed and error.effect is WriteEffect.UNKNOWN and not was_in_doubt:
+    if error.likely_unprocessed and error.effect is WriteEffect.UNKNOWN:
+        # What was sent before can have no effect any more: else this would not have been sent.
         error = await _read_once(context, claimed, error)
     if error.effect is not WriteEffect.NONE:
         context.count("in_doubt")
@@ -212,11 +226,18 @@ async def prepare_another(
     return False
 
 
-async def explain(context: WriteContext, claimed: ClaimedWrite, refusal: GatewayError) -> GatewayError:
-    """Returns a refusal for the shipment's state with the allocation that is there, if it can be read in time."""
+async def explain(context: WriteContext, claimed: ClaimedWrite, refusal: GatewayError) -> Explanation:
+    """Returns a refusal for the shipment's state with the allocation that is there, if it can be read in time.
+
+    A proxy that sends a request twice passes on what the second one is answered: that the shipment is allocated, which
+    the first one has done. So a refusal is not believed against an allocation that seems to be the write's own.
+    """
     is_state = refusal.reason == ErrorReason.ERROR_REASON_INVALID_STATE
     if not is_state or claimed.operation.action is not Action.ALLOCATE or not context.callers.are_waiting:
-        return refusal
+        return Explanation(refusal)
     until = min(context.callers.deadline, context.api.times_out_at())
-    found = await claimed.readback.current_allocation(context.observation, until)
-    return refusal if found is None else refusal.with_allocation(found)
+    there = await claimed.readback.current_allocation(context.observation, until)
+    if there is None:
+        return Explanation(refusal)
+    is_doubtful = there.assessment in {Assessment.DONE, Assessment.UNCLEAR}
+    return Explanation(refusal.with_allocation(there.allocation), there.allocation if is_doubtful else None)

@@ -103,3 +103,17 @@ def timing(made: Timestamp | Any, claimed: Interval, clock: ClockReading | None)
     if latest_made < claimed_latest - TOLERANCE:
         return Timing.UNCLEAR
     return Timing.AFTER if earliest_made > claimed_latest + TOLERANCE else Timing.NEAR
+
+
+def is_after(made: Timestamp | Any, moment: float, clock: ClockReading | None) -> bool:
+    """Tells whether an allocation was certainly made after a moment, by more than every tolerance.
+
+    Args:
+        made: The date of the allocation, by upstream's clock.
+        moment: The moment, by the event loop's clock; infinity is never over.
+        clock: What the answer that shows the allocation tells of upstream's clock; None if it tells nothing.
+    """
+    if clock is None:
+        return False
+    latest = moment + clock.date + _SECOND - clock.sent_at
+    return made.seconds + made.nanos / 1e9 > latest + NOT_OWN_TOLERANCE

@@ -114,15 +114,49 @@ def not_own(operation: Operation, found: AnyAllocation) -> GatewayError:
     )
 
 
-def undecided(found: AnyAllocation) -> GatewayError:
-    """Returns the error for a write of which it can never be known whether the allocation that is there is its own."""
+def undecided(operation: Operation, found: AnyAllocation) -> GatewayError:
+    """Returns the error for a write of which it can never be known whether what is there is its doing."""
+    is_allocated = operation.allocations.is_allocated(found)
     return GatewayError(
         StatusCode.UNKNOWN,
         ErrorReason.ERROR_REASON_OUTCOME_UNKNOWN,
         "The shipment or consignment is allocated, but it cannot be known whether by this request or by another at "
-        "about the same time. The details show the allocation.",
+        "about the same time. The details show the allocation."
+        if is_allocated
+        else "The shipment or consignment was cancelled, and it cannot be known whether this request was carried out "
+        "before that.",
         effect=WriteEffect.UNKNOWN,
-        allocation=found,
+        allocation=found if is_allocated else None,
+    )
+
+
+def undecided_in_part(detail: Message) -> GatewayError:
+    """Returns the error for a bulk call of which it can never be known whether some parts are its doing.
+
+    Args:
+        detail: What is known of each reference.
+    """
+    return GatewayError(
+        StatusCode.UNKNOWN,
+        ErrorReason.ERROR_REASON_OUTCOME_UNKNOWN,
+        "It cannot be known of some shipments whether this request has allocated them. The details show which.",
+        effect=WriteEffect.UNKNOWN,
+        details=[detail],
+    )
+
+
+def none_own(detail: Message) -> GatewayError:
+    """Returns the error for a bulk call of which every part was allocated by somebody else.
+
+    Args:
+        detail: What is known of each reference.
+    """
+    return GatewayError(
+        STATE.code,
+        STATE.reason,
+        "All of the shipments are allocated already, and none of them by this request.",
+        effect=WriteEffect.NONE,
+        details=[detail],
     )
 
 

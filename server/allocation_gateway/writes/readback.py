@@ -12,7 +12,7 @@ from allocation_gateway.claims.model import ClaimState, StoreUnavailableError
 from allocation_gateway.errors import GatewayError
 from allocation_gateway.operations import table
 from allocation_gateway.operations.assessment import Assessed, Assessment
-from allocation_gateway.operations.model import references_field
+from allocation_gateway.operations.model import Action, references_field
 from allocation_gateway.protection.model import RequestKind
 from allocation_gateway.telemetry.conventions import AttemptKind
 from allocation_gateway.upstream.call import UpstreamCall
@@ -98,6 +98,11 @@ class ReadBack:
         """True if some reference is known to have come about by the write, or may have."""
         return any(found.assessment is not Assessment.NOT_OWN for found in self.known.values())
 
+    @property
+    def has_undecided(self) -> bool:
+        """True if it can never be known of some reference whose doing it is how it stands."""
+        return any(found.assessment is Assessment.UNDECIDED for found in self.known.values())
+
     def limit(self, references: Sequence[str]) -> None:
         """Leaves out all other references."""
         self._references = tuple(references)
@@ -126,11 +131,19 @@ class ReadBack:
         remembered = note.decode(self._handle.new.note)
         await self._each(partial(self._read_one, remembered), self.undetermined(), observation, deadline)
 
-    async def current_allocation(self, observation: Observation, deadline: float) -> AnyAllocation | None:
-        """Reads the one reference of a single write. Returns the allocation that is there, whoever has made it."""
-        reading = await self._fetch(self._references[0], observation, deadline, AttemptKind.FOLLOW_UP)
+    async def current_allocation(self, observation: Observation, deadline: float) -> Assessed | None:
+        """Reads the one reference of a single write.
+
+        Returns:
+            The allocation that is there, and what it means for the write; None if none is there, or it cannot be read.
+        """
+        (reference,) = self._references
+        reading = await self._fetch(reference, observation, deadline, AttemptKind.FOLLOW_UP)
         found = None if reading is None else reading.found
-        return found if found is not None and self._operation.allocations.is_allocated(found) else None
+        if reading is None or found is None or not self._operation.allocations.is_allocated(found):
+            return None
+        origin = await self._origin(note.decode(self._handle.new.note), reference, found, reading.clock)
+        return Assessed(adoption.assess(self._operation, self._request, found, origin), found)
 
     async def snapshots(self, references: Sequence[str], observation: Observation, deadline: float) -> dict[str, str]:
         """Reads how references stand before anything is sent. Returns the snapshot of each one that could be read."""
@@ -171,6 +184,8 @@ class ReadBack:
             result = await self._api.read_once(self._reader, request, call, RequestKind.READ_BACK)
         except GatewayError:
             return None
+        if result.is_stale:
+            return None
         response: Any = result.response
         if not isinstance(response, GatewayError):
             return _Reading(response.allocation, clock_reading(result.date, call.attempt.sent_at, result.head_at))
@@ -203,23 +218,29 @@ class ReadBack:
             terms=remembered.terms,
             before=remembered.before.get(reference),
             has_sent=handle.has_sent,
+            effects_end_at=handle.effects_end_at,
             is_resumed=handle.is_resumed,
         )
         owner = handle.claim.owners.get(reference, handle.claim.request_id)
-        if owner == handle.claim.request_id or not adoption.may_be_another_writes(
-            self._operation.allocations, found, origin
-        ):
+        if owner == handle.claim.request_id or not adoption.may_be_another_writes(self._operation, found, origin):
             return origin
-        return origin._replace(is_of_another=await self._is_booking_of(owner, reference, found))
+        return await self._compared(origin, owner, reference, found)
 
-    async def _is_booking_of(self, owner: str, reference: str, found: AnyAllocation) -> bool | None:
-        """Tells whether an allocation is the one that another write is known to have made; None if nothing tells."""
+    async def _compared(self, origin: Origin, owner: str, reference: str, found: AnyAllocation) -> Origin:
+        """Returns an origin with what comparing tells of an allocation and the one that another write has made.
+
+        What is not known of the other write is not held against this one.
+        """
+        unknown = origin._replace(is_of_another=None)
         try:
             claim = await self._store.at((reference,)).read(owner)
         except StoreUnavailableError:
-            return None
+            return unknown
         operation = None if claim is None else table.named(claim.operation)
         if claim is None or operation is None or claim.state is not ClaimState.DONE:
-            return None
+            return unknown
         booked = responses.allocation_of(operation, stored_answer.content(operation, claim.answer), reference)
-        return None if booked is None else adoption.is_same_booking(self._operation.allocations, found, booked)
+        allocations = self._operation.allocations
+        if booked is None or not (operation.bulk is None or allocations.is_allocated(booked)):
+            return unknown._replace(is_queued_by_another=operation.action is Action.ALLOCATE_BULK)
+        return origin._replace(is_of_another=adoption.is_same_booking(allocations, found, booked))

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from allocation_gateway.writes import attempt, errors, resolution, responses
+from allocation.v1.error_reason_pb2 import ErrorReason
+
+from allocation_gateway.errors import GatewayError
+from allocation_gateway.operations.model import Action
+from allocation_gateway.writes import attempt, errors, resolution
 from allocation_gateway.writes.adoption import UNALLOCATED
 from allocation_gateway.writes.resolution import Done, DoneInPart, NotOwn, Undecided, WithoutEffect
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-    from allocation_gateway.errors import GatewayError
     from allocation_gateway.writes.attempt import Refused
     from allocation_gateway.writes.claimed import ClaimedWrite
     from allocation_gateway.writes.context import WriteContext
@@ -88,17 +91,24 @@ async def after_refusal(
     if answer is not None:
         return answer
     readback = claimed.readback
-    if readback.shows_no_effect:
+    if readback.shows_no_effect and not _is_contradicted(claimed, refused):
         if readback.known:
-            operation, message = claimed.operation, claimed.message
-            response: Message = responses.bulk(operation, message, readback.known, None, refused.error)
-            await resolution.record(claimed.handle, operation, message, response, is_read=True)
-            return response
+            told = resolution.told(claimed.operation, claimed.message, readback.known, refused.error)
+            await resolution.record(claimed.handle, claimed.operation, claimed.message, told)
+            if isinstance(told, GatewayError):
+                raise told
+            return told
         await claimed.handle.settle()
         raise refused.error
-    # Nothing could be read of it: that may be over in a moment, too.
+    # Nothing could be read of it, or not what is so by now: that may be over in a moment, too.
     await asyncio.sleep(backoff.seconds(attempts))
     return None
+
+
+def _is_contradicted(claimed: ClaimedWrite, refused: Refused) -> bool:
+    """Tells whether a refusal and a reading cannot both be right: refused for its state, and free to be allocated."""
+    is_state = refused.error.reason == ErrorReason.ERROR_REASON_INVALID_STATE
+    return is_state and claimed.operation.action is Action.ALLOCATE
 
 
 async def _resolve(context: WriteContext, claimed: ClaimedWrite) -> resolution.Conclusion:
@@ -119,6 +129,9 @@ async def _conclude(context: WriteContext, claimed: ClaimedWrite, conclusion: re
     match conclusion:
         case Done(response):
             context.count("reconciled")
+            if isinstance(response, GatewayError):
+                await resolution.record(claimed.handle, claimed.operation, claimed.message, response, is_read=True)
+                raise response
             answer = await context.restored(claimed.message, response)
             await resolution.record(claimed.handle, claimed.operation, claimed.message, answer, is_read=True)
             return answer
@@ -134,6 +147,9 @@ async def _conclude(context: WriteContext, claimed: ClaimedWrite, conclusion: re
 def _may_send_again(context: WriteContext, claimed: ClaimedWrite) -> bool:
     # Nobody would know of a bulk call's second part, unless somebody asks again.
     allowed = not claimed.handle.is_first or not claimed.operation.action.is_bulk
+    if claimed.operation.bulk is not None and not claimed.operation.bulk.tells_of_each:
+        # The answer to the rest would have no place for what can never be known.
+        allowed = allowed and not claimed.readback.has_undecided
     return allowed and context.callers.are_waiting and not context.environment.is_draining
 
 

@@ -15,12 +15,13 @@ from allocation_gateway.writes import errors, responses, stored_answer
 from allocation_gateway.writes.readback import ReadBack
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from google.protobuf.message import Message
 
     from allocation_gateway.claims.model import Claim, ClaimStore
     from allocation_gateway.errors import AnyAllocation, GatewayError
+    from allocation_gateway.operations.assessment import Assessed
     from allocation_gateway.operations.model import Operation
     from allocation_gateway.telemetry.observation import Observation
     from allocation_gateway.writes.claim_handle import ClaimHandle
@@ -29,9 +30,13 @@ if TYPE_CHECKING:
 
 
 class Done(NamedTuple):
-    """It was carried out, or of a bulk call: it is known of each part what became of it."""
+    """It was carried out, or of a bulk call: it is known of each part what became of it.
 
-    response: Message
+    Attributes:
+        response: The response; or the error in its place, of a bulk call whose response cannot say it.
+    """
+
+    response: Message | GatewayError
 
 
 class NotOwn(NamedTuple):
@@ -100,12 +105,33 @@ async def resolve(
 
 
 def _concluded(readback: ReadBack, operation: Operation, request: Any) -> Conclusion:
-    if operation.action.is_bulk:
-        return Done(responses.bulk(operation, request, readback.known, None))
+    if operation.bulk is not None:
+        return Done(told(operation, request, readback.known))
     ((reference, (assessment, found)),) = readback.known.items()
     if assessment is Assessment.DONE:
         return Done(responses.single(operation, reference, found))
     return NotOwn(found) if assessment is Assessment.NOT_OWN else Undecided(found)
+
+
+def told(
+    operation: Operation, request: Any, known: Mapping[str, Assessed], refusal: GatewayError | None = None
+) -> Message | GatewayError:
+    """Returns what callers of a bulk call are told of what was read; an error if a response has no place for it.
+
+    Args:
+        operation: Its row.
+        request: Its request, as the caller has sent it.
+        known: What is known of its references.
+        refusal: With what upstream has refused all others.
+    """
+    if operation.bulk is not None and not operation.bulk.tells_of_each:
+        assessments = {found.assessment for found in known.values()}
+        if Assessment.UNDECIDED in assessments:
+            return errors.undecided_in_part(responses.progress(known, []))
+        if Assessment.DONE not in assessments:
+            return refusal or errors.none_own(responses.progress(known, []))
+    response: Message = responses.bulk(operation, request, known, None, refusal)
+    return response
 
 
 async def record(
@@ -127,8 +153,7 @@ async def record(
     """
     allocated, deallocated = responses.affected(operation, request, answer)
     keep = 0.0
-    if is_read and not operation.action.allocates and not handle.owns_all():
-        # It may have been so before, and an attempt still on its way would undo the next allocation.
+    if is_read and _may_still_take_effect(handle, operation, allocated):
         keep = handle.seconds_until_effects_end()
     await handle.finish(
         stored_answer.pack(operation, answer),
@@ -139,9 +164,20 @@ async def record(
     )
 
 
+def _may_still_take_effect(handle: ClaimHandle, operation: Operation, allocated: Sequence[str]) -> bool:
+    """Tells whether an attempt that is still on its way may do what it was read not to have done.
+
+    A de-allocation that was found done may have been so before, and would undo the next allocation. What a bulk call
+    was found not to have allocated it would allocate as soon as somebody de-allocates it.
+    """
+    if operation.action.allocates:
+        return len(allocated) < len(handle.claim.references)
+    return not handle.owns_all()
+
+
 async def record_undecided(handle: ClaimHandle, operation: Operation, found: AnyAllocation) -> GatewayError:
     """Ends a claim of which it can never be known whether what is there is its doing. Returns what callers are told."""
-    error = errors.undecided(found)
+    error = errors.undecided(operation, found)
     await handle.finish(
         stored_answer.pack(operation, error), allocated=(), deallocated=(), keep_locks=0.0, operation=operation
     )
@@ -191,8 +227,8 @@ async def resolve_abandoned(context: WriteContext, claim: Claim, claimant: Claim
             environment.count("reconciled", operation)
         case DoneInPart():
             # If the claim were only settled, a repeat would do again what is undone meanwhile.
-            response = responses.bulk(operation, request, readback.known, None, errors.REST_NOT_MADE)
-            await record(handle, operation, request, response, is_read=True)
+            answer = told(operation, request, readback.known, errors.REST_NOT_MADE)
+            await record(handle, operation, request, answer, is_read=True)
             environment.count("reconciled", operation)
         case NotOwn():
             await close_not_own(handle)

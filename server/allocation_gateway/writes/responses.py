@@ -36,14 +36,16 @@ def undetermined(operation: Operation, response: Any) -> list[str]:
 
 
 def affected(operation: Operation, request: Any, response: Any) -> tuple[list[str], list[str]]:
-    """Returns the references that are allocated by a write, and those that are not any more."""
+    """Returns the references that are allocated by a write, or are to be, and those that are not allocated any more."""
+    allocates = operation.action.allocates
     if operation.bulk is None:
         done = list(operation.references(request))
     elif isinstance(response, GatewayError):
         done = []
     else:
-        done = operation.bulk.done(response)
-    return (done, []) if operation.action.allocates else ([], done)
+        told = set(operation.bulk.taken(response) if allocates else operation.bulk.done(response))
+        done = [reference for reference in operation.references(request) if reference in told]
+    return (done, []) if allocates else ([], done)
 
 
 def allocation_of(operation: Operation, answer: Message | GatewayError, reference: str) -> AnyAllocation | None:

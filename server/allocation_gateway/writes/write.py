@@ -18,7 +18,7 @@ from grpc import StatusCode
 
 from allocation_gateway.errors import GatewayError
 from allocation_gateway.operations.model import Action
-from allocation_gateway.writes import attempt, errors, recovery
+from allocation_gateway.writes import attempt, errors, recovery, resolution
 from allocation_gateway.writes.acquisition import Acquisition
 from allocation_gateway.writes.attempt import Answered, InDoubt, Refused, Unconfirmed
 from allocation_gateway.writes.callers import Callers
@@ -178,7 +178,7 @@ class Write:
         """Makes an attempt. Returns the response; None if it is in doubt now, or is to be tried again."""
         self.progress.enter(_SENDING)
         was_in_doubt = self._cause is not None
-        result = await attempt.make(self._context, claimed, self._sender, was_in_doubt=was_in_doubt)
+        result = await attempt.make(self._context, claimed, self._sender)
         match result:
             case Answered(response):
                 return response
@@ -211,10 +211,15 @@ class Write:
         # A caller whose deadline passes while the claim is being released gets this refusal.
         self._tell_callers(refused.error)
         explained = await attempt.explain(self._context, claimed, refused.error)
-        await claimed.handle.release()
+        if explained.doubtful is None:
+            error = explained.error
+            await claimed.handle.release()
+        else:
+            error = await resolution.record_undecided(claimed.handle, claimed.operation, explained.doubtful)
+            self._context.count("undecided")
         # It is raised with the frames of this write, which must not hold on to it.
         self._tell_callers(None)
-        raise explained
+        raise error
 
     async def _resolve(self, claimed: ClaimedWrite) -> Message | None:
         """Reads what became of it. Returns the response; None if it is to be sent again."""
