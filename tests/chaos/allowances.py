@@ -12,7 +12,7 @@
   could tell from the other's allocation.
 
 - Its request was sent twice on its way, and the answer is that of the second. Rests on the wire. It hides nothing that
-  this gateway has read after that, before it answered.
+  this gateway has read after that, while its caller had time.
 
 A repeat that is answered otherwise than before:
 
@@ -24,8 +24,8 @@ A repeat that is answered otherwise than before:
 - The caller's time is up. Rests on the wire, and on the gateway's log: upstream had not answered by then.
 - It is behind another request for the same. Rests on the callers: the other one was asked for meanwhile.
 - It can never be known. Rests on the journal: somebody else allocated, or asked for it, within the tolerances of the
-  claim, which a slow store makes late; or had it queued, and its turn came later; or cancelled it. Such calls are
-  counted.
+  claim, which a slow store makes late; or had it queued, and its turn came later; or cancelled it; or allocated
+  what was to be de-allocated again. Such calls are counted.
 - A refusal was not believed. Rests on the wire: the request was sent twice on its way.
 
 Everything but upstream's own rule:
@@ -109,9 +109,11 @@ class Allowances:
         )
 
     def _was_sent_twice(self, call: Call, effect: Effect) -> bool:
-        """Tells whether an effect is that of a request that was sent twice on its way, and nothing was read since."""
+        """Tells whether an effect is that of a request that was sent twice, and nobody could look in time."""
         cause = self._records.cause(effect)
-        return cause is not None and cause.fault == "sent twice" and not self._was_seen(call, effect)
+        if cause is None or cause.fault != "sent twice":
+            return False
+        return call.said_at >= call.deadline - IN_TIME or not self._was_seen(call, effect)
 
     def _was_undone(self, call: Call, effect: Effect) -> bool:
         """Tells whether somebody outside undid an effect, and upstream was asked after that.
@@ -247,9 +249,16 @@ class Allowances:
         )
         if unknown and self._records.cancelled.keys() >= set(unknown):
             return True
-        if operation.verb not in {"allocate", "queue"} or not unknown:
+        if not unknown:
             return False
+        if operation.verb == "deallocate":
+            return all(self._was_allocated_since(operation, reference) for reference in unknown)
         return all(self._may_be_anothers(operation, reference) for reference in unknown)
+
+    def _was_allocated_since(self, operation: Operation, reference: str) -> bool:
+        """Tells whether a shipment was allocated after it was first to be de-allocated."""
+        first = self._records.calls[operation.id][0].started
+        return any(one.kind == "allocated" and one.time > first for one in self._records.effects_on[reference])
 
     def _may_be_anothers(self, operation: Operation, reference: str) -> bool:
         """Tells whether somebody else allocated a shipment, or had it queued, at about the time of a call for it."""

@@ -65,6 +65,7 @@ CAUGHT_IN: Final = {
     "batches-again": BATCHES,
     "believed-refusal": "contest",
     "cancelled-is-proof": "outside",
+    "trusted-caches": "sequence",
 }
 
 

@@ -377,9 +377,10 @@ def test_every_state_has_its_meaning(name: str, found: AnyAllocation, allocate: 
 
 
 def test_a_deallocation_never_takes_back_what_was_allocated_after_it() -> None:
-    """It has been de-allocated in between, or nobody could have allocated it again."""
+    """Whether it was carried out before that is not known, and what is there now is not what it was about."""
     newer = shipment(made=SENT + timedelta(hours=1))
-    assert judged("DeallocateShipment", newer) is DONE
+    assert judged("DeallocateShipment", newer) is UNDECIDED
+    assert judged("DeallocateShipment", newer, ORIGIN._replace(has_sent=False)) is Assessment.ABSENT
     assert judged("DeallocateShipment", shipment(made=SENT + timedelta(seconds=1))) is Assessment.ABSENT
     assert judged("DeallocateShipment", newer, ORIGIN._replace(clock=None)) is Assessment.ABSENT
 

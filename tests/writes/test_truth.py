@@ -213,7 +213,8 @@ def test_a_deallocation_does_not_take_back_what_was_allocated_after_it(patient: 
     again = patient.world.now() + timedelta(hours=1)
     patient.world.carry_out("PUT", asked.shipment_reference, date=again.isoformat())
     written = len(patient.world.written)
-    assert settled(lambda: patient.stub.DeallocateShipment(undo, timeout=LONG)).shipment_reference
+    told = settled(lambda: patient.stub.DeallocateShipment(undo, timeout=LONG))
+    assert (told.reason, told.metadata["effect"]) == ("OUTCOME_UNKNOWN", "unknown")
     assert len(patient.world.written) == written, "it was sent again"
 
 

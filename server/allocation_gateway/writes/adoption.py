@@ -96,11 +96,11 @@ def _assess_deallocation(stage: Stage, found: AnyAllocation, origin: Origin) -> 
             return Assessment.UNDECIDED if origin.has_sent else Assessment.ABSENT
         case Stage.ALLOCATED:
             # What is still allocated may be de-allocated any moment. What was allocated since is not what was to be
-            # taken back: that was, by whomever, or nobody could have allocated it again.
+            # taken back: it is not sent again against that, whether or not it was carried out.
             is_new = found.HasField("allocation_date") and (
                 timing(found.allocation_date, origin.claimed, origin.clock) is Timing.AFTER
             )
-            return Assessment.DONE if is_new else Assessment.ABSENT
+            return Assessment.UNDECIDED if is_new and origin.has_sent else Assessment.ABSENT
 
 
 def _is_queued(operation: Operation, found: AnyAllocation, origin: Origin) -> bool:

@@ -117,14 +117,25 @@ def not_own(operation: Operation, found: AnyAllocation) -> GatewayError:
 def undecided(operation: Operation, found: AnyAllocation) -> GatewayError:
     """Returns the error for a write of which it can never be known whether what is there is its doing."""
     is_allocated = operation.allocations.is_allocated(found)
+    if not is_allocated:
+        message = (
+            "The shipment or consignment was cancelled, and it cannot be known whether this request was carried out "
+            "before that."
+        )
+    elif operation.action.allocates:
+        message = (
+            "The shipment or consignment is allocated, but it cannot be known whether by this request or by another "
+            "at about the same time. The details show the allocation."
+        )
+    else:
+        message = (
+            "The shipment or consignment has been allocated since, and it cannot be known whether this request was "
+            "carried out before that. The details show the allocation."
+        )
     return GatewayError(
         StatusCode.UNKNOWN,
         ErrorReason.ERROR_REASON_OUTCOME_UNKNOWN,
-        "The shipment or consignment is allocated, but it cannot be known whether by this request or by another at "
-        "about the same time. The details show the allocation."
-        if is_allocated
-        else "The shipment or consignment was cancelled, and it cannot be known whether this request was carried out "
-        "before that.",
+        message,
         effect=WriteEffect.UNKNOWN,
         allocation=found if is_allocated else None,
     )
