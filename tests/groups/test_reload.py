@@ -143,7 +143,7 @@ def strict_front(file: Path) -> Iterator[Front]:
 
 def test_a_change_is_noticed_within_two_seconds() -> None:
     """Whenever it is made: at the next look, and once it has stood for a while."""
-    assert INTERVAL + SETTLE <= SOON / 2, "reading it takes time too"
+    assert INTERVAL + SETTLE <= 0.75 * SOON, "reading it takes time too"
 
 
 @pytest.mark.parametrize("ending", ["toml", "yaml"])

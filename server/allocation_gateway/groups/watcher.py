@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from allocation_gateway.following import FileState
 
-INTERVAL: Final = 0.5
+INTERVAL: Final = 1.0
 _log = structlog.get_logger()
 
 
