@@ -182,6 +182,25 @@ def test_without_what_keeps_secrets_in_each_would_be_seen(tmp_path: Path) -> Non
         assert any(secret in text for text in found.exported)
 
 
+@pytest.mark.parametrize("algorithm", ["ES256", "RS256", "EdDSA"])
+def test_tokens_and_private_keys_are_recognised_wherever_they_stand(algorithm: str, tmp_path: Path) -> None:
+    """In JSON, in headers, and without the lines around a key: by these the search would see them."""
+    token = Issuer(one=algorithm).token()
+    _, key = Authority(tmp_path).issue("gateway")
+    pem = key.read_text()
+    for text in (
+        token,
+        f"authorization: Bearer {token}",
+        json.dumps({"key": pem}),
+        pem,
+        "".join(pem.split("\n")[1:-2]),
+    ):
+        assert canaries.has_secret(text)
+        with pytest.raises(AssertionError):
+            canaries.search("what is emitted", f"before {text} after")
+    assert not canaries.has_secret(token.split(".")[0])
+
+
 def own(given: Mapping[str, str]) -> dict[str, str]:
     """Returns the settings of the gateway alone."""
     return {name: text for name, text in given.items() if not name.startswith("OTEL_")}
