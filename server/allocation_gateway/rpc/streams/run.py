@@ -262,12 +262,11 @@ class AllocationRun:
             if not self._has_read_all and not self._queue.fills_a_batch:
                 await asyncio.sleep(_LINGER)
             await self._places.acquire()
-            taken, now = self._queue.take(), self._clock()
-            items = [item for item in taken if now < item.until]
-            self._tell_overdue([item for item in taken if now >= item.until])
+            items = self._queue.take()
             if items:
                 self._start(self._send(items), sends=True)
             else:
+                # The time of all was up meanwhile.
                 self._places.release()
 
     async def _send(self, items: Sequence[Item]) -> None:
