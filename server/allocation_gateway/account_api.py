@@ -120,14 +120,29 @@ class AccountApi:
         return result
 
     async def read_once(
-        self, operation: Operation, request: Message, call: UpstreamCall, kind: RequestKind
+        self,
+        operation: Operation,
+        request: Message,
+        call: UpstreamCall,
+        kind: RequestKind,
+        *,
+        for_stream: bool = False,
     ) -> UpstreamResult:
         """Reads something once, by the first spelling of its row, as soon as it may.
+
+        Args:
+            operation: The row that reads.
+            request: Its request.
+            call: The request to upstream.
+            kind: What it is for.
+            for_stream: Whether it is for an item of a stream, and so within the share of streams.
 
         Raises:
             GatewayError: The API is protected from it.
         """
-        permit = await self.protection.acquire(kind, call.deadline)
+        protection = self.protection
+        acquire = protection.acquire_for_stream if for_stream else protection.acquire
+        permit = await acquire(kind, call.deadline)
         return await self.send(operation, operation.default_route, request, call, permit)
 
     async def read(

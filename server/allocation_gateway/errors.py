@@ -101,7 +101,10 @@ class GatewayError(Exception):
             looked at, but not in documented words of upstream's own: one reading that shows nothing done is enough to
             believe it.
         retry_after: Seconds for which upstream asks to be left alone; 0 if it does not.
+        sent_together: How many writes the request was for that was refused with it, each of which has it.
     """
+
+    sent_together: int = 1
 
     def __init__(
         self,
@@ -145,6 +148,12 @@ class GatewayError(Exception):
         """Returns the same error with the allocation that stands in its way."""
         error = self.copied()
         error.allocation = allocation
+        return error
+
+    def for_each_of(self, writes: int) -> GatewayError:
+        """Returns the same error as it is told to each of several writes that were sent in one request."""
+        error = self.copied()
+        error.sent_together = writes
         return error
 
     def with_metadata(self, **metadata: str) -> GatewayError:

@@ -10,6 +10,7 @@ from allocation.v1 import consignment_allocation_service_pb2 as consignments
 from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.operations import bulk
 from allocation_gateway.rpc.streams.job import Job
+from allocation_gateway.writes import resolution
 from allocation_gateway.writes.batch import Batch
 
 if TYPE_CHECKING:
@@ -52,8 +53,18 @@ def batches_again() -> Changes:
     return [(Batch, "parts", parts)]
 
 
+def forgotten_results() -> Changes:
+    """What became of an item is not remembered, so that a job that is begun again does it again."""
+
+    async def record(handle: Any, *_: Any, **__: Any) -> None:
+        await handle.release()
+
+    return [(resolution, "record", record)]
+
+
 STREAM_POLICIES: Final[Mapping[str, Callable[[], Changes]]] = {
     "random-item-ids": random_item_ids,
     "whole-batches": whole_batches,
     "batches-again": batches_again,
+    "forgotten-results": forgotten_results,
 }

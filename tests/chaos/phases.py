@@ -292,6 +292,7 @@ BROKEN: Final[Sequence[Phase]] = (
         items=160,
         sessions=1,
     ),
+    _broken("forgotten-results", 4, "two effects", writes={}, items=160, sessions=1),
     # Of accounts: what one knows answers for the other, and what breaks one keeps the other from going on.
     _broken("shared-claims", 4, "OK without its effect", writes={"hang": 0.3}, sessions=40, accounts=True, pause=4.0),
     _broken(

@@ -55,6 +55,7 @@ def test_a_world_is_full_of_bulk_calls_that_are_put_together_anew() -> None:
     [
         ("batches-again", {"two effects", "sent before the settle time"}),
         ("no-read-back", {"two effects"}),
+        ("forgotten-results", {"two effects"}),
         ("blind-retry", {"two effects", "sent before the settle time"}),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import grpc
 import pytest
+import structlog
 from allocation.v1.consignment_allocation_service_pb2_grpc import ConsignmentAllocationServiceStub
 from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
 from support.gateway import COMMAND, running_gateway
@@ -130,3 +132,12 @@ def scene(shared_scene: Scene) -> Scene:
     """The same, with nothing allocated."""
     reset(shared_scene.sandbox)
     return shared_scene
+
+
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    """Keeps the gateway's parts that run in this process from logging."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.configure(**before)

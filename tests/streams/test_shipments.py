@@ -157,6 +157,46 @@ def test_what_is_not_as_it_must_be_is_refused_for_itself(scene: Scene) -> None:
     assert_each_once(scene, good)
 
 
+def too_many(count: int) -> Any:
+    """Returns a message of as many items as no message may have."""
+    return pb.AllocateShipmentStreamRequest(
+        items=[pb.ShipmentItem(shipment_reference=f"sp_{number:032d}") for number in range(count)]
+    )
+
+
+def test_a_message_of_more_bytes_than_allowed_is_refused_for_itself(shared_sandbox: Sandbox) -> None:
+    """It is not kept, and the call goes on: with what comes after it, and also if it unpacks to as much."""
+    reset(shared_sandbox)
+
+    def requests() -> Any:
+        yield from messages(SMALL[:10], new_job(), QUEUED)
+        # All references of a wave in one message; and far more than any window holds.
+        for count, name in ((10_000, SMALL[10]), (200_000, SMALL[11])):
+            yield too_many(count)
+            yield pb.AllocateShipmentStreamRequest(items=[pb.ShipmentItem(shipment_reference=name)])
+
+    with running_scene(shared_sandbox) as scene:
+        allocate_stream = scene.shipments.AllocateShipmentStream
+        for compression in (grpc.Compression.NoCompression, grpc.Compression.Gzip):
+            reset(shared_sandbox)
+            wave = Wave()
+            wave.take_all(allocate_stream(requests(), timeout=LONG, compression=compression))
+            assert wave.kinds() == {"queued": 12}
+            assert [one.message_index for one in wave.refused] == [2, 4]
+            for one in wave.refused:
+                assert one.status.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
+                assert "262144 bytes" in one.status.message
+                violated = error_details_pb2.BadRequest()
+                one.status.details[1].Unpack(violated)
+                assert [violation.field for violation in violated.field_violations] == ["items"]
+        # A first message says what the job is. And there is an end to what is passed over.
+        first = failure(lambda: list(allocate_stream(iter([too_many(10_000)]), timeout=LONG)))
+        assert first.reason == "INVALID_REQUEST"
+        endless = (*messages(SMALL[:1], new_job(), QUEUED), too_many(500_000))
+        told = failure(lambda: list(allocate_stream(iter(endless), timeout=LONG)))
+        assert told.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
 def test_one_item_for_which_upstream_refuses_the_whole_call_does_not_cost_the_others(scene: Scene) -> None:
     # It is no reference of a shipment, which upstream says of the whole request.
     wave = allocate(scene, messages([*SMALL[:99], "no-shipment"], new_job()))

@@ -80,6 +80,7 @@ class Protection:
     Attributes:
         retry_budget: The budget of writes that are sent once more. Whoever asks for a write deposits.
         read_budget: The budget of read-backs. Whoever asks for a write deposits.
+        stream_places: How many writes, and how many reads, of streams may be under way at once.
     """
 
     def __init__(
@@ -128,9 +129,12 @@ class Protection:
             clock=clock,
             on_queue_change=self._queue_changed,
         )
-        places = max(int(settings.stream_share * settings.places[0]), 1)
-        self._write_share = asyncio.Semaphore(places)
-        self._read_share = asyncio.Semaphore(places)
+        self.stream_places = max(int(settings.stream_share * settings.places[0]), 1)
+        self._write_share = asyncio.Semaphore(self.stream_places)
+        self._read_share = asyncio.Semaphore(self.stream_places)
+        # Whoever of a stream's waits in the line of a lane.
+        self._write_turn = asyncio.Lock()
+        self._read_turn = asyncio.Lock()
         self.retry_budget = Budget(
             settings.retry_budget_ratio,
             settings.retry_budget_burst,
@@ -177,22 +181,38 @@ class Protection:
     async def acquire_for_stream(self, kind: RequestKind, deadline: float) -> Permit:
         """Does what acquire() does, within the share of the requests under way that streams may have.
 
-        Who finds no place in it waits for one, in nobody's way.
+        Who finds no place in it waits for one, in nobody's way. And only one of them at a time is in the line for a
+        slot or a token: all that streams have to do would else be in front of every single call.
 
         Raises:
             GatewayError: See acquire().
         """
-        share = self._write_share if kind is _WRITE else self._read_share
+        is_write = kind is _WRITE
+        share = self._write_share if is_write else self._read_share
+        turn = self._write_turn if is_write else self._read_turn
+        await self._wait_in_nobodys_way(share, kind, deadline)
         try:
-            with TimeLimit(deadline):
-                await share.acquire()
-        except TimeoutError:
-            raise self._refused(kind, RejectedError("queue", 0.0)) from None
-        try:
-            return (await self.acquire(kind, deadline)).within(share)
+            await self._wait_in_nobodys_way(turn, kind, deadline)
+            try:
+                permit = await self.acquire(kind, deadline)
+            finally:
+                turn.release()
         except BaseException:
             share.release()
             raise
+        return permit.within(share)
+
+    async def _wait_in_nobodys_way(
+        self, place: asyncio.Semaphore | asyncio.Lock, kind: RequestKind, deadline: float
+    ) -> None:
+        if not place.locked():
+            await place.acquire()
+            return
+        try:
+            with TimeLimit(deadline):
+                await place.acquire()
+        except TimeoutError:
+            raise self._refused(kind, RejectedError("queue", 0.0)) from None
 
     def released(self, lane: Lane, ticket: int, since: float, outcome: CallOutcome) -> None:
         """Takes a permit back: called by the permit, once."""

@@ -27,6 +27,21 @@ class UnreadableError(Exception):
         self.code = code
 
 
+class Oversized(bytes):
+    """What a handler gets in the place of a message that was larger than allowed, and was not kept."""
+
+    __slots__ = ()
+
+
+def unparsed(message: bytes) -> bytes:
+    """Returns a message of a stream as it is: what is larger than allowed is passed over, and the call goes on.
+
+    It is for handlers that take bytes, as the deserialiser of their requests. They get an Oversized for such a message,
+    if the engine can tell them.
+    """
+    return message
+
+
 def prefixed(message: bytes) -> bytes:
     """Returns a message as it is sent, not compressed."""
     return _PREFIX.pack(0, len(message)) + message
@@ -85,5 +100,10 @@ def read(framed: bytes, encoding: str, limit: int) -> bytes:
 
 def check_size(size: int, limit: int) -> None:
     """Refuses a message that is larger, with what stands before it, than it may be without."""
-    if size > PREFIX_SIZE + limit:
+    if is_oversized(size, limit):
         raise UnreadableError(StatusCode.RESOURCE_EXHAUSTED, f"The message is larger than {limit} bytes.")
+
+
+def is_oversized(size: int, limit: int) -> bool:
+    """Tells whether a message is larger, with what stands before it, than it may be without."""
+    return size > PREFIX_SIZE + limit

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from grpc import StatusCode
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 
+# A message that is passed over may have so many bytes: a larger one ends its call.
+_MOST_SKIPPED: Final = 16_777_216
+
+
 class RequestStreamCall(Call):
     """A call whose request is a stream, which the call is the iterator over.
 
@@ -24,10 +28,15 @@ class RequestStreamCall(Call):
     are when they are unpacked.
     """
 
-    __slots__ = ("_inbox", "_reading")
+    __slots__ = ("_inbox", "_is_skipping", "_most", "_reading", "_skips")
 
     def _open(self) -> None:
         self._inbox = bytearray()
+        # Whether a message that is larger than allowed is passed over; up to which size; and whether one is just now.
+        self._skips = self.method.request_deserializer is message.unparsed
+        limit = self._connection.max_message
+        self._most = max(limit, _MOST_SKIPPED) if self._skips else limit
+        self._is_skipping = False
         # Done when something has come; None as long as nobody waits for it.
         self._reading: asyncio.Future[None] | None = None
         self._connection.charge(self, STREAM_COST)
@@ -37,11 +46,12 @@ class RequestStreamCall(Call):
         """See Call."""
         del is_last  # the handler finds out when it asks for a message
         self._inbox += data
-        try:
-            message.check_size(message.size_of_first(self._inbox) or 0, self._connection.max_message)
-        except UnreadableError as error:
-            self.fail(error.code, str(error))
-            return
+        if not self._is_skipping:
+            try:
+                message.check_size(message.size_of_first(self._inbox) or 0, self._most)
+            except UnreadableError as error:
+                self.fail(error.code, str(error))
+                return
         reading, self._reading = self._reading, None
         if reading is not None and not reading.done():
             reading.set_result(None)
@@ -52,21 +62,53 @@ class RequestStreamCall(Call):
     async def __anext__(self) -> Any:
         inbox, limit = self._inbox, self._connection.max_message
         while (size := message.size_of_first(inbox)) is None or size > len(inbox):
+            if self._skips and size is not None and message.is_oversized(size, limit):
+                await self._skip(size)
+                return message.Oversized()
             message.check_size(size or 0, limit)
             if self.is_received:
                 if inbox:
-                    raise UnreadableError(StatusCode.INTERNAL, "The request ended in the middle of a message.")
+                    raise _in_the_middle()
                 raise StopAsyncIteration
-            self._reading = self._loop.create_future()
-            await self._reading
+            await self._something()
         await self._connection.message_turn()
         framed = bytes(inbox[:size])
         del inbox[:size]
-        data = message.read(framed, self.request.encoding, limit)
+        try:
+            data = message.read(framed, self.request.encoding, limit)
+        except UnreadableError as error:
+            if not self._skips or error.code is not StatusCode.RESOURCE_EXHAUSTED:
+                raise
+            # It has become larger than allowed while it was unpacked.
+            self._connection.unpacked(limit)
+            self._connection.grant(self, size)
+            return message.Oversized()
         if framed[0]:
             self._connection.unpacked(len(data))
         self._connection.grant(self, size)
         return self._parsed(data)
+
+    async def _something(self) -> None:
+        """Waits until something has come."""
+        self._reading = self._loop.create_future()
+        await self._reading
+
+    async def _skip(self, size: int) -> None:
+        """Passes over a message of so many bytes, without keeping any of them."""
+        await self._connection.message_turn()
+        inbox, left = self._inbox, size
+        self._is_skipping = True
+        while True:
+            part = min(left, len(inbox))
+            del inbox[:part]
+            self._connection.grant(self, part)
+            left -= part
+            if not left:
+                break
+            if self.is_received:
+                raise _in_the_middle()
+            await self._something()
+        self._is_skipping = False
 
     async def _answered(self, *request: bytes) -> None:
         del request
@@ -81,3 +123,7 @@ class RequestStreamCall(Call):
                 await self.write(response)
         if not self._is_answered:
             self._finish(b"", response_headers.OK, self._trailing)
+
+
+def _in_the_middle() -> UnreadableError:
+    return UnreadableError(StatusCode.INTERNAL, "The request ended in the middle of a message.")

@@ -9,11 +9,12 @@ claim which references were sent together, and a repeat may put them together in
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from allocation.v1.error_reason_pb2 import ErrorReason
 
-from allocation_gateway.errors import GatewayError, status_names
+from allocation_gateway.errors import GatewayError, WriteEffect, status_names
 from allocation_gateway.operations.model import references_field
 from allocation_gateway.protection.model import RequestKind
 from allocation_gateway.upstream import failures
@@ -27,6 +28,32 @@ if TYPE_CHECKING:
     from allocation_gateway.operations.model import Operation, Route
     from allocation_gateway.protection.protection import Permit
     from allocation_gateway.telemetry.observation import Observation
+
+# What one write of a request can be the cause of, so that the others may be let through without it.
+_ONE_AT_FAULT: Final = frozenset(
+    {
+        ErrorReason.ERROR_REASON_INVALID_REQUEST,
+        ErrorReason.ERROR_REASON_SHIPMENT_NOT_FOUND,
+        ErrorReason.ERROR_REASON_CONSIGNMENT_NOT_FOUND,
+        ErrorReason.ERROR_REASON_RESOURCE_NOT_FOUND,
+        ErrorReason.ERROR_REASON_INVALID_STATE,
+        ErrorReason.ERROR_REASON_ALLOCATION_FAILED,
+        ErrorReason.ERROR_REASON_UPSTREAM_CONFLICT,
+    }
+)
+
+
+def is_request_refused(error: GatewayError) -> bool:
+    """Tells whether upstream refused a request as a whole for a reason that one write of it can be the cause of."""
+    return error.effect is WriteEffect.NONE and error.reason in _ONE_AT_FAULT
+
+
+def may_be_anothers_fault(error: GatewayError) -> bool:
+    """Tells whether a write that was refused with others may be let through without one of them.
+
+    It goes by the error alone: also a call that has joined the write, and has sent nothing itself, gets it.
+    """
+    return error.sent_together > 1 and is_request_refused(error)
 
 
 class _SharedAttempt(Attempt):
@@ -224,7 +251,7 @@ class Batch:
         """Returns what the answer of a bulk call tells each of the writes that were sent by it."""
         response, bulk = result.response, self._operation.bulk
         if isinstance(response, GatewayError):
-            return [msgspec.structs.replace(result, response=response.copied()) for _ in members]
+            return [msgspec.structs.replace(result, response=response.for_each_of(len(members))) for _ in members]
         if bulk is None:
             raise ValueError("only bulk calls are sent together")
         parts = bulk.parts(response, [self._reference(member) for member in members])

@@ -44,7 +44,9 @@ class ClaimedWrite:
 
     def new_readback(self) -> ReadBack:
         """Returns one that has told nothing yet, for what is read before anything is sent."""
-        return ReadBack(self._context.api, self._store, self.operation, self.message, self.handle)
+        context = self._context
+        for_stream = context.request.batch is not None
+        return ReadBack(context.api, self._store, self.operation, self.message, self.handle, for_stream=for_stream)
 
     def remaining(self) -> Any:
         """Returns the request for what is not known to have come to an end: all of it, if nothing was read."""

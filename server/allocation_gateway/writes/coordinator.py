@@ -15,6 +15,7 @@ import structlog
 
 from allocation_gateway.errors import GatewayError
 from allocation_gateway.tasks import SharedTask
+from allocation_gateway.writes.batch import may_be_anothers_fault
 from allocation_gateway.writes.environment import BackgroundSteps, Environment
 from allocation_gateway.writes.errors import reused
 from allocation_gateway.writes.phases import Phase
@@ -136,9 +137,16 @@ class Coordinator:
         if task.done() and not task.cancelled():
             try:
                 return task.result()
+            except GatewayError as error:
+                if request.batch is not None or not may_be_anothers_fault(error):
+                    raise
             finally:
                 # An error that it holds would hold on to it by this frame.
                 del running, task
+            # It had joined an item of a stream, and that was refused with others: one of them may be at fault. What has
+            # just ended may not be out of the table yet.
+            await asyncio.sleep(0)
+            return await self.carry_out(request, api, observation, deadline, fields)
         raise write.deadline_error()
 
     def _start(self, key: _Key, write: Write, fields: Mapping[str, Any]) -> _Running:

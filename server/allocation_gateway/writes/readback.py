@@ -61,7 +61,14 @@ class ReadBack:
     """
 
     def __init__(
-        self, api: AccountApi, store: ClaimStore, operation: Operation, request: Any, handle: ClaimHandle
+        self,
+        api: AccountApi,
+        store: ClaimStore,
+        operation: Operation,
+        request: Any,
+        handle: ClaimHandle,
+        *,
+        for_stream: bool = False,
     ) -> None:
         """Knows nothing yet.
 
@@ -71,6 +78,7 @@ class ReadBack:
             operation: The row of the write.
             request: Its request, as it was sent.
             handle: Its claim.
+            for_stream: Whether it is an item of a stream, which is read within the share of streams.
         """
         self.known: dict[str, Assessed] = {}
         self.absent: set[str] = set()
@@ -80,6 +88,7 @@ class ReadBack:
         self._operation = operation
         self._request = request
         self._handle = handle
+        self._for_stream = for_stream
         self._references = handle.claim.references
         self._reader = table.READERS[operation.api]
 
@@ -181,7 +190,9 @@ class ReadBack:
         call = UpstreamCall(attempt, observation, deadline, keeps_to_deadline=True, kind=kind)
         request = self._reader.request(**{references_field(self._reader.request): reference})
         try:
-            result = await self._api.read_once(self._reader, request, call, RequestKind.READ_BACK)
+            result = await self._api.read_once(
+                self._reader, request, call, RequestKind.READ_BACK, for_stream=self._for_stream
+            )
         except GatewayError:
             return None
         if result.is_stale:

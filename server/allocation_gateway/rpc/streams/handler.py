@@ -19,14 +19,14 @@ from allocation_gateway.callers.errors import unauthenticated
 from allocation_gateway.errors import GatewayError
 from allocation_gateway.operations.validation import rules_of, violations
 from allocation_gateway.rpc.base import DEFECT, Context, abort, admitted, finish, invalid
-from allocation_gateway.rpc.streams import ends
+from allocation_gateway.rpc.streams import ends, outcomes
 from allocation_gateway.rpc.streams.audit import ItemAudit
 from allocation_gateway.rpc.streams.job import Items, capability_violations, job_of
 from allocation_gateway.rpc.streams.run import STATES, AllocationRun
 from allocation_gateway.rpc.streams.sending import Sending
 from allocation_gateway.rpc.streams.teller import Teller
 from allocation_gateway.rpc.streams.watch import WatchRun
-from allocation_gateway.wire.message import UnreadableError
+from allocation_gateway.wire.message import Oversized, UnreadableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -110,7 +110,7 @@ class LastingHandler(ABC, Generic[Asked, Lasting]):
         fields: dict[str, Any] = {"rpc": self._name, **observation.log_fields()}
         code = StatusCode.CANCELLED
         try:
-            with self._gateway.admission.admitted():
+            with self._gateway.admission.admitted_to_last():
                 answer = partial(self._answer, asked, context, observation, fields)
                 await admitted(self._gateway, self._name, metadata, context, fields, answer)
             code = StatusCode.OK
@@ -212,14 +212,32 @@ class LastingHandler(ABC, Generic[Asked, Lasting]):
             self._end(run)
 
 
+class ItemRoom:
+    """How many items may be in hand, of all rpcs that allocate streams together.
+
+    Attributes:
+        handlers: Those that answer them.
+    """
+
+    def __init__(self) -> None:
+        self.handlers: list[StreamHandler] = []
+
+    def window(self) -> int:
+        """Returns how many items each call may have in hand, as long as there are so many calls."""
+        calls = sum(handler.calls for handler in self.handlers)
+        return min(max(_ALL_ITEMS // max(calls, 1), _LEAST_ITEMS), _MOST_ITEMS)
+
+
 class StreamHandler(LastingHandler["AsyncIterator[bytes]", AllocationRun]):
     """Answers an rpc that allocates a stream."""
 
     _again = ends.JOB
 
-    def __init__(self, gateway: Gateway, row: AllocationStream, readings: AllReadings) -> None:
+    def __init__(self, gateway: Gateway, row: AllocationStream, readings: AllReadings, room: ItemRoom) -> None:
         super().__init__(gateway, row, readings, writes=True)
         self._row = row
+        self._room = room
+        room.handlers.append(self)
 
     async def _answer(
         self,
@@ -245,9 +263,14 @@ class StreamHandler(LastingHandler["AsyncIterator[bytes]", AllocationRun]):
         sending = Sending(self._gateway, row, account, api, observation, fields, allowed)
         teller = Teller(row, context.write, api.clock, self._gateway.telemetry.metrics.stream_item_told)
         audit = ItemAudit(self._guard, fields)
-        run = AllocationRun(row, job, items, sending, readings, teller, audit, settings, self._window)
+        run = AllocationRun(row, job, items, sending, readings, teller, audit, settings, self._room.window)
         with self._lasting(run, context, fields):
             await run.run(first, asked)
+
+    @property
+    def calls(self) -> int:
+        """How many calls last now."""
+        return len(self._runs)
 
     def items(self) -> dict[str, int]:
         """Returns how many items are in hand in which state. Any thread may call it."""
@@ -260,13 +283,11 @@ class StreamHandler(LastingHandler["AsyncIterator[bytes]", AllocationRun]):
         """Returns for how many seconds the oldest item has been in hand. Any thread may call it."""
         return max((run.lag() for run in self.runs), default=0.0)
 
-    def _window(self) -> int:
-        """Returns how many items each call may have in hand, as long as there are so many calls."""
-        return min(max(_ALL_ITEMS // max(len(self._runs), 1), _LEAST_ITEMS), _MOST_ITEMS)
-
     async def _first(self, requests: AsyncIterator[bytes]) -> Any:
         """Returns the first message; an empty one if there is none."""
         async for data in requests:
+            if isinstance(data, Oversized):
+                raise outcomes.too_large(self._gateway.settings.max_request_bytes)
             try:
                 return self._row.request.FromString(data)
             except DecodeError:

@@ -11,7 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from allocation_gateway.errors import GatewayError
+    from allocation_gateway.rpc.streams.job import Item
 
+# So many items have to be in doubt for what keeps upstream from answering before that keeps everything from being sent:
+# of a few it may be something about them.
+_SEVERAL: Final = 3
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 10.0
 
@@ -37,6 +41,21 @@ class Hindrance:
         self._since = 0.0
         self._times = 0
         self._until = 0.0
+        # How often something was let through, and which items are in doubt since.
+        self._passed = 0
+        self._doubtful: set[str] = set()
+
+    def is_shown_by(self, item: Item) -> bool:
+        """Tells whether an item that is in doubt shows that something is in the way of everything.
+
+        Not if others have been let through since it was in doubt first: then it is about the item. And not if it is the
+        only one, or nearly.
+        """
+        if item.doubted_at is None:
+            item.doubted_at = self._passed
+        if item.doubted_at == self._passed and len(self._doubtful) < _SEVERAL:
+            self._doubtful.add(item.reference)
+        return item.doubted_at == self._passed and len(self._doubtful) >= _SEVERAL
 
     def note(self, error: GatewayError, retry_after: float) -> bool:
         """Records that it is still in the way. Returns False if it has been for too long.
@@ -57,9 +76,11 @@ class Hindrance:
         return now - self._since <= self._longest
 
     def clear(self) -> None:
-        """Records that something was sent."""
+        """Records that something was let through."""
         self.error = None
         self._until = 0.0
+        self._passed += 1
+        self._doubtful.clear()
 
     def seconds(self) -> float:
         """Returns for how long to send nothing from now on."""

@@ -26,12 +26,14 @@ class Job(NamedTuple):
         selector: That of items without one of their own.
         waits_for_allocation: Whether an item has its outcome only when it is allocated.
         item_seconds: For how long an item is worked on.
+        is_new: Whether the gateway has made its id, so that no earlier call can have sent anything for it.
     """
 
     name: uuid.UUID
     selector: job_pb2.AllocationSelector
     waits_for_allocation: bool
     item_seconds: float
+    is_new: bool = False
 
     def request_id(self, reference: str) -> str:
         """Returns the id of the write of an item: the same one whenever, and wherever, the job is begun again."""
@@ -56,6 +58,7 @@ def job_of(message: job_pb2.AllocationJob) -> Job:
         selector=message.selector,
         waits_for_allocation=message.wait_for != job_pb2.WAIT_FOR_QUEUED,
         item_seconds=deadline.ToNanoseconds() / 1e9 if message.HasField("item_deadline") else _DEFAULT_ITEM_SECONDS,
+        is_new=not message.job_id,
     )
 
 
@@ -77,9 +80,11 @@ class Item:
         until: Until when it is worked on, by the event loop's clock.
         tries: How often it was asked for, and has to be again.
         is_sent: Whether it counts as sent.
+        waits_for: With what it was not carried out when it was asked for last; None if it was not yet.
+        doubted_at: How often others had been let through when it was in doubt first; None if it never was.
     """
 
-    __slots__ = ("is_sent", "key", "reference", "request_id", "selector", "tries", "until")
+    __slots__ = ("doubted_at", "is_sent", "key", "reference", "request_id", "selector", "tries", "until", "waits_for")
 
     def __init__(self, reference: str, request_id: str, selector: Any, key: bytes, until: float) -> None:
         self.reference = reference
@@ -89,6 +94,8 @@ class Item:
         self.until = until
         self.tries = 0
         self.is_sent = False
+        self.waits_for: GatewayError | None = None
+        self.doubted_at: int | None = None
 
 
 class Items:

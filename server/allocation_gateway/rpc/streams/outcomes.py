@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from allocation.v1.error_reason_pb2 import ErrorReason
 from google.rpc import error_details_pb2
+from grpc import StatusCode
 
 from allocation_gateway import errors
 from allocation_gateway.account_api import TRANSIENT
-from allocation_gateway.codecs.states import Stage
 from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.operations.bulk import ItemAnswer
 from allocation_gateway.operations.validation import Violation
+from allocation_gateway.rpc.base import invalid
+from allocation_gateway.rpc.streams.belief import Standing, standing_of
 from allocation_gateway.upstream import error_table
 from allocation_gateway.upstream.failures import DIALECTS, outcome_unknown
 
@@ -58,6 +60,7 @@ class Found(NamedTuple):
 
 
 LATE_JOB: Final = Violation("job", "may only be set in the first message")
+
 # What keeps everything from being sent, not just one item.
 HINDRANCES: Final = frozenset(
     {
@@ -71,18 +74,6 @@ HINDRANCES: Final = frozenset(
 )
 _LATER: Final = (
     TRANSIENT | HINDRANCES | {ErrorReason.ERROR_REASON_WRITE_IN_PROGRESS, ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED}
-)
-# What one item of a bulk call can be the cause of, so that the others may be let through without it.
-_ONE_AT_FAULT: Final = frozenset(
-    {
-        ErrorReason.ERROR_REASON_INVALID_REQUEST,
-        ErrorReason.ERROR_REASON_SHIPMENT_NOT_FOUND,
-        ErrorReason.ERROR_REASON_CONSIGNMENT_NOT_FOUND,
-        ErrorReason.ERROR_REASON_RESOURCE_NOT_FOUND,
-        ErrorReason.ERROR_REASON_INVALID_STATE,
-        ErrorReason.ERROR_REASON_ALLOCATION_FAILED,
-        ErrorReason.ERROR_REASON_UPSTREAM_CONFLICT,
-    }
 )
 _BY_REASON: Final = {entry.reason: entry for dialect in DIALECTS.values() for entry in dialect.by_code.values()} | {
     entry.reason: entry for entry in (error_table.STATE, error_table.FAILED, error_table.NO_CONSIGNMENT)
@@ -106,9 +97,21 @@ def is_hindrance(error: GatewayError) -> bool:
     return error.reason in HINDRANCES or error.cause in HINDRANCES
 
 
-def may_be_anothers_fault(error: GatewayError) -> bool:
-    """Tells whether an item that was refused with others may be let through without one of them."""
-    return error.effect is WriteEffect.NONE and error.reason in _ONE_AT_FAULT
+def too_large(limit: int) -> GatewayError:
+    """Returns the error for a message of a stream that is larger than allowed."""
+    violation = Violation("items", f"must be fewer, or shorter: the message is larger than {limit} bytes")
+    return invalid(f"The message is larger than {limit} bytes.", [violation])
+
+
+def of_selector(refusal: GatewayError) -> GatewayError:
+    """Returns a refusal as it is told for items that were refused with others, of which their selector is the cause."""
+    return refusal.retold(
+        refusal.code,
+        refusal.reason,
+        f"{refusal.message} It was refused together with others, and so was all else that was asked for in this way.",
+        effect=refusal.effect,
+        details=refusal.details,
+    )
 
 
 def wants_explanation(found: Found) -> bool:
@@ -143,26 +146,57 @@ def of_response(operation: Operation, response: Any, reference: str) -> Found:
     if told.is_allocated:
         return Found(OutcomeKind.ALLOCATED, told.allocation)
     if told.allocation is not None:
-        return of_standing(operation, told.allocation) or Found(OutcomeKind.QUEUED)
+        return _of_answer(operation, told.allocation)
     return Found(OutcomeKind.QUEUED) if told.is_taken else Found(OutcomeKind.UNKNOWN, error=_SILENT)
 
 
-def of_standing(operation: Operation, allocation: AnyAllocation) -> Found | None:
-    """Returns what it means for an item that was taken in hand how it stands; None if that is not known yet."""
-    stage = operation.allocations.stage(allocation)
-    if stage is Stage.ALLOCATED:
+def _of_answer(operation: Operation, allocation: AnyAllocation) -> Found:
+    """Returns what it means for an item that was taken in hand how it stands by the answer to its write."""
+    standing = standing_of(operation, allocation)
+    if standing is Standing.ALLOCATED:
         return Found(OutcomeKind.ALLOCATED, allocation)
-    if operation.allocations.states.has_failed(allocation.state):
+    if standing in {Standing.FAILED, Standing.CANCELLED}:
+        # That is the answer to this request, and so not the state that was there before it.
+        entry = error_table.FAILED if standing is Standing.FAILED else error_table.STATE
+        return Found(OutcomeKind.REFUSED, error=_refusal(entry))
+    return Found(OutcomeKind.QUEUED)
+
+
+def of_reading(standing: Standing, found: AnyAllocation | GatewayError) -> Found:
+    """Returns what it means for an item that was queued how it stands in the end.
+
+    Args:
+        standing: How: in a way that lasts.
+        found: What was read.
+    """
+    if isinstance(found, GatewayError):
+        # It was there when it was queued. Only what was cancelled can be removed, and may have been allocated before.
+        return Found(OutcomeKind.UNKNOWN, error=_lost(f"It was queued, and is not there any more: {found.message}"))
+    if standing is Standing.ALLOCATED:
+        return Found(OutcomeKind.ALLOCATED, found)
+    if standing is Standing.FAILED:
         return Found(OutcomeKind.REFUSED, error=_refusal(error_table.FAILED))
-    if stage is Stage.GONE:
-        return Found(OutcomeKind.REFUSED, error=_refusal(error_table.STATE))
-    return None
+    return Found(
+        OutcomeKind.UNKNOWN,
+        error=_lost("It was queued, and was cancelled after that. It may have been allocated before.", found),
+    )
 
 
 def _rejected(api: Api, rejection: Rejection, reference: str) -> GatewayError:
     known = DIALECTS[api].by_code.get(rejection.code) if rejection.reason is None else _BY_REASON.get(rejection.reason)
     details = () if rejection.allocation is None else (rejection.allocation,)
     return _refusal(known or error_table.CONFLICT, rejection.message, reference, rejection.code, details)
+
+
+def _lost(message: str, found: AnyAllocation | None = None) -> GatewayError:
+    """Returns the error for an item of which nobody will ever know whether it was allocated for some time."""
+    return GatewayError(
+        StatusCode.UNKNOWN,
+        ErrorReason.ERROR_REASON_OUTCOME_UNKNOWN,
+        message,
+        effect=WriteEffect.UNKNOWN,
+        allocation=found,
+    )
 
 
 def _refusal(

@@ -7,12 +7,11 @@ that the refusal can show the allocation that is in the way.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, TypeAlias
-
-from allocation.v1.error_reason_pb2 import ErrorReason
+from typing import TYPE_CHECKING, TypeAlias
 
 from allocation_gateway.errors import GatewayError
 from allocation_gateway.rpc.streams import outcomes
+from allocation_gateway.rpc.streams.belief import Belief, Standing, standing_of
 from allocation_gateway.rpc.streams.outcomes import Found, OutcomeKind
 
 if TYPE_CHECKING:
@@ -25,27 +24,25 @@ if TYPE_CHECKING:
 
     Conclude: TypeAlias = Callable[[Item, Found], None]
 
-# The state of something whose allocation has failed may be left from an earlier try, as long as upstream has not come
-# to this one: it is believed when it was read so often.
-FAILED_READINGS: Final = 2
-MISSING: Final = frozenset(
-    {ErrorReason.ERROR_REASON_SHIPMENT_NOT_FOUND, ErrorReason.ERROR_REASON_CONSIGNMENT_NOT_FOUND}
-)
-
 
 class _FollowedItem:
     """An item that is followed."""
 
-    __slots__ = ("conclude", "failed", "item", "refusal", "timer")
+    __slots__ = ("belief", "conclude", "item", "refusal", "timer")
 
     def __init__(
-        self, item: Item, conclude: Conclude, refusal: GatewayError | None, timer: asyncio.TimerHandle
+        self,
+        item: Item,
+        conclude: Conclude,
+        refusal: GatewayError | None,
+        timer: asyncio.TimerHandle,
+        belief: Belief,
     ) -> None:
         self.item = item
         self.conclude = conclude
         self.refusal = refusal
         self.timer = timer
-        self.failed = 0
+        self.belief = belief
 
 
 class PendingItems:
@@ -78,8 +75,10 @@ class PendingItems:
             conclude: Is told what became of it.
             refusal: With what it was refused for how it stands; None if it is queued.
         """
-        timer = asyncio.get_running_loop().call_at(item.until, self._overdue, item)
-        self._followed[item.reference] = _FollowedItem(item, conclude, refusal, timer)
+        loop = asyncio.get_running_loop()
+        timer = loop.call_at(item.until, self._overdue, item)
+        belief = Belief(loop.time(), is_known=True)
+        self._followed[item.reference] = _FollowedItem(item, conclude, refusal, timer, belief)
         self._readings.follow(item.reference, self, at_once=refusal is not None)
 
     def read(self, reference: str, found: AnyAllocation | GatewayError) -> bool:
@@ -97,18 +96,13 @@ class PendingItems:
     def _concluded(self, followed: _FollowedItem, found: AnyAllocation | GatewayError) -> Found | None:
         if followed.refusal is not None:
             return Found(OutcomeKind.REFUSED, error=self._explained(followed.refusal, found))
-        if isinstance(found, GatewayError):
-            return Found(OutcomeKind.REFUSED, error=found) if found.reason in MISSING else None
-        standing = outcomes.of_standing(self._row, found)
-        if standing is None:
+        standing = standing_of(self._row, found)
+        now = asyncio.get_running_loop().time()
+        if not followed.belief.is_final(standing, now, self._readings.patience):
             return None
-        if standing.kind is OutcomeKind.ALLOCATED:
+        if standing is Standing.ALLOCATED and not isinstance(found, GatewayError):
             found.reconciled = True
-        elif self._row.allocations.states.has_failed(found.state):
-            followed.failed += 1
-            if followed.failed < FAILED_READINGS:
-                return None
-        return standing
+        return outcomes.of_reading(standing, found)
 
     def _explained(self, refusal: GatewayError, found: AnyAllocation | GatewayError) -> GatewayError:
         """Returns a refusal with the allocation that is there, if there is one."""

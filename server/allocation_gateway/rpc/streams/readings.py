@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import math
 import random
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -37,8 +38,12 @@ _CAUTION: Final = 1.25
 # The next reading of what is not final comes after this part of the time that it has taken so far.
 _GROWTH: Final = 0.6
 _JITTER: Final = 0.25
-# How many are under way at once, if the share of streams is more.
+# How many are under way at once if upstream answers quickly. The slower it is, the more: as many as make so many in a
+# second, within the share of streams.
 _AT_ONCE: Final = 16
+_PER_SECOND: Final = 1_000
+# So many times what upstream takes for one, on average, it may take for another.
+_PATIENCE: Final = 5.0
 
 
 class ReadingListener(Protocol):
@@ -49,19 +54,40 @@ class ReadingListener(Protocol):
 
 
 class _FollowedReference:
-    """What is read until nobody waits for it any more."""
+    """What is read until nobody waits for it any more.
 
-    __slots__ = ("is_due", "is_new", "last_pending", "listeners", "reference", "since")
+    Attributes:
+        reference: What it is.
+        since: When somebody has begun to wait for it last: intervals grow from then on.
+        queued_at: When upstream has taken it in hand, so that it tells how long upstream takes; None if that is not
+            known.
+        last_pending: When it was read last, and was not final: for so long upstream has taken at least.
+        listeners: Who waits for it.
+        newcomers: Who has begun to since a reading is under way: they are told of the next one.
+        due_at: When it is read next; None if that is not settled, or is being done.
+        is_being_read: Whether a reading is under way.
+    """
 
-    def __init__(self, reference: str, since: float, *, is_new: bool) -> None:
+    __slots__ = (
+        "due_at",
+        "is_being_read",
+        "last_pending",
+        "listeners",
+        "newcomers",
+        "queued_at",
+        "reference",
+        "since",
+    )
+
+    def __init__(self, reference: str, since: float) -> None:
         self.reference = reference
         self.since = since
-        # Whether upstream has only just taken it in hand, so that it tells how long upstream takes.
-        self.is_new = is_new
-        # When it was read last, and was not final: for so long upstream has taken at least.
+        self.queued_at: float | None = None
         self.last_pending = since
         self.listeners: list[ReadingListener] = []
-        self.is_due = False
+        self.newcomers: list[ReadingListener] = []
+        self.due_at: float | None = None
+        self.is_being_read = False
 
 
 class Readings:
@@ -79,15 +105,21 @@ class Readings:
         self._reader = reader
         self._observation = observation
         self._average = _FIRST
+        # What one reading takes, in seconds.
+        self._seconds = 0.0
         self._followed: dict[str, _FollowedReference] = {}
         self._due: list[tuple[float, str]] = []
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._places = asyncio.Semaphore(_AT_ONCE)
         self._under_way: set[asyncio.Task[None]] = set()
 
+    @property
+    def patience(self) -> float:
+        """For how many seconds a state must have lasted that may be left from before something was queued."""
+        return max(self._api.settings.settle_time, _PATIENCE * self._average)
+
     def follow(self, reference: str, listener: ReadingListener, *, at_once: bool = False) -> None:
-        """Reads something until it is final for a listener, which may be told of it at once, too, from then on.
+        """Reads something until it is final for a listener, which is told of each reading that begins from then on.
 
         Args:
             reference: What is read.
@@ -97,29 +129,50 @@ class Readings:
         now = self._api.clock()
         followed = self._followed.get(reference)
         if followed is None:
-            followed = self._followed[reference] = _FollowedReference(reference, now, is_new=not at_once)
-        followed.listeners.append(listener)
-        if at_once or not followed.is_due:
-            followed.is_due = True
-            self._schedule(reference, now if at_once else now + self._jittered(self._average * _CAUTION))
+            followed = self._followed[reference] = _FollowedReference(reference, now)
+        # Whoever waits already has waited for long, and has long intervals. They are not for who comes now.
+        followed.since = now
+        if not at_once:
+            followed.queued_at = followed.last_pending = now
+        (followed.newcomers if followed.is_being_read else followed.listeners).append(listener)
+        self._schedule(followed, now if at_once else now + self._jittered(self._average * _CAUTION))
         if self._task is None:
             self._task = asyncio.create_task(self._run())
 
     def leave(self, reference: str, listener: ReadingListener) -> None:
         """Records that a listener does not wait for something any more."""
         followed = self._followed.get(reference)
-        if followed is not None and listener in followed.listeners:
-            followed.listeners.remove(listener)
-            self._forget_if_unwatched(followed)
+        if followed is None:
+            return
+        for waiting in (followed.listeners, followed.newcomers):
+            if listener in waiting:
+                waiting.remove(listener)
+        self._forget_if_unwatched(followed)
 
     def _forget_if_unwatched(self, followed: _FollowedReference) -> None:
-        if not followed.listeners and self._followed.get(followed.reference) is followed:
+        # What is being read is forgotten after that: who comes meanwhile must not have it read a second time.
+        is_watched = followed.listeners or followed.newcomers or followed.is_being_read
+        if not is_watched and self._followed.get(followed.reference) is followed:
             del self._followed[followed.reference]
             self._changed.set()
 
-    def _schedule(self, reference: str, at: float) -> None:
-        heapq.heappush(self._due, (at, reference))
+    def _schedule(self, followed: _FollowedReference, at: float) -> None:
+        """Has something read at a moment, unless it is to be read before."""
+        if followed.due_at is not None and followed.due_at <= at:
+            return
+        followed.due_at = at
+        if not followed.is_being_read:
+            self._enter(followed, at)
+
+    def _enter(self, followed: _FollowedReference, at: float) -> None:
+        heapq.heappush(self._due, (at, followed.reference))
         self._changed.set()
+
+    @property
+    def _most(self) -> int:
+        """How many readings may be under way at once."""
+        places = self._api.protection.stream_places
+        return min(max(_AT_ONCE, math.ceil(_PER_SECOND * self._seconds)), places)
 
     async def _run(self) -> None:
         """Begins each reading when it is due, for as long as anybody waits."""
@@ -127,16 +180,18 @@ class Readings:
         while self._followed:
             self._changed.clear()
             now = clock()
-            while self._due and self._due[0][0] <= now:
-                _, reference = heapq.heappop(self._due)
+            while self._due and self._due[0][0] <= now and len(self._under_way) < self._most:
+                at, reference = heapq.heappop(self._due)
                 followed = self._followed.get(reference)
-                if followed is not None and followed.is_due:
-                    await self._places.acquire()
-                    followed.is_due = False
+                # Of one that was moved, the place that it had before is still there.
+                if followed is not None and followed.due_at == at and not followed.is_being_read:
+                    followed.due_at = None
+                    followed.is_being_read = True
                     task = asyncio.create_task(self._read(followed))
                     self._under_way.add(task)
                     task.add_done_callback(self._ended)
-            wait = self._due[0][0] - clock() if self._due else None
+            has_room = len(self._under_way) < self._most
+            wait = self._due[0][0] - clock() if self._due and has_room else None
             try:
                 async with asyncio.timeout(None if wait is None else max(wait, 0.0)):
                     await self._changed.wait()
@@ -147,31 +202,43 @@ class Readings:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
-        self._places.release()
+        self._changed.set()
 
     async def _read(self, followed: _FollowedReference) -> None:
-        reference = followed.reference
-        found = await self._fetch(reference)
+        reference, listeners = followed.reference, followed.listeners
+        try:
+            found = await self._fetch(reference)
+        finally:
+            followed.is_being_read = False
+            told = tuple(listeners)
+            listeners += followed.newcomers
+            followed.newcomers.clear()
         wait = retry_seconds(found) if isinstance(found, GatewayError) else 0.0
-        for listener in tuple(followed.listeners):
-            if listener.read(reference, found) and listener in followed.listeners:
-                followed.listeners.remove(listener)
+        is_final = False
+        for listener in told:
+            if listener in listeners and listener.read(reference, found):
+                is_final = True
+                if listener in listeners:
+                    listeners.remove(listener)
         now = self._api.clock()
-        if not followed.listeners:
-            if followed.is_new:
-                self._learn(followed, now)
+        if not isinstance(found, GatewayError):
+            if not is_final:
+                followed.last_pending = now
+            elif followed.queued_at is not None and self._reader.allocations.is_allocated(found):
+                self._learn(followed.last_pending, followed.queued_at, now)
+                followed.queued_at = None
+        if not listeners:
             self._forget_if_unwatched(followed)
             return
-        if not isinstance(found, GatewayError):
-            followed.last_pending = now
-        if not followed.is_due:
-            followed.is_due = True
-            pause = max(_GROWTH * (now - followed.since), _GROWTH * self._average, _SHORTEST)
-            self._schedule(reference, now + max(self._jittered(min(pause, _LONGEST)), wait))
+        # When whoever has come meanwhile wants it to be read.
+        wanted, followed.due_at = followed.due_at, None
+        pause = max(_GROWTH * (now - followed.since), _GROWTH * self._average, _SHORTEST)
+        at = now + max(self._jittered(min(pause, _LONGEST)), wait)
+        self._schedule(followed, at if wanted is None else min(at, max(wanted, now + wait)))
 
-    def _learn(self, followed: _FollowedReference, now: float) -> None:
+    def _learn(self, last_pending: float, queued_at: float, now: float) -> None:
         """Learns how long upstream takes from something that has become final since it was read before."""
-        taken = (followed.last_pending + now) / 2 - followed.since
+        taken = (last_pending + now) / 2 - queued_at
         self._average = min(max(self._average + (taken - self._average) * _LEARNING, _SHORTEST), _LONGEST_FIRST)
 
     @staticmethod
@@ -187,9 +254,11 @@ class Readings:
             permit = await api.protection.acquire_for_stream(RequestKind.READ, until)
         except GatewayError as error:
             return error.with_traceback(None)
+        begun = api.clock()
         result = await api.send(
             reader, reader.default_route, reader.request(**{references_field(reader.request): reference}), call, permit
         )
+        self._seconds += (api.clock() - begun - self._seconds) * _LEARNING
         response: Any = result.response
         return response if isinstance(response, GatewayError) else response.allocation
 

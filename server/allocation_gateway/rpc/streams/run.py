@@ -8,6 +8,7 @@ holds up nobody but itself.
 from __future__ import annotations
 
 import asyncio
+import random
 from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import DecodeError
@@ -21,6 +22,9 @@ from allocation_gateway.rpc.streams.hindrance import Hindrance
 from allocation_gateway.rpc.streams.outcomes import Found, OutcomeKind
 from allocation_gateway.rpc.streams.pending_items import PendingItems
 from allocation_gateway.rpc.streams.send_queue import SendQueue
+from allocation_gateway.rpc.streams.trials import Trials
+from allocation_gateway.wire.message import Oversized
+from allocation_gateway.writes import errors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -29,7 +33,7 @@ if TYPE_CHECKING:
     from allocation_gateway.rpc.streams.audit import ItemAudit
     from allocation_gateway.rpc.streams.job import Item, Items, Job
     from allocation_gateway.rpc.streams.readings import Readings
-    from allocation_gateway.rpc.streams.sending import Sending
+    from allocation_gateway.rpc.streams.sending import Sending, Sent
     from allocation_gateway.rpc.streams.teller import Teller
     from allocation_gateway.settings import Settings
 
@@ -42,6 +46,10 @@ _LINGER: Final = 0.02
 # Seconds before an item is asked for again of which it is not known what became of it, and the most that they become.
 _PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 10.0
+# Seconds after which it is looked at again which items wait that are worked on no more.
+_LOOK: Final = 0.5
+# Of an item that was refused with others, and could not be asked for again in time: its claim was held meanwhile.
+_NOT_SENT_AGAIN: Final = errors.too_late(is_claimed=True)
 # Seconds before the end of its time at which a job that is to end soon, and is not done, is told so.
 _MARGIN: Final = 1.0
 
@@ -87,6 +95,7 @@ class AllocationRun:
         self._queue = SendQueue(row.most_together(settings))
         self._pending = PendingItems(readings, row.read)
         self._hindrance = Hindrance(settings.stream_outage_time, self._clock)
+        self._trials = Trials()
         # When each was received: the oldest is the first.
         self._in_hand: dict[object, float] = {}
         self._sending_items = 0
@@ -115,6 +124,7 @@ class AllocationRun:
         if self._ending is None:
             self._start(self._read(first, requests))
             self._start(self._send_all())
+            self._start(self._end_overdue())
         try:
             while not self._is_over():
                 await self._teller.wait()
@@ -191,17 +201,25 @@ class AllocationRun:
         index = 0
         async for data in requests:
             index += 1
-            try:
-                message = self._request.FromString(data)
-            except DecodeError:
-                self._teller.refuse(index, invalid("The message is not of the type that the rpc takes.", []))
+            if isinstance(data, Oversized):
+                self._teller.refuse(index, outcomes.too_large(self._settings.max_request_bytes))
             else:
-                await self._take(message, index)
+                try:
+                    message = self._request.FromString(data)
+                except DecodeError:
+                    self._teller.refuse(index, invalid("The message is not of the type that the rpc takes.", []))
+                else:
+                    await self._take(message, index)
             await self._wait_for_room()
         self._has_read_all = True
 
+    @property
+    def _is_full(self) -> bool:
+        window = self._window()
+        return len(self._in_hand) >= window or self._teller.backlog >= window
+
     async def _wait_for_room(self) -> None:
-        while len(self._in_hand) >= self._window() or self._teller.backlog >= self._window():
+        while self._is_full:
             self._has_room.clear()
             await self._has_room.wait()
 
@@ -213,8 +231,14 @@ class AllocationRun:
         if found:
             self._teller.refuse(index, invalid("The message is not valid.", found))
             return
-        taken, now = [], self._clock()
+        taken: list[Item] = []
+        now = self._clock()
         for place, item in enumerate(message.items):
+            if self._is_full:
+                self._queue.add(taken)
+                taken.clear()
+                await self._wait_for_room()
+                now = self._clock()
             made = self._items.make(item, place, now)
             self._teller.tally.received += 1
             if isinstance(made, GatewayError):
@@ -238,9 +262,48 @@ class AllocationRun:
             if not self._has_read_all and not self._queue.fills_a_batch:
                 await asyncio.sleep(_LINGER)
             await self._places.acquire()
-            self._start(self._send(self._queue.take()), sends=True)
+            items = self._queue.take()
+            if items:
+                self._start(self._send(items), sends=True)
+            else:
+                # The time of all was up meanwhile.
+                self._places.release()
 
     async def _send(self, items: Sequence[Item]) -> None:
+        """Sends items with the place that was taken for them, and sees to those that were refused with each other."""
+        sent = await self._send_together(items)
+        if not sent.rejected:
+            return
+        rejected = list(sent.rejected)
+        for item in rejected:
+            item.waits_for = _NOT_SENT_AGAIN
+        refusal, key, selector = sent.refusal, rejected[0].key, rejected[0].selector
+        trial = self._trials.of(key)
+        async with trial.turn:
+            while refusal is not None and rejected and self._ending is None:
+                if not trial.needs_another(refusal, selector):
+                    break
+                # Which one does not matter, but for that those next to each other may be alike.
+                item = rejected.pop(random.randrange(len(rejected)))  # noqa: S311 - it is no secret
+                await self._places.acquire()
+                alone = await self._send_together([item])
+                self._queue.add_batch(alone.rejected)
+                if alone.refusal is None and not alone.is_let_through:
+                    # Something else was in the way, which says nothing of the selector.
+                    break
+        if refusal is not None and trial.blames_selector(refusal, selector):
+            told = Found(OutcomeKind.REFUSED, error=outcomes.of_selector(refusal))
+            for item in rejected:
+                self._count_as_sent(item)
+                self._end(item, told)
+            self._audit.leave_lines()
+            return
+        # The half without the one that is at fault is let through.
+        half = (len(rejected) + 1) // 2
+        self._queue.add_batch(rejected[:half])
+        self._queue.add_batch(rejected[half:])
+
+    async def _send_together(self, items: Sequence[Item]) -> Sent:
         place = Place(self._places)
         self._audit.begun(items)
         self._sending_items += len(items)
@@ -251,15 +314,38 @@ class AllocationRun:
             self._audit.leave_lines()
         self._sending_items -= len(sent.rejected)
         self._bulk_calls += sent.is_sent
-        # The half without the one that is at fault is let through.
-        half = (len(sent.rejected) + 1) // 2
-        self._queue.add_batch(sent.rejected[:half])
-        self._queue.add_batch(sent.rejected[half:])
+        trial = self._trials.of(items[0].key)
+        if sent.is_let_through:
+            trial.passed()
+        elif sent.refusal is not None and not sent.rejected:
+            trial.refused_alone(sent.refusal)
+        return sent
 
-    def _note(self, found: Found) -> bool:
+    # What is not sent in time.
+
+    async def _end_overdue(self) -> None:
+        """Tells of items as they stand whose time is up while they wait to be sent."""
+        while True:
+            await self._queue.wait()
+            self._tell_overdue(self._queue.take_overdue(self._clock()))
+            await asyncio.sleep(_LOOK)
+
+    def _tell_overdue(self, items: Sequence[Item]) -> None:
+        for item in items:
+            error = item.waits_for
+            if error is None:
+                # An earlier call of a job whose id the caller has chosen may have sent it.
+                is_new = self._job.is_new
+                error = errors.too_late(is_claimed=True) if is_new else errors.in_doubt(errors.NOT_LOOKED_UP)
+            self._end_as_it_stands(item, error)
+        if items:
+            self._audit.leave_lines()
+
+    def _note(self, item: Item, found: Found) -> bool:
         """Records what keeps everything from being sent, or that nothing does. Returns whether something does."""
         error = found.error
-        if error is not None and outcomes.is_hindrance(error):
+        is_doubt = found.kind is OutcomeKind.UNKNOWN
+        if error is not None and outcomes.is_hindrance(error) and (not is_doubt or self._hindrance.is_shown_by(item)):
             if not self._hindrance.note(error, outcomes.retry_seconds(error)):
                 self.fail(ends.given_up(error))
         elif found.kind not in {OutcomeKind.LATER, OutcomeKind.UNKNOWN}:
@@ -272,16 +358,15 @@ class AllocationRun:
     def _settle(self, item: Item, found: Found) -> None:
         """Is called with what the write of an item has come to."""
         self._sending_items -= 1
-        if self._note(found):
-            self._audit.waits(item, found)
+        if self._note(item, found):
+            # It goes by itself when its time is up.
+            self._wait(item, found)
             self._queue.add([item])
             return
         if found.kind is OutcomeKind.LATER:
             self._later(item, found)
             return
-        if not item.is_sent:
-            item.is_sent = True
-            self._teller.tally.sent += 1
+        self._count_as_sent(item)
         if found.kind is OutcomeKind.UNKNOWN and found.error is not None and not outcomes.is_final(found.error):
             self._later(item, found)
             return
@@ -294,6 +379,11 @@ class AllocationRun:
         else:
             self._tell(item, found)
 
+    def _count_as_sent(self, item: Item) -> None:
+        if not item.is_sent:
+            item.is_sent = True
+            self._teller.tally.sent += 1
+
     def _later(self, item: Item, found: Found) -> None:
         """Asks for an item again in a while, or tells how it stands if its time is up."""
         error = found.error
@@ -303,13 +393,23 @@ class AllocationRun:
         item.tries += 1
         pause = max(outcomes.retry_seconds(error), min(_PAUSE * item.tries, _LONGEST_PAUSE))
         if now + pause < item.until:
-            self._audit.waits(item, found)
+            self._wait(item, found)
             asyncio.get_running_loop().call_later(pause, self._queue.add, [item])
         else:
-            kind = OutcomeKind.REFUSED if error.effect is WriteEffect.NONE else OutcomeKind.UNKNOWN
-            told = Found(kind, error=error)
-            self._audit.ended(item, told)
-            self._tell(item, told)
+            self._end_as_it_stands(item, error)
+
+    def _wait(self, item: Item, found: Found) -> None:
+        item.waits_for = found.error
+        self._audit.waits(item, found)
+
+    def _end_as_it_stands(self, item: Item, error: GatewayError) -> None:
+        """Tells of an item whose time is up before its write has come to an end."""
+        kind = OutcomeKind.REFUSED if error.effect is WriteEffect.NONE else OutcomeKind.UNKNOWN
+        self._end(item, Found(kind, error=error))
+
+    def _end(self, item: Item, found: Found) -> None:
+        self._audit.ended(item, found)
+        self._tell(item, found)
 
     def _conclude(self, item: Item, found: Found) -> None:
         """Is called with what became of an item that was queued."""

@@ -52,6 +52,19 @@ class SendQueue:
         first = next(iter(self._groups.values()), ())
         return len(first) >= self._most
 
+    def take_overdue(self, now: float) -> list[Item]:
+        """Takes all whose time is up."""
+        overdue: list[Item] = []
+        for key, group in tuple(self._groups.items()):
+            kept = deque(_within(group, now, overdue))
+            if kept:
+                self._groups[key] = kept
+            else:
+                del self._groups[key]
+        batches = (_within(batch, now, overdue) for batch in self._batches)
+        self._batches = deque([batch for batch in batches if batch])
+        return overdue
+
     def take(self) -> Sequence[Item]:
         """Takes the next ones that are sent together: none if nothing waits."""
         if self._batches:
@@ -66,3 +79,11 @@ class SendQueue:
         else:
             del self._groups[key]
         return taken
+
+
+def _within(items: Iterable[Item], now: float, overdue: list[Item]) -> list[Item]:
+    """Returns the items whose time is not up, and adds the others to a list."""
+    kept: list[Item] = []
+    for item in items:
+        (overdue if item.until <= now else kept).append(item)
+    return kept

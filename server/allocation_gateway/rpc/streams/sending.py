@@ -13,7 +13,7 @@ from allocation_gateway.callers.errors import not_allowed
 from allocation_gateway.errors import GatewayError, WriteEffect, status_names
 from allocation_gateway.rpc.streams import outcomes
 from allocation_gateway.rpc.streams.outcomes import Found, OutcomeKind
-from allocation_gateway.writes.batch import Batch
+from allocation_gateway.writes.batch import Batch, is_request_refused, may_be_anothers_fault
 from allocation_gateway.writes.fingerprint import fingerprint
 from allocation_gateway.writes.request import WriteRequest
 
@@ -44,10 +44,15 @@ class Sent(NamedTuple):
         rejected: The items that were refused with all the others, of which one may be at fault: nothing was told of
             them.
         is_sent: Whether upstream may have got it.
+        refusal: With what it was refused as a whole, for a reason that an item of it can be the cause of; None if it
+            was not.
+        is_let_through: Whether upstream has answered it item by item.
     """
 
     rejected: Sequence[Item]
     is_sent: bool
+    refusal: GatewayError | None = None
+    is_let_through: bool = False
 
 
 class Sending:
@@ -109,6 +114,7 @@ class Sending:
             return Sent((), is_sent=False)
         batch = Batch(api, operation, self._routes[operation.full_name], self._observation, deadline)
         rejected: list[Item] = []
+        refusals: list[GatewayError] = []
 
         async def carry_out(item: Item) -> None:
             write = self._write(operation, item, code, prepare, batch)
@@ -116,10 +122,15 @@ class Sending:
             observation = self._observation.item(item.reference)
             ended = "CANCELLED", ""
             try:
-                result = await self._gateway.writes.carry_out(write, api, observation, deadline, fields)
+                until = min(deadline, item.until)
+                result = await self._gateway.writes.carry_out(write, api, observation, until, fields)
             except GatewayError as error:
                 ended = status_names(error)
-                if len(items) > 1 and batch.request_errors and outcomes.may_be_anothers_fault(error):
+                # Also if it was sent by another call, which this one has joined.
+                is_anothers = may_be_anothers_fault(error)
+                if is_anothers or (batch.request_errors and is_request_refused(error)):
+                    refusals.append(error)
+                if is_anothers:
                     rejected.append(item)
                 else:
                     tell(item, outcomes.of_error(error))
@@ -144,7 +155,12 @@ class Sending:
         finally:
             batch.seal()
             await tasks.end(writes)
-        return Sent(rejected, is_sent=batch.is_sent)
+        return Sent(
+            rejected,
+            is_sent=batch.is_sent,
+            refusal=refusals[0] if refusals else None,
+            is_let_through=batch.is_sent and not batch.request_errors,
+        )
 
     async def _group(self, selector: Any, deadline: float) -> tuple[str, Prepare | None]:
         """Returns the code of the service group that a selector means, if it names one; or what refuses it."""

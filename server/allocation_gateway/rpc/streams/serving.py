@@ -8,9 +8,10 @@ import grpc
 
 from allocation_gateway.operations import table
 from allocation_gateway.operations.streams import STREAMS, WATCHES
-from allocation_gateway.rpc.streams.handler import StreamHandler, WatchHandler
+from allocation_gateway.rpc.streams.handler import ItemRoom, StreamHandler, WatchHandler
 from allocation_gateway.rpc.streams.readings import AllReadings
 from allocation_gateway.telemetry.conventions import RPC_METHOD
+from allocation_gateway.wire.message import unparsed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +27,8 @@ class StreamRpcs:
     def __init__(self, gateway: Gateway) -> None:
         self._readings = AllReadings(table.READERS, gateway.telemetry.background)
         gateway.accounts.on_end(self._forget)
-        self._streams = [(row, StreamHandler(gateway, row, self._readings)) for row in STREAMS]
+        room = ItemRoom()
+        self._streams = [(row, StreamHandler(gateway, row, self._readings, room)) for row in STREAMS]
         self._watches = [(row, WatchHandler(gateway, row, self._readings)) for row in WATCHES]
 
     def _forget(self, account: Account) -> None:
@@ -37,7 +39,11 @@ class StreamRpcs:
         """Yields the service, the name and the handler of each rpc."""
         # Bytes in and out, as of all rpcs: bytes that do not parse get an answer with details.
         for stream, handler in self._streams:
-            yield stream.service, stream.name, grpc.stream_stream_rpc_method_handler(handler.handle)
+            yield (
+                stream.service,
+                stream.name,
+                grpc.stream_stream_rpc_method_handler(handler.handle, request_deserializer=unparsed),
+            )
         for watch, watcher in self._watches:
             yield watch.service, watch.name, grpc.unary_stream_rpc_method_handler(watcher.handle)
 

@@ -56,7 +56,9 @@ class Teller:
         self._refused: deque[job_pb2.AllocationRefusedMessage] = deque()
         self._repeated: deque[str] = deque()
         self._news = asyncio.Event()
+        # When it was told last how far the call has come, and when it is told next, in the same numbers each time.
         self._told_at = clock()
+        self._due = self._told_at + _PROGRESS_SECONDS
         self._told_outcomes = 0
         self._being_told = 0
 
@@ -116,9 +118,8 @@ class Teller:
 
     async def wait(self) -> None:
         """Waits until there is something to tell, or until how far it has come is to be told."""
-        left = self._told_at + _PROGRESS_SECONDS - self._clock()
         try:
-            async with asyncio.timeout(max(left, 0.0)):
+            async with asyncio.timeout_at(self._due):
                 await self._news.wait()
         except TimeoutError:
             pass
@@ -150,7 +151,7 @@ class Teller:
         if self._outcomes:
             self._news.set()
         now = self._clock()
-        if now - self._told_at >= _PROGRESS_SECONDS:
+        if now >= self._due:
             self._measure(now)
             await self._send(progress=self.tally)
         return told
@@ -161,6 +162,7 @@ class Teller:
         outcomes = tally.allocated + tally.refused + tally.unknown + tally.queued
         tally.rate = max(outcomes - self._told_outcomes, 0) / (now - self._told_at)
         self._told_at, self._told_outcomes = now, outcomes
+        self._due = now + _PROGRESS_SECONDS
         if self.paused is None:
             tally.ClearField("paused")
         else:

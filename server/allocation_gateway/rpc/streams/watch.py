@@ -6,8 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from allocation_gateway.errors import GatewayError
-from allocation_gateway.rpc.streams import outcomes
-from allocation_gateway.rpc.streams.pending_items import FAILED_READINGS, MISSING
+from allocation_gateway.rpc.streams.belief import Belief, standing_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -43,8 +42,10 @@ class WatchRun:
         self._row = row
         self._readings = readings
         self._write = write
-        self._pending = set(references)
-        self._failed: dict[str, int] = {}
+        self._clock = asyncio.get_running_loop().time
+        now = self._clock()
+        # What is not final yet, with what was seen of it.
+        self._pending = {reference: Belief(now, is_known=False) for reference in references}
         # What was told last, and what is to be told: of each the latest.
         self._told: dict[str, bytes] = {}
         self._changed: dict[str, Any] = {}
@@ -98,20 +99,13 @@ class WatchRun:
             self._changed[reference] = standing
             self._news.set()
         if standing.final:
-            self._pending.discard(reference)
+            del self._pending[reference]
             del self._told[reference]
         return bool(standing.final)
 
     def _is_final(self, reference: str, found: AnyAllocation | GatewayError) -> bool:
-        if isinstance(found, GatewayError):
-            return found.reason in MISSING
-        if outcomes.of_standing(self._row.read, found) is None:
-            return False
-        if not self._row.read.allocations.states.has_failed(found.state):
-            return True
-        # It may have been queued once more, and upstream not have come to it yet.
-        self._failed[reference] = self._failed.get(reference, 0) + 1
-        return self._failed[reference] >= FAILED_READINGS
+        standing = standing_of(self._row.read, found)
+        return self._pending[reference].is_final(standing, self._clock(), self._readings.patience)
 
     async def _tell(self) -> None:
         """Tells what has changed, or that nothing has."""
