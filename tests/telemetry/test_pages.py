@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import threading
 import urllib.error
 import urllib.request
@@ -80,6 +81,8 @@ def test_whichever_worker_is_asked_tells_of_all(gateway: Gateway) -> None:
     gateway.wait_for("worker_started", pid=pid_after(gateway, 2))
     page = scrape(gateway)
     assert by_worker(page, "allocation_gateway_worker_restarts") == {"1": 0, "2": 1, "3": 0}
+    # Each says how many there should be: so one that is missing is missed.
+    assert by_worker(page, "allocation_gateway_workers") == {"1": 3, "2": 3, "3": 3}
     assert set(by_worker(page, "rpc_server_call_duration_seconds_count")) == {"1", "3"}
 
 
@@ -131,6 +134,30 @@ def test_a_worker_that_says_nothing_is_left_out_and_keeps_nobody_waiting() -> No
     with closing(server), hanging, cut_short, urllib.request.urlopen(f"http://{server.address}/", timeout=LONG) as got:
         assert got.read() == page
     thread.join()
+
+
+def test_who_is_gone_before_the_page_is_there_leaves_no_traceback(capfd: pytest.CaptureFixture[str]) -> None:
+    """Standard error has log lines alone."""
+    asked, gone = threading.Event(), threading.Event()
+
+    def page(_: str) -> tuple[bytes, str]:
+        asked.set()
+        gone.wait(LONG)
+        return b"a 1.0\n" * 1_000_000, "text/plain"
+
+    before = set(threading.enumerate())
+    server = PageServer([socket.create_server(("127.0.0.1", 0))], page)
+    host, _, port = server.address.rpartition(":")
+    with socket.create_connection((host, int(port))) as impatient:
+        impatient.sendall(b"GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n")
+        assert asked.wait(LONG)
+        # It is reset instead of being closed in good order.
+        impatient.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    gone.set()
+    for thread in set(threading.enumerate()) - before - set(server._threads):
+        thread.join(LONG)
+    server.close()
+    assert capfd.readouterr().err == ""
 
 
 def test_a_metric_that_only_one_page_has_keeps_its_place() -> None:

@@ -77,9 +77,10 @@ class Item:
         until: Until when it is worked on, by the event loop's clock.
         tries: How often it was asked for, and has to be again.
         is_sent: Whether it counts as sent.
+        sendings: In how many bulk calls it was that may have left.
     """
 
-    __slots__ = ("is_sent", "key", "reference", "request_id", "selector", "tries", "until")
+    __slots__ = ("is_sent", "key", "reference", "request_id", "selector", "sendings", "tries", "until")
 
     def __init__(self, reference: str, request_id: str, selector: Any, key: bytes, until: float) -> None:
         self.reference = reference
@@ -89,6 +90,7 @@ class Item:
         self.until = until
         self.tries = 0
         self.is_sent = False
+        self.sendings = 0
 
 
 class Items:
