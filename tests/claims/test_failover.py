@@ -432,13 +432,14 @@ async def test_a_server_that_can_be_reached_and_refuses_steps_is_not_said_to_be_
     monkeypatch.setattr(health, "_QUIET", 0.5)
     gauge = UsableGauge()
     with running_cache() as server:
-        refusing = "return redis.error_reply('OOM command not allowed')"
+        refusing = "if ARGV[1] == 'read' then return redis.error_reply('MISCONF it is broken') end return 1"
         async with connected(server.port, script=refusing, telemetry=gauge.telemetry) as store:
             end = time.monotonic() + 0.8
             while time.monotonic() < end:
                 with pytest.raises(StoreUnavailableError):
                     await store.read("id")
-                assert gauge.value() == 0
+                # Meanwhile the connection is looked at.
                 await asyncio.sleep(0.05)
+                assert gauge.value() == 0
             await gauge.wait_for(1)
     gauge.close()
