@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
     from allocation_gateway.telemetry.pages import SharedPage
 
-# Seconds for which the page of another worker is waited for.
-_PAGE_TIMEOUT: Final = 1.0
+# Seconds for which the page of another worker is waited for. A thousand histograms take a worker two thirds of a
+# second, and several times that while it is busy; who scrapes waits for ten seconds.
+_PAGE_TIMEOUT: Final = 3.0
 # Seconds for which a connection may be silent.
 _SILENCE: Final = 10.0
 _LONGEST_LINE: Final = 65_536
