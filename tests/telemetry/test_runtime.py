@@ -7,15 +7,22 @@ import gc
 import os
 import signal
 import time
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+import structlog
+from allocation_gateway.accounts.book import Accounts
+from allocation_gateway.rpc.base import finish
 from allocation_gateway.telemetry.runtime import LAG_INTERVAL, CollectorPauses, cpu_seconds, measure_lag, memory_bytes
 from allocation_gateway.telemetry.telemetry import Telemetry
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from support.collector import running_collector
 from support.front import LONG, SERVICE, WRITE, running_front
+
+if TYPE_CHECKING:
+    from allocation_gateway.accounts.model import Account
 
 
 def test_memory_is_what_is_resident() -> None:
@@ -140,3 +147,19 @@ def test_of_an_account_that_is_taken_out_nothing_is_told_any_more() -> None:
     ]
     provider.shutdown()
     assert points == [{"part": "cache"}, {"api": "ship"}, {"api": "ship", "lane": "read"}]
+
+
+def test_a_call_has_the_name_of_its_account_if_there_is_one_of_that_name() -> None:
+    """Callers may name any: what is made up is no series."""
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader])
+    telemetry = Telemetry(meter_provider=provider)
+    accounts = Accounts(cast("Account", SimpleNamespace(name="default")))
+    accounts.use([cast("Account", SimpleNamespace(name="north"))])
+    for fields in ({"account": "north"}, {"account": "made-up"}, {}):
+        finish(structlog.get_logger(), "OK", telemetry.call("a/b", []), dict(fields), accounts)
+    data: Any = reader.get_metrics_data()
+    (metric,) = data.resource_metrics[0].scope_metrics[0].metrics
+    provider.shutdown()
+    counted = {point.attributes.get("allocation_gateway.account"): point.count for point in metric.data.data_points}
+    assert counted == {"north": 1, None: 2}
