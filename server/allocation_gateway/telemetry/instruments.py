@@ -253,7 +253,7 @@ class Instruments(StateInstruments):
         )
 
     def observe_breaker(self, api: str, read: Callable[[], int], account: str = DEFAULT_ACCOUNT) -> None:
-        """Has the state of the breaker of an account's API read whenever metrics are collected, in any thread.
+        """Registers what reads the state of the breaker of an account's API, in any thread, when metrics are collected.
 
         Args:
             api: The API.
