@@ -18,7 +18,7 @@ from grafana_foundation_sdk.models.dashboard import (
     VariableRefresh,
 )
 
-from helm.panels import BOARDS, Board, Panel
+from helm.panels import BOARDS, SCOPE, Board, Panel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +29,7 @@ RUNBOOKS: Final = "RUNBOOKS_URL"
 _TAG: Final = "allocation-gateway"
 _SOURCE: Final = DataSourceRef(type_val="prometheus", uid="${datasource}")
 _KNOWN_BY: Final = "allocation_gateway_calls_limit"
+_ACCOUNTS: Final = "allocation_gateway_upstream_breaker"
 _HEIGHT: Final = 8
 _WIDTH: Final = 8
 
@@ -55,6 +56,19 @@ def _panel(panel: Panel) -> timeseries.Panel | stat.Panel:
         target = prometheus.Dataquery().expr(query.expression).legend_format(query.legend)
         built = built.with_target(target.exemplar(query.has_exemplars))
     return built
+
+
+def _account() -> dashboard.QueryVariable:
+    """Returns the variable of the account. All: also that of the settings, of which series have no such label."""
+    return (
+        dashboard.QueryVariable("account")
+        .datasource(_SOURCE)
+        .query(f"label_values({_ACCOUNTS}{{{SCOPE}}}, account)")
+        .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .multi(True)
+        .include_all(True)
+        .all_value(".*")
+    )
 
 
 def _variable(label: str) -> dashboard.QueryVariable:
@@ -93,6 +107,7 @@ def build(board: Board) -> dashboard.Dashboard:
     )
     for label in ("cluster", "namespace", "job"):
         built = built.with_variable(_variable(label))
+    built = built.with_variable(_account())
     for title, panels in board.rows:
         built = built.with_row(dashboard.Row(title))
         for panel in panels:

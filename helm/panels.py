@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from helm.rules import BRIEF
+
 SCOPE: Final = 'cluster=~"$cluster",namespace=~"$namespace",job=~"$job"'
 _CALLS: Final = "rpc_server_call_duration_seconds"
 _REQUESTS: Final = "http_client_request_duration_seconds"
@@ -18,6 +20,26 @@ _OWN: Final = {
     "process_cpu_time_seconds_total": 'otel_scope_name="allocation_gateway"',
     "process_memory_usage_bytes": 'otel_scope_name="allocation_gateway"',
     "process_uptime_seconds": 'otel_scope_name="allocation_gateway"',
+}
+
+
+# The label of those that are by account, which is absent of the account of the settings.
+_BY_ACCOUNT: Final = {
+    **dict.fromkeys((_CALLS, _REQUESTS, "http_client_open_connections"), "allocation_gateway_account"),
+    "allocation_gateway_upstream_connections_limit": "allocation_gateway_account",
+    **dict.fromkeys(
+        (
+            "allocation_gateway_upstream_breaker",
+            "allocation_gateway_upstream_refusals_total",
+            "allocation_gateway_upstream_queue_length",
+            "allocation_gateway_upstream_queue_wait_seconds",
+            "allocation_gateway_upstream_budget_total",
+            "allocation_gateway_service_group_usable",
+            "allocation_gateway_service_group_known",
+            "allocation_gateway_service_group_listing_age_seconds",
+        ),
+        "account",
+    ),
 }
 
 
@@ -66,7 +88,8 @@ class Board(NamedTuple):
 def series(metric: str, matchers: str = "") -> str:
     """Returns the selector of a metric, within what the variables of the dashboard choose."""
     name = metric.removesuffix("_count").removesuffix("_sum").removesuffix("_bucket")
-    parts = [_OWN.get(name, ""), matchers, SCOPE]
+    account = f'{_BY_ACCOUNT[name]}=~"$account"' if name in _BY_ACCOUNT else ""
+    parts = [_OWN.get(name, ""), matchers, account, SCOPE]
     return f"{metric}{{{','.join(part for part in parts if part)}}}"
 
 
@@ -89,6 +112,9 @@ def _quantiles(histogram: str, matchers: str = "") -> tuple[Query, ...]:
     )
 
 
+_MATCH_BRIEF: Final = {True: f",{BRIEF}", False: ""}
+# Whose reasons are those of calls that last, too, which are over although all is well.
+_ENDS_OF_STREAMS: Final = frozenset({"the gateway", "time was up, or nobody knows"})
 _FAULTS: Final = {
     "Sorted": "UPSTREAM_.*|RESOURCE_PROCESSING|ALLOCATION_FAILED|NO_QUOTES_AVAILABLE|LABEL_NOT_AVAILABLE",
     "the store": "CLAIM_STORE_UNAVAILABLE",
@@ -99,8 +125,9 @@ _FAULTS: Final = {
     "REQUEST_ID_REUSED|WRITE_IN_PROGRESS|CALLER_UNAUTHENTICATED|CALLER_NOT_ALLOWED",
 }
 """Who is at fault, by reasons: each reason is in one of them."""
-_SERVER_FAULTS: Final = rate(f"{_CALLS}_count", 'error_type!=""')
+_SERVER_FAULTS: Final = rate(f"{_CALLS}_count", f'error_type!="",{BRIEF}')
 _ACTIVE: Final = series("http_client_open_connections", 'http_connection_state="active"')
+_LEFT: Final = 'event="left_in_doubt"'
 _IN_DOUBT: Final = series("allocation_gateway_writes", 'phase="in doubt"')
 
 OVERVIEW: Final = Board(
@@ -112,12 +139,15 @@ OVERVIEW: Final = Board(
             (
                 Panel(
                     "Do callers get answers?",
-                    "The share of calls that did not fail by a fault of the server's. The objective is 99.9 %.",
+                    "The share of calls that did not fail by a fault of the server's. The objective is 99.9 %. "
+                    "Streams and "
+                    "watches are on a dashboard of their own: that they end says nothing of what became of their "
+                    "items.",
                     "percentunit",
                     "error-budget",
                     (
                         Query(
-                            f"1 - (({_SERVER_FAULTS}) or vector(0)) / {rate(f'{_CALLS}_count')}",
+                            f"1 - (({_SERVER_FAULTS}) or vector(0)) / {rate(f'{_CALLS}_count', BRIEF)}",
                             "answered",
                         ),
                     ),
@@ -126,11 +156,19 @@ OVERVIEW: Final = Board(
                 Panel(
                     "Whose fault are the calls that fail?",
                     "Failed calls by who can mend it. Callers alone: nothing is wrong here. Sorted: go on to the "
-                    "upstream dashboard. The store: to safety. Too many calls, or the gateway: to runtime.",
+                    "upstream dashboard. The store: to safety. Too many calls, or the gateway: to runtime. Streams "
+                    "that are "
+                    "over with their time, or with their connection, are left out.",
                     "reqps",
                     "error-budget",
                     tuple(
-                        Query(rate(f"{_CALLS}_count", f'allocation_gateway_reason=~"{reasons}"'), fault)
+                        Query(
+                            rate(
+                                f"{_CALLS}_count",
+                                f'allocation_gateway_reason=~"{reasons}"{_MATCH_BRIEF[fault in _ENDS_OF_STREAMS]}',
+                            ),
+                            fault,
+                        )
                         for fault, reasons in _FAULTS.items()
                     ),
                 ),
@@ -162,17 +200,19 @@ OVERVIEW: Final = Board(
                 ),
                 Panel(
                     "How long do calls take?",
-                    "From the arrival of a call to its status. Exemplars lead to traces.",
+                    "From the arrival of a call to its status, without streams and watches, which last. Exemplars "
+                    "lead to "
+                    "traces.",
                     "s",
                     "upstream-slow",
-                    _quantiles(_CALLS),
+                    _quantiles(_CALLS, BRIEF),
                 ),
                 Panel(
                     "Which rpc is slow?",
                     "What 95 % of the calls of an rpc do not exceed.",
                     "s",
                     "upstream-slow",
-                    (Query(quantile(0.95, _CALLS, by="rpc_method"), "{{rpc_method}}"),),
+                    (Query(quantile(0.95, _CALLS, BRIEF, by="rpc_method"), "{{rpc_method}}"),),
                 ),
             ),
         ),
@@ -208,10 +248,13 @@ OVERVIEW: Final = Board(
                 ),
                 Panel(
                     "Do all processes serve?",
-                    "Processes there are, and those whose health is SERVING.",
+                    "Processes that there should be, by what the others say; those there are; and those whose health "
+                    "is "
+                    "SERVING.",
                     "short",
                     "worker-restarting",
                     (
+                        Query(f"sum(max by (instance) ({series('allocation_gateway_workers')}))", "there should be"),
                         Query(f"count({series('allocation_gateway_serving')})", "there are"),
                         Query(f"sum({series('allocation_gateway_serving')})", "serve"),
                     ),
@@ -242,7 +285,9 @@ UPSTREAM: Final = Board(
                 ),
                 Panel(
                     "How do requests fail?",
-                    "By HTTP status from 400 on, or how there was no answer.",
+                    "By HTTP status from 400 on, or how there was no answer. not_sent and cancelled are not Sorted's "
+                    "doing: nothing "
+                    "left, or nobody waited.",
                     "reqps",
                     "upstream-failing",
                     (Query(rate(f"{_REQUESTS}_count", 'error_type!=""', "error_type"), "{{error_type}}"),),
@@ -262,7 +307,8 @@ UPSTREAM: Final = Board(
                 ),
                 Panel(
                     "Why are requests sent?",
-                    "By kind of attempt. Repeats and read-backs are what failures cost on top.",
+                    "By kind of attempt. Repeats and read-backs are what failures cost on top; watch is what streams "
+                    "read.",
                     "reqps",
                     "upstream-failing",
                     (
@@ -291,7 +337,7 @@ UPSTREAM: Final = Board(
             (
                 Panel(
                     "Is a breaker open?",
-                    "0 closed, 1 probing, 2 open.",
+                    "0 closed, 2 open. 1: the next calls try whether Sorted answers again.",
                     "short",
                     "breaker-open",
                     (Query(f"max by (api) ({series('allocation_gateway_upstream_breaker')})", "{{api}}"),),
@@ -338,10 +384,10 @@ UPSTREAM: Final = Board(
                     "upstream-slow",
                     (
                         Query(
-                            "max by (server_address) ("
+                            "max by (api, server_address) ("
                             f"{_ACTIVE} / ignoring (http_connection_state) "
                             f"{series('allocation_gateway_upstream_connections_limit')})",
-                            "{{server_address}}",
+                            "{{api}} {{server_address}}",
                         ),
                     ),
                 ),
@@ -371,15 +417,34 @@ SAFETY: Final = Board(
             (
                 Panel(
                     "Of how many writes is it not known what became of them?",
-                    "Writes in doubt now. They are read back until it is known.",
+                    "Writes in doubt that a process reads back now. When nothing that was sent can take effect any "
+                    "more and "
+                    "nobody waits, it is left to the next caller: the panel beside shows how often.",
                     "short",
                     "write-in-doubt",
                     (Query(f"sum({_IN_DOUBT})", "in doubt"),),
                     is_number=True,
                 ),
                 Panel(
+                    "How many writes were left in doubt?",
+                    "In a quarter of an hour. Nobody knows of them, until their caller repeats them, or another "
+                    "write of the "
+                    "same shipment finds out.",
+                    "short",
+                    "write-in-doubt",
+                    (
+                        Query(
+                            "sum by (rpc_method) (increase("
+                            f"{series('allocation_gateway_write_events_total', _LEFT)}[15m]))",
+                            "{{rpc_method}}",
+                        ),
+                    ),
+                ),
+                Panel(
                     "For how long has the oldest been in doubt?",
-                    "It should be over within `SETTLE_TIME` and some readings.",
+                    "Of those that a process reads back now. It is over within `SETTLE_TIME` and some readings, or "
+                    "when "
+                    "the last caller has gone.",
                     "s",
                     "write-in-doubt",
                     (
@@ -541,13 +606,33 @@ RUNTIME: Final = Board(
             (
                 Panel(
                     "Is the event loop held up?",
-                    "How much later than asked for it wakes up a task, in 99 % of the measurements. Every call waits "
-                    "as long.",
+                    "How much later than asked for it wakes up a task, in 99 % of the measurements. Every call of the "
+                    "process waits as long.",
                     "s",
                     "event-loop-blocked",
                     (
                         Query(
-                            quantile(0.99, "allocation_gateway_event_loop_lag_seconds", by="instance"), "{{instance}}"
+                            quantile(
+                                0.99,
+                                "allocation_gateway_event_loop_lag_seconds",
+                                by="instance, allocation_gateway_worker",
+                            ),
+                            "{{instance}} {{allocation_gateway_worker}}",
+                        ),
+                    ),
+                ),
+                Panel(
+                    "For how much of the time is it held up?",
+                    "The lag that was measured, by second. What lasts for long is one measurement: it shows here.",
+                    "percentunit",
+                    "event-loop-blocked",
+                    (
+                        Query(
+                            rate(
+                                "allocation_gateway_event_loop_lag_seconds_sum",
+                                by="instance, allocation_gateway_worker",
+                            ),
+                            "{{instance}} {{allocation_gateway_worker}}",
                         ),
                     ),
                 ),
@@ -637,6 +722,15 @@ RUNTIME: Final = Board(
                 ),
             ),
         ),
+    ),
+)
+
+_LASTS: Final = BRIEF.replace("!~", "=~")
+
+STREAM: Final = Board(
+    "streams",
+    "Allocation Gateway: streams",
+    (
         (
             "Streams",
             (
@@ -675,6 +769,56 @@ RUNTIME: Final = Board(
                 ),
             ),
         ),
+        (
+            "What they cost, and how they end",
+            (
+                Panel(
+                    "How do streams and watches end?",
+                    "By gRPC status. DEADLINE_EXCEEDED: their caller's time was up. OK: all was done.",
+                    "reqps",
+                    "error-budget",
+                    (
+                        Query(
+                            rate(f"{_CALLS}_count", _LASTS, "rpc_method, rpc_response_status_code"),
+                            "{{rpc_method}} {{rpc_response_status_code}}",
+                        ),
+                    ),
+                ),
+                Panel(
+                    "Why do they end before all is done?",
+                    "By reason. GATEWAY_STOPPING: the connection has come of age, or the pod is ending: callers "
+                    "begin again.",
+                    "reqps",
+                    "error-budget",
+                    (
+                        Query(
+                            rate(
+                                f"{_CALLS}_count",
+                                f'allocation_gateway_reason!="",{_LASTS}',
+                                "rpc_method, allocation_gateway_reason",
+                            ),
+                            "{{rpc_method}} {{allocation_gateway_reason}}",
+                        ),
+                    ),
+                ),
+                Panel(
+                    "How much is read for them?",
+                    "Readings of what Sorted has queued, until it is final.",
+                    "reqps",
+                    "upstream-slow",
+                    (
+                        Query(
+                            rate(
+                                f"{_REQUESTS}_count",
+                                'allocation_gateway_attempt_kind="watch"',
+                                "http_response_status_code",
+                            ),
+                            "{{http_response_status_code}}",
+                        ),
+                    ),
+                ),
+            ),
+        ),
     ),
 )
 
@@ -682,7 +826,7 @@ _CALLERS: Final = "allocation_gateway_caller_call_duration_seconds"
 
 CALLERS: Final = Board(
     "callers",
-    "Allocation Gateway: callers",
+    "Allocation Gateway: callers and accounts",
     (
         (
             "Callers",
@@ -728,6 +872,62 @@ CALLERS: Final = Board(
             ),
         ),
         (
+            "Accounts",
+            (
+                Panel(
+                    "Which account is called how often?",
+                    "Calls by account; those of the account of the settings have no name.",
+                    "reqps",
+                    "overloaded",
+                    (
+                        Query(
+                            rate(f"{_CALLS}_count", by="allocation_gateway_account"), "{{allocation_gateway_account}}"
+                        ),
+                    ),
+                ),
+                Panel(
+                    "Of which account do calls fail, and why?",
+                    "By reason. One account alone: its key, its limits, or what Sorted knows of it.",
+                    "reqps",
+                    "error-budget",
+                    (
+                        Query(
+                            rate(
+                                f"{_CALLS}_count",
+                                'allocation_gateway_reason!=""',
+                                "allocation_gateway_account, allocation_gateway_reason",
+                            ),
+                            "{{allocation_gateway_account}} {{allocation_gateway_reason}}",
+                        ),
+                    ),
+                ),
+                Panel(
+                    "How long do the calls of each account take?",
+                    "What 95 % of them do not exceed, without streams and watches.",
+                    "s",
+                    "upstream-slow",
+                    (
+                        Query(
+                            quantile(0.95, _CALLS, BRIEF, by="allocation_gateway_account"),
+                            "{{allocation_gateway_account}}",
+                        ),
+                    ),
+                ),
+                Panel(
+                    "Of which account do requests to Sorted fail?",
+                    "By HTTP status from 400 on, or how there was no answer.",
+                    "reqps",
+                    "upstream-failing",
+                    (
+                        Query(
+                            rate(f"{_REQUESTS}_count", 'error_type!=""', "allocation_gateway_account, error_type"),
+                            "{{allocation_gateway_account}} {{error_type}}",
+                        ),
+                    ),
+                ),
+            ),
+        ),
+        (
             "What they get",
             (
                 Panel(
@@ -753,4 +953,4 @@ CALLERS: Final = Board(
     ),
 )
 
-BOARDS: Final = (OVERVIEW, UPSTREAM, SAFETY, GROUPS, RUNTIME, CALLERS)
+BOARDS: Final = (OVERVIEW, UPSTREAM, SAFETY, STREAM, GROUPS, RUNTIME, CALLERS)

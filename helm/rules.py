@@ -30,9 +30,14 @@ _UNITS: Final = (("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1))
 _OF: Final = "cluster, namespace, job"
 _CALLS: Final = "rpc_server_call_duration_seconds_count"
 _OWN_CALLS: Final = 'rpc_method=~"allocation[.]v1[.].*"'
+BRIEF: Final = 'rpc_method!~".*/(Allocate[A-Za-z]+Stream|Watch[A-Za-z]+)"'
+"""What leaves out the rpcs that last: those end by their deadline, or with their connection, although all is well."""
+_BRIEF_CALLS: Final = f"{_OWN_CALLS},{BRIEF}"
 _REQUESTS: Final = "http_client_request_duration_seconds"
 _OWN_REQUESTS: Final = 'allocation_gateway_attempt_kind!=""'
-_UNDECIDED: Final = 'allocation_gateway_write_events_total{event="undecided"}'
+# Of these nothing can be said of Sorted: nothing was sent, or nobody has waited.
+_ANSWERABLE: Final = 'error_type!~"not_sent|cancelled"'
+_WRITE_EVENTS: Final = "allocation_gateway_write_events_total"
 # The share of calls that may fail by a fault of the server's.
 _ALLOWED: Final = "0.001"
 
@@ -82,10 +87,10 @@ def _grouped(function: str, selected: str, *labels: str) -> str:
 def _records(pace: Pace) -> Iterator[tuple[str, str]]:
     for name, minutes in (("5m", 5), ("30m", 30), ("1h", 60), ("6h", 360)):
         window = pace.lasting(minutes)
-        failed = _grouped("sum", f'rate({_CALLS}{{{_OWN_CALLS},error_type!=""}}[{window}])')
+        failed = _grouped("sum", f'rate({_CALLS}{{{_BRIEF_CALLS},error_type!=""}}[{window}])')
         yield (
             f"allocation_gateway:call_errors:ratio_rate{name}",
-            f"{failed} / {_grouped('sum', f'rate({_CALLS}{{{_OWN_CALLS}}}[{window}])')}",
+            f"{failed} / {_grouped('sum', f'rate({_CALLS}{{{_BRIEF_CALLS}}}[{window}])')}",
         )
     buckets = _grouped("sum", f"rate({_REQUESTS}_bucket{{{_OWN_REQUESTS}}}[{pace.lasting(5)}])", "server_address", "le")
     yield "allocation_gateway:upstream_duration_seconds:p95_rate5m", f"histogram_quantile(0.95, {buckets})"
@@ -97,8 +102,25 @@ def _burning(times: float, long: str, short: str) -> str:
     return f"{ratio}{long} > {times} * {_ALLOWED} and {ratio}{short} > {times} * {_ALLOWED}"
 
 
-def _failed_for(reason: str, window: str) -> str:
-    return _grouped("sum", f'rate({_CALLS}{{allocation_gateway_reason="{reason}"}}[{window}])') + " > 0"
+def _failing_for(reason: str, pace: Pace) -> str:
+    """Returns what holds while a share of the calls fails for a reason, and still does: not after one, or a burst."""
+    of_it, all_of_them = f'{_OWN_CALLS},allocation_gateway_reason="{reason}"', _OWN_CALLS
+    failed, calls = (
+        _grouped("sum", f"rate({_CALLS}{{{matchers}}}[{pace.lasting(5)}])") for matchers in (of_it, all_of_them)
+    )
+    still = _grouped("sum", f"rate({_CALLS}{{{of_it}}}[{pace.lasting(2)}])")
+    return f"{failed} / {calls} > 0.01 and {still} > 0"
+
+
+def _happened(event: str, pace: Pace) -> str:
+    """Returns what holds for a quarter of an hour after an event of writes, also if nobody has scraped meanwhile."""
+    series, window = f'{_WRITE_EVENTS}{{event="{event}"}}', pace.lasting(15)
+    more = _grouped("sum", f"increase({series}[{window}])", "rpc_method")
+    # More than there ever were in the hours before, if nobody has scraped for a while; or some, of a process that
+    # nobody has scraped before. What was there before a gap is not told of again.
+    before = f"max_over_time({series}[{pace.lasting(360)}] offset {window})"
+    found = (f"{series} > {before}", f"({series} > 0) unless {before}")
+    return " or ".join((f"{more} > 0", *(_grouped("sum", each, "rpc_method") for each in found)))
 
 
 def _about_callers(pace: Pace) -> Iterator[Alert]:
@@ -122,23 +144,23 @@ def _about_callers(pace: Pace) -> Iterator[Alert]:
     )
     yield Alert(
         "Overloaded",
-        _failed_for("GATEWAY_OVERLOADED", pace.lasting(5)),
+        _failing_for("GATEWAY_OVERLOADED", pace),
         5,
         "page",
-        "Calls are refused, since there are more than may be in hand.",
+        "Calls are refused, since there are more than may be in hand, wait, or be sent in a second.",
         "overloaded",
     )
 
 
 def _about_upstream(pace: Pace) -> Iterator[Alert]:
     window = pace.lasting(5)
-    failed = f'rate({_REQUESTS}_count{{{_OWN_REQUESTS},error_type!~"|4.."}}[{window}])'
-    all_of_them = f"rate({_REQUESTS}_count{{{_OWN_REQUESTS}}}[{window}])"
+    failed = f'rate({_REQUESTS}_count{{{_OWN_REQUESTS},error_type!~"|4..|not_sent|cancelled"}}[{window}])'
+    all_of_them = f"rate({_REQUESTS}_count{{{_OWN_REQUESTS},{_ANSWERABLE}}}[{window}])"
     refused = f'rate(allocation_gateway_upstream_undocumented_total{{result="refused"}}[{pace.lasting(10)}])'
     yield Alert(
         "UpstreamKeyRejected",
-        _failed_for("UPSTREAM_CREDENTIALS_REJECTED", window),
-        2,
+        _failing_for("UPSTREAM_CREDENTIALS_REJECTED", pace),
+        3,
         "page",
         "Sorted refuses the key of the gateway.",
         "upstream-key-rejected",
@@ -161,10 +183,15 @@ def _about_upstream(pace: Pace) -> Iterator[Alert]:
     )
     yield Alert(
         "BreakerOpen",
-        _grouped("max", "allocation_gateway_upstream_breaker", "api") + " == 2",
-        2,
+        _grouped("max", "allocation_gateway_upstream_breaker", "api")
+        + " > 0 and "
+        + _grouped(
+            "sum", f'rate(allocation_gateway_upstream_refusals_total{{policy="breaker"}}[{pace.lasting(2)}])', "api"
+        )
+        + " > 0",
+        3,
         "page",
-        "An API of Sorted's is left alone, since it fails too often.",
+        "An API of Sorted's is left alone, since it fails too often, and calls fail for that.",
         "breaker-open",
     )
     yield Alert(
@@ -178,10 +205,6 @@ def _about_upstream(pace: Pace) -> Iterator[Alert]:
 
 
 def _about_writes(pace: Pace) -> Iterator[Alert]:
-    window = pace.lasting(15)
-    # A counter is there from its first event on, which is no increase.
-    more = _grouped("sum", f"increase({_UNDECIDED}[{window}])", "rpc_method")
-    new = _grouped("sum", f"{_UNDECIDED} unless {_UNDECIDED} offset {window}", "rpc_method")
     yield Alert(
         "ClaimStoreDown",
         _grouped("min", "allocation_gateway_claim_store_usable") + " == 0",
@@ -192,15 +215,15 @@ def _about_writes(pace: Pace) -> Iterator[Alert]:
     )
     yield Alert(
         "WriteInDoubt",
-        _grouped("max", "allocation_gateway_writes_longest_doubt_seconds") + f" > {180 / pace.times:g}",
-        1,
+        _happened("left_in_doubt", pace),
+        0,
         "page",
-        "It has not been found out for minutes what became of a write.",
+        "The gateway has given up finding out what became of a write.",
         "write-in-doubt",
     )
     yield Alert(
         "OutcomeUnknown",
-        f"{more} > 0 or {new} > 0",
+        _happened("undecided", pace),
         0,
         "ticket",
         "There are allocations of which nothing can tell who has made them.",
@@ -209,9 +232,14 @@ def _about_writes(pace: Pace) -> Iterator[Alert]:
 
 
 def _about_processes(pace: Pace) -> Iterator[Alert]:
-    lag = f"rate(allocation_gateway_event_loop_lag_seconds_bucket[{pace.lasting(5)}])"
+    def lag(series: str) -> str:
+        rate = f"rate(allocation_gateway_event_loop_lag_seconds_{series}[{pace.lasting(5)}])"
+        return _grouped("sum", rate, "instance", "allocation_gateway_worker")
+
+    held_up = lag("count") + " - " + lag('bucket{le="0.25"}')
     restarts = "allocation_gateway_worker_restarts"
-    before = f"min_over_time({restarts}[{pace.lasting(30)}])"
+    # Of a worker that is not there, what was told of it last.
+    last, before = (f"{each}_over_time({restarts}[{pace.lasting(30)}])" for each in ("last", "min"))
     worker = ("instance", "worker")
     yield Alert(
         "CatalogueNotUsable",
@@ -223,7 +251,8 @@ def _about_processes(pace: Pace) -> Iterator[Alert]:
     )
     yield Alert(
         "EventLoopBlocked",
-        f"histogram_quantile(0.99, {_grouped('sum', lag, 'instance', 'le')}) > 0.25",
+        # However long it is held up, that is one measurement: so it is the time that counts, or how often it happens.
+        f"{lag('sum')} > 0.05 or {held_up} > 0.02",
         5,
         "ticket",
         "A process is held up, and every call in it with it.",
@@ -231,10 +260,19 @@ def _about_processes(pace: Pace) -> Iterator[Alert]:
     )
     yield Alert(
         "WorkerRestarting",
-        f"{_grouped('max', restarts, *worker)} - {_grouped('min', before, *worker)} >= 2",
+        f"{_grouped('max', last, *worker)} - {_grouped('min', before, *worker)} >= 2",
         0,
         "ticket",
         "A worker ends again and again.",
+        "worker-restarting",
+    )
+    there = _grouped("count", "allocation_gateway_serving", "instance")
+    yield Alert(
+        "WorkerMissing",
+        f"{there} < {_grouped('max', 'allocation_gateway_workers', 'instance')}",
+        5,
+        "ticket",
+        "There are fewer workers than there should be: one does not start, or does not answer.",
         "worker-restarting",
     )
 

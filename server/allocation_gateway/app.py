@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
@@ -19,6 +20,7 @@ from allocation_gateway.accounts.opening import Opener
 from allocation_gateway.callers.opening import open_guard
 from allocation_gateway.claims.opening import open_stores
 from allocation_gateway.following import FollowedFiles
+from allocation_gateway.operations import table as operations
 from allocation_gateway.release import check_settings
 from allocation_gateway.rpc.admission import Admission
 from allocation_gateway.rpc.base import Gateway
@@ -30,8 +32,10 @@ from allocation_gateway.writes.coordinator import Coordinator
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from allocation_gateway.accounts.model import Account
     from allocation_gateway.release import CheckedFiles
     from allocation_gateway.settings import Settings
+    from allocation_gateway.telemetry.instruments import Instruments
     from allocation_gateway.telemetry.pages import SharedPage
     from allocation_gateway.telemetry.telemetry import Telemetry
 
@@ -196,9 +200,12 @@ def _observe_state(gateway: Gateway, listener: Listener, stack: AsyncExitStack) 
     metrics, admission, accounts = gateway.telemetry.metrics, gateway.admission, gateway.accounts
     pauses = stack.enter_context(runtime.CollectorPauses())
     metrics.observe_process(runtime.cpu_seconds, runtime.memory_bytes, pauses.seconds, runtime.uptime_seconds)
+    metrics.observe_workers(gateway.settings.workers)
     metrics.observe_serving(lambda: listener.is_serving)
     metrics.observe_calls(lambda: admission.in_hand, gateway.settings.max_concurrent_calls)
     metrics.observe_writes(gateway.writes.by_phase, gateway.writes.longest_doubt)
+    metrics.expect_write_events(row.full_name for row in operations.OPERATIONS if row.action.writes)
+    accounts.on_end(partial(_forget_metrics, accounts, metrics))
     metrics.observe_streams(listener.streams.open_calls, listener.streams.items, listener.streams.lags)
     metrics.observe_connections(
         lambda: [told for upstream in accounts.upstreams() for told in upstream.connections()],
@@ -211,6 +218,12 @@ def _observe_state(gateway: Gateway, listener: Listener, stack: AsyncExitStack) 
     )
     lag = asyncio.create_task(runtime.measure_lag(metrics.loop_lag))
     stack.callback(lag.cancel)
+
+
+def _forget_metrics(accounts: Accounts, metrics: Instruments, account: Account) -> None:
+    """Tells nothing more of an account that has ended, unless one of its name has taken its place."""
+    if accounts.get(account.name) is None:
+        metrics.forget_account(account.name)
 
 
 def _spare_the_collector() -> None:

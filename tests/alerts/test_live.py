@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
+import signal
 import time
 import uuid
 from contextlib import ExitStack, suppress
@@ -19,12 +21,14 @@ from support.front import READ, SHIPMENT
 from support.gateway import running_gateway
 from support.prometheus import running_prometheus, selected
 from support.sandbox import Sandbox
+from support.workers import pid_of, wait_until
 
 from helm import panels
 
 if TYPE_CHECKING:
     import httpx
     from support.cache import CacheServer
+    from support.gateway import Gateway
 
 pytestmark = pytest.mark.alerts
 
@@ -35,6 +39,8 @@ ASKED_OF_CALLERS: Final = "allocation_gateway_caller_"
 # A carrier takes the one, and of the other the sandbox says of each service why it does not.
 WANTED: Final = "sp_90000000000000000000000000000003"
 UNWANTED: Final = "sp_90000000000000000000000000000005"
+# Nobody allocates it, so that who watches it does so until the deadline.
+WATCHED: Final = "sp_90000000000000000000000000000006"
 SECONDS: Final = 120.0
 SETTINGS: Final = {
     "WORKERS": "2",
@@ -110,13 +116,16 @@ class Load:
                 stub.AllocateShipment.future(pb.AllocateShipmentRequest(shipment_reference=WANTED), timeout=2.0),
                 stub.AllocateShipment.future(pb.AllocateShipmentRequest(shipment_reference=UNWANTED), timeout=2.0),
             ]
+        watched = pb.WatchShipmentAllocationsRequest(shipment_references=[WATCHED])
+        watch = next(self._stubs).WatchShipmentAllocations(watched, timeout=1.0)
         item = pb.ShipmentItem(shipment_reference=f"sp_{uuid.uuid4()}")
         stream = next(self._stubs).AllocateShipmentStream(
             iter([pb.AllocateShipmentStreamRequest(items=[item])]), timeout=2.0
         )
-        with suppress(grpc.RpcError):
-            for _ in stream:
-                pass
+        for lasting in (stream, watch):
+            with suppress(grpc.RpcError):
+                for _ in lasting:
+                    pass
         for call in calls:
             call.exception()
 
@@ -125,7 +134,7 @@ class Load:
         self._stack.close()
 
 
-def test_every_query_of_a_panel_is_answered_with_data(tmp_path: Path) -> None:
+def test_every_query_of_a_panel_is_answered_with_data_also_after_a_restart(tmp_path: Path) -> None:
     shown = [panel for board in panels.BOARDS for _, row in board.rows for panel in row]
     left = {query.expression for panel in shown for query in panel.queries if ASKED_OF_CALLERS not in query.expression}
     with running_cache() as store:
@@ -136,10 +145,11 @@ def test_every_query_of_a_panel_is_answered_with_data(tmp_path: Path) -> None:
             target = gateway.wait_for("prometheus_listening")["address"]
             load = Load(gateway.address, Sandbox(gateway.sandbox_url))
             with running_prometheus(target, tmp_path) as client:
-                left = answered(client, left, load, store)
+                unseen = answered(client, left, load, store)
+                assert unseen == set()
+                assert after_a_restart(client, left, load, gateway) == set()
             load.close()
             assert gateway.stop() == 0
-    assert left == set()
 
 
 def answered(client: httpx.Client, left: set[str], load: Load, store: CacheServer) -> set[str]:
@@ -151,3 +161,14 @@ def answered(client: httpx.Client, left: set[str], load: Load, store: CacheServe
         if all("CLAIM_STORE" in each or "claim_store_failures" in each for each in left):
             store.kill()
     return left
+
+
+def after_a_restart(client: httpx.Client, asked: set[str], load: Load, gateway: Gateway) -> set[str]:
+    """Returns the queries that have no data when a worker has been replaced, and Prometheus has seen the next one."""
+    killed = pid_of(gateway, 1)
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: pid_of(gateway, 1) != killed, "it is not replaced", 60.0)
+    replaced = 'allocation_gateway_worker_restarts{allocation_gateway_worker="1"} >= 1'
+    wait_until(lambda: not unanswered(client, {replaced}), "it is not scraped", 60.0)
+    load.round()
+    return unanswered(client, asked)

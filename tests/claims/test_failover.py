@@ -13,11 +13,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 import structlog
+from allocation_gateway.claims import health
 from allocation_gateway.claims.link import FAILOVER_WAIT
 from allocation_gateway.claims.model import Begun, ClaimState, Held, StoreUnavailableError
 from allocation_gateway.claims.primary import ByName
+from allocation_gateway.settings import Secret, Settings
+from allocation_gateway.telemetry.telemetry import Telemetry
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from support.cache import CacheServer, free_port, running_cache, slow_path
-from support.claims import connected, new_claim
+from support.claims import connected, new_claim, open_claims
 from support.replication import client, replicated, wait_until
 
 if TYPE_CHECKING:
@@ -373,3 +378,68 @@ async def test_steps_are_told_when_the_search_for_the_next_primary_takes_long() 
             with pytest.raises(StoreUnavailableError, match="ConnectionError"):
                 await store.read("id")
             assert time.monotonic() - started < 1.0, "it is known by now"
+
+
+class UsableGauge:
+    """What `allocation_gateway.claim_store.usable` tells."""
+
+    def __init__(self) -> None:
+        self._reader = InMemoryMetricReader()
+        self._provider = MeterProvider([self._reader])
+        self.telemetry = Telemetry(meter_provider=self._provider)
+
+    def value(self) -> int | None:
+        """Returns its value; None while it is absent."""
+        data: Any = self._reader.get_metrics_data()
+        metrics = [] if data is None else data.resource_metrics[0].scope_metrics[0].metrics
+        found = [metric for metric in metrics if metric.name == "allocation_gateway.claim_store.usable"]
+        return found[0].data.data_points[0].value if found else None
+
+    async def wait_for(self, value: int) -> None:
+        """Waits until it tells so."""
+        end = time.monotonic() + 10.0
+        while self.value() != value:
+            assert time.monotonic() < end, f"it stays {self.value()}"
+            await asyncio.sleep(0.02)
+
+    def close(self) -> None:
+        """Ends what reads it."""
+        self._provider.shutdown()
+
+
+@pytest.mark.asyncio
+async def test_a_process_that_writes_nothing_learns_that_the_server_is_back() -> None:
+    """Else an alert that waits for its next write would last for ever."""
+    gauge = UsableGauge()
+    with running_cache("--appendonly", "yes") as server:
+        settings = Settings(store_url=Secret(f"redis://127.0.0.1:{server.port}/0"))
+        stores = await open_claims(settings, ("ship",), gauge.telemetry)
+        await gauge.wait_for(1)
+        server.kill()
+        await gauge.wait_for(0)
+        server.start()
+        await gauge.wait_for(1)
+        await stores["ship"].close()
+    gauge.close()
+
+
+@pytest.mark.asyncio
+async def test_a_server_that_can_be_reached_and_refuses_steps_is_not_said_to_be_usable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A connection is no proof as long as steps fail; it is enough again when none has failed for a while."""
+    monkeypatch.setattr(ByName, "interval", 0.02)
+    monkeypatch.setattr(health, "_QUIET", 0.5)
+    gauge = UsableGauge()
+    with running_cache() as server:
+        refusing = "if ARGV[1] == 'read' then return redis.error_reply('MISCONF it is broken') end return 1"
+        async with connected(server.port, script=refusing, telemetry=gauge.telemetry) as store:
+            end = time.monotonic() + 0.8
+            while time.monotonic() < end:
+                with pytest.raises(StoreUnavailableError):
+                    await store.read("id")
+                # Meanwhile the connection is looked at.
+                await asyncio.sleep(0.05)
+                assert gauge.value() == 0
+            await gauge.wait_for(1)
+    gauge.close()

@@ -473,7 +473,7 @@ async def test_closing_ends_what_looks_for_the_primary_first(server: CacheServer
     """What asks Sentinels would go on to open connections that nobody closes."""
     looking = Looking(server_url.parse(f"redis://127.0.0.1:{server.port}/0"))
     connector = Connector(timeout=LONG, checks="off", namespace="claims", script=SCRIPT)
-    link = PrimaryLink(looking, connector.connect, timeout=LONG, on_failure=lambda *_: False)
+    link = PrimaryLink(looking, connector.connect, timeout=LONG, on_failure=lambda *_: False, on_contact=lambda: None)
     await link.connected(time.monotonic() + LONG)
     await looking.has_begun.wait()
     await link.close()

@@ -154,8 +154,8 @@ def values(name: str) -> tuple[list[str], list[str]]:
 BY_RULE: Final = {rule: name for name, rule in variables.RULES.items()}
 # What can be anything, or needs files that fit together.
 FILES: Final = {name for name in variables.RULES if name.endswith(("CERTIFICATE", "CLIENT_KEY"))}
-UNSUPPORTED: Final = {"OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE"} | {
-    name for name in variables.RULES if name.endswith("CREDENTIAL_PROVIDER")
+UNSUPPORTED: Final = {"OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE", "OTEL_PYTHON_ID_GENERATOR"} | {
+    name for name in variables.RULES if name.endswith(("CREDENTIAL_PROVIDER", "_CONFIGURATOR"))
 }
 ONLY_WITH_MORE: Final = {"OTEL_PYTHON_TRACER_PROVIDER", "OTEL_PYTHON_LOGGER_PROVIDER"}
 

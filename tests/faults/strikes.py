@@ -124,6 +124,16 @@ def worker_dies(scene: Scene) -> Iterator[None]:
     yield
 
 
+@contextmanager
+def worker_cannot_start(scene: Scene) -> Iterator[None]:
+    """It dies while a file that it starts with cannot be used: the others go on without it."""
+    killed = pid_of(scene.gateway, 1)
+    with bad_edit(scene):
+        os.kill(killed, signal.SIGKILL)
+        yield
+    wait_until(lambda: pid_of(scene.gateway, 1) != killed, "it is not replaced", 60.0)
+
+
 def _results(scene: Scene, asked: Mapping[str, str]) -> list[Any]:
     found: list[Any] = scene.prometheus.get("/api/v1/query", params=asked).raise_for_status().json()["data"]["result"]
     return found
@@ -199,6 +209,8 @@ LANES: Final = {
             "Sorted answers what is not documented": undocumented,
             "nothing comes back from Sorted": lambda scene: at_upstream(scene, {"type": "drop", "when": "before"}),
             "somebody else allocates": somebody_else_allocates,
+            # Last, since it leaves the sign of a worker that was replaced.
+            "a worker cannot be replaced": worker_cannot_start,
         },
         {
             "SHIP_BREAKER_WINDOW": "2",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import httpx
 
 _PANELS: Final = {panel.question: panel for board in panels.BOARDS for _, row in board.rows for panel in row}
+_BOARDS: Final = {panel.question: board.name for board in panels.BOARDS for _, row in board.rows for panel in row}
 # What is a rate is one of the last seconds, so that nobody waits for long until a fault is forgotten.
 _INTERVAL: Final = "4s"
 
@@ -93,12 +94,14 @@ class Look(NamedTuple):
         may_show: Those that are there now and then. All others are not.
         stays: Those that stay when it is over.
         fires: The alerts that it fires, without the name of the gateway that they begin with.
+        runbook: The one that says what to do.
     """
 
     shows: frozenset[str]
     may_show: frozenset[str]
     stays: frozenset[str]
     fires: frozenset[str]
+    runbook: str = ""
 
     def is_told_from(self, other: Look) -> bool:
         """Tells whether something shows which of two faults it is."""
@@ -109,39 +112,73 @@ class Look(NamedTuple):
         return self.shows <= seen <= self.shows | self.may_show
 
 
-def _look(*shows: str, may: tuple[str, ...] = (), stays: tuple[str, ...] = (), fires: tuple[str, ...] = ()) -> Look:
-    return Look(frozenset(shows), frozenset(may), frozenset(stays), frozenset(fires))
+def _look(
+    *shows: str,
+    may: tuple[str, ...] = (),
+    stays: tuple[str, ...] = (),
+    fires: tuple[str, ...] = (),
+    runbook: str = "",
+) -> Look:
+    return Look(frozenset(shows), frozenset(may), frozenset(stays), frozenset(fires), runbook)
+
+
+def row(fault: str) -> str:
+    """Returns the row of a fault in docs/runbooks/README.md: what shows it, where, and what to do."""
+    look = TABLE[fault]
+    shown = [name for name in SIGNS if name in look.shows]
+    on = {name: _BOARDS[SIGNS[name].question] for name in shown}
+    first = [name for name in shown if on[name] == panels.OVERVIEW.name]
+    told = SIGNS[first[0]].question if first else "none of the overview"
+    rest = "; ".join(f"{name} (*{on[name]}*)" for name in shown)
+    return f"| {fault} | {told} | {rest} | [{look.runbook}]({look.runbook}.md) |"
 
 
 # By the names that docs/runbooks/README.md has for them.
 TABLE: Final[Mapping[str, Look]] = {
-    "Sorted is slow": _look("requests are slow", fires=("UpstreamSlow",)),
+    "Sorted is slow": _look("requests are slow", fires=("UpstreamSlow",), runbook="upstream-slow"),
     "Sorted answers 5xx": _look(
-        "Sorted is blamed", "Sorted answers 500", fires=("UpstreamFailing", "ErrorBudgetFast", "ErrorBudgetSlow")
+        "Sorted is blamed",
+        "Sorted answers 500",
+        fires=("UpstreamFailing", "ErrorBudgetFast", "ErrorBudgetSlow"),
+        runbook="upstream-failing",
     ),
     # Who is throttled gets RESOURCE_EXHAUSTED, by which nobody is woken up: callers slow down.
-    "Sorted throttles": _look("Sorted is blamed", "Sorted answers 429"),
-    "the key is rejected": _look("Sorted is blamed", "Sorted answers 401", fires=("UpstreamKeyRejected",)),
-    "the store is down": _look("the store is blamed", "the store cannot be used", fires=("ClaimStoreDown",)),
-    "the store is slow": _look("steps of the store are slow"),
+    "Sorted throttles": _look("Sorted is blamed", "Sorted answers 429", runbook="upstream-failing"),
+    "the key is rejected": _look(
+        "Sorted is blamed", "Sorted answers 401", fires=("UpstreamKeyRejected",), runbook="upstream-key-rejected"
+    ),
+    "the store is down": _look(
+        "the store is blamed", "the store cannot be used", fires=("ClaimStoreDown",), runbook="claim-store-down"
+    ),
+    "the store is slow": _look("steps of the store are slow", runbook="claim-store-down"),
     "one caller floods": _look(
         "too many calls are blamed",
         "one caller calls very often",
         may=("steps of the store are slow",),
         fires=("Overloaded",),
+        runbook="overloaded",
     ),
-    "a bad edit of the catalogue": _look("the catalogue cannot be used", fires=("CatalogueNotUsable",)),
+    "a bad edit of the catalogue": _look(
+        "the catalogue cannot be used", fires=("CatalogueNotUsable",), runbook="catalogue-not-usable"
+    ),
     "the event loop is blocked": _look(
         "the event loop is held up",
         may=("steps of the store are slow", "requests are slow"),
         fires=("EventLoopBlocked",),
+        runbook="event-loop-blocked",
     ),
-    "a worker dies": _look("a worker was replaced", stays=("a worker was replaced",), fires=("WorkerRestarting",)),
+    "a worker dies": _look(
+        "a worker was replaced",
+        stays=("a worker was replaced",),
+        fires=("WorkerRestarting",),
+        runbook="worker-restarting",
+    ),
 }
 
 FURTHER: Final[Mapping[str, Look]] = {
     "nothing comes back from Sorted": _look(fires=("BreakerOpen", "WriteInDoubt")),
     "Sorted answers what is not documented": _look(fires=("ContractBroken",)),
     "somebody else allocates": _look(fires=("OutcomeUnknown",)),
+    "a worker cannot be replaced": _look(stays=("a worker was replaced",), fires=("WorkerMissing",)),
 }
 """What is beside the ten, of which the alerts alone are told: with them, there is a fault for every alert."""

@@ -220,3 +220,18 @@ def test_what_opened_it_is_forgotten_once_upstream_answers_again() -> None:
     for outcome in [CallOutcome.SUCCESS] * OPTIONS.probes + [CallOutcome.FAILURE] * 3:
         breaker.end(breaker.begin(), outcome)
     assert state_of(breaker) is BreakerState.CLOSED
+
+
+def test_what_the_metric_shows_does_not_wait_for_a_call() -> None:
+    """An API that nobody calls any more is not told to be kept from being called for ever."""
+    clock = Clock()
+    breaker = opened(clock)
+    assert breaker.shown() == 2
+    clock.advance(OPTIONS.open_time * JITTER)
+    assert state_of(breaker) is BreakerState.OPEN
+    assert breaker.shown() == 1
+    tickets = [breaker.begin() for _ in range(OPTIONS.probes)]
+    assert breaker.shown() == 1
+    for ticket in tickets:
+        breaker.end(ticket, CallOutcome.SUCCESS)
+    assert breaker.shown() == 0

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _SERVER: Final[Attributes] = {
     "server.address": "127.0.0.1",
     "server.port": 80,
+    "api": "ship",
     **account_attributes("another", ACCOUNT),
 }
 
@@ -27,7 +28,7 @@ def emit_everything(telemetry: Telemetry, stack: ExitStack) -> None:
         call = telemetry.call("allocation.v1.S/R", [])
         request = call.request("GET", "/x", "http://127.0.0.1", "/x", account="another" if error else "default")
         request.answered(500 if error else 200)
-        call.finish(*(("INTERNAL", "UPSTREAM_FAILED") if error else ("OK",)))
+        call.finish(*(("INTERNAL", "UPSTREAM_FAILED", "another") if error else ("OK",)))
     metrics = telemetry.metrics
     metrics.group_lookup(known=True)
     metrics.group_event("listing_read")
@@ -38,7 +39,7 @@ def emit_everything(telemetry: Telemetry, stack: ExitStack) -> None:
     metrics.store_step("begin", 0.001)
     metrics.store_failure("begin", "timeout")
     metrics.store_usable(usable=True)
-    metrics.breaker_state("ship", 2, "another")
+    metrics.observe_breaker("ship", lambda: 2, "another")
     metrics.upstream_refused("ship", "breaker", "another")
     metrics.queue_length("ship", "write", 1, "another")
     metrics.queue_waited("ship", "write", 0.1, "another")
@@ -57,6 +58,7 @@ def emit_everything(telemetry: Telemetry, stack: ExitStack) -> None:
     metrics.observe_calls(lambda: 1, 2)
     metrics.observe_writes(lambda: {"in doubt": 1}, lambda: 2.5)
     metrics.observe_serving(lambda: True)
+    metrics.observe_workers(2)
     metrics.observe_worker(1, 0)
     metrics.observe_connections(lambda: [(1, {**_SERVER, "http.connection.state": "active"})], lambda: [(2, _SERVER)])
     of = {"api": "ship", **account_attributes("another")}

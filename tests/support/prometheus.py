@@ -132,4 +132,5 @@ def selected(expression: str, interval: str = "1m") -> str:
     text = expression.replace("$__rate_interval", interval)
     for name in ("cluster", "namespace", "job"):
         text = text.replace(f"${name}", ".+")
-    return text
+    # Also what has none.
+    return text.replace("$account", ".*")

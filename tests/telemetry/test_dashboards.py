@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 import yaml
 from allocation.v1.error_reason_pb2 import ErrorReason
+from allocation_gateway.telemetry.conventions import STORE_BUCKETS
 from allocation_gateway.telemetry.telemetry import Telemetry
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import MeterProvider
@@ -101,8 +102,10 @@ def test_every_value_that_is_asked_for_is_one_that_the_document_names() -> None:
     """Reasons are those of the contract. Of the rest the document says which values there are."""
     document = re.sub(r"```.*?```", "", (ROOT / "docs" / "telemetry.md").read_text(), flags=re.DOTALL)
     told = set(re.findall(r"`([^`]+)`", document)) | REASONS | {"", "allocation_gateway"}
-    exact = re.compile(r'\w+="([^"]*)"')
+    exact = re.compile(r'\b(?!le=)\w+="([^"]*)"')
     assert {text for _, each in expressions() for text in exact.findall(each)} <= told
+    bounds = {bound for _, each in expressions() for bound in re.findall(r'\ble="([^"]*)"', each)}
+    assert bounds <= {str(bound) for bound in STORE_BUCKETS}
 
 
 def test_every_reason_is_the_fault_of_one() -> None:
@@ -128,7 +131,7 @@ def test_files_are_as_their_generator_writes_them() -> None:
 def test_rules_at_another_pace_are_the_same_but_for_what_lasts() -> None:
     def timeless(text: str) -> list[str]:
         text = re.sub(r"(\[|offset |for: )\d+(?:ms|s|m|h)", r"\1", text)
-        return re.sub(r"(p95_rate5m|doubt_seconds\)) > [\d.]+", r"\1", text).split()
+        return re.sub(r"(p95_rate5m) > [\d.]+", r"\1", text).split()
 
     hurried = rules.text(rules.Pace(100, slow=1))
     assert hurried != rules.text()
@@ -139,7 +142,8 @@ def test_rules_at_another_pace_are_the_same_but_for_what_lasts() -> None:
 def test_dashboards_lead_to_runbooks_and_choose_by_variables() -> None:
     for file in dashboards.FOLDER.iterdir():
         board: Any = json.loads(file.read_text())
-        assert [each["name"] for each in board["templating"]["list"]] == ["datasource", "cluster", "namespace", "job"]
+        variables = [each["name"] for each in board["templating"]["list"]]
+        assert variables == ["datasource", "cluster", "namespace", "job", "account"]
         found = [panel for panel in board["panels"] if panel["type"] != "row"]
         assert found
         for panel in found:

@@ -184,7 +184,7 @@ def test_status_of_spans_follows_the_conventions(
     ("deadline", "closed", "error_type", "code"),
     [
         (LONG, True, "ConnectionResetError", "UNAVAILABLE"),
-        (0.5, False, "cancelled", "DEADLINE_EXCEEDED"),
+        (0.5, False, "deadline_exceeded", "DEADLINE_EXCEEDED"),
         (LONG, False, "timeout", "UNAVAILABLE"),
     ],
     ids=["lost", "deadline", "time-out"],
@@ -220,7 +220,9 @@ def test_cancelled_call_ends_its_spans(front: Front, spans: Collector) -> None:
     spans.wait_for_spans(2)
     assert spans.span("SERVER").attributes["rpc.response.status_code"] == "CANCELLED"
     assert not spans.span("SERVER").failed
+    # What nobody waits for says nothing of upstream.
     assert spans.span("CLIENT").attributes["error.type"] == "cancelled"
+    assert not spans.span("CLIENT").failed
 
 
 def test_log_lines_of_a_call_name_its_trace(front: Front, spans: Collector) -> None:
@@ -276,8 +278,11 @@ def test_an_answer_that_is_not_as_documented_is_counted_and_logged_once(collecto
         ("refused", 1, "{answer}"),
     }
     assert {point.attributes["rpc.method"] for point in points} == {READ_RPC}
-    told = [line["findings"] for line in front.gateway.lines if line["event"] == "upstream_contract_broken"]
-    assert told == [
+    lines = [line for line in front.gateway.lines if line["event"] == "upstream_contract_broken"]
+    traces = {span.trace_id for span in collector.spans}
+    assert {(line["rpc"], line["reference"]) for line in lines} == {("GetShipmentAllocation", SHIPMENT)}
+    assert len({line["trace_id"] for line in lines} & traces) == 2
+    assert [line["findings"] for line in lines] == [
         "_links[0].href: expected a string, got a number; _links[1]: expected an object, got a number; "
         "paperless_documents: expected an object, got a number",
         "state: expected a string, got a number; _links: expected an array, got a number",
@@ -294,6 +299,8 @@ def test_nothing_that_callers_or_upstream_write_becomes_a_series(collector: Coll
             front.upstream.answer(200, {"reference": text, "state": text})
             front.upstream.answer(400, {"code": text, "message": text})
             metadata = ((f"x-{text}", text), ("user-agent", text))
+            of_account = (("allocation-account", text),)
+            front.stub.GetShipmentAllocation.future(READ, timeout=LONG, metadata=of_account).exception(LONG)
             for request in (
                 pb.GetShipmentAllocationRequest(shipment_reference=text),
                 pb.AllocateShipmentRequest(shipment_reference=text, request_id=text),
@@ -536,6 +543,15 @@ def test_signals_can_be_switched_off_one_by_one(collector: Collector) -> None:
     observed(collector, read, OTEL_METRICS_EXPORTER="none")
     assert collector.spans
     assert not collector.points
+
+
+def test_a_url_says_by_its_scheme_whether_tls_is_spoken_whatever_else_says(collector: Collector) -> None:
+    def work(front: Front) -> None:
+        read(front)
+
+    observed(collector, work, OTEL_EXPORTER_OTLP_INSECURE="false", OTEL_EXPORTER_OTLP_METRICS_INSECURE="false")
+    assert collector.span("SERVER").name == READ_RPC
+    assert collector.of("rpc.server.call.duration")
 
 
 def test_otlp_over_http_is_spoken_too() -> None:

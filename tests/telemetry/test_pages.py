@@ -6,15 +6,19 @@ import os
 import re
 import signal
 import socket
+import struct
 import threading
 import urllib.error
 import urllib.request
 from contextlib import closing
-from typing import TYPE_CHECKING, Final
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+from allocation_gateway.telemetry import exemplars, page_server
 from allocation_gateway.telemetry.page_server import PageServer, merged
 from allocation_gateway.telemetry.pages import SharedPage
+from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families as families
 from support.front import KEY, LONG
@@ -23,7 +27,7 @@ from support.upstream import running_upstream, shipped
 from support.workers import answering, pid_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from support.gateway import Gateway
 
@@ -80,6 +84,8 @@ def test_whichever_worker_is_asked_tells_of_all(gateway: Gateway) -> None:
     gateway.wait_for("worker_started", pid=pid_after(gateway, 2))
     page = scrape(gateway)
     assert by_worker(page, "allocation_gateway_worker_restarts") == {"1": 0, "2": 1, "3": 0}
+    # Each says how many there should be: so one that is missing is missed.
+    assert by_worker(page, "allocation_gateway_workers") == {"1": 3, "2": 3, "3": 3}
     assert set(by_worker(page, "rpc_server_call_duration_seconds_count")) == {"1", "3"}
 
 
@@ -110,8 +116,9 @@ def test_what_is_no_page_is_not_found(gateway: Gateway) -> None:
         urllib.request.urlopen(f"http://{address}/secret", timeout=LONG)
 
 
-def test_a_worker_that_says_nothing_is_left_out_and_keeps_nobody_waiting() -> None:
+def test_a_worker_that_says_nothing_is_left_out_and_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that hangs, one that ends half-way, and one that is not there."""
+    monkeypatch.setattr(page_server, "_PAGE_TIMEOUT", 0.3)
     shared = SharedPage(f"test/{os.urandom(8).hex()}", 0, 4)
     bound = socket.create_server(("127.0.0.1", 0))
     hanging, cut_short = (socket.socket(socket.AF_UNIX) for _ in range(2))
@@ -133,6 +140,30 @@ def test_a_worker_that_says_nothing_is_left_out_and_keeps_nobody_waiting() -> No
     thread.join()
 
 
+def test_who_is_gone_before_the_page_is_there_leaves_no_traceback(capfd: pytest.CaptureFixture[str]) -> None:
+    """Standard error has log lines alone."""
+    asked, gone = threading.Event(), threading.Event()
+
+    def page(_: str) -> tuple[bytes, str]:
+        asked.set()
+        gone.wait(LONG)
+        return b"a 1.0\n" * 1_000_000, "text/plain"
+
+    before = set(threading.enumerate())
+    server = PageServer([socket.create_server(("127.0.0.1", 0))], page)
+    host, _, port = server.address.rpartition(":")
+    with socket.create_connection((host, int(port))) as impatient:
+        impatient.sendall(b"GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n")
+        assert asked.wait(LONG)
+        # It is reset instead of being closed in good order.
+        impatient.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    gone.set()
+    for thread in set(threading.enumerate()) - before - set(server._threads):
+        thread.join(LONG)
+    server.close()
+    assert capfd.readouterr().err == ""
+
+
 def test_a_metric_that_only_one_page_has_keeps_its_place() -> None:
     one = b'# HELP a what\n# TYPE a counter\na_total{w="1"} 1.0\n# EOF\n'
     other = b'# HELP b other\n# TYPE b gauge\nb{w="2",text="# HELP a"} 2.0\n'
@@ -141,3 +172,25 @@ def test_a_metric_that_only_one_page_has_keeps_its_place() -> None:
         '# HELP a what\n# TYPE a counter\na_total{w="1"} 1.0\na_total{w="2"} 3.0\n'
         '# HELP b other\n# TYPE b gauge\nb{w="2",text="# HELP a"} 2.0\n# EOF\n'
     )
+
+
+def test_the_exemplars_of_a_series_are_looked_for_once_and_not_for_each_of_its_buckets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A page has a thousand series, each with a dozen buckets and more."""
+    asked: list[object] = []
+    identity = exemplars._identity
+
+    def counted(labels: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
+        asked.append(labels)
+        return identity(labels)
+
+    monkeypatch.setattr(exemplars, "_identity", counted)
+    family = HistogramMetricFamily("a_seconds", "what", labels=["w"])
+    for series in ("1", "2"):
+        family.add_metric([series], [(bound, 1.0) for bound in ("0.1", "1.0", "+Inf")], 2.0)
+    traced = SimpleNamespace(value=0.5, time_unix_nano=1_000_000_000, trace_id=7, span_id=8)
+    found = {("a_seconds", identity({"w": "2"})): [traced]}
+    marked = list(exemplars._marked("a_seconds", family.samples, found))
+    assert [(each.labels["w"], each.labels["le"]) for each in marked if each.exemplar] == [("2", "1.0")]
+    assert len(asked) == 2

@@ -7,12 +7,22 @@ import gc
 import os
 import signal
 import time
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+import structlog
+from allocation_gateway.accounts.book import Accounts
+from allocation_gateway.rpc.base import finish
 from allocation_gateway.telemetry.runtime import LAG_INTERVAL, CollectorPauses, cpu_seconds, measure_lag, memory_bytes
+from allocation_gateway.telemetry.telemetry import Telemetry
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from support.collector import running_collector
-from support.front import LONG, WRITE, running_front
+from support.front import LONG, SERVICE, WRITE, running_front
+
+if TYPE_CHECKING:
+    from allocation_gateway.accounts.model import Account
 
 
 def test_memory_is_what_is_resident() -> None:
@@ -78,10 +88,15 @@ def test_state_is_told_as_it_is_while_a_write_is_under_way() -> None:
             collector.wait_for_points(lambda: latest("allocation_gateway.writes").get(("sending",)) == 1)
             assert latest("allocation_gateway.calls.in_hand") == {(): 1}
             assert latest("allocation_gateway.serving") == {(): 1}
-            server = ("127.0.0.1", front.upstream.port)
+            server = ("127.0.0.1", front.upstream.port, "ship")
             assert latest("http.client.open_connections") == {(*server, "active"): 1, (*server, "idle"): 0}
             assert latest("allocation_gateway.upstream.connections.limit") == {server: 9}
             assert latest("allocation_gateway.calls.limit") == {(): 7}
+            assert latest("allocation_gateway.workers") == {(): 1}
+            assert latest("allocation_gateway.upstream.breaker") == {("ship",): 0}
+            # What alerts wait for is there before it happens: else nobody could tell that it is one more.
+            events = latest("allocation_gateway.write.events")
+            assert {events[event, f"{SERVICE}/AllocateShipment"] for event in ("undecided", "left_in_doubt")} == {0}
             assert latest("allocation_gateway.service_group.known")["ship", "catalogue"] == 2
             release.set()
             call.exception(LONG)
@@ -112,3 +127,39 @@ def test_age_of_a_doubt_is_that_of_the_oldest_write_until_it_is_over() -> None:
             call.result(LONG)
             collector.wait_for_points(lambda: ages()[-1] == 0.0)
         assert 0.2 < max(ages()) < LONG
+
+
+def test_of_an_account_that_is_taken_out_nothing_is_told_any_more() -> None:
+    """Else whoever watches would be alarmed for ever by what it was at last."""
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader])
+    metrics = Telemetry(meter_provider=provider).metrics
+    for account in ("north", "default"):
+        metrics.group_part("cache", usable=False, account=account)
+        metrics.observe_breaker("ship", lambda: 2, account)
+        metrics.queue_length("ship", "read", 1, account)
+    metrics.forget_account("north")
+    data: Any = reader.get_metrics_data()
+    points = [
+        point.attributes
+        for metric in data.resource_metrics[0].scope_metrics[0].metrics
+        for point in metric.data.data_points
+    ]
+    provider.shutdown()
+    assert points == [{"part": "cache"}, {"api": "ship"}, {"api": "ship", "lane": "read"}]
+
+
+def test_a_call_has_the_name_of_its_account_if_there_is_one_of_that_name() -> None:
+    """Callers may name any: what is made up is no series."""
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader])
+    telemetry = Telemetry(meter_provider=provider)
+    accounts = Accounts(cast("Account", SimpleNamespace(name="default")))
+    accounts.use([cast("Account", SimpleNamespace(name="north"))])
+    for fields in ({"account": "north"}, {"account": "made-up"}, {}):
+        finish(structlog.get_logger(), "OK", telemetry.call("a/b", []), dict(fields), accounts)
+    data: Any = reader.get_metrics_data()
+    (metric,) = data.resource_metrics[0].scope_metrics[0].metrics
+    provider.shutdown()
+    counted = {point.attributes.get("allocation_gateway.account"): point.count for point in metric.data.data_points}
+    assert counted == {"north": 1, None: 2}

@@ -130,6 +130,18 @@ def test_each_item_of_a_stream_is_linked_to_the_batch_that_it_was_sent_with(scen
     assert {span.parent_id for span in sent} == set(batches)
 
 
+def test_batch_that_is_sent_again_as_a_whole_says_so(scene: Scene) -> None:
+    refused = {"type": "status", "status": 429, "body": {"code": "too_many_requests"}}
+    scene.sandbox.call("POST", "faults", {"match": {"method": "PUT"}, "count": 1, "action": refused})
+    spans = scene.streamed([shipment(1), shipment(2)])
+    sent = [span for span in spans if span.kind == "CLIENT" and span.name.startswith("PUT")]
+    kinds = [
+        (span.attributes["allocation_gateway.attempt.kind"], span.attributes.get("http.request.resend_count"))
+        for span in sent
+    ]
+    assert kinds == [("first", None), ("repeat", 1)]
+
+
 def test_item_that_fails_says_why_and_is_no_error_if_its_caller_is_at_fault(scene: Scene) -> None:
     spans = scene.streamed([shipment(1), unknown := shipment(9999)])
     failed = [span for span in spans if span.attributes.get("allocation_gateway.item.reference") == unknown]

@@ -63,6 +63,18 @@ def attempts(collector: Collector) -> list[tuple[str, int]]:
     ]
 
 
+def detached_part(collector: Collector, call: Span) -> Span:
+    """Waits for the span of what has gone on after a call, among those of earlier tests that end late."""
+
+    def found() -> list[Span]:
+        parts = [span for span in list(collector.spans) if span.name == "detached write"]
+        return [span for span in parts if span.parent_id == call.span_id]
+
+    collector.wait_for_points(lambda: bool(found()))
+    (part,) = found()
+    return part
+
+
 def happened(span: Span) -> list[str]:
     return [name.removeprefix(f"{EVENTS}.") for name, _ in span.events]
 
@@ -157,6 +169,8 @@ def test_call_that_takes_over_a_doubt_is_linked_to_the_call_that_left_it(front: 
     failure(lambda: front.stub.AllocateShipment(request, timeout=0.3))
     wait_for_calls(spans, 3)
     left, in_the_way, taken_over = (span for span in spans.spans if span.kind == "SERVER")
+    detached = detached_part(spans, left)
+    assert marks(detached)["left_in_doubt"]
     assert left.links == ()
     assert in_the_way.links == ((left.span_id, {"allocation_gateway.link": "in_the_way"}),)
     assert taken_over.links == ((left.span_id, {"allocation_gateway.link": "taken_over"}),)
@@ -171,6 +185,31 @@ def test_call_without_a_trace_leaves_none_to_link_to(front: Front, spans: Collec
     wait_for_calls(spans)
     assert spans.span("SERVER").links == ()
     assert marks(spans.span("SERVER")) == {"remembered": True}
+
+
+def test_what_becomes_of_a_write_after_its_caller_has_gone_is_told_in_its_trace(front: Front, spans: Collector) -> None:
+    """The commonest doubt of all: the caller's deadline passes before there is an answer, or none."""
+    release = front.upstream.hold(raw=b"", close=True, to="PUT")
+    request = another_write()
+    call = front.stub.AllocateShipment.future(request, timeout=0.5)
+    front.upstream.next_request("PUT")
+    assert call.code() is grpc.StatusCode.UNKNOWN
+    front.gateway.wait_for("write_detached", reference=request.shipment_reference)
+    release.set()
+    front.gateway.wait_for("detached_write_failed", reference=request.shipment_reference)
+    wait_for_calls(spans)
+    server = spans.span("SERVER")
+    detached = detached_part(spans, server)
+    assert detached.trace_id == server.trace_id
+    assert happened(server) == ["claimed", "detached"]
+    assert marks(server) == {"detached": True}
+    assert [name for name in happened(detached) if name != "read_back"] == ["in_doubt", "settled"]
+    assert marks(detached) == {"in_doubt": True, "settled": True}
+    assert detached.attributes["rpc.method"] == server.attributes["rpc.method"]
+    assert detached.attributes["allocation_gateway.reason"] == "OUTCOME_UNKNOWN"
+    own = [span for span in spans.spans if span.trace_id == server.trace_id]
+    readings = [span for span in own if span.attributes.get("allocation_gateway.attempt.kind") == "read_back"]
+    assert {span.parent_id for span in readings} == {detached.span_id}
 
 
 def test_what_happens_after_its_call_has_ended_is_no_complaint_of_the_library(front: Front, spans: Collector) -> None:

@@ -10,6 +10,7 @@ from allocation.v1 import shipment_allocation_service_pb2 as pb
 from allocation.v1.error_reason_pb2 import ErrorReason
 from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.operations.streams import STREAMS
+from allocation_gateway.telemetry.conventions import AttemptKind
 from allocation_gateway.telemetry.telemetry import Telemetry
 from allocation_gateway.upstream.call import CallOutcome, UpstreamResult
 from allocation_gateway.upstream.http import Attempt, CalledOffError
@@ -41,6 +42,7 @@ class Api:
         self.protection = self
         self.refusal: GatewayError | None = None
         self.attempts: list[Attempt] = []
+        self.calls: list[Any] = []
         self.requests: list[Any] = []
         self.is_let = asyncio.Event()
         self.answer: Any = None
@@ -54,6 +56,7 @@ class Api:
 
     async def send(self, _: Any, __: Any, request: Any, call: Any, permit: Permit) -> UpstreamResult:
         self.attempts.append(call.attempt)
+        self.calls.append(call)
         try:
             await self.is_let.wait()
             call.attempt.begin()
@@ -95,6 +98,18 @@ async def test_one_request_with_one_permit_goes_when_nobody_is_waited_for() -> N
     parts: list[Any] = [member.result.result().response for member in members[:2]]
     assert [list(part.queued) for part in parts] == [["sp_0"], ["sp_1"]]
     assert batch.is_sent
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("resends", "kind"), [(0, AttemptKind.FIRST), (2, AttemptKind.REPEAT)])
+async def test_it_says_how_often_the_same_was_sent_before(resends: int, kind: AttemptKind) -> None:
+    api: Any = Api()
+    api.is_let.set()
+    batch = Batch(api, ROW, ROW.default_route, UNSEEN, api.now() + 10, resends)
+    await come(batch, batch.enter(UNSEEN), "sp_1")
+    batch.seal()
+    await batch.wait()
+    assert [(call.kind, call.resends) for call in api.calls] == [(kind, resends)]
 
 
 @pytest.mark.asyncio

@@ -172,9 +172,6 @@ class AccountsFile:
             await asyncio.sleep(_LOOK)
         await account.closing.aclose()
         self._accounts.ended(account)
-        if self._accounts.get(account.name) is None:
-            for api in apis:
-                api.protection.forget()
         del self._ending[account]
         _log.info("account_ended", account=account.name)
 

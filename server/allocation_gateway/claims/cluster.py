@@ -295,6 +295,7 @@ class ClaimCluster:
                 self._connector.connect,
                 timeout=self._timeout,
                 on_failure=self._health.not_connected,
+                on_contact=self._health.contact,
                 host=address[0],
             )
             link.start()

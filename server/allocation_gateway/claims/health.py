@@ -26,6 +26,9 @@ _NOT_HERE: Final = (
     exceptions.ReadOnlyError,
 )
 _NOT_HERE_EITHER: Final = ("BUSY ", "NOREPLICAS ")
+# Seconds without a failed step after which a connection alone is enough to call the store usable again: a server that
+# can be reached and refuses each step is not.
+_QUIET: Final = 10.0
 _log = structlog.get_logger()
 
 
@@ -45,6 +48,7 @@ class StoreHealth:
         self._telemetry = telemetry
         self._failure_free_seconds = failure_free_seconds
         self._failed_at = -math.inf
+        self._step_failed_at = -math.inf
         self._is_usable = False
         self._told: set[str] = set()
 
@@ -59,6 +63,7 @@ class StoreHealth:
         problem = self.problem(error, target)
         self._telemetry.metrics.store_failure(step, problem.kind)
         self._tell(problem)
+        self._step_failed_at = self._failed_at
         told = str(error) if isinstance(error, UnsafeServerError) else _kind(error)
         return StoreUnavailableError(f"{step}: {told}")
 
@@ -78,10 +83,23 @@ class StoreHealth:
         """Records a step that was carried out."""
         self._telemetry.metrics.store_step(step, seconds)
         if not self._is_usable and time.monotonic() >= self._failed_at + self._failure_free_seconds:
-            self._is_usable = True
-            self._told.clear()
+            self._tell_usable()
+
+    def contact(self) -> None:
+        """Records that a server was reached and checked. A process that has nothing to write learns by that alone."""
+        if self._is_usable:
+            return
+        if self._failed_at == -math.inf:
+            # The log tells of it when the first step is carried out.
             self._telemetry.metrics.store_usable(usable=True)
-            _log.info("claim_store_usable")
+        elif time.monotonic() >= max(self._failed_at + self._failure_free_seconds, self._step_failed_at + _QUIET):
+            self._tell_usable()
+
+    def _tell_usable(self) -> None:
+        self._is_usable = True
+        self._told.clear()
+        self._telemetry.metrics.store_usable(usable=True)
+        _log.info("claim_store_usable")
 
     def _tell(self, problem: ServerProblem) -> None:
         # Each kind once: a server that first could not be reached can then turn out to refuse the credentials.

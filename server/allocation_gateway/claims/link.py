@@ -63,6 +63,7 @@ class PrimaryLink:
         *,
         timeout: float,
         on_failure: Callable[[BaseException, ServerUrl | None], bool],
+        on_contact: Callable[[], None],
         host: str = "",
     ) -> None:
         """Does not connect yet.
@@ -73,6 +74,8 @@ class PrimaryLink:
             timeout: Seconds that finding it may take, and also connecting.
             on_failure: Is told why an attempt has failed, and where. Returns whether that lasts until somebody changes
                 a configuration.
+            on_contact: Is told when a connection has been made and checked, and each time that it is looked at and is
+                still of use: whoever asks for nothing learns by that alone that the server is there again.
             host: The host that the connection is to lead to, if one is named.
         """
         self.host = host
@@ -80,6 +83,7 @@ class PrimaryLink:
         self._connect = connect
         self._timeout = timeout
         self._on_failure = on_failure
+        self._on_contact = on_contact
         self.connection: StoreConnection | None = None
         self.target: ServerUrl | None = None
         self._keeping: asyncio.Task[None] | None = None
@@ -179,6 +183,7 @@ class PrimaryLink:
                     self.connection, self.target = made
                     self._failure = self._lost_at = None
                     self._is_lasting = False
+                    self._on_contact()
                     self._tell()
                 looking = looking or asyncio.create_task(self._look(made))
                 ends: set[asyncio.Future[Any]] = {looking, made.connection.ended}
@@ -205,6 +210,8 @@ class PrimaryLink:
             except FAILURES:
                 self.leave(connection)
                 return None
+        if connection.is_open:
+            self._on_contact()
         try:
             if await self._locator.is_elsewhere(target, connection.peer):
                 return await self._make()

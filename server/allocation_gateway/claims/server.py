@@ -61,6 +61,7 @@ class ClaimServer:
             connector.connect,
             timeout=timeout,
             on_failure=self._health.not_connected,
+            on_contact=self._health.contact,
         )
 
     async def open(self) -> None:

@@ -12,6 +12,7 @@ from allocation_gateway.errors import GatewayError
 from allocation_gateway.groups.model import Group, Source
 from allocation_gateway.operations import consignments
 from allocation_gateway.operations.model import Api
+from allocation_gateway.telemetry.conventions import AttemptKind
 from allocation_gateway.upstream.call import UpstreamCall
 from allocation_gateway.upstream.http import Attempt
 
@@ -80,7 +81,7 @@ class Listings:
             raise NotOfferedError
         operation = _LISTINGS[api]
         deadline = asyncio.get_running_loop().time() + _LOAD_TIMEOUT
-        call = UpstreamCall(Attempt(), self._telemetry.background(), deadline, keeps_to_deadline=True)
+        call = UpstreamCall(Attempt(), self._telemetry.background(), deadline, True, AttemptKind.LISTING)
         result = await self._upstreams[api].call(operation, operation.default_route, operation.request(), call)
         response: Any = result.response
         if isinstance(response, GatewayError):

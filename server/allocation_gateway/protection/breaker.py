@@ -21,7 +21,7 @@ REFUSED: Final = -1
 
 
 class BreakerState(enum.Enum):
-    """The states of a breaker; the values are what the metric shows."""
+    """The states of a breaker; the values are what the metric shows, but see Breaker.shown."""
 
     CLOSED = 0
     HALF_OPEN = 1
@@ -120,6 +120,15 @@ class Breaker:
         if self.state is BreakerState.OPEN:
             return max(self._reopens_at - self._clock(), 0.0)
         return _PROBING_SECONDS if self._probes_out >= self._options.probes else 0.0
+
+    def shown(self) -> int:
+        """Returns what the metric shows: 2 while nothing is let through, 1 once probes may try, 0 while it is closed.
+
+        Any thread may call it.
+        """
+        if self.state is BreakerState.OPEN and self._reopens_at <= self._clock():
+            return BreakerState.HALF_OPEN.value
+        return self.state.value
 
     def begin(self) -> int:
         """Counts a request that is about to be sent. Returns its ticket for end(), or REFUSED."""

@@ -148,7 +148,7 @@ class Protection:
             on_withdrawal=partial(self._budget_asked, "readings"),
             per_second=_READINGS_PER_SECOND,
         )
-        telemetry.metrics.breaker_state(api, _CLOSED.value, account)
+        telemetry.metrics.observe_breaker(api, self._breaker.shown, account)
 
     @property
     def reads_paused(self) -> bool:
@@ -247,14 +247,9 @@ class Protection:
         self._telemetry.metrics.budget_asked(self._api, budget, granted=granted, account=self._account)
 
     def _breaker_changed(self, state: BreakerState, seconds: float) -> None:
-        self._telemetry.metrics.breaker_state(self._api, state.value, self._account)
         if state is BreakerState.OPEN:
             _log.warning("breaker_opened", seconds=round(seconds, 3), **self._fields)
         elif state is BreakerState.HALF_OPEN:
             _log.info("breaker_half_open", **self._fields)
         else:
             _log.info("breaker_closed", **self._fields)
-
-    def forget(self) -> None:
-        """Is called when the account has been removed: its breaker is reported as closed, so that nobody is alarmed."""
-        self._telemetry.metrics.breaker_state(self._api, _CLOSED.value, self._account)

@@ -19,6 +19,7 @@ from allocation_gateway.errors import DETAILS_KEY, PUSHBACK_KEY, GatewayError, W
 from allocation_gateway.following import FollowedFiles
 from allocation_gateway.operations.validation import rules_of, violations
 from allocation_gateway.rpc import deadlines
+from allocation_gateway.settings import DEFAULT_ACCOUNT
 from allocation_gateway.telemetry.conventions import is_server_error
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ class BaseHandler(ABC):
             fields["reason"] = DEFECT.reason_name
             await abort(context, DEFECT)
         finally:
-            finish(self._log, code.name, observation, fields)
+            finish(self._log, code.name, observation, fields, self._gateway.accounts)
             if self._guard is not None:
                 self._guard.called(code.name, fields, observation.seconds())
                 references = partial(self._references, data)
@@ -206,16 +207,20 @@ async def admitted(
         return await answer(account, grant)
 
 
-def finish(log: Any, code: str, observation: CallObservation, fields: dict[str, Any]) -> None:
+def finish(log: Any, code: str, observation: CallObservation, fields: dict[str, Any], accounts: Accounts) -> None:
     """Tells telemetry and the log how a call has ended.
 
     Args:
         log: The logger.
         code: The name of its gRPC status code.
         observation: The call, as telemetry sees it.
-        fields: What its log line says besides; `reason` if it failed with one.
+        fields: What its log line says besides; `reason` if it failed with one, `account` if its caller named one.
+        accounts: The accounts that there are.
     """
-    observation.finish(code, fields.get("reason", ""))
+    account = fields.get("account", DEFAULT_ACCOUNT)
+    # A caller may have made the name up.
+    is_known = account == DEFAULT_ACCOUNT or accounts.get(account) is not None
+    observation.finish(code, fields.get("reason", ""), account if is_known else DEFAULT_ACCOUNT)
     level = "error" if is_server_error(code) else "info"
     # To the microsecond. By round(), it would go through a text and back.
     milliseconds = int(observation.seconds() * 1_000_000) / 1000

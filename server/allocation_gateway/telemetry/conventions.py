@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     Attributes: TypeAlias = Mapping[str, str | int]
+    # What identifies a kind of call: rpc, gRPC status code, reason, and the account.
+    Call: TypeAlias = tuple[str, str, str, str]
     # What identifies a kind of upstream request, whatever it is about: HTTP method, path template, base URL, why, and
     # the account.
     Route: TypeAlias = tuple[str, str, str, "AttemptKind", str]
@@ -47,6 +49,14 @@ _SERVER_ERRORS: Final = frozenset(
     {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
 )
 _FIRST_ERROR_STATUS: Final = 400
+NOT_SENT: Final = "not_sent"
+"""The kind of error of a request of which nothing was sent: it was called off, or came too late to be sent."""
+CANCELLED: Final = "cancelled"
+"""The kind of error of a request that its caller did not wait for, although there was time left."""
+CALLER_TIMED_OUT: Final = "deadline_exceeded"
+"""The kind of error of a request that was not answered until the deadline of its caller."""
+# What tells nothing of upstream.
+_NO_FAULT: Final = frozenset({NOT_SENT, CANCELLED})
 
 
 class AttemptKind(enum.Enum):
@@ -54,6 +64,10 @@ class AttemptKind(enum.Enum):
 
     FIRST = "first"
     """A call asks for it."""
+    WATCH = "watch"
+    """It is read how something stands, until it is final, for all streams and watches that wait for it."""
+    LISTING = "listing"
+    """The gateway reads upstream's list of service groups, of its own accord."""
     REPEAT = "repeat"
     """The same was sent before."""
     READ_BEFORE = "read_before"
@@ -81,6 +95,11 @@ def is_request_error(outcome: int | str) -> bool:
     return isinstance(outcome, str) or outcome >= _FIRST_ERROR_STATUS
 
 
+def is_request_fault(outcome: int | str) -> bool:
+    """Returns whether an HTTP request has failed, and not only since nobody has waited for it any more."""
+    return is_request_error(outcome) and outcome not in _NO_FAULT
+
+
 @lru_cache(maxsize=256)
 def rpc_attributes(method: str) -> Attributes:
     """Returns the attributes that every call of an rpc has."""
@@ -92,12 +111,13 @@ def status_attributes(code: str) -> Attributes:
     return {_RPC_STATUS: code}
 
 
-def call_attributes(call: tuple[str, str, str]) -> Attributes:
-    """Returns the attributes of a call, by its rpc, its gRPC status code, and its reason, which may be empty."""
-    method, code, reason = call
+def call_attributes(call: Call) -> Attributes:
+    """Returns the attributes of a call, by its rpc, gRPC status code, reason, which may be empty, and account."""
+    method, code, reason, account = call
     error = {ERROR_TYPE: reason or code} if is_server_error(code) else {}
     why = {REASON: reason} if reason else {}
-    return {**rpc_attributes(method), **status_attributes(code), **error, **why}
+    of = account_attributes(account, ACCOUNT)
+    return {**rpc_attributes(method), **status_attributes(code), **error, **why, **of}
 
 
 def server_attributes(base_url: str) -> Attributes:

@@ -33,8 +33,9 @@ def with_exemplars(families: Iterable[Metric], collected: MetricsData | None) ->
         collected: What it has made them of.
     """
     found = {} if collected is None else _exemplars(collected)
+    names = {name for name, _ in found}
     for family in families:
-        if found and family.type == "histogram":
+        if family.name in names and family.type == "histogram":
             family.samples = list(_marked(family.name, family.samples, found))
         yield family
 
@@ -64,17 +65,21 @@ def _identity(attributes: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
 
 
 def _marked(family: str, samples: Iterable[Sample], found: Found) -> Iterator[Sample]:
-    """Yields samples, in which the buckets of a series stand in the order of their bounds."""
+    """Yields samples, in which the buckets of a series stand together, in the order of their bounds."""
     below = 0.0
+    # Those of the series: it is told once from the others, and not for each of its buckets.
+    exemplars: Sequence[Any] | None = None
     for sample in samples:
         bound = sample.labels.get("le")
         if bound is None:
-            below = 0.0
+            below, exemplars = 0.0, None
             yield sample
             continue
-        series = _identity({name: text for name, text in sample.labels.items() if not _ADDED.fullmatch(name)})
+        if exemplars is None:
+            own = {name: text for name, text in sample.labels.items() if not _ADDED.fullmatch(name)}
+            exemplars = found.get((family, _identity(own)), ())
         upper = float(bound)
-        fallen = next((each for each in found.get((family, series), ()) if below <= each.value <= upper), None)
+        fallen = next((each for each in exemplars if below <= each.value <= upper), None)
         below = upper
         yield sample if fallen is None else sample._replace(exemplar=_told(fallen))
 

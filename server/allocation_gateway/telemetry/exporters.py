@@ -99,13 +99,18 @@ def _metric_exporter(name: str, environ: Mapping[str, str]) -> MetricExporter:
 
 
 def _grpc_options(signal: str, environ: Mapping[str, str]) -> dict[str, Any]:
-    """Returns the options that the SDK reads differently from the specification: compression `none`, and PEM files."""
+    """Returns the options that the SDK reads differently from the specification.
+
+    Those are compression `none`, PEM files, and whether TLS is spoken, which a URL with a scheme decides alone.
+    """
     import grpc
 
     compression = variables.setting(signal, "COMPRESSION", environ)[1].lower()
     options: dict[str, Any] = {
         "compression": grpc.Compression.Gzip if compression == "gzip" else grpc.Compression.NoCompression
     }
+    if variables.setting(signal, "ENDPOINT", environ)[1].lower().startswith("http://"):
+        options["insecure"] = True
     names = ("CERTIFICATE", "CLIENT_KEY", "CLIENT_CERTIFICATE")
     files = [variables.setting(signal, name, environ)[1] for name in names]
     if any(files):

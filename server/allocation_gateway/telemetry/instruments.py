@@ -5,7 +5,7 @@ Without a meter provider the instruments are no-ops, so that nobody has to ask w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from allocation_gateway.settings import DEFAULT_ACCOUNT
 from allocation_gateway.telemetry.conventions import (
@@ -22,22 +22,26 @@ from allocation_gateway.telemetry.named import NamedInstruments
 from allocation_gateway.telemetry.state import StateInstruments, callback
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from typing import TypeAlias
 
     from opentelemetry.metrics import Meter
 
-    from allocation_gateway.telemetry.conventions import Attributes, Route
+    from allocation_gateway.telemetry.conventions import Attributes, Call, Route
     from allocation_gateway.telemetry.histograms import Durations, HistogramFactory
 
     # Where requests wait: the API, writes or reads, and the account.
     _Queue: TypeAlias = tuple[str, str, str]
+
+# Events of writes that an alert waits for.
+_ALARMING_EVENTS: Final = ("undecided", "left_in_doubt")
 
 
 class Instruments(StateInstruments):
     """The instruments, grouped by the part of the gateway that records into them.
 
     Attributes:
-        call_duration: `rpc.server.call.duration`, by rpc, gRPC status code and reason.
+        call_duration: `rpc.server.call.duration`, by rpc, gRPC status code, reason and account.
         request_duration: `http.client.request.duration`, by route and HTTP status or kind of error.
         named: Those by names that others choose.
     """
@@ -45,7 +49,7 @@ class Instruments(StateInstruments):
     def __init__(self, meter: Meter, histograms: HistogramFactory, *, is_on: bool = True) -> None:
         super().__init__(meter)
         self.named = NamedInstruments(meter, histograms, is_on=is_on)
-        self.call_duration: Durations[tuple[str, str, str]] = histograms.create(
+        self.call_duration: Durations[Call] = histograms.create(
             meter, "rpc.server.call.duration", "How long calls take.", call_attributes, DURATION_BUCKETS
         )
         self.request_duration: Durations[tuple[Route, int | str]] = histograms.create(
@@ -122,6 +126,15 @@ class Instruments(StateInstruments):
         """Counts something that happened to a write on its way."""
         self._write_events.add(1, {"event": event, RPC_METHOD: method})
 
+    def expect_write_events(self, methods: Iterable[str]) -> None:
+        """Tells of each rpc that writes that none of the events has happened yet which an alert waits for.
+
+        Of a series that begins with its first event, nobody can tell that it is one more than before.
+        """
+        for method in methods:
+            for event in _ALARMING_EVENTS:
+                self._write_events.add(0, {"event": event, RPC_METHOD: method})
+
     def write_detached(self, method: str) -> None:
         """Counts a write that goes on although no caller waits for it."""
         self._detached_writes.add(1, {RPC_METHOD: method})
@@ -158,8 +171,18 @@ class Instruments(StateInstruments):
             unit="{event}",
             description="What happened to the sources of service groups and to the cache that replicas share.",
         )
-        self._usable_parts = meter.create_gauge(
+        self._usable_parts: dict[tuple[str, str], bool] = {}
+        parts = self._usable_parts
+        meter.create_observable_gauge(
             "allocation_gateway.service_group.usable",
+            callbacks=[
+                callback(
+                    lambda: [
+                        (int(usable), {"part": part, **account_attributes(account)})
+                        for (part, account), usable in list(parts.items())
+                    ]
+                )
+            ],
             unit=STATE,
             description="1 while the catalogue file as it is is in use, or the shared cache answers; else 0.",
         )
@@ -174,15 +197,33 @@ class Instruments(StateInstruments):
 
     def group_part(self, part: str, *, usable: bool, account: str = DEFAULT_ACCOUNT) -> None:
         """Records whether a part that an account's service groups come from can be used: `catalogue` or `cache`."""
-        self._usable_parts.set(int(usable), {"part": part, **account_attributes(account)})
+        self._usable_parts[part, account] = usable
+
+    def forget_account(self, account: str) -> None:
+        """Tells nothing more of the state of an account that there is no more: nobody has to be alarmed by it."""
+        states: tuple[dict[Any, Any], ...] = (self._breakers, self._usable_parts, self._queue_lengths)
+        for state in states:
+            for key in [key for key in state if key[-1] == account]:
+                del state[key]
 
     # The protection of upstream.
 
     def _create_for_protection(self, meter: Meter, histograms: HistogramFactory) -> None:
-        self._breaker_states = meter.create_gauge(
+        # Read by the exporter, since time alone ends the state in which nothing is let through.
+        self._breakers: dict[tuple[str, str], Callable[[], int]] = {}
+        breakers = self._breakers
+        meter.create_observable_gauge(
             "allocation_gateway.upstream.breaker",
+            callbacks=[
+                callback(
+                    lambda: [
+                        (read(), {"api": api, **account_attributes(account)})
+                        for (api, account), read in list(breakers.items())
+                    ]
+                )
+            ],
             unit=STATE,
-            description="2 while the breaker is open, 1 while probes try upstream, 0 while it is closed.",
+            description="2 while the breaker lets nothing through, 1 while probes may try, 0 while it is closed.",
         )
         self._refusals = meter.create_counter(
             "allocation_gateway.upstream.refusals",
@@ -211,9 +252,15 @@ class Instruments(StateInstruments):
             description="Further writes and read-backs that a budget was asked for.",
         )
 
-    def breaker_state(self, api: str, state: int, account: str = DEFAULT_ACCOUNT) -> None:
-        """Records the state of the breaker of an account's API: 0 closed, 1 half-open, 2 open."""
-        self._breaker_states.set(state, {"api": api, **account_attributes(account)})
+    def observe_breaker(self, api: str, read: Callable[[], int], account: str = DEFAULT_ACCOUNT) -> None:
+        """Registers what reads the state of the breaker of an account's API, in any thread, when metrics are collected.
+
+        Args:
+            api: The API.
+            read: Returns the state: 0 closed, 1 half-open, 2 open.
+            account: The account.
+        """
+        self._breakers[api, account] = read
 
     def upstream_refused(self, api: str, policy: str, account: str = DEFAULT_ACCOUNT) -> None:
         """Counts a request that a policy did not let pass: `breaker`, `queue`, `rate` or `throttle`."""

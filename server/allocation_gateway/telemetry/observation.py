@@ -66,6 +66,10 @@ class Observation:
         """What a later call can link its trace to, in whatever process: nothing if no trace is recorded."""
         return ""
 
+    def log_fields(self) -> Mapping[str, str]:
+        """Returns the ids that join a log line with its trace; nothing if there is none."""
+        return {}
+
     def joins(self, other: Observation) -> None:
         """Links the trace, if there is one, to that of a call that does the work for both."""
 
@@ -76,6 +80,15 @@ class Observation:
             link_target: That of the earlier call.
             how: What the earlier call is to this one, as docs/telemetry.md names it.
         """
+
+    def detach(self) -> None:
+        """Says that what is observed goes on after it has ended for its caller: that has a span of its own from now on.
+
+        It has to be told the end, by end_detached().
+        """
+
+    def end_detached(self, code: str, reason: str = "") -> None:
+        """Ends what has gone on, with a gRPC status code and the reason of its failure. Without detach(), nothing."""
 
     # The parts of a call that lasts. Where no trace is recorded, they are observed as the call is.
 
@@ -114,13 +127,17 @@ class CallObservation(Observation):
         """Returns how long the rpc has taken so far."""
         return time.perf_counter() - self.started
 
-    def log_fields(self) -> Mapping[str, str]:
-        """Returns the ids that join a log line with its trace; nothing if there is none."""
-        return {}
+    def finish(self, code: str, reason: str = "", account: str = DEFAULT_ACCOUNT) -> None:
+        """Ends the rpc.
 
-    def finish(self, code: str, reason: str = "") -> None:
-        """Ends the rpc with a gRPC status code, and with the reason of its failure if there is one."""
-        self._instruments.call_duration.record((self._method, code, reason), time.perf_counter() - self.started)
+        Args:
+            code: Its gRPC status code.
+            reason: The reason of its failure, if there is one.
+            account: The account that it was for. There must be one of the name: callers may name any.
+        """
+        self._instruments.call_duration.record(
+            (self._method, code, reason, account), time.perf_counter() - self.started
+        )
 
 
 class RequestObservation:
@@ -136,6 +153,10 @@ class RequestObservation:
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Returns the headers that carry the trace on to upstream; none if there is no trace."""
         return []
+
+    def log_fields(self) -> Mapping[str, str]:
+        """Returns the ids that join a log line with its trace; nothing if there is none."""
+        return {}
 
     def answered(self, status: int) -> None:
         """Ends the request with an HTTP status."""

@@ -10,12 +10,15 @@ from __future__ import annotations
 import contextlib
 import socket
 import socketserver
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
+
+import structlog
 
 from allocation_gateway import ports
 
@@ -24,13 +27,15 @@ if TYPE_CHECKING:
 
     from allocation_gateway.telemetry.pages import SharedPage
 
-# Seconds for which the page of another worker is waited for.
-_PAGE_TIMEOUT: Final = 1.0
+# Seconds for which the page of another worker is waited for. A thousand histograms take a worker two thirds of a
+# second, and several times that while it is busy; who scrapes waits for ten seconds.
+_PAGE_TIMEOUT: Final = 3.0
 # Seconds for which a connection may be silent.
 _SILENCE: Final = 10.0
 _LONGEST_LINE: Final = 65_536
 _PATHS: Final = frozenset({"/", "/metrics"})
 _END: Final = "# EOF"
+_log = structlog.get_logger()
 
 
 class PageServer:
@@ -124,7 +129,17 @@ def merged(pages: Iterable[bytes]) -> bytes:
     return "".join(f"{line}\n" for line in (*lines, *([_END] if has_end else []))).encode()
 
 
-class _HttpServer(ThreadingHTTPServer):
+class _ErrorsLogged:
+    """Keeps what goes wrong with one connection from standard error, where only log lines belong."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Logs what nobody foresaw. That whoever has asked is gone is nothing to tell of."""
+        del request, client_address
+        if not isinstance(sys.exception(), OSError):
+            _log.exception("defect", part="metrics")
+
+
+class _HttpServer(_ErrorsLogged, ThreadingHTTPServer):
     """Serves the page over HTTP, at a socket that is bound."""
 
     def __init__(self, bound: socket.socket, page: Callable[[str], tuple[bytes, str]]) -> None:
@@ -157,7 +172,7 @@ class _HttpHandler(BaseHTTPRequestHandler):
         """Logs nothing: the library would write to standard error."""
 
 
-class _SiblingServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+class _SiblingServer(_ErrorsLogged, socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     """Gives the page of this process to other workers."""
 
     daemon_threads = True

@@ -77,6 +77,15 @@ class StateInstruments:
             description="1 while the health of the gateway is SERVING, else 0.",
         )
 
+    def observe_workers(self, count: int) -> None:
+        """Registers the metric of how many processes there should be behind the port, this one among them."""
+        self._meter.create_observable_gauge(
+            "allocation_gateway.workers",
+            [callback(lambda: [(count, {})])],
+            unit="{process}",
+            description="How many processes should serve behind the port, this one among them.",
+        )
+
     def observe_worker(self, number: int, restarts: int) -> None:
         """Records which one of several workers this process is, and how often it has been replaced."""
         self._meter.create_observable_gauge(

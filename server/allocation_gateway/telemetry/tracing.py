@@ -18,10 +18,11 @@ from allocation_gateway.settings import DEFAULT_ACCOUNT
 from allocation_gateway.telemetry.conventions import (
     ERROR_TYPE,
     REASON,
+    RPC_METHOD,
     SCOPE,
     AttemptKind,
     call_attributes,
-    is_request_error,
+    is_request_fault,
     is_server_error,
     request_attributes,
     route_attributes,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 _WRITE_EVENTS: Final = "allocation_gateway.write"
 _LINK: Final = "allocation_gateway.link"
+_DETACHED: Final = "detached write"
 # So many items of one call have a span each.
 _MOST_ITEMS: Final = 1000
 _LINK_TARGET: Final = re.compile(r"[0-9a-f]{32}-[0-9a-f]{16}")
@@ -107,6 +109,11 @@ def _propagated_fields() -> frozenset[str]:
     return fields | _B3 if fields & _B3 else fields
 
 
+def _ids(context: SpanContext) -> Mapping[str, str]:
+    """Returns the ids of a span as log lines have them."""
+    return {"trace_id": format(context.trace_id, "032x"), "span_id": format(context.span_id, "016x")}
+
+
 class PropagatedCall(CallObservation):
     """An rpc of a trace that is not recorded here, but carried on to upstream and named in the log."""
 
@@ -122,9 +129,8 @@ class PropagatedCall(CallObservation):
         return self._span.get_span_context()
 
     def log_fields(self) -> Mapping[str, str]:
-        """See CallObservation."""
-        context = self.span_context
-        return {"trace_id": format(context.trace_id, "032x"), "span_id": format(context.span_id, "016x")}
+        """See Observation."""
+        return _ids(self.span_context)
 
     def request(
         self,
@@ -144,12 +150,14 @@ class PropagatedCall(CallObservation):
 class RecordedCall(PropagatedCall):
     """An rpc whose trace is recorded."""
 
-    __slots__ = ("_items", "_tracer")
+    __slots__ = ("_items", "_live", "_tracer")
 
     def __init__(self, instruments: Instruments, method: str, started: float, span: Span, tracer: Tracer) -> None:
         super().__init__(instruments, method, started, span)
         self._tracer = tracer
         self._items = 0
+        # The span that has what happens now: that of the call, or of what goes on after it.
+        self._live = span
 
     def request(
         self,
@@ -161,24 +169,39 @@ class RecordedCall(PropagatedCall):
         resends: int = 0,
         account: str = DEFAULT_ACCOUNT,
     ) -> RequestObservation:
-        """See Observation. A request that is made after the rpc has ended, for nobody, has no span."""
-        if not self._span.is_recording():
+        """See Observation. A request that is made for nothing that still goes on has no span."""
+        if not self._live.is_recording():
             return super().request(method, template, base_url, path, kind, resends, account)
         route = (method, template, base_url, kind, account)
-        context = trace.set_span_in_context(self._span)
+        context = trace.set_span_in_context(self._live)
         span = _request_span(self._tracer, route, path, resends, context)
         return RecordedRequest(self._instruments, route, span)
 
     def event(self, name: str, attributes: Attributes | None = None) -> None:
-        """See Observation. What happens after the rpc has ended is in no trace: the SDK would complain."""
-        if self._span.is_recording():
-            self._span.add_event(f"{_WRITE_EVENTS}.{name}", attributes)
+        """See Observation. What happens when nothing goes on any more is in no trace: the SDK would complain."""
+        if self._live.is_recording():
+            self._live.add_event(f"{_WRITE_EVENTS}.{name}", attributes)
 
     def mark(self, name: str) -> None:
         """See Observation."""
         self.event(name)
-        if self._span.is_recording():
-            self._span.set_attribute(f"{_WRITE_EVENTS}.{name}", True)
+        if self._live.is_recording():
+            self._live.set_attribute(f"{_WRITE_EVENTS}.{name}", True)
+
+    def detach(self) -> None:
+        """See Observation."""
+        if self._live is not self._span or not self._span.is_recording():
+            return
+        # By it a collector keeps the trace that decides before the write has ended.
+        self.mark("detached")
+        self._live = self._tracer.start_span(
+            _DETACHED, trace.set_span_in_context(self._span), attributes={RPC_METHOD: self._method}
+        )
+
+    def end_detached(self, code: str, reason: str = "") -> None:
+        """See Observation."""
+        if self._live is not self._span:
+            _end(self._live, code, reason)
 
     @property
     def link_target(self) -> str:
@@ -199,8 +222,8 @@ class RecordedCall(PropagatedCall):
             self._link(SpanContext(trace_id, span_id, is_remote=True, trace_flags=flags), how)
 
     def _link(self, context: SpanContext, how: str) -> None:
-        if self._span.is_recording():
-            self._span.add_link(context, {_LINK: how})
+        if self._live.is_recording():
+            self._live.add_link(context, {_LINK: how})
 
     def item(self, reference: str) -> Observation:
         """See Observation. Of very many items, the further ones have no span of their own."""
@@ -219,9 +242,9 @@ class RecordedCall(PropagatedCall):
         span = self._tracer.start_span(name, trace.set_span_in_context(self._span), attributes=attributes)
         return RecordedPart(self._instruments, self._method, self.started, span, self._tracer)
 
-    def finish(self, code: str, reason: str = "") -> None:
+    def finish(self, code: str, reason: str = "", account: str = DEFAULT_ACCOUNT) -> None:
         """See CallObservation."""
-        span, call = self._span, (self._method, code, reason)
+        span, call = self._span, (self._method, code, reason, account)
         self._instruments.call_duration.record(
             call, time.perf_counter() - self.started, trace.set_span_in_context(span)
         )
@@ -243,12 +266,17 @@ class RecordedPart(RecordedCall):
 
     def end_part(self, code: str, reason: str = "") -> None:
         """See Observation."""
-        if reason:
-            self._span.set_attribute(REASON, reason)
-        if is_server_error(code):
-            self._span.set_attribute(ERROR_TYPE, reason or code)
-            self._span.set_status(StatusCode.ERROR)
-        self._span.end()
+        _end(self._span, code, reason)
+
+
+def _end(span: Span, code: str, reason: str) -> None:
+    """Ends the span of something that is no rpc, with a gRPC status code all the same."""
+    if reason:
+        span.set_attribute(REASON, reason)
+    if is_server_error(code):
+        span.set_attribute(ERROR_TYPE, reason or code)
+        span.set_status(StatusCode.ERROR)
+    span.end()
 
 
 class RecordedBackground(Observation):
@@ -290,6 +318,10 @@ class PropagatedRequest(RequestObservation):
         inject(carrier, context=trace.set_span_in_context(self._span))
         return [(name.encode(), value.encode()) for name, value in carrier.items()]
 
+    def log_fields(self) -> Mapping[str, str]:
+        """See RequestObservation."""
+        return _ids(self._span.get_span_context())
+
 
 class RecordedRequest(PropagatedRequest):
     """An upstream request with a span of its own, which may not be sampled."""
@@ -301,7 +333,7 @@ class RecordedRequest(PropagatedRequest):
         context = trace.set_span_in_context(span) if span.is_recording() else None
         self._instruments.request_duration.record(request, time.perf_counter() - self._started, context)
         span.set_attributes(request_attributes(request))
-        if is_request_error(outcome):
+        if is_request_fault(outcome):
             span.set_status(StatusCode.ERROR)
         span.end()
 

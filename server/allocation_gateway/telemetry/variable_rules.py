@@ -198,3 +198,8 @@ def status_codes(text: str) -> str:
 def unsupported(_: str) -> str:
     """The rule for configuration files of OpenTelemetry, which are not supported."""
     return "is not supported: the other OTEL_ variables say what a file would"
+
+
+def unread(_: str) -> str:
+    """The rule for what the SDK reads only where it is started by a launcher of its own."""
+    return "is not supported: the gateway has a generator of ids and loggers, meters and tracers of its own"

@@ -13,14 +13,17 @@ from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.tasks import TimeLimit
 from allocation_gateway.telemetry.conventions import (
     ACCOUNT,
+    CALLER_TIMED_OUT,
+    CANCELLED,
     CONNECTION_STATE,
+    NOT_SENT,
     account_attributes,
     server_attributes,
 )
 from allocation_gateway.upstream import failures, follow_up
 from allocation_gateway.upstream.call import CallOutcome, UpstreamResult, is_stale
 from allocation_gateway.upstream.engines import open_engine
-from allocation_gateway.upstream.http import Attempt, NoAnswerError, Target, TooLateError
+from allocation_gateway.upstream.http import Attempt, CalledOffError, NoAnswerError, Target, TooLateError
 from allocation_gateway.upstream.reading import Reading
 from allocation_gateway.upstream.redaction import Redactor
 from allocation_gateway.version import __version__
@@ -40,6 +43,9 @@ _THROTTLED: Final = frozenset({429, 503})
 # Failures of upstream itself, or of what stands in front of it.
 _FAILURES: Final = frozenset({ErrorReason.ERROR_REASON_UPSTREAM_UNAVAILABLE, ErrorReason.ERROR_REASON_UPSTREAM_FAILED})
 _KEY_REFUSED: Final = ErrorReason.ERROR_REASON_UPSTREAM_CREDENTIALS_REJECTED
+
+# Seconds by which a timer of the event loop may be early.
+_TIMER: Final = 0.002
 
 # Looked up once: in Python 3.11, each access to a member of an enum is a function call.
 _SUCCESS: Final = CallOutcome.SUCCESS
@@ -170,16 +176,23 @@ class Upstream:
                 answer = await self._engine.exchange(
                     route.method, path, body=body, headers=seen.headers(), attempt=attempt
                 )
+        except TooLateError as error:
+            seen.failed(NOT_SENT)
+            return UpstreamResult(failures.no_answer(operation, str(error), sent=attempt.sent), CallOutcome.IGNORED)
+        except CalledOffError:
+            seen.failed(NOT_SENT)
+            raise
         except NoAnswerError as error:
             seen.failed(type(error.__cause__ or error).__name__)
-            outcome = CallOutcome.IGNORED if isinstance(error, TooLateError) else CallOutcome.FAILURE
-            return UpstreamResult(failures.no_answer(operation, str(error), sent=attempt.sent), outcome)
+            return UpstreamResult(failures.no_answer(operation, str(error), sent=attempt.sent), CallOutcome.FAILURE)
         except TimeoutError:
             seen.failed("timeout")
             how = f"there was no answer within {self._timeout:g} seconds"
             return UpstreamResult(failures.no_answer(operation, how, sent=attempt.sent), CallOutcome.FAILURE)
         except asyncio.CancelledError:
-            seen.failed("cancelled")
+            # A call is given up at its deadline, too: then it was upstream that took too long.
+            is_late = asyncio.get_running_loop().time() >= call.deadline - _TIMER
+            seen.failed(CALLER_TIMED_OUT if is_late else CANCELLED)
             raise
         except Exception as error:
             seen.failed(type(error).__name__)
@@ -191,7 +204,7 @@ class Upstream:
         if answer.status in _THROTTLED and "retry-after" in answer.headers:
             wait = failures.retry_seconds(answer.headers)
         try:
-            response = await self._reading.read(operation, request, answer, seen.undocumented)
+            response = await self._reading.read(operation, request, answer, seen.undocumented, seen.log_fields)
         except GatewayError as error:
             outcome = CallOutcome.FAILURE if error.reason in _FAILURES else _SUCCESS
             # The frames that it came through hold on to it, and it to them: the garbage collector would have to look.
@@ -221,7 +234,9 @@ class Upstream:
         return self._settings.api(self.api.value).max_connections, self._server()
 
     def _server(self) -> Attributes:
-        return {**server_attributes(self._base_url), **account_attributes(self.account, ACCOUNT)}
+        # By API: both may be at one address, each with connections and a limit of its own.
+        of = {"api": self.api.value, **account_attributes(self.account, ACCOUNT)}
+        return {**server_attributes(self._base_url), **of}
 
     async def close(self) -> None:
         """Closes all connections."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from allocation_gateway.operations.model import Operation
     from allocation_gateway.upstream.http import Answer
     from allocation_gateway.upstream.redaction import Redactor
-    from allocation_gateway.upstream.reply import Count
+    from allocation_gateway.upstream.reply import Count, Trace
 
 # Up to so many bytes the values are not even counted: nearly every answer is smaller.
 _SURELY_SMALL: Final = 8_192
@@ -77,7 +77,7 @@ class Reading:
         """Takes another key out of answers, too."""
         self._redactors = (redactor, *self._redactors)[:_MOST_KEYS]
 
-    async def read(self, operation: Operation, request: Message, answer: Answer, count: Count) -> Message:
+    async def read(self, operation: Operation, request: Message, answer: Answer, count: Count, trace: Trace) -> Message:
         """Returns the response, without the key wherever the answer quotes it. See reply.read.
 
         Raises:
@@ -85,12 +85,12 @@ class Reading:
         """
         if _is_large(answer):
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._apart, self._read, operation, request, answer, count)
-        return reply.read(operation, request, self._redacted(answer), count)
+            return await loop.run_in_executor(self._apart, self._read, operation, request, answer, count, trace)
+        return reply.read(operation, request, self._redacted(answer), count, trace)
 
-    def _read(self, operation: Operation, request: Message, answer: Answer, count: Count) -> Message:
+    def _read(self, operation: Operation, request: Message, answer: Answer, count: Count, trace: Trace) -> Message:
         with _no_collections.meanwhile():
-            return reply.read(operation, request, self.prepared(answer), count)
+            return reply.read(operation, request, self.prepared(answer), count, trace)
 
     def prepared(self, answer: Answer) -> Answer:
         """Returns an answer whose body is decompressed, is not too much to be parsed, and does not quote the key."""

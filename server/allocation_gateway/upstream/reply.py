@@ -13,7 +13,7 @@ from allocation_gateway.errors import WriteEffect
 from allocation_gateway.upstream import failures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from google.protobuf.message import Message
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from allocation_gateway.upstream.http import Answer
 
     Count: TypeAlias = Callable[[str, str], None]
+    Trace: TypeAlias = Callable[[], Mapping[str, str]]
 
 SUCCESSES: Final = frozenset({200, 201, 202, 207})
 # What stands for nothing in JSON is as good as nothing.
@@ -28,7 +29,13 @@ _NO_BODY: Final = frozenset({b"", b"null"})
 _log = structlog.get_logger()
 
 
-def read(operation: Operation, request: Message, answer: Answer, count: Count | None = None) -> Message:
+def read(
+    operation: Operation,
+    request: Any,
+    answer: Answer,
+    count: Count | None = None,
+    trace: Trace = dict,
+) -> Message:
     """Returns the response. It names what upstream's answer has and cannot be read, and does not decide.
 
     Args:
@@ -37,6 +44,7 @@ def read(operation: Operation, request: Message, answer: Answer, count: Count | 
         answer: The answer.
         count: Counts an answer that is not as documented, by the row's full name and by what becomes of it: `read`
             without a part of it, or `refused`.
+        trace: Returns what names the trace in log lines.
 
     Raises:
         GatewayError: Upstream refused or failed, or what decides in its answer is not as documented.
@@ -44,7 +52,8 @@ def read(operation: Operation, request: Message, answer: Answer, count: Count | 
     findings = Findings()
     response = operation.decode(request, _fields(operation, request, answer, findings), findings)
     if findings:
-        _log.warning("upstream_contract_broken", rpc=operation.name, findings=findings.summary())
+        told = {**_named(operation, request), **trace()}
+        _log.warning("upstream_contract_broken", rpc=operation.name, **told, findings=findings.summary())
         if count is not None:
             count(operation.full_name, "refused" if findings.broken else "read")
     if findings.refused:
@@ -59,6 +68,17 @@ def read(operation: Operation, request: Message, answer: Answer, count: Count | 
             allocation=getattr(response, "allocation", None) if made else None,
         )
     return response
+
+
+def _named(operation: Operation, request: Any) -> Mapping[str, str]:
+    """Returns what log lines say of a request: the id of a write, and what it is about if that is one thing."""
+    named = {}
+    references = operation.references(request)
+    if len(references) == 1:
+        named["reference"] = references[0]
+    if operation.action.writes and request.request_id:
+        named["request_id"] = request.request_id
+    return named
 
 
 def _fields(operation: Operation, request: Message, answer: Answer, findings: Findings) -> Any:

@@ -10,6 +10,7 @@ from allocation_gateway.writes import errors, note, resolution, stored_answer
 from allocation_gateway.writes.claim_handle import ClaimHandle
 from allocation_gateway.writes.claimant import Claimant
 from allocation_gateway.writes.claimed import ClaimedWrite
+from allocation_gateway.writes.environment import NamedWrite
 from allocation_gateway.writes.request import WriteResult
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ class Acquisition:
 
     def abandon(self) -> None:
         """Releases what may have been begun, without waiting for the store: the task is being cancelled."""
-        self._claimant.abandon(self._store, self._context.request.message.request_id)
+        request = self._context.request
+        self._claimant.abandon(self._store, NamedWrite(request.message.request_id, request.operation.full_name))
 
     def _new_claim(self, message: Any) -> NewClaim:
         context, request = self._context, self._context.request

@@ -17,6 +17,7 @@ from allocation.v1.error_reason_pb2 import ErrorReason
 from allocation_gateway.errors import GatewayError, WriteEffect, status_names
 from allocation_gateway.operations.model import references_field
 from allocation_gateway.protection.model import RequestKind
+from allocation_gateway.telemetry.conventions import AttemptKind
 from allocation_gateway.upstream import failures
 from allocation_gateway.upstream.call import CallOutcome, UpstreamCall, UpstreamResult
 from allocation_gateway.upstream.http import Attempt, CalledOffError
@@ -94,7 +95,13 @@ class Batch:
     """
 
     def __init__(
-        self, api: AccountApi, operation: Operation, route: Route, observation: Observation, deadline: float
+        self,
+        api: AccountApi,
+        operation: Operation,
+        route: Route,
+        observation: Observation,
+        deadline: float,
+        resends: int = 0,
     ) -> None:
         """Has no members yet, and waits for more until it is sealed.
 
@@ -104,7 +111,9 @@ class Batch:
             route: The spelling of it that is configured.
             observation: Whose request it is, as telemetry sees it.
             deadline: Until when its callers wait, by the event loop's clock.
+            resends: How often all that will be in it was sent before.
         """
+        self._resends = resends
         self.request_errors: list[GatewayError] = []
         self._api = api
         self._operation = operation
@@ -210,7 +219,8 @@ class Batch:
         for member in members:
             member.attempt = attempt
             member.observation.sent_with(observation)
-        call = UpstreamCall(attempt, observation, self._deadline)
+        kind = AttemptKind.REPEAT if self._resends else AttemptKind.FIRST
+        call = UpstreamCall(attempt, observation, self._deadline, False, kind, self._resends)
         try:
             await self._send_to_all(members, call, permit)
         finally:

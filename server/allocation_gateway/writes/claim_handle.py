@@ -191,7 +191,7 @@ class ClaimHandle:
                 await record()
             except StoreUnavailableError:
                 self._environment.count("record_failed", operation)
-                self._environment.background.record(record, self.claim.request_id)
+                self._environment.background.record(record, self.claim)
 
     async def release(self) -> None:
         """Ends it, since nothing was done under it."""
@@ -223,7 +223,7 @@ class ClaimHandle:
         step: Callable[[], Awaitable[Any]] = partial(self._store.release, request_id, self._token)
         if effects is not None:
             step = partial(self._store.leave_in_doubt, request_id, self._token, effects=effects)
-        self._environment.background.run(step, request_id)
+        self._environment.background.run(step, self.claim)
 
     async def _end(self, step: Callable[[], Awaitable[Any]]) -> None:
         self._close()
@@ -232,7 +232,7 @@ class ClaimHandle:
         except StoreUnavailableError:
             # However late it is carried out, it touches no other attempt's claim. If it never is, the lease runs out,
             # and then the claim is for the next caller to resolve.
-            self._environment.background.retry(step, self.claim.request_id)
+            self._environment.background.retry(step, self.claim)
 
     def _close(self) -> None:
         # It is renewed no more: what ends it may be carried out at any time.

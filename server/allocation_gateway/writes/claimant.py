@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from allocation_gateway.claims.model import Busy, Claim, ClaimStore
-    from allocation_gateway.writes.environment import Environment
+    from allocation_gateway.writes.environment import Environment, Named
 
 
 class Earlier(NamedTuple):
@@ -92,7 +92,7 @@ class Claimant:
             except StoreUnavailableError:
                 # Nothing may be sent under this token any more: its release may be carried out at any time.
                 self._beginning = self._environment.token()
-                self._environment.background.run(partial(store.release, new.request_id, token), new.request_id)
+                self._environment.background.run(partial(store.release, new.request_id, token), new)
                 raise
         # That of the first try was written, although nobody said so.
         is_held = isinstance(got, Held) and got.claim.holder == token and got.claim.state is ClaimState.IN_DOUBT
@@ -155,10 +155,10 @@ class Claimant:
             self._environment, self._now, store, self._taking_over, _as_new(taken), taken, history, asked
         )
 
-    def abandon(self, store: ClaimStore, request_id: str) -> None:
+    def abandon(self, store: ClaimStore, of: Named) -> None:
         """Releases what may have been begun although the store has not said so: nobody waits for it any more."""
         if self._has_begun:
-            self._environment.background.run(partial(store.release, request_id, self._beginning), request_id)
+            self._environment.background.run(partial(store.release, of.request_id, self._beginning), of)
 
 
 def _began(claim: Claim, asked: float, answered: float) -> Interval:

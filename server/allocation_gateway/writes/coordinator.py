@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from allocation_gateway.errors import GatewayError
+from allocation_gateway.errors import GatewayError, status_names
 from allocation_gateway.tasks import SharedTask
 from allocation_gateway.writes.batch import may_be_anothers_fault
 from allocation_gateway.writes.environment import BackgroundSteps, Environment
@@ -65,6 +66,18 @@ class _Running(SharedTask["WriteResult"]):
     def _ended(self, task: asyncio.Task[WriteResult]) -> None:
         del self._all[self._key]
         super()._ended(task)
+
+
+def _end_detached(observation: Observation, done: asyncio.Task[WriteResult]) -> None:
+    """Ends what is observed of a write beyond the call that began it."""
+    if done.cancelled():
+        observation.end_detached("CANCELLED")
+    elif (error := done.exception()) is None:
+        observation.end_detached("OK")
+    elif isinstance(error, GatewayError):
+        observation.end_detached(*status_names(error))
+    else:
+        observation.end_detached("INTERNAL")
 
 
 def write_key(api: AccountApi, request_id: str) -> _Key:
@@ -133,7 +146,7 @@ class Coordinator:
         finally:
             write.callers.leave()
             if not task.done():
-                self._let_go(running)
+                self._let_go(running, observation)
         if task.done() and not task.cancelled():
             try:
                 return task.result()
@@ -158,14 +171,18 @@ class Coordinator:
             self._keeper = asyncio.create_task(self._keep())
         return running
 
-    def _let_go(self, running: _Running) -> None:
+    def _let_go(self, running: _Running, observation: Observation) -> None:
         # As they are now: the call that began it may be this one, and adds how it ended for itself.
         running.fields = dict(running.fields)
         write = running.write
-        if write.callers.count:
-            return
-        if write.call_off():
+        if not write.callers.count and write.call_off():
             running.task.cancel()
+            return
+        if observation is write.observation:
+            # What becomes of the write is told in its trace, whoever waits for it from now on.
+            observation.detach()
+            running.task.add_done_callback(partial(_end_detached, observation))
+        if write.callers.count:
             return
         if running.is_detached:
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias
 
 import structlog
 
@@ -12,7 +12,7 @@ from allocation_gateway import tasks
 from allocation_gateway.claims.model import StoreUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 
     from allocation_gateway.operations.model import Operation
     from allocation_gateway.telemetry.telemetry import Telemetry
@@ -24,23 +24,47 @@ _PAUSES: Final = (0.1, 0.3, 1.0, 3.0, 10.0)
 _log = structlog.get_logger()
 
 
+class Named(Protocol):
+    """A claim, as log lines name the write that it is of.
+
+    Attributes:
+        request_id: The id of the request.
+        operation: The full name of the rpc.
+    """
+
+    @property
+    def request_id(self) -> str:
+        """The id."""
+
+    @property
+    def operation(self) -> str:
+        """The full name."""
+
+
+class NamedWrite(NamedTuple):
+    """A write of which it is not known whether there is a claim. See Named."""
+
+    request_id: str
+    operation: str
+
+
 class BackgroundSteps:
     """Steps of the store that nobody waits for: what is left to do when the callers of a write have their answer."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def run(self, step: Step, request_id: str) -> None:
+    def run(self, step: Step, of: Named) -> None:
         """Carries out a step of the store that nobody waits for. If it cannot be, a lease runs out instead."""
-        self._start(_carried_out(step, (0.0, *_PAUSES), request_id))
+        self._start(_carried_out(step, (0.0, *_PAUSES), of))
 
-    def retry(self, step: Step, request_id: str) -> None:
+    def retry(self, step: Step, of: Named) -> None:
         """Carries out a step, in the same way, that has just failed."""
-        self._start(_carried_out(step, _PAUSES, request_id))
+        self._start(_carried_out(step, _PAUSES, of))
 
-    def record(self, step: Step, request_id: str) -> None:
+    def record(self, step: Step, of: Named) -> None:
         """Goes on trying to record what is known of a write whose caller has its answer already."""
-        self._start(_recorded(step, request_id))
+        self._start(_recorded(step, of))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.add(task := asyncio.create_task(work))
@@ -53,14 +77,19 @@ class BackgroundSteps:
         await tasks.end(self._tasks)
 
 
-async def _carried_out(step: Step, pauses: Sequence[float], request_id: str) -> None:
+async def _carried_out(step: Step, pauses: Sequence[float], of: Named) -> None:
     if not await _repeated(step, pauses):
-        _log.warning("claim_not_ended", request_id=request_id)
+        _log.warning("claim_not_ended", **_fields(of))
 
 
-async def _recorded(step: Step, request_id: str) -> None:
+async def _recorded(step: Step, of: Named) -> None:
     if not await _repeated(step, _PAUSES):
-        _log.error("write_not_recorded", request_id=request_id)
+        _log.error("write_not_recorded", **_fields(of))
+
+
+def _fields(of: Named) -> Mapping[str, str]:
+    """Returns what log lines say of a write."""
+    return {"rpc": of.operation.rpartition("/")[2], "request_id": of.request_id}
 
 
 async def _repeated(step: Step, pauses: Sequence[float]) -> bool:

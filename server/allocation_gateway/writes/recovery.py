@@ -53,6 +53,7 @@ async def read_back(
             if not _may_send_again(context, claimed):
                 if isinstance(conclusion, DoneInPart):
                     # A repeat asks for the rest. Its references stay locked: whoever comes first sees what was made.
+                    context.count("left_in_doubt")
                     await handle.leave_in_doubt()
                 else:
                     context.count("settled")
@@ -64,6 +65,7 @@ async def read_back(
             await asyncio.sleep(context.api.backoff.seconds(_PAUSE_NUMBER))
             continue
         if handle.effects_are_over() and not context.callers.are_waiting:
+            context.count("left_in_doubt")
             await handle.leave_in_doubt()
             raise claimed.in_doubt(cause)
         readings += 1

@@ -28,6 +28,8 @@ from allocation_gateway.writes.request import WriteResult
 from allocation_gateway.writes.sender import BatchedSender, Sender
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from google.protobuf.message import Message
 
     from allocation_gateway.account_api import AccountApi
@@ -145,7 +147,7 @@ class Write:
             if told.code is not StatusCode.UNKNOWN:
                 raise
             # Whatever the defect is, it does not tell what became of what was sent.
-            _log.exception("defect", rpc=self.request.operation.name)
+            _log.exception("defect", rpc=self.request.operation.name, **self._told())
             raise told from None
         finally:
             self._sender.release_permit()
@@ -184,6 +186,7 @@ class Write:
                 return response
             case Unconfirmed(response):
                 self._doubt(errors.UNCONFIRMED)
+                self._context.count("left_in_doubt")
                 await claimed.handle.leave_in_doubt()
                 return response
             case InDoubt(cause):
@@ -267,6 +270,10 @@ class Write:
     def _may_be_sent(self) -> bool:
         return self.phase is _SENDING and self._sender.may_have_sent
 
+    def _told(self) -> Mapping[str, str]:
+        """Returns what log lines say of it beside the rpc."""
+        return {"request_id": self.request.message.request_id, **self.observation.log_fields()}
+
     def _tell_callers(self, error: GatewayError | None) -> None:
         """Sets the error that callers get whose time is up, instead of what the phase says."""
         self._final_error = error
@@ -276,11 +283,15 @@ class Write:
         error = self.deadline_error()
         self._tell_callers(error)
         claimed = self._claimed
+        effects: float | None = None
         if claimed is None:
             self._acquisition.abandon()
-        elif self._may_be_sent:
-            claimed.handle.abandon(effects=self._context.api.settle_time(self.request.operation))
-        else:
-            in_doubt = self._cause is not None
-            claimed.handle.abandon(effects=claimed.handle.seconds_until_effects_end() if in_doubt else None)
+            return error
+        if self._may_be_sent:
+            effects = self._context.api.settle_time(self.request.operation)
+        elif self._cause is not None:
+            effects = claimed.handle.seconds_until_effects_end()
+        if effects is not None:
+            self._context.count("left_in_doubt")
+        claimed.handle.abandon(effects=effects)
         return error

@@ -127,7 +127,7 @@ class LastingHandler(ABC, Generic[Asked, Lasting]):
             fields["reason"] = DEFECT.reason_name
             await abort(context, DEFECT)
         finally:
-            finish(self._log, code.name, observation, fields)
+            finish(self._log, code.name, observation, fields, self._gateway.accounts)
             if self._guard is not None:
                 self._guard.called(code.name, fields, observation.seconds())
                 # What it has done, and for which of its items, is told as they end.

@@ -82,9 +82,21 @@ class Item:
         is_sent: Whether it counts as sent.
         waits_for: With what it was not carried out when it was asked for last; None if it was not yet.
         doubted_at: How often others had been let through when it was in doubt first; None if it never was.
+        sendings: In how many bulk calls it was that may have left.
     """
 
-    __slots__ = ("doubted_at", "is_sent", "key", "reference", "request_id", "selector", "tries", "until", "waits_for")
+    __slots__ = (
+        "doubted_at",
+        "is_sent",
+        "key",
+        "reference",
+        "request_id",
+        "selector",
+        "sendings",
+        "tries",
+        "until",
+        "waits_for",
+    )
 
     def __init__(self, reference: str, request_id: str, selector: Any, key: bytes, until: float) -> None:
         self.reference = reference
@@ -96,6 +108,7 @@ class Item:
         self.is_sent = False
         self.waits_for: GatewayError | None = None
         self.doubted_at: int | None = None
+        self.sendings = 0
 
 
 class Items:

@@ -17,6 +17,7 @@ from allocation_gateway.errors import GatewayError
 from allocation_gateway.operations.model import references_field
 from allocation_gateway.protection.model import RequestKind
 from allocation_gateway.rpc.streams.outcomes import retry_seconds
+from allocation_gateway.telemetry.conventions import AttemptKind
 from allocation_gateway.upstream.call import UpstreamCall
 from allocation_gateway.upstream.http import Attempt
 
@@ -249,7 +250,7 @@ class Readings:
         """Reads something once."""
         api, reader = self._api, self._reader
         until = api.times_out_at()
-        call = UpstreamCall(Attempt(now=api.now), self._observation(), until, keeps_to_deadline=True)
+        call = UpstreamCall(Attempt(now=api.now), self._observation(), until, True, AttemptKind.WATCH)
         try:
             permit = await api.protection.acquire_for_stream(RequestKind.READ, until)
         except GatewayError as error:

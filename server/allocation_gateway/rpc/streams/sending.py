@@ -112,7 +112,8 @@ class Sending:
             for item in items:
                 tell(item, Found(OutcomeKind.REFUSED, error=not_allowed(missing)))
             return Sent((), is_sent=False)
-        batch = Batch(api, operation, self._routes[operation.full_name], self._observation, deadline)
+        resends = min(item.sendings for item in items)
+        batch = Batch(api, operation, self._routes[operation.full_name], self._observation, deadline, resends)
         rejected: list[Item] = []
         refusals: list[GatewayError] = []
 
@@ -150,6 +151,8 @@ class Sending:
                 await asyncio.sleep(0)
             batch.seal()
             await batch.wait()
+            for item in items:
+                item.sendings += batch.is_sent
             on_answer()
             await asyncio.gather(*writes)
         finally:
