@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from allocation_gateway_client.aio_lasting import AsyncStreams
 from allocation_gateway_client.base import failed, named
+from allocation_gateway_client.closing import CUT_OFF, AsyncClosed, CutOffError, closed_client
+from allocation_gateway_client.connecting import headers
 from allocation_gateway_client.errors import error_of
 from allocation_gateway_client.methods import AsyncMethods, R
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
     from typing_extensions import Self
+
+    from allocation_gateway_client.failure import Failure
 
 
 class AsyncClient(AsyncStreams, AsyncMethods):
@@ -38,6 +41,7 @@ class AsyncClient(AsyncStreams, AsyncMethods):
             self._channel = grpc.aio.insecure_channel(address, options, interceptors=interceptors)
         else:
             self._channel = grpc.aio.secure_channel(address, credentials, options, interceptors=interceptors)
+        self._closed = AsyncClosed()
         self._callables: dict[str, Any] = {
             path: self._channel.unary_unary(path, rpc.request.SerializeToString, rpc.response.FromString)
             for path, rpc in self._rpcs.items()
@@ -49,7 +53,12 @@ class AsyncClient(AsyncStreams, AsyncMethods):
         return self._channel
 
     async def close(self) -> None:
-        """Closes the connections. Calls under way are cancelled."""
+        """Closes the connections, and ends what is under way.
+
+        A write that may have been carried out raises its UnknownOutcome, and a job its UnfinishedJob. All else raises
+        a RuntimeError, as does what a closed client is asked for. No task is cancelled.
+        """
+        self._closed.set()
         await self._channel.close()
 
     async def __aenter__(self) -> Self:
@@ -72,7 +81,9 @@ class AsyncClient(AsyncStreams, AsyncMethods):
 
         Raises:
             AllocationError: It failed.
+            RuntimeError: The client is closed.
             TypeError: This is not the request of an rpc.
+            ValueError: A time that is none was given, or what cannot be sent as metadata.
         """
         rpc = self._rpc_of(request)
         return await self._invoke(rpc.path, request, rpc.response, timeout, metadata, account)
@@ -87,26 +98,38 @@ class AsyncClient(AsyncStreams, AsyncMethods):
         account: str | None,
     ) -> R:
         rpc, call = self._rpcs[path], self._callables[path]
-        chosen = self._account_of(metadata, account)
+        own = headers(metadata)
+        chosen = self._account_of(own, account)
+        closed = self._closed
+        if closed.is_set:
+            raise closed_client()
         answer: R
         if not rpc.is_write:
-            limit = min(rpc.timeout, self._timeout) if timeout is None else timeout
+            limit = self._time_of_read(rpc, timeout)
             try:
-                answer = await call(request, timeout=limit, metadata=self._sent(metadata, chosen))
+                answer = await closed.awaited(call(request, timeout=limit, metadata=self._sent(own, chosen)))
             except grpc.RpcError as error:
                 raise error_of(failed(error), request, is_in_doubt=False, account=chosen) from error
+            except CutOffError:
+                raise closed_client() from None
             return answer
         request = named(request)
         attempts = self._attempts(rpc, request, timeout, chosen)
         while True:
+            failure: Failure = CUT_OFF
+            cause: grpc.RpcError | None = None
             try:
-                answer = await call(request, timeout=attempts.timeout(), metadata=self._sent(metadata, chosen))
+                attempt = call(request, timeout=attempts.timeout(), metadata=self._sent(own, chosen))
+                answer = await closed.awaited(attempt)
             except grpc.RpcError as error:
-                failure = failed(error)
-                pause = attempts.pause_after(failure)
-                if pause is None:
-                    raise attempts.error(failure) from error
+                failure, cause = failed(error), error
+            except CutOffError:
+                pass
             else:
                 self._budget.earn()
                 return answer
-            await asyncio.sleep(pause)
+            pause = attempts.pause_after(failure)
+            if pause is None:
+                raise attempts.error(failure) from cause
+            if await closed.pause(pause):
+                raise attempts.closed(failure) from cause
