@@ -83,7 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     health.add_argument("--key-file", type=Path, help="its private key (PEM)")
     health.set_defaults(run=_health)
 
-    first = commands.add_parser("demo", help="make the documented allocation through a gateway with a sandbox, any number of times")
+    first = commands.add_parser(
+        "demo", help="make the documented allocation through a gateway with a sandbox, any number of times"
+    )
     first.add_argument("--address", default="127.0.0.1:50051", help="host:port (default: %(default)s)")
     first.add_argument("--sandbox", default="http://127.0.0.1:8080", help="URL (default: %(default)s)")
     first.set_defaults(run=_demo)

@@ -1,7 +1,7 @@
 """The documented allocation, made with the stub that callers install, against a sandbox.
 
-It is what allocctl does for people, for where that cannot be: an image has none of the packages that allocctl needs. And it
-may be made any number of times, as `helm test` may be run: the shipment is put back first.
+It is what allocctl does for people, for where that cannot be: an image has none of the packages that allocctl needs.
+And it may be made any number of times, as `helm test` may be run: the shipment is put back first.
 """
 
 from __future__ import annotations

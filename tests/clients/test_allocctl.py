@@ -219,7 +219,7 @@ def test_a_failure_names_what_it_is_about_for_programs_too(allocctl: Run) -> Non
 def test_every_reason_says_what_to_do() -> None:
     """And none sends whoever is not allowed something to look at a token that is valid."""
     rows = re.findall(r"^\| ([A-Z_]+) \| `([A-Z_]+)` \|", (ROOT / "docs" / "errors.md").read_text(), re.MULTILINE)
-    reasons = {name.removeprefix("ERROR_REASON_") for name in ErrorReason.keys()} - {"UNSPECIFIED"}
+    reasons = {name.removeprefix("ERROR_REASON_") for name in [*ErrorReason.keys()]} - {"UNSPECIFIED"}
     assert {reason for _, reason in rows} == reasons
     advices = {}
     for code, reason in rows:
@@ -232,7 +232,14 @@ def test_every_reason_says_what_to_do() -> None:
         assert failures.lines(error)[-1] == advices[reason]
     assert all(advices.values())
     assert [reason for reason, advice in advices.items() if "--token-file" in advice] == ["CALLER_UNAUTHENTICATED"]
-    for code in (C.INVALID_ARGUMENT, C.NOT_FOUND, C.FAILED_PRECONDITION, C.PERMISSION_DENIED, C.UNIMPLEMENTED, C.INTERNAL):
+    for code in (
+        C.INVALID_ARGUMENT,
+        C.NOT_FOUND,
+        C.FAILED_PRECONDITION,
+        C.PERMISSION_DENIED,
+        C.UNIMPLEMENTED,
+        C.INTERNAL,
+    ):
         bare = error_of(failure_of(code, "", None), pb.AllocateShipmentRequest(), is_in_doubt=False)
         assert failures.advice(bare)
 
@@ -252,14 +259,19 @@ def test_labels_are_saved(allocctl: Run, tmp_path: Path) -> None:
     (tmp_path / "labels").mkdir()
     again = allocctl("allocate", CONSIGNMENT, "--labels", "pdf", "--save", "labels", "--json")
     assert again.exit_code in (0, 5)
-    assert [*(tmp_path / "labels").iterdir()] == ([tmp_path / "labels" / f"{CONSIGNMENT}.pdf"] if not again.exit_code else [])
+    assert [*(tmp_path / "labels").iterdir()] == (
+        [tmp_path / "labels" / f"{CONSIGNMENT}.pdf"] if not again.exit_code else []
+    )
 
 
 def test_a_refresh_of_the_groups_looks_up_a_name_too(allocctl: Run) -> None:
     with scripted_server() as server:
         found = groups.ServiceGroup(code="valuableGoods")
         server.answers.extend(
-            [groups.RefreshServiceGroupsResponse(service_group_count=3), groups.GetServiceGroupResponse(service_group=found)]
+            [
+                groups.RefreshServiceGroupsResponse(service_group_count=3),
+                groups.GetServiceGroupResponse(service_group=found),
+            ]
         )
         done = allocctl("groups", "valuables", "--refresh", address=server.address)
     assert [call.path.rpartition("/")[2] for call in server.calls] == ["RefreshServiceGroups", "GetServiceGroup"]

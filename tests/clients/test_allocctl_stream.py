@@ -143,7 +143,9 @@ def test_a_run_that_ends_early_goes_on_where_it_was(
 
 
 # Makes the terminal that it is given its own, as a login does: so that Ctrl-C is what interrupts it.
-_IN_TERMINAL: Final = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+_IN_TERMINAL: Final = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+)
 WHOLE: Final = 10_000
 
 

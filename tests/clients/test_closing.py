@@ -89,8 +89,8 @@ def awaiting(server: Scripted, what: str, *, in_pause: bool = False, **options: 
         async with AsyncClient(server.address, plaintext=True, **options) as client:
             asked = asyncio.create_task(awaited(client)[what]())
             await asyncio.to_thread(has_called, server)
-            while in_pause and not client._closed._pausing:
-                await asyncio.sleep(0.01)
+            if in_pause:
+                await asyncio.wait_for(pausing(client), LONG)
             await client.close()
             await asyncio.wait({asked}, timeout=SOON)
             assert not asked.cancelled()
@@ -99,6 +99,12 @@ def awaiting(server: Scripted, what: str, *, in_pause: bool = False, **options: 
             return error
 
     return asyncio.run(asyncio.wait_for(ask(), LONG))
+
+
+async def pausing(client: AsyncClient) -> None:
+    """Waits until a call waits for its next attempt."""
+    while not client._closed._pausing:  # noqa: ASYNC110 # it tells nobody
+        await asyncio.sleep(0.01)
 
 
 def awaited(client: AsyncClient) -> dict[str, Callable[[], Coroutine[Any, Any, Any]]]:

@@ -103,7 +103,9 @@ def test_names_in_metadata_have_no_case_and_what_cannot_be_sent_is_told_at_once(
                 client.allocate_shipment(SHIPMENT, account="gr\xf6\xdfe")
         with pytest.raises(ValueError, match="x-team"):
             Client(server.address, plaintext=True, metadata={"x-team": "gr\xf6\xdfe"})
-    sent = [{name: call.metadata.get(name) for name in ("x-team", "x-order", "allocation-account")} for call in server.calls]
+    sent = [
+        {name: call.metadata.get(name) for name in ("x-team", "x-order", "allocation-account")} for call in server.calls
+    ]
     assert sent == [
         {"x-team": "a", "x-order": "17", "allocation-account": "north"},
         {"x-team": "a", "x-order": None, "allocation-account": "south"},

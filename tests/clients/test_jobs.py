@@ -202,9 +202,11 @@ def test_an_item_that_is_being_taken_when_a_job_is_over_is_named(server: Scripte
 
     refused = told(C.PERMISSION_DENIED, ErrorReason.ERROR_REASON_CALLER_NOT_ALLOWED)
     server.answers.append(Told([BEGUN], refused, after=2))
-    with Client(server.address, plaintext=True, interceptors=[Ending()]) as client:
-        with pytest.raises(UnfinishedJob) as caught:
-            list(client.allocate_shipment_stream(items(), timeout=LONG))
+    with (
+        Client(server.address, plaintext=True, interceptors=[Ending()]) as client,
+        pytest.raises(UnfinishedJob) as caught,
+    ):
+        list(client.allocate_shipment_stream(items(), timeout=LONG))
     assert caught.value.unanswered == ("a", "b")
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
     from typing_extensions import Self
 
+    from allocation_gateway_client.base import Rpc
     from allocation_gateway_client.failure import Failure
 
 
@@ -97,30 +98,41 @@ class AsyncClient(AsyncStreams, AsyncMethods):
         metadata: Mapping[str, str] | None,
         account: str | None,
     ) -> R:
-        rpc, call = self._rpcs[path], self._callables[path]
+        rpc = self._rpcs[path]
         own = headers(metadata)
         chosen = self._account_of(own, account)
-        closed = self._closed
-        if closed.is_set:
+        if self._closed.is_set:
             raise closed_client()
         answer: R
-        if not rpc.is_write:
-            limit = self._time_of_read(rpc, timeout)
-            try:
-                answer = await closed.awaited(call(request, timeout=limit, metadata=self._sent(own, chosen)))
-            except grpc.RpcError as error:
-                raise error_of(failed(error), request, is_in_doubt=False, account=chosen) from error
-            except CutOffError:
-                raise closed_client() from None
-            return answer
-        request = named(request)
-        attempts = self._attempts(rpc, request, timeout, chosen)
+        if rpc.is_write:
+            answer = await self._written(rpc, named(request), timeout, own, chosen)
+        else:
+            answer = await self._read(rpc, request, timeout, own, chosen)
+        return answer
+
+    async def _read(
+        self, rpc: Rpc, request: Message, timeout: float | None, own: Mapping[str, str], account: str
+    ) -> Any:
+        limit = self._time_of_read(rpc, timeout)
+        try:
+            call = self._callables[rpc.path](request, timeout=limit, metadata=self._sent(own, account))
+            return await self._closed.awaited(call)
+        except grpc.RpcError as error:
+            raise error_of(failed(error), request, is_in_doubt=False, account=account) from error
+        except CutOffError:
+            raise closed_client() from None
+
+    async def _written(
+        self, rpc: Rpc, request: Message, timeout: float | None, own: Mapping[str, str], account: str
+    ) -> Any:
+        call = self._callables[rpc.path]
+        attempts = self._attempts(rpc, request, timeout, account)
         while True:
             failure: Failure = CUT_OFF
             cause: grpc.RpcError | None = None
             try:
-                attempt = call(request, timeout=attempts.timeout(), metadata=self._sent(own, chosen))
-                answer = await closed.awaited(attempt)
+                attempt = call(request, timeout=attempts.timeout(), metadata=self._sent(own, account))
+                answer = await self._closed.awaited(attempt)
             except grpc.RpcError as error:
                 failure, cause = failed(error), error
             except CutOffError:
@@ -131,5 +143,5 @@ class AsyncClient(AsyncStreams, AsyncMethods):
             pause = attempts.pause_after(failure)
             if pause is None:
                 raise attempts.error(failure) from cause
-            if await closed.pause(pause):
+            if await self._closed.pause(pause):
                 raise attempts.closed(failure) from cause

@@ -385,15 +385,27 @@ async def _outcomes(
                 if work.raised is not None:
                     raise work.raised
                 return
-            pause = attempts.pause_after(failure, was_let_in=state.was_let_in)
-            if pause is None:
-                raise await work.error(failure, is_in_doubt=attempts.is_in_doubt) from (work.raised or cause)
-            if on_lost is not None and not closed.is_set:
-                on_lost(attempts.lost(failure))
-            if await closed.pause(pause):
-                raise await work.closed(failure, is_in_doubt=attempts.is_in_doubt) from (work.raised or cause)
+            over = await _over(work, attempts, closed, failure, on_lost)
+            if over is not None:
+                raise over from (work.raised or cause)
     finally:
         await work.close()
+
+
+async def _over(
+    work: _Work[A],
+    attempts: Attempts,
+    closed: AsyncClosed,
+    failure: Failure,
+    on_lost: Callable[[AllocationError], None] | None,
+) -> Exception | None:
+    """Waits until the next stream may begin. Returns the error of the job if there can be none."""
+    pause = attempts.pause_after(failure, was_let_in=work.state.was_let_in)
+    if pause is None:
+        return await work.error(failure, is_in_doubt=attempts.is_in_doubt)
+    if on_lost is not None and not closed.is_set:
+        on_lost(attempts.lost(failure))
+    return await work.closed(failure, is_in_doubt=attempts.is_in_doubt) if await closed.pause(pause) else None
 
 
 async def _standings(

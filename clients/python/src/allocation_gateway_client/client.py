@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
+    from allocation_gateway_client.base import Rpc
     from allocation_gateway_client.failure import Failure
 
 
@@ -85,42 +86,49 @@ class Client(Streams, Methods, Closing):
         metadata: Mapping[str, str] | None,
         account: str | None,
     ) -> R:
-        rpc, call = self._rpcs[path], self._callables[path]
+        rpc = self._rpcs[path]
         own = headers(metadata)
         chosen = self._account_of(own, account)
         answer: R
-        if not rpc.is_write:
-            limit = self._time_of_read(rpc, timeout)
-            try:
-                answer = call(request, timeout=limit, metadata=self._sent(own, chosen))
-            except grpc.RpcError as error:
-                failure = failed(error)
-                if self._closed.is_set() and is_cut_off(failure):
-                    raise closed_client() from error
-                raise error_of(failure, request, is_in_doubt=False, account=chosen) from error
-            except ValueError:
-                # So says gRPC that the channel is closed.
-                if not self._closed.is_set():
-                    raise
-                raise closed_client() from None
-            return answer
-        request = named(request)
-        attempts = self._attempts(rpc, request, timeout, chosen)
-        last: Failure | None = None
+        if rpc.is_write:
+            answer = self._written(rpc, named(request), timeout, own, chosen)
+        else:
+            answer = self._read(rpc, request, timeout, own, chosen)
+        return answer
+
+    def _read(self, rpc: Rpc, request: Message, timeout: float | None, own: Mapping[str, str], account: str) -> Any:
+        limit = self._time_of_read(rpc, timeout)
+        try:
+            return self._callables[rpc.path](request, timeout=limit, metadata=self._sent(own, account))
+        except grpc.RpcError as error:
+            failure = failed(error)
+            if self._closed.is_set() and is_cut_off(failure):
+                raise closed_client() from error
+            raise error_of(failure, request, is_in_doubt=False, account=account) from error
+        except ValueError:
+            # So says gRPC that the channel is closed.
+            if not self._closed.is_set():
+                raise
+            raise closed_client() from None
+
+    def _written(self, rpc: Rpc, request: Message, timeout: float | None, own: Mapping[str, str], account: str) -> Any:
+        call = self._callables[rpc.path]
+        attempts = self._attempts(rpc, request, timeout, account)
+        failure: Failure | None = None
         while True:
             try:
-                answer = call(request, timeout=attempts.timeout(), metadata=self._sent(own, chosen))
+                answer = call(request, timeout=attempts.timeout(), metadata=self._sent(own, account))
             except grpc.RpcError as error:
-                last = failed(error)
-                pause = attempts.pause_after(last)
-                if pause is None:
-                    raise attempts.error(last) from error
-                if self._closed.wait(pause):
-                    raise attempts.closed(last) from error
+                failure, cause = failed(error), error
             except ValueError:
                 if not self._closed.is_set():
                     raise
-                raise attempts.closed(last) from None
+                raise attempts.closed(failure) from None
             else:
                 self._budget.earn()
                 return answer
+            pause = attempts.pause_after(failure)
+            if pause is None:
+                raise attempts.error(failure) from cause
+            if self._closed.wait(pause):
+                raise attempts.closed(failure) from cause

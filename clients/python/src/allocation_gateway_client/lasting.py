@@ -400,15 +400,27 @@ def _outcomes(
                 if work.raised is not None:
                     raise work.raised
                 return
-            pause = attempts.pause_after(failure, was_let_in=work.was_let_in)
-            if pause is None:
-                raise work.error(failure, is_in_doubt=attempts.is_in_doubt) from (work.raised or cause)
-            if on_lost is not None and not closed.is_set():
-                on_lost(attempts.lost(failure))
-            if closed.wait(pause):
-                raise work.closed(failure, is_in_doubt=attempts.is_in_doubt) from (work.raised or cause)
+            over = _over(work, attempts, closed, failure, on_lost)
+            if over is not None:
+                raise over from (work.raised or cause)
     finally:
         work.close()
+
+
+def _over(
+    work: _Work[A],
+    attempts: Attempts,
+    closed: threading.Event,
+    failure: Failure,
+    on_lost: Callable[[AllocationError], None] | None,
+) -> Exception | None:
+    """Waits until the next stream may begin. Returns the error of the job if there can be none."""
+    pause = attempts.pause_after(failure, was_let_in=work.was_let_in)
+    if pause is None:
+        return work.error(failure, is_in_doubt=attempts.is_in_doubt)
+    if on_lost is not None and not closed.is_set():
+        on_lost(attempts.lost(failure))
+    return work.closed(failure, is_in_doubt=attempts.is_in_doubt) if closed.wait(pause) else None
 
 
 def _standings(

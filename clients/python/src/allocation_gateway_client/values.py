@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _NANOS: Final = 9
 _USUAL_DECIMALS: Final = 2
-# What google.type.Decimal allows. Python's own Decimal takes more for a number: NaN, Infinity, 1_000, digits of any script.
+# What google.type.Decimal allows. Python's Decimal takes more: NaN, Infinity, 1_000, digits of any script.
 _DECIMAL: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 

@@ -309,7 +309,7 @@ def service_groups(session: Session, name: str | None, *, refresh: bool, api: st
 @click.argument("body", metavar="JSON", required=False, default="{}")
 @connected
 def raw(session: Session, rpc: str | None, body: str) -> None:
-    """Make any call but a stream: `raw ShipmentAllocationService/AllocateShipment '{"shipment_reference": "sp_..."}'`.
+    """Make any call but a stream, such as `raw ShipmentAllocationService/AllocateShipment '{...}'`, with its request.
 
     Without arguments it lists all of them. Streams are what `allocate --stream` and `watch` are for. `-` reads the JSON from standard input.
     """
@@ -327,7 +327,7 @@ def raw(session: Session, rpc: str | None, body: str) -> None:
     try:
         fields = json.loads(text)
         if not isinstance(fields, dict):
-            raise ValueError(f"it is no object, but {text.strip()[:_SHOWN]}")  # noqa: TRY301 # as what is no JSON at all
+            raise ValueError(f"it is no object, but {text.strip()[:_SHOWN]}")
         request = json_format.ParseDict(fields, found.request())
     except (ValueError, RecursionError, json_format.ParseError) as error:
         raise click.UsageError(f"the JSON is not a {found.request.DESCRIPTOR.name}: {error}") from None

@@ -62,7 +62,7 @@ _ADVICE: Final[Mapping[str, str]] = {
     "GATEWAY_DEFECT": "Tell the gateway's operators: its log has the cause.",
     "GATEWAY_MISCONFIGURED": f"{_OPERATORS}it is not set up rightly.",
     "OPERATION_DISABLED": f"{_OPERATORS}they have switched this off.",
-    "REFRESH_NOT_ALLOWED": f"{_OPERATORS}refreshing service groups is not switched on. Without --refresh it tells what it knows.",
+    "REFRESH_NOT_ALLOWED": f"{_OPERATORS}refreshing service groups is off. Without --refresh it tells what it knows.",
     "REQUEST_ID_REUSED": "This --request-id belongs to another request: leave it out.",
     "RESOURCE_NOT_FOUND": "The API does not say what is missing: check every reference.",
     "SERVICE_GROUP_AMBIGUOUS": "Use the code of one of them, or say of which --api it is.",
@@ -82,8 +82,8 @@ _ADVICE_BY_KIND: Final[Mapping[type[AllocationError], str]] = {
     NoServiceAvailable: "Look at why each service was excluded: --json shows all of it.",
     InvalidState: "Look at how it stands with `allocctl show`; `allocctl deallocate` takes an allocation back.",
     Refused: "Nothing was done, and it would be refused again: look at how it stands with `allocctl show`.",
-    NotPermitted: "Who is asked does not let you do it: check --address and --token-file, or ask the gateway's operators.",
-    NotSupported: "This gateway does not know the call: it is older than this command, or --address is not a gateway's.",
+    NotPermitted: "It was not let through: check --address and who you say you are, or ask the gateway's operators.",
+    NotSupported: "It does not know the call: the gateway is older than this command, or is not at this --address.",
 }
 # The fields of requests that name shipments or consignments.
 _ONE: Final = ("shipment_reference", "consignment_reference")
@@ -142,7 +142,7 @@ def to_learn(again: str) -> str:
     return f"To learn how it ended, {again}"
 
 
-def advice(error: AllocationError, again: str = "") -> str:  # noqa: PLR0911 # one for each way to go on
+def advice(error: AllocationError, again: str = "") -> str:
     """Returns what to do next; `again` says how a call is repeated whose outcome is unknown."""
     later = "" if error.retry_after is None else f" after {error.retry_after:g} s"
     if isinstance(error, UnknownOutcome):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from allocation_gateway_client.cli.profiles import Profile
 
 _FILE: Final = click.Path(dir_okay=False)
+# Bytes of the command line that are no UTF-8 become what no protobuf message takes.
+_HALF: Final = re.compile("[\ud800-\udfff]")
 _SECONDS: Final = click.FloatRange(min=0, min_open=True)
 _OPTIONS: Final = (
     click.option("--profile", "-p", metavar="NAME", help="a profile of the file of profiles [default: default]"),
@@ -144,12 +147,10 @@ _CONNECTION: Final = (
 
 def _check_texts() -> None:
     """Makes sure that what was given can be sent: bytes that are no UTF-8 arrive as half characters."""
-    for value in click.get_current_context().params.values():
-        for text in value if isinstance(value, tuple) else (value,):
-            try:
-                str(text).encode()
-            except UnicodeEncodeError:
-                raise click.UsageError(f"{text!r} is not UTF-8") from None
+    given = click.get_current_context().params.values()
+    texts = [str(text) for value in given for text in (value if isinstance(value, tuple) else (value,))]
+    if not_sent := [text for text in texts if _HALF.search(text)]:
+        raise click.UsageError(f"{not_sent[0]!r} is not UTF-8")
 
 
 def _loaded(file: Path | None, name: str | None, own: dict[str, Any]) -> Profile:

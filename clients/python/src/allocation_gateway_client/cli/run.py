@@ -101,7 +101,6 @@ class _Run:
             if self._is_stopped:
                 return
 
-
     async def _allocated(self, client: AsyncClient, row: Row, request: Message) -> AllocationError | None:
         """Makes the call of a row, and writes down what became of it. Returns how it failed, if it did."""
         try:

@@ -81,8 +81,8 @@ class Job:
     """The rows of a file, and a file of results that a second run continues from.
 
     The first line of the results is `{"job": UUID, "source": FILE, "stream": BOOLEAN, "address": HOST:PORT, "account":
-    NAME}`; each other one is what an attempt came to. It is written as soon as it is known, so that whatever ends the run leaves no more than
-    the calls in hand without a line, and those have the same id in the next run.
+    NAME}`; each other one is what an attempt came to. It is written as soon as it is known, so that whatever ends the
+    run leaves no more than the calls in hand without a line, and those have the same id in the next run.
 
     Attributes:
         rows: What the file has, in its order.
@@ -165,9 +165,8 @@ class Job:
             found[self._past.get(row.reference, _Past()).outcome or OPEN] += 1
         return found
 
-
     def exit_codes(self) -> set[int]:
-        """Returns the exit codes for what is left in all runs: of those whose error is not known, that of their outcome."""
+        """Returns the exit codes for what is left, by the last error of each row, or else by its outcome."""
         found = (self._past.get(row.reference, _Past()) for row in self.rows)
         return {failures.exit_code_of_name(past.kind) or _LEFT[past.outcome] for past in found if past.outcome != DONE}
 
@@ -285,8 +284,8 @@ def _results(results: Path, profile: Profile, *, streams: bool) -> tuple[uuid.UU
     if was_at != profile.address:
         # Another gateway knows nothing of what was done by this one.
         raise FileError(
-            f"{results} was begun at the gateway {was_at}, not {profile.address}: go on with it so, or name another one "
-            "with --result. If both are the same gateway, change the address in its first line"
+            f"{results} was begun at the gateway {was_at}, not {profile.address}: go on with it so, or name another "
+            "one with --result. If both are the same gateway, change the address in its first line"
         )
     if was_for != profile.account:
         # There, nothing is known of what was done here.
