@@ -25,6 +25,7 @@ from allocation_gateway_client.failure import failure_of
 from click.testing import CliRunner, Result
 from clients.conftest import MANY, many_shipments
 from clients.project import ROOT
+from google.type import money_pb2
 from support.losing import losing_wire
 from support.scripted import SILENCE, Scripted, scripted_server, told
 
@@ -245,7 +246,7 @@ def test_every_reason_says_what_to_do() -> None:
 
 
 def test_an_allocation_without_a_price_is_not_said_to_cost_nothing() -> None:
-    taxed = core_pb2.Allocation(shipment_reference=SHIPMENT, price={"net": {"currency_code": "GBP", "units": 2}})
+    taxed = core_pb2.Allocation(shipment_reference=SHIPMENT, price=core_pb2.Price(net=money_pb2.Money(units=2)))
     there = told(C.FAILED_PRECONDITION, ErrorReason.ERROR_REASON_INVALID_STATE, allocation=taxed)
     failure = failure_of(C.FAILED_PRECONDITION, "", [("grpc-status-details-bin", there.status().SerializeToString())])
     told_of = failures.lines(error_of(failure, pb.AllocateShipmentRequest(), is_in_doubt=False))

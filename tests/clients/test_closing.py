@@ -181,7 +181,7 @@ def test_a_client_that_is_closed_is_asked_for_nothing_more(server: Scripted, wha
 def test_an_interceptor_that_awaits_changes_nothing(server: Scripted) -> None:
     server.default = SILENCE
 
-    class Passing(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[misc,type-arg] # as untyped as its users have it
+    class Passing(grpc.aio.UnaryUnaryClientInterceptor):
         async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
             return await continuation(client_call_details, request)
 

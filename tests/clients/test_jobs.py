@@ -194,7 +194,7 @@ def test_an_item_that_is_being_taken_when_a_job_is_over_is_named(server: Scripte
         yield "b"
         pytest.fail("nothing more is taken from a job that is over")
 
-    class Ending(grpc.StreamStreamClientInterceptor):  # type: ignore[misc,type-arg] # as untyped as its users have it
+    class Ending(grpc.StreamStreamClientInterceptor):
         def intercept_stream_stream(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
             call = continuation(client_call_details, request_iterator)
             call.add_callback(has_ended.set)
