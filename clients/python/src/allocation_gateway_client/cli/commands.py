@@ -311,7 +311,8 @@ def service_groups(session: Session, name: str | None, *, refresh: bool, api: st
 def raw(session: Session, rpc: str | None, body: str) -> None:
     """Make any call but a stream, such as `raw ShipmentAllocationService/AllocateShipment '{...}'`, with its request.
 
-    Without arguments it lists all of them. Streams are what `allocate --stream` and `watch` are for. `-` reads the JSON from standard input.
+    Without arguments it lists all of them. Streams are what `allocate --stream` and `watch` are for. `-` reads the
+    JSON from standard input.
     """
     known = {
         path.removeprefix("/allocation.v1."): one for path, one in rpcs(ServiceConfig.parsed(SERVICE_CONFIG)).items()
