@@ -8,6 +8,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 RUNTIME := .venv/.runtime
+ALLOCCTL := .venv/.allocctl
 DEV := .venv/.dev
 PACKAGES := clients/python/pyproject.toml pyproject.toml
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -27,6 +28,10 @@ $(RUNTIME): $(BIN)/python requirements-sandbox.lock $(PACKAGES)
 	@$(PIP) install --no-deps --no-build-isolation -e clients/python -e .
 	@touch $@
 
+$(ALLOCCTL): $(RUNTIME) requirements-allocctl.lock
+	@$(PIP) install --require-hashes -r requirements-allocctl.lock
+	@touch $@
+
 $(DEV): $(RUNTIME) requirements-dev.lock
 	@echo "Installing the development tools into .venv ..."
 	@$(PIP) install --require-hashes -r requirements-dev.lock
@@ -43,16 +48,16 @@ $(STUBS)/.installed: requirements-stub-messages.lock requirements-stub-services.
 	@touch $@
 
 .PHONY: run
-run: $(RUNTIME) ## run the gateway and the sandbox, and print a first call
+run: $(ALLOCCTL) ## run the gateway and the sandbox, and print a first call
 	@ALLOCATION_GATEWAY_LOG_FORMAT=$${ALLOCATION_GATEWAY_LOG_FORMAT:-console} \
 		ALLOCATION_GATEWAY_SANDBOX_SHIPMENTS=$${ALLOCATION_GATEWAY_SANDBOX_SHIPMENTS:-10000} exec $(BIN)/allocation-gateway serve --sandbox
 
 .PHONY: call
-call: $(RUNTIME) ## make the documented allocation through a running `make run`
-	@exec $(BIN)/allocation-gateway demo
+call: $(ALLOCCTL) ## make the documented allocation through a running `make run`
+	@exec $(BIN)/allocctl allocate --plaintext --group valuables sp_00794403010635468411384028069888
 
 .PHONY: wave
-wave: $(DEV) ## allocate 10,000 shipments through a running `make run`, in one stream (again: go on where it was)
+wave: $(ALLOCCTL) ## allocate 10,000 shipments through a running `make run`, in one stream (again: go on where it was)
 	@mkdir -p build && { echo reference; seq -f 'sp_%032.0f' 10000; } > build/wave.csv
 	@exec $(BIN)/allocctl allocate --plaintext --stream --file build/wave.csv
 
@@ -314,9 +319,13 @@ dist-java: ## build the Java client's jar, sources, Javadoc and pom into dist/ma
 dist-protos: $(DEV) ## put the contract and all that it imports into dist/protos, for stubs in other languages (docs/other-languages.md)
 	@$(BIN)/python protos/generate.py contract
 
+.PHONY: dist-python
+dist-python: $(RUNTIME) ## build the Python client's wheel into dist/ (clients/python/README.md)
+	@$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist clients/python
+
 .PHONY: dist-clients
-dist-clients: $(DEV) dist-typescript dist-java ## build the Python client's wheel, the npm package and the Java client into dist/, for an index of your own
-	@$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist clients/python && ls dist
+dist-clients: dist-python dist-typescript dist-java ## build the Python client's wheel, the npm package and the Java client into dist/, for an index of your own
+	@ls dist
 
 .PHONY: lint
 lint: $(DEV) ## ruff, mypy, buf, import rules, shell, YAML and Dockerfile lint
@@ -400,7 +409,8 @@ lock: $(DEV) ## choose the newest allowed version of every dependency
 	$$compile --group stub-services --output-file requirements-stub-services.lock; \
 	$$compile --group sbom --output-file requirements-sbom.lock; \
 	$$compile --group bench --output-file requirements-bench.lock; \
-	$$compile --group fuzz --output-file requirements-fuzz.lock
+	$$compile --group fuzz --output-file requirements-fuzz.lock; \
+	$$compile --group allocctl --output-file requirements-allocctl.lock
 
 .PHONY: clean
 clean: ## remove everything that the other targets made

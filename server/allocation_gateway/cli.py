@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib.util
 import os
 import signal
 import sys
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 _USAGE_ERROR = 2
 _INTERRUPTED = 130
 _HEALTH_TIMEOUT = 3.0
+# What allocctl, the client's command line, needs besides the client.
+_OF_ALLOCCTL = ("click", "rich")
 _SANDBOX = "sandbox"
 # The groups of the sandbox by the names that people give them.
 _SANDBOX_CATALOGUE = Path(__file__).parent / "groups" / "sandbox.toml"
@@ -80,7 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     health.add_argument("--key-file", type=Path, help="its private key (PEM)")
     health.set_defaults(run=_health)
 
-    first = commands.add_parser("demo", help="make the documented allocation through a gateway with a sandbox")
+    first = commands.add_parser(
+        "demo", help="make the documented allocation through a gateway with a sandbox, any number of times"
+    )
     first.add_argument("--address", default="127.0.0.1:50051", help="host:port (default: %(default)s)")
     first.add_argument("--sandbox", default="http://127.0.0.1:8080", help="URL (default: %(default)s)")
     first.set_defaults(run=_demo)
@@ -138,7 +143,12 @@ def _serve(options: argparse.Namespace) -> int:
 
 def _invite(address: str, sandbox_url: str) -> None:
     """Prints a call that can be pasted into another terminal."""
-    command = f"{Path(sys.argv[0]).resolve()} demo --address {address} --sandbox {sandbox_url}"
+    own = Path(sys.argv[0]).resolve()
+    if all(importlib.util.find_spec(name) for name in _OF_ALLOCCTL):
+        to = f"--plaintext --address {address} --group valuables"
+        command = f"{own.with_name('allocctl')} allocate {to} {stand_in.SHIPMENT}"
+    else:
+        command = f"{own} demo --address {address} --sandbox {sandbox_url}"
     print(
         f"\nThe gateway listens on {address}. A first call, from a second terminal:\n\n    {command}\n",
         flush=True,

@@ -1,4 +1,8 @@
-"""The first call: the documented allocation, made with the stub that callers install, against a sandbox."""
+"""The documented allocation, made with the stub that callers install, against a sandbox.
+
+It is what allocctl does for people, for where that cannot be: an image has none of the packages that allocctl needs.
+And it may be made any number of times, as `helm test` may be run: the shipment is put back first.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +15,13 @@ from allocation.v1 import shipment_allocation_service_pb2 as pb
 from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
 from google.protobuf import text_format
 
+from allocation_gateway import stand_in
+
 if TYPE_CHECKING:
     from allocation.v1.core_pb2 import Allocation
     from google.type.money_pb2 import Money
 
-SHIPMENT: Final = "sp_00794403010635468411384028069888"
+SHIPMENT: Final = stand_in.SHIPMENT
 GROUP: Final = "valuableGoods"
 _TIMEOUT: Final = 10.0
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 KEY: Final = "sandbox-key"
 """The key of both APIs that the sandbox accepts, unless it is told another one."""
+SHIPMENT: Final = "sp_00794403010635468411384028069888"
+"""The shipment of the documented allocation, which the sandbox has."""
 # What the paths of Ship begin with there. Those of the Consignments API begin at the root.
 _SHIP_PREFIX: Final = "pro"
 # What is missing where the extra was not installed: its code, or what that needs.

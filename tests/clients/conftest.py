@@ -69,9 +69,9 @@ def commands(
 
 
 @contextmanager
-def many_shipments() -> Iterator[tuple[Gateway, Sandbox]]:
-    """Runs a gateway in front of a sandbox that has MANY shipments more, `sp_` and their numbers with 32 digits."""
-    command = [sys.executable, "-m", "allocation_gateway.sandbox", "--port", "0", "--shipments", str(MANY)]
+def many_shipments(count: int = MANY) -> Iterator[tuple[Gateway, Sandbox]]:
+    """Runs a gateway in front of a sandbox that has so many shipments more, `sp_` and their numbers with 32 digits."""
+    command = [sys.executable, "-m", "allocation_gateway.sandbox", "--port", "0", "--shipments", str(count)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         assert process.stdout is not None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,11 +14,18 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import grpc
 import pytest
+from allocation.v1 import core_pb2
+from allocation.v1 import service_group_service_pb2 as groups
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 from allocation.v1.error_reason_pb2 import ErrorReason
-from allocation_gateway_client.cli import commands
+from allocation_gateway.errors import WriteEffect
+from allocation_gateway_client.cli import commands, failures
+from allocation_gateway_client.errors import error_of
+from allocation_gateway_client.failure import failure_of
 from click.testing import CliRunner, Result
 from clients.conftest import MANY, many_shipments
+from clients.project import ROOT
+from google.type import money_pb2
 from support.losing import losing_wire
 from support.scripted import SILENCE, Scripted, scripted_server, told
 
@@ -31,14 +40,16 @@ COMMAND: Final = str(Path(sys.executable).parent / "allocctl")
 SHIPMENT: Final = "sp_00794403010635468411384028069888"
 CONSIGNMENT: Final = "EC-000-05B-MMA"
 NOBODY: Final = "sp_00000000000000000000000000000000"
+BULK: Final = ("sp_00794407328944469090495223169024", "sp_00794407551522883083874672967680")
 C: Final = grpc.StatusCode
 LONG: Final = 60.0
 Run: TypeAlias = "Callable[..., Result]"
 
 
 @pytest.fixture
-def allocctl(gateway: Gateway, sandbox: Sandbox) -> Run:
-    """Runs a command against a fresh sandbox."""
+def allocctl(gateway: Gateway, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command against a fresh sandbox, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str, address: str = gateway.address) -> Result:
         command = [*arguments, "--plaintext", "--address", address]
@@ -108,7 +119,8 @@ def test_a_watch_ends_when_all_are_final(allocctl: Run) -> None:
 def test_each_failure_says_what_to_do(allocctl: Run, sandbox: Sandbox) -> None:
     unknown = allocctl("allocate", NOBODY)
     assert (unknown.exit_code, unknown.stdout) == (4, "")
-    assert unknown.stderr.startswith("SHIPMENT_NOT_FOUND ")
+    assert unknown.stderr.startswith(f"{NOBODY}: SHIPMENT_NOT_FOUND ")
+    assert "--account are those" in unknown.stderr
     invalid = allocctl("allocate", "sp_1", "--request-id", "not-a-uuid")
     assert invalid.exit_code == 3
     assert "request_id: " in invalid.stderr
@@ -157,10 +169,138 @@ def test_an_unknown_outcome_is_learned_with_its_id(allocctl: Run, gateway: Gatew
     assert sandbox.bookings(SHIPMENT) == (1, 0)
 
 
+def test_the_command_that_asks_for_an_unknown_outcome_is_told(
+    allocctl: Run, gateway: Gateway, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """It is run as it stands there: of a bulk call, and of one of several calls, whose account is that of a profile."""
+    profiles = tmp_path / "profiles.toml"
+    profiles.write_text('[default]\naccount = "default"\n')
+    more = ("--profiles", str(profiles), "--timeout", "1")
+
+    def repeated(said: str, about: str) -> list[str]:
+        (line,) = [one for one in said.splitlines() if one.startswith(f"{about}: ")]
+        (command,) = re.findall(r"To learn how it ended, run: (.+)$", said, re.MULTILINE)
+        assert "The outcome is unknown" in line
+        name, *words = shlex.split(command)
+        assert name == "allocctl"
+        assert {"--account", "--request-id"} <= {*words}
+        return words
+
+    with losing_wire(gateway.address) as wire:
+        wire.lose(BULK[1], times=1000)
+        bulk = allocctl("allocate", "--bulk", "-g", "exampleSG123", *BULK, *more, address=wire.address)
+        one = allocctl("allocate", SHIPMENT, *more)
+        wire.lose(SHIPMENT, times=1000)
+        taken_back = allocctl("deallocate", NOBODY, SHIPMENT, *more, address=wire.address)
+        wire.lose("", times=0)
+        assert [one.exit_code, bulk.exit_code, taken_back.exit_code] == [0, 7, 10]
+        for words in (repeated(bulk.stderr, ", ".join(BULK)), repeated(taken_back.stderr, SHIPMENT)):
+            done = CliRunner().invoke(commands.allocctl, words)
+            assert done.exit_code == 0, done.stderr
+    assert sandbox.bookings(SHIPMENT) == (1, 1)
+    assert sandbox.bookings(BULK[0]) == (1, 0)
+
+
+def test_an_unknown_outcome_of_a_raw_call_is_asked_for_by_its_json(allocctl: Run) -> None:
+    unknown = told(C.UNKNOWN, ErrorReason.ERROR_REASON_OUTCOME_UNKNOWN, effect=WriteEffect.UNKNOWN)
+    with scripted_server() as server:
+        server.answers.append(unknown)
+        body = '{"shipment_reference": "sp_1"}'
+        done = allocctl("raw", "ShipmentAllocationService/AllocateShipment", body, address=server.address)
+        assert done.exit_code == 7
+        assert f'put "request_id": "{_ids(server)[0]}" into the JSON' in done.stderr
+        assert "--request-id" not in done.stderr
+
+
+def test_a_failure_names_what_it_is_about_for_programs_too(allocctl: Run) -> None:
+    several = allocctl("allocate", NOBODY, "EC-1", "--json")
+    assert [json.loads(line)["error"]["references"] for line in several.stdout.splitlines()] == [[NOBODY], ["EC-1"]]
+
+
+def test_every_reason_says_what_to_do() -> None:
+    """And none sends whoever is not allowed something to look at a token that is valid."""
+    rows = re.findall(r"^\| ([A-Z_]+) \| `([A-Z_]+)` \|", (ROOT / "docs" / "errors.md").read_text(), re.MULTILINE)
+    reasons = {name.removeprefix("ERROR_REASON_") for name in [*ErrorReason.keys()]} - {"UNSPECIFIED"}
+    assert {reason for _, reason in rows} == reasons
+    advices = {}
+    for code, reason in rows:
+        if code == "OK":
+            continue
+        status = told(C[code], ErrorReason.Value(f"ERROR_REASON_{reason}")).status().SerializeToString()
+        failure = failure_of(C[code], "", [("grpc-status-details-bin", status)])
+        error = error_of(failure, pb.AllocateShipmentRequest(), is_in_doubt=code == "UNKNOWN")
+        advices[reason] = failures.advice(error)
+        assert failures.lines(error)[-1] == advices[reason]
+    assert all(advices.values())
+    assert [reason for reason, advice in advices.items() if "--token-file" in advice] == ["CALLER_UNAUTHENTICATED"]
+    for code in (
+        C.INVALID_ARGUMENT,
+        C.NOT_FOUND,
+        C.FAILED_PRECONDITION,
+        C.PERMISSION_DENIED,
+        C.UNIMPLEMENTED,
+        C.INTERNAL,
+    ):
+        bare = error_of(failure_of(code, "", None), pb.AllocateShipmentRequest(), is_in_doubt=False)
+        assert failures.advice(bare)
+
+
+def test_an_allocation_without_a_price_is_not_said_to_cost_nothing() -> None:
+    taxed = core_pb2.Allocation(shipment_reference=SHIPMENT, price=core_pb2.Price(net=money_pb2.Money(units=2)))
+    there = told(C.FAILED_PRECONDITION, ErrorReason.ERROR_REASON_INVALID_STATE, allocation=taxed)
+    failure = failure_of(C.FAILED_PRECONDITION, "", [("grpc-status-details-bin", there.status().SerializeToString())])
+    told_of = failures.lines(error_of(failure, pb.AllocateShipmentRequest(), is_in_doubt=False))
+    assert "  it is allocated" in told_of
+
+
+def test_labels_are_saved(allocctl: Run, tmp_path: Path) -> None:
+    done = allocctl("allocate", CONSIGNMENT, "--labels", "pdf")
+    assert f"  saved: {CONSIGNMENT}.pdf" in done.stdout.splitlines()
+    assert (tmp_path / f"{CONSIGNMENT}.pdf").read_bytes().startswith(b"%PDF")
+    (tmp_path / "labels").mkdir()
+    again = allocctl("allocate", CONSIGNMENT, "--labels", "pdf", "--save", "labels", "--json")
+    assert again.exit_code in (0, 5)
+    assert [*(tmp_path / "labels").iterdir()] == (
+        [tmp_path / "labels" / f"{CONSIGNMENT}.pdf"] if not again.exit_code else []
+    )
+
+
+def test_a_refresh_of_the_groups_looks_up_a_name_too(allocctl: Run) -> None:
+    with scripted_server() as server:
+        found = groups.ServiceGroup(code="valuableGoods")
+        server.answers.extend(
+            [
+                groups.RefreshServiceGroupsResponse(service_group_count=3),
+                groups.GetServiceGroupResponse(service_group=found),
+            ]
+        )
+        done = allocctl("groups", "valuables", "--refresh", address=server.address)
+    assert [call.path.rpartition("/")[2] for call in server.calls] == ["RefreshServiceGroups", "GetServiceGroup"]
+    assert "valuableGoods" in done.stdout
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         ("allocate",),
+        ("allocate", "--file", __file__, "--labels", "pdf"),
+        ("allocate", "--file", __file__, "--bulk"),
+        ("allocate", "--file", __file__, "--request-id", "6e1f3b1a-0000-4000-8000-000000000001"),
+        ("allocate", "--file", __file__, "--stream", "--concurrency", "2"),
+        ("allocate", "--bulk", "--labels", "pdf", CONSIGNMENT),
+        ("allocate", "--result", "results", SHIPMENT),
+        ("allocate", "--retry-failed", SHIPMENT),
+        ("allocate", "--concurrency", "2", SHIPMENT),
+        ("allocate", "--save", ".", CONSIGNMENT),
+        ("allocate", "--bulk", "--request-id", "6e1f3b1a-0000-4000-8000-000000000001", *["sp_1"] * 101),
+        ("watch", "--timeout", "0", SHIPMENT),
+        ("show", "--timeout", "-1", SHIPMENT),
+        ("show", "--timeout", "nan", SHIPMENT),
+        ("show", "sp_\udcff"),
+        ("raw", "ServiceGroupService/GetServiceGroup", "5"),
+        ("raw", "ServiceGroupService/GetServiceGroup", "null"),
+        ("raw", "ServiceGroupService/GetServiceGroup", '{"service_group": "\\ud800"}'),
+        ("raw", "ShipmentAllocationService/AllocateShipmentStream", "{}"),
         ("allocate", "--group", "a", "--quote", "b", SHIPMENT),
         ("allocate", "--service", "a", CONSIGNMENT),
         ("allocate", "--bulk", "--quote", "a", SHIPMENT),
@@ -196,9 +336,20 @@ def test_profiles_are_read_and_options_win(gateway: Gateway, tmp_path: Path, mon
     assert code() == 0
     assert code("--profile", "away", "--plaintext", "--timeout", "0.5") == 6
     assert code("--profile", "away", "--plaintext", "--address", gateway.address) == 0
-    for wrong in ('[default]\nadress = "x"\n', "[default]\nplaintext = 1\n", "[default]\ntimeout = true\n", "[default"):
+    for wrong in (
+        '[default]\nadress = "x"\n',
+        "[default]\nplaintext = 1\n",
+        "[default]\ntimeout = true\n",
+        "[default]\ntimeout = 0\n",
+        "[default]\nmetadata = { x-team = 5 }\n",
+        '[default]\nmetadata = { "x team" = "a" }\n',
+        "[default",
+        f'address = "{gateway.address}"\nplaintext = true\n',
+    ):
         file.write_text(wrong)
         assert code() == 2
+    # Which is no profile of that name.
+    assert code("--profile", "address") == 2
 
 
 def lines(results: Path) -> list[dict[str, Any]]:
@@ -218,12 +369,70 @@ def test_a_file_is_allocated_row_by_row_and_continued(allocctl: Run, sandbox: Sa
     assert written[0]["source"] == "wave.csv"
     assert {one["reference"]: one["outcome"] for one in written[1:]}[NOBODY] == "refused"
     assert next(one for one in written[1:] if one["reference"] == SHIPMENT)["price"] == "2.00 GBP"
-    assert allocctl("allocate", "--file", str(wave)).exit_code == 0
+    again = allocctl("allocate", "--file", str(wave))
+    assert (again.exit_code, "--retry-failed" in again.stderr) == (4, True)
     assert len(lines(results)) == 5
     assert allocctl("allocate", "--file", str(wave), "--retry-failed").exit_code == 4
-    again = [one for one in lines(results)[1:] if one["reference"] == NOBODY]
-    assert again[0]["request_id"] != again[1]["request_id"]
+    tries = [one for one in lines(results)[1:] if one["reference"] == NOBODY]
+    assert tries[0]["request_id"] != tries[1]["request_id"]
     assert sandbox.bookings(SHIPMENT) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [
+        (told(C.UNAUTHENTICATED, ErrorReason.ERROR_REASON_CALLER_UNAUTHENTICATED), 8),
+        (told(C.NOT_FOUND, ErrorReason.ERROR_REASON_ACCOUNT_NOT_FOUND), 4),
+        (told(C.FAILED_PRECONDITION, ErrorReason.ERROR_REASON_API_NOT_CONFIGURED), 5),
+        (told(C.INTERNAL, ErrorReason.ERROR_REASON_GATEWAY_DEFECT), 1),
+        (told(C.INTERNAL, ErrorReason.ERROR_REASON_UPSTREAM_CREDENTIALS_REJECTED, effect=WriteEffect.NONE), 1),
+        (C.UNIMPLEMENTED, 9),
+        (C.NOT_FOUND, 4),
+    ],
+    ids=str,
+)
+def test_what_has_failed_for_another_reason_than_the_row_stays_open_and_a_run_of_it_stops(
+    allocctl: Run, tmp_path: Path, failure: GatewayError | grpc.StatusCode, code: int
+) -> None:
+    """The next run asks for the same rows by the same ids."""
+    wave = tmp_path / "wave.csv"
+    wave.write_text("\n".join(["reference", *(f"sp_{index}" for index in range(40)), ""]))
+    with scripted_server() as server:
+        server.default = failure
+        command = ("allocate", "--file", str(wave), "--concurrency", "2")
+        stopped = allocctl(*command, address=server.address)
+        assert stopped.exit_code == code
+        assert "nothing more is begun" in stopped.stderr
+        written = lines(tmp_path / "wave.results.jsonl")[1:]
+        assert 3 <= len(written) <= 6
+        assert {one["outcome"] for one in written} == {"open"}
+        server.default = pb.AllocateShipmentResponse()
+        assert allocctl(*command, address=server.address).exit_code == 0
+        ids = dict.fromkeys(_ids(server))
+        assert len(server.calls) == len(written) + 40
+        assert len(ids) == 40
+
+
+def test_what_a_file_of_results_has_left_is_told_by_the_exit_code(allocctl: Run, tmp_path: Path) -> None:
+    """Also of a file that an earlier version has written, which does not say of which kind an error was."""
+    wave, results = tmp_path / "wave.csv", tmp_path / "wave.results.jsonl"
+    wave.write_text(f"reference\n{SHIPMENT}\n")
+    head = {"job": "6f1d3a52-7d4f-4d58-9f0c-2b7a2f6f3c10", "source": "wave.csv", "stream": False, "account": ""}
+    row = {"reference": SHIPMENT, "outcome": "refused", "reason": "INVALID_STATE"}
+    results.write_text(f"{json.dumps(head)}\n{json.dumps(row)}\n")
+    assert allocctl("allocate", "--file", str(wave)).exit_code == 5
+
+
+def test_a_file_is_gone_on_with_at_the_gateway_that_it_was_begun_at(allocctl: Run, tmp_path: Path) -> None:
+    """Another one knows nothing of it: what was tried in the sandbox is not done in production."""
+    wave = tmp_path / "wave.csv"
+    wave.write_text(f"reference\n{SHIPMENT}\n")
+    assert allocctl("allocate", "--file", str(wave)).exit_code == 0
+    with scripted_server() as server:
+        elsewhere = allocctl("allocate", "--file", str(wave), address=server.address)
+        assert (elsewhere.exit_code, server.calls) == (2, [])
+        assert "was begun at the gateway" in elsewhere.stderr
+        assert allocctl("allocate", "--file", str(wave), "--result", "other", address=server.address).exit_code == 9
 
 
 @pytest.mark.parametrize(
@@ -315,13 +524,30 @@ def test_an_interrupted_call_says_with_which_id_to_ask() -> None:
     assert f"--request-id {_ids(server)[0]}" in told_of
 
 
+@pytest.mark.parametrize("command", [("watch", SHIPMENT), ("quotes", SHIPMENT)], ids=lambda one: one[0])
+def test_an_interrupted_read_has_the_exit_code_of_what_is_interrupted(command: tuple[str, ...]) -> None:
+    with scripted_server() as server:
+        server.answers.append(SILENCE)
+        begun = subprocess.Popen(
+            [COMMAND, *command, "--plaintext", "--address", server.address], stderr=subprocess.PIPE, text=True
+        )
+        end = time.monotonic() + LONG
+        while not server.calls:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        begun.send_signal(signal.SIGINT)
+        _, told_of = begun.communicate(timeout=LONG)
+    assert (begun.returncode, told_of) == (130, "")
+
+
 def test_a_run_stops_by_itself_when_nobody_answers(allocctl: Run, tmp_path: Path) -> None:
     wave = tmp_path / "wave.csv"
     wave.write_text("\n".join(["reference", *(f"sp_{index}" for index in range(200)), ""]))
     command = ["allocate", "--file", str(wave), "--concurrency", "4", "--timeout", "0.2"]
     done = allocctl(*command, address="127.0.0.1:1")
     assert done.exit_code == 7
-    assert "does not answer" in done.stderr
+    assert "is the address right" in done.stderr.lower()
+    assert "nothing more is begun" in done.stderr
     assert 5 <= len(lines(tmp_path / "wave.results.jsonl")) < 20
 
 

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import re
 import signal
 import subprocess
 import sys
+import termios
+import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -83,7 +89,8 @@ def test_a_file_is_allocated_in_one_call(running: tuple[Gateway, Sandbox], sandb
     assert sandbox.all_bookings() == dict.fromkeys(WAVE, (1, 0))
     gateway.wait_for("call", rpc="AllocateShipmentStream")
     # Nothing is left to be done, but for what is asked for once more as another request.
-    assert run(arguments(gateway, file)).exit_code == 0
+    left = run(arguments(gateway, file))
+    assert (left.exit_code, "--retry-failed" in left.stderr) == (4, True)
     assert run(arguments(gateway, file, "--retry-failed")).exit_code == 4
     assert len(lines(tmp_path / "wave.results.jsonl")) == MANY + 3
     ids = {one["request_id"] for one in lines(tmp_path / "wave.results.jsonl")[1:] if one["reference"] == NOBODY}
@@ -133,6 +140,110 @@ def test_a_run_that_ends_early_goes_on_where_it_was(
     done = run([*command, "--json"])
     assert json.loads(done.stdout)["done"] == MANY
     assert sandbox.all_bookings() == dict.fromkeys(WAVE, (1, 0))
+
+
+# Makes the terminal that it is given its own, as a login does: so that Ctrl-C is what interrupts it.
+_IN_TERMINAL: Final = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+)
+_STYLES: Final = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
+_BAR: Final = rb"allocating \xe2\x94\x81[^\r\n]* (\d{3,})/10000 [1-9]\d*/s \d:\d\d:\d\d"
+WHOLE: Final = 10_000
+
+
+class Terminal:
+    """A terminal, with a program in it.
+
+    Attributes:
+        shown: What it has been given to show.
+        process: The program.
+    """
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self.shown = b""
+        self._own, its = pty.openpty()
+        termios.tcsetwinsize(its, (24, 120))
+        environment = {**os.environ, "TERM": "xterm"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _IN_TERMINAL, *command],
+            stdin=its,
+            stdout=its,
+            stderr=its,
+            env=environment,
+            start_new_session=True,
+        )
+        os.close(its)
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def type(self, keys: bytes) -> None:
+        """Types."""
+        os.write(self._own, keys)
+
+    def wait_for(self, pattern: bytes) -> re.Match[bytes]:
+        """Waits until something is shown."""
+        end = time.monotonic() + LONG
+        while (found := re.search(pattern, _STYLES.sub(b"", self.shown))) is None:
+            assert self.process.poll() is None, self.shown[-1000:]
+            assert time.monotonic() < end, self.shown[-1000:]
+            time.sleep(0.01)
+        return found
+
+    def close(self) -> int:
+        """Waits for the end of the program, and returns its exit code."""
+        try:
+            return self.process.wait(LONG)
+        finally:
+            self.process.kill()
+            self._reader.join(LONG)
+            os.close(self._own)
+
+    def _read(self) -> None:
+        # It cannot be read any more when nobody has it open.
+        try:
+            while text := os.read(self._own, 65_536):
+                self.shown += text
+        except OSError:
+            pass
+
+
+@contextmanager
+def terminal(command: Sequence[str]) -> Iterator[Terminal]:
+    """Runs a program in a terminal, and ends it if the block does not."""
+    made = Terminal(command)
+    try:
+        yield made
+    finally:
+        if made.process.poll() is None:
+            made.process.kill()
+            made.close()
+
+
+def test_ten_thousand_rows_are_allocated_in_a_terminal_which_is_interrupted_and_gone_on_with(tmp_path: Path) -> None:
+    """A bar, the rate and the time that is left are shown. Nothing is booked twice."""
+    wave = [f"sp_{index:032d}" for index in range(1, WHOLE + 1)]
+    results = tmp_path / "wave.results.jsonl"
+    with many_shipments(WHOLE) as (gateway, sandbox):
+        sandbox.call("PUT", "switches", {"ship": {"guard": False}})
+        # As they are queued: to follow each of so many until it is allocated would take a minute of a core.
+        command = arguments(gateway, written(tmp_path, wave), "--queued")
+        with terminal([*COMMAND, *command]) as shown:
+            done = int(shown.wait_for(_BAR)[1])
+            assert done < WHOLE
+            shown.type(b"\x03")
+            assert shown.close() == 130
+        assert b"Run the same command again" in shown.shown
+        count = len(lines(results)) - 1
+        assert done <= count < WHOLE
+        second = run([*command, "--json"])
+        assert (second.exit_code, json.loads(second.stdout)["done"]) == (0, WHOLE)
+        # What is queued is booked a moment later.
+        end = time.monotonic() + LONG
+        while (0, 0) in (bookings := sandbox.all_bookings()).values():
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        assert bookings == dict.fromkeys(wave, (1, 0))
+    assert len(lines(results)) == WHOLE + 1
 
 
 def test_a_run_goes_on_when_its_connection_is_lost(

@@ -57,9 +57,11 @@ def test_half_a_certificate_and_a_token_in_the_open_are_refused(authority: Autho
         Client("127.0.0.1:1", plaintext=True, token_file=token)
     with pytest.raises(FileNotFoundError):
         Client("127.0.0.1:1", token_file=tmp_path / "none")
-    token.write_text("\n")
-    with pytest.raises(ValueError, match="empty"):
-        Client("127.0.0.1:1", token_file=token)
+    for wrong in (b"\n", b"two\nlines", b"gr\xc3\xb6\xc3\x9fe", b"\xff"):
+        token.write_bytes(wrong)
+        with pytest.raises(ValueError, match="empty, or is not a token") as caught:
+            Client("127.0.0.1:1", token_file=token)
+        assert "lines" not in str(caught.value)
 
 
 def test_a_token_is_followed_and_sent_with_metadata_of_ones_own(
@@ -75,12 +77,39 @@ def test_a_token_is_followed_and_sent_with_metadata_of_ones_own(
             client.get_shipment_allocation(SHIPMENT, metadata={"x-order": "17"})
             token.write_text("second")
             client.get_shipment_allocation(SHIPMENT)
+            for meanwhile in (b"\xff\xfe", b"two\nlines", b""):
+                token.write_bytes(meanwhile)
+                client.get_shipment_allocation(SHIPMENT)
             token.unlink()
             client.get_shipment_allocation(SHIPMENT)
     sent = [call.metadata for call in server.calls]
-    assert [one["authorization"] for one in sent] == ["Bearer first", "Bearer second", "Bearer second"]
+    assert [one["authorization"] for one in sent] == ["Bearer first", *["Bearer second"] * 5]
     assert (sent[0]["x-team"], sent[0]["x-order"]) == ("checkout", "17")
     assert sent[1]["user-agent"].startswith("allocation-gateway-client-python/")
+
+
+def test_names_in_metadata_have_no_case_and_what_cannot_be_sent_is_told_at_once() -> None:
+    """The text has no value in it: that may be a secret."""
+    with scripted_server() as server:
+        server.default = ANSWER
+        with Client(server.address, plaintext=True, metadata={"X-Team": "a", "Allocation-Account": "north"}) as client:
+            client.get_shipment_allocation(SHIPMENT, metadata={"X-Order": "17"})
+            client.get_shipment_allocation(SHIPMENT, metadata={"ALLOCATION-ACCOUNT": "south"})
+            for wrong in ({"x-team": "gr\xf6\xdfe"}, {"x team": "a"}, {"x-team": "a\nb"}):
+                with pytest.raises(ValueError, match="cannot be sent") as caught:
+                    client.allocate_shipment(SHIPMENT, metadata=wrong)
+                assert not set(wrong.values()) & {*str(caught.value).split()}
+            with pytest.raises(ValueError, match="allocation-account"):
+                client.allocate_shipment(SHIPMENT, account="gr\xf6\xdfe")
+        with pytest.raises(ValueError, match="x-team"):
+            Client(server.address, plaintext=True, metadata={"x-team": "gr\xf6\xdfe"})
+    sent = [
+        {name: call.metadata.get(name) for name in ("x-team", "x-order", "allocation-account")} for call in server.calls
+    ]
+    assert sent == [
+        {"x-team": "a", "x-order": "17", "allocation-account": "north"},
+        {"x-team": "a", "x-order": None, "allocation-account": "south"},
+    ]
 
 
 def test_an_authorization_of_ones_own_is_sent_instead_of_the_token(authority: Authority, tmp_path: Path) -> None:

@@ -183,6 +183,50 @@ def test_what_the_callers_iterable_raises_is_the_cause_if_what_it_gave_has_no_ou
     assert isinstance(caught.value.__cause__, OSError)
 
 
+def test_an_item_that_is_being_taken_when_a_job_is_over_is_named(server: Scripted) -> None:
+    """The iterable takes its time for the second one, which comes when the gateway has refused to go on."""
+    has_ended = threading.Event()
+
+    def items() -> Iterator[str]:
+        yield "a"
+        has_ended.wait(LONG)
+        time.sleep(0.2)
+        yield "b"
+        pytest.fail("nothing more is taken from a job that is over")
+
+    class Ending(grpc.StreamStreamClientInterceptor):
+        def intercept_stream_stream(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
+            call = continuation(client_call_details, request_iterator)
+            call.add_callback(has_ended.set)
+            return call
+
+    refused = told(C.PERMISSION_DENIED, ErrorReason.ERROR_REASON_CALLER_NOT_ALLOWED)
+    server.answers.append(Told([BEGUN], refused, after=2))
+    with (
+        Client(server.address, plaintext=True, interceptors=[Ending()]) as client,
+        pytest.raises(UnfinishedJob) as caught,
+    ):
+        list(client.allocate_shipment_stream(items(), timeout=LONG))
+    assert caught.value.unanswered == ("a", "b")
+
+
+def test_a_job_that_is_over_does_not_wait_for_an_iterable_that_waits(server: Scripted) -> None:
+    over = threading.Event()
+
+    def items() -> Iterator[str]:
+        yield "a"
+        over.wait(LONG)
+
+    refused = told(C.PERMISSION_DENIED, ErrorReason.ERROR_REASON_CALLER_NOT_ALLOWED)
+    server.answers.append(Told([BEGUN], refused, after=2))
+    try:
+        with Client(server.address, plaintext=True) as client, pytest.raises(UnfinishedJob) as caught:
+            list(client.allocate_shipment_stream(items(), timeout=LONG))
+    finally:
+        over.set()
+    assert caught.value.unanswered == ("a",)
+
+
 def _gather_blocking(address: str, items: Any, seen: list[Any]) -> None:
     with Client(address, plaintext=True) as client:
         seen.extend(client.allocate_shipment_stream(items, timeout=LONG))

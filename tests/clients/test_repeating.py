@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import grpc
@@ -30,6 +31,7 @@ from allocation_gateway_client import (
 )
 from allocation_gateway_client.failure import failure_of
 from allocation_gateway_client.policy import Attempts, Budget
+from google.rpc import error_details_pb2
 from support.scripted import SILENCE, Scripted, scripted_server, told
 
 if TYPE_CHECKING:
@@ -286,8 +288,35 @@ def test_pauses_grow_and_are_spread_and_a_told_one_is_never_shortened() -> None:
     assert [longest.pause_after(failing(C.UNAVAILABLE)) for _ in range(8)] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
     assert [shortest.pause_after(failing(C.UNAVAILABLE)) for _ in range(3)] == [0.05, 0.1, 0.2]
     told_two = failing(told(C.ABORTED, ErrorReason.ERROR_REASON_WRITE_IN_PROGRESS, after=2))
-    assert longest.pause_after(told_two) == 2.5
+    assert attempts(clock).pause_after(told_two) == 2.5
     assert shortest.pause_after(told_two) == 2.0
+
+
+def test_who_is_told_to_come_back_at_once_takes_its_time_all_the_same() -> None:
+    """Or a client would ask as fast as it can, until its budget is spent."""
+    at_once = failing(told(C.UNAVAILABLE, ErrorReason.ERROR_REASON_UPSTREAM_UNAVAILABLE, after=0))
+    pushed = failure_of(C.UNAVAILABLE, "", [("grpc-retry-pushback-ms", "0")])
+    for failure in (at_once, pushed):
+        one = attempts(Clock())
+        assert [one.pause_after(failure) for _ in range(4)] == [0.1, 0.2, 0.4, 0.8]
+
+
+def test_retry_info_without_a_delay_says_nothing() -> None:
+    bare = told(C.UNAVAILABLE, ErrorReason.ERROR_REASON_UPSTREAM_UNAVAILABLE, details=[error_details_pb2.RetryInfo()])
+    failure = failure_of(C.UNAVAILABLE, "", [("grpc-status-details-bin", bare.status().SerializeToString())])
+    assert failure.retry_after is None
+    pushed = replace(failure, pushback=2.0)
+    assert attempts(Clock()).pause_after(pushed) == 2.5
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf")])
+def test_a_time_that_is_none_is_refused_before_anything_is_sent(server: Scripted, ask: Ask, timeout: float) -> None:
+    for options in ({"timeout": timeout}, {"call_timeout": timeout}):
+        with pytest.raises(ValueError, match="timeout"):
+            ask(server, **options)
+    with Client(server.address, plaintext=True) as client, pytest.raises(ValueError, match="timeout"):
+        client.get_shipment_allocation(SHIPMENT, timeout=timeout)
+    assert server.calls == []
 
 
 def test_pushback_without_details_counts_too() -> None:

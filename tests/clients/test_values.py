@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from decimal import Decimal, localcontext
+from decimal import Decimal, InvalidOperation, localcontext
 
 import pytest
 from allocation_gateway_client import Money, decimal, money, time
@@ -35,6 +35,16 @@ def test_money_is_exact_whatever_the_precision_of_the_caller(units: int, nanos: 
 def test_what_is_no_amount_is_not_guessed(units: int, nanos: int) -> None:
     with pytest.raises(ValueError, match="no amount of money"):
         money(MoneyMessage(units=units, nanos=nanos))
+
+
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "-sNaN", "1_000", "٣", " 1", "1.", ".5", "-1e-3", "+2"])
+def test_a_decimal_is_what_protobuf_has_for_one(text: str) -> None:
+    """Python would take all of them, and some would be no number then."""
+    if text in {"1.", ".5", "-1e-3", "+2"}:
+        assert decimal(DecimalMessage(value=text)) == Decimal(text)
+        return
+    with pytest.raises(InvalidOperation, match="no number"):
+        decimal(DecimalMessage(value=text))
 
 
 def test_decimals_and_times() -> None:

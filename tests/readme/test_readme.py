@@ -3,23 +3,62 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from allocation_gateway import cli
 from support.gateway import COMMAND, running_gateway
+
+if TYPE_CHECKING:
+    import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 GIST = "Lineten, 2.00 GBP, tracking 43765709, 4 excluded services"
 
 
-def test_the_demo_prints_the_line_that_the_readme_shows_and_can_be_repeated() -> None:
+def test_the_first_call_prints_what_the_readme_shows_and_is_that_of_make_call(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is what a gateway with a sandbox invites to as well."""
+    start = (ROOT / "README.md").read_text().partition("## Start\n")[2].partition("\n## ")[0]
+    _, command, printed, *_ = re.findall(r"```\n(.*?)```", start, re.DOTALL)
+    assert f"@exec {command}".replace(".venv/bin", "$(BIN)") in (ROOT / "Makefile").read_text()
+    monkeypatch.setattr(sys, "argv", [COMMAND])
+    with running_gateway({}, "--sandbox") as gateway:
+        cli._invite(gateway.address, gateway.sandbox_url)
+        (invited,) = re.findall(r"^    (.+)$", capsys.readouterr().out, re.MULTILINE)
+        allocctl, *arguments = shlex.split(invited)
+        assert set(arguments) == {*command.split()[1:], "--address", gateway.address}
+
+        def run(*words: str) -> subprocess.CompletedProcess[str]:
+            return subprocess.run([allocctl, *words], capture_output=True, text=True, check=False)
+
+        assert run(*arguments).stdout == printed
+        again = run(*arguments)
+        assert again.returncode == 5
+        assert "`allocctl deallocate` takes an allocation back" in again.stderr
+        assert run("deallocate", "--plaintext", "--address", gateway.address, arguments[-1]).returncode == 0
+        # Each allocation has a tracking reference of its own.
+        assert run(*arguments).returncode == 0
+
+
+def test_where_allocctl_cannot_run_a_gateway_invites_to_its_own_demo(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "_OF_ALLOCCTL", ("click", "a_package_that_is_not_there"))
+    cli._invite("127.0.0.1:1", "http://127.0.0.1:2")
+    assert " demo --address 127.0.0.1:1 --sandbox http://127.0.0.1:2\n" in capsys.readouterr().out
+
+
+def test_the_demo_can_be_repeated() -> None:
     with running_gateway({}, "--sandbox") as gateway:
         command = [COMMAND, "demo", "--address", gateway.address, "--sandbox", gateway.sandbox_url]
         for _ in range(2):
             result = subprocess.run(command, capture_output=True, text=True, check=True)
             assert result.stdout.splitlines()[-1] == GIST
-    assert GIST in (ROOT / "README.md").read_text()
 
 
 def test_the_calls_in_the_readme_run() -> None:

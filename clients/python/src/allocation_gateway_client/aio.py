@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from allocation_gateway_client.aio_lasting import AsyncStreams
 from allocation_gateway_client.base import failed, named
+from allocation_gateway_client.closing import CUT_OFF, AsyncClosed, CutOffError, closed_client
+from allocation_gateway_client.connecting import headers
 from allocation_gateway_client.errors import error_of
 from allocation_gateway_client.methods import AsyncMethods, R
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
     from typing_extensions import Self
+
+    from allocation_gateway_client.base import Rpc
+    from allocation_gateway_client.failure import Failure
 
 
 class AsyncClient(AsyncStreams, AsyncMethods):
@@ -38,6 +42,7 @@ class AsyncClient(AsyncStreams, AsyncMethods):
             self._channel = grpc.aio.insecure_channel(address, options, interceptors=interceptors)
         else:
             self._channel = grpc.aio.secure_channel(address, credentials, options, interceptors=interceptors)
+        self._closed = AsyncClosed()
         self._callables: dict[str, Any] = {
             path: self._channel.unary_unary(path, rpc.request.SerializeToString, rpc.response.FromString)
             for path, rpc in self._rpcs.items()
@@ -49,7 +54,12 @@ class AsyncClient(AsyncStreams, AsyncMethods):
         return self._channel
 
     async def close(self) -> None:
-        """Closes the connections. Calls under way are cancelled."""
+        """Closes the connections, and ends what is under way.
+
+        A write that may have been carried out raises its UnknownOutcome, and a job its UnfinishedJob. All else raises
+        a RuntimeError, as does what a closed client is asked for. No task is cancelled.
+        """
+        self._closed.set()
         await self._channel.close()
 
     async def __aenter__(self) -> Self:
@@ -72,7 +82,9 @@ class AsyncClient(AsyncStreams, AsyncMethods):
 
         Raises:
             AllocationError: It failed.
+            RuntimeError: The client is closed.
             TypeError: This is not the request of an rpc.
+            ValueError: A time that is none was given, or what cannot be sent as metadata.
         """
         rpc = self._rpc_of(request)
         return await self._invoke(rpc.path, request, rpc.response, timeout, metadata, account)
@@ -86,27 +98,50 @@ class AsyncClient(AsyncStreams, AsyncMethods):
         metadata: Mapping[str, str] | None,
         account: str | None,
     ) -> R:
-        rpc, call = self._rpcs[path], self._callables[path]
-        chosen = self._account_of(metadata, account)
+        rpc = self._rpcs[path]
+        own = headers(metadata)
+        chosen = self._account_of(own, account)
+        if self._closed.is_set:
+            raise closed_client()
         answer: R
-        if not rpc.is_write:
-            limit = min(rpc.timeout, self._timeout) if timeout is None else timeout
-            try:
-                answer = await call(request, timeout=limit, metadata=self._sent(metadata, chosen))
-            except grpc.RpcError as error:
-                raise error_of(failed(error), request, is_in_doubt=False, account=chosen) from error
-            return answer
-        request = named(request)
-        attempts = self._attempts(rpc, request, timeout, chosen)
+        if rpc.is_write:
+            answer = await self._written(rpc, named(request), timeout, own, chosen)
+        else:
+            answer = await self._read(rpc, request, timeout, own, chosen)
+        return answer
+
+    async def _read(
+        self, rpc: Rpc, request: Message, timeout: float | None, own: Mapping[str, str], account: str
+    ) -> Any:
+        limit = self._time_of_read(rpc, timeout)
+        try:
+            call = self._callables[rpc.path](request, timeout=limit, metadata=self._sent(own, account))
+            return await self._closed.awaited(call)
+        except grpc.RpcError as error:
+            raise error_of(failed(error), request, is_in_doubt=False, account=account) from error
+        except CutOffError:
+            raise closed_client() from None
+
+    async def _written(
+        self, rpc: Rpc, request: Message, timeout: float | None, own: Mapping[str, str], account: str
+    ) -> Any:
+        call = self._callables[rpc.path]
+        attempts = self._attempts(rpc, request, timeout, account)
         while True:
+            failure: Failure = CUT_OFF
+            cause: grpc.RpcError | None = None
             try:
-                answer = await call(request, timeout=attempts.timeout(), metadata=self._sent(metadata, chosen))
+                attempt = call(request, timeout=attempts.timeout(), metadata=self._sent(own, account))
+                answer = await self._closed.awaited(attempt)
             except grpc.RpcError as error:
-                failure = failed(error)
-                pause = attempts.pause_after(failure)
-                if pause is None:
-                    raise attempts.error(failure) from error
+                failure, cause = failed(error), error
+            except CutOffError:
+                pass
             else:
                 self._budget.earn()
                 return answer
-            await asyncio.sleep(pause)
+            pause = attempts.pause_after(failure)
+            if pause is None:
+                raise attempts.error(failure) from cause
+            if await self._closed.pause(pause):
+                raise attempts.closed(failure) from cause

@@ -12,6 +12,8 @@ import grpc
 from allocation.v1 import job_pb2
 
 from allocation_gateway_client.base import Base, failed
+from allocation_gateway_client.closing import CUT_OFF, AsyncClosed, CutOffError, closed_client
+from allocation_gateway_client.connecting import headers
 from allocation_gateway_client.outcomes import A, JobSummary, Outcome, Standing
 from allocation_gateway_client.streams import (
     CONSIGNMENT_JOB,
@@ -134,9 +136,15 @@ class _Work(Generic[A]):
         self._stream = None
         self._change()
 
-    def error(self, failure: Failure, *, is_in_doubt: bool) -> AllocationError:
-        """Returns the error for a job that is over with a failure."""
+    async def error(self, failure: Failure, *, is_in_doubt: bool) -> AllocationError:
+        """Takes no more items, and returns the error for a job that is over, which names all that were taken."""
+        await self.close()
         return self.state.error(failure, self._waiting, is_in_doubt=is_in_doubt)
+
+    async def closed(self, failure: Failure, *, is_in_doubt: bool) -> Exception:
+        """Does the same for a job whose client was closed."""
+        await self.close()
+        return self.state.closed(failure, self._waiting, is_in_doubt=is_in_doubt)
 
     @property
     def raised(self) -> Exception | None:
@@ -211,6 +219,7 @@ class AsyncStreams(Base):
     """The rpcs that last, as methods of the client that awaits."""
 
     _channel: grpc.aio.Channel
+    _closed: AsyncClosed
 
     def allocate_shipment_stream(
         self,
@@ -307,15 +316,16 @@ class AsyncStreams(Base):
         metadata: Mapping[str, str] | None,
         account: str | None,
     ) -> AsyncJob[Any]:
-        chosen = self._account_of(metadata, account)
+        own = headers(metadata)
+        chosen = self._account_of(own, account)
         method: Any = self._channel.stream_stream(kind.path, kind.request.SerializeToString, kind.response.FromString)
         work: _Work[Any] = _Work(JobState(kind, job, chosen), items)
         attempts = self._lasting(kind.request(job=job), timeout, chosen)
 
         def open_stream(messages: Any, seconds: float) -> Any:
-            return method(messages, timeout=seconds, metadata=self._sent(metadata, chosen))
+            return method(messages, timeout=seconds, metadata=self._sent(own, chosen))
 
-        return AsyncJob(work, _outcomes(work, open_stream, attempts, on_progress, on_lost))
+        return AsyncJob(work, _outcomes(work, open_stream, attempts, self._closed, on_progress, on_lost))
 
     def _watch(
         self,
@@ -325,32 +335,37 @@ class AsyncStreams(Base):
         metadata: Mapping[str, str] | None,
         account: str | None,
     ) -> AsyncWatch[Any]:
-        chosen = self._account_of(metadata, account)
+        own = headers(metadata)
+        chosen = self._account_of(own, account)
         method: Any = self._channel.unary_stream(kind.path, kind.request.SerializeToString, kind.response.FromString)
         state: WatchState[Any] = WatchState(kind, references, chosen)
         attempts = self._lasting(state.request(), timeout, chosen)
 
         def open_stream(request: Any, seconds: float) -> Any:
-            return method(request, timeout=seconds, metadata=self._sent(metadata, chosen))
+            return method(request, timeout=seconds, metadata=self._sent(own, chosen))
 
-        return AsyncWatch(_standings(state, open_stream, attempts))
+        return AsyncWatch(_standings(state, open_stream, attempts, self._closed))
 
 
 async def _outcomes(
     work: _Work[A],
     open_stream: Open,
     attempts: Attempts,
+    closed: AsyncClosed,
     on_progress: Callable[[job_pb2.AllocationProgress], None] | None,
     on_lost: Callable[[AllocationError], None] | None,
 ) -> AsyncGenerator[Outcome[A], None]:
+    if closed.is_set:
+        raise closed_client()
     state = work.state
     try:
         while True:
             failure: Failure = ENDED_EARLY
             cause: grpc.RpcError | None = None
             stream = open_stream(work.begin(), attempts.timeout())
+            messages = aiter(stream)
             try:
-                async for response in stream:
+                while (response := await closed.next(messages)) is not None:
                     if on_progress is not None and response.HasField("progress"):
                         on_progress(response.progress)
                     for outcome in state.take(response):
@@ -358,6 +373,8 @@ async def _outcomes(
                         yield outcome
             except grpc.RpcError as error:
                 failure, cause = failed(error), error
+            except CutOffError:
+                failure = CUT_OFF
             except MessageRefusedError as refused:
                 failure = refused.failure
             finally:
@@ -368,28 +385,48 @@ async def _outcomes(
                 if work.raised is not None:
                     raise work.raised
                 return
-            pause = attempts.pause_after(failure, was_let_in=state.was_let_in)
-            if pause is None:
-                raise work.error(failure, is_in_doubt=attempts.is_in_doubt) from (work.raised or cause)
-            if on_lost is not None:
-                on_lost(attempts.lost(failure))
-            await asyncio.sleep(pause)
+            over = await _over(work, attempts, closed, failure, on_lost)
+            if over is not None:
+                raise over from (work.raised or cause)
     finally:
         await work.close()
 
 
-async def _standings(state: WatchState[A], open_stream: Open, attempts: Attempts) -> AsyncGenerator[Standing[A], None]:
+async def _over(
+    work: _Work[A],
+    attempts: Attempts,
+    closed: AsyncClosed,
+    failure: Failure,
+    on_lost: Callable[[AllocationError], None] | None,
+) -> Exception | None:
+    """Waits until the next stream may begin. Returns the error of the job if there can be none."""
+    pause = attempts.pause_after(failure, was_let_in=work.state.was_let_in)
+    if pause is None:
+        return await work.error(failure, is_in_doubt=attempts.is_in_doubt)
+    if on_lost is not None and not closed.is_set:
+        on_lost(attempts.lost(failure))
+    return await work.closed(failure, is_in_doubt=attempts.is_in_doubt) if await closed.pause(pause) else None
+
+
+async def _standings(
+    state: WatchState[A], open_stream: Open, attempts: Attempts, closed: AsyncClosed
+) -> AsyncGenerator[Standing[A], None]:
+    if closed.is_set:
+        raise closed_client()
     while not state.is_done:
         failure: Failure = ENDED_EARLY
         cause: grpc.RpcError | None = None
         stream = open_stream(state.begin(), attempts.timeout())
+        messages = aiter(stream)
         try:
-            async for response in stream:
+            while (response := await closed.next(messages)) is not None:
                 standings = state.take(response)
                 if state.has_come_on:
                     attempts.come_on()
                 for standing in standings:
                     yield standing
+        except CutOffError:
+            raise closed_client() from None
         except grpc.RpcError as error:
             failure, cause = failed(error), error
         finally:
@@ -399,5 +436,6 @@ async def _standings(state: WatchState[A], open_stream: Open, attempts: Attempts
         pause = attempts.pause_after(failure, was_let_in=state.was_let_in)
         if pause is None:
             raise state.error(failure) from cause
-        await asyncio.sleep(pause)
+        if await closed.pause(pause):
+            raise closed_client() from cause
     attempts.succeed()

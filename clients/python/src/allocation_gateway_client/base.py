@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 import uuid
@@ -16,7 +17,7 @@ from allocation.v1 import (
 )
 from google.protobuf.message_factory import GetMessageClass
 
-from allocation_gateway_client.connecting import Tls, TokenFile, channel_arguments
+from allocation_gateway_client.connecting import Tls, TokenFile, channel_arguments, headers
 from allocation_gateway_client.failure import failure_of
 from allocation_gateway_client.policy import SERVICE_CONFIG, Attempts, Budget, ServiceConfig
 
@@ -101,14 +102,15 @@ class Base(ABC):
                 `authorization` in its metadata, or in that of the client, is sent with that instead.
             account: The account of the gateway that calls are for, unless they say otherwise. Empty, the gateway
                 chooses.
-            metadata: Sent with each call.
+            metadata: Sent with each call. Names have no case.
             timeout: The seconds that a call may take with all its repetitions, unless it says otherwise.
             service_config: gRPC's service configuration, JSON; it has to name a time-out for every rpc but streams.
             channel_options: gRPC's channel arguments, which win over those of the client.
             interceptors: gRPC's client interceptors; they see each attempt.
 
         Raises:
-            ValueError: TLS and plaintext were asked for, or a token would be sent without TLS.
+            ValueError: TLS and plaintext were asked for, a token would be sent without TLS, or something cannot be
+                sent or is no time.
             OSError: A file cannot be read.
         """
         if plaintext and (tls is not None or token_file is not None):
@@ -117,12 +119,12 @@ class Base(ABC):
         self._rpcs = rpcs(config)
         self._paths = {rpc.request.DESCRIPTOR.full_name: path for path, rpc in self._rpcs.items()}
         self._token = None if token_file is None else TokenFile(token_file)
-        own = dict(metadata or {})
+        own = {**headers(metadata)}
         named = own.pop(_ACCOUNT, "")
-        self._account = account or named
+        self._account = _account(account) or named
         self._metadata = tuple(own.items())
         self._is_authorized = _AUTHORIZATION in own
-        self._timeout = timeout
+        self._timeout = valid_timeout(timeout)
         self._budget = Budget(config.max_tokens, config.token_ratio)
         credentials = None if plaintext else (tls or Tls()).credentials()
         self._open(address, credentials, channel_arguments(config, tls, channel_options), interceptors)
@@ -139,19 +141,17 @@ class Base(ABC):
 
     def call_metadata(self, account: str | None = None) -> tuple[tuple[str, str], ...]:
         """Returns what is sent with each call, the token included: what a stub has to be given."""
-        return self._sent(None, self._account_of(None, account))
+        return self._sent({}, self._account_of({}, account))
 
-    def _account_of(self, own: Mapping[str, str] | None, account: str | None) -> str:
+    def _account_of(self, own: Mapping[str, str], account: str | None) -> str:
         """Returns the account of a call with metadata of its own: that of the call, or else that of the client."""
-        if account is not None:
-            return account
-        return self._account if own is None else own.get(_ACCOUNT, self._account)
+        return own.get(_ACCOUNT, self._account) if account is None else _account(account)
 
-    def _sent(self, own: Mapping[str, str] | None, account: str) -> tuple[tuple[str, str], ...]:
+    def _sent(self, own: Mapping[str, str], account: str) -> tuple[tuple[str, str], ...]:
         """Returns the metadata of an attempt. The gateway refuses two accounts in it, and two authorizations."""
         sent = self._metadata
         is_authorized = self._is_authorized
-        if own is not None:
+        if own:
             if _AUTHORIZATION in own:
                 is_authorized = True
                 sent = tuple(one for one in sent if one[0] != _AUTHORIZATION)
@@ -168,15 +168,17 @@ class Base(ABC):
             raise TypeError(f"{request.DESCRIPTOR.full_name} is not the request of an rpc")
         return self._rpcs[path]
 
+    def _time_of_read(self, rpc: Rpc, timeout: float | None) -> float:
+        """Returns the seconds that a read may take with its repetitions, which are gRPC's own."""
+        return min(rpc.timeout, self._timeout) if timeout is None else valid_timeout(timeout)
+
     def _attempts(self, rpc: Rpc, request: Message, timeout: float | None, account: str) -> Attempts:
         """Begins a write."""
-        return self._begun(request, self._timeout if timeout is None else timeout, rpc.timeout, account)
+        return self._begun(request, self._timeout if timeout is None else valid_timeout(timeout), rpc.timeout, account)
 
     def _lasting(self, request: Message, timeout: float, account: str) -> Attempts:
         """Begins a call that lasts."""
-        if timeout <= 0:
-            raise ValueError(f"timeout has to be more than 0, not {timeout}")
-        return self._begun(request, timeout, timeout, account)
+        return self._begun(request, valid_timeout(timeout), timeout, account)
 
     def _begun(self, request: Message, timeout: float, attempt_timeout: float, account: str) -> Attempts:
         return Attempts(
@@ -188,6 +190,21 @@ class Base(ABC):
             uniform=random.uniform,
             account=account,
         )
+
+
+def valid_timeout(timeout: float) -> float:
+    """Returns a time that a call may take.
+
+    Raises:
+        ValueError: It is none: what may take no time is never sent.
+    """
+    if not 0 < timeout < math.inf:
+        raise ValueError(f"timeout has to be a number of seconds more than 0, not {timeout}")
+    return timeout
+
+
+def _account(name: str) -> str:
+    return headers({_ACCOUNT: name})[_ACCOUNT]
 
 
 def named(request: M) -> M:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from contextlib import suppress
@@ -29,11 +30,17 @@ _SHORTEST_LOOKUP: Final = 1_000
 # Answers with labels are the largest there are.
 _LARGEST_ANSWER: Final = 32 << 20
 _TOKEN_CHECK: Final = 1.0
+# What else would be is no value of a header, as gRPC's core finds out only when a call is made.
+_TOKEN: Final = re.compile(rb"[!-~]+")
+_NAME: Final = re.compile(r"[0-9a-z_.-]+")
+_VALUE: Final = re.compile(r"[ -~]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """How a client proves the gateway's identity and, with mutual TLS, its own. The files are read once.
+    """How a client proves the gateway's identity and, with mutual TLS, its own.
+
+    The files are read once, by the client that is made with it: one whose files were replaced needs a new client.
 
     Attributes:
         ca_file: The authorities to trust, PEM; None for those of gRPC's own list.
@@ -71,24 +78,45 @@ class TokenFile:
 
         Raises:
             OSError: It cannot be read.
-            ValueError: It is empty.
+            ValueError: It is empty, or is not a token.
         """
         self._file = Path(file)
-        self._token = self._file.read_text().strip()
+        self._token = self._read()
         self._read_at = time.monotonic()
         self._lock = threading.Lock()
-        if not self._token:
-            raise ValueError(f"The token file {self._file} is empty")
 
     def current(self) -> str:
-        """Returns the token of at most a second ago; the one before it while the file cannot be read or is empty."""
+        """Returns the token of at most a second ago; the one before it while the file cannot be read or has none."""
         now = time.monotonic()
         if now - self._read_at >= _TOKEN_CHECK:
             with self._lock:
                 self._read_at = now
-                with suppress(OSError):
-                    self._token = self._file.read_text().strip() or self._token
+                with suppress(OSError, ValueError):
+                    self._token = self._read()
         return self._token
+
+    def _read(self) -> str:
+        token = self._file.read_bytes().strip()
+        if not _TOKEN.fullmatch(token):
+            raise ValueError(f"The token file {self._file} is empty, or is not a token: one line of visible ASCII")
+        return token.decode("ascii")
+
+
+def headers(given: Mapping[str, str] | None) -> Mapping[str, str]:
+    """Returns metadata as it is sent: names have no case.
+
+    Raises:
+        ValueError: Something in it cannot be sent. The text does not have the value, which may be a secret.
+    """
+    if not given:
+        return {}
+    found = {name.lower(): value for name, value in given.items()}
+    for name, value in found.items():
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"the name {name!r} cannot be sent as metadata")
+        if not name.endswith("-bin") and not _VALUE.fullmatch(value):
+            raise ValueError(f"the value of {name} cannot be sent as metadata: it has to be printable ASCII")
+    return found
 
 
 def channel_arguments(

@@ -115,7 +115,8 @@ def _failure(code: StatusCode, message: str | None, status: status_pb2.Status, p
         reason=info.reason,
         effect=info.metadata.get("effect", ""),
         metadata=dict(info.metadata),
-        retry_after=None if retry is None else retry.retry_delay.ToNanoseconds() / 1e9,
+        # One without a delay says nothing: it is not a delay of 0.
+        retry_after=retry.retry_delay.ToNanoseconds() / 1e9 if retry and retry.HasField("retry_delay") else None,
         field_violations=tuple(
             FieldViolation(one.field, one.description) for one in (request.field_violations if request else ())
         ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 import uuid
 from collections import deque
 from collections.abc import Iterator
@@ -13,7 +12,8 @@ import grpc
 from allocation.v1 import job_pb2
 
 from allocation_gateway_client.base import Base, failed
-from allocation_gateway_client.closing import Closing
+from allocation_gateway_client.closing import CUT_OFF, Closing, closed_client, is_cut_off
+from allocation_gateway_client.connecting import headers
 from allocation_gateway_client.outcomes import A, JobSummary, Outcome, Standing
 from allocation_gateway_client.streams import (
     CONSIGNMENT_JOB,
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 # Items that were taken from their caller and wait for a stream.
 _MOST_WAITING: Final = 2 * ITEMS_OF_MESSAGE
+# Seconds for which a job that is over waits for the item that is being taken: a thread cannot be called off.
+_LAST_ITEM: Final = 1.0
 
 
 T = TypeVar("T")
@@ -70,6 +72,9 @@ class Job(Told[Outcome[A]]):
 
     It begins when the first outcome is asked for. Leave it early by `close`, or use it as a context manager: what was
     sent goes on at the gateway, and the job begun again with the same `job_id` is told of it.
+
+    An iterable of items that waits for more of them has to end with the job: an item that it gives more than a second
+    later is lost.
 
     Iterating raises UnfinishedJob when the time is over before every item has its outcome; another AllocationError if
     the job could not begin; and whatever the iterable of the items raises, when those before have their outcome. If
@@ -109,6 +114,7 @@ class _Work(Generic[A]):
         self._changed = threading.Condition()
         self._waiting: deque[Any] = deque()
         self._has_all = False
+        self._is_taking = False
         self._is_closed = False
         self._error: BaseException | None = None
         self._streams = 0
@@ -151,8 +157,16 @@ class _Work(Generic[A]):
             return self._state.take(response)
 
     def error(self, failure: Failure, *, is_in_doubt: bool) -> AllocationError:
+        """Takes no more items, and returns the error for a job that is over, which names all that were taken."""
         with self._changed:
+            self._stop()
             return self._state.error(failure, self._waiting, is_in_doubt=is_in_doubt)
+
+    def closed(self, failure: Failure, *, is_in_doubt: bool) -> Exception:
+        """Does the same for a job whose client was closed."""
+        with self._changed:
+            self._stop()
+            return self._state.closed(failure, self._waiting, is_in_doubt=is_in_doubt)
 
     @property
     def raised(self) -> BaseException | None:
@@ -165,24 +179,42 @@ class _Work(Generic[A]):
             self._is_closed = True
             self._changed.notify_all()
 
+    def _stop(self) -> None:
+        """Takes no more items, and waits for one that is being taken, to be able to name it."""
+        self._is_closed = True
+        self._changed.notify_all()
+        self._changed.wait_for(lambda: not self._is_taking, _LAST_ITEM)
+
     def _pull(self) -> None:
         # In a thread of its own: streams come and go while an item is waited for.
         try:
-            for given in self._items:
-                item = self._state.item(given)
-                with self._changed:
-                    self._waiting.append(item)
-                    self._changed.notify_all()
-                    # Before another one is taken: what was taken has to be known if the job is over.
-                    self._changed.wait_for(lambda: self._is_closed or len(self._waiting) < _MOST_WAITING)
-                    if self._is_closed:
-                        return
+            items = iter(self._items)
+            while self._may_take():
+                for given in items:
+                    self._put(self._state.item(given))
+                    break
+                else:
+                    return
         except BaseException as error:  # noqa: BLE001 # it is raised where the caller is
             self._error = error
         finally:
             with self._changed:
                 self._has_all = True
+                self._is_taking = False
                 self._changed.notify_all()
+
+    def _may_take(self) -> bool:
+        """Waits until there is room for an item. Returns whether one may be taken: what was has to be known then."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_closed or len(self._waiting) < _MOST_WAITING)
+            self._is_taking = not self._is_closed
+            return self._is_taking
+
+    def _put(self, item: Any) -> None:
+        with self._changed:
+            self._waiting.append(item)
+            self._is_taking = False
+            self._changed.notify_all()
 
     def _messages(self, stream: int, first: list[Message]) -> Iterator[Message]:
         yield from first
@@ -207,6 +239,7 @@ class Streams(Base):
     """The rpcs that last, as methods of the client that blocks."""
 
     _channel: grpc.Channel
+    _closed: threading.Event
 
     def allocate_shipment_stream(
         self,
@@ -302,15 +335,16 @@ class Streams(Base):
         metadata: Mapping[str, str] | None,
         account: str | None,
     ) -> Job[Any]:
-        chosen = self._account_of(metadata, account)
+        own = headers(metadata)
+        chosen = self._account_of(own, account)
         method = self._channel.stream_stream(kind.path, kind.request.SerializeToString, kind.response.FromString)
         work: _Work[Any] = _Work(JobState(kind, job, chosen), items)
         attempts = self._lasting(kind.request(job=job), timeout, chosen)
 
         def open_stream(messages: Any, seconds: float) -> Any:
-            return method(messages, timeout=seconds, metadata=self._sent(metadata, chosen))
+            return method(messages, timeout=seconds, metadata=self._sent(own, chosen))
 
-        return Job(work, _outcomes(work, open_stream, attempts, on_progress, on_lost))
+        return Job(work, _outcomes(work, open_stream, attempts, self._closed, on_progress, on_lost))
 
     def _watch(
         self,
@@ -320,31 +354,35 @@ class Streams(Base):
         metadata: Mapping[str, str] | None,
         account: str | None,
     ) -> Watch[Any]:
-        chosen = self._account_of(metadata, account)
+        own = headers(metadata)
+        chosen = self._account_of(own, account)
         method = self._channel.unary_stream(kind.path, kind.request.SerializeToString, kind.response.FromString)
         state: WatchState[Any] = WatchState(kind, references, chosen)
         attempts = self._lasting(state.request(), timeout, chosen)
 
         def open_stream(request: Any, seconds: float) -> Any:
-            return method(request, timeout=seconds, metadata=self._sent(metadata, chosen))
+            return method(request, timeout=seconds, metadata=self._sent(own, chosen))
 
-        return Watch(_standings(state, open_stream, attempts))
+        return Watch(_standings(state, open_stream, attempts, self._closed))
 
 
 def _outcomes(
     work: _Work[A],
     open_stream: Open,
     attempts: Attempts,
+    closed: threading.Event,
     on_progress: Callable[[job_pb2.AllocationProgress], None] | None,
     on_lost: Callable[[AllocationError], None] | None,
 ) -> Generator[Outcome[A], None, None]:
+    if closed.is_set():
+        raise closed_client()
     try:
         while True:
-            failure: Failure = ENDED_EARLY
+            stream = _opened(open_stream, work.begin(), attempts, closed)
+            failure: Failure = CUT_OFF if stream is None else ENDED_EARLY
             cause: grpc.RpcError | None = None
-            stream = open_stream(work.begin(), attempts.timeout())
             try:
-                for response in stream:
+                for response in stream or ():
                     if on_progress is not None and response.HasField("progress"):
                         on_progress(response.progress)
                     for outcome in work.take(response):
@@ -362,23 +400,38 @@ def _outcomes(
                 if work.raised is not None:
                     raise work.raised
                 return
-            pause = attempts.pause_after(failure, was_let_in=work.was_let_in)
-            if pause is None:
-                raise work.error(failure, is_in_doubt=attempts.is_in_doubt) from (work.raised or cause)
-            if on_lost is not None:
-                on_lost(attempts.lost(failure))
-            time.sleep(pause)
+            over = _over(work, attempts, closed, failure, on_lost)
+            if over is not None:
+                raise over from (work.raised or cause)
     finally:
         work.close()
 
 
-def _standings(state: WatchState[A], open_stream: Open, attempts: Attempts) -> Generator[Standing[A], None, None]:
+def _over(
+    work: _Work[A],
+    attempts: Attempts,
+    closed: threading.Event,
+    failure: Failure,
+    on_lost: Callable[[AllocationError], None] | None,
+) -> Exception | None:
+    """Waits until the next stream may begin. Returns the error of the job if there can be none."""
+    pause = attempts.pause_after(failure, was_let_in=work.was_let_in)
+    if pause is None:
+        return work.error(failure, is_in_doubt=attempts.is_in_doubt)
+    if on_lost is not None and not closed.is_set():
+        on_lost(attempts.lost(failure))
+    return work.closed(failure, is_in_doubt=attempts.is_in_doubt) if closed.wait(pause) else None
+
+
+def _standings(
+    state: WatchState[A], open_stream: Open, attempts: Attempts, closed: threading.Event
+) -> Generator[Standing[A], None, None]:
     while not state.is_done:
-        failure: Failure = ENDED_EARLY
+        stream = _opened(open_stream, state.begin(), attempts, closed)
+        failure: Failure = CUT_OFF if stream is None else ENDED_EARLY
         cause: grpc.RpcError | None = None
-        stream = open_stream(state.begin(), attempts.timeout())
         try:
-            for response in stream:
+            for response in stream or ():
                 standings = state.take(response)
                 if state.has_come_on:
                     attempts.come_on()
@@ -390,12 +443,27 @@ def _standings(state: WatchState[A], open_stream: Open, attempts: Attempts) -> G
         if state.is_done:
             break
         pause = attempts.pause_after(failure, was_let_in=state.was_let_in)
+        if closed.is_set() and is_cut_off(failure):
+            raise closed_client() from cause
         if pause is None:
             raise state.error(failure) from cause
-        time.sleep(pause)
+        if closed.wait(pause):
+            raise closed_client() from cause
     attempts.succeed()
 
 
+def _opened(open_stream: Open, sent: Any, attempts: Attempts, closed: threading.Event) -> Any:
+    """Opens a stream; returns None if its client is closed."""
+    try:
+        return open_stream(sent, attempts.timeout())
+    except ValueError:
+        # So says gRPC that the channel is closed.
+        if not closed.is_set():
+            raise
+        return None
+
+
 def _cancel(stream: Any) -> None:
-    # An interceptor may have made a generator of it.
-    (getattr(stream, "cancel", None) or stream.close)()
+    if stream is not None:
+        # An interceptor may have made a generator of it.
+        (getattr(stream, "cancel", None) or stream.close)()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from grpc import StatusCode
 
+from allocation_gateway_client.closing import closed_client
 from allocation_gateway_client.errors import error_of
 
 if TYPE_CHECKING:
@@ -178,6 +179,10 @@ class Attempts:
         """Returns the error for a call that is over with a failure."""
         return error_of(failure, self._request, is_in_doubt=self._is_in_doubt, account=self._account)
 
+    def closed(self, failure: Failure | None) -> Exception:
+        """Returns the error for a call whose client was closed, by how its last attempt ended if there was one."""
+        return closed_client() if failure is None or not self._is_in_doubt else self.error(failure)
+
     def _learn(self, failure: Failure) -> None:
         if failure.effect:
             self._is_in_doubt = failure.effect == "unknown"
@@ -189,11 +194,13 @@ class Attempts:
         told = failure.retry_after
         if told is None and failure.pushback is not None and failure.pushback >= 0:
             told = failure.pushback
-        if told is not None:
-            return told + self._uniform(0.0, min(told * _SPREAD, _MOST_SPREAD))
         longest = self._longest_pause
         self._longest_pause = min(longest * _GROWTH, _LONGEST_PAUSE)
-        return self._uniform(longest / 2, longest)
+        own = self._uniform(longest / 2, longest)
+        if told is None:
+            return own
+        # Who says again and again to come back at once is not asked at once for ever.
+        return max(told + self._uniform(0.0, min(told * _SPREAD, _MOST_SPREAD)), own)
 
 
 def _may_repeat(failure: Failure) -> bool:

@@ -13,6 +13,7 @@ from allocation.v1 import job_pb2
 from allocation.v1 import shipment_allocation_service_pb2 as shipments
 from grpc import StatusCode
 
+from allocation_gateway_client.closing import closed_client
 from allocation_gateway_client.errors import UnfinishedJob, error_of
 from allocation_gateway_client.failure import Failure, failure_of_status
 from allocation_gateway_client.outcomes import A, JobSummary, Outcome, OutcomeKind, Standing
@@ -237,6 +238,11 @@ class JobState(Generic[A]):
             unanswered = tuple(dict.fromkeys((*self._unanswered, *unsent)))
             return UnfinishedJob(failure, request, self._account, self.job_id, unanswered)
         return error_of(failure, request, is_in_doubt=False, account=self._account)
+
+    def closed(self, failure: Failure, waiting: Iterable[Any], *, is_in_doubt: bool) -> Exception:
+        """Returns the error for a job whose client was closed, by how its last stream ended."""
+        error = self.error(failure, waiting, is_in_doubt=is_in_doubt)
+        return error if isinstance(error, UnfinishedJob) else closed_client()
 
     def _outcomes(self, told: Any) -> Iterable[Outcome[A]]:
         reference = getattr(told, self._kind.reference)

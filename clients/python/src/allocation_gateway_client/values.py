@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _NANOS: Final = 9
 _USUAL_DECIMALS: Final = 2
+# What google.type.Decimal allows. Python's Decimal takes more: NaN, Infinity, 1_000, digits of any script.
+_DECIMAL: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,10 @@ def decimal(message: decimal_pb2.Decimal) -> Decimal:
     Raises:
         decimal.InvalidOperation: Its text is no number.
     """
-    return Decimal(message.value or "0")
+    text = message.value or "0"
+    if not _DECIMAL.fullmatch(text):
+        raise InvalidOperation(f"{text!r} is no number")
+    return Decimal(text)
 
 
 def time(message: Timestamp) -> datetime:

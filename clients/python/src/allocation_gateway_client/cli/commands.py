@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from allocation.v1 import consignment_allocation_service_pb2 as consignments
 from allocation.v1 import service_group_service_pb2 as groups
+from click.core import ParameterSource
 from click.shell_completion import get_completion_class
 from google.protobuf import json_format
 
@@ -34,10 +36,23 @@ _REQUEST_ID: Final = click.option(
 )
 # The states in which a watch ends without an allocation.
 _UNALLOCATED: Final = frozenset({"allocation failed", "cancelled", "cancelling"})
+# What a name of a file may have of a reference.
+_FOREIGN: Final = re.compile(r"[^\w.-]")
+# As much of what is wrong is shown.
+_SHOWN: Final = 40
 _FORMATS: Final = [name.removeprefix("LABEL_FORMAT_").lower() for name in consignments.LabelFormat.keys()[1:]]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs a command. Interrupted, it has the exit code that it says; click would have that of a failure."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            ctx.exit(failures.INTERRUPTED)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="allocation-gateway-client", prog_name="allocctl")
 def allocctl() -> None:
     """Allocate shipments and consignments through the allocation gateway.
@@ -56,6 +71,11 @@ def allocctl() -> None:
 @click.option("--quote", help="a quote, by its reference")
 @click.option("--bulk", is_flag=True, help="one call for up to 100 references; shipments are only queued by it")
 @click.option("--labels", "label_format", type=click.Choice(_FORMATS), help="get the label too, of a consignment")
+@click.option(
+    "--save",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="with --labels: the folder for their files [default: this one; with --json: labels stand in the JSON]",
+)
 @click.option("--file", "-f", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="a CSV file of them")
 @click.option(
     "--result",
@@ -75,6 +95,7 @@ def allocate(
     *,
     bulk: bool,
     label_format: str | None,
+    save: Path | None,
     file: Path | None,
     result: Path | None,
     stream: bool,
@@ -95,14 +116,13 @@ def allocate(
     chosen = None if api is None else Api(api)
     if (file is None) == (not references):
         raise click.UsageError("name references, or a --file of them")
-    if request_id and (file is not None or len(references) > 1):
+    _check_together(is_file=file is not None)
+    if request_id and len(references) > (requests.BULK_SIZE if bulk else 1):
         raise click.UsageError("--request-id is for one request")
-    if (stream and file is None) or (queued and not stream):
-        raise click.UsageError("--queued is for --stream, and that for a --file")
     try:
         if file is not None:
             results = result or file.with_suffix(".results.jsonl")
-            job = wave.Job.opened(file, results, selector, chosen, session.profile.account, streams=stream)
+            job = wave.Job.opened(file, results, selector, chosen, session.profile, streams=stream)
             how, profile, printer = {"retry_failed": retry_failed}, session.profile, session.output
             code = (
                 run.stream(job, profile, printer, is_queued_enough=queued, **how)
@@ -113,7 +133,48 @@ def allocate(
         made = _allocations(references, selector, chosen, request_id, bulk=bulk, label_format=label_format)
     except (NotOfferedError, wave.FileError) as error:
         raise click.UsageError(str(error)) from None
-    session.make(made, session.output.answer)
+    session.make(made, lambda response: _allocated(session, response, label_format, save))
+
+
+def _check_together(*, is_file: bool) -> None:
+    """Makes sure that no option is passed over that the caller of `allocate` has given."""
+    context = click.get_current_context()
+    given = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    for name, needed in (
+        *((name, "file") for name in ("stream", "result", "retry_failed", "concurrency")),
+        ("queued", "stream"),
+        ("save", "label_format"),
+    ):
+        if name in given and needed not in given:
+            raise click.UsageError(f"{_spelled(name)} is for {_spelled(needed)}")
+    for name, other in (("bulk", "label_format"), ("stream", "concurrency")):
+        if {name, other} <= given:
+            raise click.UsageError(f"{_spelled(name)} and {_spelled(other)} exclude each other")
+    for name in ("bulk", "label_format", "request_id"):
+        if is_file and name in given:
+            raise click.UsageError(f"{_spelled(name)} is not for --file")
+
+
+def _spelled(name: str) -> str:
+    """Returns how an option is spelled on the command line."""
+    options = {one.name: one.opts for one in click.get_current_context().command.params}
+    return max(options[name], key=len)
+
+
+def _allocated(session: Session, response: Any, label_format: str | None, save: Path | None) -> None:
+    """Prints what was allocated. Labels go to files, which their names tell: people cannot read them."""
+    session.output.answer(response)
+    if label_format is None or (session.output.is_json and save is None):
+        return
+    name = _FOREIGN.sub("_", response.allocation.consignment_reference).lstrip(".") or "label"
+    for number, label in enumerate(response.labels, 1):
+        file = (save or Path()) / f"{name}{'' if number == 1 else f'-{number}'}.{label_format}"
+        try:
+            file.write_bytes(label.content)
+        except OSError as error:
+            raise click.FileError(str(file), error.strerror) from None
+        if not session.output.is_json:
+            session.output.line(f"  saved: {file}")
 
 
 def _selector(given: dict[str, str | None]) -> Selector:
@@ -227,10 +288,11 @@ def quotes(session: Session, reference: str, *, api: str | None) -> None:
 def service_groups(session: Session, name: str | None, *, refresh: bool, api: str | None) -> None:
     """List the service groups that the gateway knows, or tell what a code or a NAME stands for."""
     kind = groups.Api.Value(f"API_{api.upper()}") if api else groups.API_UNSPECIFIED
-    if refresh:
-        session.make([groups.RefreshServiceGroupsRequest(api=kind)], session.output.answer)
+    wanted: list[Message] = [groups.RefreshServiceGroupsRequest(api=kind)] if refresh else []
     if name:
-        session.make([groups.GetServiceGroupRequest(service_group=name, api=kind)], session.output.answer)
+        wanted.append(groups.GetServiceGroupRequest(service_group=name, api=kind))
+    if wanted:
+        session.make(wanted, session.output.answer)
     pages: list[Message] = [groups.ListServiceGroupsRequest(api=kind)]
 
     def shown(response: Any) -> None:
@@ -247,9 +309,10 @@ def service_groups(session: Session, name: str | None, *, refresh: bool, api: st
 @click.argument("body", metavar="JSON", required=False, default="{}")
 @connected
 def raw(session: Session, rpc: str | None, body: str) -> None:
-    """Make any call: `raw ShipmentAllocationService/AllocateShipment '{"shipment_reference": "sp_..."}'`.
+    """Make any call but a stream, such as `raw ShipmentAllocationService/AllocateShipment '{...}'`, with its request.
 
-    Without arguments it lists all of them. `-` reads the JSON from standard input.
+    Without arguments it lists all of them. Streams are what `allocate --stream` and `watch` are for. `-` reads the
+    JSON from standard input.
     """
     known = {
         path.removeprefix("/allocation.v1."): one for path, one in rpcs(ServiceConfig.parsed(SERVICE_CONFIG)).items()
@@ -263,9 +326,11 @@ def raw(session: Session, rpc: str | None, body: str) -> None:
         raise click.UsageError(f"there is no {rpc}: `allocctl raw` lists what there is")
     text = sys.stdin.read() if body == "-" else body
     try:
-        request = found.request()
-        json_format.ParseDict(json.loads(text), request)
-    except (json.JSONDecodeError, json_format.ParseError) as error:
+        fields = json.loads(text)
+        if not isinstance(fields, dict):
+            raise ValueError(f"it is no object, but {text.strip()[:_SHOWN]}")
+        request = json_format.ParseDict(fields, found.request())
+    except (ValueError, RecursionError, json_format.ParseError) as error:
         raise click.UsageError(f"the JSON is not a {found.request.DESCRIPTOR.name}: {error}") from None
     session.make([request], session.output.raw)
 

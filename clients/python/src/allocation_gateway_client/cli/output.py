@@ -69,12 +69,12 @@ class Output:
         """Prints a line for programs."""
         print(json.dumps(fields, ensure_ascii=False), flush=True)  # noqa: T201 # a console would wrap and colour it
 
-    def failure(self, error: AllocationError) -> None:
-        """Prints why a call failed, and what to do."""
+    def failure(self, error: AllocationError, again: str = "") -> None:
+        """Prints why a call failed, and what to do; `again` says how it is repeated if its outcome is unknown."""
         if self.is_json:
             self.json(failures.as_json(error))
         else:
-            for number, line in enumerate(failures.lines(error)):
+            for number, line in enumerate(failures.lines(error, again)):
                 self.errors.print(line, markup=False, style="" if number else "red")
 
 

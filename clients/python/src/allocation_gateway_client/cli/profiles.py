@@ -96,11 +96,15 @@ def load(file: Path | None, name: str | None, given: Mapping[str, Any]) -> Profi
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text())
+        known = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ProfileError(f"{path} cannot be read: {error.strerror}") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ProfileError(f"{path} is not TOML: {error}") from None
+    for name, value in known.items():
+        if not isinstance(value, dict):
+            raise ProfileError(f"{path}: `{name}` is in no profile: write [{DEFAULT}], or another name, above it")
+    return known
 
 
 def _profile(path: Path, name: str, found: Mapping[str, Any]) -> Profile:
@@ -112,4 +116,7 @@ def _profile(path: Path, name: str, found: Mapping[str, Any]) -> Profile:
         kind = str if kinds[key] is type(None) else kinds[key]
         if not isinstance(value, (float, int) if kind is float else kind) or (kind is float and value is True):
             raise ProfileError(f"{path}, profile {name}: `{key}` must be of type {kind.__name__}")
+    for key, value in found.get("metadata", {}).items():
+        if not isinstance(value, str):
+            raise ProfileError(f"{path}, profile {name}: `{key}` of its metadata must be of type str")
     return Profile(**found)

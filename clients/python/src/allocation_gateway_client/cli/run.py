@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from allocation_gateway_client.aio import AsyncClient
 from allocation_gateway_client.cli import failures, progress, wave
 from allocation_gateway_client.cli.stream import StreamRun
-from allocation_gateway_client.errors import AllocationError, TryAgain, UnknownOutcome
+from allocation_gateway_client.errors import AllocationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,8 +27,7 @@ def run(job: Job, profile: Profile, printer: Output, concurrency: int, *, retry_
     with job:
         pending = list(job.pending(retry_failed=retry_failed))
         code = asyncio.run(_Run(job, printer, concurrency).all(profile, pending))
-    _tell(job, printer)
-    return code
+    return _ended(job, printer, code)
 
 
 def stream(job: Job, profile: Profile, printer: Output, *, is_queued_enough: bool, retry_failed: bool) -> int:
@@ -37,12 +36,11 @@ def stream(job: Job, profile: Profile, printer: Output, *, is_queued_enough: boo
         remaining = list(job.remaining(retry_failed=retry_failed))
         made = StreamRun(job, profile, printer, is_queued_enough=is_queued_enough)
         code = asyncio.run(made.all(remaining))
-    _tell(job, printer)
-    return code
+    return _ended(job, printer, code)
 
 
-def _tell(job: Job, printer: Output) -> None:
-    """Prints what all runs of a job have come to."""
+def _ended(job: Job, printer: Output, code: int) -> int:
+    """Prints what all runs of a job have come to, and returns the exit code: what is left counts, whoever left it."""
     counts = job.counts()
     if printer.is_json:
         printer.json({"results": str(job.results), **counts})
@@ -51,6 +49,9 @@ def _tell(job: Job, printer: Output) -> None:
         printer.errors.print(f"{told}: {job.results}", markup=False)
     if counts[wave.OPEN] and not printer.is_json:
         printer.errors.print("Run the same command again to go on: nothing is booked twice.")
+    if counts[wave.REFUSED] and not printer.is_json:
+        printer.errors.print("What was refused is not asked for again, unless you say --retry-failed.")
+    return code if code == failures.INTERRUPTED else failures.together({code, *job.exit_codes()})
 
 
 class _Run:
@@ -60,7 +61,7 @@ class _Run:
         self._concurrency = concurrency
         self._is_stopped = False
         self._is_interrupted = False
-        self._unanswered = 0
+        self._failed_alike = 0
         self._codes: set[int] = set()
 
     async def all(self, profile: Profile, pending: list[tuple[Row, Message]]) -> int:
@@ -88,17 +89,29 @@ class _Run:
 
     async def _work(self, client: AsyncClient, work: Iterator[tuple[Row, Message]], bar: Progress, task: Any) -> None:
         for row, request in work:
-            outcome, facts, code = await _allocated(client, request)
-            self._job.record(row, outcome, facts)
-            self._codes.add(code)
-            self._unanswered = self._unanswered + 1 if outcome == wave.OPEN and not facts["reason"] else 0
-            if self._unanswered > self._concurrency and not self._is_stopped:
-                self._printer.errors.print("The gateway does not answer: nothing more is begun.")
+            error = await self._allocated(client, row, request)
+            self._codes.add(0 if error is None else failures.exit_code(error))
+            self._failed_alike = self._failed_alike + 1 if error is not None and failures.is_of_all(error) else 0
+            if error is not None and self._failed_alike > self._concurrency and not self._is_stopped:
                 self._is_stopped = True
+                self._printer.failure(error)
+                self._printer.errors.print("So many have failed in a row: nothing more is begun.")
             counts = f"{len(self._codes - {0})} kinds of failure" if self._codes - {0} else ""
             bar.update(task, advance=1, told=counts)
             if self._is_stopped:
                 return
+
+    async def _allocated(self, client: AsyncClient, row: Row, request: Message) -> AllocationError | None:
+        """Makes the call of a row, and writes down what became of it. Returns how it failed, if it did."""
+        try:
+            response: Any = await client.call(request)
+        except AllocationError as error:
+            self._job.record(row, *wave.failed(error))
+            return error
+        # No message in general has it.
+        name = getattr(request, "request_id")  # noqa: B009
+        self._job.record(row, wave.DONE, {**wave.facts(response.allocation), "request_id": name})
+        return None
 
 
 async def _all_of(workers: list[asyncio.Task[None]]) -> None:
@@ -112,24 +125,3 @@ async def _all_of(workers: list[asyncio.Task[None]]) -> None:
     for worker in workers:
         if not worker.cancelled():
             worker.result()
-
-
-async def _allocated(client: AsyncClient, request: Message) -> tuple[str, dict[str, Any], int]:
-    """Makes a call, and returns its outcome, what to write down of it, and its exit code."""
-    try:
-        response: Any = await client.call(request)
-    except AllocationError as error:
-        is_open = isinstance(error, UnknownOutcome | TryAgain)
-        told = {
-            "reason": error.reason,
-            "code": error.code.name,
-            "message": error.message,
-            "request_id": error.request_id,
-        }
-        if error.effect == "made":
-            # It is booked: another try would be refused.
-            return wave.DONE, told, failures.exit_code(error)
-        return wave.OPEN if is_open else wave.REFUSED, told, failures.exit_code(error)
-    # No message in general has it.
-    name = getattr(request, "request_id")  # noqa: B009
-    return wave.DONE, {**wave.facts(response.allocation), "request_id": name}, 0

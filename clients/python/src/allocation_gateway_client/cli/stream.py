@@ -12,7 +12,7 @@ from allocation.v1 import job_pb2
 from allocation_gateway_client.aio import AsyncClient
 from allocation_gateway_client.cli import failures, progress, requests, wave
 from allocation_gateway_client.cli.requests import Api
-from allocation_gateway_client.errors import AllocationError, TryAgain, UnknownOutcome
+from allocation_gateway_client.errors import AllocationError, UnknownOutcome
 from allocation_gateway_client.outcomes import OutcomeKind
 
 if TYPE_CHECKING:
@@ -131,9 +131,7 @@ class StreamRun:
         """Returns what an item has come to, what to write down of it, and its exit code."""
         error = told.error
         if error is not None:
-            is_open = isinstance(error, UnknownOutcome | TryAgain)
-            facts = {"reason": error.reason, "code": error.code.name, "message": error.message}
-            return (wave.OPEN if is_open else wave.REFUSED), facts, failures.exit_code(error)
+            return *wave.failed(error), failures.exit_code(error)
         if told.kind is OutcomeKind.ALLOCATED:
             return wave.DONE, wave.facts(told.allocation), _DONE
         is_done = self._is_queued_enough

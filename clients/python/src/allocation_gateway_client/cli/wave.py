@@ -9,8 +9,9 @@ import uuid
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from allocation_gateway_client.cli import output, requests
+from allocation_gateway_client.cli import failures, output, requests
 from allocation_gateway_client.cli.requests import SELECTORS, Api, NotOfferedError, Selector
+from allocation_gateway_client.errors import Refused, UnknownOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
     from typing_extensions import Self
 
+    from allocation_gateway_client.cli.profiles import Profile
+    from allocation_gateway_client.errors import AllocationError
+
 _REFERENCE: Final = "reference"
 _COLUMNS: Final = (_REFERENCE, *SELECTORS)
 DONE: Final = "done"
@@ -26,6 +30,7 @@ DONE: Final = "done"
 REFUSED: Final = "refused"
 # Nobody knows, or nothing was done yet: a repetition is the same request.
 OPEN: Final = "open"
+_LEFT: Final = {REFUSED: failures.exit_code_of(Refused), OPEN: failures.exit_code_of(UnknownOutcome), "": 0}
 
 
 class FileError(Exception):
@@ -65,18 +70,19 @@ class Row:
 
 @dataclass
 class _Past:
-    """What earlier runs have come to with a reference."""
+    """What runs have come to with a reference: `kind` is that of its last error."""
 
     outcome: str = ""
     refusals: int = 0
+    kind: str = ""
 
 
 class Job:
     """The rows of a file, and a file of results that a second run continues from.
 
-    The first line of the results is `{"job": UUID, "source": FILE, "stream": BOOLEAN, "account": NAME}`; each other one
-    is what an attempt came to. It is written as soon as it is known, so that whatever ends the run leaves no more than
-    the calls in hand without a line, and those have the same id in the next run.
+    The first line of the results is `{"job": UUID, "source": FILE, "stream": BOOLEAN, "address": HOST:PORT, "account":
+    NAME}`; each other one is what an attempt came to. It is written as soon as it is known, so that whatever ends the
+    run leaves no more than the calls in hand without a line, and those have the same id in the next run.
 
     Attributes:
         rows: What the file has, in its order.
@@ -92,7 +98,7 @@ class Job:
 
     @classmethod
     def opened(
-        cls, source: Path, results: Path, selector: Selector, api: Api | None, account: str, *, streams: bool
+        cls, source: Path, results: Path, selector: Selector, api: Api | None, profile: Profile, *, streams: bool
     ) -> Self:
         """Reads a file, and the results of earlier runs if there are any; begins them if not.
 
@@ -101,17 +107,18 @@ class Job:
             results: Where the results are, or go.
             selector: That of rows without one of their own.
             api: That of all rows; None if their references tell it.
-            account: The account of the gateway that they are for.
+            profile: The gateway, and the account of it, that they are for.
             streams: Whether the rows are the items of streams, and not calls of their own: their ids differ.
 
         Raises:
             FileError: A file cannot be read, or something in it is wrong.
         """
         rows = _rows(source, selector, api, streams=streams)
-        job, past = _results(results, account, streams=streams)
+        job, past = _results(results, profile, streams=streams)
         if job is None:
             job = uuid.uuid4()
-            _begin(results, {"job": str(job), "source": source.name, "stream": streams, "account": account})
+            where = {"address": profile.address, "account": profile.account}
+            _begin(results, {"job": str(job), "source": source.name, "stream": streams, **where})
         return cls(rows, results, job, past)
 
     def __enter__(self) -> Self:
@@ -147,6 +154,7 @@ class Job:
         past = self._past.setdefault(row.reference, _Past())
         past.outcome = outcome
         past.refusals += outcome == REFUSED
+        past.kind = str(facts.get("kind", ""))
         self._file.write(_line({"reference": row.reference, "outcome": outcome, **facts}))
         self._file.flush()
 
@@ -156,6 +164,11 @@ class Job:
         for row in self.rows:
             found[self._past.get(row.reference, _Past()).outcome or OPEN] += 1
         return found
+
+    def exit_codes(self) -> set[int]:
+        """Returns the exit codes for what is left, by the last error of each row, or else by its outcome."""
+        found = (self._past.get(row.reference, _Past()) for row in self.rows)
+        return {failures.exit_code_of_name(past.kind) or _LEFT[past.outcome] for past in found if past.outcome != DONE}
 
 
 def _line(fields: Mapping[str, Any]) -> str:
@@ -171,6 +184,21 @@ def _begin(results: Path, header: Mapping[str, Any]) -> None:
             os.fsync(file.fileno())
     except OSError as error:
         raise FileError(f"{results} cannot be written: {error.strerror}") from None
+
+
+def failed(error: AllocationError) -> tuple[str, dict[str, Any]]:
+    """Returns what a failure makes of a row, and what is written down of it."""
+    told = {
+        "kind": type(error).__name__,
+        "reason": error.reason,
+        "code": error.code.name,
+        "message": error.message,
+        "request_id": error.request_id,
+    }
+    if error.effect == "made":
+        # It is booked: another try would be refused.
+        return DONE, told
+    return REFUSED if failures.is_refusal(error) else OPEN, told
 
 
 def facts(allocation: Any) -> dict[str, Any]:
@@ -225,7 +253,7 @@ def _row(
     return row
 
 
-def _results(results: Path, account: str, *, streams: bool) -> tuple[uuid.UUID | None, dict[str, _Past]]:
+def _results(results: Path, profile: Profile, *, streams: bool) -> tuple[uuid.UUID | None, dict[str, _Past]]:
     """Returns the id of the job and what each reference has come to. A last line that was cut off counts as none."""
     try:
         # Only a line feed ends a line: texts of upstream's may hold what Python takes for other ends.
@@ -240,17 +268,26 @@ def _results(results: Path, account: str, *, streams: bool) -> tuple[uuid.UUID |
         job = uuid.UUID(header["job"])
         was_stream = bool(header.get("stream", False))
         was_for = str(header.get("account", ""))
+        # Files of earlier versions do not say where they were begun.
+        was_at = str(header.get("address", profile.address))
         for line in lines[1:-1]:
             told = json.loads(line)
             one = past.setdefault(told[_REFERENCE], _Past())
             one.outcome = told["outcome"]
             one.refusals += one.outcome == REFUSED
+            one.kind = str(told.get("kind", ""))
     except (IndexError, KeyError, TypeError, ValueError):
         raise FileError(f"{results} is not a file of results: name another one with --result") from None
     if was_stream is not streams:
         # The same row would be another request.
         raise FileError(f"{results} was begun {'with' if was_stream else 'without'} --stream: go on with it so")
-    if was_for != account:
+    if was_at != profile.address:
+        # Another gateway knows nothing of what was done by this one.
+        raise FileError(
+            f"{results} was begun at the gateway {was_at}, not {profile.address}: go on with it so, or name another "
+            "one with --result. If both are the same gateway, change the address in its first line"
+        )
+    if was_for != profile.account:
         # There, nothing is known of what was done here.
         raise FileError(
             f"{results} was begun {f'for account {was_for}' if was_for else 'without --account'}: go on with it so"
