@@ -170,7 +170,7 @@ def beside(rendered: Rendered, *, checked: bool) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("checked", [True, False], ids=["check and test", "sandbox and test"])
 def test_pods_beside_the_gateway_run_with_what_lets_them_in(helm: Helm, checked: bool) -> None:
     """Pull secrets and rights to be admitted come with a ServiceAccount, and a node pool is chosen by an affinity."""
-    where = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}}
+    where: dict[str, Any] = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}}
     account = "--set=serviceAccount.create=false,serviceAccount.name=own"
     values = CHART / "ci" / ("tls-values.yaml" if checked else "sandbox-values.yaml")
     rendered = helm.render(f"--values={values}", account, f"--set-json=affinity={json.dumps(where)}")
