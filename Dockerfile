@@ -1,7 +1,9 @@
-# The allocation gateway. Build: docker build -t allocation-gateway .   (BuildKit, podman or buildah)
-# With the sandbox beside it:    docker build --target sandbox -t allocation-gateway:sandbox .
+# The allocation gateway. Build: docker build --build-arg REVISION=$(git rev-parse HEAD) -t allocation-gateway .
+# With the sandbox beside it: the same with --target sandbox -t allocation-gateway:sandbox   (BuildKit, podman or buildah)
 #
-# BASE_IMAGE is any image with Python 3.11 or newer as python3, its venv module, and a glibc as of Debian 12 or newer.
+# BASE_IMAGE is any image with Python 3.11 or newer as python3, its venv module, and a glibc as of Debian 12 or newer. The
+# default is a tag, which moves: name one by its digest for what is to stay the same.
+# VERSION, REVISION and SOURCE become labels of the image: the gateway's version, the commit, and where its source is.
 # Behind a proxy or a private package index, pass files into the build, which leave no trace in the image:
 #   --secret id=pip_conf,src=<pip.conf>      read by pip
 #   --secret id=ca_bundle,src=<bundle.pem>   certificate authorities; name it in pip.conf: cert = /run/secrets/ca_bundle
@@ -51,12 +53,21 @@ RUN /opt/pip/bin/pip --python /opt/allocation-gateway/bin/python install \
     --output-file /opt/allocation-gateway/sbom.cdx.json /opt/allocation-gateway/bin/python
 
 FROM ${BASE_IMAGE} AS image
-ARG VERSION=unknown
+# What the base has to install packages with: nothing is installed any more, and the gateway's environment has packages of
+# its own. Where a distribution has Python as a package, it has no pip, and only venv's copies of it go.
+USER 0
+RUN rm -rf /usr/local/bin/pip* /usr/local/bin/wheel /usr/local/lib/python3.*/site-packages/* \
+    /usr/local/lib/python3.*/ensurepip /usr/lib/python3.*/ensurepip /usr/share/python-wheels
+ARG BASE_IMAGE
+ARG VERSION=0.1.0
 ARG REVISION=unknown
+ARG SOURCE=unknown
 LABEL org.opencontainers.image.title="allocation-gateway" \
       org.opencontainers.image.description="A gRPC gateway in front of Sorted's shipment allocation REST APIs" \
       org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.base.name="${BASE_IMAGE}"
 ENV PATH=/opt/allocation-gateway/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \

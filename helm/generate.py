@@ -31,13 +31,14 @@ README = CHART / "README.md"
 RULES = CHART / "templates" / "_rules.tpl"
 MARKS = ("<!-- values: made by helm/generate.py -->", "<!-- end of values -->")
 
-# What the chart decides itself: addresses, ports and the paths of mounted files. A secret is never a value.
-DECIDED = frozenset(
-    {"host", "port", "health_port", "sandbox_port", "tls_cert_file", "tls_key_file", "tls_client_ca_file"}
-    | {"sandbox_shipments"}
+# Secrets, and files that are secret or come with them: by existing Secrets that values name, or by `extraEnv` where
+# they come from elsewhere. A secret is never a value.
+GIVEN = frozenset(
+    {"tls_cert_file", "tls_key_file", "tls_client_ca_file", "service_group_catalogue_file", "cache_url", "store_url"}
     | {"ship_api_key", "ship_api_key_file", "consignments_api_key", "consignments_api_key_file"}
-    | {"service_group_catalogue_file", "cache_url", "store_url", "replicas"}
 )
+# What the chart decides itself: that, and addresses, ports and how many there are.
+DECIDED = GIVEN | {"host", "port", "health_port", "sandbox_port", "sandbox_shipments", "replicas"}
 # The grace period of pods is computed from them.
 NEEDED = ("shutdown_delay", "shutdown_grace", "telemetry_flush_timeout")
 SCALARS = {bool: "boolean", int: "integer", float: "number", str: "string"}
@@ -159,7 +160,7 @@ def rules(_: str) -> str:
     """Returns the template with what other templates know of the settings.
 
     `defaults` are those that are numbers or texts; `positive` says of what must not be 0 what it must be; `names` are
-    all that the environment may have.
+    all that the environment may have, of which `given` may come by `extraEnv`, and `decided` are for the chart alone.
     """
     above = {name: positive(field.hint) for name, field in FIELDS.items() if name not in DECIDED}
     known = {
@@ -170,6 +171,8 @@ def rules(_: str) -> str:
         },
         "positive": {name: wording.sentence(kind, 0, is_from_text=False) for name, kind in above.items() if kind},
         "names": sorted([*FIELDS, CONFIG_FILE]),
+        "given": sorted(GIVEN),
+        "decided": sorted({*DECIDED, CONFIG_FILE} - GIVEN),
     }
     text = json.dumps(known, indent=2, ensure_ascii=False)
     return (

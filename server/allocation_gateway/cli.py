@@ -24,6 +24,8 @@ from allocation_gateway.workers import supervisor
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    import grpc
+
 _USAGE_ERROR = 2
 _INTERRUPTED = 130
 _HEALTH_TIMEOUT = 3.0
@@ -76,23 +78,28 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser(_SANDBOX, help="run the sandbox alone, where it is installed")
 
     health = commands.add_parser("health", help="ask a gateway for its health")
-    health.add_argument("--address", default="127.0.0.1:50051", help="host:port (default: %(default)s)")
-    health.add_argument("--ca-file", type=Path, help="use TLS, and trust these authorities (PEM)")
-    health.add_argument("--server-name", help="the name that the certificate is for, if it is not that of --address")
-    health.add_argument("--cert-file", type=Path, help="show this certificate, for mutual TLS (PEM)")
-    health.add_argument("--key-file", type=Path, help="its private key (PEM)")
+    _add_called(health)
     health.set_defaults(run=_health)
 
     first = commands.add_parser(
         "demo", help="make the documented allocation through a gateway with a sandbox, any number of times"
     )
-    first.add_argument("--address", default="127.0.0.1:50051", help="host:port (default: %(default)s)")
+    _add_called(first)
     first.add_argument("--sandbox", default="http://127.0.0.1:8080", help="URL (default: %(default)s)")
     first.set_defaults(run=_demo)
 
     listing = commands.add_parser("settings", help="print every setting as a Markdown table")
     listing.set_defaults(run=_settings)
     return parser
+
+
+def _add_called(command: argparse.ArgumentParser) -> None:
+    """Adds the options of a command that calls a gateway."""
+    command.add_argument("--address", default="127.0.0.1:50051", help="host:port (default: %(default)s)")
+    command.add_argument("--ca-file", type=Path, help="use TLS, and trust these authorities (PEM)")
+    command.add_argument("--server-name", help="the name that the certificate is for, if it is not that of --address")
+    command.add_argument("--cert-file", type=Path, help="show this certificate, for mutual TLS (PEM)")
+    command.add_argument("--key-file", type=Path, help="its private key (PEM)")
 
 
 def _workers(text: str) -> int:
@@ -185,23 +192,29 @@ async def _check_upstream(accounts: Iterable[settings.Settings]) -> str:
 def _demo(options: argparse.Namespace) -> int:
     from allocation_gateway import demo
 
-    return demo.run(options.address, options.sandbox)
+    with _channel(options) as channel:
+        return demo.run(channel, options.sandbox)
+
+
+def _channel(options: argparse.Namespace) -> grpc.Channel:
+    """Returns a channel to the gateway that options name."""
+    import grpc
+
+    needy = [name for name in ("server_name", "cert_file", "key_file") if getattr(options, name)]
+    if needy and options.ca_file is None:
+        raise ConfigurationError(f"--{needy[0].replace('_', '-')}: needs --ca-file")
+    if options.ca_file is None:
+        return grpc.insecure_channel(options.address)
+    authorities, key, chain = (_content(options, name) for name in ("ca_file", "key_file", "cert_file"))
+    named = [("grpc.ssl_target_name_override", options.server_name)] if options.server_name else []
+    return grpc.secure_channel(options.address, grpc.ssl_channel_credentials(authorities, key, chain), named)
 
 
 def _health(options: argparse.Namespace) -> int:
     import grpc
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-    needy = [name for name in ("server_name", "cert_file", "key_file") if getattr(options, name)]
-    if needy and options.ca_file is None:
-        raise ConfigurationError(f"--{needy[0].replace('_', '-')}: needs --ca-file")
-    if options.ca_file is None:
-        channel = grpc.insecure_channel(options.address)
-    else:
-        authorities, key, chain = (_content(options, name) for name in ("ca_file", "key_file", "cert_file"))
-        named = [("grpc.ssl_target_name_override", options.server_name)] if options.server_name else []
-        channel = grpc.secure_channel(options.address, grpc.ssl_channel_credentials(authorities, key, chain), named)
-    with channel:
+    with _channel(options) as channel:
         try:
             answer = health_pb2_grpc.HealthStub(channel).Check(  # type: ignore[attr-defined] # the stubs lack it
                 health_pb2.HealthCheckRequest(), timeout=_HEALTH_TIMEOUT

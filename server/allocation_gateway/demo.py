@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import urllib.request
+import uuid
 from typing import TYPE_CHECKING, Final
 
 import grpc
@@ -26,7 +27,7 @@ GROUP: Final = "valuableGoods"
 _TIMEOUT: Final = 10.0
 
 
-def run(address: str, sandbox_url: str) -> int:
+def run(channel: grpc.Channel, sandbox_url: str) -> int:
     """Puts the shipment back as it was seeded, allocates it, and prints the typed result. Returns an exit code."""
     reset = urllib.request.Request(f"{sandbox_url}/_sandbox/reset?reference={SHIPMENT}", method="POST")  # noqa: S310
     try:
@@ -35,14 +36,14 @@ def run(address: str, sandbox_url: str) -> int:
     except OSError as error:
         print(f"No sandbox answers at {sandbox_url}: {error}. Is `make run` running?", file=sys.stderr)
         return 1
-    request = pb.AllocateShipmentWithServiceGroupRequest(shipment_reference=SHIPMENT, service_group=GROUP)
-    with grpc.insecure_channel(address) as channel:
-        stub = ShipmentAllocationServiceStub(channel)
-        try:
-            response = stub.AllocateShipmentWithServiceGroup(request, timeout=_TIMEOUT)
-        except grpc.RpcError as error:
-            print(f"The call failed: {error.code().name}: {error.details()}", file=sys.stderr)
-            return 1
+    request = pb.AllocateShipmentWithServiceGroupRequest(
+        shipment_reference=SHIPMENT, service_group=GROUP, request_id=str(uuid.uuid4())
+    )
+    try:
+        response = ShipmentAllocationServiceStub(channel).AllocateShipmentWithServiceGroup(request, timeout=_TIMEOUT)
+    except grpc.RpcError as error:
+        print(f"The call failed: {error.code().name}: {error.details()}", file=sys.stderr)
+        return 1
     print(text_format.MessageToString(response))
     print(summary(response.allocation))
     return 0

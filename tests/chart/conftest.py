@@ -27,7 +27,9 @@ def helm() -> Helm:
 def umbrella(helm: Helm, tmp_path: Path) -> Umbrella:
     """Renders a chart that depends on this one, from its dependencies and its values."""
 
-    def render(dependencies: list[dict[str, str]], values: dict[str, Any], *arguments: str) -> Rendered:
+    def render(
+        dependencies: list[dict[str, str]], values: dict[str, Any], *arguments: str, release: str = RELEASE
+    ) -> Rendered:
         chart = tmp_path / "umbrella"
         (chart / "templates").mkdir(parents=True)
         version = yaml.safe_load((CHART / "Chart.yaml").read_text())["version"]
@@ -43,7 +45,7 @@ def umbrella(helm: Helm, tmp_path: Path) -> Umbrella:
         done = helm("dependency", "update", str(chart))
         assert done.returncode == 0, done.stdout + done.stderr
         done = helm("lint", "--strict", str(chart), *arguments)
-        rendered = helm.render(*arguments, release=RELEASE, chart=chart)
+        rendered = helm.render(*arguments, release=release, chart=chart)
         assert done.returncode == 0, done.stdout + done.stderr
         return rendered
 

@@ -43,6 +43,7 @@ def test_in_the_sandbox_the_test_makes_the_documented_allocation(helm: Helm) -> 
     assert options.run.__name__ == "_demo"
     assert options.address == f"{rendered.one('Service')['metadata']['name']}.default.svc:50051"
     assert options.sandbox == rendered.container["args"][1].partition("=")[2]
+    assert options.ca_file is None
     assert "volumes" not in pod
     assert pod["enableServiceLinks"] is False
 
@@ -53,12 +54,31 @@ def test_elsewhere_the_test_asks_for_health_which_books_nothing(helm: Helm) -> N
     assert (options.run.__name__, options.ca_file) == ("_health", None)
 
 
-@pytest.mark.parametrize("more", [COMPLETE, (SANDBOX, COMPLETE[1])], ids=["api", "sandbox"])
-def test_with_tls_the_test_trusts_the_listeners_own_certificate(helm: Helm, more: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("more", "run"), [(COMPLETE, "_health"), ((SANDBOX, COMPLETE[1]), "_demo")], ids=["api", "sandbox"]
+)
+def test_with_tls_the_test_trusts_the_listeners_own_certificate(helm: Helm, more: tuple[str, ...], run: str) -> None:
     pod, options = call(helm.render(*more, "--set=service.port=443"))
-    assert (options.run.__name__, options.server_name) == ("_health", None)
+    assert (options.run.__name__, options.server_name) == (run, None)
     assert options.address == f"{NAME}.default.svc:443"
     assert file(pod, options.ca_file) == ("gateway-tls", "tls.crt")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "settings.jwks_url=https://issuer.example/keys",
+        "settings.jwks_file=/etc/keys/jwks.json",
+        "settings.policy_file=/etc/policy/policy.toml",
+        "extraEnv[0].name=ALLOCATION_GATEWAY_JWKS_URL,extraEnv[0].valueFrom.secretKeyRef.name=issuer",
+        "settings.ship_disabled_operations={AllocateShipmentWithServiceGroup}",
+        "serviceGroups.catalogue.configMapName=groups,settings.service_group_policy=strict",
+    ],
+)
+def test_in_the_sandbox_the_test_allocates_only_what_it_may(helm: Helm, more: str) -> None:
+    """The health of the gateway needs no token."""
+    _, options = call(helm.render(SANDBOX, f"--set={more}"))
+    assert options.run.__name__ == "_health"
 
 
 def test_with_mutual_tls_the_test_shows_a_certificate_of_its_own(helm: Helm) -> None:
@@ -79,7 +99,7 @@ def test_with_mutual_tls_and_no_certificate_there_is_no_test(helm: Helm) -> None
 def test_the_notes_tell_the_next_command_and_the_addresses(helm: Helm) -> None:
     rendered = helm.render(*COMPLETE)
     notes = helm("install", NAME, str(CHART), "--dry-run=client", *COMPLETE).stdout
-    assert f"helm test {NAME} --namespace default --logs" in notes
+    assert f"helm test {NAME} --namespace default --logs" in notes, "Helm 4 can"
     headless = rendered.one("Service", "headless")
     name, port = headless["metadata"]["name"], headless["spec"]["ports"][0]["port"]
     assert f"dns:///{name}.default.svc:{port}" in " ".join(notes.split())

@@ -112,6 +112,10 @@ def test_the_charts_app_version_is_the_gateways() -> None:
     assert yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"] == __version__
 
 
+def test_the_image_is_labelled_with_the_gateways_version_by_itself() -> None:
+    assert f"\nARG VERSION={__version__}\n" in (ROOT / "Dockerfile").read_text()
+
+
 def test_its_yaml_is_tidy() -> None:
     command = [str(Path(sys.executable).parent / "yamllint"), "--strict", "-c", str(ROOT / "helm" / "yamllint.yaml")]
     done = subprocess.run([*command, str(CHART)], capture_output=True, text=True, check=False)

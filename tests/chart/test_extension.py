@@ -26,6 +26,7 @@ pytestmark = pytest.mark.chart
 
 SANDBOX = "--set=sandbox.enabled=true"
 NEWEST = "1.37"
+NAMED = "app.kubernetes.io/name"
 IPV4 = "0.0.0.0"  # noqa: S104 - where pods listen
 # What the newest Kubernetes knows, no values file in ci/ sets, and nobody can set: by reason.
 LEFT_OUT: Final[Mapping[str, Mapping[str, set[str]]]] = {
@@ -135,8 +136,69 @@ def test_values_reach_the_deployment_and_the_scaler(helm: Helm) -> None:
     spec = rendered.one("Deployment")["spec"]
     assert (spec["revisionHistoryLimit"], spec["minReadySeconds"], spec["progressDeadlineSeconds"]) == (0, 5, 120)
     scaler = rendered.one("HorizontalPodAutoscaler")["spec"]
-    assert [metric["resource"]["name"] for metric in scaler["metrics"]] == ["cpu", "memory"]
+    assert [metric["containerResource"]["name"] for metric in scaler["metrics"]] == ["cpu", "memory"]
     assert scaler["behavior"] == {"scaleDown": {"stabilizationWindowSeconds": 600}}
+
+
+def test_the_scaler_looks_at_the_gateways_container_alone(helm: Helm) -> None:
+    """Of a pod of which another container asks for no CPU there is no share, so that nothing would ever be scaled."""
+    rendered = feature(helm, "pod")
+    assert any("resources" not in container for container in rendered.pod["containers"])
+    for metric in rendered.one("HorizontalPodAutoscaler")["spec"]["metrics"]:
+        assert metric["type"] == "ContainerResource"
+        assert metric["containerResource"]["container"] == rendered.container["name"]
+    assert "cpu" in rendered.container["resources"]["requests"]
+
+
+def test_variables_of_opentelemetry_may_refer_to_what_is_taken_from_elsewhere(helm: Helm) -> None:
+    """Kubernetes puts in what stands before."""
+    where = "extraEnv[1].name=HOST_IP,extraEnv[1].valueFrom.fieldRef.fieldPath=status.hostIP"
+    plain = "extraEnv[0].name=HTTPS_PROXY,extraEnv[0].value=$(OTEL_SERVICE_NAME)"
+    rendered = render(helm, f"--set={plain}", f"--set={where}", "--set=otel.OTEL_SERVICE_NAME=$(HOST_IP)")
+    names = [entry["name"] for entry in rendered.container["env"]]
+    assert names.index("HOST_IP") < names.index("OTEL_SERVICE_NAME") < names.index("HTTPS_PROXY")
+    assert len(set(names)) == len(names)
+
+
+def beside(rendered: Rendered, *, checked: bool) -> list[dict[str, Any]]:
+    """Returns the templates of the pods beside the gateway's: of the check, or of sandbox and test."""
+    if checked:
+        return [rendered.one("Job", "check")["spec"]["template"], rendered.one("Pod", "test")]
+    return [rendered.one("Deployment", "sandbox")["spec"]["template"], rendered.one("Pod", "test")]
+
+
+@pytest.mark.parametrize("checked", [True, False], ids=["check and test", "sandbox and test"])
+def test_pods_beside_the_gateway_run_with_what_lets_them_in(helm: Helm, checked: bool) -> None:
+    """Pull secrets and rights to be admitted come with a ServiceAccount, and a node pool is chosen by an affinity."""
+    where: dict[str, Any] = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}}
+    account = "--set=serviceAccount.create=false,serviceAccount.name=own"
+    values = CHART / "ci" / ("tls-values.yaml" if checked else "sandbox-values.yaml")
+    rendered = helm.render(f"--values={values}", account, f"--set-json=affinity={json.dumps(where)}")
+    for template in beside(rendered, checked=checked):
+        assert template["spec"]["serviceAccountName"] == "own"
+        assert template["spec"]["affinity"] == where
+
+
+def test_what_runs_before_the_release_needs_nothing_that_it_makes(helm: Helm) -> None:
+    rendered = helm.render(f"--values={CHART / 'ci' / 'tls-values.yaml'}")
+    check, test = beside(rendered, checked=True)
+    made = rendered.one("ServiceAccount")["metadata"]["name"]
+    assert "serviceAccountName" not in check["spec"]
+    assert test["spec"]["serviceAccountName"] == made
+
+
+@pytest.mark.parametrize("checked", [True, False], ids=["check and test", "sandbox and test"])
+def test_pods_beside_the_gateway_have_annotations_and_labels_of_their_own(helm: Helm, checked: bool) -> None:
+    """With the sidecar of a mesh, for one, a Job would never end."""
+    parts = ("configurationCheck" if checked else "sandbox", "tests")
+    own = {part: {"podAnnotations": {"own": part}, "podLabels": {"own": part, NAMED: "no"}} for part in parts}
+    values = CHART / "ci" / ("tls-values.yaml" if checked else "sandbox-values.yaml")
+    arguments = [f"--set-json={part}.{name}={json.dumps(text)}" for part in parts for name, text in own[part].items()]
+    rendered = helm.render(f"--values={values}", "--set=podLabels.own=gateway,podAnnotations.own=gateway", *arguments)
+    for part, template in zip(parts, beside(rendered, checked=checked), strict=True):
+        metadata = template["metadata"]
+        assert (metadata["annotations"]["own"], metadata["labels"]["own"]) == (part, part)
+        assert metadata["labels"][NAMED] != "no", "no label of an operator breaks a selector"
 
 
 def test_values_reach_the_service(helm: Helm) -> None:
@@ -243,9 +305,11 @@ def test_the_pod_of_helm_test_gets_no_calls(helm: Helm) -> None:
 
 
 def test_no_annotation_of_an_operator_keeps_pods_from_being_replaced(helm: Helm) -> None:
-    rendered = render(helm, "--set=podAnnotations.checksum/config=mine,podAnnotations.other=yes")
+    configured = render(helm).configuration
+    mine = "allocation-gateway/config\\.toml=mine"
+    rendered = render(helm, f"--set=podAnnotations.{mine},podAnnotations.other=yes")
     annotations = rendered.one("Deployment")["spec"]["template"]["metadata"]["annotations"]
-    assert annotations["checksum/config"] != "mine"
+    assert rendered.configuration == configured
     assert annotations["other"] == "yes"
 
 

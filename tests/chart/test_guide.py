@@ -45,7 +45,7 @@ def test_the_values_for_one_team_are_complete(helm: Helm, tmp_path: Path) -> Non
 
 
 def test_the_values_for_a_company_make_a_release_for_each_account(umbrella: Callable[..., Rendered]) -> None:
-    chart, values, _ = blocks("## Company-wide")
+    chart, values, *_ = blocks("## Company-wide")
     version = yaml.safe_load((CHART / "Chart.yaml").read_text())["version"]
     assert {part["version"] for part in chart["dependencies"]} == {version}
     aliases = [{name: part[name] for name in ("alias", "condition")} for part in chart["dependencies"]]
@@ -58,13 +58,26 @@ def test_the_values_for_a_company_make_a_release_for_each_account(umbrella: Call
 
 
 def test_further_objects_get_the_name_that_the_certificate_is_for(helm: Helm, tmp_path: Path) -> None:
-    *_, objects = blocks("## Company-wide")
+    _, _, objects, _ = blocks("## Company-wide")
     file = tmp_path / "values.yaml"
     file.write_text(yaml.safe_dump(objects | {"sandbox": {"enabled": True}}))
     rendered = helm.render(f"--values={file}")
-    address = rendered.one("Pod", "test")["spec"]["containers"][0]["args"][2].partition(":")[0]
+    arguments = rendered.one("Pod", "test")["spec"]["containers"][0]["args"]
+    address = arguments[arguments.index("--address") + 1].partition(":")[0]
     assert rendered.one("Certificate")["spec"]["dnsNames"] == [address]
     assert rendered.one("ExternalSecret")["spec"]["data"][0]["secretKey"] == "api-key"
+
+
+def test_files_of_an_injector_take_the_place_of_secrets(helm: Helm, tmp_path: Path) -> None:
+    *_, values = blocks("## Company-wide")
+    file = tmp_path / "values.yaml"
+    file.write_text(yaml.safe_dump(values))
+    rendered = helm.render(f"--values={file}")
+    check = rendered.one("Job", "check")["spec"]["template"]["metadata"]["annotations"]
+    for template in (rendered.one("Deployment")["spec"]["template"]["metadata"]["annotations"], check):
+        assert template["vault.hashicorp.com/agent-inject"] == "true"
+    assert check["vault.hashicorp.com/agent-pre-populate-only"] == "true", "or else the Job would never end"
+    assert not any("secret" in volume for volume in rendered.pod["volumes"])
 
 
 def test_what_it_names_is_there() -> None:

@@ -84,7 +84,7 @@ def test_pods_are_scaled_by_the_calls_that_they_have_in_hand(monitored: Rendered
     assert metric["pods"]["target"] == {"type": "AverageValue", "averageValue": "50"}
     both = helm.render(*COMPLETE, "--set=autoscaling.enabled=true,autoscaling.targetCallsInHand=50")
     kinds = [metric["type"] for metric in both.one("HorizontalPodAutoscaler")["spec"]["metrics"]]
-    assert kinds == ["Resource", "Pods"]
+    assert kinds == ["ContainerResource", "Pods"]
 
 
 TRACES, METRICS, LOGS = (f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT" for signal in variables.SIGNALS)

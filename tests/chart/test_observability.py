@@ -22,8 +22,7 @@ BOOKS: Final = "--set=observability.runbooks=https://git.test/books"
 
 def boards(rendered: Rendered) -> dict[str, dict[str, str]]:
     """Returns the data of the ConfigMaps with dashboards by their names."""
-    made = rendered.of("ConfigMap")
-    return {found["metadata"]["name"]: found["data"] for found in made if "config.toml" not in found["data"]}
+    return {found["metadata"]["name"]: found["data"] for found in rendered.of("ConfigMap")}
 
 
 def test_neither_is_made_unless_asked_for(helm: Helm) -> None:
@@ -32,25 +31,39 @@ def test_neither_is_made_unless_asked_for(helm: Helm) -> None:
     assert rendered.of("PrometheusRule") == []
 
 
-def test_dashboards_are_config_maps_that_the_sidecar_finds(helm: Helm) -> None:
-    further = "--set=observability.dashboards.namespace=grafana,observability.dashboards.annotations.grafana_folder=A"
-    rendered = helm.render(SANDBOX, DASHBOARDS, BOOKS, further)
+@pytest.mark.parametrize("namespace", ["grafana", "default"])
+def test_dashboards_are_config_maps_that_the_sidecar_finds(helm: Helm, namespace: str) -> None:
+    """Where they are not in the namespace of the release, they have its name."""
+    further = "--set=observability.dashboards.annotations.grafana_folder=A"
+    rendered = helm.render(SANDBOX, DASHBOARDS, BOOKS, further, f"--set=observability.dashboards.namespace={namespace}")
     files = sorted((CHART / "dashboards").glob("*.json"))
-    assert sorted(boards(rendered)) == [f"allocation-gateway-dashboard-{file.stem}" for file in files]
+    of = "allocation-gateway" if namespace == "default" else "default-allocation-gateway"
+    assert sorted(boards(rendered)) == [f"{of}-dashboard-{file.stem}" for file in files]
     for file in files:
-        name = f"allocation-gateway-dashboard-{file.stem}"
+        name = f"{of}-dashboard-{file.stem}"
         (found,) = [each for each in rendered.of("ConfigMap") if each["metadata"]["name"] == name]
         assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
         assert found["metadata"]["annotations"] == {"grafana_folder": "A"}
-        assert found["metadata"]["namespace"] == "grafana"
+        assert found["metadata"]["namespace"] == namespace
         ((key, text),) = found["data"].items()
-        assert key == f"allocation-gateway-{file.stem}.json"
+        assert key == f"{of}-{file.stem}.json"
         assert json.loads(text) == json.loads(file.read_text().replace("RUNBOOKS_URL", "https://git.test/books"))
 
 
 def test_names_of_dashboards_fit_however_long_that_of_the_release_is(helm: Helm) -> None:
-    rendered = helm.render(SANDBOX, DASHBOARDS, f"--set=fullnameOverride={'a' * 63}")
-    assert all(len(name) <= 63 for name in boards(rendered))
+    """And differ where releases have names that begin alike, or one name in two namespaces."""
+    rendered = [
+        helm.render(SANDBOX, DASHBOARDS, "--set=observability.dashboards.namespace=grafana", *more)
+        for more in (
+            (f"--set=fullnameOverride={'a' * 62}b",),
+            (f"--set=fullnameOverride={'a' * 62}c",),
+            ("--namespace=one",),
+            ("--namespace=two",),
+        )
+    ]
+    found = [name for one in rendered for name in boards(one)]
+    assert all(len(name) <= 63 for name in found)
+    assert len(set(found)) == len(found) == 4 * len(boards(rendered[0]))
 
 
 def test_rules_are_those_that_are_tested(helm: Helm) -> None:

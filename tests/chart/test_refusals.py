@@ -11,7 +11,7 @@ import yaml
 from allocation_gateway import settings
 from allocation_gateway.operations import table
 from allocation_gateway.telemetry import variables
-from support.chart import CHART, RefusedError
+from support.chart import CHART, RefusedError, configuration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -165,7 +165,21 @@ def test_a_key_is_not_sent_unencrypted_unless_that_is_accepted(helm: Helm) -> No
             "extraEnv[0].name=ALLOCATION_GATEWAY_SHIP_TIMEUOT",
             "ALLOCATION_GATEWAY_SHIP_TIMEUOT: there is no such setting",
         ),
-        ("extraEnv[0].name=ALLOCATION_GATEWAY_PORT", "ALLOCATION_GATEWAY_PORT: is set already"),
+        ("extraEnv[0].name=ALLOCATION_GATEWAY_PORT", "ALLOCATION_GATEWAY_PORT: is for the chart to set"),
+        ("extraEnv[0].name=ALLOCATION_GATEWAY_port", "ALLOCATION_GATEWAY_port: is for the chart to set"),
+        ("extraEnv[0].name=ALLOCATION_GATEWAY_CONFIG_FILE", "ALLOCATION_GATEWAY_CONFIG_FILE: is for the chart to set"),
+        ("extraEnv[0].name=ALLOCATION_GATEWAY_store_url", "ALLOCATION_GATEWAY_store_url: is set already"),
+        ("extraEnv[0].name=ALLOCATION_GATEWAY_TLS_CERT_FILE", "ALLOCATION_GATEWAY_TLS_CERT_FILE: is set already"),
+        ("extraEnv[0].name=ALLOCATION_GATEWAY_CACHE_URL,extraEnv[0].value=redis://:a@b", "CACHE_URL: has a secret"),
+        (
+            "extraEnv[0].name=ALLOCATION_GATEWAY_CONSIGNMENTS_API_KEY,extraEnv[0].value=a",
+            "ALLOCATION_GATEWAY_CONSIGNMENTS_API_KEY: has a secret, which no value may hold",
+        ),
+        ("extraEnv[0].name=OTEL_EXPORTER_OTLP_HEADERS,extraEnv[0].value=a=b", "HEADERS: may have a secret"),
+        ("otel.OTEL_EXPORTER_OTLP_HEADERS=a", "otel.OTEL_EXPORTER_OTLP_HEADERS: may have a secret"),
+        ("otel.OTEL_EXPORTER_OTLP_LOGS_HEADERS=a", "otel.OTEL_EXPORTER_OTLP_LOGS_HEADERS: may have a secret"),
+        ("settings.jwks_url=https://issuer.example/keys?code=a", "settings.jwks_url: may have a secret"),
+        ("settings.jwks_url=https://a:b@issuer.example/keys", "settings.jwks_url: may have a secret"),
         ("extraEnv[0].name=A,extraEnv[1].name=A", "extraEnv: A: is set already"),
         ("otel.OTEL_SERVICE_NAME=a,extraEnv[0].name=OTEL_SERVICE_NAME", "OTEL_SERVICE_NAME: is set already"),
         ("extraEnv[0].name=not a name", "/extraEnv/0/name"),
@@ -198,17 +212,59 @@ def test_a_key_is_not_sent_unencrypted_unless_that_is_accepted(helm: Helm) -> No
             "metrics.serviceMonitor.enabled: needs service.headless",
         ),
         ("metrics.podMonitor.interval=often", "/metrics/podMonitor/interval"),
+        ("metrics.prometheus.enabled=true,metrics.prometheus.port=50051", "metrics.prometheus.port: must be neither"),
+        ("metrics.prometheus.enabled=true,metrics.prometheus.port=50052", "metrics.prometheus.port: must be neither"),
+        ("minReadySeconds=600", "progressDeadlineSeconds: must be more than minReadySeconds, 600"),
+        (
+            "minReadySeconds=30,progressDeadlineSeconds=30",
+            "progressDeadlineSeconds: must be more than minReadySeconds, 30",
+        ),
+        ("service.clusterIP=None,service.port=443", "service.clusterIP: None needs service.port to be 50051"),
+        (
+            "service.clusterIP=None,service.type=NodePort",
+            "service.clusterIP: must not be None with service.type NodePort",
+        ),
     ],
 )
 def test_what_kubernetes_or_the_gateway_would_refuse_is_refused_by_name(helm: Helm, arguments: str, told: str) -> None:
     assert told in refusal(helm, *COMPLETE, f"--set={arguments}")
 
 
+def test_no_setting_that_values_have_can_be_set_past_them(helm: Helm, tmp_path: Path) -> None:
+    """Grace periods, ports and rules are made from `settings`: a variable would count, and change none of them.
+
+    The gateway reads the names of variables without regard to case.
+    """
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    names = [name.upper() for name in schema["properties"]["settings"]["properties"]]
+    names += [name.lower() for name in names]
+    file = tmp_path / "values.yaml"
+    file.write_text(yaml.safe_dump({"extraEnv": [{"name": settings.PREFIX + name, "value": "1"} for name in names]}))
+    told = refusal(helm, *COMPLETE, f"--values={file}")
+    assert len(names) > 150
+    for name in names:
+        assert f"extraEnv: {settings.PREFIX}{name}: must be set as settings.{name.lower()}" in told
+
+
+def test_more_settings_than_a_pod_has_room_for_are_refused(helm: Helm, tmp_path: Path) -> None:
+    file = tmp_path / "values.yaml"
+    for length, fits in ((100, True), (250_000, False)):
+        file.write_text(yaml.safe_dump({"settings": {"service_groups": ["a" * length]}}))
+        told = refusal(helm, *COMPLETE, f"--values={file}")
+        assert (told == "") is fits
+        assert fits or "with podAnnotations, and pods can take 245760" in told
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
-        "extraEnv[0].name=ALLOCATION_GATEWAY_SHIP_TIMEOUT,extraEnv[0].value=20",
-        "extraEnv[0].name=ALLOCATION_GATEWAY_ship_timeout,extraEnv[0].value=20",
+        "extraEnv[0].name=ALLOCATION_GATEWAY_CACHE_URL,extraEnv[0].value=redis://a@cache:6379/0?password_file=/b",
+        "extraEnv[0].name=ALLOCATION_GATEWAY_JWKS_URL,extraEnv[0].valueFrom.secretKeyRef.name=issuer",
+        "extraEnv[0].name=HTTPS_PROXY,extraEnv[0].value=http://proxy:3128",
+        "settings.jwks_url=https://issuer.example/a@b",
+        "metrics.prometheus.enabled=true,metrics.prometheus.port=50053",
+        "minReadySeconds=600,progressDeadlineSeconds=601",
+        "service.clusterIP=None",
         "resources.requests.cpu=1.5,resources.limits.memory=1e9,resources.limits.cpu=2",
         "strategy.type=Recreate,strategy.rollingUpdate=null",
         "strategy.rollingUpdate.maxSurge=25%",
@@ -261,26 +317,27 @@ def test_what_templates_could_not_do_without_is_refused_if_it_is_null(helm: Helm
 
 def test_the_gateways_check_runs_before_anything_is_changed(helm: Helm) -> None:
     rendered = helm.render(*COMPLETE, "--set=settings.log_level=debug,terminationGracePeriodSeconds=90")
-    job, config = rendered.one("Job", "check"), rendered.one("ConfigMap", "check")
+    job = rendered.one("Job", "check")
     pod = job["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     assert container["args"] == ["check"]
     for part in ("env", "volumeMounts", "image", "securityContext"):
         assert container[part] == rendered.container[part]
-    assert config["data"] == rendered.one("ConfigMap")["data"]
-    (mounted,) = [volume["configMap"]["name"] for volume in pod["volumes"] if volume["name"] == "config"]
-    assert mounted == config["metadata"]["name"] != rendered.one("ConfigMap")["metadata"]["name"]
-    others = [volume for volume in pod["volumes"] if volume["name"] != "config"]
-    assert others == [volume for volume in rendered.pod["volumes"] if volume["name"] != "config"]
-    weights = []
-    for found in (config, job):
-        annotations = found["metadata"]["annotations"]
-        assert annotations["helm.sh/hook"] == "pre-install,pre-upgrade"
-        weights.append(int(annotations.get("helm.sh/hook-weight", "0")))
-    assert weights[0] < weights[1], "the file is there before the Job"
+    assert configuration(job["spec"]["template"]) == rendered.configuration
+    assert pod["volumes"] == rendered.pod["volumes"]
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
+    assert job["spec"]["ttlSecondsAfterFinished"] > 3600, "one that has failed can be read, and does not stay"
     labels = job["spec"]["template"]["metadata"]["labels"]
     assert not rendered.one("Service")["spec"]["selector"].items() <= labels.items()
     assert (job["spec"]["backoffLimit"], pod["restartPolicy"]) == (0, "Never")
+
+
+def test_the_gateways_check_sees_what_init_containers_bring(helm: Helm) -> None:
+    rendered = helm.render(f"--values={CHART / 'ci' / 'pod-values.yaml'}")
+    pod = rendered.one("Job", "check")["spec"]["template"]["spec"]
+    assert pod["initContainers"] == rendered.pod["initContainers"]
+    names = [container["name"] for container in [*pod["initContainers"], *pod["containers"]]]
+    assert len(set(names)) == len(names) == 2
 
 
 def test_the_check_can_be_switched_off_and_the_sandbox_needs_none(helm: Helm) -> None:

@@ -39,7 +39,7 @@ def render_feature(helm: Helm, name: str, *more: str) -> Rendered:
 
 
 def configuration(rendered: Rendered) -> dict[str, Any]:
-    return tomllib.loads(rendered.one("ConfigMap")["data"]["config.toml"])
+    return tomllib.loads(rendered.configuration)
 
 
 def load(rendered: Rendered, folder: Path, **links: str) -> settings.Settings:
@@ -59,7 +59,7 @@ def load(rendered: Rendered, folder: Path, **links: str) -> settings.Settings:
             environment[name] = str(file)
     if any(entry["name"] == f"{settings.PREFIX}STORE_URL" for entry in rendered.container["env"]):
         environment[f"{settings.PREFIX}STORE_URL"] = "rediss://store:6379/0"
-    (folder / "etc/allocation-gateway/config/config.toml").write_text(rendered.one("ConfigMap")["data"]["config.toml"])
+    (folder / "etc/allocation-gateway/config/config.toml").write_text(rendered.configuration)
     sandbox: dict[str, Any] = {"allow_plaintext": True, "ship_api_key": settings.Secret("sandbox")}
     is_sandbox = any(argument.startswith("--sandbox=") for argument in rendered.container["args"])
     overrides = sandbox if is_sandbox else None
@@ -186,6 +186,16 @@ def test_a_table_of_settings_reaches_the_gateway(helm: Helm) -> None:
     assert configuration(rendered)["ship_routes"] == routes
 
 
+@feature
+def test_pods_share_no_file_that_an_upgrade_changes(helm: Helm, values: Path) -> None:
+    """Or else a pod of before that starts again reads what is only for new ones, be it good or bad."""
+    rendered = helm.render(f"--values={values}")
+    made = {found["metadata"]["name"] for found in rendered.objects if found["kind"] in {"ConfigMap", "Secret"}}
+    mounted = {volume[kind]["name"] for volume in rendered.pod["volumes"] for kind in volume if kind == "configMap"}
+    assert not made & mounted
+    assert configuration(rendered)
+
+
 def test_new_settings_mean_new_pods(helm: Helm) -> None:
     def annotations(*arguments: str) -> dict[str, str]:
         deployment = helm.render(*SHIP, *arguments).one("Deployment")
@@ -205,7 +215,7 @@ def test_pods_meet_the_restricted_security_standard(helm: Helm) -> None:
     assert container["allowPrivilegeEscalation"] is False
     assert container["readOnlyRootFilesystem"] is True
     assert container["capabilities"] == {"drop": ["ALL"]}
-    assert {next(iter(set(volume) - {"name"})) for volume in rendered.pod["volumes"]} <= {"configMap", "secret"}
+    assert {next(iter(set(volume) - {"name"})) for volume in rendered.pod["volumes"]} <= {"downwardAPI", "secret"}
 
 
 def test_pods_get_no_token(helm: Helm) -> None:
@@ -382,7 +392,7 @@ def test_a_file_of_accounts_can_have_all_keys(helm: Helm) -> None:
     accounts = "--set=networkPolicy.enabled=true,settings.accounts_file=/etc/accounts/accounts.toml"
     rendered = helm.render(TLS, UNSHARED, accounts)
     assert egress(rendered) == [53, 53, 443, 443]
-    assert "/etc/accounts/accounts.toml" in str(rendered.of("ConfigMap"))
+    assert configuration(rendered)["accounts_file"] == "/etc/accounts/accounts.toml"
 
 
 def test_a_network_policy_of_the_sandbox_lets_the_gateway_out_to_it_alone(helm: Helm) -> None:

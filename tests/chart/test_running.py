@@ -66,10 +66,12 @@ class Pod:
         entries = {entry["name"]: entry["value"] for entry in self._container.get("env", []) if "value" in entry}
         return environment({name: self._text(text) for name, text in entries.items()})
 
-    def run(self, **more: str) -> subprocess.CompletedProcess[str]:
-        """Runs it until it ends by itself."""
+    def run(self, *options: str, **more: str) -> subprocess.CompletedProcess[str]:
+        """Runs it until it ends by itself, with further options and variables."""
         given = {**self.environment, **more}
-        return subprocess.run(self.command, env=given, capture_output=True, text=True, timeout=SECONDS, check=False)
+        return subprocess.run(
+            [*self.command, *options], env=given, capture_output=True, text=True, timeout=SECONDS, check=False
+        )
 
     @contextmanager
     def running(self, told: str) -> Iterator[None]:
@@ -93,28 +95,42 @@ class Pod:
 
 def lay_out(rendered: Rendered, folder: Path, **files: bytes) -> None:
     """Writes the configuration and other files to where pods have them below a folder."""
-    contents = {"config/config.toml": rendered.one("ConfigMap")["data"]["config.toml"].encode(), **files}
+    contents = {"config/config.toml": rendered.configuration.encode(), **files}
     for name, content in contents.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
 
 
-def test_two_pods_and_helm_test_allocate_in_one_sandbox(helm: Helm, tmp_path: Path) -> None:
-    rendered = helm.render("--set=sandbox.enabled=true", "--set-string=host=$(POD_IP)")
-    lay_out(rendered, tmp_path)
+def channel_to(pod: Pod, authority: Path | None) -> grpc.Channel:
+    """Returns a channel to a pod, with TLS if there is an authority."""
+    if authority is None:
+        return grpc.insecure_channel(f"{pod.ip}:50051")
+    named = [("grpc.ssl_target_name_override", f"{NAME}.default.svc")]
+    return grpc.secure_channel(f"{pod.ip}:50051", grpc.ssl_channel_credentials(authority.read_bytes()), named)
+
+
+@pytest.mark.parametrize("secured", [False, True], ids=["plaintext", "tls and required ids"])
+def test_two_pods_and_helm_test_allocate_in_one_sandbox(helm: Helm, tmp_path: Path, secured: bool) -> None:
+    more = ["--set=tls.secretName=gateway-tls,settings.request_id_required=true"] if secured else []
+    rendered = helm.render("--set=sandbox.enabled=true", "--set-string=host=$(POD_IP)", *more)
+    chain, key = Authority(tmp_path).issue("gateway", host=f"{NAME}.default.svc")
+    certificate = {"tls/tls.crt": chain.read_bytes(), "tls/tls.key": key.read_bytes()}
+    lay_out(rendered, tmp_path, **certificate, **{"authorities/tls.crt": chain.read_bytes()})
     sandbox = Pod(rendered.one("Deployment", "sandbox")["spec"]["template"]["spec"], tmp_path, {})
     names = {rendered.one("Service", "sandbox")["metadata"]["name"]: sandbox.ip}
     pods = [Pod(rendered.pod, tmp_path, names) for _ in range(2)]
     test = Pod(rendered.one("Pod", "test")["spec"], tmp_path, {**names, f"{NAME}.default.svc": pods[0].ip})
+    # The address stands where the name was for which the certificate is.
+    named = ["--server-name", f"{NAME}.default.svc"] if secured else []
     with ExitStack() as stack:
         stack.enter_context(sandbox.running("Sandbox listening"))
         for pod in pods:
             stack.enter_context(pod.running('"listening"'))
-        done = test.run()
+        done = test.run(*named)
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines()[-1].startswith("Lineten, 2.00 GBP")
         for pod in pods:
-            with grpc.insecure_channel(f"{pod.ip}:50051") as channel:
+            with channel_to(pod, chain if secured else None) as channel:
                 stub = ShipmentAllocationServiceStub(channel)
                 read = stub.GetShipmentAllocation(
                     pb.GetShipmentAllocationRequest(shipment_reference=SHIPMENT), timeout=SECONDS

@@ -9,10 +9,10 @@ from support.chart import NAME
 
 from e2e.control_plane import NAMESPACE
 from e2e.custom_metrics import METRIC, serving_custom_metrics
-from e2e.release import released, settled
+from e2e.release import released, settled, uids, upgrade
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from support.sandbox import Sandbox
@@ -61,3 +61,26 @@ def test_pods_follow_the_calls_in_hand(kubernetes: Kubernetes, sandbox: Sandbox,
         settled(kubernetes, _LEAST)
     situation.check()
     assert current["pods"]["metric"]["name"] == METRIC
+
+
+@pytest.fixture
+def fixed(kubernetes: Kubernetes, sandbox: Sandbox, store: str) -> Iterator[Sequence[str]]:
+    """A release of three pods, which nothing scales."""
+    with released(kubernetes, store, "--set=replicaCount=3") as values:
+        yield values
+
+
+def test_an_autoscaler_is_switched_on_for_pods_that_run(
+    kubernetes: Kubernetes, fixed: Sequence[str], loads: Loads
+) -> None:
+    """None of them ends: neither then, nor at the next upgrade."""
+    path = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{NAME}"
+    settled(kubernetes, 3)
+    before = uids(kubernetes)
+    on = ("--set=autoscaling.enabled=true", "--set=autoscaling.minReplicas=3", "--set=autoscaling.maxReplicas=3")
+    with loads.during("autoscaler switched on") as situation:
+        for more in ((), ("--set=service.annotations.note=next",)):
+            upgrade(kubernetes, fixed, *on, *more)
+            assert kubernetes.get(path)["spec"]["replicas"] == 3
+            assert uids(kubernetes) == before
+    situation.check()

@@ -168,6 +168,45 @@ def test_a_bad_configuration_replaces_nothing(kubernetes: Kubernetes, release: S
     situation.check()
 
 
+def running(kubernetes: Kubernetes) -> set[str]:
+    """Returns which pods are ready."""
+    found = kubernetes.pods()
+    return {
+        pod["metadata"]["uid"]
+        for pod in found
+        if all(status["ready"] for status in pod["status"].get("containerStatuses", [{"ready": False}]))
+    }
+
+
+def test_old_pods_come_back_beside_a_bad_configuration(
+    kubernetes: Kubernetes, release: Sequence[str], loads: Loads
+) -> None:
+    """While new pods cannot start, one of before is killed and another one deleted: both are there again."""
+    upgrade(kubernetes, release)
+    settled(kubernetes, 2)
+    before = uids(kubernetes)
+    bad = ("--set=configurationCheck.enabled=false", "--set=settings.jwt_issuer=of-no-key-set")
+    with loads.during("bad settings, then old pods killed and deleted") as situation:
+        done = helm(kubernetes, "upgrade", NAME, str(CHART), "--wait", "--timeout=15s", *release, *bad)
+        assert done.returncode != 0
+        assert running(kubernetes) == before < uids(kubernetes)
+        killed, deleted = (pod for pod in kubernetes.pods() if pod["metadata"]["uid"] in before)
+        (status,) = killed["status"]["containerStatuses"]
+        os.kill(int(status["containerID"].removeprefix("process://")), signal.SIGKILL)
+        path = f"/api/v1/namespaces/{NAMESPACE}/pods"
+
+        def restarted() -> bool:
+            (now,) = kubernetes.get(f"{path}/{killed['metadata']['name']}")["status"]["containerStatuses"]
+            return bool(now["restartCount"] == status["restartCount"] + 1 and now["ready"])
+
+        kubernetes.wait("the killed pod of before is ready again", restarted)
+        kubernetes.call("DELETE", f"{path}/{deleted['metadata']['name']}").raise_for_status()
+        gone = deleted["metadata"]["uid"]
+        kubernetes.wait("another pod of before is ready", lambda: len(running(kubernetes) - {gone}) == len(before))
+    succeed(helm(kubernetes, "rollback", NAME, "--wait", "--timeout=60s"))
+    situation.check()
+
+
 def evict(kubernetes: Kubernetes, pod: dict[str, Any]) -> int:
     name = pod["metadata"]["name"]
     body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": NAMESPACE}}

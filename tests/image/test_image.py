@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from allocation_gateway.version import __version__
-from support.container import ALONE, LOCKED_DOWN, run, running
+from support.container import ALONE, BASE, LOCKED_DOWN, REVISION, run, running
 
 if TYPE_CHECKING:
     from support.container import Container, Image, Podman
@@ -103,9 +103,34 @@ def test_without_settings_it_ends_with_one_line_that_names_one(podman: Podman, i
     assert "ALLOCATION_GATEWAY_" in done.stderr
 
 
+@pytest.mark.parametrize("which", ["image", "sandbox_image"])
+def test_nothing_in_the_image_can_install_a_package(podman: Podman, which: str, request: pytest.FixtureRequest) -> None:
+    """Neither in the environment of the gateway nor in the base, whose copies of pip are for making environments."""
+    image: Image = request.getfixturevalue(which)
+    with podman.files(image) as root:
+        found = [str(path.relative_to(root)) for path in root.rglob("*") if is_installer(path)]
+    assert found == []
+    assert modules(podman, image, "ensurepip") == []
+
+
+def is_installer(path: Path) -> bool:
+    """Returns whether a file or folder is of a program that installs Python packages."""
+    return path.name in {"pip", "ensurepip", "setuptools"} or (path.suffix == ".whl" and path.name.startswith("pip-"))
+
+
+def test_the_base_of_the_tests_has_what_the_image_must_not_have(podman: Podman, image: Image) -> None:
+    """Or else the test above could not fail."""
+    there = podman(
+        "run", "--rm", ALONE, "--entrypoint=python3", BASE, "-c", "import ensurepip; print(ensurepip.version())"
+    )
+    assert there.stdout.strip()
+
+
 def test_the_image_says_which_version_it_holds(podman: Podman, image: Image) -> None:
     labels = podman.inspect(image.name)["Config"]["Labels"]
-    assert labels["org.opencontainers.image.version"] == __version__
+    assert labels["org.opencontainers.image.version"] == __version__, "also if nobody has said so"
+    assert labels["org.opencontainers.image.revision"] == REVISION
+    assert labels["org.opencontainers.image.base.name"] == BASE
     assert __version__ in podman(*ONCE, image.name, "--version").stdout
 
 

@@ -52,8 +52,7 @@ def mounts(rendered: Rendered, secrets: dict[str, dict[str, bytes]], folder: Pat
             keys, mode = secrets[volume["secret"]["secretName"]], volume["secret"]["defaultMode"]
             files = {item["path"]: keys[item["key"]] for item in volume["secret"]["items"]}
         else:
-            texts, mode = rendered.one("ConfigMap")["data"], 0o644
-            files = {name: text.encode() for name, text in texts.items()}
+            files, mode = {"config.toml": rendered.configuration.encode()}, 0o644
         target = folder / mount["name"]
         target.mkdir()
         for name, content in files.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -54,6 +55,11 @@ class Rendered:
         return found
 
     @property
+    def configuration(self) -> str:
+        """The text of the configuration file that the gateway's pods have."""
+        return configuration(self.one("Deployment")["spec"]["template"])
+
+    @property
     def environment(self) -> dict[str, Any]:
         """The container's environment variables that the chart gives as text."""
         return {entry["name"]: entry["value"] for entry in self.container["env"] if "value" in entry}
@@ -63,6 +69,19 @@ def component(found: dict[str, Any]) -> str:
     """Returns what an object is of: `sandbox`, `headless`, `check` or `test`, and nothing for the gateway itself."""
     name: str = found["metadata"].get("labels", {}).get("app.kubernetes.io/component", "")
     return name
+
+
+def configuration(template: dict[str, Any]) -> str:
+    """Returns the text of the configuration file of pods that are made from a template.
+
+    Each of them has it in an annotation of its own, which Kubernetes mounts as a file.
+    """
+    (volume,) = [found for found in template["spec"]["volumes"] if found["name"] == "config"]
+    (item,) = volume["downwardAPI"]["items"]
+    assert item["path"] == "config.toml"
+    (name,) = re.findall(r"^metadata\.annotations\['(.+)'\]$", item["fieldRef"]["fieldPath"])
+    text: str = template["metadata"]["annotations"][name]
+    return text
 
 
 def helm_command() -> str:

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from allocation_gateway.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +33,7 @@ PACKAGES = ("ca-certificates", "python3", "python3-venv")
 TOOLS = ("mmdebstrap", "podman", "runc")
 BASE = "localhost/base:test"
 IMAGE = "localhost/allocation-gateway"
+REVISION = "0123456789abcdef0123456789abcdef01234567"
 BUILD_SECONDS = 600
 PIP_SETTINGS = frozenset({"index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "retries"})
 LOCKED_DOWN = (
@@ -198,7 +198,7 @@ def build_image(podman: Podman, secrets: Path, *target: str) -> Image:
         "--pull=never",
         "--format=docker",
         f"--build-arg=BASE_IMAGE={BASE}",
-        f"--build-arg=VERSION={__version__}",
+        f"--build-arg=REVISION={REVISION}",
         *build_secrets(secrets, canary),
         *(f"--target={one}" for one in target),
         f"--tag={name}",

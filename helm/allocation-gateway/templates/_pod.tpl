@@ -18,11 +18,19 @@
 {{/* The environment of the gateway. */}}
 {{- define "allocation-gateway.env" -}}
 {{- $files := include "allocation-gateway.files" . -}}
-# Before the others, whose values may refer to it.
+# What others may refer to goes first.
 - name: POD_IP
   valueFrom:
     fieldRef:
       fieldPath: status.podIP
+{{- $after := list }}
+{{- range .Values.extraEnv }}
+{{- if hasKey . "valueFrom" }}
+{{ toYaml (list .) }}
+{{- else }}
+{{- $after = append $after . }}
+{{- end }}
+{{- end }}
 - name: ALLOCATION_GATEWAY_CONFIG_FILE
   value: {{ $files }}/config/config.toml
 - name: ALLOCATION_GATEWAY_HOST
@@ -55,14 +63,14 @@
 - name: ALLOCATION_GATEWAY_{{ upper $name }}_URL
   valueFrom:
     secretKeyRef:
-      name: {{ .name }}
-      key: {{ .key }}
+      name: {{ .name | quote }}
+      key: {{ .key | quote }}
 {{- end }}
 {{- end }}
 {{- end }}
 - name: ALLOCATION_GATEWAY_REPLICAS
   value: {{ include "allocation-gateway.pods" . | quote }}
-{{- if and .Values.sandbox.enabled (not .Values.store.urlSecret.name) }}
+{{- if and .Values.sandbox.enabled (not (include "allocation-gateway.hasServer" (dict "root" . "name" "store"))) }}
 # Nothing is booked in the sandbox.
 - name: ALLOCATION_GATEWAY_ALLOW_UNSHARED_CLAIMS
   value: "true"
@@ -71,7 +79,7 @@
 - name: {{ $name }}
   value: {{ $value | toJson }}
 {{- end }}
-{{- with .Values.extraEnv }}
+{{- with $after }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}
@@ -108,53 +116,56 @@
 {{- end }}
 {{- end }}
 
-{{/* The volumes, from a dict of `root` and of `config`, the name of the ConfigMap with the configuration. */}}
+{{/* The volumes. */}}
 {{- define "allocation-gateway.volumes" -}}
 - name: config
-  configMap:
-    name: {{ .config }}
-{{- range $name, $secret := include "allocation-gateway.keys" .root | fromYaml }}
+  downwardAPI:
+    items:
+      - path: config.toml
+        fieldRef:
+          fieldPath: metadata.annotations['{{ include "allocation-gateway.configAnnotation" . }}']
+{{- range $name, $secret := include "allocation-gateway.keys" . | fromYaml }}
 - name: {{ $name }}
   secret:
-    secretName: {{ $secret.name }}
+    secretName: {{ $secret.name | quote }}
     defaultMode: 0440
     items:
-      - key: {{ $secret.key }}
-        path: {{ $secret.key }}
+      - key: {{ $secret.key | quote }}
+        path: {{ $secret.key | quote }}
 {{- end }}
-{{- with .root.Values.serviceGroups.catalogue }}
+{{- with .Values.serviceGroups.catalogue }}
 {{- if .configMapName }}
 - name: service-groups
   configMap:
-    name: {{ .configMapName }}
+    name: {{ .configMapName | quote }}
     items:
-      - key: {{ .key }}
-        path: {{ .key }}
+      - key: {{ .key | quote }}
+        path: {{ .key | quote }}
 {{- end }}
 {{- end }}
-{{- with .root.Values.tls }}
+{{- with .Values.tls }}
 {{- if .secretName }}
 - name: tls
   secret:
-    secretName: {{ .secretName }}
+    secretName: {{ .secretName | quote }}
     defaultMode: 0440
     items:
-      - key: {{ .certKey }}
-        path: {{ .certKey }}
-      - key: {{ .keyKey }}
-        path: {{ .keyKey }}
+      - key: {{ .certKey | quote }}
+        path: {{ .certKey | quote }}
+      - key: {{ .keyKey | quote }}
+        path: {{ .keyKey | quote }}
 {{- end }}
 {{- if .clientCA.secretName }}
 - name: client-ca
   secret:
-    secretName: {{ .clientCA.secretName }}
+    secretName: {{ .clientCA.secretName | quote }}
     defaultMode: 0440
     items:
-      - key: {{ .clientCA.key }}
-        path: {{ .clientCA.key }}
+      - key: {{ .clientCA.key | quote }}
+        path: {{ .clientCA.key | quote }}
 {{- end }}
 {{- end }}
-{{- with .root.Values.extraVolumes }}
+{{- with .Values.extraVolumes }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}
@@ -163,10 +174,10 @@
 {{- define "allocation-gateway.placement" -}}
 {{- range $field := list "priorityClassName" "runtimeClassName" "schedulerName" "dnsPolicy" }}
 {{- with get $.Values $field }}
-{{ $field }}: {{ . }}
+{{ $field }}: {{ . | quote }}
 {{- end }}
 {{- end }}
-{{- range $field := list "dnsConfig" "hostAliases" "nodeSelector" "tolerations" }}
+{{- range $field := list "dnsConfig" "hostAliases" "nodeSelector" "tolerations" "affinity" }}
 {{- with get $.Values $field }}
 {{ $field }}:
   {{- toYaml . | nindent 2 }}
@@ -189,7 +200,7 @@ image: {{ include "allocation-gateway.image" . | quote }}
 
 {{/* How any image is pulled, and what it may do. */}}
 {{- define "allocation-gateway.containerRights" -}}
-imagePullPolicy: {{ .Values.image.pullPolicy }}
+imagePullPolicy: {{ .Values.image.pullPolicy | quote }}
 {{- with .Values.securityContext }}
 securityContext:
   {{- toYaml . | nindent 2 }}

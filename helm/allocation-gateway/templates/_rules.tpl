@@ -247,6 +247,27 @@
     "tls_key_file",
     "worker_timeout",
     "workers"
+  ],
+  "given": [
+    "cache_url",
+    "consignments_api_key",
+    "consignments_api_key_file",
+    "service_group_catalogue_file",
+    "ship_api_key",
+    "ship_api_key_file",
+    "store_url",
+    "tls_cert_file",
+    "tls_client_ca_file",
+    "tls_key_file"
+  ],
+  "decided": [
+    "config_file",
+    "health_port",
+    "host",
+    "port",
+    "replicas",
+    "sandbox_port",
+    "sandbox_shipments"
   ]
 }
 {{- end }}

@@ -2,7 +2,7 @@
 {{- define "allocation-gateway.validate" -}}
 {{- $required := include "allocation-gateway.missing" . | splitList "\n" | compact -}}
 {{- $problems := $required -}}
-{{- range $part := list "excluded" "wrongService" "wrongSettings" "wrongEnvironment" "undrainable" "wrongTimes" "wrongExtras" -}}
+{{- range $part := list "excluded" "wrongService" "wrongSettings" "wrongEnvironment" "undrainable" "wrongTimes" "wrongExtras" "tooLong" -}}
 {{- $problems = concat $problems (include (printf "allocation-gateway.%s" $part) $ | splitList "\n" | compact) -}}
 {{- end -}}
 {{- if $problems -}}
@@ -37,13 +37,13 @@ sandbox:
 
 {{/* What is required and not there, as lines. So are all that follow. */}}
 {{- define "allocation-gateway.missing" -}}
-{{- if not (or .Values.sandbox.enabled .Values.ship.apiKeySecret.name .Values.consignments.apiKeySecret.name .Values.settings.accounts_file) }}
+{{- if not (or .Values.sandbox.enabled (include "allocation-gateway.apis" .) .Values.settings.accounts_file) }}
 ship.apiKeySecret.name: is required: name an existing Secret with the key of the Ship API, or one in consignments.apiKeySecret.name, or set settings.accounts_file or sandbox.enabled
 {{- end }}
-{{- if not (or .Values.tls.secretName .Values.sandbox.enabled .Values.settings.allow_plaintext) }}
+{{- if not (or (include "allocation-gateway.hasTls" .) .Values.sandbox.enabled .Values.settings.allow_plaintext) }}
 tls.secretName: is required: name an existing Secret, or accept plaintext with settings.allow_plaintext=true
 {{- end }}
-{{- if not (or .Values.store.urlSecret.name .Values.sandbox.enabled .Values.settings.allow_unshared_claims) }}
+{{- if not (or (include "allocation-gateway.hasServer" (dict "root" . "name" "store")) .Values.sandbox.enabled .Values.settings.allow_unshared_claims) }}
 {{- if gt (include "allocation-gateway.pods" . | int) 1 }}
 store.urlSecret.name: is required with more than one pod: name an existing Secret with the URL of the store, or set replicaCount=1, or accept that pods do not know of each other's writes with settings.allow_unshared_claims=true
 {{- else if gt (include "allocation-gateway.number" (dict "root" . "name" "workers") | int) 1 }}
@@ -59,7 +59,7 @@ grpcRoute.parentRefs: is required: name the Gateway that the route belongs to
 {{- if not .Values.enabled }}
 enabled: is false, which only the condition of an umbrella chart's dependency can heed
 {{- end }}
-{{- if and .Values.tls.clientCA.secretName (not .Values.tls.secretName) }}
+{{- if and .Values.tls.clientCA.secretName (not (include "allocation-gateway.hasTls" .)) }}
 tls.clientCA.secretName: needs tls.secretName
 {{- end }}
 {{- $metrics := .Values.metrics }}
@@ -76,6 +76,9 @@ metrics.prometheus.enabled: needs prometheus to be among the exporters of OTEL_M
 {{- end }}
 {{- if and $metrics.prometheus.enabled (gt (include "allocation-gateway.number" (dict "root" . "name" "workers") | int) 1) }}
 metrics.prometheus.enabled: needs settings.workers to be 1: a scrape finds one of several processes
+{{- end }}
+{{- if and $metrics.prometheus.enabled (has (int $metrics.prometheus.port) (list 50051 50052)) }}
+metrics.prometheus.port: must be neither 50051 nor 50052, at which pods take calls and tell their health
 {{- end }}
 {{- $scaling := .Values.autoscaling }}
 {{- if $scaling.enabled }}
@@ -116,6 +119,17 @@ strategy.rollingUpdate: maxSurge and maxUnavailable are both 0, so that no pod c
 {{- if and (or $value (kindIs "bool" $value)) (not (has $service.type $fitting)) }}
 service.{{ $field }}: needs service.type {{ join " or " $fitting }}
 {{- end }}
+{{- end }}
+{{- if eq $service.clusterIP "None" }}
+{{- if ne $service.type "ClusterIP" }}
+service.clusterIP: must not be None with service.type {{ $service.type }}
+{{- else if ne (int $service.port) 50051 }}
+service.clusterIP: None needs service.port to be 50051, since clients then connect to pods themselves. service.headless makes such a Service beside this one
+{{- end }}
+{{- end }}
+{{- $fullname := include "allocation-gateway.fullname" . }}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $fullname) }}
+fullnameOverride: is required here, since no Service can be called {{ $fullname }}: a name begins with a letter, and ends with a letter or a digit
 {{- end }}
 {{- if and $service.sessionAffinityConfig (ne $service.sessionAffinity "ClientIP") }}
 service.sessionAffinityConfig: needs service.sessionAffinity ClientIP
@@ -174,18 +188,48 @@ settings.{{ $api }}_base_url: would send the key unencrypted, unless settings.al
 
 {{/* Variables that the gateway would refuse, and those that are there twice, which Kubernetes refuses. */}}
 {{- define "allocation-gateway.wrongEnvironment" -}}
-{{- $known := (include "allocation-gateway.rules" . | fromJson).names -}}
+{{- $rules := include "allocation-gateway.rules" . | fromJson -}}
 {{- range .Values.extraEnv }}
-{{- if and (hasPrefix "ALLOCATION_GATEWAY_" .name) (not (has (trimPrefix "ALLOCATION_GATEWAY_" .name | lower) $known)) }}
+{{- $isTaken := hasKey . "valueFrom" }}
+{{- $text := toString (default "" .value) }}
+{{- if hasPrefix "ALLOCATION_GATEWAY_" .name }}
+{{- $setting := trimPrefix "ALLOCATION_GATEWAY_" .name | lower }}
+{{- if not (has $setting $rules.names) }}
 extraEnv: {{ .name }}: there is no such setting
+{{- else if and (eq $setting "jwks_url") $isTaken }}
+{{- /* The only setting that may be a secret in part. */}}
+{{- else if has $setting $rules.decided }}
+extraEnv: {{ .name }}: is for the chart to set
+{{- else if not (has $setting $rules.given) }}
+extraEnv: {{ .name }}: must be set as settings.{{ $setting }}, from which the chart takes what else it has to do
+{{- else if and (not $isTaken) (or (hasSuffix "_api_key" $setting) (regexMatch "://[^/?#@]*:[^/?#@]+@|[?&](sentinel_|ssl_)?password=" $text)) }}
+extraEnv: {{ .name }}: has a secret, which no value may hold: take it from a Secret by valueFrom
 {{- end }}
+{{- else if and (not $isTaken) (regexMatch "^OTEL_EXPORTER_OTLP_([A-Z]+_)?HEADERS$" .name) }}
+extraEnv: {{ .name }}: may have a secret, which no value may hold: take it from a Secret by valueFrom
+{{- end }}
+{{- end }}
+{{- range $name, $_ := .Values.otel }}
+{{- if regexMatch "^OTEL_EXPORTER_OTLP_([A-Z]+_)?HEADERS$" $name }}
+otel.{{ $name }}: may have a secret, which no value may hold: take it from a Secret by valueFrom in extraEnv
+{{- end }}
+{{- end }}
+{{- if regexMatch "[?]|://[^/]*@" (default "" .Values.settings.jwks_url) }}
+settings.jwks_url: may have a secret, which no value may hold: take ALLOCATION_GATEWAY_JWKS_URL from a Secret by valueFrom in extraEnv
 {{- end }}
 {{- $names := list }}
 {{- range include "allocation-gateway.env" . | fromYamlArray }}
-{{- if has .name $names }}
+{{- $name := .name }}
+{{- if hasPrefix "ALLOCATION_GATEWAY_" $name }}
+{{- $name = upper $name }}
+{{- end }}
+{{- if has $name $names }}
 extraEnv: {{ .name }}: is set already, by the chart itself or by another value
 {{- end }}
-{{- $names = append $names .name }}
+{{- $names = append $names $name }}
+{{- end }}
+{{- if and (hasKey (include "allocation-gateway.given" . | fromJson) "jwks_url") .Values.settings.jwks_url }}
+extraEnv: ALLOCATION_GATEWAY_JWKS_URL: is set already, as settings.jwks_url
 {{- end }}
 {{- end }}
 
@@ -221,12 +265,29 @@ terminationGracePeriodSeconds: must be more than the {{ $needed }} seconds that 
 {{- else if or (dig "preStop" "exec" "" (default dict .Values.lifecycle)) (dig "preStop" "httpGet" "" (default dict .Values.lifecycle)) }}
 terminationGracePeriodSeconds: is required with this lifecycle.preStop, whose time only you know: it must be more than that and {{ $needed }} seconds
 {{- end }}
+{{- $ready := int .Values.minReadySeconds }}
+{{- $deadline := .Values.progressDeadlineSeconds }}
+{{- if le (ternary 600 (int $deadline) (kindIs "invalid" $deadline)) $ready }}
+progressDeadlineSeconds: must be more than minReadySeconds, {{ $ready }}
+{{- end }}
+{{- end }}
+
+{{/* What Kubernetes has no room for. */}}
+{{- define "allocation-gateway.tooLong" -}}
+{{- $length := 0 -}}
+{{- range $name, $text := include "allocation-gateway.podAnnotations" (dict "root" . "annotations" .Values.podAnnotations) | fromYaml }}
+{{- $length = add $length (len $name) (len $text) }}
+{{- end }}
+{{- /* 256 KiB are for all annotations of a pod, and others make some too. */}}
+{{- if gt (int $length) 245760 }}
+settings: have {{ $length }} bytes, with podAnnotations, and pods can take 245760
+{{- end }}
 {{- end }}
 
 {{/* What is added to pods and clashes with what they have. */}}
 {{- define "allocation-gateway.wrongExtras" -}}
 {{- $volumes := list -}}
-{{- range include "allocation-gateway.volumes" (dict "root" . "config" "config") | fromYamlArray }}
+{{- range include "allocation-gateway.volumes" . | fromYamlArray }}
 {{- if has .name $volumes }}
 extraVolumes: there is a volume {{ .name }} already
 {{- end }}

@@ -60,10 +60,23 @@ func (p *pod) files(volume *v1.Volume) (map[string]util.FileProjection, error) {
 		source := volume.Secret
 		items, mode, optional = source.Items, source.DefaultMode, source.Optional
 		data, err = p.secret(source.SecretName, optional)
+	case volume.DownwardAPI != nil:
+		data = map[string][]byte{}
+		for _, item := range volume.DownwardAPI.Items {
+			if item.FieldRef == nil {
+				return nil, fmt.Errorf("the file %s: this node has those with a field of the pod, and no others", item.Path)
+			}
+			text, err := p.field(item.FieldRef.FieldPath)
+			if err != nil {
+				return nil, err
+			}
+			data[item.Path] = []byte(text)
+		}
+		mode = volume.DownwardAPI.DefaultMode
 	case volume.EmptyDir != nil:
 		return nil, nil
 	default:
-		return nil, fmt.Errorf("this node has ConfigMaps, Secrets and emptyDir, and no other volumes")
+		return nil, fmt.Errorf("this node has ConfigMaps, Secrets, fields of the pod and emptyDir, and no other volumes")
 	}
 	if err != nil {
 		return nil, err
