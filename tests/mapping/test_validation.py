@@ -78,6 +78,7 @@ def test_references_are_checked_in_every_request() -> None:
 LISTS: Final[dict[str, tuple[list[str], list[tuple[str, str]]]]] = {
     "none": ([], [("shipments", "must have 1 to 100 references, not 0")]),
     "101": ([f"sp_{n}" for n in range(101)], [("shipments", "must have 1 to 100 references, not 101")]),
+    "101 that are empty": ([""] * 101, [("shipments", "must have 1 to 100 references, not 101")]),
     "twice": (["a", "b", "a"], [("shipments[2]", TWICE)]),
     "three times": (["a", "a", "a"], [("shipments[1]", TWICE), ("shipments[2]", TWICE)]),
     "empty": (["a", ""], [("shipments[1]", EMPTY)]),
@@ -195,13 +196,13 @@ FILTERS: Final[dict[str, tuple[dict[str, Any], list[tuple[str, str]]]]] = {
         [("filters.tags[0]", "must have at most 50 characters, not 51")],
     ),
     "everything": (
-        {"tags": [""] * 11},
+        {"tags": [""] * 10},
         [
             ("filters.direction", DIRECTION),
-            ("filters.tags", "must have at most 10, not 11"),
-            *[(f"filters.tags[{n}]", EMPTY) for n in range(11)],
+            *[(f"filters.tags[{n}]", EMPTY) for n in range(10)],
         ],
     ),
+    "eleven empty tags": ({"direction": 1, "tags": [""] * 11}, [("filters.tags", "must have at most 10, not 11")]),
 }
 
 

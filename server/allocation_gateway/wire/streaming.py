@@ -68,8 +68,7 @@ class RequestStreamCall(Call):
         self._connection.grant(self, size)
         return self._parsed(data)
 
-    async def _answered(self, *request: bytes) -> None:
-        del request
+    async def _answered(self) -> None:
         behaviour: Any = self.method.stream_stream or self.method.stream_unary
         answer = behaviour(self, self)
         if hasattr(answer, "__aiter__"):
