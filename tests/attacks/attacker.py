@@ -83,9 +83,9 @@ def packed(text: bytes) -> bytes:
     return message(gzip.compress(text), flag=1)
 
 
-# Messages of 256 KiB, less what stands before them. Each is one that its method takes: what is none is refused as soon as
-# it is unpacked. A field that no method knows; for reflection a file whose name its answer says twice; a request for very
-# many shipments, none of which has a reference; a service of which the health is watched.
+# Messages of 256 KiB, less what stands before them. Each is one that its method takes: what is none is refused as
+# soon as it is unpacked. A field that no method knows; for reflection a file whose name its answer says twice; a
+# request for very many shipments, none of which has a reference; a service of which the health is watched.
 BOMB: Final = packed(of_length(b"\xfa\x3f", bytes(261_000)))
 ECHOED: Final = packed(of_length(b"\x1a", b"a" * 250_000))
 REFERENCES: Final = packed(b"\x0a\x00" * 131_000)

@@ -363,7 +363,7 @@ def test_field_block_that_is_too_large_is_decoded_for_the_table() -> None:
 
 
 @pytest.mark.parametrize(("count", "is_read"), [(2, True), (3, False), (16_000, False)])
-def test_field_block_begins_with_few_size_updates(count: int, is_read: bool) -> None:  # noqa: FBT001 - a case
+def test_field_block_begins_with_few_size_updates(count: int, is_read: bool) -> None:
     block = b"\x20" * count + literal(b"a", b"b")
     if is_read:
         assert Decoder(16_384).decode(block) == [("a", "b")]

@@ -1,8 +1,9 @@
 """Attacks that go on: by each of them, memory grows by little, and a bystander hardly waits. `make test-attacks`.
 
-Each attack is sustained on a gateway with each engine, one after the other, from each number of connections, and in the
-end the table of all of them is printed. Our engine has to hold; what grpcio gives is the control. And each is sustained on
-our engine without the defences that it meets (`undefended`), which must not hold: else it would show nothing.
+Each attack is sustained on a gateway with each engine, one after the other, from each number of connections, and in
+the end the table of all of them is printed. Our engine has to hold; what grpcio gives is the control. And each is
+sustained on our engine without the defences that it meets (`undefended`), which must not hold: else it would show
+nothing.
 
 Environment:
     ATTACK_SECONDS: For how long each attack goes on.

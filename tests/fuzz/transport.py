@@ -7,8 +7,8 @@ from typing import Any, Final
 
 # How many bytes it holds unsent before it says so, and below what it no longer does.
 _HIGH: Final = 65_536
-# How many bytes a server may hand over of which nothing is taken: what is full, one turn's more, and what no window holds
-# up.
+# How many bytes a server may hand over of which nothing is taken: what is full, one turn's more, and what no window
+# holds up.
 _MOST_UNSENT: Final = 4 * _HIGH
 
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 _AUTHORIZATION: Final = "authorization"
 _SCHEME: Final = "bearer"
 _CALLER_REASONS: Final = frozenset(map(name_of, CALLER_REASONS))
-# References that an audit line has, and their characters: a request that was refused may have a hundred thousand of them,
-# or one of a quarter of a megabyte.
+# References that an audit line has, and their characters: a request that was refused may have a hundred thousand of
+# them, or one of a quarter of a megabyte.
 _MOST_REFERENCES: Final = 1_000
 _MOST_CHARACTERS: Final = 256
 

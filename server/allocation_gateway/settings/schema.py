@@ -88,8 +88,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_connections_per_address: Annotated[
         Count,
         described(
-            "Of these, connections that one IP address may have; with IPv6, one network of 64 bits. Behind a proxy, all "
-            "callers share its address. Only `GRPC_ENGINE=direct` has this limit."
+            "Of these, connections that one IP address may have; with IPv6, one network of 64 bits. Behind a proxy, "
+            "all callers share its address. Only `GRPC_ENGINE=direct` has this limit."
         ),
     ] = 2048
     max_held_bytes: Annotated[

@@ -136,13 +136,8 @@ class Decoder:
                     raise CompressionError("Index 0 is not valid in a field block.")
                 entry = table[index]
             elif first & 0xE0 == 0x20:
-                if room < self._max_list_size:
-                    raise CompressionError("A dynamic table size update must come at the beginning of a field block.")
                 updates += 1
-                if updates > _MOST_UPDATES:
-                    raise CompressionError(
-                        "A field block must not begin with more than two dynamic table size updates."
-                    )
+                _check_update(updates, is_first=room == self._max_list_size)
                 position = self._resize(block, position, first & 0x1F)
                 continue
             else:
@@ -236,3 +231,11 @@ def _length(length: int) -> bytes:
         rest >>= 7
     octets.append(rest)
     return bytes(octets)
+
+
+def _check_update(count: int, *, is_first: bool) -> None:
+    """Checks that a size update of the table may come where it does (RFC 7541, section 4.2)."""
+    if not is_first:
+        raise CompressionError("A dynamic table size update must come at the beginning of a field block.")
+    if count > _MOST_UPDATES:
+        raise CompressionError("A field block must not begin with more than two dynamic table size updates.")

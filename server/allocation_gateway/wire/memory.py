@@ -1,8 +1,9 @@
 """The account of bytes: what the server holds for its peers, by connection and in all.
 
-Everything counts that a peer can make grow: requests that are not answered yet, whether complete or not and as large as
-they are unpacked; answers that the peer does not take, whether they wait for its windows or in the transport; frames and
-field blocks that are not complete, or wait for their turn; and for each open call a fixed cost, and its metadata.
+Everything counts that a peer can make grow: requests that are not answered yet, whether complete or not and as large
+as they are unpacked; answers that the peer does not take, whether they wait for its windows or in the transport;
+frames and field blocks that are not complete, or wait for their turn; and for each open call a fixed cost, and its
+metadata.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 CALL_COST: Final = 2048
 TASK_COST: Final = 3072
 STREAM_COST: Final = 10_240
-# What each field of a call's metadata takes beside what HTTP/2 counts for it: a tuple and two texts. So many are part of
-# what any call takes.
+# What each field of a call's metadata takes beside what HTTP/2 counts for it: a tuple and two texts. So many are
+# part of what any call takes.
 _FIELD_COST: Final = 176
 _USUAL_FIELDS: Final = 16
 # The part of all that one connection may hold is one in so many, and it is slowed down from one in so many of that.

@@ -1,8 +1,8 @@
 """What a connection sends: no more than the windows of its peer allow, and all of one turn of the loop at once.
 
-Windows say what a peer is willing to take, and not that it takes anything: one that has opened them wide and does not read
-would have the transport hold all that they allow. So a turn of the loop hands over little, and what the transport has not
-got rid of stays in the account of bytes.
+Windows say what a peer is willing to take, and not that it takes anything: one that has opened them wide and does not
+read would have the transport hold all that they allow. So a turn of the loop hands over little, and what the
+transport has not got rid of stays in the account of bytes.
 """
 
 from __future__ import annotations
