@@ -120,7 +120,7 @@ def seconds(timeout: str) -> float | None:
 
 
 def _binary(value: str) -> list[bytes]:
-    """Decodes a binary value, or several that a proxy has joined. What is not base64, or empty, is left out of these."""
+    """Decodes a binary value, or several that a proxy has joined. What is not base64, or empty, is left out."""
     found = []
     for part in [part for part in value.split(",") if part] or [""]:
         try:
