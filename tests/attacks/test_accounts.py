@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import zlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import pytest
-from allocation_gateway.wire import frames
-from allocation_gateway.wire.connection_table import ConnectionTable
+from allocation_gateway.wire import frames, message
+from allocation_gateway.wire.connection_table import ConnectionTable, counted_address
 from allocation_gateway.wire.errors import Http2ConnectionError
 from allocation_gateway.wire.flood_budget import CREDIT_PER_CALL, CREDIT_PER_MESSAGE, FloodBudget
-from allocation_gateway.wire.hpack import Decoder, ExcessiveError, literal
+from allocation_gateway.wire.hpack import CompressionError, Decoder, ExcessiveError, literal
 from allocation_gateway.wire.lifetime import Due, Lifetime
 from allocation_gateway.wire.limits import Limits
 from allocation_gateway.wire.memory import ConnectionMemory, MemoryPool
+from allocation_gateway.wire.message import UnreadableError
+from allocation_gateway.wire.request import parse
 from allocation_gateway.wire.streams import StreamTable
-from allocation_gateway.wire.turns import Turns, units
+from allocation_gateway.wire.turns import Turns, units, units_of_fields
 
 if TYPE_CHECKING:
     from allocation_gateway.wire.call import Call
@@ -129,6 +133,17 @@ class Worker:
             self.turns.line_up(self)
         return done
 
+    def abort(self) -> None:
+        self.log.append(f"{self.name} aborted")
+
+
+class Broken(Worker):
+    """A connection with a defect."""
+
+    def take_turn(self, share: int) -> int:
+        del share
+        raise RuntimeError("a defect")
+
 
 def test_connections_in_line_take_turns_and_others_are_served_in_between() -> None:
     async def run() -> None:
@@ -172,13 +187,73 @@ def test_fresh_bytes_share_a_turn_and_each_connection_may_make_a_call() -> None:
     asyncio.run(run())
 
 
+def test_turn_of_many_connections_has_an_end() -> None:
+    """Beyond it, even who asks for little waits in line."""
+
+    async def run() -> None:
+        turns, done = Turns(asyncio.get_running_loop()), 0
+        for _ in range(2_000):
+            share = min(turns.share(), 16)
+            turns.worked(share)
+            done += share
+        assert 1_024 <= done <= 2_048 + 16
+        await asyncio.sleep(0)
+        assert turns.share() == 1_024
+
+    asyncio.run(run())
+
+
+def test_connection_with_a_defect_is_aborted_and_holds_up_no_other() -> None:
+    async def run() -> None:
+        turns, log = Turns(asyncio.get_running_loop()), list[str]()
+        turns.line_up(Broken(turns, 1, "a", log))
+        turns.line_up(Worker(turns, 300, "b", log))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert log == ["a aborted", *"bbbbb"]
+
+    asyncio.run(run())
+
+
+def test_call_that_cannot_be_ended_holds_up_no_other() -> None:
+    def fails() -> None:
+        raise ZeroDivisionError
+
+    async def run() -> None:
+        turns, one = Turns(asyncio.get_running_loop()), FakeCall()
+        turns.end([fails, one.end])
+        await asyncio.sleep(0)
+        assert one.ended == 1
+
+    asyncio.run(run())
+
+
+def test_messages_are_read_of_one_connection_after_the_other() -> None:
+    """However many streams one of them has."""
+
+    async def run() -> None:
+        turns = Turns(asyncio.get_running_loop())
+        many = [asyncio.create_task(turns.message("many")) for _ in range(500)]
+        one = asyncio.create_task(turns.message("one"))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert one.done()
+        assert not all(reader.done() for reader in many)
+        await asyncio.gather(*many)
+
+    asyncio.run(run())
+
+
 def test_messages_and_ends_are_dealt_out_over_turns() -> None:
     async def run() -> None:
         turns = Turns(asyncio.get_running_loop())
         calls = [FakeCall() for _ in range(500)]
-        turns.end(cast("list[Call]", calls))
+        turns.end([one.end for one in calls[:250]])
+        turns.end([one.end for one in calls[250:]])
+        assert not any(one.ended for one in calls), "what ends at the same moment has one turn, whose ever it is"
+        await asyncio.sleep(0)
         assert 0 < sum(one.ended for one in calls) < 500
-        readers = [asyncio.create_task(turns.message()) for _ in range(100)]
+        readers = [asyncio.create_task(turns.message("a")) for _ in range(100)]
         for _ in range(3):
             await asyncio.sleep(0)
         assert 0 < sum(reader.done() for reader in readers) < 100
@@ -195,6 +270,51 @@ def test_messages_and_ends_are_dealt_out_over_turns() -> None:
 def test_frames_that_cost_more_count_more(kind: int, length: int, more: int) -> None:
     assert units(kind, length) >= 1 + more
     assert units(frames.DATA, 1) == 1
+
+
+def test_fields_count_more_if_they_stand_for_much() -> None:
+    assert units_of_fields(1_000) == 0
+    assert units_of_fields(16_384) >= 100
+
+
+# Metadata and messages.
+
+
+REQUIRED: Final = [(":method", "POST"), (":scheme", "http"), (":path", "/a/b")]
+
+
+def test_values_that_a_proxy_has_joined_are_few() -> None:
+    usual = parse([*REQUIRED, ("a-bin", "QQ,Qg=="), ("b-bin", ""), ("c-bin", "QQ,,")])
+    assert usual.metadata == (("a-bin", b"A"), ("a-bin", b"B"), ("b-bin", b""), ("c-bin", b"A"))
+    for value in ("," * 4_000, "QQ," * 1_300, "?," * 2_000, ",".join(["QQ"] * 20)):
+        fields = [*REQUIRED, *[("x-bin", value)] * 100, ("y", "1")]
+        metadata = parse(fields).metadata
+        assert len(metadata) < 100, value[:4]
+        assert metadata[-1] == ("y", "1")
+
+
+@pytest.mark.parametrize("members", [1, 2, 16])
+def test_compressed_message_may_have_several_members(members: int) -> None:
+    body = b"".join(gzip.compress(b"a" * 100) for _ in range(members))
+    framed = b"\x01" + len(body).to_bytes(4, "big") + body
+    assert message.read(framed, "gzip", 1_600) == b"a" * 100 * members
+    with pytest.raises(UnreadableError, match="larger than"):
+        message.read(framed, "gzip", 100 * members - 1)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        ("gzip", gzip.compress(b"") * 1_000),
+        ("gzip", gzip.compress(b"a") + b"b"),
+        ("gzip", gzip.compress(b"a") + gzip.compress(b"b")[:-1]),
+        ("deflate", zlib.compress(b"a") * 2),
+    ],
+    ids=["very many members", "something else", "a part of one", "no members at all"],
+)
+def test_compressed_message_ends_where_it_says(encoding: str, body: bytes) -> None:
+    with pytest.raises(UnreadableError, match=f"not valid {encoding}"):
+        message.read(b"\x01" + len(body).to_bytes(4, "big") + body, encoding, 100_000)
 
 
 # Floods.
@@ -245,6 +365,16 @@ def test_field_block_that_is_too_large_is_decoded_for_the_table() -> None:
     assert decoder.decode(b"\xbe") == [("a", "b")]
 
 
+@pytest.mark.parametrize(("count", "is_read"), [(2, True), (3, False), (16_000, False)])
+def test_field_block_begins_with_few_size_updates(count: int, is_read: bool) -> None:
+    block = b"\x20" * count + literal(b"a", b"b")
+    if is_read:
+        assert Decoder(16_384).decode(block) == [("a", "b")]
+        return
+    with pytest.raises(CompressionError):
+        Decoder(16_384).decode(block)
+
+
 # Connections.
 
 
@@ -260,7 +390,7 @@ class FakeConnection:
     def abort(self) -> None:
         self.aborted = True
 
-    def drain(self) -> None: ...
+    def stop(self) -> None: ...
 
     def give_up(self) -> list[asyncio.Task[None]]:
         return []
@@ -295,6 +425,33 @@ def test_oldest_connection_that_has_made_no_call_makes_room() -> None:
     assert not table.admit(later)
     assert list(table) == [busy, idler, late]
     assert table.refused == 2
+
+
+def test_connections_count_before_their_greeting_has_ended() -> None:
+    table = ConnectionTable(LIMITS)
+    assert table.admit(FakeConnection("a"))
+    assert table.greet("a")
+    assert not table.greet("a")
+    table.greeted("a")
+    assert table.greet("a")
+    assert table.greet("b")
+    assert table.greet("c")
+    assert not table.greet("d"), "as many in all as there may be connections"
+    assert table.refused == 2
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+    ],
+)
+def test_network_of_ipv6_counts_as_one_address(address: str, counted: str) -> None:
+    assert counted_address(address) == counted
 
 
 # Times.
@@ -345,3 +502,16 @@ def test_old_connection_is_drained_refuses_calls_and_ends_them() -> None:
     assert one.due(395.0, 0, has_called=True) is Due.CLOSE
     assert one.due(395.0, 10, has_called=True) is Due.NOTHING
     assert one.due(413.0, 10, has_called=True) is Due.ABORT
+
+
+@pytest.mark.parametrize("at", [61.0, 331.0], ids=["without a call", "of age"])
+def test_calls_of_a_connection_that_was_asked_to_go_have_an_end(at: float) -> None:
+    """Whatever the reason: only if the server stops, it says itself how long they have."""
+    one, stopped = (Lifetime(LIMITS, 0.0) for _ in range(2))
+    for each, is_stopping in ((one, False), (stopped, True)):
+        each.settings_received()
+        each.drained(at, is_stopping=is_stopping)
+        each.heard(at + 61.0)
+    assert one.calls_end_at == at + 60.0
+    assert one.due(at + 61.0, 0, has_called=True) is Due.END_CALLS
+    assert stopped.due(at + 61.0, 0, has_called=True) is Due.REFUSE_NEW_CALLS

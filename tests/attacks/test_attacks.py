@@ -1,7 +1,9 @@
 """Attacks that go on: by each of them, memory grows by little, and a bystander hardly waits. `make test-attacks`.
 
-Each attack is sustained on a gateway with each engine, one after the other, from each number of connections, and in the
-end the table of all of them is printed. Our engine has to hold; what grpcio gives is the control.
+Each attack is sustained on a gateway with each engine, one after the other, from each number of connections, and in
+the end the table of all of them is printed. Our engine has to hold; what grpcio gives is the control. And each is
+sustained on our engine without the defences that it meets (`undefended`), which must not hold: else it would show
+nothing.
 
 Environment:
     ATTACK_SECONDS: For how long each attack goes on.
@@ -11,17 +13,22 @@ Environment:
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import pytest
 from attacks.attacker import ATTACKS
-from attacks.measuring import MEGABYTE, Outcome, best, measured
+from attacks.measuring import MEGABYTE, ROOT, Outcome, best, measured
+from attacks.undefended import RESTS_ON
 from support.certificates import Authority
-from support.front import running_front
+from support.front import KEY
+from support.gateway import COMMAND, running_gateway
+from support.upstream import running_upstream, shipped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 pytestmark = pytest.mark.attacks
@@ -35,9 +42,16 @@ MOST_MEMORY: Final = 64 * MEGABYTE
 MOST_WAIT: Final = 0.05
 MOST_RATIO: Final = 3.0
 FLOOR: Final = 0.015
+# How much more CPU time an attack costs that the gateway has no defence against, and from how many seconds on: where it
+# is stood all the same, since the machine is fast.
+MUCH_DEARER: Final = 3.0
+LEAST_DEAR: Final = 0.005
 # The machine may do something else meanwhile: what is too much has to be so each time. Both engines are measured as
 # often, by turns, since it would be no control otherwise.
 ROUNDS: Final = 3
+
+# What an attack did to a gateway that did not outlive it.
+FELLED: Final = Outcome(grown=0, p50=SECONDS, p99=SECONDS, busy=SECONDS, lost=1, sent=0, connections=0)
 
 HEAD: Final = (
     f"\n{'attack':50} {'from':>4} {'engine':8} {'memory MiB':>10} {'p50 ms':>8} {'p99 ms':>8} {'p99 CPU ms':>10} "
@@ -65,14 +79,42 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return Authority(tmp_path_factory.mktemp("certificates")).issue("localhost")
 
 
-def attacked(engine: str, name: str, count: int, certificate: tuple[Path, Path]) -> Outcome:
-    """Measures an attack on a gateway of its own: what an earlier one has left would count for this one."""
-    settings = {"GRPC_ENGINE": engine, "HEALTH_PORT": "0"}
-    if ATTACKS[name].needs_tls:
+def attacked(
+    engine: str, name: str, count: int, certificate: tuple[Path, Path], *, without: Sequence[str] = ()
+) -> Outcome:
+    """Measures an attack on a gateway of its own: what an earlier one has left would count for this one.
+
+    Args:
+        engine: The gateway's engine.
+        name: The attack.
+        count: Over how many connections.
+        certificate: That of the gateway, and its key.
+        without: The defences that the gateway does not have.
+    """
+    settings = {"GRPC_ENGINE": engine, "HEALTH_PORT": "0", "SHIP_API_KEY": KEY}
+    if ATTACKS[name].is_over_tls:
         file, key = map(str, certificate)
         settings |= {"ALLOW_PLAINTEXT": "false", "TLS_CERT_FILE": file, "TLS_KEY_FILE": key}
-    with running_front(settings=settings) as front:
-        return measured(front.gateway, name, count, SECONDS)
+    else:
+        settings["ALLOW_PLAINTEXT"] = "true"
+    command, extra = [COMMAND], {}
+    if without:
+        command = [sys.executable, "-m", "attacks.undefended", ",".join(without)]
+        extra = {"PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), *sys.path])}
+    with running_upstream() as upstream:
+        upstream.default = shipped
+        # Where one needs all the memory that it may have, what it logs of that may have anything in it.
+        with running_gateway(
+            {**settings, "SHIP_BASE_URL": upstream.url}, extra=extra, command=command, leaks=bool(without)
+        ) as gateway:
+            try:
+                return measured(gateway, name, count, SECONDS)
+            except (AssertionError, OSError, ValueError):
+                with suppress(subprocess.TimeoutExpired):
+                    gateway.process.wait(1.0)
+                if not without or gateway.process.poll() is None:
+                    raise
+                return FELLED
 
 
 def holds(one: Outcome) -> bool:
@@ -101,3 +143,13 @@ def test_attack_holds_up_nobody(
     assert one.grown <= MOST_MEMORY
     assert holds(one), one
     assert is_near(one, control), (one, control)
+
+
+@pytest.mark.parametrize("name", RESTS_ON)
+def test_attack_is_not_stood_without_the_defences_that_it_meets(name: str, certificate: tuple[Path, Path]) -> None:
+    """Twice in a row, so that no moment of a busy machine is taken for it."""
+    count = max(COUNTS)
+    control = attacked("direct", name, count, certificate)
+    for _ in range(2):
+        one = attacked("direct", name, count, certificate, without=RESTS_ON[name])
+        assert not holds(one) or one.busy > max(LEAST_DEAR, MUCH_DEARER * control.busy), (one, control)

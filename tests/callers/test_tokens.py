@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 import pytest
+from allocation.v1 import shipment_allocation_service_pb2 as pb
 from allocation_gateway.callers import tokens
 from allocation_gateway.callers.errors import IdentityError
 from allocation_gateway.callers.key_sources import KeysFromFile, KeysFromUrl
@@ -143,6 +144,16 @@ def test_health_stays_open_and_reflection_does_not(front: Front) -> None:
 
     assert failure(lambda: services(())).reason == "CALLER_UNAUTHENTICATED"
     assert services(bearing(MAIN.token()))
+
+
+def test_audit_line_of_a_refused_write_is_bounded(front: Front) -> None:
+    """Whoever is refused may have sent very many references, or very long ones."""
+    front.gateway.forget()
+    request = pb.AllocateShipmentsRequest(shipments=["a" * 1_000, *["b"] * 5_000])
+    told = failure(lambda: front.stub.AllocateShipments(request, timeout=LONG))
+    assert told.code is grpc.StatusCode.UNAUTHENTICATED
+    references = front.gateway.wait_for("audit", rpc="AllocateShipments")["references"]
+    assert (len(references), max(map(len, references))) == (1_000, 256)
 
 
 def test_log_lines_and_the_audit_line_of_a_write_name_the_caller(front: Front) -> None:

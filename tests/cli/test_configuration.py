@@ -59,6 +59,7 @@ WRONG: Final = [
     ({"SHIP_API_KEY": "a key\nwith a line"}, "SHIP_API_KEY", "cannot be sent"),
     ({"SHIP_API_KEY": "schlüssel"}, "SHIP_API_KEY", "cannot be sent"),
     ({"SHIP_API_VERSION": "1.1\r\nx-evil: 1"}, "SHIP_API_VERSION", "cannot be sent"),
+    ({"MAX_REQUEST_BYTES": "20000000"}, "MAX_HELD_BYTES", "must be at least 80000000"),
     ({"SHIP_BASE_URL": "not a url"}, "SHIP_BASE_URL", "have to be encoded"),
     ({"SHIP_BASE_URL": "api.sorted.com/pro"}, "SHIP_BASE_URL", "must be an http:// or https:// URL"),
     ({"SHIP_BASE_URL": "ftp://api.sorted.com"}, "SHIP_BASE_URL", "must be an http:// or https:// URL"),

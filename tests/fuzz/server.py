@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from allocation_gateway.rpc.engines.direct import DirectGrpcEngine
 from allocation_gateway.settings import load
+from allocation_gateway.wire.turns import Turns
 from support.virtual import VirtualLoop
 
 from fuzz.echo import SERVICE, PlannedError, Witness, methods
@@ -35,6 +36,9 @@ MAX_MESSAGE: Final = int(LIMITS["MAX_REQUEST_BYTES"])
 _MOMENT: Final = 1e-6
 # Seconds in which the server looks after its connections at least twice.
 _TICKS: Final = 2.1
+# Units of work that one frame causes at most, and by how many a turn may be longer than what all share.
+_LARGEST: Final = 2_000
+_MOST_OVERDRAWN: Final = 1_024 + _LARGEST
 
 
 def settings(**more: str) -> Settings:
@@ -89,6 +93,20 @@ class _Defects(logging.Handler):
             self._witness.defects.append(f"{record.getMessage()}: {error!r}")
 
 
+class _Turns(Turns):
+    """Checks that no turn has more work than it may have."""
+
+    def worked(self, done: int) -> None:
+        """See Turns."""
+        super().worked(done)
+        assert self._fresh_units > -_MOST_OVERDRAWN, "a turn is too long"
+
+    def _take_turn(self, share: int) -> int:
+        done = super()._take_turn(share)
+        assert done < share + _LARGEST, "a connection in line takes too much"
+        return done
+
+
 class World:
     """A server with one connection.
 
@@ -96,12 +114,19 @@ class World:
         witness: What the handlers saw.
         transport: The connection, as the client has it.
         engine: The server.
+        others: More connections, if there are any.
     """
 
     def __init__(self, witness: Witness, engine: DirectGrpcEngine, transport: Transport) -> None:
         self.witness = witness
         self.engine = engine
         self.transport = transport
+        self.others: list[Transport] = []
+
+    def connect(self) -> Transport:
+        """Makes one more connection."""
+        self.others.append(_connected())
+        return self.others[-1]
 
     async def settle(self) -> None:
         """Waits until there is nothing more to do at this moment."""
@@ -118,25 +143,33 @@ _loop: Final = _Loop()
 _SETTINGS: Final = settings()
 
 
-@asynccontextmanager
-async def opened() -> AsyncIterator[World]:
-    """Makes a world, and checks at its end that nothing is left of it."""
-    witness = Witness()
-    engine = DirectGrpcEngine(_SETTINGS)
-    engine.add_registered_method_handlers(SERVICE, methods(witness))
-    engine.listen(cast("Any", _Listening()), None)
-    await engine.start()
+def _connected() -> Transport:
     assert _loop.make is not None
     protocol = _loop.make()
     transport = Transport(_loop, protocol)
     protocol.connection_made(transport)
+    return transport
+
+
+@asynccontextmanager
+async def opened(chosen: Settings = _SETTINGS) -> AsyncIterator[World]:
+    """Makes a world, and checks at its end that nothing is left of it."""
+    witness = Witness()
+    engine = DirectGrpcEngine(chosen)
+    engine.turns = _Turns(_loop)
+    engine.add_registered_method_handlers(SERVICE, methods(witness))
+    engine.listen(cast("Any", _Listening()), None)
+    await engine.start()
+    world = World(witness, engine, _connected())
     noting = _Defects(witness)
     logging.getLogger().addHandler(noting)
     try:
-        yield World(witness, engine, transport)
-        transport.cut()
+        yield world
+        for transport in (world.transport, *world.others):
+            transport.cut()
         await asyncio.sleep(_MOMENT)
         assert not engine.connections, "the server keeps a connection that is lost"
+        assert not engine.memory.held, "the account has bytes of a connection that is lost"
         assert not witness.running, "a handler runs on after its connection is lost"
         await engine.stop(None)
         await asyncio.sleep(_MOMENT)

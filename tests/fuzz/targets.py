@@ -31,6 +31,7 @@ _LARGEST_WINDOW: Final = 2**31 - 1
 _MOST_PIECES: Final = 100
 # A step that is none of program.SENDING.
 _ACTIONS: Final = 6
+_MOST_MEMBERS: Final = 16
 _ASKS: Final = message(b"still there?")
 
 
@@ -199,17 +200,28 @@ def _read(body: bytes, encoding: str) -> tuple[list[bytes], bool]:
         if one[0]:
             if encoding == "identity":
                 return found, False
-            unzip = zlib.decompressobj(31 if encoding == "gzip" else 15)
-            try:
-                text = unzip.decompress(one[1])
-            except zlib.error:
-                return found, False
-            if not unzip.eof or unzip.unused_data or len(text) > MAX_MESSAGE:
+            text = _unpacked(one[1], encoding)
+            if text is None:
                 return found, False
             found.append(text)
         else:
             found.append(one[1])
     return found, True
+
+
+def _unpacked(body: bytes, encoding: str) -> bytes | None:
+    """Returns a message that is compressed, of several members if it is by gzip; None if it is not right."""
+    text, members, rest = b"", 0, body
+    while rest or not members:
+        unzip = zlib.decompressobj(31 if encoding == "gzip" else 15)
+        try:
+            text += unzip.decompress(rest)
+        except zlib.error:
+            return None
+        members, rest = members + 1, unzip.unused_data
+        if not unzip.eof or len(text) > MAX_MESSAGE or members > (_MOST_MEMBERS if encoding == "gzip" else 1):
+            return None
+    return text
 
 
 def _headers(data: bytes) -> None:

@@ -7,6 +7,9 @@ from typing import Any, Final
 
 # How many bytes it holds unsent before it says so, and below what it no longer does.
 _HIGH: Final = 65_536
+# How many bytes a server may hand over of which nothing is taken: what is full, one turn's more, and what no window
+# holds up.
+_MOST_UNSENT: Final = 4 * _HIGH
 
 
 class Transport(asyncio.Transport):
@@ -75,7 +78,9 @@ class Transport(asyncio.Transport):
         self._unsent += data
         if self.is_read:
             self._take()
-        elif len(self._unsent) > self._high and not self._is_full:
+            return
+        assert len(self._unsent) <= _MOST_UNSENT, f"{len(self._unsent)} bytes pile up that nobody reads"
+        if len(self._unsent) > self._high and not self._is_full:
             self._is_full = True
             self._protocol.pause_writing()
 

@@ -99,6 +99,7 @@ def test_references_are_checked_in_every_request() -> None:
 LISTS: Final[dict[str, tuple[list[str], list[tuple[str, str]]]]] = {
     "none": ([], [("consignments", "must have 1 to 100 references, not 0")]),
     "101": ([f"EC-{n}" for n in range(101)], [("consignments", "must have 1 to 100 references, not 101")]),
+    "101 that are empty": ([""] * 101, [("consignments", "must have 1 to 100 references, not 101")]),
     "twice": (["a", "b", "a"], [("consignments[2]", TWICE)]),
     "three times": (["a", "a", "a"], [("consignments[1]", TWICE), ("consignments[2]", TWICE)]),
     "empty": (["a", ""], [("consignments[1]", EMPTY)]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 _AUTHORIZATION: Final = "authorization"
 _SCHEME: Final = "bearer"
 _CALLER_REASONS: Final = frozenset(map(name_of, CALLER_REASONS))
+# References that an audit line has, and their characters: a request that was refused may have a hundred thousand of
+# them, or one of a quarter of a megabyte.
+_MOST_REFERENCES: Final = 1_000
+_MOST_CHARACTERS: Final = 256
 
 
 class Guard:
@@ -150,8 +155,12 @@ class Guard:
             self._metrics.caller_refused(reason)
         elif not writes:
             return
-        known = [fields["reference"]] if "reference" in fields else list(references())
+        known = [fields["reference"]] if "reference" in fields else _clipped(references())
         self._log.info("audit", code=code, references=known, **{"account": DEFAULT_ACCOUNT, **fields})
+
+
+def _clipped(references: Iterable[str]) -> list[str]:
+    return [reference[:_MOST_CHARACTERS] for reference in islice(references, _MOST_REFERENCES)]
 
 
 def _authorizations(metadata: Iterable[tuple[str, str | bytes]]) -> list[str | bytes]:

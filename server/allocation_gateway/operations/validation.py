@@ -80,7 +80,9 @@ def _watched(field: str, values: Sequence[str], settings: Settings) -> Iterator[
 
 def _each_once(field: str, values: Sequence[str], limit: int, settings: Settings) -> Iterator[Violation]:
     if not 1 <= len(values) <= limit:
+        # Nothing is said of each of them: there may be a hundred thousand.
         yield Violation(field, f"must have 1 to {limit} references, not {len(values)}")
+        return
     seen: set[str] = set()
     for index, value in enumerate(values):
         yield from _reference(f"{field}[{index}]", value, settings)
@@ -104,6 +106,7 @@ def _capabilities(field: str, values: Sequence[core_pb2.ServiceCapability], sett
     limit = 1 if settings.ship.capabilities_shape == "object" else MAX_CAPABILITIES
     if len(values) > limit:
         yield Violation(field, f"must have at most {limit}, not {len(values)}")
+        return
     for index, value in enumerate(values):
         yield from _text(f"{field}[{index}].type", value.type, MAX_REFERENCE)
         yield from _text(f"{field}[{index}].value", value.value, MAX_REFERENCE)
@@ -119,6 +122,7 @@ def _filters(field: str, value: core_pb2.AllocationFilters | pb.ConsignmentFilte
 def _tags(field: str, values: Sequence[str]) -> Iterator[Violation]:
     if len(values) > MAX_TAGS:
         yield Violation(field, f"must have at most {MAX_TAGS}, not {len(values)}")
+        return
     for index, tag in enumerate(values):
         yield from _text(f"{field}[{index}]", tag, MAX_TAG)
 

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     # Looks at the variables of OpenTelemetry. Raises ConfigurationError.
     VariablesCheck: TypeAlias = Callable[[Mapping[str, str]], None]
 
+# The largest request takes no more than this part of what all callers may have held: a connection has half of that, and
+# the request is held twice, as bytes and as what becomes of them.
+_REQUEST_PART: Final = 4
 # The levels at which audit lines are written.
 _AUDITED: Final = ("debug", "info")
 
@@ -175,6 +178,15 @@ def _ports(settings: Settings) -> None:
         raise ConfigurationError(f"{variable('health_port')}: must be another port than {variable('port')}")
 
 
+def _held_bytes(settings: Settings) -> None:
+    least = _REQUEST_PART * settings.max_request_bytes
+    if settings.grpc_engine == "direct" and settings.max_held_bytes < least:
+        raise ConfigurationError(
+            f"{variable('max_held_bytes')}: must be at least {least}, {_REQUEST_PART} times "
+            f"{variable('max_request_bytes')}, since one connection may hold half of it"
+        )
+
+
 def _certificates(settings: Settings) -> None:
     if settings.tls_cert_file is not None:
         read_certificates(settings, settings.tls_cert_file)
@@ -275,5 +287,15 @@ def check_account(settings: Settings, operations: Mapping[str, Mapping[str, Coll
     _named_operations(settings, operations)
 
 
-EARLY: Final[tuple[EarlyCheck, ...]] = (_tls, _apis, _servers, _processes, _ports, _certificates, _callers, _engine)
+EARLY: Final[tuple[EarlyCheck, ...]] = (
+    _tls,
+    _apis,
+    _servers,
+    _processes,
+    _ports,
+    _held_bytes,
+    _certificates,
+    _callers,
+    _engine,
+)
 LATE: Final[tuple[LateCheck, ...]] = (_operations, _catalogue, _caller_files, _accounts)

@@ -88,16 +88,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_connections_per_address: Annotated[
         Count,
         described(
-            "Of these, connections that one IP address may have. Behind a proxy, all callers share its address. Only "
-            "`GRPC_ENGINE=direct` has this limit."
+            "Of these, connections that one IP address may have; with IPv6, one network of 64 bits. Behind a proxy, "
+            "all callers share its address. Only `GRPC_ENGINE=direct` has this limit."
         ),
     ] = 2048
     max_held_bytes: Annotated[
         Annotated[int, msgspec.Meta(ge=1_048_576)],
         described(
             "Bytes that are held at once for all callers of a process: requests that are not answered yet, and answers "
-            "that are not taken. One connection may hold half of them. If it is more, the connection that holds most "
-            "is closed. Only `GRPC_ENGINE=direct` has this limit."
+            "that are not taken. At least four times `MAX_REQUEST_BYTES`. One connection may hold half of them. If it "
+            "is more, the connection that holds most is closed. Only `GRPC_ENGINE=direct` has this limit."
         ),
     ] = 33_554_432
     keepalive_time: Annotated[

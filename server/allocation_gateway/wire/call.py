@@ -14,7 +14,7 @@ from allocation_gateway.wire import frames, message, response_headers
 from allocation_gateway.wire.message import UnreadableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     import grpc
 
@@ -57,7 +57,7 @@ class CallConnection(Protocol):
     def written(self, size: int) -> None:
         """Records that the caller was answered with a message of so many bytes, and its call goes on."""
 
-    async def message_turn(self) -> None:
+    def message_turn(self) -> Awaitable[None]:
         """Waits until a message of a stream may be read, so that one stream does not hold up other connections."""
 
     def reset(self, call: Call, code: int) -> None:
@@ -86,6 +86,7 @@ class Call(ABC):
         "_connection",
         "_deadline",
         "_is_begun",
+        "_is_due",
         "_loop",
         "_trailing",
         "_writing",
@@ -130,6 +131,7 @@ class Call(ABC):
         self._connection = connection
         self._loop = loop
         self._is_begun = False
+        self._is_due = False
         self._trailing: Metadata = ()
         self._deadline: float | None = None
         # Done when what was written is taken; None as long as nobody waits for that.
@@ -144,11 +146,16 @@ class Call(ABC):
         """Gives it the time that its caller gives it."""
         self._deadline = self._loop.time() + seconds
 
-    def tick(self, now: float) -> None:
-        """Ends it if its time is up: handlers are expected to keep to it more exactly than that."""
-        if self._deadline is None or now < self._deadline:
-            return
-        if self.trailers:
+    def is_due(self, now: float) -> bool:
+        """Returns whether its time is up, once: handlers are expected to keep to it more exactly than that."""
+        if self._deadline is None or now < self._deadline or self._is_due:
+            return False
+        self._is_due = True
+        return True
+
+    def end_in_time(self) -> None:
+        """Ends it since its time is up, unless it is over."""
+        if self.trailers and not self.is_over:
             self._connection.reset(self, frames.CANCEL)  # its answer was not taken in time
         else:
             self.fail(StatusCode.DEADLINE_EXCEEDED, "The deadline has passed.")
@@ -206,10 +213,10 @@ class Call(ABC):
         self._is_begun = True
         return frames.headers(self.stream, self._connection.first_block_prefix() + block, ends=False)
 
-    async def run(self, *request: bytes) -> None:
+    async def run(self) -> None:
         """Runs the handler, and answers the call with what it returns."""
         try:
-            await self._answered(*request)
+            await self._answered()
         except AbortError:
             pass  # its status is given
         except asyncio.CancelledError:
@@ -225,7 +232,7 @@ class Call(ABC):
             self.fail(StatusCode.UNKNOWN, "The handler failed.")
 
     @abstractmethod
-    async def _answered(self, *request: bytes) -> None:
+    async def _answered(self) -> None:
         """Calls the handler, and sends what it answers."""
 
     def _parsed(self, data: bytes) -> Any:

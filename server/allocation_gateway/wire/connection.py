@@ -10,6 +10,7 @@ import ssl
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from allocation_gateway.wire import frames
+from allocation_gateway.wire.connection_table import counted_address
 from allocation_gateway.wire.errors import Http2ConnectionError
 from allocation_gateway.wire.lifetime import Due
 from allocation_gateway.wire.session import Session, SessionServer
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 # Bytes that the loop hands over at once, of which it may have more.
 _MUCH: Final = 65_536
+# Bytes that TLS may hold of what is to be sent, before it says that the peer does not read.
+_TLS_BUFFER: Final = 65_536
+# Bytes that wait in a connection and are on no account: a frame of which not all has come.
+_LITTLE: Final = 4_096
 _PREFACE_SIZE: Final = len(frames.PREFACE)
 
 
@@ -37,7 +42,7 @@ class Connection(asyncio.Protocol):
 
     Attributes:
         lost: Done when nothing is left of it.
-        address: The IP address of the peer; empty if it has none.
+        address: The IP address of the peer, or the network that counts as one; empty if it has none.
     """
 
     def __init__(self, server: ConnectionServer) -> None:
@@ -51,6 +56,8 @@ class Connection(asyncio.Protocol):
         # What was received, and up to where it was read: the rest is no complete frame yet, or waits in line.
         self._received = b""
         self._position = 0
+        # How much of that the account has.
+        self._charged = 0
         self._has_preface = False
         self._is_closing = False
         # Whether the peer does not read; whether more was received than this turn's share, and it waits in line.
@@ -63,7 +70,7 @@ class Connection(asyncio.Protocol):
         """See asyncio.Protocol."""
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
-        self.address = str(peer[0]) if peer else ""
+        self.address = counted_address(str(peer[0])) if peer else ""
         tls = transport.get_extra_info("ssl_object")
         is_spoken = tls is None or tls.selected_alpn_protocol() == "h2"
         if self._server.is_stopping or not is_spoken or not self._server.connections.admit(self):
@@ -72,6 +79,8 @@ class Connection(asyncio.Protocol):
             return
         if tls is not None:
             self._session.auth_context = _auth_context(tls)
+            # By itself it would hold half a megabyte.
+            self._transport.set_write_buffer_limits(high=_TLS_BUFFER)
         self._session.sender.open(self._transport)
         self._session.start()
 
@@ -121,6 +130,8 @@ class Connection(asyncio.Protocol):
             self._turns.worked(self._work(self._turns.share(), may_exceed=False))
             if len(data) >= _MUCH:
                 self._wait()  # more may be there if so much came at once: it is for another turn
+        if self._received or self._charged:
+            self._take_account()
 
     def take_turn(self, share: int) -> int:
         """See TurnTaker."""
@@ -129,8 +140,19 @@ class Connection(asyncio.Protocol):
         self._is_in_line = False
         self._lifetime.heard(self._loop.time())
         done = self._work(share, may_exceed=True)
+        if self._received or self._charged:
+            self._take_account()
         self._read_on()
         return done
+
+    def _take_account(self) -> None:
+        """Has the account say how much was received and not read yet."""
+        held = len(self._received)
+        if held <= _LITTLE:
+            held = 0
+        if held != self._charged:
+            self._session.hold(held - self._charged)
+            self._charged = held
 
     def _read_on(self) -> None:
         """Reads what the peer sends, unless something speaks against it."""
@@ -177,6 +199,8 @@ class Connection(asyncio.Protocol):
             if following > end:
                 break
             cost = units(kind, length)
+            if kind == frames.CONTINUATION and flags & frames.END_HEADERS:
+                cost += session.field_block_units()  # it is decoded as a whole
             if cost > left and (left <= 0 or not may_exceed):
                 self._wait()
                 break
@@ -210,24 +234,25 @@ class Connection(asyncio.Protocol):
         """Whether its client has made a call."""
         return self._session.has_called
 
-    def drain(self) -> None:
-        """Tells the client to make no more calls here, and closes the connection when those that it made have ended."""
+    def stop(self) -> None:
+        """Tells the client to make no more calls here, and closes the connection when those that it made have ended.
+
+        It is for the server to say how long they have.
+        """
         if not self._is_closing:
-            self._session.drain()
+            self._session.drain(is_stopping=True)
 
     def give_up(self) -> list[asyncio.Task[None]]:
-        """Ends all calls, and closes the connection. Returns the work that was cancelled."""
-        if self._is_closing:
-            return []
-        tasks = self._session.give_up()
-        self._close()
-        return tasks
+        """Ends all calls, and closes the connection when that is done. Returns the work that is cancelled by that."""
+        return [] if self._is_closing else self._session.give_up()
 
     def _evict(self) -> None:
         if not self._is_closing:
             text = "The server holds too many bytes, and most of them for this connection."
             self._session.fail(Http2ConnectionError(frames.ENHANCE_YOUR_CALM, text))
             self._close()
+            if self._transport.get_write_buffer_size() > _MUCH:
+                self.abort()  # who has not read all that reads no reason either, and it would stay meanwhile
 
     def abort(self) -> None:
         """Closes the connection without sending what is left."""
@@ -240,6 +265,7 @@ class Connection(asyncio.Protocol):
         self._is_closing = True
         # Of what was received, nothing is read any more, and the peer may take its time to close its side.
         self._received, self._position = b"", 0
+        self._take_account()
         self._lifetime.closing(self._loop.time())
         if self._transport.can_write_eof():
             # What the client goes on to send is read, and thrown away: the system would answer it with a reset, which
@@ -269,7 +295,7 @@ class Connection(asyncio.Protocol):
             case Due.PROBE:
                 self._session.probe()
             case Due.DRAIN:
-                self.drain()
+                self._session.drain()
             case Due.REFUSE_NEW_CALLS:
                 self._session.refuse_new_calls()
             case Due.END_CALLS:

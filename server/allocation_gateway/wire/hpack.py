@@ -31,6 +31,8 @@ _OVERHEAD: Final = 32
 # as large as they may be, and no more of them than may be at all.
 _EXCESS: Final = 4
 _LARGEST_SHIFT: Final = 21
+# Size updates of the table that a block may begin with: the smallest since the last one, and the current one.
+_MOST_UPDATES: Final = 2
 _PSEUDO: Final = frozenset({b":method", b":scheme", b":path", b":authority"})
 # HTTP/2 has no use for these, and forbids them.
 _CONNECTION_HEADERS: Final = frozenset(
@@ -72,9 +74,13 @@ _FIRST_DYNAMIC: Final = len(_STATIC)
 
 
 class Decoder:
-    """Decodes the blocks of one connection, in their order."""
+    """Decodes the blocks of one connection, in their order.
 
-    __slots__ = ("_least_room", "_limit", "_max_fields", "_max_list_size", "_size", "_table")
+    Attributes:
+        list_size: How large the headers of the last block are, each with 32 bytes on top, as far as it was decoded.
+    """
+
+    __slots__ = ("_least_room", "_limit", "_max_fields", "_max_list_size", "_size", "_table", "list_size")
 
     def __init__(self, max_list_size: int) -> None:
         """Starts with an empty table.
@@ -89,6 +95,7 @@ class Decoder:
         self._table = _STATIC.copy()
         self._size = 0
         self._limit = TABLE_SIZE
+        self.list_size = 0
 
     def decode(self, block: bytes) -> list[HeaderField] | None:
         """Returns the headers of a block; None if they are larger than they may be.
@@ -105,7 +112,7 @@ class Decoder:
     def _decode(self, block: bytes) -> list[HeaderField] | None:
         fields: list[HeaderField] = []
         table, room = self._table, self._max_list_size
-        excess, position, end = 0, 0, len(block)
+        excess, updates, position, end = 0, 0, 0, len(block)
         fits = True
         while position < end:
             run = _REFERENCES.match(block, position) if fits else None
@@ -129,8 +136,8 @@ class Decoder:
                     raise CompressionError("Index 0 is not valid in a field block.")
                 entry = table[index]
             elif first & 0xE0 == 0x20:
-                if room < self._max_list_size:
-                    raise CompressionError("A dynamic table size update must come at the beginning of a field block.")
+                updates += 1
+                _check_update(updates, is_first=room == self._max_list_size)
                 position = self._resize(block, position, first & 0x1F)
                 continue
             else:
@@ -145,6 +152,7 @@ class Decoder:
             # Each takes _OVERHEAD at least, so that there are not too many of them as long as there is room.
             if room < self._least_room or len(fields) + excess > self._max_fields:
                 raise ExcessiveError("The field block has too many or too large fields.")
+        self.list_size = self._max_list_size - room
         return fields if room >= 0 else None
 
     def _literal(self, block: bytes, position: int, first: int) -> tuple[_Entry, int]:
@@ -223,3 +231,11 @@ def _length(length: int) -> bytes:
         rest >>= 7
     octets.append(rest)
     return bytes(octets)
+
+
+def _check_update(count: int, *, is_first: bool) -> None:
+    """Checks that a size update of the table may come where it does (RFC 7541, section 4.2)."""
+    if not is_first:
+        raise CompressionError("A dynamic table size update must come at the beginning of a field block.")
+    if count > _MOST_UPDATES:
+        raise CompressionError("A field block must not begin with more than two dynamic table size updates.")

@@ -49,6 +49,7 @@ class Lifetime:
         "_draining_at",
         "_has_settings",
         "_heard_at",
+        "_is_stopping",
         "_limits",
         "_opened_at",
         "_probed_at",
@@ -63,6 +64,8 @@ class Lifetime:
         self._probed_at: float | None = None
         self._draining_at: float | None = None
         self._closing_at: float | None = None
+        # Whether the server says when calls end, and not the age of the connection.
+        self._is_stopping = False
         # What the transport had not sent when that was seen last, in bytes.
         self._unsent = 0
 
@@ -74,10 +77,10 @@ class Lifetime:
     @property
     def calls_end_at(self) -> float:
         """When calls that have not ended by then are ended, by the loop's clock: infinity if that is never."""
-        draining_at = self._draining_at
-        if draining_at is None:
-            return self._ages_at + self._limits.age_grace
-        return draining_at + self._limits.age_grace if self._ages_at <= draining_at else math.inf
+        if self._is_stopping:
+            return math.inf
+        began_at = self._ages_at if self._draining_at is None else self._draining_at
+        return began_at + self._limits.age_grace
 
     def heard(self, now: float) -> None:
         """Notes that something was received."""
@@ -91,9 +94,10 @@ class Lifetime:
         """Notes that the peer is there. The clock may not have moved on since the probe."""
         self._probed_at = None
 
-    def drained(self, now: float) -> None:
-        """Notes that the client was asked to make no more calls."""
+    def drained(self, now: float, *, is_stopping: bool = False) -> None:
+        """Notes that the client was asked to make no more calls: of the connection's age, or since the server stops."""
         self._draining_at = now
+        self._is_stopping = is_stopping
 
     def closing(self, now: float) -> None:
         """Notes that nothing more is sent."""

@@ -1,7 +1,9 @@
 """The account of bytes: what the server holds for its peers, by connection and in all.
 
-Everything counts that a peer can make grow: requests that are not answered yet, whether complete or not and as large as
-they are unpacked; answers that the peer does not take; and a fixed cost for each open call.
+Everything counts that a peer can make grow: requests that are not answered yet, whether complete or not and as large
+as they are unpacked; answers that the peer does not take, whether they wait for its windows or in the transport;
+frames and field blocks that are not complete, or wait for their turn; and for each open call a fixed cost, and its
+metadata.
 """
 
 from __future__ import annotations
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 CALL_COST: Final = 2048
 TASK_COST: Final = 3072
 STREAM_COST: Final = 10_240
+# What each field of a call's metadata takes beside what HTTP/2 counts for it: a tuple and two texts. So many are
+# part of what any call takes.
+_FIELD_COST: Final = 176
+_USUAL_FIELDS: Final = 16
 # The part of all that one connection may hold is one in so many, and it is slowed down from one in so many of that.
 _CONNECTION_PART: Final = 2
 _TIGHT_PART: Final = 2
@@ -37,6 +43,17 @@ def calls_within(limit: int) -> int:
     its bytes.
     """
     return limit // _CONNECTION_PART // (2 * CALL_COST)
+
+
+def call_cost(fields: int, size: int) -> int:
+    """Returns what a call takes from its beginning.
+
+    Args:
+        fields: How many fields its headers have.
+        size: How large these are, in bytes as HTTP/2 counts them.
+    """
+    more = fields - _USUAL_FIELDS
+    return CALL_COST + size + _FIELD_COST * more if more > 0 else CALL_COST + size
 
 
 class MemoryPool:
@@ -66,10 +83,12 @@ class MemoryPool:
     def join(self, member: ConnectionMemory) -> None:
         """Takes a connection in."""
         self._members.add(member)
+        member.is_member = True
 
     def leave(self, member: ConnectionMemory) -> None:
         """Lets a connection go, with all that it holds."""
         self._members.discard(member)
+        member.is_member = False
         self.held -= member.held
         member.held = 0
 
@@ -92,10 +111,11 @@ class ConnectionMemory:
 
     Attributes:
         held: How many bytes it holds.
+        is_member: Whether they count: nothing does any more as soon as the connection has ended.
         evict: Ends the connection.
     """
 
-    __slots__ = ("_limit", "_loop", "_pool", "evict", "held")
+    __slots__ = ("_limit", "_loop", "_pool", "evict", "held", "is_member")
 
     def __init__(self, pool: MemoryPool, loop: asyncio.AbstractEventLoop, evict: Callable[[], None]) -> None:
         self._pool = pool
@@ -103,6 +123,7 @@ class ConnectionMemory:
         self._limit = pool.limit // _CONNECTION_PART
         self.evict = evict
         self.held = 0
+        self.is_member = False
 
     @property
     def is_full(self) -> bool:
@@ -117,6 +138,17 @@ class ConnectionMemory:
     def charge(self, call: Call, size: int) -> None:
         """Counts bytes that are held for a call, or no longer if the size is negative."""
         call.charged += size
+        if self.is_member:
+            self.held += size
+            pool = self._pool
+            pool.held += size
+            if pool.held > pool.limit:
+                pool.relieve_soon(self._loop)
+
+    def change(self, size: int) -> None:
+        """Counts bytes that are held for no call, or no longer if the size is negative."""
+        if not self.is_member:
+            return
         self.held += size
         pool = self._pool
         pool.held += size
@@ -125,6 +157,7 @@ class ConnectionMemory:
 
     def release(self, call: Call) -> None:
         """Records that nothing is held for a call any more."""
-        self.held -= call.charged
-        self._pool.held -= call.charged
+        if self.is_member:
+            self.held -= call.charged
+            self._pool.held -= call.charged
         call.charged = 0

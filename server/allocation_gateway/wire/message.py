@@ -13,6 +13,8 @@ ENCODINGS: Final = ("identity", "deflate", "gzip")
 
 _PREFIX: Final = struct.Struct(">BI")
 _WINDOWS: Final = {"deflate": zlib.MAX_WBITS, "gzip": zlib.MAX_WBITS | 16}
+# What is compressed by gzip may have several members (RFC 1952, section 2.2), each of which costs, even if it is empty.
+_MOST_MEMBERS: Final = {"deflate": 1, "gzip": 16}
 
 
 class UnreadableError(Exception):
@@ -87,15 +89,21 @@ def read(framed: bytes, encoding: str, limit: int) -> bytes:
             StatusCode.INTERNAL,
             "The message is compressed, but grpc-encoding does not name a compression that the server has.",
         )
-    unzip = zlib.decompressobj(window)
-    try:
-        message = unzip.decompress(framed[PREFIX_SIZE:], limit + 1)
-    except zlib.error:
-        raise UnreadableError(StatusCode.INTERNAL, f"The message is not valid {encoding}.") from None
-    check_size(PREFIX_SIZE + len(message), limit)
-    if not unzip.eof or unzip.unused_data:
-        raise UnreadableError(StatusCode.INTERNAL, f"The message is not valid {encoding}.")
-    return message
+    message, rest = b"", framed[PREFIX_SIZE:]
+    for _ in range(_MOST_MEMBERS[encoding]):
+        unzip = zlib.decompressobj(window)
+        try:
+            member = unzip.decompress(rest, limit + 1 - len(message))
+        except zlib.error:
+            break
+        message = message + member if message else member
+        check_size(PREFIX_SIZE + len(message), limit)
+        if not unzip.eof:
+            break
+        rest = unzip.unused_data
+        if not rest:
+            return message
+    raise UnreadableError(StatusCode.INTERNAL, f"The message is not valid {encoding}.")
 
 
 def check_size(size: int, limit: int) -> None:

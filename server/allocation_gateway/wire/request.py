@@ -27,6 +27,8 @@ _RESERVED: Final = frozenset(
 _LENGTH: Final = re.compile(r"[0-9]{1,10}")
 _MOST_DIGITS: Final = 8
 _SINGLE: Final = frozenset({"content-length", "content-type", "grpc-encoding", "grpc-timeout", "te"})
+# Parts of binary values that a proxy has joined, in all metadata of a call: what has more is no metadata of anybody's.
+_MOST_PARTS: Final = 64
 _UNITS: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 
 
@@ -60,12 +62,18 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     def metadata(self) -> Metadata:
         """What the caller says besides, in its order. Values of keys that end in -bin are bytes."""
         metadata: list[tuple[str, str | bytes]] = []
+        room = _MOST_PARTS
         for field in [field for field in self.fields if field[0] not in _RESERVED]:
             name, value = field
-            if name.endswith("-bin"):
-                metadata += ((name, octets) for octets in _binary(value))
-            else:
+            if not name.endswith("-bin"):
                 metadata.append(field)
+                continue
+            commas = value.count(",")
+            if commas:
+                room -= commas
+                if room <= 0:
+                    continue
+            metadata += ((name, octets) for octets in _binary(value))
         return tuple(metadata)
 
 
@@ -112,9 +120,9 @@ def seconds(timeout: str) -> float | None:
 
 
 def _binary(value: str) -> list[bytes]:
-    """Decodes a binary value, or several that a proxy has joined. What is not base64 is left out."""
+    """Decodes a binary value, or several that a proxy has joined. What is not base64, or empty, is left out."""
     found = []
-    for part in value.split(","):
+    for part in [part for part in value.split(",") if part] or [""]:
         try:
             found.append(b64decode(part + "=" * (-len(part) % 4), validate=True))
         except ValueError:

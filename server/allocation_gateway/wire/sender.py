@@ -1,10 +1,16 @@
-"""What a connection sends: no more than the windows of its peer allow, and all of one turn of the loop at once."""
+"""What a connection sends: no more than the windows of its peer allow, and all of one turn of the loop at once.
+
+Windows say what a peer is willing to take, and not that it takes anything: one that has opened them wide and does not
+read would have the transport hold all that they allow. So a turn of the loop hands over little, and what the
+transport has not got rid of stays in the account of bytes.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from allocation_gateway.wire import frames
+from allocation_gateway.wire.turns import DATA_BYTES_PER_UNIT
 
 if TYPE_CHECKING:
     import asyncio
@@ -12,6 +18,12 @@ if TYPE_CHECKING:
 
     from allocation_gateway.wire.call import Call
     from allocation_gateway.wire.memory import ConnectionMemory
+    from allocation_gateway.wire.turns import Turns
+
+# Bytes that are handed over in a turn, before what windows hold up has to wait for the next one.
+_MOST_IN_A_TURN: Final = 65_536
+# Bytes in the transport that are on no account: each answer is there for a moment.
+_LITTLE: Final = 16_384
 
 
 class FrameSender:
@@ -24,34 +36,52 @@ class FrameSender:
 
     __slots__ = (
         "_blocked",
+        "_charged",
         "_finished",
+        "_is_full",
         "_is_paused",
+        "_is_unread",
         "_loop",
         "_memory",
         "_narrow",
         "_out",
+        "_size",
         "_transport",
+        "_turns",
         "stream_window",
         "window",
     )
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, memory: ConnectionMemory, finished: Callable[[Call], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        turns: Turns,
+        memory: ConnectionMemory,
+        finished: Callable[[Call], None],
     ) -> None:
         """Starts without a transport.
 
         Args:
             loop: The loop that it works in.
+            turns: Has the turns in which what was held up is sent.
             memory: The account that has what the peer does not take.
             finished: Is told of each call whose last frame is on its way.
         """
         self._loop = loop
+        self._turns = turns
         self._memory = memory
         self._finished = finished
         self._transport: asyncio.Transport | None = None
+        # What is handed over at the end of this turn, and its size.
         self._out: list[bytes] = []
+        self._size = 0
+        # Whether no answers are sent for now: since the peer does not read, or since this turn has handed over enough.
+        self._is_unread = False
+        self._is_full = False
         self._is_paused = False
-        # Calls that wait for the window of all, or for the transport, and those that wait for their own.
+        # Bytes in the transport that the account has.
+        self._charged = 0
+        # Calls that wait for the window of all, or for a turn, and those that wait for their own.
         self._blocked: dict[int, Call] = {}
         self._narrow: dict[int, Call] = {}
         self.window = frames.DEFAULT_WINDOW
@@ -63,7 +93,7 @@ class FrameSender:
 
     def close(self) -> None:
         """Sends what there is. From now on nothing else is sent."""
-        self._flush()
+        self._hand_over()
         self._transport = None
         self._blocked.clear()
         self._narrow.clear()
@@ -74,12 +104,34 @@ class FrameSender:
 
     def pause(self) -> None:
         """Sends no more answers for now: the peer does not read, and they would pile up in the transport."""
-        self._is_paused = True
+        self._is_unread = self._is_paused = True
 
     def resume(self) -> None:
         """Sends answers again."""
-        self._is_paused = False
-        self._send_blocked()
+        self._is_unread = False
+        self._is_paused = self._is_full
+        self.take_account()
+        self._line_up()
+
+    def _line_up(self) -> None:
+        """Sends what is held up no longer, when it is this connection's turn."""
+        if self._blocked and not self._is_paused and self.window > 0:
+            self._turns.line_up(self)
+
+    def take_turn(self, share: int) -> int:
+        """See TurnTaker."""
+        left = share
+        while left > 0 and self._blocked and self.window > 0 and not self._is_paused:
+            size = self._size
+            self.send_unsent(next(iter(self._blocked.values())))
+            left -= 1 + (self._size - size) // DATA_BYTES_PER_UNIT
+        self._line_up()
+        return share - left
+
+    def abort(self) -> None:
+        """See TurnTaker."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def write(self, data: bytes) -> None:
         """Sends frames that no window holds up, at the end of this turn of the loop."""
@@ -88,11 +140,35 @@ class FrameSender:
         if not self._out:
             self._loop.call_soon(self._flush)
         self._out.append(data)
+        self._size += len(data)
+        if self._size > _MOST_IN_A_TURN:
+            self._is_full = self._is_paused = True
 
     def _flush(self) -> None:
+        self._hand_over()
+        if self._is_full:
+            self._is_full = False
+            self._is_paused = self._is_unread
+            self._line_up()
+
+    def _hand_over(self) -> None:
         if self._out and self._transport is not None:
             self._transport.write(b"".join(self._out))
+            self.take_account()
         self._out.clear()
+        self._size = 0
+
+    def take_account(self) -> None:
+        """Has the account say what the transport holds. It is called now and then, too: the transport tells nobody."""
+        transport = self._transport
+        if transport is None:
+            return  # what it had then is held until the connection is lost
+        held = transport.get_write_buffer_size()
+        if held <= _LITTLE:
+            held = 0
+        if held != self._charged:
+            self._memory.change(held - self._charged)
+            self._charged = held
 
     def send(self, call: Call, headers: bytes, body: bytes, trailers: bytes) -> None:
         """Sends frames of a call: the body as far as the windows allow, and then the trailers, which end the call."""
@@ -146,11 +222,7 @@ class FrameSender:
     def widen(self, increment: int) -> None:
         """Is called when the peer lets so much more be sent over all calls."""
         self.window += increment
-        self._send_blocked()
-
-    def _send_blocked(self) -> None:
-        while self._blocked and self.window > 0 and not self._is_paused:
-            self.send_unsent(next(iter(self._blocked.values())))
+        self._line_up()
 
     def resize(self, window: int) -> int:
         """Sets how much may be sent on each call, on those under way too.
@@ -160,10 +232,13 @@ class FrameSender:
         """
         is_wider = window > self.stream_window
         self.stream_window = window
-        calls = list(self._narrow.values()) if is_wider else []
-        for call in calls:
-            self.send_unsent(call)
-        return len(calls)
+        if not is_wider:
+            return 0
+        count = len(self._narrow)
+        self._blocked.update(self._narrow)
+        self._narrow.clear()
+        self._line_up()
+        return count
 
     def forget(self, call: Call) -> None:
         """Waits no longer to send something of a call."""

@@ -6,9 +6,9 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
+from allocation_gateway.wire.acceptor import TlsAcceptor
 from allocation_gateway.wire.connection import Connection
 from allocation_gateway.wire.connection_table import ConnectionTable
-from allocation_gateway.wire.lifetime import PREFACE_TIME
 from allocation_gateway.wire.memory import MemoryPool
 from allocation_gateway.wire.turns import Turns
 
@@ -53,7 +53,7 @@ class Server:
         self.turns = Turns(asyncio.get_running_loop())
         self.is_stopping = False
         self._listening: list[tuple[socket.socket, ssl.SSLContext | None]] = []
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[asyncio.Server | TlsAcceptor] = []
         self._ticker: asyncio.Task[None] | None = None
 
     def add_generic_rpc_handlers(self, handlers: Iterable[Any]) -> None:
@@ -79,15 +79,14 @@ class Server:
         loop = asyncio.get_running_loop()
         for bound, tls in self._listening:
             bound.listen(_BACKLOG)  # uvloop would not tell that it cannot
-            server = await loop.create_server(
-                lambda: Connection(self),
-                sock=bound,
-                ssl=tls,
-                ssl_handshake_timeout=None if tls is None else PREFACE_TIME,
-                backlog=_BACKLOG,
-            )
-            self._servers.append(server)
+            if tls is None:
+                self._servers.append(await loop.create_server(self._connection, sock=bound, backlog=_BACKLOG))
+            else:
+                self._servers.append(TlsAcceptor(bound, tls, self.connections, self._connection))
         self._ticker = asyncio.create_task(self._tick())
+
+    def _connection(self) -> Connection:
+        return Connection(self)
 
     async def _tick(self) -> None:
         limits = self.limits
@@ -118,7 +117,7 @@ class Server:
         for server in self._servers:
             server.close()
         for connection in self.connections:
-            connection.drain()
+            connection.stop()
         await self._emptied(end)
         tasks = [task for connection in self.connections for task in connection.give_up()]
         if tasks:

@@ -6,6 +6,7 @@ frames change is the state of others: field blocks, streams, windows, accounts, 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from grpc import StatusCode
@@ -27,16 +28,22 @@ from allocation_gateway.wire.flow_control import CONNECTION_WINDOW, ReceiveContr
 from allocation_gateway.wire.headers import HeaderReceiver
 from allocation_gateway.wire.hpack import NO_TABLE
 from allocation_gateway.wire.lifetime import Lifetime
-from allocation_gateway.wire.memory import CALL_COST, ConnectionMemory
+from allocation_gateway.wire.memory import ConnectionMemory, call_cost
 from allocation_gateway.wire.sender import FrameSender
 from allocation_gateway.wire.streaming import RequestStreamCall
 from allocation_gateway.wire.streams import StreamTable
-from allocation_gateway.wire.turns import CALLS_PER_UNIT, UNPACKED_BYTES_PER_UNIT
+from allocation_gateway.wire.turns import (
+    CALLS_PER_UNIT,
+    FIELD_BYTES_PER_UNIT,
+    UNPACKED_BYTES_PER_UNIT,
+    USUAL_LIST_SIZE,
+    units_of_fields,
+)
 from allocation_gateway.wire.unary import ResponseStreamCall, UnaryCall
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     import grpc
 
@@ -100,23 +107,25 @@ class Session:
         self._loop = loop
         self._close = close
         self._turns = server.turns
-        self.message_turn = server.turns.message
         self._memory = ConnectionMemory(server.memory, loop, evict)
         self.charge = self._memory.charge
+        self.hold = self._memory.change
         self.extra_work = 0
         now = loop.time()
         self.lifetime = Lifetime(limits, now)
         self._budget = FloodBudget(now)
-        self._headers = HeaderReceiver(limits.metadata)
+        self._headers = HeaderReceiver(limits.metadata, self._memory)
         self._receiver = ReceiveControl(max(limits.message + message.PREFIX_SIZE, frames.DEFAULT_WINDOW), self._memory)
         self._streams = StreamTable()
         self._calls = self._streams.calls
-        self.sender = FrameSender(loop, self._memory, self._finish)
+        self.sender = FrameSender(loop, server.turns, self._memory, self._finish)
         self.send = self.sender.send
         self._write = self.sender.write
         self._first_block_prefix = NO_TABLE
         # No call takes more than this beyond what any new call does, in bytes.
         self._widest_call = 0
+        self._has_called = False
+        self._is_giving_up = False
 
     def start(self) -> None:
         """Sends what a connection begins with."""
@@ -193,6 +202,8 @@ class Session:
         if block is None:
             return
         stream, is_last, size, fields = block
+        if size > USUAL_LIST_SIZE:
+            self.extra_work += units_of_fields(size)
         if stream > self._streams.last:
             self._streams.last = stream
             if fields is None:
@@ -241,7 +252,7 @@ class Session:
             self._refuse(stream, refused, is_last=is_last)
             return
         call = self._calls[stream] = _kind(method)(self, stream, asked, method, self._loop)
-        self.charge(call, CALL_COST + size)
+        self.charge(call, call_cost(len(asked.fields), size))
         pool = self._server.memory
         if pool.held > pool.crowded:
             pool.opened_in_crowd()
@@ -373,8 +384,11 @@ class Session:
 
     def _finish(self, call: Call) -> None:
         """Ends a call whose status was given."""
-        self._budget.credit(CREDIT_PER_CALL, call.written)
-        if not call.is_received:
+        if call.is_received:
+            self._has_called = True
+            self._budget.credit(CREDIT_PER_CALL, call.written)
+        else:
+            # Whatever it was answered: a request that never became whole makes up for nothing.
             self._write_reset(call.stream, frames.NO_ERROR)
         self._forget(call)
 
@@ -392,7 +406,16 @@ class Session:
 
     def written(self, size: int) -> None:
         """See CallConnection."""
+        self._has_called = True
         self._budget.credit(CREDIT_PER_MESSAGE, size)
+
+    def message_turn(self) -> Awaitable[None]:
+        """See CallConnection."""
+        return self._turns.message(self)
+
+    def field_block_units(self) -> int:
+        """Returns what it costs to decode the field block that is open."""
+        return self._headers.open_size // FIELD_BYTES_PER_UNIT
 
     def reset(self, call: Call, code: int) -> None:
         """See CallConnection."""
@@ -420,11 +443,15 @@ class Session:
 
     # How it ends.
 
-    def drain(self) -> None:
-        """Tells the client to make no more calls here. The connection is closed when those that it made have ended."""
+    def drain(self, *, is_stopping: bool = False) -> None:
+        """Tells the client to make no more calls here. The connection is closed when those that it made have ended.
+
+        Args:
+            is_stopping: Whether that is since the server stops, and says itself how long they have.
+        """
         if self.lifetime.is_draining:
             return
-        self.lifetime.drained(self._loop.time())
+        self.lifetime.drained(self._loop.time(), is_stopping=is_stopping)
         self._write(frames.goaway(frames.LARGEST_STREAM, frames.NO_ERROR) + frames.ping(_LAST_CALLS, ack=False))
 
     def refuse_new_calls(self) -> None:
@@ -446,42 +473,53 @@ class Session:
         self.end_calls()
 
     def give_up(self) -> list[asyncio.Task[None]]:
-        """Answers all calls that the server is shutting down. Returns the work that was cancelled."""
+        """Answers all calls that the server is shutting down, in turns to come, of which the last one closes.
+
+        Returns:
+            The work that is cancelled by that.
+        """
         self.drain()
         self.refuse_new_calls()
+        if self._is_giving_up:
+            return []
+        self._is_giving_up = True
         calls = list(self._calls.values())
-        tasks = [call.task for call in calls if call.task is not None]
-        for call in calls:
-            call.fail(StatusCode.UNAVAILABLE, "The server is shutting down.")
-        self.end_calls()
-        return tasks
+        self._turns.end([partial(self._give_up_call, call) for call in calls])
+        return [call.task for call in calls if call.task is not None]
+
+    def _give_up_call(self, call: Call) -> None:
+        call.fail(StatusCode.UNAVAILABLE, "The server is shutting down.")
+        if not call.is_over:
+            self._forget(call)  # what it was answered is not taken
 
     def end_calls(self) -> None:
-        """Ends all calls without an answer, and holds nothing any more."""
+        """Ends all calls without an answer, and holds nothing for them any more."""
         calls = list(self._calls.values())
         self._calls.clear()
         for call in calls:
             call.is_over = True
-        self._server.memory.leave(self._memory)
-        self._turns.end(calls)
+            self._memory.release(call)
+        self._turns.end([call.end for call in calls])
 
     def let_go(self) -> None:
         """Holds on to its connection no longer, which is over: else both would wait for the garbage collector."""
+        self._server.memory.leave(self._memory)
         self._close = self._memory.evict = _nothing
         self.sender.let_go()
 
     def tick(self, now: float) -> None:
         """Does what is due for its calls, and lets a peer that was slowed down send more."""
-        for call in list(self._calls.values()):
-            call.tick(now)
+        # Many may be due, or none may have been for long.
+        self._turns.end([call.end_in_time for call in self._calls.values() if call.is_due(now)])
         self._budget.refill(now)
+        self.sender.take_account()
         if increment := self._receiver.increment():
             self._write(frames.window_update(0, increment))
 
     @property
     def has_called(self) -> bool:
-        """Whether the client has made a call."""
-        return self._streams.last > 0
+        """Whether the client has made a call, and not only begun one: it was answered, or a handler has some of it."""
+        return self._has_called or any(call.task is not None and call.received for call in self._calls.values())
 
 
 def _nothing() -> None:

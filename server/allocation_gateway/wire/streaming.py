@@ -110,8 +110,7 @@ class RequestStreamCall(Call):
             await self._something()
         self._is_skipping = False
 
-    async def _answered(self, *request: bytes) -> None:
-        del request
+    async def _answered(self) -> None:
         behaviour: Any = self.method.stream_stream or self.method.stream_unary
         answer = behaviour(self, self)
         if hasattr(answer, "__aiter__"):

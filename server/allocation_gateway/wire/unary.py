@@ -12,42 +12,57 @@ from allocation_gateway.wire.memory import TASK_COST
 from allocation_gateway.wire.message import UnreadableError
 
 _TASK: Final = "call"
+# What becomes of a request is part of what any call takes as long as it is no larger, in bytes.
+_USUAL: Final = 1024
 
 
 class SingleRequestCall(Call):
     """A call whose request is one message. A second one is refused as soon as it begins."""
 
-    __slots__ = ("_body",)
+    __slots__ = ("_inbox", "_only")
 
     def _open(self) -> None:
-        self._body = bytearray()
+        # What has come as long as that is not all: None as long as it is nothing. Then the message, until its handler
+        # has it.
+        self._inbox: bytearray | None = None
+        self._only = b""
 
     def receive(self, data: bytes, *, is_last: bool) -> None:
         """See Call. The handler begins as soon as the request is complete."""
         limit = self._connection.max_message
         try:
-            if is_last and not self._body:
+            if is_last and self._inbox is None:
                 framed = data
             else:
-                self._body += data
-                size = message.size_of_first(self._body)
+                if self._inbox is None:
+                    self._inbox = bytearray()
+                self._inbox += data
+                size = message.size_of_first(self._inbox)
                 message.check_size(size or 0, limit)
-                if not is_last and (size is None or len(self._body) <= size):
+                if not is_last and (size is None or len(self._inbox) <= size):
                     return
-                framed = bytes(self._body)
-                self._body.clear()
+                framed, self._inbox = bytes(self._inbox), None
             only = message.read_only(framed, self.request.encoding, limit)
         except UnreadableError as error:
             self.fail(error.code, str(error))
             return
+        size = len(only)
         if framed[0]:
-            self._connection.unpacked(len(only))
-            self._connection.charge(self, len(only))
-        self._start(only)
+            self._connection.unpacked(size)
+            self._connection.charge(self, size)
+        if size > _USUAL:
+            self._connection.charge(self, size)  # for the message that it becomes
+        self._only = only
+        self._start()
 
     @abstractmethod
-    def _start(self, request: bytes) -> None:
+    def _start(self) -> None:
         """Runs the handler, which answers the request."""
+
+    def _taken(self) -> Any:
+        """Returns the request, of which the call keeps nothing: it may go on for long."""
+        only, self._only = self._only, b""
+        return self._parsed(only)
 
 
 class UnaryCall(SingleRequestCall):
@@ -55,12 +70,12 @@ class UnaryCall(SingleRequestCall):
 
     __slots__ = ()
 
-    def _start(self, request: bytes) -> None:
+    def _start(self) -> None:
         # Given a name, it makes none up, which is dear for how rarely it is read.
-        self.task = asyncio.Task(self.run(request), loop=self._loop, name=_TASK)
+        self.task = asyncio.Task(self.run(), loop=self._loop, name=_TASK)
 
-    async def _answered(self, *request: bytes) -> None:
-        response = await self.method.unary_unary(self._parsed(request[0]), self)  # type: ignore[misc, arg-type] # it is of this kind
+    async def _answered(self) -> None:
+        response = await self.method.unary_unary(self._taken(), self)  # type: ignore[misc, arg-type] # it is of this kind
         if not self._is_answered:
             self._finish(message.prefixed(self._serialised(response)), response_headers.OK, self._trailing)
 
@@ -70,13 +85,13 @@ class ResponseStreamCall(SingleRequestCall):
 
     __slots__ = ()
 
-    def _start(self, request: bytes) -> None:
+    def _start(self) -> None:
         self._connection.charge(self, TASK_COST)
-        self.task = self._loop.create_task(self.run(request))
+        self.task = self._loop.create_task(self.run())
 
-    async def _answered(self, *request: bytes) -> None:
+    async def _answered(self) -> None:
         behaviour: Any = self.method.unary_stream
-        answer = behaviour(self._parsed(request[0]), self)
+        answer = behaviour(self._taken(), self)
         if hasattr(answer, "__aiter__"):
             async for response in answer:
                 await self.write(response)

@@ -1,0 +1,108 @@
+"""Takes connections with TLS, and counts them from their first moment.
+
+What asyncio accepts by itself it tells nobody of before the handshake has ended, so that no limit of connections would
+hold for those who never end it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from allocation_gateway.wire.lifetime import PREFACE_TIME
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+
+    from allocation_gateway.wire.connection_table import ConnectionTable
+
+_log = logging.getLogger(__name__)
+
+# Connections that are accepted in a turn of the loop: each of them makes work at once.
+_AT_ONCE: Final = 64
+# Seconds until connections are accepted again where the system has no more of what they need.
+_RECOVERY: Final = 1.0
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class TlsAcceptor:
+    """Accepts connections on one socket."""
+
+    def __init__(
+        self,
+        bound: socket.socket,
+        tls: ssl.SSLContext,
+        connections: ConnectionTable,
+        make: Callable[[], asyncio.Protocol],
+    ) -> None:
+        """Begins to accept, in the loop that runs.
+
+        Args:
+            bound: The socket, which listens.
+            tls: What a handshake needs.
+            connections: Says how many there may be.
+            make: Makes the protocol of a connection.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._bound = bound
+        self._tls = tls
+        self._connections = connections
+        self._make = make
+        self._handshakes: set[asyncio.Task[None]] = set()
+        self._is_closed = False
+        bound.setblocking(False)
+        self._begin()
+
+    def _begin(self) -> None:
+        if not self._is_closed:
+            self._loop.add_reader(self._bound.fileno(), self._accept)
+
+    def close(self) -> None:
+        """Accepts no more, and gives up the handshakes that have not ended."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._loop.remove_reader(self._bound.fileno())
+        self._bound.close()
+        for handshake in self._handshakes:
+            handshake.cancel()
+
+    def _accept(self) -> None:
+        for _ in range(_AT_ONCE):
+            try:
+                accepted, peer = self._bound.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    _log.warning("no connection can be accepted for now: %s", error.strerror)
+                    self._loop.remove_reader(self._bound.fileno())
+                    self._loop.call_later(_RECOVERY, self._begin)
+                    return
+                continue  # that of one which has gone already
+            self._take(accepted, str(peer[0]))
+
+    def _take(self, accepted: socket.socket, address: str) -> None:
+        if not self._connections.greet(address):
+            accepted.close()
+            return
+        handshake = self._loop.create_task(self._handshake(accepted, address))
+        self._handshakes.add(handshake)
+        handshake.add_done_callback(self._handshakes.discard)
+
+    async def _handshake(self, accepted: socket.socket, address: str) -> None:
+        """Exchanges greetings. Whoever does not end that, or fails at it, is gone."""
+        try:
+            accepted.setblocking(False)
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with suppress(OSError, asyncio.TimeoutError):
+                await self._loop.connect_accepted_socket(
+                    self._make, accepted, ssl=self._tls, ssl_handshake_timeout=PREFACE_TIME
+                )
+        finally:
+            self._connections.greeted(address)

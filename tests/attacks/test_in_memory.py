@@ -1,0 +1,340 @@
+"""Our own server in memory and in virtual time: what peers cause is bounded in each turn, and accounted for."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from fuzz import server
+from fuzz.echo import SPREAD, UNARY
+from fuzz.peer import GREETING
+from fuzz.program import call_headers
+from support.http2 import (
+    END_HEADERS,
+    END_STREAM,
+    Kind,
+    Setting,
+    frame,
+    literal,
+    message,
+    settings,
+    window_update,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from fuzz.server import World
+    from fuzz.transport import Transport
+
+# As they are by default, where the fuzzer has smaller ones.
+LIMITS: Final = server.settings(
+    MAX_REQUEST_BYTES="262144",
+    MAX_METADATA_BYTES="16384",
+    MAX_CONCURRENT_CALLS="1000",
+    MAX_CONNECTION_AGE="300",
+    KEEPALIVE_TIME="60",
+    KEEPALIVE_TIMEOUT="20",
+)
+WIDEST: Final = 2**31 - 1
+WINDOW: Final = 65_535
+CALL: Final = call_headers(UNARY)
+# The handlers of the fuzzer do what the first byte says: wait for an hour, or answer 70,000 bytes.
+WAITS, ENLARGES = message(b"w"), message(b"l")
+
+
+def run(work: Callable[[World], Awaitable[None]]) -> None:
+    """Runs a test in a world of its own, in which the greeting was exchanged."""
+
+    async def main() -> None:
+        async with server.opened(LIMITS) as world:
+            greet(world.transport)
+            await world.settle()
+            await work(world)
+
+    server.run(main())
+
+
+def greet(transport: Transport) -> None:
+    transport.give(GREETING + settings())
+
+
+def opened(count: int, fields: bytes = CALL, *, first: int = 1) -> bytes:
+    """Returns the HEADERS of calls without an end."""
+    return b"".join(frame(Kind.HEADERS, END_HEADERS, first + 2 * number, fields) for number in range(count))
+
+
+def called(count: int, body: bytes, fields: bytes = CALL) -> bytes:
+    """Returns whole calls."""
+    return b"".join(
+        frame(Kind.HEADERS, END_HEADERS, stream, fields) + frame(Kind.DATA, END_STREAM, stream, body)
+        for stream in range(1, 2 * count, 2)
+    )
+
+
+# Bytes.
+
+
+def test_metadata_of_an_open_call_is_on_the_account_as_it_is_kept() -> None:
+    """A field of four bytes is a tuple and two texts."""
+
+    async def work(world: World) -> None:
+        world.transport.give(opened(1, CALL + b"\x00\x02ab\x02cd" * 400))
+        await world.settle()
+        assert world.engine.memory.held > 400 * 200
+
+    run(work)
+
+
+def test_answers_that_are_not_read_stay_on_the_account_and_few_are_handed_over() -> None:
+    """However wide the windows are: the transport in memory fails if it is given much that nobody reads."""
+
+    async def work(world: World) -> None:
+        transport = world.transport
+        transport.give(settings({Setting.INITIAL_WINDOW_SIZE: WIDEST}) + window_update(0, WIDEST - WINDOW))
+        transport.read(really=False)
+        transport.give(called(30, ENLARGES))
+        await world.settle()
+        assert 65_536 < transport.get_write_buffer_size() < 200_000
+        assert world.engine.memory.held > 30 * 70_000
+        transport.read(really=True)
+        await world.settle()
+        assert len(transport.taken) > 30 * 70_000
+        assert not world.engine.memory.held
+
+    run(work)
+
+
+def test_answers_that_are_let_out_together_are_handed_over_in_turns() -> None:
+    async def work(world: World) -> None:
+        transport = world.transport
+        transport.give(settings({Setting.INITIAL_WINDOW_SIZE: 0}) + window_update(0, WIDEST - WINDOW))
+        transport.give(called(30, ENLARGES))
+        await world.settle()
+        before, held = len(transport.taken), world.engine.memory.held
+        assert held > 30 * 70_000
+        transport.give(settings({Setting.INITIAL_WINDOW_SIZE: WIDEST}))
+        assert world.engine.memory.held == held, "not at once"
+        for _ in range(2):
+            await asyncio.sleep(0)
+        assert len(transport.taken) - before < 200_000
+        await world.settle()
+        assert len(transport.taken) - before > 30 * 70_000
+        assert not world.engine.memory.held
+
+    run(work)
+
+
+def test_small_answers_that_are_let_out_together_end_few_calls_in_a_turn() -> None:
+    async def work(world: World) -> None:
+        transports = [world.transport, *(world.connect() for _ in range(9))]
+        for transport in transports:
+            transport.give(b"" if transport is world.transport else GREETING)
+            transport.give(settings({Setting.INITIAL_WINDOW_SIZE: 0}) + called(200, message(b"e")))
+        await world.settle()
+        held = world.engine.memory.held
+        for transport in transports:
+            transport.give(settings({Setting.INITIAL_WINDOW_SIZE: 100}))
+        for _ in range(2):
+            await asyncio.sleep(0)
+        assert world.engine.memory.held > held // 2
+        await world.settle()
+        assert not world.engine.memory.held
+
+    run(work)
+
+
+def test_connection_that_is_evicted_keeps_nothing_that_nobody_reads() -> None:
+    async def work(world: World) -> None:
+        transport = world.transport
+        transport.give(settings({Setting.INITIAL_WINDOW_SIZE: WIDEST}) + window_update(0, WIDEST - WINDOW))
+        transport.read(really=False)
+        transport.give(called(5, ENLARGES))
+        await world.settle()
+        world.engine.memory.limit = 100_000
+        # Nothing is read of it any more: it is the call of another one that finds the account too full.
+        other = world.connect()
+        greet(other)
+        other.give(opened(1))
+        await world.settle()
+        assert transport.is_lost
+        assert not other.is_lost
+        assert not transport.get_write_buffer_size()
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    ("sent", "least"),
+    [
+        (frame(Kind.DATA, 0, 1, bytes(16_000))[:-1], 15_000),
+        (frame(Kind.HEADERS, 0, 1, CALL + bytes(10_000)), 10_000),
+        (frame(Kind.HEADERS, 0, 1, CALL) + frame(Kind.CONTINUATION, 0, 1, bytes(16_000)), 16_000),
+    ],
+    ids=["frame", "headers", "continuation"],
+)
+def test_what_is_not_complete_is_on_the_account(sent: bytes, least: int) -> None:
+    async def work(world: World) -> None:
+        world.transport.give(sent)
+        await world.settle()
+        assert world.engine.memory.held >= least
+
+    run(work)
+
+
+def test_request_is_on_the_account_twice_while_it_is_answered() -> None:
+    """As the bytes that came, and as what becomes of them."""
+
+    async def work(world: World) -> None:
+        body = message(b"w" * 200_000)
+        parts = [body[at : at + 16_000] for at in range(0, len(body), 16_000)]
+        world.transport.give(opened(1))
+        for part in parts:
+            world.transport.give(frame(Kind.DATA, END_STREAM if part is parts[-1] else 0, 1, part))
+        await world.settle()
+        assert world.engine.memory.held > 2 * 200_000
+
+    run(work)
+
+
+# Work.
+
+
+def test_field_blocks_in_many_frames_are_decoded_in_turns() -> None:
+    """The last frame is empty, and has the whole block decoded."""
+
+    async def work(world: World) -> None:
+        transports = [world.connect() for _ in range(8)]
+        filling = literal(b"x", b"y" * 1_000)
+        begun = frame(Kind.HEADERS, 0, 1, CALL + filling * 12) + frame(Kind.CONTINUATION, 0, 1, filling * 2)
+        for transport in transports:
+            greet(transport)
+            transport.give(begun)
+            await world.settle()
+        held = world.engine.memory.held
+        for transport in transports:
+            transport.give(frame(Kind.CONTINUATION, END_HEADERS, 1, b""))
+        # As many as have become calls, which are dearer by what any call takes.
+        assert world.engine.memory.held - held <= 4 * 2_500
+        await world.settle()
+        assert world.engine.memory.held - held > 8 * 2_000
+
+    run(work)
+
+
+def test_fields_that_stand_for_much_count_as_work() -> None:
+    """A byte may stand for four thousand: ten such calls are for ten turns."""
+
+    async def work(world: World) -> None:
+        stored = b"\x40" + literal(b"x", b"y" * 3_900)[1:]
+        world.transport.give(opened(1, CALL + stored) + opened(30, CALL + b"\xbe" * 3, first=3))
+        at_once = world.engine.memory.held
+        await world.settle()
+        assert world.engine.memory.held > 2 * at_once
+
+    run(work)
+
+
+def test_calls_whose_time_is_up_together_end_in_turns() -> None:
+    async def work(world: World) -> None:
+        world.transport.give(opened(1_000, CALL + literal(b"grpc-timeout", b"1S")))
+        await world.settle()
+        held = world.engine.memory.held
+        (connection,) = world.engine.connections
+        connection.tick(asyncio.get_running_loop().time() + 2)
+        assert world.engine.memory.held == held, "not at once"
+        connection.tick(asyncio.get_running_loop().time() + 2)
+        await asyncio.sleep(0)
+        assert held // 2 < world.engine.memory.held < held
+        await world.settle()
+        assert not world.engine.memory.held
+        assert world.transport.taken.count(b"grpc-status\x014") == 1_000
+
+    run(work)
+
+
+def test_calls_of_a_server_that_stops_end_in_turns_and_are_all_answered() -> None:
+    async def work(world: World) -> None:
+        world.transport.give(opened(1_000))
+        await world.settle()
+        held = world.engine.memory.held
+        (connection,) = world.engine.connections
+        connection.give_up()
+        assert world.engine.memory.held == held, "not at once"
+        await world.settle()
+        assert world.transport.taken.count(b"grpc-status\x0214") == 1_000
+        assert world.transport.has_ended
+
+    run(work)
+
+
+def test_calls_of_many_connections_that_are_lost_together_end_in_turns() -> None:
+    async def work(world: World) -> None:
+        transports = [world.connect() for _ in range(8)]
+        for transport in transports:
+            greet(transport)
+            transport.give(called(100, WAITS, call_headers(SPREAD)))
+        await world.settle()
+        assert world.witness.running == 800
+        for transport in transports:
+            transport.cut()
+        for _ in range(4):
+            await asyncio.sleep(0)
+        assert world.witness.running >= 200
+        await world.settle()
+        assert not world.witness.running
+
+    run(work)
+
+
+def test_request_that_never_became_whole_makes_up_for_no_flood() -> None:
+    async def work(world: World) -> None:
+        world.transport.give(frame(Kind.PING, 0, 0, bytes(8)) * 9_900)
+        await world.settle()
+        world.transport.give(opened(500, CALL + literal(b"grpc-timeout", b"1S")))
+        await world.wait(2.0)
+        assert world.transport.taken.count(b"grpc-status\x014") == 500
+        world.transport.give(frame(Kind.PING, 0, 0, bytes(8)) * 1_000)
+        await world.settle()
+        assert world.transport.has_ended
+
+    run(work)
+
+
+# Times.
+
+
+def test_connection_that_made_its_first_calls_late_ages_like_any_other() -> None:
+    """It was asked to go before it had aged: then its calls have the time that those of an old one have."""
+
+    async def work(world: World) -> None:
+        transport = world.transport
+
+        async def answer_pings(seconds: int) -> None:
+            for _ in range(seconds):
+                await world.wait(1.0)
+                transport.give(frame(Kind.PING, 0, 0, bytes(8)))
+
+        await answer_pings(61)
+        transport.give(called(1, WAITS))
+        await world.settle()
+        assert world.witness.running == 1
+        await answer_pings(12)
+        assert not world.witness.running
+        assert b"The server is shutting down." in transport.taken
+
+    run(work)
+
+
+def test_headers_alone_are_no_call() -> None:
+    async def work(world: World) -> None:
+        connections = world.engine.connections
+        world.transport.give(opened(3))
+        await world.settle()
+        assert not any(connection.has_called for connection in connections)
+        world.transport.give(frame(Kind.DATA, END_STREAM, 1, WAITS))
+        await world.settle()
+        assert all(connection.has_called for connection in connections)
+
+    run(work)
