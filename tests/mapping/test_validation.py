@@ -261,14 +261,15 @@ def test_all_that_can_be_wrong_with_one_shipment_is_told_at_once(
 def test_violations_that_do_not_fit_into_the_trailers_are_counted(
     stub: ShipmentAllocationServiceStub, upstream: Upstream
 ) -> None:
-    """A hundred violations are more than trailers hold: the first come whole, and the last counts the rest."""
-    found = refused(stub, pb.AllocateShipmentsRequest(shipments=[""] * 100))
+    """Two hundred violations are more than trailers hold: the first come whole, and the last counts the rest."""
+    found = refused(stub, pb.AllocateShipmentsRequest(shipments=["."] * 100))
 
     bad_request = found.detail(error_details_pb2.BadRequest)
     assert bad_request is not None
     *told, last = bad_request.field_violations
-    assert [item.field for item in told] == [f"shipments[{n}]" for n in range(len(told))]
-    assert last.description == f"{100 - len(told)} more are left out"
+    # Each but the first is there twice, too.
+    assert [item.field for item in told] == [f"shipments[{(n + 1) // 2}]" for n in range(len(told))]
+    assert last.description == f"{199 - len(told)} more are left out"
     assert upstream.received.empty()
 
 
