@@ -18,8 +18,8 @@ import { ErrorInfoSchema } from "./gen/google/rpc/error_details_pb.js";
 import { StatusSchema } from "./gen/google/rpc/status_pb.js";
 
 const LONG_MS = 60_000;
-// Of protobuf, which takes anything for a text, a number may be too large.
-const WRONG = { capabilities: [(2 ** 40) as ServiceCapability] };
+// Anything is taken for a text, but not for a message.
+const WRONG = { capabilities: [7 as unknown as ServiceCapability] };
 const JOB = "6f1d3a52-7d4f-4d58-9f0c-2b7a2f6f3c10";
 
 /** How a stream is answered once so many items have come: all, if it does not say. */
