@@ -1,9 +1,11 @@
+import com.allocationgateway.allocation.v1.Allocation;
 import com.allocationgateway.allocation.v1.ShipmentItem;
-import com.allocationgateway.allocation.v1.ShipmentOutcome;
-import com.allocationgateway.allocation.v1.ShipmentStanding;
 import com.allocationgateway.client.AllocationClient;
 import com.allocationgateway.client.JobOptions;
+import com.allocationgateway.client.JobStream;
+import com.allocationgateway.client.Outcome;
 import com.allocationgateway.client.ResultStream;
+import com.allocationgateway.client.Standing;
 import com.allocationgateway.client.UnfinishedJobException;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonParser;
@@ -28,13 +30,13 @@ final class Allocating {
         () -> references.stream().map(one -> ShipmentItem.newBuilder().setShipmentReference(one).build()).iterator();
     JobOptions options = JobOptions.within(timeout).withJobId(told.get("jobId").getAsString());
     try (AllocationClient client = AllocationClient.builder(told.get("address").getAsString()).plaintext().build();
-        ResultStream<ShipmentOutcome> outcomes = client.shipments().allocateAll(items, options);
-        ResultStream<ShipmentStanding> standings = client.shipments().watch(references, timeout)) {
-      for (ShipmentOutcome one : outcomes) {
-        System.out.println(one.getOutcomeCase().name().toLowerCase(Locale.ROOT) + " " + one.getShipmentReference());
+        JobStream<Allocation> outcomes = client.shipments().allocateAll(items, options);
+        ResultStream<Standing<Allocation>> standings = client.shipments().watch(references, timeout)) {
+      for (Outcome<Allocation> one : outcomes) {
+        System.out.println(one.getKind().name().toLowerCase(Locale.ROOT) + " " + one.getReference());
       }
-      for (ShipmentStanding one : standings) {
-        System.out.println((one.getFinal() ? "final " : "open ") + one.getShipmentReference());
+      for (Standing<Allocation> one : standings) {
+        System.out.println((one.isFinal() ? "final " : "open ") + one.getReference());
       }
     } catch (UnfinishedJobException error) {
       System.out.println("unfinished " + error.getJobId() + " " + error.getUnanswered().size());

@@ -19,14 +19,14 @@ async function* oneByOne() {
 
 const client = new Client(address, { plaintext: true });
 try {
-  for await (const { shipmentReference, outcome } of client.shipments.allocateAll(trickle ? oneByOne() : items, {
+  for await (const { reference, kind } of client.shipments.allocateAll(trickle ? oneByOne() : items, {
     jobId,
     timeoutMs,
   })) {
-    console.log(outcome.case, shipmentReference);
+    console.log(kind, reference);
   }
-  for await (const { shipmentReference, final } of client.shipments.watch(references, { timeoutMs })) {
-    console.log(final ? "final" : "open", shipmentReference);
+  for await (const { reference, isFinal } of client.shipments.watch(references, { timeoutMs })) {
+    console.log(isFinal ? "final" : "open", reference);
   }
 } catch (error) {
   if (!(error instanceof UnfinishedJobError)) {

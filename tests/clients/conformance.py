@@ -23,7 +23,7 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc import status_pb2
 from support.losing import losing_wire
 from support.sandbox import Sandbox
-from support.scripted import SILENCE, Raw, Told, scripted_server
+from support.scripted import SILENCE, Away, Raw, Told, scripted_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -38,7 +38,18 @@ _STOP: Final = 10.0
 # A driver that says nothing for so long is stuck: a case takes a few seconds.
 _LONGEST: Final = 60.0
 _UUID: Final = "<uuid>"
-_ASKED: Final = ("rpc", "request", "timeout", "metadata", "account", "needs", "hold", "throw")
+_ASKED: Final = (
+    "rpc",
+    "request",
+    "timeout",
+    "metadata",
+    "client_metadata",
+    "account",
+    "needs",
+    "hold",
+    "throw",
+    "end",
+)
 # References are so long that few of them fit on the wire before somebody reads.
 _FILLED: Final = "{:0200d}"
 _CONTRACT: Final = (shipment_allocation_service_pb2, consignment_allocation_service_pb2, service_group_service_pb2)
@@ -139,7 +150,7 @@ def _scripted(case: dict[str, Any], driver: Driver) -> Result:
         server.answers.extend(_answer(one, case["rpc"]) for one in case["answers"])
         with _releasing(case, driver, server) as is_released:
             got = driver.ask(case, server.address)
-        if "hold" in case and not is_released.is_set():
+        if _waits(case) and not is_released.is_set():
             # It still waits for a line, which would be the next case.
             driver.close()
         return _unanswered(case, got) or Result([*_differences(case, got or {}), *_of_server(case, server)])
@@ -147,15 +158,19 @@ def _scripted(case: dict[str, Any], driver: Driver) -> Result:
 
 @contextmanager
 def _releasing(case: dict[str, Any], driver: Driver, server: Scripted) -> Iterator[threading.Event]:
-    """Has a driver give what it holds back when it calls for the second time. What is given is set then."""
+    """Has a driver go on: with what it holds back when it calls for the second time, or to end its first call.
+
+    What is given is set then.
+    """
     is_released = threading.Event()
+    calls, count = (server.begun, 2) if "hold" in case else (server.asked, 1)
 
     def release() -> None:
-        if None not in (server.begun.get(), server.begun.get()):
+        if None not in [calls.get() for _ in range(count)]:
             driver.release()
             is_released.set()
 
-    if "hold" not in case:
+    if not _waits(case):
         yield is_released
         return
     waiting = threading.Thread(target=release)
@@ -163,9 +178,14 @@ def _releasing(case: dict[str, Any], driver: Driver, server: Scripted) -> Iterat
     try:
         yield is_released
     finally:
-        for _ in range(2):
-            server.begun.put(None)
+        for _ in range(count):
+            calls.put(None)
         waiting.join()
+
+
+def _waits(case: dict[str, Any]) -> bool:
+    """Returns whether a driver waits for a line in the midst of the case."""
+    return "hold" in case or case.get("end") in {"cancel", "close"}
 
 
 def _against(case: dict[str, Any], driver: Driver, gateway: Gateway) -> Result:
@@ -254,6 +274,8 @@ def _request(rpc: str) -> type[Message]:
 def _answer(told: Any, rpc: str) -> Answer:
     if told in ("silence", {"silence": True}):
         return SILENCE
+    if "goaway" in told:
+        return Away(_answer({name: value for name, value in told.items() if name != "goaway"}, rpc))
     if "stream" in told:
         kind = GetMessageClass(_method(rpc).output_type)
         end = {name: value for name, value in told.items() if name not in {"stream", "after"}}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
@@ -49,6 +51,25 @@ def test_the_typescript_clients_own_tests_pass(typescript: NodeProject, version:
     printed = done(node(version), "--test", "--test-reporter=tap", *tests, cwd=built, more={})
     assert int(re.findall(r"^# pass (\d+)$", printed, re.MULTILINE)[0]) >= 1, printed
     assert re.findall(r"^# (?:fail|skipped|todo) (\d+)$", printed, re.MULTILINE) == ["0", "0", "0"]
+
+
+def test_the_typescript_client_runs_with_the_oldest_of_what_it_is_built_on(
+    typescript: NodeProject, tmp_path: Path
+) -> None:
+    assert typescript.folder.is_dir(), "what is tested was built with it"
+    built = ROOT / ".cache" / "typescript"
+    manifest = json.loads((built / "package.json").read_text())
+    oldest = {name: version.removeprefix("^") for name, version in manifest["dependencies"].items()}
+    assert all(version[0].isdigit() for version in oldest.values())
+    (tmp_path / "package.json").write_text(json.dumps({"type": "module", "dependencies": oldest}))
+    shutil.copytree(built / "dist", tmp_path / "dist")
+    done("npm", "install", "--no-audit", "--no-fund", "--silent", cwd=tmp_path, more={})
+    for name, version in oldest.items():
+        installed = json.loads((tmp_path / "node_modules" / name / "package.json").read_text())
+        assert installed["version"] == version
+    tests = sorted(map(str, (tmp_path / "dist").glob("*.test.js")))
+    printed = done("node", "--test", "--test-reporter=tap", *tests, cwd=tmp_path, more={})
+    assert int(re.findall(r"^# pass (\d+)$", printed, re.MULTILINE)[0]) >= 1, printed
 
 
 @pytest.mark.parametrize("version", JAVA)

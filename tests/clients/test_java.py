@@ -239,7 +239,7 @@ def test_a_job_goes_on_after_its_connection_was_lost(programs: JavaProject) -> N
                     wire.cut()
                 told.append(line)
         assert sandbox.all_bookings() == dict.fromkeys(wave, (1, 0))
-    assert sorted(told[:MANY]) == [["allocation", reference] for reference in wave]
+    assert sorted(told[:MANY]) == [["allocated", reference] for reference in wave]
     # What was not final, or not heard of, before the connection was lost is told again.
     assert {tuple(line) for line in told[MANY:]} == {("final", reference) for reference in wave}
 

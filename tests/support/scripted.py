@@ -18,16 +18,18 @@ from allocation_gateway.errors import DETAILS_KEY, PUSHBACK_KEY, GatewayError
 from google.protobuf.message import Message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 _THREADS: Final = 8
+# How long calls in hand may take when their connection goes away.
+_GRACE: Final = 30.0
 # A window of a fixed size: by default it grows to megabytes with what it takes, read or not.
 _WINDOW: Final = (("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 65_536))
 # An answer that does not come.
 SILENCE: Final = "silence"
 # A message, a failure of the gateway's, a status without details as of a proxy, a status as it is, or SILENCE; of a
-# call that lasts, messages and how they end.
-Answer: TypeAlias = "Message | GatewayError | grpc.StatusCode | Raw | Told | str"
+# call that lasts, messages and how they end; or one of these while the connection goes away.
+Answer: TypeAlias = "Message | GatewayError | grpc.StatusCode | Raw | Told | Away | str"
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,17 @@ class Told:
 
 
 @dataclass(frozen=True)
+class Away:
+    """An answer before which the connection goes away: GOAWAY, and no new calls.
+
+    Attributes:
+        answer: The answer.
+    """
+
+    answer: Answer
+
+
+@dataclass(frozen=True)
 class Call:
     """A call that was made.
 
@@ -96,6 +109,8 @@ class Scripted:
         default: What is answered when nothing is left.
         calls: What it was asked.
         begun: Has the path of each call that lasts, from when it has begun.
+        asked: Has the path of each call, from when its requests were read.
+        leave: Has all connections go away.
     """
 
     address: str = ""
@@ -103,6 +118,8 @@ class Scripted:
     default: Answer | None = None
     calls: list[Call] = field(default_factory=list)
     begun: SimpleQueue[str | None] = field(default_factory=SimpleQueue)
+    asked: SimpleQueue[str | None] = field(default_factory=SimpleQueue)
+    leave: Callable[[], object] = lambda: None
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any]:
         """Returns what answers a call."""
@@ -114,7 +131,12 @@ class Scripted:
 
         def took(request: bytes, begun: float, context: grpc.ServicerContext) -> Answer | None:
             self.calls.append(Call(details.method, request, known, context.time_remaining() or 0.0, begun))
-            return self.answers.popleft() if self.answers else self.default
+            self.asked.put(details.method)
+            chosen = self.answers.popleft() if self.answers else self.default
+            if isinstance(chosen, Away):
+                self.leave()
+                return chosen.answer
+            return chosen
 
         def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
             told = took(request, time.monotonic(), context)
@@ -126,6 +148,7 @@ class Scripted:
             begun = time.monotonic()
             self.begun.put(details.method)
             following = self.answers[0] if self.answers else self.default
+            following = following.answer if isinstance(following, Away) else following
             most = following.after if isinstance(following, Told) else None
             told = took(b"".join(islice(requests, most)), begun, context)
             if isinstance(told, Told):
@@ -179,6 +202,7 @@ def scripted_server(credentials: grpc.ServerCredentials | None = None, at: str =
     server.add_generic_rpc_handlers((_Any(scripted),))
     port = server.add_insecure_port(at) if credentials is None else server.add_secure_port(at, credentials)
     scripted.address = f"{at.rpartition(':')[0]}:{port}"
+    scripted.leave = lambda: server.stop(_GRACE)
     server.start()
     try:
         yield scripted

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
+from contextlib import contextmanager
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Final
 
@@ -58,18 +60,43 @@ def answer(asked: dict[str, Any]) -> dict[str, Any]:
         return {"lacks": asked["needs"]}
     path = f"/allocation.v1.{asked['rpc']}"
     options = {"metadata": asked.get("metadata"), "account": asked.get("account")}
-    with Client(asked["address"], plaintext=True) as client:
+    with Client(asked["address"], plaintext=True, metadata=asked.get("client_metadata")) as client:
         try:
-            if path in JOBS:
-                return job(client, path, asked, options)
-            if path in WATCHES:
-                return {"outcomes": watch(client, path, asked, options)}
-            request = ParseDict(asked["request"], RPCS[path].request())
-            response = client.call(request, timeout=asked.get("timeout"), **options)
+            with ending(client, asked.get("end")):
+                if path in JOBS:
+                    return job(client, path, asked, options)
+                if path in WATCHES:
+                    return {"outcomes": watch(client, path, asked, options)}
+                request = ParseDict(asked["request"], RPCS[path].request())
+                response = client.call(request, timeout=asked.get("timeout"), **options)
         except AllocationError as error:
             return as_json(error)
+        except RuntimeError as error:
+            return {"error": {"kind": "Closed", "message": str(error)}}
+        except ValueError as error:
+            return {"error": {"kind": "Local", "message": str(error)}}
     amounts = {path: str(money(reduce(getattr, path.split("."), response))) for path in asked.get("money", ())}
     return {"result": MessageToDict(response, preserving_proto_field_name=True), "money": amounts}
+
+
+@contextmanager
+def ending(client: Client, how: str | None) -> Iterator[None]:
+    """Closes the client as a case says: before its call, or in the midst of it when a line comes."""
+
+    def close() -> None:
+        sys.stdin.readline()
+        client.close()
+
+    if how == "closed":
+        client.close()
+    closing = threading.Thread(target=close)
+    if how == "close":
+        closing.start()
+    try:
+        yield
+    finally:
+        if how == "close":
+            closing.join()
 
 
 def job(client: Client, path: str, asked: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:

@@ -7,11 +7,13 @@ import {
   Client,
   money,
   status,
-  toldOf,
   UnfinishedJobError,
+  type Allocated,
   type CallOptions,
   type JobOptions,
   type LastingOptions,
+  type Outcome,
+  type Standing,
 } from "allocation-gateway-client";
 import * as contract from "allocation-gateway-client/allocation/v1";
 import type { Money } from "allocation-gateway-client/google/type";
@@ -28,6 +30,10 @@ interface Asked {
   /** After how many items of a job its caller waits for a line, or fails. */
   readonly hold?: number;
   readonly throw?: number;
+  /** That of the client. */
+  readonly client_metadata?: Record<string, string>;
+  /** What ends the call from outside: when a line comes, or before it. */
+  readonly end?: "cancel" | "close" | "closed";
 }
 
 /** What a case has the items of a job throw. */
@@ -43,7 +49,8 @@ interface Giving {
 type Outcomes = Record<string, Record<string, string>[]>;
 
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
-const KNOWN = ["streams", "account"];
+const KNOWN = ["streams", "account", "cancel"];
+const CANCELLED = new Error("It is cancelled");
 const LASTING_MS = 60_000;
 
 const TYPES = createRegistry(
@@ -96,22 +103,14 @@ function told(error: AllocationError): Record<string, unknown> {
   };
 }
 
-/** Whatever tells how something stands. */
-type Told =
-  | contract.ShipmentOutcome["outcome"]
-  | contract.ConsignmentOutcome["outcome"]
-  | contract.ShipmentStanding["standing"]
-  | contract.ConsignmentStanding["standing"];
+const OUTCOMES = { allocated: "allocation", queued: "queued", refused: "refusal", unknown: "unknown" };
 
-function described(one: Told): Record<string, string> {
-  const found: Record<string, string> = { outcome: `${one.case}` };
-  if (one.case === "allocation" && one.value.price?.gross) {
-    found["gross"] = String(money(one.value.price.gross));
-  }
-  if (one.case === "refusal" || one.case === "unknown" || one.case === "error") {
-    found["reason"] = toldOf(one.value).reason;
-  }
-  return found;
+function described(outcome: string, one: Outcome<Allocated> | Standing<Allocated>): Record<string, string> {
+  return {
+    outcome,
+    ...(one.gross && { gross: String(one.gross) }),
+    ...(one.error && { reason: one.error.reason }),
+  };
 }
 
 function jobOptions(job: contract.AllocationJob | undefined, lasting: LastingOptions): JobOptions {
@@ -152,55 +151,77 @@ async function lasts(client: Client, options: CallOptions, giving: Giving, found
   const { shipments, consignments } = client;
   const { asked } = giving;
   const lasting = { timeoutMs: LASTING_MS, ...options };
-  const add = (reference: string, one: Told): unknown => (found[reference] ??= []).push(described(one));
+  const add = (outcome: string, one: Outcome<Allocated> | Standing<Allocated>): unknown =>
+    (found[one.reference] ??= []).push(described(outcome, one));
+  const job = async (told: AsyncIterable<Outcome<Allocated>>): Promise<true> => {
+    for await (const one of told) {
+      add(OUTCOMES[one.kind], one);
+    }
+    return true;
+  };
+  const watch = async (told: AsyncIterable<Standing<Allocated>>): Promise<true> => {
+    for await (const one of told) {
+      if (one.isFinal) {
+        add(one.error ? "error" : "allocation", one);
+      }
+    }
+    return true;
+  };
   switch (asked.rpc.split("/")[1]) {
     case "AllocateShipmentStream": {
-      const { job, items } = fromJson(contract.AllocateShipmentStreamRequestSchema, asked.request);
-      for await (const one of shipments.allocateAll(given(items, giving), jobOptions(job, lasting))) {
-        add(one.shipmentReference, one.outcome);
-      }
-      return true;
+      const { job: about, items } = fromJson(contract.AllocateShipmentStreamRequestSchema, asked.request);
+      return job(shipments.allocateAll(given(items, giving), jobOptions(about, lasting)));
     }
     case "AllocateConsignmentStream": {
-      const { job, items } = fromJson(contract.AllocateConsignmentStreamRequestSchema, asked.request);
-      for await (const one of consignments.allocateAll(given(items, giving), jobOptions(job, lasting))) {
-        add(one.consignmentReference, one.outcome);
-      }
-      return true;
+      const { job: about, items } = fromJson(contract.AllocateConsignmentStreamRequestSchema, asked.request);
+      return job(consignments.allocateAll(given(items, giving), jobOptions(about, lasting)));
     }
     case "WatchShipmentAllocations": {
       const { shipmentReferences } = fromJson(contract.WatchShipmentAllocationsRequestSchema, asked.request);
-      for await (const one of shipments.watch(shipmentReferences, lasting)) {
-        if (one.final) {
-          add(one.shipmentReference, one.standing);
-        }
-      }
-      return true;
+      return watch(shipments.watch(shipmentReferences, lasting));
     }
     case "WatchConsignmentAllocations": {
       const { consignmentReferences } = fromJson(contract.WatchConsignmentAllocationsRequestSchema, asked.request);
-      for await (const one of consignments.watch(consignmentReferences, lasting)) {
-        if (one.final) {
-          add(one.consignmentReference, one.standing);
-        }
-      }
-      return true;
+      return watch(consignments.watch(consignmentReferences, lasting));
     }
     default:
       return false;
   }
 }
 
+/** Has a call ended from outside as a case says, and waits until that was done. */
+async function ending(client: Client, how: Asked["end"], cancelled: AbortController): Promise<void> {
+  if (how === "cancel" || how === "close") {
+    await lines.next();
+  }
+  if (how === "cancel") {
+    cancelled.abort(CANCELLED);
+  } else if (how !== undefined) {
+    client.close();
+  }
+}
+
+/** Returns what an error is that is not the gateway's. */
+function localKind(error: unknown): string {
+  if (error === CANCELLED) {
+    return "Cancelled";
+  }
+  return error instanceof Error && error.message === "The client is closed" ? "Closed" : "Local";
+}
+
 async function answer(asked: Asked): Promise<Record<string, unknown>> {
   if (asked.needs !== undefined && !KNOWN.includes(asked.needs)) {
     return { lacks: asked.needs };
   }
+  const cancelled = new AbortController();
   const options: CallOptions = {
     ...(asked.timeout === undefined ? {} : { timeoutMs: asked.timeout * 1000 }),
     ...(asked.metadata === undefined ? {} : { metadata: asked.metadata }),
     ...(asked.account === undefined ? {} : { account: asked.account }),
+    ...(asked.end === "cancel" ? { signal: cancelled.signal } : {}),
   };
-  const client = new Client(asked.address, { plaintext: true });
+  const client = new Client(asked.address, { plaintext: true, metadata: asked.client_metadata ?? {} });
+  const ended = ending(client, asked.end, cancelled);
   const giving = { asked, taken: 0 };
   const outcomes: Outcomes = {};
   try {
@@ -218,8 +239,9 @@ async function answer(asked: Asked): Promise<Record<string, unknown>> {
       const cause = error.cause instanceof ItemsFailed ? { cause: "Items" } : {};
       return { error: { ...told(error), ...cause }, taken: giving.taken };
     }
-    throw error;
+    return { error: { kind: localKind(error), message: String(error) } };
   } finally {
+    await ended;
     client.close();
   }
 }

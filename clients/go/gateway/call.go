@@ -4,13 +4,14 @@ import (
 	"context"
 	"fmt"
 	mathrand "math/rand/v2"
-	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
@@ -34,6 +35,52 @@ type caller struct {
 	config   *serviceConfig
 	budget   *budget
 	token    *token
+	// closed is closed when the client is.
+	closed  chan struct{}
+	closing sync.Once
+}
+
+func (c *caller) close() { c.closing.Do(func() { close(c.closed) }) }
+
+func (c *caller) isClosed() bool {
+	select {
+	case <-c.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+// ended returns what has ended a call from outside; nil if nothing has.
+func (c *caller) ended(ctx context.Context) error {
+	if c.isClosed() {
+		return ErrClosed
+	}
+	return ctx.Err()
+}
+
+// check fails if a call cannot be made: then nothing of it is sent. What gRPC itself would say of that cannot be told from a
+// connection that was lost.
+func (c *caller) check(ctx context.Context, request proto.Message) error {
+	if c.isClosed() {
+		return ErrClosed
+	}
+	account := c.account(ctx)
+	if err := checkHeader(accountKey, account); err != nil {
+		return fmt.Errorf("allocation gateway: %w", err)
+	}
+	if sent, ok := metadata.FromOutgoingContext(ctx); ok {
+		if err := checkHeaders(sent); err != nil {
+			return fmt.Errorf("allocation gateway: %w", err)
+		}
+	}
+	if _, err := proto.Marshal(request); err != nil {
+		return fmt.Errorf("allocation gateway: %s: %w", request.ProtoReflect().Descriptor().FullName(), err)
+	}
+	if err := ctx.Err(); err != nil {
+		return failureOf(status.FromContextError(err).Err(), nil, account).because(err).of(request, false)
+	}
+	return nil
 }
 
 // call is gRPC's interceptor of unary calls: it makes one logical call. Reads are repeated by gRPC itself.
@@ -49,6 +96,9 @@ func (c *caller) call(
 	if !known {
 		return fmt.Errorf("the service configuration does not name %s", method)
 	}
+	if err := c.check(ctx, request); err != nil {
+		return err
+	}
 	account := c.account(ctx)
 	attempt := func(ctx context.Context, timeout time.Duration) *Error {
 		ctx, cancel := context.WithTimeout(c.outgoing(ctx), timeout)
@@ -61,7 +111,7 @@ func (c *caller) call(
 	}
 	if !isWrite(request) {
 		if failure := attempt(ctx, c.limit(ctx, min(timeout, c.settings.timeout))); failure != nil {
-			return failure.because(ctx.Err()).of(request, false)
+			return c.over(ctx, failure, request, false)
 		}
 		return nil
 	}
@@ -81,10 +131,18 @@ func (c *caller) write(
 			return nil
 		}
 		wait, again := attempts.after(ctx, failure, progress{})
-		if !again || !sleep(ctx, wait) {
-			return failure.because(ctx.Err()).of(request, attempts.inDoubt)
+		if !again || !c.sleep(ctx, wait) {
+			return c.over(ctx, failure, request, attempts.inDoubt)
 		}
 	}
+}
+
+// over returns the error of a call that is over with a failure.
+func (c *caller) over(ctx context.Context, failure *Error, request proto.Message, inDoubt bool) error {
+	if c.isClosed() && !inDoubt && failure.mayRepeat() {
+		return ErrClosed
+	}
+	return failure.because(c.ended(ctx)).of(request, inDoubt)
 }
 
 // stream is gRPC's interceptor of streams, which go out as all calls do. What begins them anew is in jobs.go and watches.go.
@@ -97,7 +155,7 @@ func (c *caller) stream(
 
 // attempts are those of one write, or the streams of one call that lasts.
 type attempts struct {
-	budget   *budget
+	caller   *caller
 	deadline time.Time
 	next     time.Duration
 	inDoubt  bool
@@ -111,7 +169,7 @@ type progress struct {
 }
 
 func (c *caller) begin(deadline time.Time) *attempts {
-	return &attempts{budget: c.budget, deadline: deadline, next: firstPause}
+	return &attempts{caller: c, deadline: deadline, next: firstPause}
 }
 
 // after returns how long to wait until the call is repeated after a failure, and whether it is.
@@ -123,17 +181,20 @@ func (a *attempts) after(ctx context.Context, failure *Error, come progress) (ti
 	wait := failure.pause(&a.next)
 	// A token was valid when a stream began, and there may be a new one.
 	isExpired := come.letIn && failure.Reason == expired
-	if !(failure.mayRepeat() || isExpired) || ctx.Err() != nil || time.Until(a.deadline) < wait+shortestAttempt {
+	isOver := !(failure.mayRepeat() || isExpired) || a.caller.ended(ctx) != nil
+	if isOver || time.Until(a.deadline) < wait+shortestAttempt {
 		return 0, false
 	}
 	// A stream that was of use costs nothing.
-	return wait, come.hasTold || a.budget.spend()
+	return wait, come.hasTold || a.caller.budget.spend()
 }
 
-// sleep waits, and returns false if the context has ended.
-func sleep(ctx context.Context, wait time.Duration) bool {
+// sleep waits, and returns false if the call was ended from outside.
+func (c *caller) sleep(ctx context.Context, wait time.Duration) bool {
 	select {
 	case <-ctx.Done():
+		return false
+	case <-c.closed:
 		return false
 	case <-time.After(wait):
 		return true
@@ -166,7 +227,7 @@ func (c *caller) outgoing(ctx context.Context) context.Context {
 		if name == accountKey {
 			continue
 		}
-		if strings.EqualFold(name, authorizationKey) {
+		if name == authorizationKey {
 			if isOfCall {
 				continue
 			}
@@ -207,18 +268,20 @@ func (e *Error) mayRepeat() bool {
 	return isRepeated(e.Code) || (isLost(e.Code) && !e.isGateway)
 }
 
-// pause returns how long to wait. A time that was told is never shortened; otherwise pauses grow, and next is the next one.
+// pause returns how long to wait. Pauses grow, and next is the next one. A time that was told is never shortened; but one of
+// nothing would have the call repeated without end and without a pause.
 func (e *Error) pause(next *time.Duration) time.Duration {
+	longest := *next
+	*next = min(longest*2, longestPause)
+	wait := between(longest/2, longest)
 	told := e.RetryAfter
 	if told == nil && e.pushback != nil && *e.pushback >= 0 {
 		told = e.pushback
 	}
 	if told != nil {
-		return *told + between(0, min(*told/spread, mostSpread))
+		wait = max(wait, *told+between(0, min(*told/spread, mostSpread)))
 	}
-	longest := *next
-	*next = min(longest*2, longestPause)
-	return between(longest/2, longest)
+	return wait
 }
 
 func between(least, most time.Duration) time.Duration {

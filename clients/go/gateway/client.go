@@ -62,8 +62,12 @@ func NewClient(address string, options ...Option) (*Client, error) {
 	}, nil
 }
 
-// Close closes the connections. Calls under way are cancelled.
-func (c *Client) Close() error { return c.connection.Close() }
+// Close closes the connections. A call under way ends: with an *Error that is ErrUnknownOutcome if it may have been carried out, a
+// job with one that is ErrUnfinishedJob, and anything else, as all that is called later, with ErrClosed.
+func (c *Client) Close() error {
+	c.caller.close()
+	return c.connection.Close()
+}
 
 // Call makes the call whose request this is, such as that of an *Error whose outcome is unknown, and returns its response. If
 // the error has an Account that is not the client's, the context needs it: InAccount.

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -47,6 +48,9 @@ var (
 	ErrGatewayFailure = errors.New("gateway failure")
 )
 
+// ErrClosed is what calls of a client end with that is closed, and what an *Error wraps whose call was under way then.
+var ErrClosed = errors.New("allocation gateway: the client is closed")
+
 var kindOfReason = map[string]error{
 	"INVALID_STATE":       ErrInvalidState,
 	"ALLOCATION_FAILED":   ErrNoServiceAvailable,
@@ -68,7 +72,8 @@ var kindOfCode = map[codes.Code]error{
 
 // Error is a call that failed, with everything that the gateway told. Get it by errors.As.
 type Error struct {
-	// Kind is one of the errors of this package; errors.Is asks for it.
+	// Kind is one of the errors of this package, or context.Canceled if the call was cancelled, and nothing was done; errors.Is
+	// asks for it.
 	Kind error
 	// Code is the gRPC status code.
 	Code codes.Code
@@ -175,8 +180,10 @@ func failureOf(err error, trailer metadata.MD, account string) *Error {
 func (e *Error) take(detail any) {
 	switch detail := detail.(type) {
 	case *errdetails.RetryInfo:
-		delay := detail.GetRetryDelay().AsDuration()
-		e.RetryAfter = &delay
+		if detail.GetRetryDelay() != nil {
+			delay := detail.GetRetryDelay().AsDuration()
+			e.RetryAfter = &delay
+		}
 	case *errdetails.BadRequest:
 		e.FieldViolations = detail.GetFieldViolations()
 	case *errdetails.ResourceInfo:
@@ -194,7 +201,7 @@ func (e *Error) take(detail any) {
 	}
 }
 
-// because adds that a context has ended, so that errors.Is tells; nil if it has not.
+// because adds what has ended the call, so that errors.Is tells; nil if nothing has.
 func (e *Error) because(err error) *Error {
 	if err != nil {
 		e.cause = fmt.Errorf("%w: %w", err, e.cause)
@@ -208,6 +215,9 @@ func (e *Error) of(request proto.Message, inDoubt bool) *Error {
 	switch {
 	case inDoubt:
 		e.Kind = ErrUnknownOutcome
+	case errors.Is(e.cause, context.Canceled) && e.mayRepeat():
+		// Of what is over anyway the gateway's word counts.
+		e.Kind = context.Canceled
 	case kindOfReason[e.Reason] != nil:
 		e.Kind = kindOfReason[e.Reason]
 	case kindOfCode[e.Code] != nil:

@@ -78,6 +78,7 @@ func TestTokenIsFollowed(t *testing.T) {
 		want   string
 	}{
 		{func() {}, "first"},
+		{func() { write("two\nlines") }, "first"},
 		{func() { write("second") }, "second"},
 		{func() { write("\n") }, "second"},
 		{func() { _ = os.Remove(file) }, "second"},
@@ -123,7 +124,7 @@ func TestAccount(t *testing.T) {
 // TestAuthorization has it in each way there is. Two are never sent: the gateway would refuse that.
 func TestAuthorization(t *testing.T) {
 	file := &token{text: "file", every: time.Hour, readAt: time.Now()}
-	ofClient := map[string]string{"Authorization": "Bearer client"}
+	ofClient := map[string]string{"authorization": "Bearer client"}
 	own := metadata.AppendToOutgoingContext(context.Background(), authorizationKey, "Bearer call")
 	for name, one := range map[string]struct {
 		token    *token

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"maps"
@@ -158,6 +159,8 @@ type job[Item any, A Allocated] struct {
 	hasBegun   bool
 	// isAllSent is whether the items have come to their end, and each was sent; isDone is whether each has its outcome too.
 	isAllSent, isDone bool
+	// unsendable is why an item can never be sent.
+	unsendable error
 }
 
 func newJob[Item any, A Allocated](
@@ -190,11 +193,14 @@ func (j *job[Item, A]) all(ctx context.Context, items iter.Seq[Item], yield func
 		yield(Outcome[A]{}, errNoDeadline)
 		return
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	if err := j.caller.check(ctx, j.kind.request(j.job)); err != nil {
+		yield(Outcome[A]{}, err)
+		return
+	}
 	feed := newFeed[Item]()
 	// Streams come and go while an item is waited for.
-	go feed.fill(ctx, items)
+	go feed.fill(items)
+	defer feed.close()
 	attempts := j.caller.begin(deadline)
 	for {
 		failure, come := j.run(ctx, feed, yield)
@@ -206,12 +212,15 @@ func (j *job[Item, A]) all(ctx context.Context, items iter.Seq[Item], yield func
 			return
 		}
 		wait, again := attempts.after(ctx, failure, come)
+		if j.unsendable != nil {
+			again = false
+		}
 		if again && j.onLost != nil {
 			lost := *failure
 			j.onLost(lost.of(j.kind.request(j.job), false))
 		}
-		if !again || !sleep(ctx, wait) {
-			yield(Outcome[A]{}, j.over(failure.because(ctx.Err()), attempts.inDoubt, feed.rest()))
+		if !again || !j.caller.sleep(ctx, wait) {
+			yield(Outcome[A]{}, j.over(ctx, failure, attempts.inDoubt, feed.stop()))
 			return
 		}
 	}
@@ -232,6 +241,9 @@ func (j *job[Item, A]) run(
 	go func() {
 		defer close(sent)
 		j.send(ctx, stream, again, feed)
+		if j.unsendable != nil {
+			cancel()
+		}
 	}()
 	// The next stream must know what this one has sent.
 	defer func() { cancel(); <-sent }()
@@ -289,9 +301,12 @@ func (j *job[Item, A]) send(ctx context.Context, stream jobStream[Item, A], agai
 		}
 	}
 	for {
-		items, isLast := feed.take(ctx)
-		if fresh := j.register(items); len(fresh) > 0 && stream.send(fresh) != nil {
-			return
+		items, isLast := feed.take(ctx.Done())
+		if fresh := j.register(items); len(fresh) > 0 {
+			if err := stream.send(fresh); err != nil {
+				j.note(err, fresh)
+				return
+			}
 		}
 		if isLast {
 			j.mutex.Lock()
@@ -302,6 +317,21 @@ func (j *job[Item, A]) send(ctx context.Context, stream jobStream[Item, A], agai
 		}
 		if ctx.Err() != nil {
 			return
+		}
+	}
+}
+
+// note takes down which item it is that no stream can send, if that is why these were not. Of a stream that was lost, gRPC tells
+// io.EOF.
+func (j *job[Item, A]) note(err error, items []Item) {
+	if errors.Is(err, io.EOF) {
+		return
+	}
+	for _, item := range items {
+		if message, ok := any(item).(proto.Message); ok {
+			if _, err := proto.Marshal(message); err != nil {
+				j.unsendable = fmt.Errorf("the item %q cannot be sent: %w", j.kind.reference(item), err)
+			}
 		}
 	}
 }
@@ -376,16 +406,20 @@ func (j *job[Item, A]) outcome(told toldOutcome[A], item Item) Outcome[A] {
 }
 
 // over returns the error for a job that is over with a failure, and whose items that wait were never sent.
-func (j *job[Item, A]) over(failure *Error, inDoubt bool, waiting []Item) *Error {
+func (j *job[Item, A]) over(ctx context.Context, failure *Error, inDoubt bool, waiting []Item) error {
 	j.mutex.Lock()
 	defer j.mutex.Unlock()
-	failure = failure.of(j.kind.request(j.job), false)
-	if j.hasBegun || inDoubt {
-		failure.Kind, failure.JobID = ErrUnfinishedJob, j.id
-		for _, item := range waiting {
-			j.unanswered[j.kind.reference(item)] = pending[Item]{}
-		}
-		failure.Unanswered = slices.Sorted(maps.Keys(j.unanswered))
+	request := j.kind.request(j.job)
+	if j.unsendable != nil {
+		failure = failureOf(status.Error(codes.InvalidArgument, j.unsendable.Error()), nil, j.account).because(j.unsendable)
+	} else if !j.hasBegun && !inDoubt {
+		return j.caller.over(ctx, failure, request, false)
 	}
+	failure = failure.because(j.caller.ended(ctx)).of(request, false)
+	failure.Kind, failure.JobID = ErrUnfinishedJob, j.id
+	for _, item := range waiting {
+		j.unanswered[j.kind.reference(item)] = pending[Item]{}
+	}
+	failure.Unanswered = slices.Sorted(maps.Keys(j.unanswered))
 	return failure
 }

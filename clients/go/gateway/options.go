@@ -56,7 +56,8 @@ func WithTokenFile(file string) Option { return func(s *settings) { s.tokenFile 
 // chooses.
 func WithAccount(name string) Option { return func(s *settings) { s.account = name } }
 
-// WithMetadata sends metadata with each call. Metadata of a single call goes into its context, as with any client of gRPC.
+// WithMetadata sends metadata with each call. Names count without case. Metadata of a single call goes into its context, as
+// with any client of gRPC.
 func WithMetadata(metadata map[string]string) Option {
 	return func(s *settings) { s.metadata = metadata }
 }
@@ -67,7 +68,9 @@ func WithTimeout(timeout time.Duration) Option { return func(s *settings) { s.ti
 // WithServiceConfig replaces ServiceConfig by another text. It has to name a time-out for every rpc.
 func WithServiceConfig(text string) Option { return func(s *settings) { s.serviceConfig = text } }
 
-// WithDialOptions adds options of gRPC's, such as a stats handler of OpenTelemetry.
+// WithDialOptions adds options of gRPC's, such as a stats handler of OpenTelemetry. An interceptor of
+// grpc.WithChainUnaryInterceptor sees each attempt of a write, and one of grpc.WithUnaryInterceptor each call, before it has a
+// request_id.
 func WithDialOptions(options ...grpc.DialOption) Option {
 	return func(s *settings) { s.dial = append(s.dial, options...) }
 }
@@ -80,7 +83,11 @@ func newSettings(options []Option) (*settings, error) {
 	if made.plaintext && (made.tls != nil || made.tokenFile != "") {
 		return nil, errors.New("plaintext goes neither with TLS nor with a token: it could be read on its way")
 	}
-	return made, nil
+	var err error
+	if made.metadata, err = headers(made.metadata); err != nil {
+		return nil, err
+	}
+	return made, checkHeader(accountKey, made.account)
 }
 
 func (s *settings) caller() (*caller, error) {
@@ -88,7 +95,7 @@ func (s *settings) caller() (*caller, error) {
 	if err != nil {
 		return nil, err
 	}
-	made := &caller{settings: s, config: config, budget: newBudget(config)}
+	made := &caller{settings: s, config: config, budget: newBudget(config), closed: make(chan struct{})}
 	if s.tokenFile != "" {
 		if made.token, err = openToken(s.tokenFile); err != nil {
 			return nil, err
@@ -97,6 +104,8 @@ func (s *settings) caller() (*caller, error) {
 	return made, nil
 }
 
+// dialOptions has gRPC's options of the user's come last, so that they win. Interceptors are added up: the user's are between
+// those of the client and the network.
 func (s *settings) dialOptions(caller *caller) []grpc.DialOption {
 	secured := insecure.NewCredentials()
 	if !s.plaintext {
@@ -106,13 +115,14 @@ func (s *settings) dialOptions(caller *caller) []grpc.DialOption {
 	reconnect.BaseDelay, reconnect.MaxDelay = firstReconnect, longestReconnect
 	return append([]grpc.DialOption{
 		grpc.WithTransportCredentials(secured),
-		grpc.WithDefaultServiceConfig(s.serviceConfig),
+		grpc.WithDefaultServiceConfig(caller.config.ofChannel),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithUserAgent(userAgent),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: connectTimeout}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(largestAnswer)),
-		grpc.WithUnaryInterceptor(caller.call),
-		grpc.WithStreamInterceptor(caller.stream),
+		// Not WithUnaryInterceptor, of which there is only one: that of the user would take its place.
+		grpc.WithChainUnaryInterceptor(caller.call),
+		grpc.WithChainStreamInterceptor(caller.stream),
 	}, s.dial...)
 }

@@ -12,6 +12,9 @@ type serviceConfig struct {
 	timeouts   map[string]time.Duration
 	maxTokens  float64
 	tokenRatio float64
+	// ofChannel is the text for gRPC. It has no time-outs, which would end a call before the deadline of its context; its
+	// caller sets them.
+	ofChannel string
 }
 
 func parseServiceConfig(text string) (*serviceConfig, error) {
@@ -28,7 +31,13 @@ func parseServiceConfig(text string) (*serviceConfig, error) {
 	if err := json.Unmarshal([]byte(text), &read); err != nil {
 		return nil, fmt.Errorf("service configuration: %w", err)
 	}
-	made := &serviceConfig{map[string]time.Duration{}, read.RetryThrottling.MaxTokens, read.RetryThrottling.TokenRatio}
+	ofChannel, err := withoutTimeouts(text)
+	if err != nil {
+		return nil, fmt.Errorf("service configuration: %w", err)
+	}
+	made := &serviceConfig{
+		map[string]time.Duration{}, read.RetryThrottling.MaxTokens, read.RetryThrottling.TokenRatio, ofChannel,
+	}
 	for _, method := range read.MethodConfig {
 		if method.Timeout == "" {
 			continue // a call that lasts
@@ -42,6 +51,21 @@ func parseServiceConfig(text string) (*serviceConfig, error) {
 		}
 	}
 	return made, nil
+}
+
+func withoutTimeouts(text string) (string, error) {
+	var config map[string]any
+	if err := json.Unmarshal([]byte(text), &config); err != nil {
+		return "", err
+	}
+	methods, _ := config["methodConfig"].([]any)
+	for _, method := range methods {
+		if fields, ok := method.(map[string]any); ok {
+			delete(fields, "timeout")
+		}
+	}
+	made, err := json.Marshal(config)
+	return string(made), err
 }
 
 // budget is what a client may spend on repetitions, as gRPC has it: none while no more than half of it is left.

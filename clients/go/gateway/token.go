@@ -3,12 +3,16 @@ package gateway
 import (
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
 )
 
 const tokenCheck = time.Second
+
+// What else would be is no value of a header.
+var tokenText = regexp.MustCompile(`^[\x21-\x7e]+$`)
 
 // token is a bearer token in a file that may be replaced at any time, as Kubernetes does with projected tokens.
 type token struct {
@@ -36,13 +40,13 @@ func (t *token) read() (string, error) {
 		return "", err
 	}
 	text := strings.TrimSpace(string(content))
-	if text == "" {
-		return "", fmt.Errorf("the token file %s is empty", t.file)
+	if !tokenText.MatchString(text) {
+		return "", fmt.Errorf("the token file %s is empty, or is not a token", t.file)
 	}
 	return text, nil
 }
 
-// current returns the token of at most a second ago; the one before it while the file cannot be read or is empty.
+// current returns the token of at most a second ago; the one before it while the file cannot be read or holds none.
 func (t *token) current() string {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()

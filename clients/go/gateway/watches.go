@@ -46,9 +46,22 @@ func watch[Response any, A Allocated](
 	ctx context.Context, caller *caller, references []string, kind watchKind[Response, A],
 ) iter.Seq2[Standing[A], error] {
 	return func(yield func(Standing[A], error) bool) {
-		made := &watching[Response, A]{caller, kind, caller.account(ctx), slices.Clone(references)}
+		made := &watching[Response, A]{caller, kind, caller.account(ctx), distinct(references)}
 		made.all(ctx, yield)
 	}
+}
+
+// distinct returns each reference once: the gateway refuses one that comes twice.
+func distinct(references []string) []string {
+	made := make([]string, 0, len(references))
+	known := make(map[string]bool, len(references))
+	for _, one := range references {
+		if !known[one] {
+			known[one] = true
+			made = append(made, one)
+		}
+	}
+	return made
 }
 
 // all runs one stream after the other until all are final.
@@ -56,6 +69,10 @@ func (w *watching[Response, A]) all(ctx context.Context, yield func(Standing[A],
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		yield(Standing[A]{}, errNoDeadline)
+		return
+	}
+	if err := w.caller.check(ctx, w.kind.request(w.left)); err != nil {
+		yield(Standing[A]{}, err)
 		return
 	}
 	attempts := w.caller.begin(deadline)
@@ -68,8 +85,8 @@ func (w *watching[Response, A]) all(ctx context.Context, yield func(Standing[A],
 			break
 		}
 		wait, again := attempts.after(ctx, failure, come)
-		if !again || !sleep(ctx, wait) {
-			yield(Standing[A]{}, failure.because(ctx.Err()).of(w.kind.request(w.left), false))
+		if !again || !w.caller.sleep(ctx, wait) {
+			yield(Standing[A]{}, w.caller.over(ctx, failure, w.kind.request(w.left), false))
 			return
 		}
 	}

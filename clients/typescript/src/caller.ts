@@ -56,6 +56,9 @@ export interface CallerOptions {
   readonly serviceConfig: ServiceConfig;
 }
 
+/** Metadata with its names as they are sent, so that they are compared without case. */
+type Headers = Readonly<Record<string, string>>;
+
 /** What ends a call. */
 export interface Ending {
   readonly signal: AbortSignal;
@@ -92,18 +95,21 @@ export interface Rpc {
 export class Caller {
   readonly #grpc: GrpcClient;
   readonly #options: CallerOptions;
+  readonly #headers: Headers;
   readonly #budget: Budget;
   readonly #rpcs: ReadonlyMap<string, Rpc>;
   readonly #underWay = new Set<AbortController>();
   #isClosed = false;
 
   /**
-   * @throws Error: The service configuration has no time-out for an rpc.
+   * @throws Error: The service configuration has no time-out for an rpc; or the metadata or the account cannot be sent.
    */
   constructor(grpc: GrpcClient, services: readonly DescService[], options: CallerOptions) {
     const { maxTokens, tokenRatio } = options.serviceConfig.retryThrottling;
     this.#grpc = grpc;
     this.#options = { ...options, timeoutMs: validTimeout(options.timeoutMs) };
+    this.#headers = headersOf(options.metadata);
+    this.#metadata(undefined, options.account);
     this.#budget = new Budget(maxTokens, tokenRatio);
     this.#rpcs = rpcsOf(services, options.serviceConfig);
   }
@@ -133,8 +139,8 @@ export class Caller {
 
   /** Returns the account that a call is for: its own, or else that of the client; empty if none is named. */
   accountOf({ account, metadata }: CallOptions): string {
-    const ofClient = this.#options.account || this.#options.metadata[ACCOUNT];
-    return account ?? metadata?.[ACCOUNT] ?? ofClient ?? "";
+    const ofClient = this.#options.account || this.#headers[ACCOUNT];
+    return account ?? headersOf(metadata)[ACCOUNT] ?? ofClient ?? "";
   }
 
   /** Begins the attempts of a call that lasts. */
@@ -301,15 +307,15 @@ export class Caller {
 
   #metadata(own: CallOptions["metadata"], account: string): Metadata {
     const sent = new Metadata();
-    const ofCall = Object.entries(own ?? {});
-    for (const [name, value] of Object.entries(this.#options.metadata)) {
+    const ofCall = headersOf(own);
+    for (const [name, value] of Object.entries(this.#headers)) {
       sent.add(name, value);
     }
     // The gateway refuses two, of this as of accounts.
-    if (ofCall.some(([name]) => name.toLowerCase() === AUTHORIZATION)) {
+    if (AUTHORIZATION in ofCall) {
       sent.remove(AUTHORIZATION);
     }
-    for (const [name, value] of ofCall) {
+    for (const [name, value] of Object.entries(ofCall)) {
       sent.add(name, value);
     }
     sent.remove(ACCOUNT);
@@ -326,6 +332,20 @@ function named(schema: DescMessage, request: Message): Message {
     return request;
   }
   return Object.assign(clone(schema, request), { requestId: randomUUID() });
+}
+
+/**
+ * Returns metadata with its names in small letters.
+ *
+ * @throws TypeError: It has a name twice.
+ */
+function headersOf(given: CallOptions["metadata"]): Headers {
+  const entries = Object.entries(given ?? {}).map(([name, value]) => [name.toLowerCase(), value] as const);
+  const made = Object.fromEntries(entries);
+  if (Object.keys(made).length < entries.length) {
+    throw new TypeError(`metadata has a name twice: ${entries.map(([name]) => name).join(", ")}`);
+  }
+  return made;
 }
 
 function ended<Stream extends ClientReadableStream<Message>>(stream: Stream, signal: AbortSignal): Stream {

@@ -3,10 +3,18 @@ import { once, EventEmitter } from "node:events";
 import test, { type TestContext } from "node:test";
 
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { Server, ServerCredentials, status, type sendUnaryData, type ServerUnaryCall } from "@grpc/grpc-js";
+import {
+  Server,
+  ServerCredentials,
+  status,
+  type Metadata,
+  type sendUnaryData,
+  type ServerUnaryCall,
+} from "@grpc/grpc-js";
 
 import { Client, type ClientOptions } from "./client.js";
-import { TryAgainError, UnknownOutcomeError } from "./errors.js";
+import { channelOptions } from "./connecting.js";
+import { AllocationError, TryAgainError, UnknownOutcomeError } from "./errors.js";
 import {
   AllocateShipmentRequestSchema,
   AllocateShipmentResponseSchema,
@@ -32,6 +40,8 @@ interface Scripted {
   readonly answers: Answer[];
   /** The requests of the calls so far. */
   readonly asked: Buffer[];
+  /** The metadata of each. */
+  readonly sent: Metadata[];
   /** Emits `call` for each. */
   readonly events: EventEmitter;
 }
@@ -40,9 +50,11 @@ interface Scripted {
 async function scripted(context: TestContext, answers: Answer[], options: ClientOptions = {}): Promise<Scripted> {
   const server = new Server();
   const asked: Buffer[] = [];
+  const sent: Metadata[] = [];
   const events = new EventEmitter();
   const answer = (call: ServerUnaryCall<Buffer, Buffer>, reply: sendUnaryData<Buffer>): void => {
     asked.push(call.request);
+    sent.push(call.metadata);
     events.emit("call");
     const told = (answers.length > 1 ? answers.shift() : answers[0]) ?? status.UNIMPLEMENTED;
     if (told === "silence") {
@@ -82,7 +94,7 @@ async function scripted(context: TestContext, answers: Answer[], options: Client
     client.close();
     server.forceShutdown();
   });
-  return { client, answers, asked, events };
+  return { client, answers, asked, sent, events };
 }
 
 function ids(asked: readonly Buffer[]): string[] {
@@ -119,6 +131,39 @@ test("what cannot be sent at all fails at once", async (context) => {
   const metadata = { "not a name": "" };
   assert.ok((await failure(client.shipments.allocateShipment(SHIPMENT, { metadata }))) instanceof Error);
   assert.equal(asked.length, 0);
+});
+
+test("the account is known by whatever letters its name is written in, and sent once", async (context) => {
+  const metadata = { "Allocation-Account": "retail", "X-Team": "checkout" };
+  const { client, sent } = await scripted(context, [status.UNAUTHENTICATED], { metadata });
+  const accounts: string[] = [];
+  for (const own of [{}, { metadata: { "ALLOCATION-ACCOUNT": "north" } }, { account: "west" }, { account: "" }]) {
+    const error = await failure(client.shipments.allocateShipment(SHIPMENT, own));
+    assert.ok(error instanceof AllocationError);
+    accounts.push(error.account);
+  }
+  assert.deepEqual(accounts, ["retail", "north", "west", ""]);
+  assert.deepEqual(
+    sent.map((one) => one.get("allocation-account")),
+    [["retail"], ["north"], ["west"], []],
+  );
+  assert.deepEqual(sent[0]?.get("x-team"), ["checkout"]);
+});
+
+test("a client whose metadata cannot be sent is refused, and so is a name that is there twice", () => {
+  for (const options of [
+    { account: "größe" },
+    { metadata: { "x-team": "line\nline" } },
+    { metadata: { "x-team": "a", "X-Team": "b" } },
+  ]) {
+    assert.throws(() => new Client("127.0.0.1:1", { plaintext: true, ...options }), Error);
+  }
+});
+
+test("names are resolved again within a second, unless the caller says otherwise", () => {
+  const name = "grpc.dns_min_time_between_resolutions_ms";
+  assert.equal(channelOptions(DEFAULT_SERVICE_CONFIG, undefined, {})[name], 1000);
+  assert.equal(channelOptions(DEFAULT_SERVICE_CONFIG, undefined, { [name]: 5 })[name], 5);
 });
 
 test("a signal ends a write, of which it stays unknown what became", async (context) => {
@@ -173,7 +218,7 @@ test("a client that is closed ends its calls and makes no more", async (context)
 test("nothing is asked of the gateway when nothing is left to watch", async (context) => {
   const { client } = await scripted(context, []);
   for await (const told of client.shipments.watch([], { timeoutMs: 1000 })) {
-    assert.fail(`told ${told.shipmentReference}`);
+    assert.fail(`told ${told.reference}`);
   }
 });
 

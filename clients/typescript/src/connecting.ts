@@ -8,6 +8,8 @@ const KEEPALIVE_TIMEOUT_MS = 20_000;
 // A gateway that was restarted is found again within seconds. gRPC alone would wait for up to two minutes.
 const FIRST_RECONNECT_MS = 100;
 const LONGEST_RECONNECT_MS = 5000;
+// Nor may a rollout that replaces every gateway outrun what is known of a name. gRPC alone would ask again after half a minute.
+const RESOLVE_AGAIN_MS = 1000;
 // Answers with labels are the largest there are.
 const LARGEST_ANSWER = 32 << 20;
 
@@ -45,6 +47,7 @@ export function channelOptions(config: ServiceConfig, tls: Tls | undefined, own:
     "grpc.keepalive_timeout_ms": KEEPALIVE_TIMEOUT_MS,
     "grpc.initial_reconnect_backoff_ms": FIRST_RECONNECT_MS,
     "grpc.max_reconnect_backoff_ms": LONGEST_RECONNECT_MS,
+    "grpc.dns_min_time_between_resolutions_ms": RESOLVE_AGAIN_MS,
     "grpc.max_receive_message_length": LARGEST_ANSWER,
     ...(tls?.serverName ? { "grpc.ssl_target_name_override": tls.serverName } : {}),
     ...own,

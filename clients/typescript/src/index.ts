@@ -17,8 +17,9 @@ export {
   UnknownOutcomeError,
 } from "./errors.js";
 export { toldOf, type Told } from "./failure.js";
-export type { JobOptions } from "./jobs.js";
+export type { Job, JobOptions } from "./jobs.js";
 export type { LastingOptions } from "./lasting.js";
+export { Outcome, Standing, type Allocated, type JobSummary, type OutcomeKind } from "./outcomes.js";
 export { DEFAULT_SERVICE_CONFIG } from "./gen/service_config.js";
 export type { MethodConfig, RetryPolicy, ServiceConfig } from "./service_config.js";
 export type { ConsignmentStreams, ShipmentStreams, Streams } from "./streams.js";

@@ -37,13 +37,15 @@ export interface StreamProgress {
  *
  * @param signal Ends it.
  * @param run Runs the stream once, and says how far it has come.
- * @param over Makes the error of what is over, from how the last stream ended and why.
+ * @param over Makes the error of what is over, or the promise of it, from how the last stream ended and why.
+ * @param lost Is told how a stream was lost that is about to be begun again.
  */
 export async function* resumed<One>(
   attempts: Attempts,
   signal: AbortSignal,
   run: (progress: StreamProgress) => AsyncGenerator<One, void>,
   over: (failure: Failure, cause: unknown) => unknown,
+  lost: (failure: Failure, cause: unknown) => void = () => undefined,
 ): AsyncGenerator<One, void> {
   let failure: Failure | undefined;
   for (;;) {
@@ -63,10 +65,11 @@ export async function* resumed<One>(
       }
       const pauseMs = attempts.pauseAfter(failure, progress.wasLetIn);
       if (pauseMs !== undefined && !signal.aborted) {
+        lost(failure, error);
         await pause(Math.ceil(pauseMs), undefined, { signal }).catch(() => undefined);
       }
       if (pauseMs === undefined || signal.aborted) {
-        throw over(failure, signal.aborted ? signal.reason : error);
+        throw await over(failure, signal.aborted ? signal.reason : error);
       }
     }
   }

@@ -57,8 +57,17 @@ test("pauses grow and are spread, and one that was told is never shortened", () 
   assert.deepEqual(pauses(longest, 8), [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
   assert.deepEqual(pauses(shortest, 3), [50, 100, 200]);
   const told = failing(status.ABORTED, { reason: "WRITE_IN_PROGRESS", retryAfterMs: 2000 });
-  assert.equal(longest.pauseAfter(told), 2500);
-  assert.equal(shortest.pauseAfter(told), 2000);
+  assert.equal(attempts().one.pauseAfter(told), 2500);
+  assert.equal(attempts({ random: () => 0 }).one.pauseAfter(told), 2000);
+});
+
+test("a pause of nothing that is told again and again grows as any other", () => {
+  const { one } = attempts();
+  for (const told of [{ retryAfterMs: 0 }, {}, { retryAfterMs: 0 }]) {
+    const pauseMs = one.pauseAfter(failing(status.UNAVAILABLE, { reason: "GATEWAY_STOPPING", ...told }, { pushbackMs: 0 }));
+    assert.ok(pauseMs !== undefined && pauseMs >= 100, `${pauseMs}`);
+  }
+  assert.equal(one.pauseAfter(failing(status.UNAVAILABLE, {}, { pushbackMs: 0 })), 800);
 });
 
 test("pushback without details counts too", () => {

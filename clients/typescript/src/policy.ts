@@ -163,13 +163,15 @@ export class Attempts {
   }
 
   #pauseMs({ told: { retryAfterMs }, pushbackMs }: Failure): number {
-    const toldMs = retryAfterMs ?? (pushbackMs !== undefined && pushbackMs >= 0 ? pushbackMs : undefined);
-    if (toldMs !== undefined) {
-      return toldMs + this.#random() * Math.min(toldMs * SPREAD, MOST_SPREAD_MS);
-    }
     const { growth, longestPauseMs } = this.#options.repetition;
     const longest = this.#longestPauseMs;
     this.#longestPauseMs = Math.min(longest * growth, longestPauseMs);
-    return longest / 2 + (this.#random() * longest) / 2;
+    const ownMs = longest / 2 + (this.#random() * longest) / 2;
+    const toldMs = retryAfterMs ?? (pushbackMs !== undefined && pushbackMs >= 0 ? pushbackMs : undefined);
+    if (toldMs === undefined) {
+      return ownMs;
+    }
+    // It is never shortened; but one of nothing would have the call repeated without end and without a pause.
+    return Math.max(ownMs, toldMs + this.#random() * Math.min(toldMs * SPREAD, MOST_SPREAD_MS));
   }
 }

@@ -2,23 +2,37 @@ import { create, toBinary, type DescMethod, type Message } from "@bufbuild/proto
 
 import type { Caller } from "./caller.js";
 import { errorOf } from "./errors.js";
+import { toldOf } from "./failure.js";
+import type { Status } from "./gen/google/rpc/status_pb.js";
 import { EndedEarly, resumed, type LastingOptions, type StreamProgress } from "./lasting.js";
+import { Standing, type Allocated } from "./outcomes.js";
+
+/** How one stands, as it is told by the contract. */
+export interface ToldStanding<A> {
+  readonly standing:
+    | { readonly case: "allocation"; readonly value: A }
+    | { readonly case: "error"; readonly value: Status }
+    | { readonly case: undefined; readonly value?: undefined };
+  readonly final: boolean;
+}
 
 /** What watching shipments and consignments does not have in common. */
-export interface WatchKind<Standing> {
+export interface WatchKind<Told> {
   readonly method: DescMethod;
   requestOf(references: readonly string[]): Record<string, unknown>;
-  standingsOf(response: Message): readonly Standing[];
-  referenceOf(standing: Standing): string;
+  standingsOf(response: Message): readonly Told[];
+  referenceOf(standing: Told): string;
+  /** Returns the request that reads one. */
+  callOf(reference: string): Message;
 }
 
 /** Yields how each stands, and each change, until all are final. Those that are not are told anew after a stream was lost. */
-export async function* watch<Standing extends { readonly final: boolean }>(
+export async function* watch<Told extends ToldStanding<A>, A extends Allocated>(
   caller: Caller,
-  kind: WatchKind<Standing>,
+  kind: WatchKind<Told>,
   references: Iterable<string>,
   options: LastingOptions,
-): AsyncGenerator<Standing, void> {
+): AsyncGenerator<Standing<A>, void> {
   const left = new Set(references);
   const attempts = caller.lasting(options.timeoutMs);
   const { signal, release } = caller.begin(options.signal);
@@ -26,7 +40,13 @@ export async function* watch<Standing extends { readonly final: boolean }>(
   const account = caller.accountOf(options);
   const request = (): Message => create(input, kind.requestOf([...left]));
 
-  async function* run(progress: StreamProgress): AsyncGenerator<Standing, void> {
+  function standingOf(reference: string, { standing, final }: Told): Standing<A> {
+    const allocation = standing.case === "allocation" ? standing.value : undefined;
+    const error = standing.case === "error" ? errorOf(toldOf(standing.value), kind.callOf(reference), { account }) : undefined;
+    return new Standing(reference, allocation, error, final);
+  }
+
+  async function* run(progress: StreamProgress): AsyncGenerator<Standing<A>, void> {
     if (left.size === 0) {
       return; // the stream was lost after all of it was told
     }
@@ -45,7 +65,7 @@ export async function* watch<Standing extends { readonly final: boolean }>(
           if (standing.final) {
             left.delete(reference);
           }
-          yield standing;
+          yield standingOf(reference, standing);
         }
       }
       if (left.size > 0) {

@@ -26,7 +26,7 @@ const longestLine = 1 << 20
 
 var (
 	lines  = bufio.NewScanner(os.Stdin)
-	known  = map[string]bool{"streams": true, "account": true}
+	known  = map[string]bool{"streams": true, "account": true, "cancel": true}
 	toJSON = protojson.MarshalOptions{UseProtoNames: true}
 	kinds  = map[error]string{
 		gateway.ErrInvalidRequest:     "InvalidRequest",
@@ -40,6 +40,7 @@ var (
 		gateway.ErrNotPermitted:       "NotPermitted",
 		gateway.ErrNotSupported:       "NotSupported",
 		gateway.ErrGatewayFailure:     "GatewayFailure",
+		context.Canceled:              "Cancelled",
 	}
 )
 
@@ -54,6 +55,10 @@ type asked struct {
 	Money    []string
 	Hold     *int
 	Throw    *int
+	// ClientMetadata is that of the client.
+	ClientMetadata map[string]string `json:"client_metadata"`
+	// End is what ends the call from outside.
+	End string
 }
 
 func main() {
@@ -77,7 +82,7 @@ func answer(one asked) map[string]any {
 	if one.Needs != "" && !known[one.Needs] {
 		return map[string]any{"lacks": one.Needs}
 	}
-	client, err := gateway.NewClient(one.Address, gateway.WithPlaintext())
+	client, err := gateway.NewClient(one.Address, gateway.WithPlaintext(), gateway.WithMetadata(one.ClientMetadata))
 	check(err)
 	defer func() { _ = client.Close() }()
 	ctx := context.Background()
@@ -92,13 +97,20 @@ func answer(one asked) map[string]any {
 	if one.Account != nil {
 		ctx = gateway.InAccount(ctx, *one.Account)
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := ending(client, one.End, cancel)
 	by := &giving{asked: one}
 	found, err := made(ctx, client, one, by)
+	<-ended
 	var failure *gateway.Error
-	if errors.As(err, &failure) {
+	switch {
+	case errors.As(err, &failure):
 		found = map[string]any{"error": told(failure), "taken": by.taken.Load()}
-	} else {
-		check(err)
+	case errors.Is(err, gateway.ErrClosed):
+		found = map[string]any{"error": map[string]any{"kind": "Closed"}}
+	case err != nil:
+		found = map[string]any{"error": map[string]any{"kind": "Local", "message": err.Error()}}
 	}
 	if by.failed.Load() {
 		if failure == nil {
@@ -108,6 +120,28 @@ func answer(one asked) map[string]any {
 		}
 	}
 	return found
+}
+
+// ending has a call ended from outside as a case says: when a line comes, or before it. What it returns is closed when that was done.
+func ending(client *gateway.Client, how string, cancel context.CancelFunc) <-chan struct{} {
+	done := make(chan struct{})
+	switch how {
+	case "cancel", "close":
+		go func() {
+			defer close(done)
+			lines.Scan()
+			if how == "cancel" {
+				cancel()
+			} else {
+				check(client.Close())
+			}
+		}()
+		return done
+	case "closed":
+		check(client.Close())
+	}
+	close(done)
+	return done
 }
 
 // made makes the call, and returns what came of it.

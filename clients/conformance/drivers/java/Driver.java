@@ -1,22 +1,23 @@
 import com.allocationgateway.allocation.v1.AllocateConsignmentStreamRequest;
 import com.allocationgateway.allocation.v1.AllocateShipmentStreamRequest;
+import com.allocationgateway.allocation.v1.Allocation;
 import com.allocationgateway.allocation.v1.AllocationJob;
+import com.allocationgateway.allocation.v1.ConsignmentAllocation;
 import com.allocationgateway.allocation.v1.ConsignmentAllocationServiceGrpc;
-import com.allocationgateway.allocation.v1.ConsignmentOutcome;
-import com.allocationgateway.allocation.v1.ConsignmentStanding;
 import com.allocationgateway.allocation.v1.ServiceGroupServiceGrpc;
 import com.allocationgateway.allocation.v1.ShipmentAllocationServiceGrpc;
-import com.allocationgateway.allocation.v1.ShipmentOutcome;
-import com.allocationgateway.allocation.v1.ShipmentStanding;
 import com.allocationgateway.allocation.v1.WatchConsignmentAllocationsRequest;
 import com.allocationgateway.allocation.v1.WatchShipmentAllocationsRequest;
 import com.allocationgateway.client.AllocationClient;
 import com.allocationgateway.client.AllocationException;
-import com.allocationgateway.client.ErrorDetails;
 import com.allocationgateway.client.JobOptions;
+import com.allocationgateway.client.JobStream;
 import com.allocationgateway.client.Money;
+import com.allocationgateway.client.Outcome;
+import com.allocationgateway.client.OutcomeKind;
 import com.allocationgateway.client.RequestOptions;
 import com.allocationgateway.client.ResultStream;
+import com.allocationgateway.client.Standing;
 import com.allocationgateway.client.UnfinishedJobException;
 import com.google.gson.Gson;
 import com.google.gson.JsonArray;
@@ -27,12 +28,14 @@ import com.google.protobuf.Descriptors.FieldDescriptor;
 import com.google.protobuf.InvalidProtocolBufferException;
 import com.google.protobuf.Message;
 import com.google.protobuf.util.JsonFormat;
+import io.grpc.Context;
 import io.grpc.MethodDescriptor;
 import io.grpc.MethodDescriptor.PrototypeMarshaller;
 import io.grpc.ServiceDescriptor;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
+import java.io.InterruptedIOException;
 import java.io.PrintStream;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
@@ -43,13 +46,14 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.concurrent.CancellationException;
 import java.util.concurrent.atomic.AtomicInteger;
 
 /** The driver of the Java client: one call for each line of standard input, one line of standard output for each. */
 final class Driver {
   private static final double MILLIS_OF_SECOND = 1000;
   private static final Duration LASTING = Duration.ofMinutes(1);
-  private static final Set<String> KNOWN = Set.of("streams", "account");
+  private static final Set<String> KNOWN = Set.of("streams", "account", "cancel");
   private static final Map<String, Message> REQUESTS = requests();
   private static final JsonFormat.TypeRegistry TYPES = types();
   private static final BufferedReader LINES =
@@ -186,40 +190,41 @@ final class Driver {
     }
   }
 
-  /** What was told of items, by their references: of each by the field that is set of the one with this name. */
+  /** What was told of items, by their references. */
   private static final class Outcomes {
+    private static final Map<OutcomeKind, String> NAMES =
+        Map.of(
+            OutcomeKind.ALLOCATED, "allocation",
+            OutcomeKind.QUEUED, "queued",
+            OutcomeKind.REFUSED, "refusal",
+            OutcomeKind.UNKNOWN, "unknown");
+
     final JsonObject found = new JsonObject();
 
-    void add(Message told, String reference, String choice) {
-      FieldDescriptor set =
-          told.getOneofFieldDescriptor(
-              told.getDescriptorForType().getOneofs().stream()
-                  .filter(one -> one.getName().equals(choice))
-                  .findFirst()
-                  .orElseThrow());
-      JsonObject one = new JsonObject();
-      one.addProperty("outcome", set.getName());
-      Object value = told.getField(set);
-      if (value instanceof com.google.rpc.Status) {
-        one.addProperty("reason", ErrorDetails.of((com.google.rpc.Status) value).getReason());
-      } else if (value instanceof Message) {
-        gross((Message) value).ifPresent(amount -> one.addProperty("gross", amount));
+    <A> void addAll(JobStream<A> told) {
+      for (Outcome<A> one : told) {
+        add(one.getReference(), NAMES.get(one.getKind()), one.getGross(), one.getError());
       }
+    }
+
+    <A> void addAll(ResultStream<Standing<A>> told) {
+      for (Standing<A> one : told) {
+        if (one.isFinal()) {
+          String name = one.getError().isPresent() ? "error" : "allocation";
+          add(one.getReference(), name, one.getGross(), one.getError());
+        }
+      }
+    }
+
+    private void add(String reference, String name, Optional<Money> gross, Optional<AllocationException> error) {
+      JsonObject one = new JsonObject();
+      one.addProperty("outcome", name);
+      gross.ifPresent(amount -> one.addProperty("gross", amount.toString()));
+      error.ifPresent(why -> one.addProperty("reason", why.getReason()));
       if (!found.has(reference)) {
         found.add(reference, new JsonArray());
       }
       found.getAsJsonArray(reference).add(one);
-    }
-
-    private static Optional<String> gross(Message allocation) {
-      FieldDescriptor field = allocation.getDescriptorForType().findFieldByName("price");
-      if (field == null || !allocation.hasField(field)) {
-        return Optional.empty();
-      }
-      Message price = (Message) allocation.getField(field);
-      return price.hasField(price.getDescriptorForType().findFieldByName("gross"))
-          ? Optional.of(amount(price, "gross"))
-          : Optional.empty();
     }
   }
 
@@ -241,35 +246,27 @@ final class Driver {
     Duration within = asked.has("timeout") ? timeout(asked) : LASTING;
     if (request instanceof AllocateShipmentStreamRequest) {
       AllocateShipmentStreamRequest job = (AllocateShipmentStreamRequest) request;
-      try (ResultStream<ShipmentOutcome> told =
+      try (JobStream<Allocation> told =
           client.shipments().allocateAll(giving.all(job.getItemsList()), options(job.getJob(), asked, within))) {
-        told.forEach(one -> all.add(one, one.getShipmentReference(), "outcome"));
+        all.addAll(told);
       }
     } else if (request instanceof AllocateConsignmentStreamRequest) {
       AllocateConsignmentStreamRequest job = (AllocateConsignmentStreamRequest) request;
-      try (ResultStream<ConsignmentOutcome> told =
+      try (JobStream<ConsignmentAllocation> told =
           client.consignments().allocateAll(giving.all(job.getItemsList()), options(job.getJob(), asked, within))) {
-        told.forEach(one -> all.add(one, one.getConsignmentReference(), "outcome"));
+        all.addAll(told);
       }
     } else if (request instanceof WatchShipmentAllocationsRequest) {
       WatchShipmentAllocationsRequest watch = (WatchShipmentAllocationsRequest) request;
-      try (ResultStream<ShipmentStanding> told =
+      try (ResultStream<Standing<Allocation>> told =
           client.shipments().watch(watch.getShipmentReferencesList(), within, options)) {
-        for (ShipmentStanding one : told) {
-          if (one.getFinal()) {
-            all.add(one, one.getShipmentReference(), "standing");
-          }
-        }
+        all.addAll(told);
       }
     } else if (request instanceof WatchConsignmentAllocationsRequest) {
       WatchConsignmentAllocationsRequest watch = (WatchConsignmentAllocationsRequest) request;
-      try (ResultStream<ConsignmentStanding> told =
+      try (ResultStream<Standing<ConsignmentAllocation>> told =
           client.consignments().watch(watch.getConsignmentReferencesList(), within, options)) {
-        for (ConsignmentStanding one : told) {
-          if (one.getFinal()) {
-            all.add(one, one.getConsignmentReference(), "standing");
-          }
-        }
+        all.addAll(told);
       }
     } else {
       return false;
@@ -278,7 +275,7 @@ final class Driver {
   }
 
   private static Optional<String> account(JsonObject asked) {
-    return Optional.ofNullable(asked.get("account")).map(JsonElement::getAsString).filter(name -> !name.isEmpty());
+    return Optional.ofNullable(asked.get("account")).map(JsonElement::getAsString);
   }
 
   private static Duration timeout(JsonObject asked) {
@@ -294,25 +291,27 @@ final class Driver {
     Message.Builder builder = REQUESTS.get("allocation.v1." + asked.get("rpc").getAsString()).newBuilderForType();
     JsonFormat.parser().usingTypeRegistry(TYPES).merge(asked.get("request").toString(), builder);
     Message request = builder.build();
-    RequestOptions options = RequestOptions.DEFAULT;
-    if (asked.has("timeout")) {
-      options = options.withTimeout(timeout(asked));
-    }
-    options = account(asked).map(options::withAccount).orElse(options);
-    if (asked.has("metadata")) {
-      for (Map.Entry<String, JsonElement> one : asked.getAsJsonObject("metadata").entrySet()) {
-        options = options.withMetadata(one.getKey(), one.getValue().getAsString());
-      }
-    }
     Giving giving = new Giving(asked);
     Outcomes outcomes = new Outcomes();
-    try (AllocationClient client =
-        AllocationClient.builder(asked.get("address").getAsString()).plaintext().build()) {
+    AllocationClient.Builder connecting =
+        AllocationClient.builder(asked.get("address").getAsString()).plaintext();
+    all(asked, "client_metadata").forEach((name, value) -> connecting.metadata(name, value.getAsString()));
+    try (AllocationClient client = connecting.build();
+        Ending ended = new Ending(client, asked)) {
+      RequestOptions options = RequestOptions.DEFAULT;
+      if (asked.has("timeout")) {
+        options = options.withTimeout(timeout(asked));
+      }
+      options = account(asked).map(options::withAccount).orElse(options);
+      for (Map.Entry<String, JsonElement> one : all(asked, "metadata").entrySet()) {
+        options = options.withMetadata(one.getKey(), one.getValue().getAsString());
+      }
       if (lasts(client, request, options, giving, outcomes)) {
         answered.add("outcomes", outcomes.found);
         return answered;
       }
-      Message response = client.call(request, options);
+      RequestOptions chosen = options;
+      Message response = ended.context.call(() -> client.call(request, chosen));
       answered.add("result", fields(response));
       JsonObject money = new JsonObject();
       asked.getAsJsonArray("money").forEach(
@@ -330,8 +329,65 @@ final class Driver {
       }
       answered.add("error", told);
       answered.addProperty("taken", giving.taken.get());
+    } catch (CancellationException cancelled) {
+      answered.add("error", kind("Cancelled", cancelled));
+    } catch (IllegalStateException closed) {
+      answered.add("error", kind("Closed", closed));
+    } catch (Exception local) {
+      answered.add("error", kind("Local", local));
     }
     return answered;
+  }
+
+  private static JsonObject kind(String name, Exception error) {
+    JsonObject made = new JsonObject();
+    made.addProperty("kind", name);
+    made.addProperty("message", error.toString());
+    return made;
+  }
+
+  private static Map<String, JsonElement> all(JsonObject asked, String name) {
+    return asked.has(name) ? asked.getAsJsonObject(name).asMap() : Map.of();
+  }
+
+  /** Has a call ended from outside as a case says: when a line comes, or before it. */
+  private static final class Ending implements AutoCloseable {
+    final Context.CancellableContext context = Context.current().withCancellation();
+    private final Thread waiting;
+
+    Ending(AllocationClient client, JsonObject asked) {
+      String how = asked.has("end") ? asked.get("end").getAsString() : "";
+      if (how.equals("closed")) {
+        client.close();
+      }
+      waiting = new Thread(() -> end(client, how));
+      if (how.equals("cancel") || how.equals("close")) {
+        waiting.start();
+      }
+    }
+
+    private void end(AllocationClient client, String how) {
+      try {
+        LINES.readLine();
+      } catch (IOException error) {
+        throw new UncheckedIOException(error);
+      }
+      if (how.equals("cancel")) {
+        context.cancel(null);
+      } else {
+        client.close();
+      }
+    }
+
+    @Override
+    public void close() throws IOException {
+      try {
+        waiting.join();
+      } catch (InterruptedException interrupted) {
+        throw new InterruptedIOException();
+      }
+      context.close();
+    }
   }
 
   public static void main(String[] arguments) throws IOException {

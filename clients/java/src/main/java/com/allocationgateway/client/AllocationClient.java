@@ -172,7 +172,12 @@ public final class AllocationClient implements AutoCloseable {
       return this;
     }
 
-    /** Calls for this account, where the gateway has several, unless a call names another. */
+    /**
+     * Calls for this account, where the gateway has several, unless a call names another. If it is empty, the gateway
+     * chooses, as it does without it.
+     *
+     * @throws IllegalArgumentException it cannot be sent
+     */
     public Builder account(String account) {
       Headers.setAccount(metadata, account);
       return this;

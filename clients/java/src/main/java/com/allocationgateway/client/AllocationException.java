@@ -87,14 +87,19 @@ public class AllocationException extends RuntimeException {
     return details;
   }
 
+  /** Returns what a text adds that tells to repeat the call: the account, if the call was for one. */
+  final String andAccount() {
+    return account.isEmpty() ? "" : " and account " + account;
+  }
+
   AllocationException inAccount(String name) {
     account = name;
     return this;
   }
 
   /**
-   * What was asked for, with its request id: {@link AllocationClient#call(Message, RequestOptions)} repeats it, for the
-   * same account if it was for one.
+   * What was asked for, with its request id. {@code client.call(exception.getRequest(),
+   * RequestOptions.DEFAULT.withAccount(exception.getAccount()))} repeats it.
    */
   public Message getRequest() {
     return request;
@@ -105,7 +110,7 @@ public class AllocationException extends RuntimeException {
     return requestIdOf(request);
   }
 
-  /** The account that the call was for; empty if it named none. */
+  /** The account that the call was for, which a repetition has to be for too; empty if it named none. */
   public String getAccount() {
     return account;
   }

@@ -109,13 +109,15 @@ final class Attempts {
   }
 
   private long pause(Failure failure) {
-    OptionalLong told = failure.pauseNanos();
-    if (told.isPresent()) {
-      long least = told.getAsLong();
-      return least + (long) (random.getAsDouble() * Math.min(least * SPREAD, MOST_SPREAD));
-    }
     long longest = longestPause;
     longestPause = (long) Math.min(longest * repetition.growth, repetition.longestPause);
-    return (long) (longest / 2.0 + random.getAsDouble() * longest / 2.0);
+    long own = (long) (longest / 2.0 + random.getAsDouble() * longest / 2.0);
+    OptionalLong told = failure.pauseNanos();
+    if (told.isEmpty()) {
+      return own;
+    }
+    // It is never shortened; but one of nothing would have the call repeated without end and without a pause.
+    long least = told.getAsLong();
+    return Math.max(own, least + (long) (random.getAsDouble() * Math.min(least * SPREAD, MOST_SPREAD)));
   }
 }

@@ -19,7 +19,10 @@ final class Headers {
     return made;
   }
 
-  /** Returns both. The account and the authorization of the second count, if it has them: the gateway refuses two. */
+  /**
+   * Returns both. The account and the authorization of the second count, if it has them: the gateway refuses two. An account
+   * without a name is none.
+   */
   static Metadata joined(Metadata first, Metadata second) {
     Metadata made = copy(first);
     for (Metadata.Key<String> key : List.of(ACCOUNT_KEY, AUTHORIZATION)) {
@@ -28,6 +31,9 @@ final class Headers {
       }
     }
     made.merge(second);
+    if (accountOf(made).isEmpty()) {
+      made.discardAll(ACCOUNT_KEY);
+    }
     return made;
   }
 
@@ -38,10 +44,14 @@ final class Headers {
     }
   }
 
-  /** Names the account, instead of one that is named already. */
+  /** Names the account, instead of one that is named already. With an empty name the gateway chooses. */
   static void setAccount(Metadata metadata, String account) {
-    metadata.discardAll(ACCOUNT_KEY);
-    add(metadata, ACCOUNT, account);
+    if (account.isEmpty()) {
+      metadata.discardAll(ACCOUNT_KEY);
+      metadata.put(ACCOUNT_KEY, "");
+    } else {
+      add(metadata, ACCOUNT, account);
+    }
   }
 
   /** Returns the account that is named; empty if none is. */
@@ -50,11 +60,15 @@ final class Headers {
     return account == null ? "" : account;
   }
 
-  /** Adds a header. */
+  /** Adds a header; an account or an authorization takes the place of one that is there. */
   static void add(Metadata metadata, String name, String value) {
     if (value.isEmpty() || !value.chars().allMatch(one -> one >= ' ' && one <= '~')) {
       throw new IllegalArgumentException("The value of " + name + " has to be printable ASCII, and not empty");
     }
-    metadata.put(Metadata.Key.of(name, Metadata.ASCII_STRING_MARSHALLER), value);
+    Metadata.Key<String> key = Metadata.Key.of(name, Metadata.ASCII_STRING_MARSHALLER);
+    if (key.equals(ACCOUNT_KEY) || key.equals(AUTHORIZATION)) {
+      metadata.discardAll(key);
+    }
+    metadata.put(key, value);
   }
 }

@@ -4,6 +4,7 @@ import com.google.common.util.concurrent.Futures;
 import com.google.common.util.concurrent.ListenableFuture;
 import com.google.protobuf.Message;
 import io.grpc.Context;
+import io.grpc.Deadline;
 import io.grpc.Metadata;
 import io.grpc.Status;
 import io.grpc.stub.ClientCalls;
@@ -38,6 +39,10 @@ final class Invocation {
 
   /** Makes the attempts on this thread, and returns the answer. */
   Message await() {
+    Optional<RuntimeException> ended = endedBefore();
+    if (ended.isPresent()) {
+      throw ended.get();
+    }
     for (; ; ) {
       ListenableFuture<Message> attempt = attempt();
       try {
@@ -79,6 +84,10 @@ final class Invocation {
 
   /** Makes the attempts, and returns what will have the answer. Cancelling that ends them. */
   CompletableFuture<Message> start() {
+    Optional<RuntimeException> ended = endedBefore();
+    if (ended.isPresent()) {
+      return CompletableFuture.failedFuture(ended.get());
+    }
     Running running = new Running();
     caller.onClose(running);
     context.addListener(running, Runnable::run);
@@ -180,6 +189,17 @@ final class Invocation {
       // Such as of an interceptor. It tells nothing of the attempts before it.
       return Futures.immediateFailedFuture(failed);
     }
+  }
+
+  /** Returns what the call throws if its context had ended before it began: then nothing of it is sent. */
+  private Optional<RuntimeException> endedBefore() {
+    Throwable cause = context.cancellationCause();
+    Deadline deadline = context.getDeadline();
+    if (cause instanceof TimeoutException || deadline != null && deadline.isExpired()) {
+      Failure late = Failure.of(Status.DEADLINE_EXCEEDED.withDescription("The deadline had passed before the call"), null);
+      return Optional.of(AllocationException.of(late.details(), request, cause).inAccount(caller.accountOf(metadata)));
+    }
+    return context.isCancelled() ? Optional.of(cancelled(OF_CONTEXT, cause)) : Optional.empty();
   }
 
   /** Returns after how many nanoseconds to repeat the call; nothing if it is over. */

@@ -2,6 +2,9 @@ package com.allocationgateway.client;
 
 import com.allocationgateway.allocation.v1.AllocationJob;
 import com.allocationgateway.allocation.v1.AllocationProgress;
+import com.allocationgateway.allocation.v1.AllocationSelector;
+import com.allocationgateway.allocation.v1.Price;
+import com.google.common.util.concurrent.Uninterruptibles;
 import com.google.protobuf.Message;
 import io.grpc.ClientCall;
 import io.grpc.MethodDescriptor;
@@ -16,6 +19,7 @@ import java.util.Queue;
 import java.util.Set;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.Semaphore;
+import java.util.concurrent.TimeUnit;
 
 /**
  * A job: it is begun again with the same id whenever its stream is lost, until every item has its outcome.
@@ -23,13 +27,15 @@ import java.util.concurrent.Semaphore;
  * @param <Q> the messages that are sent
  * @param <R> those that are received
  * @param <I> an item
- * @param <T> what became of one
+ * @param <A> the allocation of one
  */
-final class Job<Q extends Message, R, I, T> extends Lasting<Q, R, T> implements JobStream<T> {
+final class Job<Q extends Message, R, I, A> extends Lasting<Q, R, Outcome<A>> implements JobStream<A> {
   // A message may have a thousand at most, and has to be small enough also if their names are long.
   private static final int ITEMS_OF_MESSAGE = 250;
+  // How long an iterator that does not wait may need to give the item that it was asked for when the job is over.
+  private static final long LAST_ITEM_MILLIS = 100;
 
-  private final Kind<Q, R, I, T> kind;
+  private final Kind<Q, R, I, A> kind;
   private final JobOptions options;
   private final AllocationJob job;
   private final Map<String, I> unanswered = new LinkedHashMap<>();
@@ -44,9 +50,15 @@ final class Job<Q extends Message, R, I, T> extends Lasting<Q, R, T> implements 
   private Throwable thrownByItems;
   private boolean isHalfClosed;
   private boolean hasBegun;
+  // What is counted is asked for by any thread.
+  private final Object counting = new Object();
+  private final long[] counts = new long[OutcomeKind.values().length];
+  private long received;
+  private long repeated;
+  private int streams;
 
   /** Has read none of the items yet. */
-  Job(Caller caller, Kind<Q, R, I, T> kind, Iterable<? extends I> items, JobOptions options) {
+  Job(Caller caller, Kind<Q, R, I, A> kind, Iterable<? extends I> items, JobOptions options) {
     super(caller, kind.method(), options.metadata(), options.timeout());
     this.kind = kind;
     this.options = options;
@@ -57,7 +69,7 @@ final class Job<Q extends Message, R, I, T> extends Lasting<Q, R, T> implements 
   }
 
   /** What jobs of shipments and of consignments do not have in common. */
-  interface Kind<Q, R, I, T> {
+  interface Kind<Q, R, I, A> {
     MethodDescriptor<Q, R> method();
 
     Q begin(AllocationJob job);
@@ -66,10 +78,14 @@ final class Job<Q extends Message, R, I, T> extends Lasting<Q, R, T> implements 
 
     String referenceOfItem(I item);
 
-    String referenceOf(T outcome);
+    /** Returns the selector of an item; that of the job if it has none of its own. */
+    AllocationSelector selectorOf(I item, AllocationSelector ofJob);
+
+    /** Returns the request that an item is. */
+    Message callOf(String reference, String requestId, AllocationSelector selector);
 
     /** Returns what became of items; nothing if the message tells something else. */
-    List<T> outcomes(R message);
+    List<Told<A>> outcomes(R message);
 
     boolean isJob(R message);
 
@@ -82,9 +98,47 @@ final class Job<Q extends Message, R, I, T> extends Lasting<Q, R, T> implements 
     AllocationProgress progress(R message);
   }
 
+  /** What became of an item, as it was told. */
+  static final class Told<A> {
+    final String reference;
+    final String requestId;
+    final OutcomeKind kind;
+    final A allocation;
+    final Price price;
+    final com.google.rpc.Status why;
+
+    /**
+     * Takes what was told.
+     *
+     * @param allocation null if none was told
+     * @param why null if it was neither refused nor is unknown
+     */
+    Told(
+        String reference,
+        String requestId,
+        OutcomeKind kind,
+        A allocation,
+        Price price,
+        com.google.rpc.Status why) {
+      this.reference = reference;
+      this.requestId = requestId;
+      this.kind = kind;
+      this.allocation = allocation;
+      this.price = price;
+      this.why = why;
+    }
+  }
+
   @Override
   public String getJobId() {
     return job.getJobId();
+  }
+
+  @Override
+  public JobSummary getSummary() {
+    synchronized (counting) {
+      return new JobSummary(received, repeated, streams, counts);
+    }
   }
 
   private void read(Iterable<? extends I> items) {
@@ -118,6 +172,9 @@ final class Job<Q extends Message, R, I, T> extends Lasting<Q, R, T> implements 
     again.clear();
     again.addAll(unanswered.values());
     isHalfClosed = false;
+    synchronized (counting) {
+      streams++;
+    }
     opened.sendMessage(kind.begin(job));
   }
 
@@ -143,8 +200,13 @@ final class Job<Q extends Message, R, I, T> extends Lasting<Q, R, T> implements 
     while (some.size() < ITEMS_OF_MESSAGE && !fresh.isEmpty()) {
       I item = fresh.remove();
       room.release();
-      if (unanswered.putIfAbsent(kind.referenceOfItem(item), item) == null) {
+      boolean isNew = unanswered.putIfAbsent(kind.referenceOfItem(item), item) == null;
+      if (isNew) {
         some.add(item);
+      }
+      synchronized (counting) {
+        received++;
+        repeated += isNew ? 0 : 1;
       }
     }
     if (!some.isEmpty()) {
@@ -153,11 +215,14 @@ final class Job<Q extends Message, R, I, T> extends Lasting<Q, R, T> implements 
   }
 
   @Override
-  boolean take(R message, Deque<T> results) {
-    for (T outcome : kind.outcomes(message)) {
-      comeOn();
-      unanswered.remove(kind.referenceOf(outcome));
-      results.add(outcome);
+  boolean take(R message, Deque<Outcome<A>> results) {
+    for (Told<A> told : kind.outcomes(message)) {
+      I item = unanswered.remove(told.reference);
+      // What has its outcome was told before.
+      if (item != null) {
+        comeOn();
+        results.add(outcome(told, item));
+      }
     }
     AllocationProgress progress = kind.progress(message);
     if (progress != null) {
@@ -174,6 +239,29 @@ final class Job<Q extends Message, R, I, T> extends Lasting<Q, R, T> implements 
     return kind.isSummary(message) && isHalfClosed && unanswered.isEmpty();
   }
 
+  private Outcome<A> outcome(Told<A> told, I item) {
+    synchronized (counting) {
+      counts[told.kind.ordinal()]++;
+    }
+    AllocationException error = null;
+    if (told.why != null) {
+      AllocationSelector selector = kind.selectorOf(item, job.getSelector());
+      Message request = kind.callOf(told.reference, told.requestId, selector);
+      ErrorDetails details = ErrorDetails.of(told.why);
+      error =
+          inAccount(
+              told.kind == OutcomeKind.UNKNOWN
+                  ? new UnknownOutcomeException(details, request, null)
+                  : AllocationException.of(details, request, null));
+    }
+    return new Outcome<>(told.reference, told.requestId, told.kind, told.allocation, told.price, error);
+  }
+
+  @Override
+  void lost(Failure failure, Throwable cause) {
+    options.onLost().accept(inAccount(AllocationException.of(failure.details(), kind.begin(job), cause)));
+  }
+
   @Override
   boolean isComplete() {
     return false;
@@ -186,6 +274,9 @@ final class Job<Q extends Message, R, I, T> extends Lasting<Q, R, T> implements 
 
   @Override
   AllocationException over(Failure failure, boolean isInDoubt, Throwable cause) {
+    // What is taken after this would be in no list.
+    release();
+    Uninterruptibles.joinUninterruptibly(reader, LAST_ITEM_MILLIS, TimeUnit.MILLISECONDS);
     Message request = kind.begin(job);
     Throwable why = thrownByItems == null ? cause : thrownByItems;
     if (!hasBegun && !isInDoubt) {

@@ -15,13 +15,19 @@ public final class JobOptions {
   private final AllocationJob job;
   private final RequestOptions sent;
   private final Consumer<? super AllocationProgress> onProgress;
+  private final Consumer<? super AllocationException> onLost;
 
   private JobOptions(
-      Duration timeout, AllocationJob job, RequestOptions sent, Consumer<? super AllocationProgress> onProgress) {
+      Duration timeout,
+      AllocationJob job,
+      RequestOptions sent,
+      Consumer<? super AllocationProgress> onProgress,
+      Consumer<? super AllocationException> onLost) {
     this.timeout = timeout;
     this.job = job;
     this.sent = sent;
     this.onProgress = onProgress;
+    this.onLost = onLost;
   }
 
   /**
@@ -31,7 +37,11 @@ public final class JobOptions {
    */
   public static JobOptions within(Duration timeout) {
     return new JobOptions(
-        Timeouts.checked(timeout), AllocationJob.getDefaultInstance(), RequestOptions.DEFAULT, progress -> {});
+        Timeouts.checked(timeout),
+        AllocationJob.getDefaultInstance(),
+        RequestOptions.DEFAULT,
+        progress -> {},
+        error -> {});
   }
 
   /**
@@ -75,12 +85,17 @@ public final class JobOptions {
    * @throws IllegalArgumentException the name or the value cannot be sent
    */
   public JobOptions withMetadata(String name, String value) {
-    return new JobOptions(timeout, job, sent.withMetadata(name, value), onProgress);
+    return new JobOptions(timeout, job, sent.withMetadata(name, value), onProgress, onLost);
   }
 
-  /** Returns these options with the account that the job is for, where the gateway has several. */
+  /**
+   * Returns these options with the account that the job is for, where the gateway has several. If it is empty, the gateway
+   * chooses.
+   *
+   * @throws IllegalArgumentException it cannot be sent
+   */
   public JobOptions withAccount(String account) {
-    return new JobOptions(timeout, job, sent.withAccount(account), onProgress);
+    return new JobOptions(timeout, job, sent.withAccount(account), onProgress, onLost);
   }
 
   /**
@@ -88,7 +103,15 @@ public final class JobOptions {
    * through its outcomes. It counts anew after a connection was lost.
    */
   public JobOptions withOnProgress(Consumer<? super AllocationProgress> listener) {
-    return new JobOptions(timeout, job, sent, listener);
+    return new JobOptions(timeout, job, sent, listener, onLost);
+  }
+
+  /**
+   * Returns these options with what is told how a stream was lost that is about to be begun again, by the thread that goes
+   * through its outcomes.
+   */
+  public JobOptions withOnLost(Consumer<? super AllocationException> listener) {
+    return new JobOptions(timeout, job, sent, onProgress, listener);
   }
 
   Duration timeout() {
@@ -108,7 +131,11 @@ public final class JobOptions {
     return onProgress;
   }
 
+  Consumer<? super AllocationException> onLost() {
+    return onLost;
+  }
+
   private JobOptions with(AllocationJob changed) {
-    return new JobOptions(timeout, changed, sent, onProgress);
+    return new JobOptions(timeout, changed, sent, onProgress, onLost);
   }
 }

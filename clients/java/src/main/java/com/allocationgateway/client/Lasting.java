@@ -15,6 +15,7 @@ import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 
 /**
  * A stream that is begun again whenever it is lost, until it comes to its end.
@@ -71,6 +72,11 @@ abstract class Lasting<Q, R, T> implements ResultStream<T>, Iterator<T> {
 
   /** Takes in a message. Returns whether all has been told. */
   abstract boolean take(R message, Deque<T> results);
+
+  /** Takes note of how a call was lost in whose place another one is about to be made. */
+  void lost(Failure failure, Throwable cause) {
+    // Not everybody is told.
+  }
 
   /** Returns whether nothing is left to call for. */
   abstract boolean isComplete();
@@ -215,7 +221,7 @@ abstract class Lasting<Q, R, T> implements ResultStream<T>, Iterator<T> {
     ClientCall<Q, R> refused = call;
     call = null;
     refused.cancel("A message was refused", null);
-    lost(Failure.of(status), null);
+    goOn(Failure.of(status), null);
   }
 
   private void closed(ClientCall<Q, R> own, Status status, Metadata trailers) {
@@ -228,21 +234,25 @@ abstract class Lasting<Q, R, T> implements ResultStream<T>, Iterator<T> {
       return;
     }
     Status lost = status.isOk() ? Status.UNKNOWN.withDescription("The stream ended before all was told") : status;
-    lost(Failure.of(lost, trailers), lost.asRuntimeException(trailers));
+    goOn(Failure.of(lost, trailers), lost.asRuntimeException(trailers));
   }
 
-  private void lost(Failure failure, Throwable cause) {
+  private void goOn(Failure failure, Throwable cause) {
     last = failure;
     caller.reconnectAfter(last);
     OptionalLong pause = attempts.pauseAfter(last, wasLetIn);
     if (pause.isPresent()) {
       reopenAt = System.nanoTime() + pause.getAsLong();
+      if (!isEnded()) {
+        lost(last, cause);
+      }
     } else if (!isEnded()) {
       fail(inAccount(over(last, attempts.isInDoubt(), cause)));
     }
   }
 
-  private AllocationException inAccount(AllocationException error) {
+  /** Adds the account that the call is for. */
+  final AllocationException inAccount(AllocationException error) {
     return error.inAccount(caller.accountOf(metadata));
   }
 
@@ -254,13 +264,18 @@ abstract class Lasting<Q, R, T> implements ResultStream<T>, Iterator<T> {
    * Returns the exception of what was ended from outside: that of the job if it may have begun, or else what ended it.
    */
   private RuntimeException ended(String why, Throwable cause) {
-    Failure failure = last == null ? Failure.of(Status.CANCELLED.withDescription(why), null) : last;
+    Status status = cause instanceof TimeoutException ? Status.DEADLINE_EXCEEDED : Status.CANCELLED;
+    Failure failure = last == null ? Failure.of(status.withDescription(why), null) : last;
     AllocationException over = inAccount(over(failure, call != null || attempts.isInDoubt(), cause));
     if (over instanceof UnfinishedJobException) {
       return over;
     }
     if (caller.isClosed() && cause instanceof IllegalStateException) {
       return (IllegalStateException) cause;
+    }
+    if (cause instanceof TimeoutException) {
+      // The deadline of a context is the end of the call's time, as any other.
+      return over;
     }
     RuntimeException cancelled = new CancellationException(why);
     cancelled.initCause(cause);

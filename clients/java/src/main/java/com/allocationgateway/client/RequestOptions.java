@@ -37,7 +37,12 @@ public final class RequestOptions {
     return new RequestOptions(timeout, more);
   }
 
-  /** Returns these options with the account that the call is for, where the gateway has several. */
+  /**
+   * Returns these options with the account that the call is for, where the gateway has several. If it is empty, the gateway
+   * chooses: {@code withAccount(exception.getAccount())} has a call repeated for the account of an exception.
+   *
+   * @throws IllegalArgumentException it cannot be sent
+   */
   public RequestOptions withAccount(String account) {
     Metadata more = Headers.copy(metadata);
     Headers.setAccount(more, account);

@@ -6,8 +6,8 @@ import java.util.Iterator;
  * What a job or a watch tells, as it comes: to be gone through once, by one thread at a time, and closed.
  *
  * <pre>{@code
- * try (ResultStream<ShipmentOutcome> outcomes = client.shipments().allocateAll(items, options)) {
- *   for (ShipmentOutcome outcome : outcomes) {
+ * try (JobStream<Allocation> outcomes = client.shipments().allocateAll(items, options)) {
+ *   for (Outcome<Allocation> outcome : outcomes) {
  *     ...
  *   }
  * }

@@ -6,7 +6,7 @@ import java.util.List;
 
 /**
  * A job of which the time was over, or the connection was lost for good, before every item had its outcome. Begin it
- * again with its id: nothing is done twice, and what is known already is told again.
+ * again with its id, for the same account: nothing is done twice, and what is known already is told again.
  */
 public final class UnfinishedJobException extends AllocationException {
   private static final long serialVersionUID = 1;
@@ -25,6 +25,11 @@ public final class UnfinishedJobException extends AllocationException {
         cause);
     this.jobId = jobId;
     this.unanswered = List.copyOf(unanswered);
+  }
+
+  @Override
+  public String getMessage() {
+    return super.getMessage() + andAccount();
   }
 
   /** The id of the job. */

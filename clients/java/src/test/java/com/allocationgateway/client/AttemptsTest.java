@@ -62,6 +62,16 @@ class AttemptsTest {
     assertEquals(after(expected), writes(60_000).pauseAfter(Failures.bare(Status.UNAVAILABLE, Long.toString(told))));
   }
 
+  @Test
+  void aPauseOfNothingThatIsToldGrowsAsAnyOther() {
+    Attempts attempts = writes(60_000);
+    for (long expected : new long[] {100, 200, 400}) {
+      Failure byDetails = Failures.told(Status.UNAVAILABLE, "GATEWAY_STOPPING", "none", 0L, "0");
+      assertEquals(after(expected), attempts.pauseAfter(byDetails));
+    }
+    assertEquals(after(800), attempts.pauseAfter(Failures.bare(Status.UNAVAILABLE, "0")));
+  }
+
   @ParameterizedTest
   @ValueSource(strings = {"-1", "never", "", "1.5"})
   void whoeverWantsNoRepetitionGetsNone(String pushback) {

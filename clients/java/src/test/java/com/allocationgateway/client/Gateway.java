@@ -9,6 +9,8 @@ import com.allocationgateway.allocation.v1.AllocationSummary;
 import com.allocationgateway.allocation.v1.GetShipmentAllocationRequest;
 import com.allocationgateway.allocation.v1.GetShipmentAllocationResponse;
 import com.allocationgateway.allocation.v1.ShipmentAllocationServiceGrpc.ShipmentAllocationServiceImplBase;
+import com.allocationgateway.allocation.v1.WatchShipmentAllocationsRequest;
+import com.allocationgateway.allocation.v1.WatchShipmentAllocationsResponse;
 import io.grpc.Metadata;
 import io.grpc.Server;
 import io.grpc.ServerCall;
@@ -25,6 +27,7 @@ import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.LinkedBlockingQueue;
+import java.util.function.Consumer;
 
 /** A server that fails as it is told to, and then answers; it remembers what it was asked. */
 final class Gateway extends ShipmentAllocationServiceImplBase implements AutoCloseable {
@@ -32,6 +35,9 @@ final class Gateway extends ShipmentAllocationServiceImplBase implements AutoClo
   static final Status SILENCE = Status.OK;
 
   final Queue<Status> failures = new ConcurrentLinkedQueue<>();
+  /** What streams tell when they are half-closed, in turn, and how they end. Those that nothing is left for tell the job. */
+  final Queue<Consumer<StreamObserver<AllocateShipmentStreamResponse>>> scripts = new ConcurrentLinkedQueue<>();
+
   /** What failures come with. */
   volatile Metadata trailers;
   final BlockingQueue<String> requestIds = new LinkedBlockingQueue<>();
@@ -78,6 +84,7 @@ final class Gateway extends ShipmentAllocationServiceImplBase implements AutoClo
   public StreamObserver<AllocateShipmentStreamRequest> allocateShipmentStream(
       StreamObserver<AllocateShipmentStreamResponse> observer) {
     ((ServerCallStreamObserver<?>) observer).setOnCancelHandler(cancelled::countDown);
+    Consumer<StreamObserver<AllocateShipmentStreamResponse>> script = scripts.poll();
     Status failure = failures.poll();
     if (failure == null) {
       observer.onNext(
@@ -102,13 +109,23 @@ final class Gateway extends ShipmentAllocationServiceImplBase implements AutoClo
       @Override
       public void onCompleted() {
         requestIds.add("half-closed");
-        if (failure == null && !hasItems) {
+        if (script != null) {
+          script.accept(observer);
+        } else if (failure == null && !hasItems) {
           observer.onNext(
               AllocateShipmentStreamResponse.newBuilder().setSummary(AllocationSummary.getDefaultInstance()).build());
           observer.onCompleted();
         }
       }
     };
+  }
+
+  /** Tells nothing. */
+  @Override
+  public void watchShipmentAllocations(
+      WatchShipmentAllocationsRequest request, StreamObserver<WatchShipmentAllocationsResponse> observer) {
+    ((ServerCallStreamObserver<?>) observer).setOnCancelHandler(cancelled::countDown);
+    requestIds.addAll(request.getShipmentReferencesList());
   }
 
   private <R> void answer(StreamObserver<R> observer, R response) {

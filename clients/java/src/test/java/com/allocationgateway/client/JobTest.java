@@ -7,10 +7,19 @@ import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.allocationgateway.allocation.v1.AllocateShipmentStreamResponse;
+import com.allocationgateway.allocation.v1.AllocateShipmentsWithServiceGroupRequest;
+import com.allocationgateway.allocation.v1.Allocation;
+import com.allocationgateway.allocation.v1.AllocationSummary;
+import com.allocationgateway.allocation.v1.Price;
 import com.allocationgateway.allocation.v1.ShipmentItem;
 import com.allocationgateway.allocation.v1.ShipmentOutcome;
+import com.allocationgateway.allocation.v1.ShipmentOutcomes;
+import com.google.protobuf.Any;
+import com.google.rpc.ErrorInfo;
 import io.grpc.Context;
 import io.grpc.Status;
+import io.grpc.stub.StreamObserver;
 import java.io.IOException;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -20,8 +29,12 @@ import java.util.UUID;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.Executors;
 import java.util.concurrent.FutureTask;
 import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.TimeUnit;
+import java.util.function.Consumer;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -29,7 +42,7 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
-/** Jobs of which no item ever has its outcome. */
+/** Jobs, of most of which no item ever has its outcome. */
 @Timeout(30)
 class JobTest {
   private static final JobOptions LONG = JobOptions.within(Duration.ofHours(1)).withJobId("mine");
@@ -73,7 +86,7 @@ class JobTest {
     };
   }
 
-  private FutureTask<UnfinishedJobException> waitingFor(ResultStream<ShipmentOutcome> outcomes, boolean interrupted) {
+  private FutureTask<UnfinishedJobException> waitingFor(JobStream<Allocation> outcomes, boolean interrupted) {
     return new FutureTask<>(() -> {
       UnfinishedJobException thrown = assertThrows(UnfinishedJobException.class, () -> outcomes.iterator().next());
       assertEquals(interrupted, Thread.interrupted());
@@ -85,7 +98,7 @@ class JobTest {
   void itemsAreSentAsTheyComeAndOnce() throws Exception {
     BlockingQueue<ShipmentItem> items = new LinkedBlockingQueue<>();
     CountDownLatch ended = new CountDownLatch(1);
-    try (ResultStream<ShipmentOutcome> outcomes = client.shipments().allocateAll(coming(items, ended), LONG)) {
+    try (JobStream<Allocation> outcomes = client.shipments().allocateAll(coming(items, ended), LONG)) {
       FutureTask<UnfinishedJobException> task = waitingFor(outcomes, true);
       Thread thread = new Thread(task);
       thread.start();
@@ -109,11 +122,11 @@ class JobTest {
       throw new IllegalArgumentException("there are no items");
     };
     JobOptions options = JobOptions.within(Duration.ofHours(1));
-    try (JobStream<ShipmentOutcome> outcomes = client.shipments().allocateAll(broken, options)) {
+    try (JobStream<Allocation> outcomes = client.shipments().allocateAll(broken, options)) {
       assertThrows(IllegalArgumentException.class, () -> outcomes.iterator().next());
       assertEquals(outcomes.getJobId(), UUID.fromString(outcomes.getJobId()).toString());
     }
-    try (JobStream<ShipmentOutcome> outcomes = client.shipments().allocateAll(List.of(), LONG)) {
+    try (JobStream<Allocation> outcomes = client.shipments().allocateAll(List.of(), LONG)) {
       assertEquals("mine", outcomes.getJobId());
     }
   }
@@ -127,7 +140,7 @@ class JobTest {
       read.countDown();
       return coming(items, ended).iterator();
     };
-    ResultStream<ShipmentOutcome> outcomes = client.shipments().allocateAll(counted, LONG);
+    JobStream<Allocation> outcomes = client.shipments().allocateAll(counted, LONG);
     assertEquals(1, read.getCount());
     Thread thread = new Thread(waitingFor(outcomes, false));
     thread.start();
@@ -143,7 +156,7 @@ class JobTest {
     for (int number = 0; number < 1234; number++) {
       items.add(item("sp_" + number));
     }
-    try (ResultStream<ShipmentOutcome> outcomes = client.shipments().allocateAll(items, LONG)) {
+    try (JobStream<Allocation> outcomes = client.shipments().allocateAll(items, LONG)) {
       FutureTask<UnfinishedJobException> task = waitingFor(outcomes, true);
       Thread thread = new Thread(task);
       thread.start();
@@ -158,7 +171,7 @@ class JobTest {
 
   @Test
   void closingItEndsItForWhoeverWaits() throws Exception {
-    ResultStream<ShipmentOutcome> outcomes = client.shipments().allocateAll(List.of(item("a")), LONG);
+    JobStream<Allocation> outcomes = client.shipments().allocateAll(List.of(item("a")), LONG);
     FutureTask<Boolean> task = new FutureTask<>(() -> outcomes.iterator().hasNext());
     new Thread(task).start();
     gateway.requestIds.take();
@@ -169,7 +182,7 @@ class JobTest {
 
   @Test
   void aClientThatIsClosedEndsItWithItsId() throws Exception {
-    ResultStream<ShipmentOutcome> outcomes = client.shipments().allocateAll(List.of(item("a")), LONG);
+    JobStream<Allocation> outcomes = client.shipments().allocateAll(List.of(item("a")), LONG);
     FutureTask<UnfinishedJobException> task = waitingFor(outcomes, false);
     new Thread(task).start();
     gateway.requestIds.take();
@@ -184,7 +197,7 @@ class JobTest {
     Iterable<ShipmentItem> items = () -> {
       throw JobTest.<RuntimeException>unchecked(broken);
     };
-    try (ResultStream<ShipmentOutcome> outcomes = client.shipments().allocateAll(items, LONG)) {
+    try (JobStream<Allocation> outcomes = client.shipments().allocateAll(items, LONG)) {
       assertSame(broken, assertThrows(Throwable.class, () -> outcomes.iterator().hasNext()));
       assertEquals("half-closed", gateway.requestIds.poll());
     }
@@ -218,7 +231,7 @@ class JobTest {
       }
     };
     JobOptions options = JobOptions.within(Duration.ofSeconds(1));
-    try (ResultStream<ShipmentOutcome> outcomes = client.shipments().allocateAll(items, options)) {
+    try (JobStream<Allocation> outcomes = client.shipments().allocateAll(items, options)) {
       UnfinishedJobException thrown =
           assertThrows(UnfinishedJobException.class, () -> outcomes.iterator().hasNext());
       assertSame(broken, thrown.getCause());
@@ -232,7 +245,7 @@ class JobTest {
     gateway.trailers = Failures.trailers("GATEWAY_STOPPING", "", Duration.ofHours(1).toMillis(), null);
     JobOptions options = JobOptions.within(Duration.ofHours(10));
     Context.CancellableContext context = Context.current().withCancellation();
-    ResultStream<ShipmentOutcome> outcomes =
+    JobStream<Allocation> outcomes =
         context.call(() -> client.shipments().allocateAll(List.of(item("a")), options));
     FutureTask<CancellationException> task =
         new FutureTask<>(() -> assertThrows(CancellationException.class, () -> outcomes.iterator().next()));
@@ -249,5 +262,92 @@ class JobTest {
   @Test
   void anIdIsMadeForAJobThatHasNone() {
     assertTrue(JobOptions.within(Duration.ofSeconds(1)).named().getJobId().matches("[0-9a-f-]{36}"));
+  }
+
+  private static ShipmentOutcome.Builder outcome(String reference) {
+    return ShipmentOutcome.newBuilder().setShipmentReference(reference);
+  }
+
+  private static com.google.rpc.Status told(Status.Code code, String reason) {
+    ErrorInfo info = ErrorInfo.newBuilder().setDomain("allocation.v1").setReason(reason).build();
+    return com.google.rpc.Status.newBuilder().setCode(code.value()).addDetails(Any.pack(info)).build();
+  }
+
+  /** Tells these, and ends so. */
+  private static Consumer<StreamObserver<AllocateShipmentStreamResponse>> script(
+      Status end, ShipmentOutcome.Builder... outcomes) {
+    ShipmentOutcomes.Builder all = ShipmentOutcomes.newBuilder();
+    for (ShipmentOutcome.Builder one : outcomes) {
+      all.addResults(one);
+    }
+    return observer -> {
+      observer.onNext(AllocateShipmentStreamResponse.newBuilder().setResults(all).build());
+      if (end.isOk()) {
+        AllocationSummary summary = AllocationSummary.getDefaultInstance();
+        observer.onNext(AllocateShipmentStreamResponse.newBuilder().setSummary(summary).build());
+        observer.onCompleted();
+      } else {
+        observer.onError(end.asRuntimeException());
+      }
+    };
+  }
+
+  @Test
+  void eachItemIsToldOnceHoweverOftenItComesOrIsToldAndCounts() {
+    com.google.type.Money gross = com.google.type.Money.newBuilder().setCurrencyCode("GBP").setUnits(2).build();
+    ShipmentOutcome.Builder a =
+        outcome("a").setAllocation(Allocation.newBuilder().setPrice(Price.newBuilder().setGross(gross)));
+    ShipmentOutcome.Builder b = outcome("b").setQueued(true).setRequestId("of b");
+    ShipmentOutcome.Builder c = outcome("c").setUnknown(told(Status.Code.UNKNOWN, "OUTCOME_UNKNOWN"));
+    ShipmentOutcome.Builder d = outcome("d").setRefusal(told(Status.Code.NOT_FOUND, "SHIPMENT_NOT_FOUND"));
+    gateway.scripts.add(script(Status.UNAVAILABLE, b));
+    gateway.scripts.add(script(Status.UNAVAILABLE, b, c));
+    gateway.scripts.add(script(Status.OK, a, a, d));
+    List<AllocationException> lost = new ArrayList<>();
+    JobOptions options = LONG.withServiceGroup("group").withAccount("north").withOnLost(lost::add);
+    List<ShipmentItem> items = List.of(item("a"), item("b"), item("c"), item("a"), item("d"));
+    List<Outcome<Allocation>> found = new ArrayList<>();
+    try (JobStream<Allocation> outcomes = client.shipments().allocateAll(items, options)) {
+      outcomes.forEach(found::add);
+      assertEquals(
+          "received 5, allocated 1, queued 1, refused 1, unknown 1, repeated 1, streams 3",
+          outcomes.getSummary().toString());
+    }
+    List<OutcomeKind> kinds = new ArrayList<>();
+    List<String> references = new ArrayList<>();
+    found.forEach(one -> {
+      kinds.add(one.getKind());
+      references.add(one.getReference());
+    });
+    assertEquals(List.of("b", "c", "a", "d"), references);
+    assertEquals(
+        List.of(OutcomeKind.QUEUED, OutcomeKind.UNKNOWN, OutcomeKind.ALLOCATED, OutcomeKind.REFUSED), kinds);
+    assertEquals("2.00 GBP", found.get(2).getGross().orElseThrow().toString());
+    assertEquals("of b", found.get(0).getRequestId());
+    assertTrue(found.get(0).getError().isEmpty() && found.get(0).getGross().isEmpty());
+    assertInstanceOf(UnknownOutcomeException.class, found.get(1).getError().orElseThrow());
+    AllocationException refused = found.get(3).getError().orElseThrow();
+    assertInstanceOf(NotFoundException.class, refused);
+    assertEquals("north", refused.getAccount());
+    assertEquals(
+        AllocateShipmentsWithServiceGroupRequest.newBuilder().addShipments("d").setServiceGroup("group").build(),
+        refused.getRequest());
+    assertEquals(2, lost.size());
+    lost.forEach(one -> assertInstanceOf(TryAgainException.class, one));
+    List<String> sent = new ArrayList<>(gateway.requestIds);
+    assertEquals(
+        List.of("a", "b", "c", "d", "half-closed", "a", "c", "d", "half-closed", "a", "d", "half-closed"), sent);
+  }
+
+  @Test
+  void theDeadlineOfAContextIsTheEndOfAWatchAsOfAnyCall() throws Exception {
+    ScheduledExecutorService timer = Executors.newSingleThreadScheduledExecutor();
+    Context context = Context.current().withDeadlineAfter(300, TimeUnit.MILLISECONDS, timer);
+    ResultStream<Standing<Allocation>> standings =
+        context.call(() -> client.shipments().watch(List.of("a", "a"), Duration.ofHours(1)));
+    TryAgainException thrown = assertThrows(TryAgainException.class, () -> standings.iterator().next());
+    timer.shutdownNow();
+    assertEquals(Status.Code.DEADLINE_EXCEEDED, thrown.getCode());
+    assertEquals(List.of("a"), List.copyOf(gateway.requestIds));
   }
 }
