@@ -120,9 +120,8 @@ def is_installer(path: Path) -> bool:
 
 def test_the_base_of_the_tests_has_what_the_image_must_not_have(podman: Podman, image: Image) -> None:
     """Or else the test above could not fail."""
-    there = podman(
-        "run", "--rm", ALONE, "--entrypoint=python3", BASE, "-c", "import ensurepip; print(ensurepip.version())"
-    )
+    script = "import ensurepip; print(ensurepip.version())"
+    there = podman(*ONCE, "--entrypoint=python3", BASE, "-c", script)
     assert there.stdout.strip()
 
 
