@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 
 from allocation_gateway import tasks
 from allocation_gateway.claims.checks import UnusableServerError
+from allocation_gateway.claims.patience import PatientLimit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -70,7 +71,7 @@ class PrimaryLink:
         Args:
             locator: Finds the primary.
             connect: Makes a connection to it, and checks it.
-            timeout: Seconds that finding it may take, and also connecting.
+            timeout: Seconds that connecting may take, but for those in which this process was too busy for it.
             on_failure: Is told why an attempt has failed, and where. Returns whether that lasts until somebody changes
                 a configuration.
             host: The host that the connection is to lead to, if one is named.
@@ -155,7 +156,7 @@ class PrimaryLink:
         async with asyncio.timeout(self._timeout):
             target = await self._locator.locate()
         self.target = target
-        async with asyncio.timeout(self._timeout):
+        with PatientLimit(self._timeout):
             connection = await self._connect(target)
         self._connections.add(connection)
         connection.lost.add_done_callback(lambda _: self._connections.discard(connection))
