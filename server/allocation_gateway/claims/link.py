@@ -153,9 +153,8 @@ class PrimaryLink:
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def _make(self) -> _Made:
-        async with asyncio.timeout(self._timeout):
-            target = await self._locator.locate()
-        self.target = target
+        # It bounds itself: it keeps what it was told when its time is up.
+        self.target = target = await self._locator.locate()
         with PatientLimit(self._timeout):
             connection = await self._connect(target)
         self._connections.add(connection)
