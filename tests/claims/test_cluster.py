@@ -415,6 +415,16 @@ async def test_user_with_the_documented_rights_can_take_every_step(cluster: Clus
     single = new_claim("single", references=bulk.references[:1])
     await begin(stores["ship"], single)
     await stores["ship"].at(single.references).release("single", "holder")
+    for right in ("pexpire", "del", "hdel"):
+        # What could not be ended is not begun.
+        for number in range(4):
+            cluster.ask(number, "ACL", "SETUSER", "gateway", f"-{right}")
+        with pytest.raises(StoreUnavailableError):
+            await begin(stores["ship"], single)
+        for number in range(4):
+            cluster.ask(number, "ACL", "SETUSER", "gateway", f"+{right}")
+        await begin(stores["ship"], single)
+        await stores["ship"].at(single.references).release("single", "holder")
     await stores["ship"].close()
 
 
