@@ -16,6 +16,9 @@ import structlog
 from allocation_gateway.claims.link import FAILOVER_WAIT
 from allocation_gateway.claims.model import Begun, ClaimState, Held, StoreUnavailableError
 from allocation_gateway.claims.primary import ByName
+from allocation_gateway.telemetry.telemetry import Telemetry
+from allocation_gateway.writes.claimant import Claimant
+from allocation_gateway.writes.environment import BackgroundSteps, Environment
 from support.cache import CacheServer, free_port, running_cache, slow_path
 from support.certificates import Authority
 from support.claims import connected, new_claim
@@ -336,6 +339,35 @@ async def test_server_that_was_full_is_used_when_it_has_room() -> None:
             owner.config_set("maxmemory", "0")
             assert isinstance(await store.begin(new_claim("other", references=("sp_2",))), Begun)
             assert owner.info("stats")["total_connections_received"] == connections, "it is the one to write to"
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("refusal", ["memory", "rights"])
+async def test_server_that_refuses_claims_and_lets_them_be_released_is_not_called_usable(refusal: str) -> None:
+    """Each write that is refused is followed by a release, which a full server carries out."""
+    with running_cache() as server, client(server) as owner:
+        telemetry = Telemetry()
+        async with connected(server.port, telemetry=telemetry) as store:
+            assert isinstance(await store.begin(new_claim()), Begun)
+            if refusal == "memory":
+                owner.config_set("maxmemory", "1")
+            else:
+                owner.execute_command("ACL", "SETUSER", "default", "-hset")
+            steps = BackgroundSteps()
+            environment = Environment(30.0, 1.0, telemetry, "process", steps)
+            with structlog.testing.capture_logs() as lines:
+                for number in range(3):
+                    writer = Claimant(environment, asyncio.get_running_loop().time)
+                    claim = new_claim(f"{number}", references=(f"other_{number}",))
+                    with pytest.raises(StoreUnavailableError):
+                        await writer.begin(store, claim)
+                    await steps.end(5.0)
+                told = [(line["event"], line.get("reason")) for line in lines]
+                assert told == [("claim_store_not_usable", refusal)]
+                owner.config_set("maxmemory", "0")
+                owner.execute_command("ACL", "SETUSER", "default", "+@all")
+                assert isinstance(await store.begin(new_claim("last", references=("last",))), Begun)
+            assert [line["event"] for line in lines][1:] == ["claim_store_usable"]
 
 
 @pytest.mark.asyncio

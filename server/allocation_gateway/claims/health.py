@@ -26,6 +26,8 @@ _NOT_HERE: Final = (
     exceptions.ReadOnlyError,
 )
 _NOT_HERE_EITHER: Final = ("BUSY ", "NOREPLICAS ")
+# Seconds for which it counts that a step other than `begin` has failed, if it is not carried out meanwhile.
+_REMEMBERED: Final = 10.0
 _log = structlog.get_logger()
 
 
@@ -46,6 +48,8 @@ class StoreHealth:
         self._failure_free_seconds = failure_free_seconds
         self._failed_at = -math.inf
         self._is_usable = False
+        # When each step failed that was not carried out since.
+        self._failing: dict[str, float] = {}
         self._told: set[str] = set()
 
     def problem(self, error: BaseException, target: ServerUrl | None) -> ServerProblem:
@@ -59,6 +63,7 @@ class StoreHealth:
         problem = self.problem(error, target)
         self._telemetry.metrics.store_failure(step, problem.kind)
         self._tell(problem)
+        self._failing[step] = self._failed_at
         told = str(error) if isinstance(error, UnsafeServerError) else _kind(error)
         return StoreUnavailableError(f"{step}: {told}")
 
@@ -77,11 +82,23 @@ class StoreHealth:
     def carried_out(self, step: str, seconds: float) -> None:
         """Records a step that was carried out."""
         self._telemetry.metrics.store_step(step, seconds)
-        if not self._is_usable and time.monotonic() >= self._failed_at + self._failure_free_seconds:
+        if self._is_usable:
+            return
+        self._failing.pop(step, None)
+        if time.monotonic() >= self._failed_at + self._failure_free_seconds and not self._is_failing():
             self._is_usable = True
+            self._failing.clear()
             self._told.clear()
             self._telemetry.metrics.store_usable(usable=True)
             _log.info("claim_store_usable")
+
+    def _is_failing(self) -> bool:
+        """Tells whether a step is still refused: a server that is full, or refuses a right, carries out others.
+
+        That no claim can be begun is over when one is. The others are rarer, and not waited for for ever.
+        """
+        since = time.monotonic() - _REMEMBERED
+        return any(step == "begin" or failed_at > since for step, failed_at in self._failing.items())
 
     def _tell(self, problem: ServerProblem) -> None:
         # Each kind once: a server that first could not be reached can then turn out to refuse the credentials.
