@@ -1,8 +1,8 @@
 """The cluster that keeps the claims of all processes: carries out each step at the node that has its slot.
 
-There is one connection to each node that has slots, or that a step was sent to because a slot is on its way there. The slots are looked at anew every second, and whenever a node says
-that a slot is elsewhere, or cannot be reached. What a node has certainly not carried out is asked for again, where it
-belongs by then; what it may have carried out is not.
+There is one connection to each node that has slots, or that a step was sent to because a slot is on its way there. The
+slots are looked at anew every second, and whenever a node says that a slot is elsewhere, or cannot be reached. What a
+node has certainly not carried out is asked for again, where it belongs by then; what it may have carried out is not.
 """
 
 from __future__ import annotations

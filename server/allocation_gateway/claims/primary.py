@@ -130,7 +130,8 @@ class BySentinels:
                 if told and not done:
                     break
         finally:
-            for task in (*asking, half):
+            half.cancel()
+            for task in asking:
                 task.cancel()
             await asyncio.gather(*asking, half, return_exceptions=True)
         if not told:
