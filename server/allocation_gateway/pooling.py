@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -28,6 +29,8 @@ _EXPIRED: Final = 10
 _NOT_YET: Final = 9
 _NAME_CERTIFICATE: Final = "name it by ssl_certfile and ssl_keyfile in the URL"
 _VERIFY_MODES: Final = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
+# What servers say of a command that their rights refuse within a script, where it is no error of its own kind.
+_WITHIN_SCRIPT: Final = re.compile("user executing the script can't|ACL failure in script")
 _WANTS_CERTIFICATE: Final = f"{{}} wants a certificate of the client: {_NAME_CERTIFICATE}"
 
 
@@ -291,6 +294,9 @@ def _of_credentials(target: ServerUrl) -> str:
 def _of_response(text: str, target: ServerUrl) -> ServerProblem:
     if "DB index" in text or "db index" in text or "SELECT is not allowed" in text:
         return ServerProblem("database", f"the server has no database {target.database}", is_lasting=True)
+    if _WITHIN_SCRIPT.search(text):
+        lacking = "the user of the URL lacks rights on the server: no permissions to run a command of the script"
+        return ServerProblem("rights", lacking, is_lasting=True)
     if text.startswith("MISCONF"):
         return ServerProblem("persistence", "the server cannot write to its disk, and takes no writes meanwhile")
     if text.startswith("NOREPLICAS"):

@@ -20,7 +20,7 @@ from support.cache import free_port, running_cache
 from support.certificates import Authority
 from support.claims import new_claim, open_claims
 from support.cluster import Cluster, base, bus_port, claims_of, running_cluster, slot_of
-from support.replication import wait_until
+from support.replication import client, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -270,6 +270,41 @@ async def test_slot_that_stays_between_two_nodes_is_refused_and_not_guessed_abou
 
 
 @pytest.mark.asyncio
+async def test_node_that_has_no_slots_yet_takes_steps_of_the_first_one_that_moves_there() -> None:
+    bus = str(bus_port())
+    options = ("--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-node-timeout", "15000")
+    with (
+        running_cluster() as nodes,
+        running_cache(*options, port=bus_port()) as server,
+        client(server, decode_responses=True) as fresh,
+    ):
+        fresh.execute_command("CLUSTER SET-CONFIG-EPOCH", 9)
+        nodes.ask(0, "CLUSTER MEET", server.host, server.port, bus)
+
+        def is_known() -> bool:
+            told = [fresh.execute_command("CLUSTER INFO"), *(nodes.ask(number, "CLUSTER INFO") for number in range(3))]
+            return all((one["cluster_known_nodes"], one["cluster_state"]) == ("4", "ok") for one in told)
+
+        await asyncio.to_thread(wait_until, is_known, "the nodes do not know each other")
+        claim = new_claim("moving", references=(nodes.references(0, 1)[0],))
+        slot = slot_of(claim.references[0])
+        async with claims_of(nodes, step_timeout=2.0) as store:
+            await begin(store, claim)
+            fresh.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", nodes.id(0))
+            nodes.ask(0, "CLUSTER SETSLOT", slot, "MIGRATING", fresh.execute_command("CLUSTER MYID"))
+            keys = nodes.ask(0, "CLUSTER GETKEYSINSLOT", slot, 10)
+            nodes.ask(0, "MIGRATE", server.host, server.port, "", 0, 5000, "KEYS", *keys)
+            moving = store.at(claim.references)
+            assert await moving.renew("moving", "holder", 30.0)
+            connections = fresh.info("stats")["total_connections_received"]
+            # The slots are looked at meanwhile, and this node has none.
+            end = time.monotonic() + 1.5
+            while time.monotonic() < end:
+                assert await moving.renew("moving", "holder", 30.0)
+            assert fresh.info("stats")["total_connections_received"] == connections, "the connection is made anew"
+
+
+@pytest.mark.asyncio
 async def test_slots_that_nobody_serves_are_refused_until_somebody_does(cluster: Cluster) -> None:
     (reference,) = cluster.references(2, 1, "unserved")
     slot = slot_of(reference)
@@ -415,6 +450,16 @@ async def test_user_with_the_documented_rights_can_take_every_step(cluster: Clus
     single = new_claim("single", references=bulk.references[:1])
     await begin(stores["ship"], single)
     await stores["ship"].at(single.references).release("single", "holder")
+    for right in ("pexpire", "del", "hdel"):
+        # What could not be ended is not begun.
+        for number in range(4):
+            cluster.ask(number, "ACL", "SETUSER", "gateway", f"-{right}")
+        with pytest.raises(StoreUnavailableError):
+            await begin(stores["ship"], single)
+        for number in range(4):
+            cluster.ask(number, "ACL", "SETUSER", "gateway", f"+{right}")
+        await begin(stores["ship"], single)
+        await stores["ship"].at(single.references).release("single", "holder")
     await stores["ship"].close()
 
 

@@ -19,9 +19,12 @@ from allocation_gateway.claims.model import Begun, ClaimState, Held, StoreUnavai
 from allocation_gateway.claims.primary import ByName
 from allocation_gateway.settings import Secret, Settings
 from allocation_gateway.telemetry.telemetry import Telemetry
+from allocation_gateway.writes.claimant import Claimant
+from allocation_gateway.writes.environment import BackgroundSteps, Environment
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from support.cache import CacheServer, free_port, running_cache, slow_path
+from support.certificates import Authority
 from support.claims import connected, new_claim, open_claims
 from support.replication import client, replicated, wait_until
 
@@ -37,6 +40,8 @@ NAME: Final = "store.test"
 HOSTS: Final = ("127.0.0.1", "127.0.0.2")
 # What is wanted: seconds after which writes go on, once the next primary can be reached.
 SOON: Final = 2.0
+# The same for a process that is busy all the time.
+BUSY: Final = 6.0
 # Counts each step by its claim, and takes none on a replica, as every script of writes.
 COUNTING: Final = "return redis.call('INCR', KEYS[1])"
 
@@ -341,6 +346,35 @@ async def test_server_that_was_full_is_used_when_it_has_room() -> None:
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("refusal", ["memory", "rights"])
+async def test_server_that_refuses_claims_and_lets_them_be_released_is_not_called_usable(refusal: str) -> None:
+    """Each write that is refused is followed by a release, which a full server carries out."""
+    with running_cache() as server, client(server) as owner:
+        telemetry = Telemetry()
+        async with connected(server.port, telemetry=telemetry) as store:
+            assert isinstance(await store.begin(new_claim()), Begun)
+            if refusal == "memory":
+                owner.config_set("maxmemory", "1")
+            else:
+                owner.execute_command("ACL", "SETUSER", "default", "-hset")
+            steps = BackgroundSteps()
+            environment = Environment(30.0, 1.0, telemetry, "process", steps)
+            with structlog.testing.capture_logs() as lines:
+                for number in range(3):
+                    writer = Claimant(environment, asyncio.get_running_loop().time)
+                    claim = new_claim(f"{number}", references=(f"other_{number}",))
+                    with pytest.raises(StoreUnavailableError):
+                        await writer.begin(store, claim)
+                    await steps.end(5.0)
+                told = [(line["event"], line.get("reason")) for line in lines]
+                assert told == [("claim_store_not_usable", refusal)]
+                owner.config_set("maxmemory", "0")
+                owner.execute_command("ACL", "SETUSER", "default", "+@all")
+                assert isinstance(await store.begin(new_claim("last", references=("last",))), Begun)
+            assert [line["event"] for line in lines][1:] == ["claim_store_usable"]
+
+
+@pytest.mark.asyncio
 async def test_idle_connection_that_was_cut_off_is_found_before_a_step_needs_it(
     server: CacheServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -360,6 +394,39 @@ async def test_idle_connection_that_was_cut_off_is_found_before_a_step_needs_it(
                     await asyncio.sleep(0.01)
             assert [(line["event"], line["reason"]) for line in lines] == [("claim_store_not_usable", "timeout")]
             path.go_on()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("is_tls", [False, True])
+async def test_process_whose_turns_are_long_comes_back_to_a_server_that_is_there(is_tls: bool, tmp_path: Path) -> None:
+    """Connecting takes several turns of the event loop, which together take longer here than a server may."""
+    options: tuple[str, ...] = ()
+    where = "redis://127.0.0.1:{}/0"
+    access: dict[str, Any] = {}
+    if is_tls:
+        authority = Authority(tmp_path)
+        chain, key = authority.issue("server")
+        files = {"cert-file": chain, "key-file": key, "ca-cert-file": authority.file, "auth-clients": "no"}
+        options = tuple(word for name, value in files.items() for word in (f"--tls-{name}", str(value)))
+        where = f"rediss://127.0.0.1:{{}}/0?ssl_ca_certs={authority.file}"
+        access = {"ssl": True, "ssl_ca_certs": str(authority.file)}
+    with running_cache(*options, tls=is_tls) as server, client(server, **access) as owner:
+        async with connected(url=where.format(server.port), step_timeout=0.3) as store:
+            assert isinstance(await store.begin(new_claim()), Begun)
+            loop = asyncio.get_running_loop()
+            is_over = False
+
+            def hold_up() -> None:
+                if not is_over:
+                    time.sleep(0.06)
+                    loop.call_soon(hold_up)
+
+            loop.call_soon(hold_up)
+            owner.client_kill_filter(_type="normal", skipme=True)
+            try:
+                await gone_on(store, "id", BUSY)
+            finally:
+                is_over = True
 
 
 @pytest.mark.asyncio

@@ -142,6 +142,44 @@ async def test_a_user_with_the_documented_rights_can_take_every_step(may_ask: bo
 
 @pytest.mark.cache
 @pytest.mark.asyncio
+async def test_a_user_that_lacks_one_of_the_documented_rights_is_told_at_the_start(tmp_path: Path) -> None:
+    """A step that is refused in its middle would leave a claim between two states."""
+    rights = documented_rights()
+    needed = [right for right in rights if right.startswith("+") and right != "+@connection"]
+    assert "+pexpire" in needed
+    with running_cache(*SAFE, "--dir", str(tmp_path)) as server, redis.Redis(port=server.port) as client:
+        for right in needed:
+            if right == "+eval":  # is needed once by a server, which knows the script from then on
+                continue
+            client.execute_command("SCRIPT", "FLUSH")
+            client.execute_command("ACL", "SETUSER", "poor", "reset", "on", ">right", *rights, f"-{right[1:]}")
+            with pytest.raises(ConfigurationError) as raised:
+                await opened(server.port, user="poor:right@")
+            assert "lacks rights on the server" in str(raised.value) or right == "+info", right
+        assert client.dbsize() == 0
+
+
+@pytest.mark.cache
+@pytest.mark.asyncio
+async def test_claim_is_not_ended_by_half_when_a_right_is_taken_away(tmp_path: Path) -> None:
+    with running_cache(*SAFE, "--dir", str(tmp_path)) as server, redis.Redis(port=server.port) as client:
+        client.execute_command("ACL", "SETUSER", "poor", "on", ">right", *documented_rights())
+        store = (await opened(server.port, user="poor:right@"))["ship"]
+        claim = new_claim()
+        assert isinstance(await store.begin(claim), Begun)
+        client.execute_command("ACL", "SETUSER", "poor", "-pexpire")
+        for _ in range(2):
+            with pytest.raises(StoreUnavailableError):
+                await store.finish("id", "holder", b"a", fallback=claim, allocated=("sp_1",), deallocated=())
+        client.execute_command("ACL", "SETUSER", "poor", "+pexpire")
+        await store.finish("id", "holder", b"a", fallback=claim, allocated=("sp_1",), deallocated=())
+        assert all(client.pttl(key) > 0 for key in client.scan_iter()), "something is kept for ever"
+        assert isinstance(await store.begin(new_claim("other")), Begun)
+        await store.close()
+
+
+@pytest.mark.cache
+@pytest.mark.asyncio
 @pytest.mark.parametrize("checks", ["require", "warn"])
 async def test_a_server_that_refuses_the_password_is_refused_without_telling_it(checks: str, tmp_path: Path) -> None:
     with running_cache(*SAFE, "--requirepass", "right", "--dir", str(tmp_path)) as server:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
@@ -10,10 +11,11 @@ from urllib.parse import quote
 import pytest
 import structlog
 from allocation_gateway.claims.model import Begun, Held, StoreUnavailableError
+from allocation_gateway.claims.primary import BySentinels
 from allocation_gateway.groups.replication import Replication
 from allocation_gateway.groups.shared_entries import VERSION, ObservedCode
 from allocation_gateway.operations.model import Api
-from allocation_gateway.settings import ConfigurationError, Secret, Settings
+from allocation_gateway.settings import ConfigurationError, Secret, Settings, server_url
 from allocation_gateway.telemetry.telemetry import Telemetry
 from support.cache import free_port, running_cache
 from support.certificates import Authority
@@ -98,6 +100,41 @@ async def test_sentinel_that_was_cut_off_and_tells_the_former_primary_is_not_bel
                 await store.begin(new_claim())
         with client(pair.replica) as elected, client(former) as unused:
             assert (elected.dbsize(), unused.dbsize()) == (2, 0)
+
+
+@pytest.mark.asyncio
+async def test_one_sentinel_that_answers_is_enough_while_the_others_are_silent(tmp_path: Path) -> None:
+    """They have neither ended nor closed anything, as behind a network that drops what is sent to them."""
+    with (
+        replicated() as pair,
+        sentinels(pair, tmp_path) as watching,
+        socket.create_server(("127.0.0.1", 0)) as one,
+        socket.create_server(("127.0.0.1", 0)) as two,
+    ):
+        silent = [server.getsockname()[1] for server in (one, two)]
+        url = Sentinels((silent[0], watching.ports[0], silent[1]), {}).url()
+        with structlog.testing.capture_logs() as lines:
+            async with connected(url=url, step_timeout=1.0) as store:
+                assert isinstance(await store.begin(new_claim()), Begun)
+        assert [line["event"] for line in lines] == ["claim_store_usable"]
+
+
+@pytest.mark.asyncio
+async def test_of_sentinels_that_disagree_about_one_election_most_are_believed(tmp_path: Path) -> None:
+    with replicated() as pair, sentinels(pair, tmp_path) as watching, running_cache() as other:
+        stray = watching.clients()[2]
+        stray.sentinel_remove(SERVICE)
+        stray.sentinel_monitor(SERVICE, other.host, other.port, 2)
+        assert {one.sentinel_master(SERVICE)["config-epoch"] for one in watching.clients()} == {0}
+        by = BySentinels(server_url.parse(watching.url()), timeout=2.0)
+        assert [(await by.locate()).port for _ in range(20)] == [pair.primary.port] * 20
+        await by.close()
+        # Of two that differ, neither is right for certain: what is used goes on to be used.
+        for first in (0, 2):
+            two = Sentinels((watching.ports[first], watching.ports[2 - first]), {}, ("127.0.0.1",) * 2)
+            by = BySentinels(server_url.parse(two.url()), timeout=2.0)
+            assert len({(await by.locate()).port for _ in range(20)}) == 1
+            await by.close()
 
 
 @pytest.mark.asyncio

@@ -1,8 +1,8 @@
 """The cluster that keeps the claims of all processes: carries out each step at the node that has its slot.
 
-There is one connection to each node that has slots. The slots are looked at anew every second, and whenever a node says
-that a slot is elsewhere, or cannot be reached. What a node has certainly not carried out is asked for again, where it
-belongs by then; what it may have carried out is not.
+There is one connection to each node that has slots, or that a step was sent to because a slot is on its way there. The
+slots are looked at anew every second, and whenever a node says that a slot is elsewhere, or cannot be reached. What a
+node has certainly not carried out is asked for again, where it belongs by then; what it may have carried out is not.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ _LONGEST_PAUSE: Final = 0.25
 _FAILURE_FREE_SECONDS: Final = 5.0
 # So often a step follows at once to where a node says that its slot is.
 _REDIRECTIONS: Final = 3
+# Seconds for which the connection is kept to a node without slots that another node has sent a step to.
+_KEPT: Final = 30.0
 _log = structlog.get_logger()
 
 
@@ -75,6 +77,8 @@ class ClaimCluster:
         self._health = StoreHealth(self._url, telemetry, failure_free_seconds=_FAILURE_FREE_SECONDS)
         self._connector = Connector(timeout=timeout, checks=checks, namespace=None, script=script)
         self._links: dict[Address, PrimaryLink] = {}
+        # When each node was last named by another one as where a slot is, or is on its way to.
+        self._named: dict[Address, float] = {}
         self._by_slot: list[PrimaryLink | None] = [None] * SLOTS
         self._keeping: asyncio.Task[None] | None = None
         self._is_look_wanted = asyncio.Event()
@@ -178,7 +182,9 @@ class ClaimCluster:
 
     def _follow(self, error: exceptions.AskError, slot: int, link: PrimaryLink) -> PrimaryLink | None:
         """Records where a node says that a slot is. Returns whom to ask this once, if it is not there yet."""
-        there = self._link((error.host or link.host, error.port))
+        address = (error.host or link.host, error.port)
+        self._named[address] = time.monotonic()
+        there = self._link(address)
         if not isinstance(error, exceptions.MovedError):
             return there
         self._by_slot[slot] = there
@@ -280,6 +286,10 @@ class ClaimCluster:
         for first, last, address in view.ranges:
             links[address] = self._link(address)
             by_slot[first : last + 1] = [links[address]] * (last + 1 - first)
+        # A node whose first slot is on its way to it has none yet.
+        since = time.monotonic() - _KEPT
+        self._named = {address: named_at for address, named_at in self._named.items() if named_at > since}
+        links.update({address: self._links[address] for address in self._named if address in self._links})
         left = [link for address, link in self._links.items() if address not in links]
         self._links, self._by_slot = links, by_slot
         for link in left:

@@ -14,6 +14,7 @@ from redis.exceptions import NoScriptError
 
 from allocation_gateway.claims import checks
 from allocation_gateway.claims.connection import StoreConnection
+from allocation_gateway.claims.patience import PatientLimit
 from allocation_gateway.pooling import tls_context
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Connector:
         options = target.options
         context = await asyncio.to_thread(tls_context, target) if target.is_tls else None
         silence = min(self._timeout, options.get("socket_timeout", self._timeout))
-        async with asyncio.timeout(options.get("socket_connect_timeout")):
+        with PatientLimit(options.get("socket_connect_timeout", self._timeout)):
             addresses = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
             made = await start_connection(addresses, happy_eyeballs_delay=_NEXT_ADDRESS, interleave=1, loop=loop)
             if options.get("socket_keepalive"):

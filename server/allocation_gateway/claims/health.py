@@ -26,9 +26,10 @@ _NOT_HERE: Final = (
     exceptions.ReadOnlyError,
 )
 _NOT_HERE_EITHER: Final = ("BUSY ", "NOREPLICAS ")
-# Seconds without a failed step after which a connection alone is enough to call the store usable again: a server that
-# can be reached and refuses each step is not.
-_QUIET: Final = 10.0
+# Seconds for which it counts that a step other than `begin` has failed, if it is not carried out meanwhile; and without a
+# failed step, after which a connection alone is enough to call the store usable again: a server that can be reached and
+# refuses each step is not.
+_REMEMBERED: Final = 10.0
 _log = structlog.get_logger()
 
 
@@ -50,6 +51,8 @@ class StoreHealth:
         self._failed_at = -math.inf
         self._step_failed_at = -math.inf
         self._is_usable = False
+        # When each step failed that was not carried out since.
+        self._failing: dict[str, float] = {}
         self._told: set[str] = set()
 
     def problem(self, error: BaseException, target: ServerUrl | None) -> ServerProblem:
@@ -64,6 +67,7 @@ class StoreHealth:
         self._telemetry.metrics.store_failure(step, problem.kind)
         self._tell(problem)
         self._step_failed_at = self._failed_at
+        self._failing[step] = self._failed_at
         told = str(error) if isinstance(error, UnsafeServerError) else _kind(error)
         return StoreUnavailableError(f"{step}: {told}")
 
@@ -82,7 +86,10 @@ class StoreHealth:
     def carried_out(self, step: str, seconds: float) -> None:
         """Records a step that was carried out."""
         self._telemetry.metrics.store_step(step, seconds)
-        if not self._is_usable and time.monotonic() >= self._failed_at + self._failure_free_seconds:
+        if self._is_usable:
+            return
+        self._failing.pop(step, None)
+        if time.monotonic() >= self._failed_at + self._failure_free_seconds and not self._is_failing():
             self._tell_usable()
 
     def contact(self) -> None:
@@ -92,14 +99,23 @@ class StoreHealth:
         if self._failed_at == -math.inf:
             # The log tells of it when the first step is carried out.
             self._telemetry.metrics.store_usable(usable=True)
-        elif time.monotonic() >= max(self._failed_at + self._failure_free_seconds, self._step_failed_at + _QUIET):
+        elif time.monotonic() >= max(self._failed_at + self._failure_free_seconds, self._step_failed_at + _REMEMBERED):
             self._tell_usable()
 
     def _tell_usable(self) -> None:
         self._is_usable = True
+        self._failing.clear()
         self._told.clear()
         self._telemetry.metrics.store_usable(usable=True)
         _log.info("claim_store_usable")
+
+    def _is_failing(self) -> bool:
+        """Tells whether a step is still refused: a server that is full, or refuses a right, carries out others.
+
+        That no claim can be begun is over when one is. The others are rarer, and not waited for for ever.
+        """
+        since = time.monotonic() - _REMEMBERED
+        return any(step == "begin" or failed_at > since for step, failed_at in self._failing.items())
 
     def _tell(self, problem: ServerProblem) -> None:
         # Each kind once: a server that first could not be reached can then turn out to refuse the credentials.

@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 
 from allocation_gateway import tasks
 from allocation_gateway.claims.checks import UnusableServerError
+from allocation_gateway.claims.patience import PatientLimit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -71,7 +72,7 @@ class PrimaryLink:
         Args:
             locator: Finds the primary.
             connect: Makes a connection to it, and checks it.
-            timeout: Seconds that finding it may take, and also connecting.
+            timeout: Seconds that connecting may take, but for those in which this process was too busy for it.
             on_failure: Is told why an attempt has failed, and where. Returns whether that lasts until somebody changes
                 a configuration.
             on_contact: Is told when a connection has been made and checked, and each time that it is looked at and is
@@ -156,10 +157,9 @@ class PrimaryLink:
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def _make(self) -> _Made:
-        async with asyncio.timeout(self._timeout):
-            target = await self._locator.locate()
-        self.target = target
-        async with asyncio.timeout(self._timeout):
+        # It bounds itself: it keeps what it was told when its time is up.
+        self.target = target = await self._locator.locate()
+        with PatientLimit(self._timeout):
             connection = await self._connect(target)
         self._connections.add(connection)
         connection.lost.add_done_callback(lambda _: self._connections.discard(connection))

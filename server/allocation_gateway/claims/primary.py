@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import socket
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from redis.exceptions import RedisError
 
+from allocation_gateway.claims.patience import PatientLimit
 from allocation_gateway.pooling import NoPrimaryError, diagnose, open_sentinel
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from allocation_gateway.settings.server_url import ServerUrl
 
 _FAILURES: Final = (RedisError, OSError, TimeoutError)
+# How many times longer the client library waits for a Sentinel.
+_PATIENCE: Final = 20
 
 
 class Locator(Protocol):
@@ -30,6 +35,8 @@ class Locator(Protocol):
 
     async def locate(self) -> ServerUrl:
         """Returns where it is.
+
+        It bounds itself how long that takes.
 
         Raises:
             NoPrimaryError: That cannot be told now.
@@ -88,12 +95,16 @@ class BySentinels:
     def __init__(self, url: ServerUrl, *, timeout: float) -> None:
         self._url = url
         self._timeout = timeout
-        self._sentinel = open_sentinel(url, timeout=timeout)
+        # What bounds a question here bears with a busy process, unlike the library.
+        self._sentinel = open_sentinel(url, timeout=_PATIENCE * timeout)
+        self._last: ServerUrl | None = None
 
     async def locate(self) -> ServerUrl:
         """Returns what the majority of the Sentinels knows, by the latest of their elections.
 
-        One that was cut off from the others may still tell the former primary.
+        One that was cut off from the others may still tell the former primary. If those of the latest election differ,
+        all are heard, and most of them are believed. Those that are silent are waited for until half the time is over,
+        if there are others: the rest of it is for connecting.
         """
         clients: list[Any] = self._sentinel.sentinels
         at = {
@@ -101,28 +112,39 @@ class BySentinels:
             for client, address in zip(clients, self._url.sentinels, strict=True)
         }
         asking = {*at}
+        half = asyncio.create_task(_pass(self._timeout / 2))
         told: list[Mapping[str, Any]] = []
         errors: list[tuple[tuple[str, int], BaseException]] = []
         try:
-            while asking and len(told) <= len(clients) // 2:
-                done, asking = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+            while asking and (len(told) <= len(clients) // 2 or len(_latest(told)) > 1):
+                ends: set[asyncio.Future[Any]] = {*asking, half} if told else {*asking}
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+                done = {task for task in asking if task.done()}
+                asking -= done
                 for task in done:
                     error = task.exception()
                     if error is None:
                         told.append(task.result())
                     else:
                         errors.append((at[task], error))
+                if told and not done:
+                    break
         finally:
+            half.cancel()
             for task in asking:
                 task.cancel()
-            await asyncio.gather(*asking, return_exceptions=True)
+            await asyncio.gather(*asking, half, return_exceptions=True)
         if not told:
             raise self._none(errors)
-        latest = max(told, key=lambda state: int(state["config-epoch"]))
-        return self._url.at(str(latest["ip"]), int(latest["port"]))
+        latest = _latest(told)
+        most = max(latest.values())
+        equal = [self._url.at(*address) for address, count in latest.items() if count == most]
+        # None is more likely than the others: the one that is used has what was written to it.
+        self._last = self._last if self._last in equal else equal[0]
+        return self._last
 
     async def _ask(self, client: Any) -> Mapping[str, Any]:
-        async with asyncio.timeout(self._timeout):
+        with PatientLimit(self._timeout):
             state: Mapping[str, Any] = await client.sentinel_master(self._url.service)
         return state
 
@@ -153,6 +175,18 @@ class BySentinels:
     async def close(self) -> None:
         """See Locator."""
         await self._sentinel.aclose()
+
+
+async def _pass(seconds: float) -> None:
+    """Lets time pass, in which the event loop could have gone on."""
+    with contextlib.suppress(TimeoutError), PatientLimit(seconds):
+        await asyncio.get_running_loop().create_future()
+
+
+def _latest(told: Sequence[Mapping[str, Any]]) -> Counter[tuple[str, int]]:
+    """Returns where the primary is by the latest election that was told, and how many say so."""
+    epoch = max((int(state["config-epoch"]) for state in told), default=0)
+    return Counter((str(state["ip"]), int(state["port"])) for state in told if int(state["config-epoch"]) == epoch)
 
 
 def _is_address(host: str) -> bool:

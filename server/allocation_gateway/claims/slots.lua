@@ -106,7 +106,12 @@ function steps.begin(holder, fingerprint, references, lease, effects, body, gene
   local head = new_head(holder, fingerprint, references, lease, effects)
   if is_again then
     head[BEGUN_AT], head[ATTEMPTS], head[RESUMED] = old[BEGUN_AT], old[ATTEMPTS], old[RESUMED]
-  elseif old then
+  elseif not old then
+    -- A claim that could not be ended is not begun: what its end takes must not be refused. On no key they do nothing.
+    redis.call('HDEL', claim, '')
+    redis.call('DEL', claim)
+    redis.call('PEXPIRE', claim, 1)
+  else
     head[BEGUN_AT], head[ATTEMPTS], head[RESUMED] = old[BEGUN_AT], old[ATTEMPTS] + 1, true
     redis.call('PERSIST', claim)
   end

@@ -25,6 +25,26 @@ if type(refused) == 'table' and refused['err'] then
   end
 end
 
+-- What is wrong with the rights of the user if a command was refused for that, with its name, which not all servers tell.
+-- Anything else, such as a full server, is for the steps to find.
+local function lacking(refusal, command)
+  if string.find(refusal, "can't run", 1, true) or string.find(refusal, 'ACL failure', 1, true)
+    or string.find(refusal, 'NOPERM', 1, true) then
+    return "NOPERM this user has no permissions to run the '" .. string.lower(command) .. "' command"
+  end
+  return nil
+end
+
+-- What ends a claim lets it expire at last. Without the right to that it would be left ended by half: it is tried first, on
+-- no key.
+if ARGV[1] == 'finish' or ARGV[1] == 'release' or ARGV[1] == 'settle' then
+  local answer = redis.pcall('PEXPIRE', prefix .. 'nothing', 1)
+  local problem = type(answer) == 'table' and answer['err'] and lacking(answer['err'], 'PEXPIRE')
+  if problem then
+    return redis.error_reply(problem)
+  end
+end
+
 local function shown(of)
   local fields = redis.call('HMGET', prefix .. 'claim:' .. of, 'h', 'b', 'a', 'z')
   return {of, fields[1], fields[2], fields[3], fields[4], now}
@@ -171,7 +191,22 @@ function steps.leave_in_doubt(holder, effects)
 end
 
 -- Is carried out on each new connection, on no claim: the server knows the script then, and would have refused to write.
+-- It takes whatever a step may take: a user that lacks a right would leave a claim between two states.
 function steps.trial()
+  local commands = {
+    {'HSET', key, 'h', ''}, {'HGET', key, 'h'}, {'HMGET', key, 'h', 'b'}, {'EXISTS', key}, {'PEXPIRE', key, 60000},
+    {'PERSIST', key}, {'DEL', key}, {'SET', key, '', 'PX', 60000}, {'GET', key}, {'DEL', key},
+  }
+  for _, command in ipairs(commands) do
+    local answer = redis.pcall(unpack(command))
+    if type(answer) == 'table' and answer['err'] then
+      local problem = lacking(answer['err'], command[1])
+      if problem then
+        redis.pcall('DEL', key)
+        return redis.error_reply(problem)
+      end
+    end
+  end
   return 1
 end
 

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from allocation_gateway.claims.link import FAILURES
+from allocation_gateway.claims.patience import PatientLimit
 from allocation_gateway.pooling import NoPrimaryError, diagnose
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ async def ask_all(connector: Connector, url: ServerUrl, addresses: Sequence[Addr
     """
 
     async def ask_one(address: Address) -> View:
-        async with asyncio.timeout(seconds):
+        with PatientLimit(seconds):
             connection = await connector.reach(url.at(*address))
             try:
                 return await ask(connection, address[0])
