@@ -496,7 +496,7 @@ async def test_a_server_that_can_be_reached_and_refuses_steps_is_not_said_to_be_
 ) -> None:
     """A connection is no proof as long as steps fail; it is enough again when none has failed for a while."""
     monkeypatch.setattr(ByName, "interval", 0.02)
-    monkeypatch.setattr(health, "_QUIET", 0.5)
+    monkeypatch.setattr(health, "_REMEMBERED", 0.5)
     gauge = UsableGauge()
     with running_cache() as server:
         refusing = "if ARGV[1] == 'read' then return redis.error_reply('MISCONF it is broken') end return 1"

@@ -125,7 +125,8 @@ async def test_of_sentinels_that_disagree_about_one_election_most_are_believed(t
         stray = watching.clients()[2]
         stray.sentinel_remove(SERVICE)
         stray.sentinel_monitor(SERVICE, other.host, other.port, 2)
-        assert {one.sentinel_master(SERVICE)["config-epoch"] for one in watching.clients()} == {0}
+        told: list[Any] = [one.sentinel_master(SERVICE) for one in watching.clients()]
+        assert {one["config-epoch"] for one in told} == {0}
         by = BySentinels(server_url.parse(watching.url()), timeout=2.0)
         assert [(await by.locate()).port for _ in range(20)] == [pair.primary.port] * 20
         await by.close()

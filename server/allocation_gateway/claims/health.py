@@ -26,9 +26,9 @@ _NOT_HERE: Final = (
     exceptions.ReadOnlyError,
 )
 _NOT_HERE_EITHER: Final = ("BUSY ", "NOREPLICAS ")
-# Seconds for which it counts that a step other than `begin` has failed, if it is not carried out meanwhile; and without a
-# failed step, after which a connection alone is enough to call the store usable again: a server that can be reached and
-# refuses each step is not.
+# Seconds for which it counts that a step other than `begin` has failed, if it is not carried out meanwhile; and without
+# a failed step, after which a connection alone is enough to call the store usable again: a server that can be reached
+# and refuses each step is not.
 _REMEMBERED: Final = 10.0
 _log = structlog.get_logger()
 
