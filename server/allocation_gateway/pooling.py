@@ -16,6 +16,7 @@ from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
 
 from allocation_gateway.settings import server_url
+from allocation_gateway.settings.password_files import PasswordFileError
 from allocation_gateway.settings.server_url import ServerUrl
 
 if TYPE_CHECKING:
@@ -223,6 +224,8 @@ def _of_network(error: BaseException, target: ServerUrl) -> ServerProblem | None
         return ServerProblem("timeout", f"{target.address} did not answer in time{hint}")
     if isinstance(error, ConnectionError):
         return _closed(target)
+    if isinstance(error, PasswordFileError):
+        return ServerProblem("credentials", f"the password file {error.filename} cannot be used: {error.strerror}")
     if isinstance(error, FileNotFoundError | PermissionError):
         return ServerProblem("tls", f"a file that the URL names cannot be read: {error.strerror}")
     if isinstance(error, OSError):

@@ -224,6 +224,21 @@ async def test_password_that_is_wrong_or_missing(tmp_path: Path) -> None:
 
 @pytest.mark.cache
 @pytest.mark.asyncio
+async def test_password_file_that_is_emptied_or_taken_away(tmp_path: Path) -> None:
+    """While the gateway runs: it is neither the address nor a certificate that is wrong."""
+    file = tmp_path / "password"
+    with running_cache(*SAFE, "--requirepass", PASSWORD, "--dir", str(tmp_path)) as server:
+        url = f"redis://127.0.0.1:{server.port}/0?password_file={file}"
+        file.write_text("")
+        expected = ("credentials", f"the password file {file} cannot be used: {file} holds no password")
+        assert await told(url, store_checks="off") == expected
+        file.unlink()
+        expected = ("credentials", f"the password file {file} cannot be used: No such file or directory")
+        assert await told(url, store_checks="off") == expected
+
+
+@pytest.mark.cache
+@pytest.mark.asyncio
 async def test_server_that_knows_no_auth_is_not_quoted_with_the_password(tmp_path: Path) -> None:
     with running_cache(*SAFE, "--rename-command", "AUTH", "HIDDEN", "--dir", str(tmp_path)) as server:
         reason, problem = await told(f"redis://:{PASSWORD}@127.0.0.1:{server.port}/0")
