@@ -5,7 +5,7 @@ Usage: python protos/generate.py [deps] [python] [client] [go] [typescript] [des
 `client` writes what the clients have besides their stubs. `deps` only lays out .deps, the google.type files that buf
 needs. `descriptors` writes what docs/site makes the API reference from, and `contract` what stubs in other languages
 are generated from. None of these three is committed. The Go plugins are built from the versions that
-clients/go/go.mod pins, and the plugin for TypeScript is the one that clients/typescript/package-lock.json pins, so that
+protos/go/go.mod pins, and the plugin for TypeScript is the one that clients/typescript/package-lock.json pins, so that
 a fresh machine generates the same text as the last one. The stubs for Java are made when that client is built, by
 clients/java/pom.xml.
 """
@@ -30,6 +30,7 @@ PYTHON_OUT = ROOT / "clients" / "python" / "src"
 PYTHON_CLIENT = PYTHON_OUT / "allocation_gateway_client"
 JAVA_CLIENT = ROOT / "clients" / "java" / "src" / "main" / "java" / "com" / "allocationgateway" / "client"
 GO_OUT = ROOT / "clients" / "go"
+GO_PLUGINS = PROTOS / "go"
 GO_CLIENT = GO_OUT / "gateway"
 TYPESCRIPT_OUT = ROOT / "clients" / "typescript" / "src" / "gen"
 # The compilers of the Python stubs, that of the messages and that of the services, which have other versions.
@@ -122,13 +123,13 @@ def client() -> None:
 
 
 def go() -> None:
-    """Writes the Go stubs with the plugins that the Go client's own module pins."""
+    """Writes the Go stubs with the plugins that a module of their own pins: the client runs with older versions."""
     with tempfile.TemporaryDirectory() as bin_dir:
         for plugin in (
             "google.golang.org/protobuf/cmd/protoc-gen-go",
             "google.golang.org/grpc/cmd/protoc-gen-go-grpc",
         ):
-            subprocess.run(["go", "build", "-o", bin_dir, plugin], check=True, cwd=GO_OUT)  # noqa: S603, S607
+            subprocess.run(["go", "build", "-o", bin_dir, plugin], check=True, cwd=GO_PLUGINS)  # noqa: S603, S607
         shutil.rmtree(GO_OUT / "allocation", ignore_errors=True)
         module = f"module={GO_MODULE}"
         protoc(
