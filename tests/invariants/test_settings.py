@@ -30,7 +30,7 @@ FOUND_BY_STARTING: Final = {
     ("workers/supervisor.py", "run"): "a worker has said so, in its words",
 }
 # Options of a command, and no settings.
-OPTIONS: Final = {("cli.py", "_health"), ("cli.py", "_content")}
+OPTIONS: Final = {("cli.py", "_channel"), ("cli.py", "_content")}
 
 
 def refusals(tree: ast.AST, function: str = "") -> Iterator[str]:

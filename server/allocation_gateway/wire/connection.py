@@ -146,7 +146,7 @@ class Connection(asyncio.Protocol):
         return done
 
     def _take_account(self) -> None:
-        """Has the account say how much was received and not read yet."""
+        """Records in the account how much was received and not read yet."""
         held = len(self._received)
         if held <= _LITTLE:
             held = 0

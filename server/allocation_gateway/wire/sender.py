@@ -39,7 +39,6 @@ class FrameSender:
         "_charged",
         "_finished",
         "_is_full",
-        "_is_paused",
         "_is_unread",
         "_loop",
         "_memory",
@@ -78,7 +77,6 @@ class FrameSender:
         # Whether no answers are sent for now: since the peer does not read, or since this turn has handed over enough.
         self._is_unread = False
         self._is_full = False
-        self._is_paused = False
         # Bytes in the transport that the account has.
         self._charged = 0
         # Calls that wait for the window of all, or for a turn, and those that wait for their own.
@@ -104,14 +102,17 @@ class FrameSender:
 
     def pause(self) -> None:
         """Sends no more answers for now: the peer does not read, and they would pile up in the transport."""
-        self._is_unread = self._is_paused = True
+        self._is_unread = True
 
     def resume(self) -> None:
         """Sends answers again."""
         self._is_unread = False
-        self._is_paused = self._is_full
         self.take_account()
         self._line_up()
+
+    @property
+    def _is_paused(self) -> bool:
+        return self._is_unread or self._is_full
 
     def _line_up(self) -> None:
         """Sends what is held up no longer, when it is this connection's turn."""
@@ -142,13 +143,12 @@ class FrameSender:
         self._out.append(data)
         self._size += len(data)
         if self._size > _MOST_IN_A_TURN:
-            self._is_full = self._is_paused = True
+            self._is_full = True
 
     def _flush(self) -> None:
         self._hand_over()
         if self._is_full:
             self._is_full = False
-            self._is_paused = self._is_unread
             self._line_up()
 
     def _hand_over(self) -> None:
@@ -159,7 +159,7 @@ class FrameSender:
         self._size = 0
 
     def take_account(self) -> None:
-        """Has the account say what the transport holds. It is called now and then, too: the transport tells nobody."""
+        """Records in the account what the transport holds. It is called now and then: the transport tells nobody."""
         transport = self._transport
         if transport is None:
             return  # what it had then is held until the connection is lost

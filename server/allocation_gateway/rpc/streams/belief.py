@@ -91,7 +91,7 @@ class Belief:
         self._is_missing_since: float | None = None
 
     def is_final(self, standing: Standing, now: float, patience: float) -> bool:
-        """Takes note of what a reading shows. Returns whether it stays like that.
+        """Records what a reading shows. Returns whether it stays like that.
 
         Args:
             standing: What it shows.

@@ -158,7 +158,7 @@ class Readings:
             self._changed.set()
 
     def _schedule(self, followed: _FollowedReference, at: float) -> None:
-        """Has something read at a moment, unless it is to be read before."""
+        """Schedules a reading at a moment, unless there is to be one before."""
         if followed.due_at is not None and followed.due_at <= at:
             return
         followed.due_at = at

@@ -3,6 +3,9 @@
 No more than a window of items is in hand at once: those that were read and of which the caller has not taken the
 result. As long as it is full nothing more is read, so that a caller that does not read, or an upstream that is slow,
 holds up nobody but itself.
+
+It is longer than the other modules since what an item may come to, from its reading to its end, is to be read in one
+place. What decides on the way is elsewhere: in hindrance.py, trials.py, send_queue.py, pending_items.py and outcomes.py.
 """
 
 from __future__ import annotations
