@@ -5,7 +5,7 @@ result. As long as it is full nothing more is read, so that a caller that does n
 holds up nobody but itself.
 
 It is longer than the other modules since what an item may come to, from its reading to its end, is to be read in one
-place. What decides on the way is elsewhere: in hindrance.py, trials.py, send_queue.py, pending_items.py and outcomes.py.
+place. What decides on the way is elsewhere: hindrance.py, trials.py, send_queue.py, pending_items.py and outcomes.py.
 """
 
 from __future__ import annotations
