@@ -62,6 +62,8 @@ def extremes(*, largest: bool) -> dict[str, str]:
     # One that is as large as the connections has no place left for the rest.
     found |= {f"{api.upper()}_MAX_IN_FLIGHT": "0" for api in names}
     if largest:
+        # One connection may have a part of what all may have held.
+        found["MAX_HELD_BYTES"] = str(4 * int(found["MAX_REQUEST_BYTES"]))
         known = table.spellings()
         found |= {f"{api.upper()}_DISABLED_OPERATIONS": ",".join(known[api]) for api in names}
         found |= {f"{api.upper()}_SETTLE_TIMES": ",".join(f"{name}=86400" for name in known[api]) for api in names}
