@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 # Pauses before each further attempt at a step that the store did not answer, in seconds.
 _PAUSES: Final = (0.1, 0.3, 1.0, 3.0, 10.0)
+# Steps that end a claim and are under way at once. Further ones are left to the lease, which ends what is held: while
+# the store is away, each write that is refused has one, for a quarter of a minute.
+_MOST_ENDING: Final = 1_000
 _log = structlog.get_logger()
 
 
@@ -53,14 +56,27 @@ class BackgroundSteps:
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._ending = 0
 
     def run(self, step: Step, of: Named) -> None:
-        """Carries out a step of the store that nobody waits for. If it cannot be, a lease runs out instead."""
-        self._start(_carried_out(step, (0.0, *_PAUSES), of))
+        """Carries out a step of the store that ends a claim. If it cannot be, a lease runs out instead."""
+        self._end_claim(step, (0.0, *_PAUSES), of)
 
     def retry(self, step: Step, of: Named) -> None:
         """Carries out a step, in the same way, that has just failed."""
-        self._start(_carried_out(step, _PAUSES, of))
+        self._end_claim(step, _PAUSES, of)
+
+    def _end_claim(self, step: Step, pauses: Sequence[float], of: Named) -> None:
+        if self._ending < _MOST_ENDING:
+            self._ending += 1
+            self._start(self._ended(step, pauses, of))
+
+    async def _ended(self, step: Step, pauses: Sequence[float], of: Named) -> None:
+        try:
+            if not await _repeated(step, pauses):
+                _log.warning("claim_not_ended", **_fields(of))
+        finally:
+            self._ending -= 1
 
     def record(self, step: Step, of: Named) -> None:
         """Goes on trying to record what is known of a write whose caller has its answer already."""
@@ -75,11 +91,6 @@ class BackgroundSteps:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
         await tasks.end(self._tasks)
-
-
-async def _carried_out(step: Step, pauses: Sequence[float], of: Named) -> None:
-    if not await _repeated(step, pauses):
-        _log.warning("claim_not_ended", **_fields(of))
 
 
 async def _recorded(step: Step, of: Named) -> None:
