@@ -113,7 +113,15 @@ class Allowances:
         cause = self._records.cause(effect)
         if cause is None or cause.fault != "sent twice":
             return False
-        return call.said_at >= call.deadline - IN_TIME or not self._was_seen(call, effect)
+        is_unread = any(
+            not one.writes
+            and not one.delivered
+            and one.trace == call.id
+            and one.replica == call.replica
+            and cause.arrived <= one.arrived <= call.said_at
+            for one in self._records.sent_for[effect.reference]
+        )
+        return is_unread or call.said_at >= call.deadline - IN_TIME or not self._was_seen(call, effect)
 
     def _was_undone(self, call: Call, effect: Effect) -> bool:
         """Tells whether somebody outside undid an effect, and upstream was asked after that.
@@ -262,6 +270,8 @@ class Allowances:
 
     def _may_be_anothers(self, operation: Operation, reference: str) -> bool:
         """Tells whether somebody else allocated a shipment, or had it queued, at about the time of a call for it."""
+        if self._was_queued_by_another(operation, reference):
+            return True
         others = [
             (self._asked_at(one), one.time)
             for one in self._records.effects_on[reference]
@@ -271,6 +281,16 @@ class Allowances:
             one.started - _LONGEST_BEFORE <= done and asked <= self._claimed_at(one) + self._run.tolerance
             for asked, done in others
             for one in self._records.calls[operation.id]
+        )
+
+    def _was_queued_by_another(self, operation: Operation, reference: str) -> bool:
+        """Tells whether a shipment was queued for somebody else, whose turn may come, or find that it is allocated."""
+        last = max(call.ended for call in self._records.calls[operation.id])
+        return any(
+            one.forwarded is not None and one.forwarded <= last and reference in one.references
+            for other in self._records.history.operations
+            if other.verb == "queue" and other.id != operation.id and reference in other.references
+            for one in self._records.writes[other.id]
         )
 
     def _claimed_at(self, call: Call) -> float:
