@@ -42,8 +42,8 @@ _NO_GENERATOR: Final = -1
 _RETENTION: Final = 86_400.0
 _SINGLE: Final = {"ship": ("default", "service"), "consignments": ("default", "group")}
 _BULK: Final = {"ship": ("bulk default",), "consignments": ("bulk default", "bulk deallocate")}
-_KINDS: Final = ("single", "sequence", "contest", "bulk", "outside", "mixed")
-_KIND_WEIGHTS: Final = tuple(accumulate((48, 23, 12, 8, 6, 3)))
+_KINDS: Final = ("single", "sequence", "contest", "bulk", "outside")
+_KIND_WEIGHTS: Final = tuple(accumulate((50, 24, 12, 8, 6)))
 # Of what is touched from outside, so much is cancelled in the end.
 _CANCELLED: Final = 0.2
 _FATES: Final[tuple[plan.Fate, ...]] = ("patient", "hurried", "quitter", "twin", "reuser", "repeater")
@@ -227,7 +227,7 @@ class World:
     async def _session(self, number: int, dice: random.Random) -> None:
         kind = self._kind or dice.choices(_KINDS, cum_weights=_KIND_WEIGHTS)[0]
         api: plan.Api = "ship" if dice.random() < 0.6 else "consignments"
-        size = dice.randint(2, 4) if kind in {"bulk", "mixed"} else 1
+        size = dice.randint(2, 4) if kind == "bulk" else 1
         references = tuple(_reference(api, number * 8 + index) for index in range(size + 1))
         for reference in references:
             self._model.add(reference, dice, self._mask.faults, self._rate)
@@ -239,13 +239,6 @@ class World:
                 how = dice.choice(_BULK[api])
                 first = [self._step(dice, api, "bulk default", names)] if how == "bulk deallocate" else []
                 clients = [[*first, self._step(dice, api, how, names)]]
-            case "mixed":
-                # Of what is asked for together, one is asked for by itself, too, and taken back.
-                hows = (dice.choice(_SINGLE[api]), "deallocate", dice.choice(_SINGLE[api]))
-                clients = [
-                    [self._step(dice, api, "bulk default", names)],
-                    [self._step(dice, api, how, names[:1], after=spread(dice, 0.001, 10.0)) for how in hows],
-                ]
             case "sequence":
                 hows = (dice.choice(_SINGLE[api]), "deallocate", dice.choice(_SINGLE[api]))
                 clients = [[self._step(dice, api, how, names) for how in hows]]
