@@ -323,7 +323,9 @@ class Model:
             queued.append(reference)
             shipment.queued += 1
             dice = self._sessions[reference][0]
-            self._loop.call_later(spread(dice, 0.05, 20.0), self._take_from_queue, reference, trace)
+            # What cannot be seen in the queue has to be carried out within the settle time, as anything else.
+            longest = 20.0 if self._shows_queue else (1.0 - _LATEST_EFFECT) * self.settle * 0.9
+            self._loop.call_later(spread(dice, 0.05, longest), self._take_from_queue, reference, trace)
         refused = [{"code": "shipment_invalid_state", "message": "m", "references": rejected}] if rejected else []
         return 202, _encode({"message": "m", "queued": queued, "rejected": refused})
 
