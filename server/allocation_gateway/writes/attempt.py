@@ -233,9 +233,11 @@ async def explain(context: WriteContext, claimed: ClaimedWrite, refusal: Gateway
     the first one has done. So a refusal is not believed against an allocation that seems to be the write's own.
     """
     is_state = refusal.reason == ErrorReason.ERROR_REASON_INVALID_STATE
-    if not is_state or claimed.operation.action is not Action.ALLOCATE or not context.callers.are_waiting:
+    if not is_state or claimed.operation.action is not Action.ALLOCATE:
         return Explanation(refusal)
-    until = min(context.callers.deadline, context.api.times_out_at())
+    until = context.api.times_out_at()
+    if context.callers.are_waiting:
+        until = min(context.callers.deadline, until)
     there = await claimed.readback.current_allocation(context.observation, until)
     if there is None:
         return Explanation(refusal)
