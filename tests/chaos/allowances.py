@@ -287,7 +287,7 @@ class Allowances:
         """Tells whether a shipment was queued for somebody else, whose turn may come, or find that it is allocated."""
         last = max(call.ended for call in self._records.calls[operation.id])
         return any(
-            one.forwarded is not None and one.forwarded <= last and reference in one.references
+            one.arrived <= last and reference in one.references
             for other in self._records.history.operations
             if other.verb == "queue" and other.id != operation.id and reference in other.references
             for one in self._records.writes[other.id]
