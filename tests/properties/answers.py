@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from support.upstream import Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from allocation_gateway.errors import GatewayError
     from allocation_gateway.operations.model import Operation
@@ -82,19 +82,27 @@ def check_error(operation: Operation, received: Answer, error: GatewayError) -> 
     assert not any(telltale in status.message for telltale in TELLTALES), status.message
 
 
-def resolving(received: Received) -> Reply:
-    """Answers readings so that no write stays in doubt: each has just had its effect.
+def resolving(request: Any) -> Callable[[Received], Reply]:
+    """Returns what answers readings so that no write stays in doubt: each has just had its effect.
 
     De-allocations are of shipments and consignments that have `freed` in their names.
+
+    Args:
+        request: The write. A consignment shows the group that it was allocated with, and none else.
     """
-    reference = received.line.split(" ")[1].rpartition("/")[2]
-    now = datetime.now(UTC).isoformat()
-    if "/consignments/" in received.line:
-        state = "Unallocated" if "freed" in reference else "Allocated"
-        booked = {"AllocationDate": now, "CarrierServiceGroupReference": "valuableGoods"}
-        return Reply(200, {"Reference": reference, "ConsignmentState": state, "Allocation": booked})
-    state = "unallocated" if "freed" in reference else "allocated"
-    return Reply(200, {"reference": reference, "state": state, "allocation": {"allocation_date": now}})
+    group = getattr(request, "service_group", "") or None
+
+    def answer(received: Received) -> Reply:
+        reference = received.line.split(" ")[1].rpartition("/")[2]
+        now = datetime.now(UTC).isoformat()
+        if "/consignments/" in received.line:
+            state = "Unallocated" if "freed" in reference else "Allocated"
+            booked = {"AllocationDate": now, "CarrierServiceGroupReference": group}
+            return Reply(200, {"Reference": reference, "ConsignmentState": state, "Allocation": booked})
+        state = "unallocated" if "freed" in reference else "allocated"
+        return Reply(200, {"reference": reference, "state": state, "allocation": {"allocation_date": now}})
+
+    return answer
 
 
 def named(rpc: str, request: Message) -> Any:

@@ -232,7 +232,7 @@ def over_the_wire(stub: ShipmentAllocationServiceStub, rpc: str) -> Message | Fa
 
 
 @given(rpc=st.sampled_from(sorted(REQUESTS)), status=st.sampled_from(STATUSES), body=DOCUMENTS, retry_after=HEADERS)
-@settings(max_examples=15)  # many end in doubt, and wait for it
+@settings(max_examples=150)
 def test_any_json_over_the_wire_becomes_a_response_or_an_error(
     stub: ShipmentAllocationServiceStub, upstream: Upstream, rpc: str, status: int, body: object, retry_after: str
 ) -> None:
@@ -244,7 +244,7 @@ def test_any_json_over_the_wire_becomes_a_response_or_an_error(
     headers = {} if status in {429, 503} else {"Retry-After": clean.strip()}
     upstream.answer(status, b"" if bodiless else body, headers=headers)
 
-    with answering(upstream, resolving):
+    with answering(upstream, resolving(REQUESTS[rpc])):
         over_the_wire(stub, rpc)
 
 
@@ -263,7 +263,7 @@ def test_any_json_over_the_wire_becomes_a_response_or_an_error(
         },
     ),
 )
-@settings(max_examples=15)  # many end in doubt, and wait for it
+@settings(max_examples=150)
 def test_any_body_over_the_wire_becomes_a_response_or_an_error(
     stub: ShipmentAllocationServiceStub,
     upstream: Upstream,
@@ -276,7 +276,7 @@ def test_any_body_over_the_wire_becomes_a_response_or_an_error(
     upstream.forget()
     upstream.answer(status, body, headers=headers, close=True)
 
-    with answering(upstream, resolving):
+    with answering(upstream, resolving(REQUESTS[rpc])):
         over_the_wire(stub, rpc)
 
 
@@ -302,7 +302,7 @@ def test_anything_that_is_no_http_is_no_answer(
     upstream.forget()
     upstream.answer(raw=raw, close=True)
 
-    with answering(upstream, resolving):
+    with answering(upstream, resolving(REQUESTS[rpc])):
         found: Any = over_the_wire(stub, rpc)
 
     if rpc in SINGLES and not isinstance(found, Failure):

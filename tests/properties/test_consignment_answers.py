@@ -356,7 +356,7 @@ def over_the_wire(stub: Stub, rpc: str) -> None:
     body=DOCUMENTS,
     reading=st.tuples(st.sampled_from(STATUSES), DOCUMENTS | STANDINGS),
 )
-@settings(max_examples=15)  # many end in doubt, and wait for it
+@settings(max_examples=150)
 def test_any_json_over_the_wire_becomes_a_response_or_an_error(
     consignments_stub: Stub, upstream: Upstream, rpc: str, status: int, body: object, reading: tuple[int, object]
 ) -> None:
@@ -365,7 +365,7 @@ def test_any_json_over_the_wire_becomes_a_response_or_an_error(
     bodiless = {204, 205, 304}
     upstream.answer(status, b"" if status in bodiless else body)
     upstream.answer(reading[0], b"" if reading[0] in bodiless else reading[1])
-    with answering(upstream, resolving):
+    with answering(upstream, resolving(REQUESTS[rpc])):
         over_the_wire(consignments_stub, rpc)
 
 
@@ -378,7 +378,7 @@ def test_any_json_over_the_wire_becomes_a_response_or_an_error(
         st.binary(max_size=100).map(lambda tail: b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + tail),
     ),
 )
-@settings(max_examples=15)  # many end in doubt, and wait for it
+@settings(max_examples=150)
 def test_any_bytes_over_the_wire_become_a_response_or_an_error(
     consignments_stub: Stub, upstream: Upstream, rpc: str, raw: bytes
 ) -> None:
@@ -386,5 +386,5 @@ def test_any_bytes_over_the_wire_become_a_response_or_an_error(
     upstream.forget()
     upstream.answer(raw=raw, close=True)
     upstream.answer(raw=b"", close=True)
-    with answering(upstream, resolving):
+    with answering(upstream, resolving(REQUESTS[rpc])):
         over_the_wire(consignments_stub, rpc)
