@@ -56,8 +56,7 @@ class Connection(asyncio.Protocol):
         # What was received, and up to where it was read: the rest is no complete frame yet, or waits in line.
         self._received = b""
         self._position = 0
-        # How much of that the account has.
-        self._charged = 0
+        self._buffer = self._session.buffer(_LITTLE)
         self._has_preface = False
         self._is_closing = False
         # Whether the peer does not read; whether more was received than this turn's share, and it waits in line.
@@ -130,8 +129,8 @@ class Connection(asyncio.Protocol):
             self._turns.worked(self._work(self._turns.share(), may_exceed=False))
             if len(data) >= _MUCH:
                 self._wait()  # more may be there if so much came at once: it is for another turn
-        if self._received or self._charged:
-            self._take_account()
+        if self._received or self._buffer.charged:
+            self._buffer.hold(len(self._received))
 
     def take_turn(self, share: int) -> int:
         """See TurnTaker."""
@@ -140,19 +139,10 @@ class Connection(asyncio.Protocol):
         self._is_in_line = False
         self._lifetime.heard(self._loop.time())
         done = self._work(share, may_exceed=True)
-        if self._received or self._charged:
-            self._take_account()
+        if self._received or self._buffer.charged:
+            self._buffer.hold(len(self._received))
         self._read_on()
         return done
-
-    def _take_account(self) -> None:
-        """Records in the account how much was received and not read yet."""
-        held = len(self._received)
-        if held <= _LITTLE:
-            held = 0
-        if held != self._charged:
-            self._session.hold(held - self._charged)
-            self._charged = held
 
     def _read_on(self) -> None:
         """Reads what the peer sends, unless something speaks against it."""
@@ -265,7 +255,7 @@ class Connection(asyncio.Protocol):
         self._is_closing = True
         # Of what was received, nothing is read any more, and the peer may take its time to close its side.
         self._received, self._position = b"", 0
-        self._take_account()
+        self._buffer.hold(0)
         self._lifetime.closing(self._loop.time())
         if self._transport.can_write_eof():
             # What the client goes on to send is read, and thrown away: the system would answer it with a reset, which

@@ -138,12 +138,7 @@ class ConnectionMemory:
     def charge(self, call: Call, size: int) -> None:
         """Counts bytes that are held for a call, or no longer if the size is negative."""
         call.charged += size
-        if self.is_member:
-            self.held += size
-            pool = self._pool
-            pool.held += size
-            if pool.held > pool.limit:
-                pool.relieve_soon(self._loop)
+        self.change(size)
 
     def change(self, size: int) -> None:
         """Counts bytes that are held for no call, or no longer if the size is negative."""
@@ -161,3 +156,31 @@ class ConnectionMemory:
             self.held -= call.charged
             self._pool.held -= call.charged
         call.charged = 0
+
+
+class Buffer:
+    """What one buffer of a connection holds, as far as the account has it: nothing as long as it is little.
+
+    Attributes:
+        charged: How many bytes of it the account has.
+    """
+
+    __slots__ = ("_little", "_memory", "charged")
+
+    def __init__(self, memory: ConnectionMemory, little: int) -> None:
+        """Starts with nothing.
+
+        Args:
+            memory: The account.
+            little: Up to how many bytes are on no account: what is there for a moment.
+        """
+        self._memory = memory
+        self._little = little
+        self.charged = 0
+
+    def hold(self, size: int) -> None:
+        """Records in the account how many bytes there are."""
+        held = size if size > self._little else 0
+        if held != self.charged:
+            self._memory.change(held - self.charged)
+            self.charged = held

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from allocation_gateway.wire import frames
+from allocation_gateway.wire.memory import Buffer
 from allocation_gateway.wire.turns import DATA_BYTES_PER_UNIT
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class FrameSender:
 
     __slots__ = (
         "_blocked",
-        "_charged",
+        "_buffer",
         "_finished",
         "_is_full",
         "_is_unread",
@@ -77,8 +78,8 @@ class FrameSender:
         # Whether no answers are sent for now: since the peer does not read, or since this turn has handed over enough.
         self._is_unread = False
         self._is_full = False
-        # Bytes in the transport that the account has.
-        self._charged = 0
+        # What the transport has.
+        self._buffer = Buffer(memory, _LITTLE)
         # Calls that wait for the window of all, or for a turn, and those that wait for their own.
         self._blocked: dict[int, Call] = {}
         self._narrow: dict[int, Call] = {}
@@ -163,12 +164,7 @@ class FrameSender:
         transport = self._transport
         if transport is None:
             return  # what it had then is held until the connection is lost
-        held = transport.get_write_buffer_size()
-        if held <= _LITTLE:
-            held = 0
-        if held != self._charged:
-            self._memory.change(held - self._charged)
-            self._charged = held
+        self._buffer.hold(transport.get_write_buffer_size())
 
     def send(self, call: Call, headers: bytes, body: bytes, trailers: bytes) -> None:
         """Sends frames of a call: the body as far as the windows allow, and then the trailers, which end the call."""

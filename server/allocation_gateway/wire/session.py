@@ -28,7 +28,7 @@ from allocation_gateway.wire.flow_control import CONNECTION_WINDOW, ReceiveContr
 from allocation_gateway.wire.headers import HeaderReceiver
 from allocation_gateway.wire.hpack import NO_TABLE
 from allocation_gateway.wire.lifetime import Lifetime
-from allocation_gateway.wire.memory import ConnectionMemory, call_cost
+from allocation_gateway.wire.memory import Buffer, ConnectionMemory, call_cost
 from allocation_gateway.wire.sender import FrameSender
 from allocation_gateway.wire.streaming import RequestStreamCall
 from allocation_gateway.wire.streams import StreamTable
@@ -109,7 +109,6 @@ class Session:
         self._turns = server.turns
         self._memory = ConnectionMemory(server.memory, loop, evict)
         self.charge = self._memory.charge
-        self.hold = self._memory.change
         self.extra_work = 0
         now = loop.time()
         self.lifetime = Lifetime(limits, now)
@@ -126,6 +125,10 @@ class Session:
         self._widest_call = 0
         self._has_called = False
         self._is_giving_up = False
+
+    def buffer(self, little: int) -> Buffer:
+        """Returns what has the account know of a buffer of the connection. See Buffer."""
+        return Buffer(self._memory, little)
 
     def start(self) -> None:
         """Sends what a connection begins with."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from allocation_gateway.errors import AnyAllocation
+    from allocation_gateway.operations.model import Operation
     from allocation_gateway.writes.claimed import ClaimedWrite
     from allocation_gateway.writes.context import WriteContext
     from allocation_gateway.writes.sender import Sender
@@ -226,14 +227,18 @@ async def prepare_another(
     return False
 
 
+def is_of_state(operation: Operation, refusal: GatewayError) -> bool:
+    """Tells whether one shipment or consignment was not to be allocated for its state, which can be read."""
+    return operation.action is Action.ALLOCATE and refusal.reason == ErrorReason.ERROR_REASON_INVALID_STATE
+
+
 async def explain(context: WriteContext, claimed: ClaimedWrite, refusal: GatewayError) -> Explanation:
     """Returns a refusal for the shipment's state with the allocation that is there, if it can be read in time.
 
     A proxy that sends a request twice passes on what the second one is answered: that the shipment is allocated, which
     the first one has done. So a refusal is not believed against an allocation that seems to be the write's own.
     """
-    is_state = refusal.reason == ErrorReason.ERROR_REASON_INVALID_STATE
-    if not is_state or claimed.operation.action is not Action.ALLOCATE:
+    if not is_of_state(claimed.operation, refusal):
         return Explanation(refusal)
     until = context.api.times_out_at()
     if context.callers.are_waiting:

@@ -18,6 +18,8 @@ from allocation_gateway.upstream import failures
 from allocation_gateway.upstream.error_table import STATE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from google.protobuf.message import Message
 
     from allocation_gateway.errors import AnyAllocation
@@ -114,6 +116,20 @@ def not_own(operation: Operation, found: AnyAllocation) -> GatewayError:
     )
 
 
+def never_known(
+    message: str, allocation: AnyAllocation | None = None, *, details: Sequence[Message] = ()
+) -> GatewayError:
+    """Returns the error for a write of which nobody will ever know what became of it: asking again is of no use."""
+    return GatewayError(
+        StatusCode.UNKNOWN,
+        ErrorReason.ERROR_REASON_OUTCOME_UNKNOWN,
+        message,
+        effect=WriteEffect.UNKNOWN,
+        allocation=allocation,
+        details=details,
+    )
+
+
 def undecided(operation: Operation, found: AnyAllocation) -> GatewayError:
     """Returns the error for a write of which it can never be known whether what is there is its doing."""
     is_allocated = operation.allocations.is_allocated(found)
@@ -132,13 +148,7 @@ def undecided(operation: Operation, found: AnyAllocation) -> GatewayError:
             "The shipment or consignment has been allocated since, and it cannot be known whether this request was "
             "carried out before that. The details show the allocation."
         )
-    return GatewayError(
-        StatusCode.UNKNOWN,
-        ErrorReason.ERROR_REASON_OUTCOME_UNKNOWN,
-        message,
-        effect=WriteEffect.UNKNOWN,
-        allocation=found if is_allocated else None,
-    )
+    return never_known(message, found if is_allocated else None)
 
 
 def undecided_in_part(detail: Message) -> GatewayError:
@@ -147,13 +157,8 @@ def undecided_in_part(detail: Message) -> GatewayError:
     Args:
         detail: What is known of each reference.
     """
-    return GatewayError(
-        StatusCode.UNKNOWN,
-        ErrorReason.ERROR_REASON_OUTCOME_UNKNOWN,
-        "It cannot be known of some shipments whether this request has allocated them. The details show which.",
-        effect=WriteEffect.UNKNOWN,
-        details=[detail],
-    )
+    message = "It cannot be known of some shipments whether this request has allocated them. The details show which."
+    return never_known(message, details=[detail])
 
 
 def none_own(detail: Message) -> GatewayError:

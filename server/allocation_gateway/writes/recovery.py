@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from allocation.v1.error_reason_pb2 import ErrorReason
-
 from allocation_gateway.errors import GatewayError
-from allocation_gateway.operations.model import Action
 from allocation_gateway.writes import attempt, errors, resolution
 from allocation_gateway.writes.adoption import UNALLOCATED
 from allocation_gateway.writes.resolution import Done, DoneInPart, NotOwn, Undecided, WithoutEffect
@@ -93,7 +90,9 @@ async def after_refusal(
     if answer is not None:
         return answer
     readback = claimed.readback
-    if readback.shows_no_effect and not _is_contradicted(claimed, refused):
+    # Refused for its state, and free to be allocated: the refusal and the reading cannot both be right.
+    is_contradicted = attempt.is_of_state(claimed.operation, refused.error)
+    if readback.shows_no_effect and not is_contradicted:
         if readback.known:
             told = resolution.told(claimed.operation, claimed.message, readback.known, refused.error)
             await resolution.record(claimed.handle, claimed.operation, claimed.message, told)
@@ -105,12 +104,6 @@ async def after_refusal(
     # Nothing could be read of it, or not what is so by now: that may be over in a moment, too.
     await asyncio.sleep(backoff.seconds(attempts))
     return None
-
-
-def _is_contradicted(claimed: ClaimedWrite, refused: Refused) -> bool:
-    """Tells whether a refusal and a reading cannot both be right: refused for its state, and free to be allocated."""
-    is_state = refused.error.reason == ErrorReason.ERROR_REASON_INVALID_STATE
-    return is_state and claimed.operation.action is Action.ALLOCATE
 
 
 async def _resolve(context: WriteContext, claimed: ClaimedWrite) -> resolution.Conclusion:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from allocation.v1.error_reason_pb2 import ErrorReason
 from google.rpc import error_details_pb2
-from grpc import StatusCode
 
 from allocation_gateway import errors
 from allocation_gateway.account_api import TRANSIENT
@@ -18,6 +17,7 @@ from allocation_gateway.rpc.base import invalid
 from allocation_gateway.rpc.streams.belief import Standing, standing_of
 from allocation_gateway.upstream import error_table
 from allocation_gateway.upstream.failures import DIALECTS, outcome_unknown
+from allocation_gateway.writes.errors import never_known
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -171,14 +171,15 @@ def of_reading(standing: Standing, found: AnyAllocation | GatewayError) -> Found
     """
     if isinstance(found, GatewayError):
         # It was there when it was queued. Only what was cancelled can be removed, and may have been allocated before.
-        return Found(OutcomeKind.UNKNOWN, error=_lost(f"It was queued, and is not there any more: {found.message}"))
+        message = f"It was queued, and is not there any more: {found.message}"
+        return Found(OutcomeKind.UNKNOWN, error=never_known(message))
     if standing is Standing.ALLOCATED:
         return Found(OutcomeKind.ALLOCATED, found)
     if standing is Standing.FAILED:
         return Found(OutcomeKind.REFUSED, error=_refusal(error_table.FAILED))
     return Found(
         OutcomeKind.UNKNOWN,
-        error=_lost("It was queued, and was cancelled after that. It may have been allocated before.", found),
+        error=never_known("It was queued, and was cancelled after that. It may have been allocated before.", found),
     )
 
 
@@ -186,17 +187,6 @@ def _rejected(api: Api, rejection: Rejection, reference: str) -> GatewayError:
     known = DIALECTS[api].by_code.get(rejection.code) if rejection.reason is None else _BY_REASON.get(rejection.reason)
     details = () if rejection.allocation is None else (rejection.allocation,)
     return _refusal(known or error_table.CONFLICT, rejection.message, reference, rejection.code, details)
-
-
-def _lost(message: str, found: AnyAllocation | None = None) -> GatewayError:
-    """Returns the error for an item of which nobody will ever know whether it was allocated for some time."""
-    return GatewayError(
-        StatusCode.UNKNOWN,
-        ErrorReason.ERROR_REASON_OUTCOME_UNKNOWN,
-        message,
-        effect=WriteEffect.UNKNOWN,
-        allocation=found,
-    )
 
 
 def _refusal(
