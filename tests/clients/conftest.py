@@ -11,11 +11,13 @@ import pytest
 from clients.java_project import java_project
 from clients.node_project import SECONDS, node_project
 from clients.project import ROOT
+from support.certificates import Authority
 from support.gateway import Gateway, running_gateway
 from support.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from clients.java_project import JavaProject
     from clients.node_project import NodeProject
@@ -66,6 +68,12 @@ def commands(
         "TypeScript": ("node", str(typescript.folder / "typescript.js")),
         "Java": java.command("Driver"),
     }
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """What issues the certificates of a test."""
+    return Authority(tmp_path)
 
 
 @contextmanager

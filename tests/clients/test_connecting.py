@@ -8,20 +8,17 @@ import pytest
 from allocation.v1 import core_pb2
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 from allocation_gateway_client import Client, Tls, TryAgain, connecting
-from support.certificates import Authority
+from clients.program import mutual_tls
 from support.gateway import running_gateway
 from support.scripted import scripted_server
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from support.certificates import Authority
+
 SHIPMENT: Final = "sp_00794403010635468411384028069888"
 ANSWER: Final = pb.GetShipmentAllocationResponse(allocation=core_pb2.Allocation(shipment_reference=SHIPMENT))
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    return Authority(tmp_path)
 
 
 def read(address: str, **options: Any) -> str:
@@ -30,17 +27,11 @@ def read(address: str, **options: Any) -> str:
 
 
 def test_mutual_tls_of_a_real_gateway(authority: Authority) -> None:
-    certificate, key = authority.issue("gateway")
-    settings = {
-        "TLS_CERT_FILE": str(certificate),
-        "TLS_KEY_FILE": str(key),
-        "TLS_CLIENT_CA_FILE": str(authority.file),
-    }
-    own_certificate, own_key = authority.issue("client")
-    with running_gateway(settings, "--sandbox") as gateway:
-        proved = Tls(authority.file, own_certificate, own_key)
-        assert read(gateway.address, tls=proved) == SHIPMENT
-        named = Tls(authority.file, own_certificate, own_key, server_name="localhost")
+    tls = mutual_tls(authority)
+    with running_gateway(tls.settings, "--sandbox") as gateway:
+        own = (tls.proved["cert"], tls.proved["key"])
+        assert read(gateway.address, tls=Tls(authority.file, *own)) == SHIPMENT
+        named = Tls(authority.file, *own, server_name="localhost")
         assert read(gateway.address, tls=named) == SHIPMENT
         with pytest.raises(TryAgain):
             read(gateway.address, tls=Tls(authority.file), timeout=1)

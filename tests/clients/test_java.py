@@ -17,16 +17,17 @@ from allocation.v1 import core_pb2
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 from clients.conftest import MANY, many_shipments
 from clients.java_project import README, blocks
+from clients.program import calling, mutual_tls
 from clients.project import ROOT, text_of
-from support.certificates import Authority
 from support.gateway import running_gateway
 from support.losing import losing_wire
 from support.scripted import SILENCE, scripted_server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from clients.java_project import JavaProject
+    from support.certificates import Authority
 
 pytestmark = pytest.mark.clients
 
@@ -45,32 +46,6 @@ def programs(java: JavaProject) -> JavaProject:
     """The project with the programs of these tests."""
     java.compile(*(Path(__file__).with_name(name) for name in ("Reading.java", "Allocating.java")))
     return java
-
-
-@contextmanager
-def running(java: JavaProject, address: str, *flags: str, **options: Any) -> Iterator[Callable[..., str]]:
-    """Runs the program that reads, with options of a client; what it gives makes a call and returns what came of it."""
-    command = [*java.command("Reading", *flags), json.dumps({"address": address, **options})]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        stdin, stdout = process.stdin, process.stdout
-        assert stdin is not None
-        assert stdout is not None
-
-        def call(**of_call: Any) -> str:
-            stdin.write(json.dumps(of_call) + "\n")
-            stdin.flush()
-            return stdout.readline().strip()
-
-        try:
-            yield call
-        finally:
-            stdin.close()
-            process.wait(_STOP)
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    return Authority(tmp_path)
 
 
 def test_every_snippet_of_the_readme_is_compiled_and_prints_what_stands_below_it(java: JavaProject) -> None:
@@ -143,21 +118,13 @@ def test_it_runs_with_the_newest_protobuf_and_grpc(java: JavaProject) -> None:
 
 
 def test_mutual_tls_of_a_real_gateway(programs: JavaProject, authority: Authority) -> None:
-    certificate, key = authority.issue("gateway")
-    settings = {
-        "TLS_CERT_FILE": str(certificate),
-        "TLS_KEY_FILE": str(key),
-        "TLS_CLIENT_CA_FILE": str(authority.file),
-    }
-    own_certificate, own_key = authority.issue("client")
-    trusted = {"ca": str(authority.file)}
-    proved = {**trusted, "cert": str(own_certificate), "key": str(own_key)}
+    settings, trusted, proved = mutual_tls(authority)
     with running_gateway(settings, "--sandbox") as gateway:
-        with running(programs, gateway.address, **proved, serverName="localhost") as call:
+        with calling(programs.command("Reading"), gateway.address, **proved, serverName="localhost") as call:
             assert call() == SHIPMENT
-        with running(programs, gateway.address, **trusted) as call:
+        with calling(programs.command("Reading"), gateway.address, **trusted) as call:
             assert call(timeoutMs=1000) == "TryAgainException"
-        with running(programs, gateway.address) as call:
+        with calling(programs.command("Reading"), gateway.address) as call:
             assert call(timeoutMs=1000) == "TryAgainException"
 
 
@@ -167,7 +134,7 @@ def test_a_token_and_metadata_of_ones_own_are_sent(programs: JavaProject, author
     options = {"ca": str(authority.file), "tokenFile": str(token), "metadata": {"x-team": "checkout"}}
     with scripted_server(authority.server_credentials()) as server:
         server.default = ANSWER
-        with running(programs, server.address, **options) as call:
+        with calling(programs.command("Reading"), server.address, **options) as call:
             assert call(metadata={"x-order": "17"}) == SHIPMENT
             assert call() == SHIPMENT
     first, second = (one.metadata for one in server.calls)
@@ -186,7 +153,7 @@ def test_an_authorization_of_ones_own_is_sent_instead_of_the_token(
         server.default = ANSWER
         for of_client in ({}, {"metadata": {"authorization": "Bearer client"}}):
             options = {"ca": str(authority.file), "tokenFile": str(token), **of_client}
-            with running(programs, server.address, **options) as call:
+            with calling(programs.command("Reading"), server.address, **options) as call:
                 assert call() == call(metadata={"authorization": "Bearer call"}) == SHIPMENT
     sent = [one.metadata["authorization"] for one in server.calls]
     assert sent == ["Bearer file", "Bearer call", "Bearer client", "Bearer call"]
@@ -195,7 +162,7 @@ def test_an_authorization_of_ones_own_is_sent_instead_of_the_token(
 def test_every_attempt_has_a_deadline(programs: JavaProject) -> None:
     with scripted_server() as server:
         server.default = ANSWER
-        with running(programs, server.address, plaintext=True, timeoutMs=10_000) as call:
+        with calling(programs.command("Reading"), server.address, plaintext=True, timeoutMs=10_000) as call:
             assert call() == call(timeoutMs=4000) == SHIPMENT
     first, second = (one.seconds for one in server.calls)
     assert 4 < first < 11
@@ -209,7 +176,9 @@ def test_calls_go_to_all_addresses_of_a_name_in_turn(programs: JavaProject, tmp_
         port = one.address.rpartition(":")[2]
         with scripted_server(at=f"127.0.0.2:{port}") as other:
             one.default = other.default = ANSWER
-            with running(programs, f"gateway.test:{port}", f"-Djdk.net.hosts.file={hosts}", plaintext=True) as call:
+            with calling(
+                programs.command("Reading", f"-Djdk.net.hosts.file={hosts}"), f"gateway.test:{port}", plaintext=True
+            ) as call:
                 assert {call() for _ in range(40)} == {SHIPMENT}
             assert min(len(one.calls), len(other.calls)) >= 10
 

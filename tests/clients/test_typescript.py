@@ -15,16 +15,17 @@ from allocation.v1 import core_pb2
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 from clients.conftest import MANY, many_shipments
 from clients.node_project import README, blocks
+from clients.program import calling, mutual_tls
 from clients.project import ROOT, text_of
-from support.certificates import Authority
 from support.gateway import running_gateway
 from support.losing import losing_wire
 from support.scripted import SILENCE, scripted_server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from clients.node_project import NodeProject
+    from support.certificates import Authority
 
 pytestmark = pytest.mark.clients
 
@@ -43,35 +44,9 @@ def programs(typescript: NodeProject) -> Path:
 
 
 @pytest.fixture
-def reading(programs: Path) -> Path:
-    """The program that reads."""
-    return programs / "reading.js"
-
-
-@contextmanager
-def running(program: Path, address: str, **options: Any) -> Iterator[Callable[..., str]]:
-    """Runs it with the options of a client; what it gives makes a call and returns what came of it."""
-    command = ["node", str(program), json.dumps({"address": address, **options})]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        stdin, stdout = process.stdin, process.stdout
-
-        def call(**told: Any) -> str:
-            stdin.write(json.dumps(told) + "\n")
-            stdin.flush()
-            return stdout.readline().strip()
-
-        try:
-            yield call
-        finally:
-            stdin.close()
-            process.wait(_STOP)
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    return Authority(tmp_path)
+def reading(programs: Path) -> tuple[str, ...]:
+    """How the program that reads is run."""
+    return "node", str(programs / "reading.js")
 
 
 def test_every_snippet_of_the_readme_is_compiled_and_prints_what_stands_below_it(typescript: NodeProject) -> None:
@@ -106,34 +81,28 @@ def test_its_own_tests_pass(typescript: NodeProject) -> None:
     assert re.findall(r"^# (?:skipped|todo) (\d+)$", printed, re.MULTILINE) == ["0", "0"]
 
 
-def test_mutual_tls_of_a_real_gateway(reading: Path, authority: Authority) -> None:
-    certificate, key = authority.issue("gateway")
-    settings = {
-        "TLS_CERT_FILE": str(certificate),
-        "TLS_KEY_FILE": str(key),
-        "TLS_CLIENT_CA_FILE": str(authority.file),
-    }
-    own_certificate, own_key = authority.issue("client")
-    trusted = {"ca": str(authority.file)}
-    proved = {**trusted, "cert": str(own_certificate), "key": str(own_key)}
+def test_mutual_tls_of_a_real_gateway(reading: tuple[str, ...], authority: Authority) -> None:
+    settings, trusted, proved = mutual_tls(authority)
     with running_gateway(settings, "--sandbox") as gateway:
-        with running(reading, gateway.address, files=proved) as call:
+        with calling(reading, gateway.address, files=proved) as call:
             assert call() == SHIPMENT
-        with running(reading, gateway.address, files=proved, tls={"serverName": "localhost"}) as call:
+        with calling(reading, gateway.address, files=proved, tls={"serverName": "localhost"}) as call:
             assert call() == SHIPMENT
-        with running(reading, gateway.address, files=trusted) as call:
+        with calling(reading, gateway.address, files=trusted) as call:
             assert call(timeoutMs=1000) == "TryAgainError"
-        with running(reading, gateway.address) as call:
+        with calling(reading, gateway.address) as call:
             assert call(timeoutMs=1000) == "TryAgainError"
 
 
-def test_a_token_and_metadata_of_ones_own_are_sent(reading: Path, authority: Authority, tmp_path: Path) -> None:
+def test_a_token_and_metadata_of_ones_own_are_sent(
+    reading: tuple[str, ...], authority: Authority, tmp_path: Path
+) -> None:
     token = tmp_path / "token"
     token.write_text("secret\n")
     options = {"files": {"ca": str(authority.file)}, "tokenFile": str(token), "metadata": {"x-team": "checkout"}}
     with scripted_server(authority.server_credentials()) as server:
         server.default = ANSWER
-        with running(reading, server.address, **options) as call:
+        with calling(reading, server.address, **options) as call:
             assert call(metadata={"x-order": "17"}) == SHIPMENT
             assert call() == SHIPMENT
     first, second = (one.metadata for one in server.calls)
@@ -142,21 +111,21 @@ def test_a_token_and_metadata_of_ones_own_are_sent(reading: Path, authority: Aut
     assert first["user-agent"].startswith("allocation-gateway-client-typescript ")
 
 
-def test_a_call_is_for_its_own_account_or_that_of_its_client(reading: Path) -> None:
+def test_a_call_is_for_its_own_account_or_that_of_its_client(reading: tuple[str, ...]) -> None:
     """Two are never sent: the gateway would refuse that."""
     north = {"metadata": {"allocation-account": "north"}}
     with scripted_server() as server:
         server.default = ANSWER
-        with running(reading, server.address, plaintext=True, account="retail", **north) as call:
+        with calling(reading, server.address, plaintext=True, account="retail", **north) as call:
             assert {call(), call(account="south"), call(account=""), call(**north)} == {SHIPMENT}
-        with running(reading, server.address, plaintext=True, **north) as call:
+        with calling(reading, server.address, plaintext=True, **north) as call:
             assert {call(), call(account="south")} == {SHIPMENT}
     sent = [one.metadata.get("allocation-account") for one in server.calls]
     assert sent == ["retail", "south", None, "north", "north", "south"]
 
 
 def test_an_authorization_of_ones_own_is_sent_instead_of_the_token(
-    reading: Path, authority: Authority, tmp_path: Path
+    reading: tuple[str, ...], authority: Authority, tmp_path: Path
 ) -> None:
     """Two are never sent: the gateway would refuse that."""
     token = tmp_path / "token"
@@ -165,26 +134,26 @@ def test_an_authorization_of_ones_own_is_sent_instead_of_the_token(
         server.default = ANSWER
         for of_client in ({}, {"metadata": {"authorization": "Bearer client"}}):
             options = {"files": {"ca": str(authority.file)}, "tokenFile": str(token), **of_client}
-            with running(reading, server.address, **options) as call:
+            with calling(reading, server.address, **options) as call:
                 assert call() == call(metadata={"authorization": "Bearer call"}) == SHIPMENT
     sent = [one.metadata["authorization"] for one in server.calls]
     assert sent == ["Bearer file", "Bearer call", "Bearer client", "Bearer call"]
 
 
-def test_every_attempt_has_a_deadline(reading: Path) -> None:
+def test_every_attempt_has_a_deadline(reading: tuple[str, ...]) -> None:
     with scripted_server() as server:
         server.default = ANSWER
-        with running(reading, server.address, plaintext=True, timeoutMs=10_000) as call:
+        with calling(reading, server.address, plaintext=True, timeoutMs=10_000) as call:
             assert call() == call(timeoutMs=4000) == SHIPMENT
     first, second = (one.seconds for one in server.calls)
     assert 4 < first < 11
     assert 0 < second < 5
 
 
-def test_calls_go_to_all_addresses_in_turn(reading: Path) -> None:
+def test_calls_go_to_all_addresses_in_turn(reading: tuple[str, ...]) -> None:
     with scripted_server() as one, scripted_server() as other:
         one.default = other.default = ANSWER
-        with running(reading, f"ipv4:{one.address},{other.address}", plaintext=True) as call:
+        with calling(reading, f"ipv4:{one.address},{other.address}", plaintext=True) as call:
             assert {call() for _ in range(40)} == {SHIPMENT}
         assert min(len(one.calls), len(other.calls)) >= 10
 
