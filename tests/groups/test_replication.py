@@ -243,14 +243,17 @@ def test_a_list_that_one_replica_has_read_the_other_need_not_read(upstream: Upst
     upstream.answer(200, [{"Reference": "SGREF01", "Name": "Service Group 1"}])
     with running_replicas(upstream, url(server.port), 1, **settings) as (one,):
         assert one.codes(pb.API_CONSIGNMENTS) == {"SGREF01"}
-        with connected(server) as client:
-            until(lambda: len(client.keys("*:listing")) == 1)
+        until(lambda: b"SGREF01" in shared_list(server))
+        # Before it has its connection to the shared list, it reads the list itself.
+        upstream.answer(200, [{"Reference": "SGREF01", "Name": "Service Group 1"}])
         with running_replicas(upstream, url(server.port), 1, **settings) as (other,):
-            # The first one to ask may have been too early for the shared list. After that, it is there.
+            until(lambda: other.codes(pb.API_CONSIGNMENTS) == {"SGREF01"})
             upstream.forget()
             upstream.answer(200, [{"Reference": "SGREF02", "Name": ""}])
             one.refresh()
             assert one.codes(pb.API_CONSIGNMENTS) == {"SGREF02"}
+            # Until the new list is shared, one that has been told to forget the old one reads it itself.
+            until(lambda: b"SGREF02" in shared_list(server))
             until(lambda: other.codes(pb.API_CONSIGNMENTS) == {"SGREF02"})
             assert [received.line for received in list(upstream.received.queue)] == ["GET /pro/servicegroups HTTP/1.1"]
 
@@ -260,6 +263,12 @@ def connected(server: CacheServer) -> Iterator[Any]:
     """Looks into the server by hand. Its client's types are too wide to be of help."""
     with redis.Redis(port=server.port) as client:
         yield client
+
+
+def shared_list(server: CacheServer) -> bytes:
+    """Returns upstream's list as the replicas share it, or nothing."""
+    with connected(server) as client:
+        return b"".join(client.get(key) or b"" for key in client.keys("*:listing"))
 
 
 def key_of(client: Any, ending: str) -> bytes:
