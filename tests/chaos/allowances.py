@@ -14,6 +14,14 @@
 - Its request was sent twice on its way, and the answer is that of the second. Rests on the wire. It hides nothing that
   this gateway has read after that, while its caller had time.
 
+A second effect:
+
+- What was de-allocated again is another request's that had been queued, and whose turn came within the tolerances after
+  the first time: no tracking reference told it from what was there. Rests on the journal and the wire. It hides no
+  second allocation, and nothing where shipments are read before they are written.
+- The first request was sent twice on its way, and the refusal of the second was the answer. Rests on the wire. It hides
+  nothing that this gateway has read after that, while its caller had time.
+
 A repeat that is answered otherwise than before:
 
 - It reads, since the store may have failed to take the first answer. Rests on the wire to the store, which writes
@@ -24,8 +32,9 @@ A repeat that is answered otherwise than before:
 - The caller's time is up. Rests on the wire, and on the gateway's log: upstream had not answered by then.
 - It is behind another request for the same. Rests on the callers: the other one was asked for meanwhile.
 - It can never be known. Rests on the journal: somebody else allocated, or asked for it, within the tolerances of the
-  claim, which a slow store makes late; or had it queued, and its turn came later; or cancelled it; or allocated
-  what was to be de-allocated again. Such calls are counted.
+  claim, which a slow store makes late, or after it, of what was to be queued; or had it queued, and its turn came
+  later; or cancelled it; or allocated
+  what was to be de-allocated again, or within the tolerances before by a turn in the queue. Such calls are counted.
 - A refusal was not believed. Rests on the wire: the request was sent twice on its way.
 
 Everything but upstream's own rule:
@@ -189,6 +198,39 @@ class Allowances:
             for one in self._records.sent_for[effect.reference]
         )
 
+    # What was done again.
+
+    def was_done_again(self, operation: Operation, before: Effect, after: Effect) -> bool:
+        """Tells whether the promise does not cover a second effect: what it rests on was not so."""
+        return self._is_a_turn(operation, before, after) or any(
+            _is_refused(call, before.reference)
+            and before.time < call.said_at < after.time
+            and self._was_sent_twice(call, before)
+            for call in self._records.calls[operation.id]
+        )
+
+    def _is_a_turn(self, operation: Operation, before: Effect, after: Effect) -> bool:
+        """Tells whether what was de-allocated again was allocated by a turn in the queue that came soon after before.
+
+        How soon it came can only be told as exactly as the last reading was fast.
+        """
+        if operation.verb != "deallocate" or self._run.reads_before:
+            return False
+        readings = [
+            one.ended - one.arrived
+            for one in self._records.sent_for[before.reference]
+            if one.trace == operation.id and not one.writes and one.delivered and one.ended <= after.time
+        ]
+        soon = before.time + self._run.tolerance + (readings[-1] if readings else 0.0)
+        return any(
+            one.kind == "allocated" and before.time < one.time <= soon and self._is_queued(one)
+            for one in self._records.effects_on[before.reference]
+        )
+
+    def _is_queued(self, effect: Effect) -> bool:
+        cause = self._records.operations.get(effect.trace)
+        return cause is not None and cause.verb == "queue"
+
     # What is answered otherwise than before.
 
     def was_not_recorded(self, first: Call, call: Call) -> bool:
@@ -260,25 +302,32 @@ class Allowances:
         if not unknown:
             return False
         if operation.verb == "deallocate":
-            return all(self._was_allocated_since(operation, reference) for reference in unknown)
+            return all(self._is_another_allocation(operation, reference) for reference in unknown)
         return all(self._may_be_anothers(operation, reference) for reference in unknown)
 
-    def _was_allocated_since(self, operation: Operation, reference: str) -> bool:
-        """Tells whether a shipment was allocated after it was first to be de-allocated."""
+    def _is_another_allocation(self, operation: Operation, reference: str) -> bool:
+        """Tells whether a shipment was allocated after it was first to be de-allocated, or may seem to have been."""
         first = self._records.calls[operation.id][0].started
-        return any(one.kind == "allocated" and one.time > first for one in self._records.effects_on[reference])
+        tolerance = self._run.tolerance if self._was_queued_by_another(operation, reference) else 0.0
+        return any(
+            one.kind == "allocated" and one.time > first - tolerance for one in self._records.effects_on[reference]
+        )
 
     def _may_be_anothers(self, operation: Operation, reference: str) -> bool:
-        """Tells whether somebody else allocated a shipment, or had it queued, at about the time of a call for it."""
+        """Tells whether somebody else allocated a shipment, or had it queued, at about the time of a call for it.
+
+        What is to be queued may have been, and its turn come at any time: so may have come what is there.
+        """
         if self._was_queued_by_another(operation, reference):
             return True
+        may_wait = operation.verb == "queue"
         others = [
             (self._asked_at(one), one.time)
             for one in self._records.effects_on[reference]
             if one.kind == "allocated" and one.trace != operation.id
         ]
         return any(
-            one.started - _LONGEST_BEFORE <= done and asked <= self._claimed_at(one) + self._run.tolerance
+            one.started - _LONGEST_BEFORE <= done and (may_wait or asked <= self._claimed_at(one) + self._run.tolerance)
             for asked, done in others
             for one in self._records.calls[operation.id]
         )

@@ -37,6 +37,7 @@ class Run(msgspec.Struct, frozen=True, tag=True):
         breaker: Seconds for which a breaker may stay open when upstream is back.
         tolerance: Seconds by which an adopted allocation may be older than the attempt.
         burst: Writes that the retry budget allows on top of its share.
+        reads_before: Whether shipments are read before they are written.
     """
 
     phase: str
@@ -48,6 +49,7 @@ class Run(msgspec.Struct, frozen=True, tag=True):
     breaker: float
     tolerance: float
     burst: int
+    reads_before: bool = False
 
     @property
     def recovery(self) -> float:

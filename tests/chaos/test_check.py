@@ -7,6 +7,7 @@ import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from allocation_gateway.sandbox.consignments.seed import numbered as consignment
 from chaos.answers import unwitnessed, witness_answers
@@ -601,6 +602,22 @@ def test_what_another_had_queued_counts_from_when_it_asked() -> None:
 
     assert story(1.1) == set()
     assert story(19.9) == {"unknown though readable", "never resolved"}
+
+
+def test_a_second_deallocation_is_excused_by_a_turn_in_the_queue_that_came_soon_and_by_nothing_else() -> None:
+    def story(turn_at: float, verb: str = "queue", run: Run = RUN) -> set[str]:
+        undo = operation(verb="deallocate", method="DeallocateShipment")
+        undone = [allocated(time, kind="deallocated") for time in (1.1, 40.0)]
+        asked = request(3, 0.5, 0.6, trace=OTHER, status=202, delivered=202)
+        others: list[Record] = [operation(OTHER, verb=verb), call(4, 0.4, 0.7, id=OTHER), asked]
+        own: list[Record] = [unknown(1, 1, 2), lost(1, 1.05, 1.1), call(2, 39, 40.1), request(2, 40, 40.1)]
+        there = allocated(0, OUTSIDE + "c" * 24)
+        return broken(undo, *others, *own, there, *undone, allocated(turn_at, OTHER), run=run) & {"two effects"}
+
+    assert story(1.1 + RUN.tolerance - 1) == set()
+    assert story(1.1 + RUN.tolerance + 1) == {"two effects"}
+    assert story(2, verb="allocate") == {"two effects"}
+    assert story(2, run=msgspec.structs.replace(RUN, reads_before=True)) == {"two effects"}
 
 
 def test_it_is_known_what_a_command_of_the_store_names() -> None:

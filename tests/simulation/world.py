@@ -42,8 +42,8 @@ _NO_GENERATOR: Final = -1
 _RETENTION: Final = 86_400.0
 _SINGLE: Final = {"ship": ("default", "service"), "consignments": ("default", "group")}
 _BULK: Final = {"ship": ("bulk default",), "consignments": ("bulk default", "bulk deallocate")}
-_KINDS: Final = ("single", "sequence", "contest", "bulk", "outside")
-_KIND_WEIGHTS: Final = tuple(accumulate((50, 24, 12, 8, 6)))
+_KINDS: Final = ("single", "sequence", "contest", "bulk", "beside", "outside")
+_KIND_WEIGHTS: Final = tuple(accumulate((46, 24, 12, 6, 6, 6)))
 # Of what is touched from outside, so much is cancelled in the end.
 _CANCELLED: Final = 0.2
 _FATES: Final[tuple[plan.Fate, ...]] = ("patient", "hurried", "quitter", "twin", "reuser", "repeater")
@@ -105,6 +105,7 @@ class World:
                 breaker=60.0,
                 tolerance=_TOLERANCE,
                 burst=1000,
+                reads_before=self._reads_before,
             )
         )
         self._numbers = 0
@@ -227,7 +228,7 @@ class World:
     async def _session(self, number: int, dice: random.Random) -> None:
         kind = self._kind or dice.choices(_KINDS, cum_weights=_KIND_WEIGHTS)[0]
         api: plan.Api = "ship" if dice.random() < 0.6 else "consignments"
-        size = dice.randint(2, 4) if kind == "bulk" else 1
+        size = dice.randint(2, 4) if kind in {"bulk", "beside"} else 1
         references = tuple(_reference(api, number * 8 + index) for index in range(size + 1))
         for reference in references:
             self._model.add(reference, dice, self._mask.faults, self._rate)
@@ -239,6 +240,8 @@ class World:
                 how = dice.choice(_BULK[api])
                 first = [self._step(dice, api, "bulk default", names)] if how == "bulk deallocate" else []
                 clients = [[*first, self._step(dice, api, how, names)]]
+            case "beside":
+                clients = self._beside(dice, api, names)
             case "sequence":
                 hows = (dice.choice(_SINGLE[api]), "deallocate", dice.choice(_SINGLE[api]))
                 clients = [[self._step(dice, api, how, names) for how in hows]]
@@ -255,6 +258,15 @@ class World:
             step = clients[0][0]
             work.append(self._outside(step.references[0], step.id.hex, 4, dice))
         await asyncio.gather(*work)
+
+    def _beside(self, dice: random.Random, api: plan.Api, names: tuple[str, ...]) -> list[list[Step]]:
+        """Returns what callers do of whom one asks for everything at once, and others for some of it, one by one."""
+        together = self._step(dice, api, dice.choice(_BULK[api]), names, after=spread(dice, 0.001, 10.0))
+        clients = [[together]]
+        for name in names[: dice.randint(1, 2)]:
+            hows = [dice.choice((*_SINGLE[api], "deallocate")) for _ in range(dice.randint(1, 4))]
+            clients.append([self._step(dice, api, how, (name,), after=spread(dice, 0.001, 10.0)) for how in hows])
+        return clients
 
     @staticmethod
     def _step(dice: random.Random, api: plan.Api, how: str, references: tuple[str, ...], after: float = 0.0) -> Step:

@@ -155,7 +155,7 @@ class World:
             return Reply(503)
         found = self._allocated.get(reference)
         state = "unallocated" if found is None else "allocated"
-        if reference in self._queued:
+        if reference in self._queued and found is None:
             state = "allocating"
         elif reference in self._cancelled:
             state = "cancelled"

@@ -13,8 +13,10 @@ from allocation_gateway.operations.allocations import CONSIGNMENTS, SHIP
 from allocation_gateway.operations.assessment import Assessment
 from allocation_gateway.writes.adoption import (
     IN_HAND,
+    UNALLOCATED,
     Origin,
     assess,
+    contradicts_refusal,
     is_same_booking,
     may_be_another_writes,
     snapshot,
@@ -383,6 +385,47 @@ def test_a_deallocation_never_takes_back_what_was_allocated_after_it() -> None:
     assert judged("DeallocateShipment", newer, ORIGIN._replace(has_sent=False)) is Assessment.ABSENT
     assert judged("DeallocateShipment", shipment(made=SENT + timedelta(seconds=1))) is Assessment.ABSENT
     assert judged("DeallocateShipment", newer, ORIGIN._replace(clock=None)) is Assessment.ABSENT
+
+
+def test_a_deallocation_tells_a_turn_in_the_queue_from_what_it_was_about() -> None:
+    """What comes out of the queue about when it was claimed may be what it is to take back, or come after that."""
+    undo = "DeallocateShipment"
+    near, older = shipment(), shipment(made=SENT - timedelta(seconds=TOLERANCE + 2))
+    for suspicion in (ORIGIN._replace(is_new=True), ORIGIN._replace(is_queued_by_another=True)):
+        assert judged(undo, near, suspicion) is UNDECIDED
+        assert judged(undo, near, suspicion._replace(clock=None)) is UNDECIDED
+        assert judged(undo, shipment(made=None), suspicion) is UNDECIDED
+        assert judged(undo, older, suspicion) is Assessment.ABSENT
+        assert judged(undo, near, suspicion._replace(has_sent=False)) is Assessment.ABSENT
+    assert judged(undo, near) is Assessment.ABSENT
+    row = ROWS[undo]
+    assert may_be_another_writes(row, near, ORIGIN)
+    assert not may_be_another_writes(row, older, ORIGIN)
+    assert not may_be_another_writes(row, shipment(state=ALLOCATING, made=None), ORIGIN)
+
+
+def test_a_deallocation_knows_by_what_was_read_before_it_what_it_was_about() -> None:
+    undo, blind = "DeallocateShipment", ORIGIN._replace(clock=None)
+    origin = blind._replace(before=snapshot(SHIP, tracked()))
+    assert judged(undo, tracked(), origin) is Assessment.ABSENT
+    assert judged(undo, tracked("a"), origin) is Assessment.ABSENT, "carriers that are asked on demand"
+    assert judged(undo, tracked(made=SENT + timedelta(seconds=1)), origin) is UNDECIDED
+    assert judged(undo, tracked(service="FF_2"), origin) is UNDECIDED
+    for nothing in (UNALLOCATED, IN_HAND):
+        assert judged(undo, shipment(), ORIGIN._replace(before=nothing)) is Assessment.ABSENT
+
+
+def test_a_refusal_is_contradicted_by_what_seems_to_be_the_writes_own() -> None:
+    row = ROWS["AllocateShipment"]
+    asked = row.request()
+    later = shipment(made=SENT + timedelta(seconds=10))
+    older = shipment(made=SENT - timedelta(seconds=TOLERANCE + 2))
+    on_its_way = ORIGIN._replace(before=IN_HAND)
+    assert contradicts_refusal(row, asked, later, ORIGIN)
+    assert contradicts_refusal(row, asked, later, on_its_way), "it is its own, or the one that was on its way"
+    assert not contradicts_refusal(row, asked, older, on_its_way)
+    assert not contradicts_refusal(row, asked, older, ORIGIN)
+    assert not contradicts_refusal(row, asked, later, ORIGIN._replace(before=snapshot(SHIP, later)))
 
 
 def test_a_deallocation_looks_at_nothing_but_its_goal() -> None:

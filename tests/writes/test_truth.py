@@ -177,6 +177,18 @@ def test_a_refusal_of_what_a_proxy_sent_twice_is_not_believed(patient: Scene) ->
     assert patient.world.bookings[asked.shipment_reference] == 1
 
 
+def test_a_refusal_of_what_was_sent_twice_is_not_believed_beside_a_queued_allocation_either(patient: Scene) -> None:
+    """What is there may be its own, or that of the write whose turn has come."""
+    patient.world.queues = True
+    asked = request()
+    bulk = pb.AllocateShipmentsRequest(shipments=[asked.shipment_reference], request_id=str(uuid.uuid4()))
+    patient.stub.AllocateShipments(bulk, timeout=LONG)
+    patient.world.queues = False
+    patient.world.fates.put(TWICE)
+    told = refused(patient, asked)
+    assert (told.reason, told.metadata["effect"]) == ("OUTCOME_UNKNOWN", "unknown")
+
+
 def test_what_was_cancelled_after_a_lost_answer_is_not_said_never_to_have_been_allocated(patient: Scene) -> None:
     asked, taken_back = request(), request()
     patient.world.fates.put(LOST)
@@ -216,6 +228,52 @@ def test_a_deallocation_does_not_take_back_what_was_allocated_after_it(patient: 
     told = settled(lambda: patient.stub.DeallocateShipment(undo, timeout=LONG))
     assert (told.reason, told.metadata["effect"]) == ("OUTCOME_UNKNOWN", "unknown")
     assert len(patient.world.written) == written, "it was sent again"
+
+
+def test_a_deallocation_does_not_take_back_what_comes_out_of_the_queue_after_it(patient: Scene) -> None:
+    """Its answer was lost, and another write is known to have had the shipment queued: its turn may just have come."""
+    patient.world.queues = True
+    asked = request()
+    bulk = pb.AllocateShipmentsRequest(shipments=[asked.shipment_reference], request_id=str(uuid.uuid4()))
+    patient.stub.AllocateShipments(bulk, timeout=LONG)
+    patient.world.land()
+    undo = pb.DeallocateShipmentRequest(shipment_reference=asked.shipment_reference, request_id=str(uuid.uuid4()))
+    patient.world.fates.put(LOST)
+    left_in_doubt(patient, lambda: patient.stub.DeallocateShipment(undo, timeout=TOLERANCE))
+    patient.world.carry_out("PUT", asked.shipment_reference)
+    written = len(patient.world.written)
+    told = settled(lambda: patient.stub.DeallocateShipment(undo, timeout=LONG))
+    assert (told.reason, told.metadata["effect"]) == ("OUTCOME_UNKNOWN", "unknown")
+    assert len(patient.world.written) == written, "it was sent again"
+
+
+def test_what_was_read_before_a_deallocation_tells_what_it_was_about() -> None:
+    """Without any clock: it is sent again against the same allocation, and not against a new one."""
+    with running_scene(**SLOW, SHIP_READ_BEFORE_WRITE="true") as scene:
+        scene.world.is_dated = False
+        asked = request()
+
+        def undo() -> pb.DeallocateShipmentRequest:
+            allocate(scene, request(asked.shipment_reference))
+            scene.world.written.clear()
+            return pb.DeallocateShipmentRequest(
+                shipment_reference=asked.shipment_reference, request_id=str(uuid.uuid4())
+            )
+
+        never_carried_out = undo()
+        scene.world.fates.put(DROPPED)
+        scene.stub.DeallocateShipment(never_carried_out, timeout=LONG)
+        assert len(scene.world.written) == 2
+        unanswered = undo()
+        scene.world.fates.put(HELD)
+        call = scene.stub.DeallocateShipment.future(unanswered, timeout=LONG)
+        assert scene.world.arrived.wait(LONG)
+        again = scene.world.now() + timedelta(seconds=1)
+        scene.world.carry_out("PUT", asked.shipment_reference, date=again.isoformat())
+        told = failure(call.result)
+        assert (told.reason, told.metadata["effect"]) == ("OUTCOME_UNKNOWN", "unknown")
+        assert len(scene.world.written) == 1
+        scene.world.release.set()
 
 
 def test_a_cached_answer_is_no_reading(patient: Scene) -> None:

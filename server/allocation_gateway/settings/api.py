@@ -161,8 +161,8 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     read_before_write: Annotated[
         bool,
         described(
-            "Read each {item} before an allocation is sent, so that what was there before is known when an answer is "
-            "lost. It costs a request, and a step of the store, for each allocation."
+            "Read each {item} before a write is sent, so that what was there before is known when an answer is "
+            "lost. It costs a request, and a step of the store, for each allocation and de-allocation."
         ),
     ] = False
 

@@ -48,6 +48,8 @@ class Origin(NamedTuple):
             is none.
         is_queued_by_another: Whether another write is known to have had the shipment queued, so that its turn may come
             at any time.
+        is_new: Of a de-allocation: whether the allocation is known to be another than the one that the gateway has
+            made last.
     """
 
     claimed: Interval
@@ -59,6 +61,7 @@ class Origin(NamedTuple):
     is_resumed: bool = False
     is_of_another: bool | None = False
     is_queued_by_another: bool = False
+    is_new: bool = False
 
 
 def assess(operation: Operation, request: Any, found: AnyAllocation, origin: Origin) -> Assessment:
@@ -72,7 +75,7 @@ def assess(operation: Operation, request: Any, found: AnyAllocation, origin: Ori
     """
     stage = operation.allocations.stage(found)
     if not operation.action.allocates:
-        return _assess_deallocation(stage, found, origin)
+        return _assess_deallocation(operation.allocations, stage, found, origin)
     match stage:
         case Stage.ALLOCATED:
             return _assess_allocation(operation, request, found, origin)
@@ -85,7 +88,7 @@ def assess(operation: Operation, request: Any, found: AnyAllocation, origin: Ori
             return Assessment.DONE if _is_queued(operation, found, origin) else Assessment.PENDING
 
 
-def _assess_deallocation(stage: Stage, found: AnyAllocation, origin: Origin) -> Assessment:
+def _assess_deallocation(allocations: AllocationType, stage: Stage, found: AnyAllocation, origin: Origin) -> Assessment:
     match stage:
         case Stage.UNALLOCATED:
             return Assessment.DONE
@@ -97,10 +100,30 @@ def _assess_deallocation(stage: Stage, found: AnyAllocation, origin: Origin) -> 
         case Stage.ALLOCATED:
             # What is still allocated may be de-allocated any moment. What was allocated since is not what was to be
             # taken back: it is not sent again against that, whether or not it was carried out.
-            is_new = found.HasField("allocation_date") and (
-                timing(found.allocation_date, origin.claimed, origin.clock) is Timing.AFTER
-            )
-            return Assessment.UNDECIDED if is_new and origin.has_sent else Assessment.ABSENT
+            is_new = origin.has_sent and _may_be_new(allocations, found, origin)
+            return Assessment.UNDECIDED if is_new else Assessment.ABSENT
+
+
+def _may_be_new(allocations: AllocationType, found: AnyAllocation, origin: Origin) -> bool:
+    """Tells whether an allocation may be another than the one that there was when its de-allocation was claimed."""
+    shown = snapshot(allocations, found)
+    if origin.before not in {None, UNALLOCATED, IN_HAND} and shown is not None:
+        return _booking(shown) != _booking(origin.before)
+    is_suspicious = origin.is_new or origin.is_queued_by_another
+    return _timing(found, origin) is Timing.AFTER or (is_suspicious and not _is_older(found, origin))
+
+
+def _is_older(found: AnyAllocation, origin: Origin) -> bool:
+    """Tells whether an allocation is older than a write by more than upstream's machines differ."""
+    is_timed = found.HasField("allocation_date") and origin.clock is not None
+    return is_timed and _timing(found, origin) in {Timing.BEFORE, Timing.UNCLEAR}
+
+
+def _timing(found: AnyAllocation, origin: Origin) -> Timing:
+    """Returns when an allocation was made, as seen from a write; unclear of one without a date."""
+    if not found.HasField("allocation_date"):
+        return Timing.UNCLEAR
+    return timing(found.allocation_date, origin.claimed, origin.clock)
 
 
 def _is_queued(operation: Operation, found: AnyAllocation, origin: Origin) -> bool:
@@ -152,10 +175,18 @@ def _compared(allocations: AllocationType, found: AnyAllocation, origin: Origin,
     if before != IN_HAND and shown is not None and _booking(shown) != _booking(before):
         return Assessment.DONE
     # It is the one that was on its way; or the one that was there, with tracking references that came later.
-    is_older = found.HasField("allocation_date") and (
-        timing(found.allocation_date, origin.claimed, origin.clock) is Timing.BEFORE
-    )
-    return Assessment.NOT_OWN if is_older else Assessment.UNDECIDED
+    return Assessment.NOT_OWN if _timing(found, origin) is Timing.BEFORE else Assessment.UNDECIDED
+
+
+def contradicts_refusal(operation: Operation, request: Any, found: AnyAllocation, origin: Origin) -> bool:
+    """Tells whether an allocation seems to be the write's own, although the write was refused as it was there.
+
+    One of about that time, where another one was on its way, may be either.
+    """
+    judged = assess(operation, request, found, origin)
+    if judged is Assessment.UNDECIDED and origin.before == IN_HAND:
+        return _timing(found, origin) in {Timing.NEAR, Timing.AFTER}
+    return judged in {Assessment.DONE, Assessment.UNCLEAR}
 
 
 def _booking(shown: str) -> list[str]:
@@ -181,13 +212,12 @@ def _by_its_date(found: AnyAllocation, origin: Origin) -> Assessment:
 
 def may_be_another_writes(operation: Operation, found: AnyAllocation, origin: Origin) -> bool:
     """Tells whether it matters for what is there which other write is known to have allocated the shipment last."""
-    if origin.before is not None or not origin.has_sent or not operation.action.allocates:
+    if origin.before is not None or not origin.has_sent:
         return False
+    if not operation.action.allocates:
+        return operation.allocations.is_allocated(found) and not _is_older(found, origin)
     if operation.allocations.is_allocated(found):
-        return (
-            found.HasField("allocation_date")
-            and timing(found.allocation_date, origin.claimed, origin.clock) is not Timing.BEFORE
-        )
+        return found.HasField("allocation_date") and _timing(found, origin) is not Timing.BEFORE
     return operation.action is Action.ALLOCATE_BULK and operation.allocations.is_queued(found)
 
 

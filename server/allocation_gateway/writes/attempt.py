@@ -9,7 +9,6 @@ from allocation.v1.error_reason_pb2 import ErrorReason
 
 from allocation_gateway.account_api import TRANSIENT
 from allocation_gateway.errors import GatewayError, WriteEffect
-from allocation_gateway.operations.assessment import Assessment
 from allocation_gateway.operations.model import Action
 from allocation_gateway.writes import errors, resolution, responses
 
@@ -91,19 +90,19 @@ async def prepare_first(context: WriteContext, claimed: ClaimedWrite, sender: Se
     except GatewayError:
         await claimed.handle.release()
         raise
-    if claimed.operation.action.allocates:
-        await _note_before(context, claimed)
+    await _note_before(context, claimed)
 
 
 async def _note_before(context: WriteContext, claimed: ClaimedWrite) -> None:
     """Records in the claim how shipments stand before anything is sent, if that is wanted or tells most.
 
-    What another write is known to have allocated is read in any case: should the answer be lost, its allocation
-    could else be taken for this one's, and this one's for its.
+    What another write is known to have allocated is read in any case before it is allocated: should the answer be
+    lost, its allocation could else be taken for this one's, and this one's for its.
     """
     handle = claimed.handle
     reads_all = context.api.settings.read_before_write
-    if not (reads_all or handle.claim.owners):
+    reads_some = handle.claim.owners and claimed.operation.action.allocates
+    if not (reads_all or reads_some):
         return
     references = [name for name in handle.claim.references if reads_all or name in handle.claim.owners]
     if not references:
@@ -246,5 +245,4 @@ async def explain(context: WriteContext, claimed: ClaimedWrite, refusal: Gateway
     there = await claimed.readback.current_allocation(context.observation, until)
     if there is None:
         return Explanation(refusal)
-    is_doubtful = there.assessment in {Assessment.DONE, Assessment.UNCLEAR}
-    return Explanation(refusal.with_allocation(there.allocation), there.allocation if is_doubtful else None)
+    return Explanation(refusal.with_allocation(there.allocation), there.allocation if there.contradicts else None)

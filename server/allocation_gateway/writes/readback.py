@@ -52,6 +52,18 @@ class _Reading(NamedTuple):
     clock: ClockReading | None
 
 
+class Standing(NamedTuple):
+    """An allocation that stands where a write was refused.
+
+    Attributes:
+        allocation: The allocation.
+        contradicts: Whether it seems to be the write's own.
+    """
+
+    allocation: AnyAllocation
+    contradicts: bool
+
+
 class ReadBack:
     """What is known of the references of one write from reading them.
 
@@ -140,11 +152,11 @@ class ReadBack:
         remembered = note.decode(self._handle.new.note)
         await self._each(partial(self._read_one, remembered), self.undetermined(), observation, deadline)
 
-    async def current_allocation(self, observation: Observation, deadline: float) -> Assessed | None:
-        """Reads the one reference of a single write.
+    async def current_allocation(self, observation: Observation, deadline: float) -> Standing | None:
+        """Reads the one reference of a single write that was refused.
 
         Returns:
-            The allocation that is there, and what it means for the write; None if none is there, or it cannot be read.
+            The allocation that is there; None if none is there, or it cannot be read.
         """
         (reference,) = self._references
         reading = await self._fetch(reference, observation, deadline, AttemptKind.FOLLOW_UP)
@@ -152,7 +164,7 @@ class ReadBack:
         if reading is None or found is None or not self._operation.allocations.is_allocated(found):
             return None
         origin = await self._origin(note.decode(self._handle.new.note), reference, found, reading.clock)
-        return Assessed(adoption.assess(self._operation, self._request, found, origin), found)
+        return Standing(found, adoption.contradicts_refusal(self._operation, self._request, found, origin))
 
     async def snapshots(self, references: Sequence[str], observation: Observation, deadline: float) -> dict[str, str]:
         """Reads how references stand before anything is sent. Returns the snapshot of each one that could be read."""
@@ -254,4 +266,5 @@ class ReadBack:
         allocations = self._operation.allocations
         if booked is None or not (operation.bulk is None or allocations.is_allocated(booked)):
             return unknown._replace(is_queued_by_another=operation.action is Action.ALLOCATE_BULK)
-        return origin._replace(is_of_another=adoption.is_same_booking(allocations, found, booked))
+        is_same = adoption.is_same_booking(allocations, found, booked)
+        return origin._replace(is_of_another=is_same, is_new=is_same is False)
