@@ -12,7 +12,7 @@
   could tell from the other's allocation.
 
 - Its request was sent twice on its way, and the answer is that of the second. Rests on the wire. It hides nothing that
-  this gateway has read after that, while its caller had time.
+  the gateway that had sent it has read after that, while its caller had time: another gateway finds it there already.
 
 A second effect:
 
@@ -32,7 +32,7 @@ A repeat that is answered otherwise than before:
 - The caller's time is up. Rests on the wire, and on the gateway's log: upstream had not answered by then.
 - It is behind another request for the same. Rests on the callers: the other one was asked for meanwhile.
 - It can never be known. Rests on the journal: somebody else allocated, or asked for it, within the tolerances of the
-  claim, which a slow store makes late, or after it, of what was to be queued; or had it queued, and its turn came
+  claim, which a slow store makes late, or after it, of what a bulk call asked for; or had it queued, and its turn came
   later; or cancelled it; or allocated
   what was to be de-allocated again, or within the tolerances before by a turn in the queue. Such calls are counted.
 - A refusal was not believed. Rests on the wire: the request was sent twice on its way.
@@ -126,7 +126,7 @@ class Allowances:
             not one.writes
             and not one.delivered
             and one.trace == call.id
-            and one.replica == call.replica
+            and one.replica == cause.replica
             and cause.arrived <= one.arrived <= call.said_at
             for one in self._records.sent_for[effect.reference]
         )
@@ -316,11 +316,11 @@ class Allowances:
     def _may_be_anothers(self, operation: Operation, reference: str) -> bool:
         """Tells whether somebody else allocated a shipment, or had it queued, at about the time of a call for it.
 
-        What is to be queued may have been, and its turn come at any time: so may have come what is there.
+        What a bulk call asks for may have been queued, and its turn come at any time: so may have come what is there.
         """
         if self._was_queued_by_another(operation, reference):
             return True
-        may_wait = operation.verb == "queue"
+        may_wait = operation.verb == "queue" or len(operation.references) > 1
         others = [
             (self._asked_at(one), one.time)
             for one in self._records.effects_on[reference]

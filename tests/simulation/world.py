@@ -53,6 +53,9 @@ _PATIENCE: Final = {"hurried": (0.3, 20.0)}
 _USUAL_PATIENCE: Final = (20.0, 120.0)
 _MOST_CALLS: Final = 8
 _MOST_SECONDS: Final = 900.0
+# How often it is asked in the end; and while another write of the same shipment waits for its turn in upstream's queue.
+_SETTLING: Final = 3
+_MOST_SETTLING: Final = 12
 # How many requests are struck: in most worlds few, so that many writes can be tried.
 _RATES: Final = (0.0, 0.04, 0.2, 0.4)
 _RATE_WEIGHTS: Final = tuple(accumulate((55, 32, 10, 3)))
@@ -383,9 +386,9 @@ class World:
         await asyncio.gather(*work)
 
     async def _settle_one(self, step: Step, asked: Asking, dice: random.Random) -> None:
-        for _ in range(3):
+        for number in range(_MOST_SETTLING):
             call = await self._ask(step, asked, "settling", dice)
-            if conclusive(call):
+            if conclusive(call) or (number + 1 >= _SETTLING and call.code != "ABORTED"):
                 return
             await asyncio.sleep(call.retry_after or 0.2)
 

@@ -12,7 +12,7 @@ from allocation_gateway.claims.model import ClaimState, StoreUnavailableError
 from allocation_gateway.errors import GatewayError
 from allocation_gateway.operations import table
 from allocation_gateway.operations.assessment import Assessed, Assessment
-from allocation_gateway.operations.model import Action, references_field
+from allocation_gateway.operations.model import references_field
 from allocation_gateway.protection.model import RequestKind
 from allocation_gateway.telemetry.conventions import AttemptKind
 from allocation_gateway.upstream.call import UpstreamCall
@@ -262,9 +262,10 @@ class ReadBack:
         operation = None if claim is None else table.named(claim.operation)
         if claim is None or operation is None or claim.state is not ClaimState.DONE:
             return unknown
-        booked = responses.allocation_of(operation, stored_answer.content(operation, claim.answer), reference)
+        answer = stored_answer.content(operation, claim.answer)
+        booked = responses.allocation_of(operation, answer, reference)
         allocations = self._operation.allocations
         if booked is None or not (operation.bulk is None or allocations.is_allocated(booked)):
-            return unknown._replace(is_queued_by_another=operation.action is Action.ALLOCATE_BULK)
+            return unknown._replace(is_queued_by_another=responses.may_be_queued(operation, answer, reference))
         is_same = adoption.is_same_booking(allocations, found, booked)
         return origin._replace(is_of_another=is_same, is_new=is_same is False)

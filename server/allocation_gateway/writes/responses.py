@@ -58,6 +58,13 @@ def allocation_of(operation: Operation, answer: Message | GatewayError, referenc
     return told.allocation if operation.action is _ALLOCATE else None
 
 
+def may_be_queued(operation: Operation, answer: Message | GatewayError, reference: str) -> bool:
+    """Tells whether, by a recorded answer, the turn of a reference in upstream's queue may still be to come."""
+    if operation.action is not Action.ALLOCATE_BULK or operation.bulk is None:
+        return False
+    return isinstance(answer, GatewayError) or reference not in operation.bulk.done(answer)
+
+
 def single(operation: Operation, reference: str, found: AnyAllocation) -> Any:
     """Returns the response of a write of one shipment or consignment that was found carried out."""
     if operation.action is _ALLOCATE:
