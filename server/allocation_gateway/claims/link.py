@@ -126,6 +126,11 @@ class PrimaryLink:
         """Looks for the primary anew: a connection does not lead to it, or it is not ready."""
         connection.retire()
 
+    def renew(self) -> None:
+        """Makes a new connection in place of the one that there is, which ends when all is answered."""
+        if self.connection is not None:
+            self.leave(self.connection)
+
     def _open(self) -> StoreConnection | None:
         connection = self.connection
         return connection if connection is not None and connection.is_open else None
