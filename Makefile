@@ -179,7 +179,7 @@ NEEDS_STORE = command -v valkey-server redis-server >/dev/null \
 .PHONY: test-cache
 test-cache: $(DEV) ## share service groups and claims by a real server (needs valkey-server or redis-server)
 	@$(NEEDS_STORE)
-	@$(BIN)/pytest -m cache tests/groups tests/claims tests/writes tests/streams
+	@$(BIN)/pytest -m cache tests/groups tests/claims tests/writes tests/streams tests/threats
 
 # Has Prometheus and Alertmanager, from the packages of the distribution, which are not installed: that would start servers.
 # What is installed are Alertmanager's templates, which it finds nowhere else.
