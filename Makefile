@@ -257,12 +257,12 @@ bench-callers: $(DEV) ## measure what a call costs in each language, by client, 
 .PHONY: bench-guard
 bench-guard: $(DEV) ## fail if a call has become dearer than what is stored (needs go, and valkey-server or redis-server)
 	@$(NEEDS_STORE)
-	@$(BIN)/python -m bench.guard
+	@PYTHONPATH=tests $(BIN)/python -m bench.guard
 
 .PHONY: bench-guard-store
 bench-guard-store: $(DEV) ## store what a call costs now as what it may cost (needs what bench-guard does)
 	@$(NEEDS_STORE)
-	@$(BIN)/python -m bench.guard --store
+	@PYTHONPATH=tests $(BIN)/python -m bench.guard --store
 
 .PHONY: test-bench
 test-bench: $(DEV) ## test the benchmark's own instruments (needs go)
