@@ -105,19 +105,21 @@ async def try_connection(url: Secret) -> None:
     """
     target = server_url.parse(url.reveal())
     failure: BaseException | None = None
-    # Of a cluster, one node that answers is enough: all of them know the same users.
+    is_in = False
+    # Of a cluster, each node has users of its own: all that are named and answer have to know this one.
     for host, port in target.nodes or ((target.host, target.port),):
         pool = _pool(target._replace(host=host, port=port), connections=1, timeout=_TRIAL_SECONDS)
         try:
             connection = await pool.get_connection()  # type: ignore[no-untyped-call]
             await pool.release(connection)
+            is_in = True
+        except exceptions.AuthenticationError:
+            raise
         except (exceptions.RedisError, OSError, TimeoutError) as error:
             failure = error
-        else:
-            return
         finally:
             await close_pool(pool)
-    if failure is not None:
+    if failure is not None and not is_in:
         raise failure
 
 

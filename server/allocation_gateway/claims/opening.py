@@ -49,7 +49,7 @@ class Stores:
         return self._made[name]
 
     async def renew(self) -> None:
-        """Makes new connections in place of those that there are. Steps wait for them, and none fails."""
+        """Makes new connections in place of those that there are, which are used until then."""
         self._renew()
 
     async def close(self) -> None:
