@@ -179,7 +179,7 @@ NEEDS_STORE = command -v valkey-server redis-server >/dev/null \
 .PHONY: test-cache
 test-cache: $(DEV) ## share service groups and claims by a real server (needs valkey-server or redis-server)
 	@$(NEEDS_STORE)
-	@$(BIN)/pytest -m cache tests/groups tests/claims tests/writes tests/streams
+	@$(BIN)/pytest -m cache tests/groups tests/claims tests/writes tests/streams tests/threats
 
 # Has Prometheus and Alertmanager, from the packages of the distribution, which are not installed: that would start servers.
 # What is installed are Alertmanager's templates, which it finds nowhere else.
@@ -257,12 +257,12 @@ bench-callers: $(DEV) ## measure what a call costs in each language, by client, 
 .PHONY: bench-guard
 bench-guard: $(DEV) ## fail if a call has become dearer than what is stored (needs go, and valkey-server or redis-server)
 	@$(NEEDS_STORE)
-	@$(BIN)/python -m bench.guard
+	@PYTHONPATH=tests $(BIN)/python -m bench.guard
 
 .PHONY: bench-guard-store
 bench-guard-store: $(DEV) ## store what a call costs now as what it may cost (needs what bench-guard does)
 	@$(NEEDS_STORE)
-	@$(BIN)/python -m bench.guard --store
+	@PYTHONPATH=tests $(BIN)/python -m bench.guard --store
 
 .PHONY: test-bench
 test-bench: $(DEV) ## test the benchmark's own instruments (needs go)

@@ -5,6 +5,8 @@ round must not exceed the stored one by more than the tolerance. Instructions ar
 CPU time elsewhere. Whatever else a machine does can only make a call dearer, so the quieter half of the rounds counts,
 and a series that is too dear is repeated. A gateway that has become dearer fails all of them.
 
+What it costs to know who calls is compared with a call without, in the same run: see bench.knowing.
+
 The bytecodes that a call executes are compared with the stored number too, if there is one for this version of Python:
 they are the same each time, so that a few per cent more are seen.
 
@@ -22,24 +24,22 @@ import enum
 import json
 import os
 import sys
-from contextlib import ExitStack
 from dataclasses import replace
 from statistics import median, quantiles
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
-from bench import building, bytecodes, machine
+from bench import building, bytecodes, knowing, machine
 from bench.contenders import CONTENDERS, ours
-from bench.instructions import Counter, can_count, counting
+from bench.instructions import can_count
 from bench.machine import ROOT
-from bench.measuring import Stage, load, stage
-from bench.processes import FailedError, end_in_order, running
+from bench.processes import FailedError, end_in_order
 from bench.rows import ROWS
+from bench.turns import Round, Side, quiet, take_turns
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from bench.machine import Cores
-    from bench.processes import Program, Running
+    from bench.measuring import Stage
+    from bench.processes import Program
 
 _STORED: Final = ROOT / "bench" / "guard.json"
 # Between what the same gateway differs by from one run to the next, and the slowdown that must not pass.
@@ -47,36 +47,14 @@ _TOLERANCE: Final = 0.2
 _ROW: Final = replace(next(row for row in ROWS if row.key == "fast"), warmup=0.3, seconds=0.8)
 # What is guarded: our gateway with its claims in memory, and on a server.
 _GUARDED: Final = ("ours", "ours-store")
-# Those of the start are not counted: caches fill, and memory grows.
-_WARM_UP: Final = 1
 _ROUNDS: Final = 5
 # The same program costs up to a fifth more or less from one start to the next: where its memory lies has a part in it.
 _STARTS: Final = 4
 # One that costs no more than before is measured a fifth too dear now and then, even in its best series of three.
 _SERIES: Final = 6
-_MICRO: Final = 1e6
 # Three times what the number of bytecodes differs by from run to run.
 _MORE_BYTECODES: Final = 0.02
 _BYTECODES: Final = "bytecodes"
-
-
-class Round(NamedTuple):
-    """What one round gave.
-
-    Attributes:
-        ours: What a call of ours cost.
-        echo: What one of the echo cost.
-        others: The cores that the rest of the machine used meanwhile.
-    """
-
-    ours: float
-    echo: float
-    others: float
-
-
-def quiet(rounds: Sequence[Round]) -> list[Round]:
-    """Returns the half of the rounds in which the rest of the machine did least: it can only make a call dearer."""
-    return sorted(rounds, key=lambda one: one.others)[: (len(rounds) + 1) // 2]
 
 
 def main() -> int:
@@ -95,6 +73,8 @@ def main() -> int:
             _store(key, unit, _series(cores, key, slower, unit))
         else:
             is_passed = _passes(cores, key, slower, unit) and is_passed
+    if "--store" not in sys.argv[1:]:
+        is_passed = knowing.is_cheap_enough(cores, unit) and is_passed
     executed = bytecodes.counted(cores).total
     if "--store" in sys.argv[1:]:
         _store(_BYTECODES, bytecodes.VERSION, executed)
@@ -190,25 +170,9 @@ def measured(cores: Cores, key: str, slower: float, rounds: int, unit: str) -> l
     Raises:
         FailedError: Calls failed, or hardly any ended.
     """
-    found = []
-    with stage(_ROW, cores, store=key == "ours-store") as around, ExitStack() as stack:
-        started = [
-            stack.enter_context(running(name, program, [cores.gateway]))
-            for name, program in (
-                (key, _ours(around, key, slower)),
-                ("echo", CONTENDERS["echo"].program(around.surroundings)),
-            )
-        ]
-        counters = [stack.enter_context(counting(one.pid)) for one in started] if unit == "instructions" else []
-        for number in range(_WARM_UP + rounds):
-            gateway, echo = (
-                _cost(one, around, counters[index] if counters else None) for index, one in enumerate(started)
-            )
-            if gateway is not None and echo is not None and number >= _WARM_UP:
-                found.append(Round(gateway.each, echo.each, max(gateway.others, echo.others)))
-    if len(found) < rounds / 2:
-        raise FailedError("the machine is too busy to measure on: in most rounds no call ended")
-    return found
+    echo = Side("echo", lambda around: CONTENDERS["echo"].program(around.surroundings))
+    mine = Side(key, lambda around: _ours(around, key, slower))
+    return take_turns(_ROW, cores, (mine, echo), rounds, unit, store=key == "ours-store")
 
 
 def _ours(around: Stage, key: str, slower: float) -> Program:
@@ -216,31 +180,6 @@ def _ours(around: Stage, key: str, slower: float) -> Program:
     if not slower:
         return contender.program(around.surroundings)
     return ours([sys.executable, "-m", "bench.slowed", str(slower)], around.surroundings, contender.settings)
-
-
-class _Cost(NamedTuple):
-    each: float
-    others: float
-
-
-def _cost(gateway: Running, around: Stage, counter: Counter | None) -> _Cost | None:
-    """Returns what a call costs: instructions with a counter, microseconds of CPU time without; None if none ended.
-
-    Raises:
-        FailedError: Not all calls were answered as they must, so that the cost means nothing.
-    """
-    before = counter.read() if counter else 0
-    found = load(_ROW, gateway, around)
-    seen, ended = found["seen"], found["ended"]
-    if not ended:
-        return None
-    if set(found["statuses"]) != {"0"}:
-        raise FailedError(f"calls failed: {found['statuses']}")
-    if counter:
-        each = (counter.read() - before) / (found["begun"] - found["in_flight"])
-    else:
-        each = seen["cpu_seconds"]["gateway"] / ended * _MICRO
-    return _Cost(each, seen["foreign_cpu_seconds"] / found["seconds"])
 
 
 if __name__ == "__main__":

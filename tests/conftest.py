@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _TESTS: Final = Path(__file__).parent
-_LONG: Final = frozenset({"accounts", "callers", "cli", "clients", "secrecy", "streams", "telemetry"})
+_LONG: Final = frozenset({"accounts", "callers", "cli", "clients", "secrecy", "streams", "telemetry", "threats"})
 KEY = "a-key-that-nobody-may-see"
 CONSIGNMENTS_KEY = "NzI1M2U0-another-key-that-nobody-may-see"
 # What is scripted is answered in order, and most of it is failure: nothing is asked again, and no breaker opens. Nor is

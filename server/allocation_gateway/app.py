@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from allocation_gateway.accounts.model import Account
+    from allocation_gateway.claims.opening import Stores
     from allocation_gateway.release import CheckedFiles
-    from allocation_gateway.settings import Settings
+    from allocation_gateway.settings import Secret, Settings
     from allocation_gateway.telemetry.instruments import Instruments
     from allocation_gateway.telemetry.pages import SharedPage
     from allocation_gateway.telemetry.telemetry import Telemetry
@@ -269,7 +270,35 @@ async def _open_accounts(
         following = asyncio.create_task(file.run())
         stack.callback(following.cancel)
         rereading.parts.append(file.reread)
+    _follow_server_credentials(settings, stores, accounts, followed, rereading, stack)
     return accounts
+
+
+def _follow_server_credentials(
+    settings: Settings,
+    stores: Stores,
+    accounts: Accounts,
+    followed: FollowedFiles,
+    rereading: Rereading,
+    stack: AsyncExitStack,
+) -> None:
+    """Follows the files that the URLs of the store and of the cache name."""
+
+    async def renew_cache() -> None:
+        for account in accounts:
+            account.groups.renew_connections()
+
+    renewals = {"store_url": stores.renew, "cache_url": renew_cache}
+    urls: dict[str, Secret] = {name: getattr(settings, name) for name in renewals}
+    for name, url in urls.items():
+        if url:
+            # On demand: whoever needs no server pays neither the memory nor the start-up time of its client.
+            from allocation_gateway.server_credentials import ServerCredentials
+
+            credentials = ServerCredentials(name, url, followed, renew=renewals[name])
+            following = asyncio.create_task(credentials.run())
+            stack.callback(following.cancel)
+            rereading.parts.append(credentials.reread)
 
 
 async def _join(supervision: Supervision, listener: Listener, stop: Stop) -> None:

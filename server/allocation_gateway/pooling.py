@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from allocation_gateway.settings import Secret
 
+# Seconds that a trial of a connection may take.
+_TRIAL_SECONDS: Final = 5.0
 # OpenSSL's numbers for a certificate that is of another name, or of another address.
 _OTHER_NAMES: Final = frozenset({62, 64})
 _EXPIRED: Final = 10
@@ -70,7 +72,10 @@ def open_pool(url: Secret, *, connections: int, timeout: float) -> ConnectionPoo
     Raises:
         ValueError: The URL is none of a server.
     """
-    target = server_url.parse(url.reveal())
+    return _pool(server_url.parse(url.reveal()), connections=connections, timeout=timeout)
+
+
+def _pool(target: ServerUrl, *, connections: int, timeout: float) -> ConnectionPool:
     options: dict[str, Any] = {
         **connection_options(target, timeout=timeout),
         "db": target.database,
@@ -89,6 +94,33 @@ def open_pool(url: Secret, *, connections: int, timeout: float) -> ConnectionPoo
         port=target.port,
         **options,
     )
+
+
+async def try_connection(url: Secret) -> None:
+    """Makes a connection and closes it, to see whether the server lets somebody in with what its files hold now.
+
+    Raises:
+        RedisError: It has refused that.
+        OSError: It cannot be reached, or a file cannot be used. That it does not answer in time is a TimeoutError.
+    """
+    target = server_url.parse(url.reveal())
+    failure: BaseException | None = None
+    is_in = False
+    # Of a cluster, each node has users of its own: all that are named and answer have to know this one.
+    for host, port in target.nodes or ((target.host, target.port),):
+        pool = _pool(target._replace(host=host, port=port), connections=1, timeout=_TRIAL_SECONDS)
+        try:
+            connection = await pool.get_connection()  # type: ignore[no-untyped-call]
+            await pool.release(connection)
+            is_in = True
+        except exceptions.AuthenticationError:
+            raise
+        except (exceptions.RedisError, OSError, TimeoutError) as error:
+            failure = error
+        finally:
+            await close_pool(pool)
+    if failure is not None and not is_in:
+        raise failure
 
 
 class _FileCredentials(CredentialProvider):

@@ -22,6 +22,7 @@ from allocation_gateway.wire.flow_control import ReceiveControl
 from allocation_gateway.wire.memory import ConnectionMemory, MemoryPool
 from allocation_gateway.wire.streaming import RequestStreamCall
 from allocation_gateway.wire.turns import Turns
+from support.removal import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -30,13 +31,6 @@ if TYPE_CHECKING:
 BOUNDLESS: Final = 1 << 40
 # Who needs more has failed: others use the machine too.
 _MOST_MEMORY: Final = 2 << 30
-
-
-def replace(owner: object, name: str, value: object) -> None:
-    """Replaces a part of the gateway, which has to be there: a defence that was renamed is not taken out unnoticed."""
-    if not hasattr(owner, name):
-        raise AttributeError(f"{owner} has no {name}: what takes defences out has to follow them")
-    setattr(owner, name, value)
 
 
 def flood_budget() -> None:

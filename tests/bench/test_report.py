@@ -9,11 +9,12 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from bench import contenders, plot, report
-from bench.guard import Round, Verdict, judge, quiet
+from bench.guard import Verdict, judge
 from bench.measuring import Sample, is_right
 from bench.results import Results
 from bench.rows import ROWS, Outcome
 from bench.targets import TARGETS
+from bench.turns import Round, quiet
 
 if TYPE_CHECKING:
     from pathlib import Path

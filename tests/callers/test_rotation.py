@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import signal
-import threading
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 import pytest
 from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
-from support.accounts import for_account
 from support.certificates import Authority
 from support.front import KEY, LONG, another_write, running_front
 from support.issuer import AUDIENCE, ISSUER, Issuer, bearing
+from support.rotation import Load, Swapped, sent
 from support.upstream import running_upstream, shipped
 
 if TYPE_CHECKING:
@@ -22,9 +20,6 @@ if TYPE_CHECKING:
 
     from support.upstream import Received, Reply
 
-CALLERS: Final = 4
-# Calls that are made between two steps, at least.
-BETWEEN: Final = 40
 POLICY: Final = """
 [[rules]]
 name = "{name}"
@@ -37,77 +32,6 @@ ACCOUNTS: Final = """
 [accounts.retail.ship]
 api_key = "{key}"
 """
-
-
-class Swapped:
-    """A folder of files as Kubernetes mounts them: all are replaced in one step, by a link that changes its target."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._count = 0
-        self._contents: dict[str, bytes] = {}
-
-    def put(self, **contents: bytes) -> None:
-        """Replaces what files hold, by their names."""
-        self._contents |= contents
-        self._count += 1
-        version = self._folder / f"..{self._count}"
-        version.mkdir()
-        for name, content in self._contents.items():
-            (version / name).write_bytes(content)
-        link = self._folder / "..new"
-        link.symlink_to(version.name)
-        link.replace(self._folder / "..data")
-
-    def path(self, name: str) -> str:
-        """Returns the path by which a file is mounted."""
-        return str(self._folder / "..data" / name)
-
-
-class Load:
-    """Callers that allocate, each over connections of its own, until they are told to end."""
-
-    def __init__(self, address: str, credentials: grpc.ChannelCredentials, token: str) -> None:
-        self.credentials = credentials
-        self.token = token
-        self.failures: list[grpc.RpcError] = []
-        self.made: list[str] = []
-        self._address = address
-        self._done = threading.Event()
-        self._changed = threading.Condition()
-        self._pool = ThreadPoolExecutor(CALLERS)
-        self._work = [self._pool.submit(self._call) for _ in range(CALLERS)]
-
-    def _call(self) -> None:
-        options = [("grpc.use_local_subchannel_pool", 1)]
-        while not self._done.is_set():
-            # A few calls on each connection, so that new certificates are met.
-            with grpc.secure_channel(self._address, self.credentials, options) as channel:
-                stub = ShipmentAllocationServiceStub(channel)
-                for _ in range(3):
-                    self._once(stub, "default")
-                    self._once(stub, "retail")
-
-    def _once(self, stub: Any, account: str) -> None:
-        write = another_write()
-        try:
-            stub.AllocateShipment(write, timeout=LONG, metadata=(*bearing(self.token), *for_account(account)))
-        except grpc.RpcError as error:
-            self.failures.append(error)
-        with self._changed:
-            self.made.append(write.shipment_reference)
-            self._changed.notify_all()
-
-    def go_on(self) -> None:
-        """Waits until so many more calls were made."""
-        with self._changed:
-            wanted = len(self.made) + BETWEEN
-            assert self._changed.wait_for(lambda: len(self.made) >= wanted, LONG)
-
-    def end(self) -> None:
-        """Ends the calls."""
-        self._done.set()
-        self._pool.shutdown()
 
 
 @pytest.mark.parametrize("engine", ["direct", "grpcio"])
@@ -142,7 +66,9 @@ def test_everything_is_replaced_under_load(engine: str, tmp_path: Path) -> None:
         settings = {name: files.path(file) for name, file in names.items()}
         settings |= {"SHIP_API_KEY": "", "JWT_ISSUER": ISSUER, "JWT_AUDIENCE": AUDIENCE, "ALLOW_PLAINTEXT": "true"}
         with running_front(upstream, settings={**settings, "GRPC_ENGINE": engine}) as front:
-            load = Load(front.gateway.address, of_client(old), issuer.token(kid="old"))
+            load = Load(
+                front.gateway.address, ("default", "retail"), credentials=of_client(old), token=issuer.token(kid="old")
+            )
             try:
                 load.go_on()
                 issuer.add("new", "ES256")
@@ -175,6 +101,4 @@ def test_everything_is_replaced_under_load(engine: str, tmp_path: Path) -> None:
             assert front.gateway.stop() == 0
         assert load.failures == []
         assert refused == []
-        lines = [upstream.received.get_nowait().line for _ in range(upstream.received.qsize())]
-        sent = Counter(line.split("/shipments/")[1].split("/")[0] for line in lines if line.startswith("PUT "))
-        assert sent == Counter(load.made)
+        assert sent(upstream) == Counter(load.made)

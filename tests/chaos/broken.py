@@ -172,8 +172,8 @@ def unclaimed() -> Changes:
     """While the store cannot be reached, a write goes on with what one process remembers."""
     make = opening.Stores.__init__
 
-    def made(stores: Any, kept: Any, _: Any) -> None:
-        make(stores, kept, lambda _: MemoryClaims(size=100_000, retention=3_600.0))
+    def made(stores: Any, kept: Any, _: Any, **more: Any) -> None:
+        make(stores, kept, lambda _: MemoryClaims(size=100_000, retention=3_600.0), **more)
 
     return [(opening.Stores, "__init__", made)]
 

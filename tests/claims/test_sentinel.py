@@ -191,6 +191,8 @@ async def test_password_of_sentinels_in_a_file_is_replaced_without_a_restart(tmp
             await asyncio.to_thread(
                 wait_until, lambda: watching.primaries() == [pair.replica.port] * 3, "they do not agree"
             )
+            # The former primary knows the claim too, and may take writes for a moment longer.
+            pair.primary.kill()
             async with asyncio.timeout(20.0):
                 while True:
                     try:

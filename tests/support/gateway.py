@@ -19,8 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 COMMAND = str(Path(sys.executable).parent / "allocation-gateway")
+# What takes the arguments of the gateway's own command, unless a test says otherwise.
+command_line: tuple[str, ...] = (COMMAND,)
 # It takes a second; a machine that is very busy may take its time.
 START_TIMEOUT = 90.0
+# Seconds that a log line is waited for.
+line_timeout = 90.0
 STOP_TIMEOUT = 90.0
 PREFIX = "ALLOCATION_GATEWAY_"
 # Tests look at the spans of each call. In production a share of them is kept.
@@ -62,8 +66,9 @@ class Gateway:
         with self._changed:
             self._changed.notify_all()
 
-    def wait_for(self, event: str, timeout: float = START_TIMEOUT, **fields: object) -> dict[str, Any]:
+    def wait_for(self, event: str, timeout: float | None = None, **fields: object) -> dict[str, Any]:
         """Waits for a log line and returns it."""
+        timeout = line_timeout if timeout is None else timeout
 
         def found() -> dict[str, Any] | None:
             wanted = {"event": event, **fields}
@@ -101,7 +106,7 @@ def running_gateway(
     settings: Mapping[str, str],
     *arguments: str,
     extra: Mapping[str, str] | None = None,
-    command: Sequence[str] = (COMMAND,),
+    command: Sequence[str] = (),
     leaks: bool = False,
 ) -> Iterator[Gateway]:
     """Runs `allocation-gateway serve` on free ports, and ends it however the block ends.
@@ -112,7 +117,7 @@ def running_gateway(
         settings: Environment variables; the prefix may be left out.
         arguments: Further arguments, such as `--sandbox`.
         extra: Environment variables that are no settings of the gateway.
-        command: What takes the arguments of the gateway's own command.
+        command: What takes the arguments of the gateway's own command, if it is not that command itself.
         leaks: Whether it may write secrets all the same, since what keeps it from that was taken away.
     """
     defaults = {"PORT": "0", "SANDBOX_PORT": "0", "SHUTDOWN_DELAY": "0", "OTEL_TRACES_SAMPLER": EVERY_TRACE}
@@ -120,7 +125,7 @@ def running_gateway(
         # A scripted upstream answers in order: nothing may be asked that the test does not know of.
         defaults["SERVICE_GROUP_LISTING"] = "false"
     process = subprocess.Popen(
-        [*command, "serve", *arguments],
+        [*(command or command_line), "serve", *arguments],
         env={**environment({**defaults, **settings}), **(extra or {})},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -130,7 +135,7 @@ def running_gateway(
     reader = threading.Thread(target=gateway.follow, daemon=True)
     reader.start()
     try:
-        line = gateway.wait_for("listening")
+        line = gateway.wait_for("listening", START_TIMEOUT)
         gateway.address = line["address"]
         gateway.sandbox_url = line.get("sandbox", "")
         yield gateway

@@ -311,6 +311,11 @@ class ClaimCluster:
             link.start()
         return link
 
+    def renew(self) -> None:
+        """Makes new connections in place of those that there are."""
+        for link in self._links.values():
+            link.renew()
+
     async def close(self) -> None:
         """Closes all connections."""
         if self._keeping is not None:

@@ -8,6 +8,7 @@ each within its time: a failover is often over by then. Later they are told when
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -95,6 +96,9 @@ class PrimaryLink:
         self._is_lasting = False
         self._lost_at: float | None = None
         self._connections: set[StoreConnection] = set()
+        # How often a new connection was asked for, and which of these the latest one was made for.
+        self._wanted = self._made_for = 0
+        self._is_look_wanted = asyncio.Event()
 
     def start(self) -> None:
         """Begins to connect, if that was not done."""
@@ -125,6 +129,14 @@ class PrimaryLink:
     def leave(self, connection: StoreConnection) -> None:
         """Looks for the primary anew: a connection does not lead to it, or it is not ready."""
         connection.retire()
+
+    def renew(self) -> None:
+        """Makes a new connection, and lets it take the place of the one that there is, which ends when all is answered.
+
+        As long as none can be made, the one that there is is used.
+        """
+        self._wanted += 1
+        self._is_look_wanted.set()
 
     def _open(self) -> StoreConnection | None:
         connection = self.connection
@@ -157,12 +169,14 @@ class PrimaryLink:
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def _make(self) -> _Made:
+        wanted = self._wanted
         # It bounds itself: it keeps what it was told when its time is up.
         self.target = target = await self._locator.locate()
         with PatientLimit(self._timeout):
             connection = await self._connect(target)
         self._connections.add(connection)
         connection.lost.add_done_callback(lambda _: self._connections.discard(connection))
+        self._made_for = wanted
         return _Made(connection, target)
 
     def _failed(self, error: BaseException) -> None:
@@ -200,8 +214,11 @@ class PrimaryLink:
                 await _call_off(looking)
 
     async def _look(self, made: _Made) -> _Made | None:
-        """Sends PING to a silent server, and makes a connection to where the primary has moved, if it has."""
-        await asyncio.sleep(self._locator.interval)
+        """Sends PING to a silent server, and makes a connection if the primary has moved, or if one is asked for."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._locator.interval):
+                await self._is_look_wanted.wait()
+        self._is_look_wanted.clear()
         connection, target = made
         after = target.options.get("health_check_interval", _PING_AFTER)
         if after and connection.is_open and time.monotonic() > connection.heard_at + after:
@@ -213,7 +230,7 @@ class PrimaryLink:
         if connection.is_open:
             self._on_contact()
         try:
-            if await self._locator.is_elsewhere(target, connection.peer):
+            if self._made_for != self._wanted or await self._locator.is_elsewhere(target, connection.peer):
                 return await self._make()
         except FAILURES as error:
             # It may be on its way. What there is is of use meanwhile.

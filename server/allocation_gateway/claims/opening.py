@@ -21,13 +21,21 @@ class Stores:
     So an account that is taken out and put in again finds its claims, also those in the memory of the process.
     """
 
-    def __init__(self, make: Callable[[str], ClaimStore], make_spare: Callable[[str], ClaimStore] | None) -> None:
+    def __init__(
+        self,
+        make: Callable[[str], ClaimStore],
+        make_spare: Callable[[str], ClaimStore] | None,
+        *,
+        renew: Callable[[], None] = lambda: None,
+    ) -> None:
         """Has none yet.
 
         Args:
             make: Makes a store of a name.
             make_spare: Makes what takes its place while it cannot be reached; None if nothing does.
+            renew: Makes new connections in place of those that the stores have.
         """
+        self._renew = renew
         self._make = make
         self._make_spare = make_spare
         self._made: dict[str, tuple[ClaimStore, ClaimStore | None]] = {}
@@ -39,6 +47,10 @@ class Stores:
         if name not in self._made:
             self._made[name] = self._make(name), None if self._make_spare is None else self._make_spare(name)
         return self._made[name]
+
+    async def renew(self) -> None:
+        """Makes new connections in place of those that there are, which are used until then."""
+        self._renew()
 
     async def close(self) -> None:
         """Ends the use of all of them."""
@@ -82,7 +94,8 @@ async def open_stores(settings: Settings, telemetry: Telemetry) -> Stores:
             return SlotClaims(server, namespace=namespace, name=name, retention=retention)
         return SharedClaims(server, namespace=namespace, name=name, retention=retention)
 
-    return Stores(shared, (lambda _: in_memory(settings)) if settings.store_unavailable == "proceed" else None)
+    spare = (lambda _: in_memory(settings)) if settings.store_unavailable == "proceed" else None
+    return Stores(shared, spare, renew=server.renew)
 
 
 def in_memory(settings: Settings) -> ClaimStore:

@@ -141,6 +141,10 @@ class ClaimServer:
                 error = failure
         raise self._health.failed(step, error, self._link.target)
 
+    def renew(self) -> None:
+        """Makes a new connection in place of the one that there is."""
+        self._link.renew()
+
     async def close(self) -> None:
         """Closes all connections."""
         await self._link.close()

@@ -16,12 +16,12 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import structlog
-from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError, ReadOnlyError, RedisError, ResponseError
 
 from allocation_gateway.groups import shared_entries
+from allocation_gateway.groups.cache_connections import CacheConnections
 from allocation_gateway.groups.shared_entries import Invalidation, ObservedCode, SharedListing
-from allocation_gateway.pooling import close_pool, diagnose, open_pool
+from allocation_gateway.pooling import diagnose
 from allocation_gateway.settings import DEFAULT_ACCOUNT
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ _MAX_RECONNECT_PAUSE: Final = 0.5
 _DEFECT_PAUSE: Final = 30.0
 # A single late heartbeat may be due to this process itself.
 _MAX_LATE_HEARTBEATS: Final = 2
-_CONNECTIONS: Final = 4
 # Commands that wait to be sent. The oldest ones are dropped beyond that: the next sync makes up for them.
 _MAX_PENDING_COMMANDS: Final = 1_000
 _DIGEST_LENGTH: Final = 12
@@ -115,8 +114,7 @@ class Replication:
             ValueError: The URL is none of a server.
         """
         self._url = url
-        self._pool = open_pool(url, connections=_CONNECTIONS, timeout=_COMMAND_TIMEOUT)
-        self._client = Redis(connection_pool=self._pool)
+        self._connections = CacheConnections(url, command_seconds=_COMMAND_TIMEOUT)
         self._keys = {api: _Keys(namespace, api, base_url, account) for api, base_url in base_urls.items()}
         self._channels = {keys.channel.encode(): api for api, keys in self._keys.items()}
         self._timeout = timeout
@@ -154,7 +152,7 @@ class Replication:
             return None
         try:
             async with asyncio.timeout(self._timeout):
-                data = await self._client.get(self._keys[api].listing)
+                data = await self._connections.client.get(self._keys[api].listing)
         except _FAILURES as error:
             self._connection_failed(error)
             return None
@@ -179,6 +177,10 @@ class Replication:
 
     # The connection.
 
+    def renew(self) -> None:
+        """Makes new connections in place of those that there are."""
+        self._connections.renewal.set()
+
     async def run(self, peer: Peer, on_usable_change: Callable[[bool], None]) -> None:
         """Keeps the connection up until it is cancelled.
 
@@ -190,7 +192,10 @@ class Replication:
         pause = _MIN_RECONNECT_PAUSE
         while True:
             try:
+                if self._connections.renewal.is_set():
+                    await self._connections.replace(self._timeout)
                 await self._session(peer)
+                pause = _MIN_RECONNECT_PAUSE
             except* _FAILURES as group:
                 pause = min(pause * 2, _MAX_RECONNECT_PAUSE) if not self.usable else _MIN_RECONNECT_PAUSE
                 self._connection_failed(group.exceptions[0])
@@ -201,20 +206,23 @@ class Replication:
             await asyncio.sleep(pause)
 
     async def _session(self, peer: Peer) -> None:
-        async with self._client.pubsub() as pubsub:
+        async with self._connections.client.pubsub() as pubsub:
             # First, so that nothing that is published while the state is merged goes unheard.
             await pubsub.subscribe(*self._channels)
             await self._check_is_writable()
             await self._sync(peer)
+            work = [self._receive(peer, pubsub), self._send(), self._check_health(peer)]
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._receive(peer, pubsub))
-                tasks.create_task(self._send())
-                tasks.create_task(self._check_health(peer))
+                running = [tasks.create_task(one) for one in work]
+                await self._connections.renewal.wait()
+                # What was being sent is made up for by the next session, which begins with a sync.
+                for task in running:
+                    task.cancel()
 
     async def _check_is_writable(self) -> None:
         """Raises ReadOnlyError if the server is a replica of another one, as far as it lets itself be asked."""
         try:
-            replication: dict[str, Any] = await self._client.info("replication")
+            replication: dict[str, Any] = await self._connections.client.info("replication")
         except ResponseError:
             return
         if replication.get("role") == "slave":
@@ -238,7 +246,7 @@ class Replication:
             self._has_pending.clear()
             batch = list(self._pending)
             self._pending.clear()
-            pipe = self._client.pipeline(transaction=False)
+            pipe = self._connections.client.pipeline(transaction=False)
             for command in batch:
                 command(pipe)
             if batch:
@@ -251,7 +259,7 @@ class Replication:
         late = 0
         while True:
             started = clock()
-            await self._client.ping()
+            await self._connections.client.ping()
             late = late + 1 if clock() - started > self._timeout else 0
             self._set_usable(usable=late < _MAX_LATE_HEARTBEATS, reason="slow")
             if clock() > next_sync:
@@ -262,7 +270,7 @@ class Replication:
     async def _sync(self, peer: Peer) -> None:
         """Merges the state of the server and of this replica, so that both are the same."""
         for api, keys in self._keys.items():
-            pipe = self._client.pipeline(transaction=False)
+            pipe = self._connections.client.pipeline(transaction=False)
             pipe.zscore(keys.forgotten, "at")
             pipe.hgetall(keys.observed)
             # A key of another type counts as empty.
@@ -287,7 +295,7 @@ class Replication:
                 continue
             there[entry.code] = entry
             peer.observed_elsewhere(api, entry)
-        pipe = self._client.pipeline(transaction=False)
+        pipe = self._connections.client.pipeline(transaction=False)
         if forgotten_here > forgotten_there:
             self._put_forgotten(pipe, keys, forgotten_here)
         if outdated:
@@ -320,8 +328,7 @@ class Replication:
 
     async def close(self) -> None:
         """Closes all connections."""
-        await self._client.aclose()
-        await close_pool(self._pool)
+        await self._connections.close()
 
 
 def _permitted(results: list[Any]) -> list[Any]:

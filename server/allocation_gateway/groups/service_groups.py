@@ -105,6 +105,11 @@ class ServiceGroups:
         for watcher in self._watchers:
             await watcher.check()
 
+    def renew_connections(self) -> None:
+        """Makes new connections to the cache in place of those that there are."""
+        for connection in self._connections:
+            connection.renew()
+
     # Background work.
 
     def watch(self, file: Path, content: bytes, state: FileState | None = None) -> None:

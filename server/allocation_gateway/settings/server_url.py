@@ -26,6 +26,7 @@ _MOST_DATABASES: Final = 2**31 - 1
 _HOST: Final = re.compile(r"[A-Za-z0-9_.:-]+")
 _ENCODE: Final = "user name and password must be percent-encoded: / as %2F, # as %23, ? as %3F, @ as %40, % as %25"
 _VERIFICATIONS: Final = ("none", "optional", "required")
+_TLS_FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _TLS_VERSIONS: Final = {
     "tlsv1.2": ssl.TLSVersion.TLSv1_2,
     "tlsv1.3": ssl.TLSVersion.TLSv1_3,
@@ -95,6 +96,13 @@ class ServerUrl(NamedTuple):
 
     def __repr__(self) -> str:
         return f"ServerUrl({self.address})"
+
+
+def files(url: ServerUrl) -> Mapping[str, str]:
+    """Returns the files that a URL names, by the names of its options."""
+    passwords = {"password_file": url.password_file, "sentinel_password_file": url.sentinel_password_file}
+    named = {**passwords, **{name: url.options.get(name, "") for name in _TLS_FILES}}
+    return {name: file for name, file in named.items() if file}
 
 
 def parse(url: str) -> ServerUrl:

@@ -1,0 +1,46 @@
+"""What it costs to know who calls and what they may do: a call with all of it against one without, in the same run.
+
+That is mutual TLS, a token, a policy of 200 rules and 20 more accounts. Both are the same gateway and take turns on the
+same machine, so that nothing is stored. The limit is the one that `make bench` reports.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from statistics import median
+from typing import TYPE_CHECKING, Final
+
+from bench.contenders import CONTENDERS
+from bench.rows import ROWS
+from bench.targets import KNOWING_CALLERS
+from bench.turns import Side, quiet, take_turns
+
+if TYPE_CHECKING:
+    from bench.machine import Cores
+
+# Warmed up for so long that all connections have made their TLS: in production they last for longer than that costs.
+_ROW: Final = replace(next(row for row in ROWS if row.key == "fast"), warmup=0.6, seconds=0.6)
+_ROUNDS: Final = 4
+# Each is started anew: the same program costs more or less from one start to the next. One that costs too much does so
+# in both.
+_STARTS: Final = 2
+
+
+def is_cheap_enough(cores: Cores, unit: str) -> bool:
+    """Measures, tells what it found, and returns whether the limit is kept."""
+    print(f"{CONTENDERS['ours-secured'].title}, and without: up to {KNOWING_CALLERS:.2f} times passes")
+    for _ in range(_STARTS):
+        found = quiet(take_turns(_ROW, cores, (_side("ours-secured"), _side("ours")), _ROUNDS, unit))
+        middle = median(one.ours / one.echo for one in found)
+        print(f"{unit} of a call, as a multiple of one without: {middle:.3f}", flush=True)
+        if middle <= KNOWING_CALLERS:
+            print("It passes.")
+            return True
+    print("Knowing who calls has become too dear.", file=sys.stderr)
+    return False
+
+
+def _side(key: str) -> Side:
+    contender = CONTENDERS[key]
+    return Side(key, lambda around: contender.program(around.surroundings), contender.credentials())
