@@ -264,6 +264,10 @@ bench-guard-store: $(DEV) ## store what a call costs now as what it may cost (ne
 	@$(NEEDS_STORE)
 	@PYTHONPATH=tests $(BIN)/python -m bench.guard --store
 
+.PHONY: bench-defences
+bench-defences: $(DEV) ## measure what the defences of the gRPC server cost a call (needs go; on a quiet machine)
+	@PYTHONPATH=tests $(BIN)/python -m bench.defences
+
 .PHONY: test-bench
 test-bench: $(DEV) ## test the benchmark's own instruments (needs go)
 	@go -C bench/instruments vet ./... && go -C bench/instruments test ./...

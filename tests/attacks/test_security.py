@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
+import uuid
 from pathlib import Path
 from typing import Final
 
+import grpc
 import pytest
+from allocation.v1 import shipment_allocation_service_pb2 as pb
+from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
 from attacks.attacker import ATTACKS
+from attacks.measuring import ROOT
 from attacks.undefended import DEFENCES, REST_ON_NOTHING, RESTS_ON
+from support.front import KEY, LONG
+from support.gateway import running_gateway
+from support.upstream import running_upstream, shipped
 
-TEXT: Final = (Path(__file__).resolve().parents[2] / "SECURITY.md").read_text()
+TEXT: Final = (ROOT / "SECURITY.md").read_text()
 ROWS: Final = [row for row in TEXT.splitlines() if row.startswith("|")]
 
 
@@ -38,8 +45,16 @@ def test_each_attack_meets_a_defence_or_there_is_a_reason_why_not() -> None:
     assert {name for defences in RESTS_ON.values() for name in defences} == DEFENCES.keys()
 
 
-def test_defences_are_there_to_be_taken_out() -> None:
-    """In a process of its own. One that was renamed would be taken out by nobody."""
-    program = "from attacks.undefended import DEFENCES; [take_out() for take_out in DEFENCES.values()]"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+def test_a_gateway_without_its_defences_serves() -> None:
+    """One that was renamed would be taken out by nobody, and what nobody attacks has to be answered without any."""
+    command = [sys.executable, "-m", "attacks.undefended", ",".join(DEFENCES)]
+    extra = {"PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), *sys.path])}
+    settings = {"ALLOW_PLAINTEXT": "true", "SHIP_API_KEY": KEY}
+    with running_upstream() as upstream:
+        upstream.default = shipped
+        settings["SHIP_BASE_URL"] = upstream.url
+        with running_gateway(settings, extra=extra, command=command) as gateway:
+            request = pb.AllocateShipmentRequest(shipment_reference=f"sp_{uuid.uuid4()}")
+            with grpc.insecure_channel(gateway.address) as channel:
+                answer = ShipmentAllocationServiceStub(channel).AllocateShipment(request, timeout=LONG)
+            assert answer.allocation.shipment_reference == request.shipment_reference

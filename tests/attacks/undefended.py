@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 # More than any attack takes.
 BOUNDLESS: Final = 1 << 40
+_MOST_STREAMS: Final = (1 << 31) - 1
 # Who needs more has failed: others use the machine too.
 _MOST_MEMORY: Final = 2 << 30
 
@@ -71,8 +72,8 @@ def windows() -> None:
 
 
 def limit_of_calls() -> None:
-    """A connection may have any number of open calls."""
-    replace(direct, "calls_within", lambda _: BOUNDLESS)
+    """A connection may have as many open calls as it can have streams."""
+    replace(direct, "calls_within", lambda _: _MOST_STREAMS)
     replace(direct, "_OPEN_CALLS", BOUNDLESS)
 
 
