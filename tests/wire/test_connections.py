@@ -237,9 +237,9 @@ def test_end_says_goodbye_twice_and_lets_calls_finish(engine: str) -> None:
 
 def test_end_waits_for_no_connection_that_only_stands(engine: str) -> None:
     """Be it in the middle of its greeting, of a request, or with nothing to say."""
-    with running_front(settings=chosen(engine), SHUTDOWN_GRACE="12") as front:
+    with running_front(settings=chosen(engine), SHUTDOWN_GRACE="12") as front, contextlib.ExitStack() as stack:
         said = (b"", PREFACE, PREFACE + settings(), PREFACE[:3])
-        standing = [Connection(front.gateway.address, greeting=part) for part in said]
+        standing = [stack.enter_context(Connection(front.gateway.address, greeting=part)) for part in said]
         with Connection(front.gateway.address) as connection:
             assert connection.answer(connection.begin(CALL)).status == 0
             begun = time.monotonic()
@@ -248,7 +248,6 @@ def test_end_waits_for_no_connection_that_only_stands(engine: str) -> None:
             connection.drain()
         for other in standing:
             other.drain()
-            other.socket.close()
 
 
 def test_end_is_bounded_for_requests_that_never_become_whole(engine: str) -> None:
