@@ -85,7 +85,13 @@ class Listener:
         for service in ("", *self._services):
             self._health.set(service, SERVING)
         self._groups.on_usable_change(partial(self._report, GROUPS_SERVICE))
-        self._followed.on_usable_change(partial(self._report, _FILES))
+        loop = asyncio.get_running_loop()
+
+        def report_file(name: str, usable: bool) -> None:
+            # With grpcio, certificates are read in the thread that makes a connection, and health is the loop's.
+            loop.call_soon_threadsafe(partial(self._report, _FILES, name, usable))
+
+        self._followed.on_usable_change(report_file)
 
     def _report(self, whole: str, part: str, usable: bool) -> None:
         """Tells the health of a part as that of a service of its own: the gateway itself serves without it."""
