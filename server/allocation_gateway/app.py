@@ -80,8 +80,6 @@ class Stop:
 class Rereading:
     """SIGHUP: has the files read again that may be replaced while the gateway runs. It never ends the process.
 
-    The files of the listener are read again for each connection anyway.
-
     Attributes:
         parts: What reads them.
     """
@@ -178,6 +176,7 @@ async def serve(
             followed=followed,
         )
         listener = Listener(settings, gateway)
+        rereading.parts.append(listener.reread)
         _observe_state(gateway, listener, stack)
         if supervision is not None:
             observed.metrics.observe_worker(supervision.worker, supervision.restarts)

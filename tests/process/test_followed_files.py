@@ -54,8 +54,8 @@ def file_options() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, Path]]:
-    """A gateway that follows files of all kinds: its address, that of its health, and the folder of the files."""
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """A gateway that follows files of all kinds: the address of its health, and the folder of the files."""
     folder = tmp_path_factory.mktemp("files")
     certificate, key = Authority(folder).issue("gateway")
     settings = {"TLS_CERT_FILE": str(certificate), "TLS_KEY_FILE": str(key), "HEALTH_PORT": "0", "SHIP_API_KEY": ""}
@@ -64,32 +64,22 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str
         (folder / f"{name}.toml").write_text(content)
         settings[name.upper()] = str(folder / f"{name}.toml")
     with running_front(settings=settings) as front:
-        yield front.gateway.address, front.gateway.wait_for("listening")["health"], folder
+        yield front.gateway.wait_for("listening")["health"], folder
 
 
-def wait(health: str, name: str, wanted: int, *, poke: str = "") -> None:
-    """Waits until a file has a health. As long as it has not, connections are made to an address, if one is given."""
+def wait(health: str, name: str, wanted: int) -> None:
+    """Waits until a file has a health."""
     with grpc.insecure_channel(health) as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)
         request = health_pb2.HealthCheckRequest(service=f"allocation_gateway.files/{name}")
         for told in stub.Watch(request, timeout=LONG):
             if told.status == wanted:
                 return
-            if poke:
-                connect(poke)
-
-
-def connect(address: str) -> None:
-    """Begins TLS with an address."""
-    import ssl
-
-    host, _, port = address.rpartition(":")
-    ssl.get_server_certificate((host, int(port)))
 
 
 @pytest.mark.parametrize("name", CONTENTS)
-def test_health_says_whether_the_newest_content_of_a_file_is_in_use(running: tuple[str, str, Path], name: str) -> None:
-    _, health, folder = running
+def test_health_says_whether_the_newest_content_of_a_file_is_in_use(running: tuple[str, Path], name: str) -> None:
+    health, folder = running
     file = folder / f"{name}.toml"
     wait(health, name, SERVING)
     file.write_text("")
@@ -102,14 +92,14 @@ def test_health_says_whether_the_newest_content_of_a_file_is_in_use(running: tup
     wait(health, name, SERVING)
 
 
-def test_health_says_so_of_certificates_when_a_connection_is_made(running: tuple[str, str, Path]) -> None:
-    address, health, folder = running
+def test_health_says_so_of_certificates_before_anybody_connects(running: tuple[str, Path]) -> None:
+    health, folder = running
     wait(health, "tls_cert_file", SERVING)
     content = (folder / "gateway.crt").read_bytes()
     (folder / "gateway.crt").write_bytes(b"-----BEGIN NONSENSE-----\n")
-    wait(health, "tls_cert_file", NOT_SERVING, poke=address)
+    wait(health, "tls_cert_file", NOT_SERVING)
     (folder / "gateway.crt").write_bytes(content)
-    wait(health, "tls_cert_file", SERVING, poke=address)
+    wait(health, "tls_cert_file", SERVING)
 
 
 def test_metrics_say_when_the_content_in_use_was_written(tmp_path: Path) -> None:

@@ -277,7 +277,7 @@ def following() -> None:
         return first.setdefault(url.password_file, with_password(url))
 
     replace(Follower, "check", check)
-    replace(CertificateFiles, "have_changed", lambda _: False)
+    replace(CertificateFiles, "read", lambda _: None)
     replace(ServerUrl, "with_password", as_at_first)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 
-from allocation_gateway import ports
+from allocation_gateway import ports, tasks
 from allocation_gateway.operations import table
 from allocation_gateway.rpc.certificates import CertificateFiles
 from allocation_gateway.rpc.engines import open_engine
@@ -50,15 +51,16 @@ class Listener:
             add_reflection((*self._services, health.SERVICE_NAME), self._server, gateway.guard)
         self._probes: GrpcEngine | None = None
         self.health_address = ""
+        self._files: CertificateFiles | None = None
+        self._following: asyncio.Task[None] | None = None
         self.address = self._bind()
 
     def _bind(self) -> str:
         settings = self._settings
         host = ports.bracketed(settings.host)
-        files = None
         if settings.tls_cert_file is not None:
-            files = CertificateFiles(settings, settings.tls_cert_file, self._followed.add("tls_cert_file"))
-        address = f"{host}:{self._server.bind('port', settings.port, files)}"
+            self._files = CertificateFiles(settings, settings.tls_cert_file, self._followed.add("tls_cert_file"))
+        address = f"{host}:{self._server.bind('port', settings.port, self._files)}"
         if settings.health_port is not None:
             self._probes = open_engine(settings)
             _add_health(self._health, self._probes)
@@ -70,13 +72,26 @@ class Listener:
         await self._server.start()
         if self._probes is not None:
             await self._probes.start()
+        if self._files is not None:
+            self._following = asyncio.create_task(self._files.run())
+
+    async def reread(self) -> None:
+        """Reads the certificates now, if there are any and they were written anew."""
+        if self._files is not None:
+            await self._files.check()
 
     def start_serving(self) -> None:
         """Turns health to SERVING."""
         for service in ("", *self._services):
             self._health.set(service, SERVING)
         self._groups.on_usable_change(partial(self._report, GROUPS_SERVICE))
-        self._followed.on_usable_change(partial(self._report, _FILES))
+        loop = asyncio.get_running_loop()
+
+        def report_file(name: str, usable: bool) -> None:
+            # With grpcio, certificates are read in the thread that makes a connection, and health is the loop's.
+            loop.call_soon_threadsafe(partial(self._report, _FILES, name, usable))
+
+        self._followed.on_usable_change(report_file)
 
     def _report(self, whole: str, part: str, usable: bool) -> None:
         """Tells the health of a part as that of a service of its own: the gateway itself serves without it."""
@@ -102,6 +117,8 @@ class Listener:
         self._streams.end()
         await self._server.stop(grace)
         await self._streams.close()
+        if self._following is not None:
+            await tasks.end([self._following])
         if self._probes is not None:
             await self._probes.stop(None)
 

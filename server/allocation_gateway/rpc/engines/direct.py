@@ -70,15 +70,17 @@ class DirectGrpcEngine(Server):
 
 def _following(files: CertificateFiles) -> ssl.SSLContext:
     """Makes a context that follows its files: a certificate that is renewed counts for the next connection."""
-    context = _limited(files.context)
+    first = latest = _limited(files.context)
 
     def choose(connection: ssl.SSLObject, _: str | None, __: ssl.SSLContext) -> None:
-        if files.have_changed():
-            _limited(files.context)
-        connection.context = files.context
+        nonlocal latest
+        files.read()
+        if files.context is not latest:
+            latest = _limited(files.context)
+        connection.context = latest
 
-    context.sni_callback = choose
-    return context
+    first.sni_callback = choose
+    return first
 
 
 def _limited(context: ssl.SSLContext) -> ssl.SSLContext:

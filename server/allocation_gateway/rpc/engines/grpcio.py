@@ -82,12 +82,18 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
 
 def _credentials(files: CertificateFiles) -> grpc.ServerCredentials:
     """Makes credentials that follow their files: a certificate that is renewed counts for the next connection."""
+    latest = files.current
 
     def fetch() -> grpc.ServerCertificateConfiguration | None:
-        return _configuration(files.current) if files.have_changed() else None
+        nonlocal latest
+        files.read()
+        if files.current is latest:
+            return None
+        latest = files.current
+        return _configuration(latest)
 
     return grpc.dynamic_ssl_server_credentials(
-        _configuration(files.current),
+        _configuration(latest),
         fetch,  # type: ignore[arg-type] # None means no change, which the stubs do not know
         require_client_authentication=files.current.authorities is not None,
     )
