@@ -10,7 +10,6 @@ import pytest
 from allocation_gateway.telemetry.histograms import MAX_SERIES, HistogramAggregation, MergingReader
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from opentelemetry import trace
 from opentelemetry.sdk.metrics import Histogram, MeterProvider
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
@@ -19,7 +18,7 @@ from opentelemetry.sdk.metrics.export import (
     MetricsData,
     PeriodicExportingMetricReader,
 )
-from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
+from opentelemetry.trace import SpanContext, TraceFlags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -210,7 +209,7 @@ def test_what_belongs_to_a_trace_is_told_as_an_exemplar(pipe: Pipe) -> None:
     traced = SpanContext(TRACE, 7, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
     for _ in range(5):
         pipe.durations.record(1, 0.5)
-    pipe.durations.record(1, 0.25, trace.set_span_in_context(NonRecordingSpan(traced)))
+    pipe.durations.record(1, 0.25, traced)
     pipe.durations.record(1, 0.5)
     pipe.flush()
     (point,) = pipe.kept.points()

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry import trace
 from opentelemetry.propagate import extract, get_global_textmap, inject
-from opentelemetry.trace import SpanContext, SpanKind, StatusCode, TraceFlags
+from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags
 
 from allocation_gateway.settings import DEFAULT_ACCOUNT
 from allocation_gateway.telemetry.conventions import (
@@ -30,17 +31,17 @@ from allocation_gateway.telemetry.conventions import (
 )
 from allocation_gateway.telemetry.observation import CallObservation, Observation, RequestObservation
 from allocation_gateway.telemetry.sampling import root_sampling
-from allocation_gateway.version import __version__
+from allocation_gateway.telemetry.spans import Spans
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from opentelemetry.context import Context
+    from opentelemetry.propagators.textmap import TextMapPropagator
     from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.trace import Span, Tracer
 
     from allocation_gateway.telemetry.conventions import Attributes, Route
     from allocation_gateway.telemetry.instruments import Instruments
+    from allocation_gateway.telemetry.spans import Span
 
     Metadata = Collection[tuple[str, str | bytes]]
 
@@ -74,7 +75,7 @@ class Tracing:
 
     def __init__(self, instruments: Instruments, provider: TracerProvider) -> None:
         self._instruments = instruments
-        self._tracer = provider.get_tracer(SCOPE, __version__)
+        self._spans = Spans(provider, SCOPE)
         self._propagated = _propagated_fields()
         self._begins_trace = root_sampling(provider)
 
@@ -85,21 +86,23 @@ class Tracing:
             if key in self._propagated:
                 return self._traced_call(method, metadata, started)
         if self._begins_trace(method):
-            return self._traced_call(method, (), started)
+            span = self._spans.start(method, None, SpanKind.SERVER, rpc_attributes(method))
+            return self._observed(method, started, span)
         return CallObservation(self._instruments, method, started)
 
     def _traced_call(self, method: str, metadata: Iterable[tuple[str, str | bytes]], started: float) -> CallObservation:
         carrier = {key: value for key, value in metadata if key in self._propagated and isinstance(value, str)}
-        span = self._tracer.start_span(
-            method, context=extract(carrier), kind=SpanKind.SERVER, attributes=rpc_attributes(method)
-        )
-        if span.is_recording():
-            return RecordedCall(self._instruments, method, started, span, self._tracer)
+        span = self._spans.start(method, extract(carrier), SpanKind.SERVER, rpc_attributes(method))
+        return self._observed(method, started, span)
+
+    def _observed(self, method: str, started: float, span: Span) -> CallObservation:
+        if not isinstance(span, NonRecordingSpan):
+            return RecordedCall(self._instruments, method, started, span, self._spans)
         return PropagatedCall(self._instruments, method, started, span)
 
     def background(self) -> Observation:
         """Starts observing what the gateway does of its own accord: each of its requests begins a trace."""
-        return RecordedBackground(self._instruments, self._tracer)
+        return RecordedBackground(self._instruments, self._spans)
 
 
 def _propagated_fields() -> frozenset[str]:
@@ -107,6 +110,22 @@ def _propagated_fields() -> frozenset[str]:
     fields = frozenset(get_global_textmap().fields)
     # Each propagator of B3 reads both spellings, and a header for debugging that it does not list.
     return fields | _B3 if fields & _B3 else fields
+
+
+@lru_cache(maxsize=1)
+def _is_w3c(propagator: TextMapPropagator) -> bool:
+    """Returns whether traces go on by W3C trace context alone. There is no baggage to go on: see docs/telemetry.md."""
+    return set(propagator.fields) - {"baggage"} == {"traceparent", "tracestate"}
+
+
+def _headers(context: SpanContext) -> list[tuple[bytes, bytes]]:
+    """Returns the headers by which the trace of a span goes on."""
+    if not context.trace_state and _is_w3c(get_global_textmap()):
+        # What would be injected, without a carrier, a context and a span for it.
+        return [(b"traceparent", b"00-%032x-%016x-%02x" % (context.trace_id, context.span_id, context.trace_flags))]
+    carrier: dict[str, str] = {}
+    inject(carrier, context=trace.set_span_in_context(NonRecordingSpan(context)))
+    return [(name.encode(), value.encode()) for name, value in carrier.items()]
 
 
 def _ids(context: SpanContext) -> Mapping[str, str]:
@@ -150,11 +169,11 @@ class PropagatedCall(CallObservation):
 class RecordedCall(PropagatedCall):
     """An rpc whose trace is recorded."""
 
-    __slots__ = ("_items", "_live", "_tracer")
+    __slots__ = ("_items", "_live", "_spans")
 
-    def __init__(self, instruments: Instruments, method: str, started: float, span: Span, tracer: Tracer) -> None:
+    def __init__(self, instruments: Instruments, method: str, started: float, span: Span, spans: Spans) -> None:
         super().__init__(instruments, method, started, span)
-        self._tracer = tracer
+        self._spans = spans
         self._items = 0
         # The span that has what happens now: that of the call, or of what goes on after it.
         self._live = span
@@ -173,8 +192,8 @@ class RecordedCall(PropagatedCall):
         if not self._live.is_recording():
             return super().request(method, template, base_url, path, kind, resends, account)
         route = (method, template, base_url, kind, account)
-        context = trace.set_span_in_context(self._live)
-        span = _request_span(self._tracer, route, path, resends, context)
+        name, attributes = _request_start(route, path, resends)
+        span = self._spans.child(name, self._live, SpanKind.CLIENT, attributes)
         return RecordedRequest(self._instruments, route, span)
 
     def event(self, name: str, attributes: Attributes | None = None) -> None:
@@ -194,9 +213,7 @@ class RecordedCall(PropagatedCall):
             return
         # By it a collector keeps the trace that decides before the write has ended.
         self.mark("detached")
-        self._live = self._tracer.start_span(
-            _DETACHED, trace.set_span_in_context(self._span), attributes={RPC_METHOD: self._method}
-        )
+        self._live = self._spans.child(_DETACHED, self._span, attributes={RPC_METHOD: self._method})
 
     def end_detached(self, code: str, reason: str = "") -> None:
         """See Observation."""
@@ -239,15 +256,13 @@ class RecordedCall(PropagatedCall):
     def _part(self, name: str, attributes: Attributes) -> Observation:
         if not self._span.is_recording():
             return self
-        span = self._tracer.start_span(name, trace.set_span_in_context(self._span), attributes=attributes)
-        return RecordedPart(self._instruments, self._method, self.started, span, self._tracer)
+        span = self._spans.child(name, self._span, attributes=attributes)
+        return RecordedPart(self._instruments, self._method, self.started, span, self._spans)
 
     def finish(self, code: str, reason: str = "", account: str = DEFAULT_ACCOUNT) -> None:
         """See CallObservation."""
         span, call = self._span, (self._method, code, reason, account)
-        self._instruments.call_duration.record(
-            call, time.perf_counter() - self.started, trace.set_span_in_context(span)
-        )
+        self._instruments.call_duration.record(call, time.perf_counter() - self.started, span.get_span_context())
         span.set_attributes(call_attributes(call))
         if is_server_error(code):
             span.set_status(StatusCode.ERROR)
@@ -282,11 +297,11 @@ def _end(span: Span, code: str, reason: str) -> None:
 class RecordedBackground(Observation):
     """Work that the gateway does of its own accord, whose requests are recorded as far as they are sampled."""
 
-    __slots__ = ("_tracer",)
+    __slots__ = ("_spans",)
 
-    def __init__(self, instruments: Instruments, tracer: Tracer) -> None:
+    def __init__(self, instruments: Instruments, spans: Spans) -> None:
         super().__init__(instruments)
-        self._tracer = tracer
+        self._spans = spans
 
     def request(
         self,
@@ -300,7 +315,8 @@ class RecordedBackground(Observation):
     ) -> RequestObservation:
         """See Observation."""
         route = (method, template, base_url, kind, account)
-        return RecordedRequest(self._instruments, route, _request_span(self._tracer, route, path, resends, None))
+        name, attributes = _request_start(route, path, resends)
+        return RecordedRequest(self._instruments, route, self._spans.start(name, None, SpanKind.CLIENT, attributes))
 
 
 class PropagatedRequest(RequestObservation):
@@ -314,9 +330,7 @@ class PropagatedRequest(RequestObservation):
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """See RequestObservation."""
-        carrier: dict[str, str] = {}
-        inject(carrier, context=trace.set_span_in_context(self._span))
-        return [(name.encode(), value.encode()) for name, value in carrier.items()]
+        return _headers(self._span.get_span_context())
 
     def log_fields(self) -> Mapping[str, str]:
         """See RequestObservation."""
@@ -330,7 +344,7 @@ class RecordedRequest(PropagatedRequest):
 
     def _end(self, outcome: int | str) -> None:
         span, request = self._span, (self._route, outcome)
-        context = trace.set_span_in_context(span) if span.is_recording() else None
+        context = span.get_span_context() if span.is_recording() else None
         self._instruments.request_duration.record(request, time.perf_counter() - self._started, context)
         span.set_attributes(request_attributes(request))
         if is_request_fault(outcome):
@@ -338,12 +352,8 @@ class RecordedRequest(PropagatedRequest):
         span.end()
 
 
-def _request_span(tracer: Tracer, route: Route, path: str, resends: int, context: Context | None) -> Span:
+def _request_start(route: Route, path: str, resends: int) -> tuple[str, Attributes]:
+    """Returns the name of the span of a request, and the attributes that it begins with."""
     method, template, base_url, _, _ = route
     resent = {"http.request.resend_count": resends} if resends else {}
-    return tracer.start_span(
-        f"{method} {template}",
-        context=context,
-        kind=SpanKind.CLIENT,
-        attributes={**route_attributes(route), "url.full": base_url + path, **resent},
-    )
+    return f"{method} {template}", {**route_attributes(route), "url.full": base_url + path, **resent}
