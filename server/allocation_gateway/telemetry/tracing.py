@@ -297,11 +297,17 @@ def _end(span: Span, code: str, reason: str) -> None:
 class RecordedBackground(Observation):
     """Work that the gateway does of its own accord, whose requests are recorded as far as they are sampled."""
 
-    __slots__ = ("_spans",)
+    __slots__ = ("_serves", "_spans")
 
     def __init__(self, instruments: Instruments, spans: Spans) -> None:
         super().__init__(instruments)
         self._spans = spans
+        self._serves: list[SpanContext] = []
+
+    def serves(self, other: Observation) -> None:
+        """See Observation."""
+        if isinstance(other, RecordedCall):
+            self._serves.append(other.span_context)
 
     def request(
         self,
@@ -316,7 +322,10 @@ class RecordedBackground(Observation):
         """See Observation."""
         route = (method, template, base_url, kind, account)
         name, attributes = _request_start(route, path, resends)
-        return RecordedRequest(self._instruments, route, self._spans.start(name, None, SpanKind.CLIENT, attributes))
+        span = self._spans.start(name, None, SpanKind.CLIENT, attributes)
+        for context in self._serves:
+            span.add_link(context, {_LINK: "serves"})
+        return RecordedRequest(self._instruments, route, span)
 
 
 class PropagatedRequest(RequestObservation):
