@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from allocation_gateway.telemetry import exporters, variables
+from allocation_gateway.telemetry import exporters, propagation, variables
 from allocation_gateway.telemetry.sampling import KnownSampling, TraceIds
 from allocation_gateway.telemetry.span_encoding import encode_spans
 from allocation_gateway.telemetry.spans import Spans
-from opentelemetry import trace
+from opentelemetry import propagate, trace
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.exporter.otlp.proto.common import trace_encoder
 from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as grpc_exporter
 from opentelemetry.exporter.otlp.proto.http import trace_exporter as http_exporter
+from opentelemetry.propagators.b3 import B3SingleFormat
+from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -28,10 +31,19 @@ from opentelemetry.sdk.trace.sampling import (
     SamplingResult,
     TraceIdRatioBased,
 )
-from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags, TraceState
+from opentelemetry.trace import (
+    INVALID_SPAN_CONTEXT,
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    StatusCode,
+    TraceFlags,
+    TraceState,
+)
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from opentelemetry.sdk.trace import ReadableSpan
 
@@ -206,6 +218,24 @@ def test_spans_are_encoded_as_by_the_sdk() -> None:
     other.ours.start("another").end()
     both = [*spans, *other.ended()]
     assert encode_spans(both) == trace_encoder.encode_spans(both)
+
+
+@pytest.fixture
+def own_propagator() -> Iterator[None]:
+    before = propagate.get_global_textmap()
+    yield
+    propagate.set_global_textmap(before)
+
+
+@pytest.mark.usefixtures("own_propagator")
+def test_trace_goes_on_by_the_header_that_the_propagator_would_write() -> None:
+    w3c = CompositePropagator([TraceContextTextMapPropagator(), W3CBaggagePropagator()])
+    for propagator in (w3c, TraceContextTextMapPropagator(), B3SingleFormat(), CompositePropagator([])):
+        propagate.set_global_textmap(propagator)
+        for context in (LINKED, REMOTE, SpanContext(1, 2, is_remote=False), INVALID_SPAN_CONTEXT):
+            carrier: dict[str, str] = {}
+            propagator.inject(carrier, trace.set_span_in_context(NonRecordingSpan(context)))
+            assert dict(propagation.headers(context)) == {k.encode(): v.encode() for k, v in carrier.items()}
 
 
 def test_exporters_encode_spans_so() -> None:

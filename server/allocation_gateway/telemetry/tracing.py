@@ -1,4 +1,4 @@
-"""Spans: where the trace of a call comes from, and calls and upstream requests that have one.
+"""Calls and upstream requests that have spans.
 
 Names follow the OpenTelemetry semantic conventions for RPC and HTTP. A call that belongs to no trace and begins none
 has no span object at all. What only spans need is made for recorded spans alone.
@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import re
 import time
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from opentelemetry import trace
-from opentelemetry.propagate import extract, get_global_textmap, inject
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags
 
 from allocation_gateway.settings import DEFAULT_ACCOUNT
+from allocation_gateway.telemetry import propagation
 from allocation_gateway.telemetry.conventions import (
     ERROR_TYPE,
     REASON,
@@ -36,7 +34,6 @@ from allocation_gateway.telemetry.spans import Spans
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from opentelemetry.propagators.textmap import TextMapPropagator
     from opentelemetry.sdk.trace import TracerProvider
 
     from allocation_gateway.telemetry.conventions import Attributes, Route
@@ -51,7 +48,6 @@ _DETACHED: Final = "detached write"
 # So many items of one call have a span each.
 _MOST_ITEMS: Final = 1000
 _LINK_TARGET: Final = re.compile(r"[0-9a-f]{32}-[0-9a-f]{16}")
-_B3: Final = frozenset({"b3", "x-b3-traceid", "x-b3-spanid", "x-b3-sampled", "x-b3-flags"})
 
 
 class NoTracing:
@@ -76,7 +72,7 @@ class Tracing:
     def __init__(self, instruments: Instruments, provider: TracerProvider) -> None:
         self._instruments = instruments
         self._spans = Spans(provider, SCOPE)
-        self._propagated = _propagated_fields()
+        self._propagated = propagation.fields()
         self._begins_trace = root_sampling(provider)
 
     def call(self, method: str, metadata: Metadata) -> CallObservation:
@@ -92,7 +88,7 @@ class Tracing:
 
     def _traced_call(self, method: str, metadata: Iterable[tuple[str, str | bytes]], started: float) -> CallObservation:
         carrier = {key: value for key, value in metadata if key in self._propagated and isinstance(value, str)}
-        span = self._spans.start(method, extract(carrier), SpanKind.SERVER, rpc_attributes(method))
+        span = self._spans.start(method, propagation.context_of(carrier), SpanKind.SERVER, rpc_attributes(method))
         return self._observed(method, started, span)
 
     def _observed(self, method: str, started: float, span: Span) -> CallObservation:
@@ -103,29 +99,6 @@ class Tracing:
     def background(self) -> Observation:
         """Starts observing what the gateway does of its own accord: each of its requests begins a trace."""
         return RecordedBackground(self._instruments, self._spans)
-
-
-def _propagated_fields() -> frozenset[str]:
-    """Returns the metadata keys that say to which trace a call belongs."""
-    fields = frozenset(get_global_textmap().fields)
-    # Each propagator of B3 reads both spellings, and a header for debugging that it does not list.
-    return fields | _B3 if fields & _B3 else fields
-
-
-@lru_cache(maxsize=1)
-def _is_w3c(propagator: TextMapPropagator) -> bool:
-    """Returns whether traces go on by W3C trace context alone. There is no baggage to go on: see docs/telemetry.md."""
-    return set(propagator.fields) - {"baggage"} == {"traceparent", "tracestate"}
-
-
-def _headers(context: SpanContext) -> list[tuple[bytes, bytes]]:
-    """Returns the headers by which the trace of a span goes on."""
-    if not context.trace_state and _is_w3c(get_global_textmap()):
-        # What would be injected, without a carrier, a context and a span for it.
-        return [(b"traceparent", b"00-%032x-%016x-%02x" % (context.trace_id, context.span_id, context.trace_flags))]
-    carrier: dict[str, str] = {}
-    inject(carrier, context=trace.set_span_in_context(NonRecordingSpan(context)))
-    return [(name.encode(), value.encode()) for name, value in carrier.items()]
 
 
 def _ids(context: SpanContext) -> Mapping[str, str]:
@@ -339,7 +312,7 @@ class PropagatedRequest(RequestObservation):
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """See RequestObservation."""
-        return _headers(self._span.get_span_context())
+        return propagation.headers(self._span.get_span_context())
 
     def log_fields(self) -> Mapping[str, str]:
         """See RequestObservation."""
