@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from allocation.v1 import core_pb2
 from allocation_gateway.errors import GatewayError
+from allocation_gateway.rpc.streams.readings import Readings
+from allocation_gateway.telemetry.observation import Observation
+from allocation_gateway.telemetry.telemetry import Telemetry
 from streams.conftest import shipment
-from streams.virtual import Scene, Shipment, until
+from streams.virtual import ROW, Scene, Shipment, until
 from support.virtual import run
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ class Listener:
     def __init__(self, scene: Scene) -> None:
         self.told: list[float] = []
         self.is_done = False
+        self.observation = Telemetry().background()
         self._clock = scene.clock
 
     def read(self, _: str, found: Any) -> bool:
@@ -42,6 +46,17 @@ class Listener:
         if not isinstance(found, GatewayError):
             self.is_done = found.state == core_pb2.SHIPMENT_STATE_ALLOCATED
         return self.is_done
+
+
+class Linked(Observation):
+    """Keeps whom it is linked to."""
+
+    def __init__(self) -> None:
+        super().__init__(Telemetry().metrics)
+        self.calls: list[Observation] = []
+
+    def serves(self, other: Observation) -> None:
+        self.calls.append(other)
 
 
 def moments(scene: Scene, name: str = NAME) -> list[float]:
@@ -208,5 +223,28 @@ def test_the_end_of_all_readings_leaves_nothing_behind() -> None:
         await asyncio.sleep(0.5)
         await scene.readings.close()
         assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    done(work)
+
+
+def test_each_reading_is_linked_to_those_who_wait_for_it_up_to_a_bound() -> None:
+    async def work(scene: Scene) -> None:
+        made: list[Linked] = []
+
+        def observation() -> Linked:
+            made.append(Linked())
+            return made[-1]
+
+        readings = Readings(scene.api, ROW.read, observation)
+        first = Listener(scene)
+        readings.follow(NAME, first, at_once=True)
+        await until(lambda: first.told)
+        others = [Listener(scene) for _ in range(40)]
+        for other in others:
+            readings.follow(NAME, other)
+        await until(lambda: others[0].told)
+        assert made[0].calls == [first.observation]
+        assert made[1].calls == [each.observation for each in (first, *others)][:32]
+        await readings.close()
 
     done(work)

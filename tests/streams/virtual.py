@@ -267,7 +267,7 @@ class Scene:
         async def write(data: bytes) -> None:
             told.append((self.clock(), row.response.FromString(data)))
 
-        await WatchRun(row, references, self.readings, write).run()
+        await WatchRun(row, references, self.readings, self._telemetry.background(), write).run()
 
 
 async def until(condition: Callable[[], Any], seconds: float = 3_600.0, step: float = 0.01) -> None:

@@ -105,6 +105,6 @@ def test_every_event_of_a_span_is_documented() -> None:
 
 def test_every_link_is_documented() -> None:
     text = sources("writes", "telemetry")
-    given = set(re.findall(r'(?:follows|_link)\([^()]*(?:\([^()]*\))?[^()]*"(\w+)"\)', text))
+    given = set(re.findall(r'(?:follows|_link)\([^()]*(?:\([^()]*\))?[^()]*"(\w+)"\}?\)', text))
     section = DOCUMENT[DOCUMENT.index("| value | the link leads from | to |") :].split("\n\n")[0]
     assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == given

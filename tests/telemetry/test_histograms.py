@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import sys
 import threading
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from allocation_gateway.telemetry.histograms import MAX_SERIES, HistogramAggregation, MergingReader
+from allocation_gateway.telemetry import histograms
+from allocation_gateway.telemetry.histograms import (
+    MAX_SERIES,
+    DurationHistogram,
+    HistogramAggregation,
+    MergingReader,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from opentelemetry import trace
 from opentelemetry.sdk.metrics import Histogram, MeterProvider
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
@@ -19,7 +25,7 @@ from opentelemetry.sdk.metrics.export import (
     MetricsData,
     PeriodicExportingMetricReader,
 )
-from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
+from opentelemetry.trace import SpanContext, TraceFlags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +46,7 @@ class Kept(MetricExporter):
     def __init__(self, temporality: AggregationTemporality) -> None:
         super().__init__(preferred_temporality={Histogram: temporality})
         self.exports: list[MetricsData] = []
+        self.is_delta = temporality is DELTA
 
     def export(self, metrics_data: MetricsData, *_: object, **__: object) -> MetricExportResult:
         self.exports.append(metrics_data)
@@ -210,12 +217,58 @@ def test_what_belongs_to_a_trace_is_told_as_an_exemplar(pipe: Pipe) -> None:
     traced = SpanContext(TRACE, 7, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
     for _ in range(5):
         pipe.durations.record(1, 0.5)
-    pipe.durations.record(1, 0.25, trace.set_span_in_context(NonRecordingSpan(traced)))
+    pipe.durations.record(1, 0.25, traced)
     pipe.durations.record(1, 0.5)
     pipe.flush()
     (point,) = pipe.kept.points()
     assert point.count == 7
     assert [(exemplar.trace_id, exemplar.value) for exemplar in point.exemplars] == [(TRACE, 0.25)]
+
+
+@pytest.mark.parametrize("pipe", [DELTA, CUMULATIVE], ids=["delta", "cumulative"], indirect=True)
+def test_each_interval_has_its_exemplars_however_soon_it_is_over(pipe: Pipe) -> None:
+    """Of many durations of traces, the SDK is given few: none is lost over it, and none counts twice."""
+    for interval in range(1, 4):
+        span = SpanContext(interval, 7, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+        for _ in range(500):
+            pipe.durations.record(1, 0.05, span)
+            pipe.durations.record(1, 0.5, span)
+        pipe.flush()
+        point = pipe.kept.points()[-1]
+        assert {exemplar.trace_id for exemplar in point.exemplars} == {interval}
+        assert {exemplar.value for exemplar in point.exemplars} == {0.05, 0.5}
+        counted = sum(each.count for each in pipe.kept.points())
+        assert (counted if pipe.kept.is_delta else point.count) == 1000 * interval
+
+
+class Counted:
+    """A histogram of the SDK, and how often it has measured."""
+
+    def __init__(self, histogram: Any) -> None:
+        self.times = 0
+        self._histogram = histogram
+
+    def record(self, *given: Any, **named: Any) -> None:
+        self.times += 1
+        self._histogram.record(*given, **named)
+
+
+def test_of_durations_of_traces_the_sdk_is_given_one_a_second_for_each_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(histograms, "time", SimpleNamespace(monotonic=lambda: now))
+    counted: Any = Counted(Reference(DELTA).histogram)
+    durations = DurationHistogram[int](counted, BOUNDS, lambda key: {"key": key}, MAX_SERIES)
+    span = SpanContext(TRACE, 7, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+    # The series begins.
+    durations.record(1, 0.25)
+    measured = []
+    for seconds in (0.0, 0.9, 1.1):
+        now = 100.0 + seconds
+        for _ in range(300):
+            durations.record(1, min(BOUNDS), span)
+            durations.record(1, max(BOUNDS), span)
+        measured.append(counted.times)
+    assert measured == [3, 3, 5]
 
 
 def test_series_beyond_the_limit_are_left_to_the_sdk() -> None:

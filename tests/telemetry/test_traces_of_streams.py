@@ -149,6 +149,31 @@ def test_item_that_fails_says_why_and_is_no_error_if_its_caller_is_at_fault(scen
     assert not any(span.failed for span in failed)
 
 
+def test_reading_is_linked_to_the_watch_that_waits_for_it() -> None:
+    with running_collector() as collector, running_sandbox("--shipments", "2") as sandbox:
+        settings = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
+            "OTEL_BSP_SCHEDULE_DELAY": "20",
+            "OTEL_METRICS_EXPORTER": "none",
+            "OTEL_TRACES_SAMPLER": "parentbased_always_on",
+            "ALLOW_PLAINTEXT": "true",
+            "SHIP_BASE_URL": f"{sandbox.url}/pro",
+            "SHIP_API_KEY": "sandbox-key",
+        }
+        with running_gateway(settings) as gateway, grpc.insecure_channel(gateway.address) as channel:
+            stub = ShipmentAllocationServiceStub(channel)
+            stub.AllocateShipment(pb.AllocateShipmentRequest(shipment_reference=shipment(1)), timeout=LONG)
+            watch = pb.WatchShipmentAllocationsRequest(shipment_references=[shipment(1)])
+            for _ in stub.WatchShipmentAllocations(watch, timeout=LONG, metadata=SAMPLED):
+                pass
+            collector.wait_for_points(lambda: PARENT in {span.parent_id for span in collector.spans})
+        (call,) = [span for span in collector.spans if span.parent_id == PARENT]
+        read = [span for span in collector.spans if span.attributes.get("allocation_gateway.attempt.kind") == "watch"]
+    assert read
+    assert all(not span.parent_id and span.trace_id != TRACE for span in read)
+    assert [span.links for span in read] == [((call.span_id, {"allocation_gateway.link": "serves"}),)] * len(read)
+
+
 def test_of_very_many_items_the_further_ones_have_no_span() -> None:
     exporter = InMemorySpanExporter()
     provider = TracerProvider()

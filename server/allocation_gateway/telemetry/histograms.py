@@ -3,28 +3,32 @@
 The SDK takes several microseconds for a measurement, and each call makes some. Here a measurement is appended to a
 list. When metrics are collected, the SDK is given one duration of each series, so that it makes the data point with
 its start and temporality, and within its limit of series. The other durations are added to that point before it is
-exported. The SDK is also given the first duration of a series at once, since the data point starts with it, and each
-duration that belongs to a recorded trace, for which the SDK keeps exemplars.
+exported. The SDK is also given the first duration of a series at once, since the data point starts with it, and of
+those that belong to recorded traces one a second for each bucket: it keeps one exemplar of a bucket until metrics are
+collected.
 """
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
+import time
+from bisect import bisect_left, bisect_right
 from collections.abc import Hashable
 from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
+from opentelemetry import trace
 from opentelemetry.sdk.metrics.export import AggregationTemporality, PeriodicExportingMetricReader
 from opentelemetry.sdk.metrics.export import Histogram as HistogramData
+from opentelemetry.trace import NonRecordingSpan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from opentelemetry.context import Context
     from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
     from opentelemetry.sdk.metrics.export import HistogramDataPoint, Metric, MetricExporter, MetricsData
+    from opentelemetry.trace import SpanContext
 
     from allocation_gateway.telemetry.conventions import Attributes
 
@@ -37,18 +41,20 @@ MAX_SERIES: Final = 2000
 _OVERFLOW: Final = frozenset({("otel.metric.overflow", True)})
 # How many durations are kept before they are aggregated. Fewer cost more, and more hold up the event loop for longer.
 _BATCH: Final = 256
+# Of the traced durations that fall into one bucket, the SDK is given one in so many seconds.
+_EXEMPLAR_SECONDS: Final = 1.0
 
 
 class Durations(Protocol[RecordedKey]):
     """Takes durations."""
 
-    def record(self, key: RecordedKey, seconds: float, context: Context | None = None) -> None:
+    def record(self, key: RecordedKey, seconds: float, span: SpanContext | None = None) -> None:
         """Records a duration.
 
         Args:
             key: Identifies the series.
             seconds: The duration.
-            context: The context of the trace that it belongs to, if that is recorded.
+            span: The span that it is the duration of, if that is recorded.
         """
 
 
@@ -77,7 +83,7 @@ class HistogramFactory(Protocol):
 class NoOpDurations:
     """Takes durations while metrics are off."""
 
-    def record(self, key: object, seconds: float, context: Context | None = None) -> None:
+    def record(self, key: object, seconds: float, span: SpanContext | None = None) -> None:
         """Drops a duration."""
 
 
@@ -107,7 +113,18 @@ class _Series:
             single step of the interpreter.
     """
 
-    __slots__ = ("_bounds", "_counts", "_lock", "_max", "_min", "_sum", "attributes", "identity", "pending")
+    __slots__ = (
+        "_bounds",
+        "_counts",
+        "_exemplars",
+        "_lock",
+        "_max",
+        "_min",
+        "_sum",
+        "attributes",
+        "identity",
+        "pending",
+    )
 
     def __init__(self, attributes: Attributes, bounds: Sequence[float]) -> None:
         self.attributes = attributes
@@ -115,6 +132,8 @@ class _Series:
         self.pending: list[float] = []
         self._bounds = (*bounds, math.inf)
         self._lock = Lock()
+        # When the SDK was given an exemplar of each bucket last, since metrics were collected.
+        self._exemplars: dict[int, float] = {}
         self._reset()
 
     def _reset(self) -> None:
@@ -122,6 +141,14 @@ class _Series:
         self._sum = 0.0
         self._min = math.inf
         self._max = -math.inf
+
+    def wants_exemplar(self, seconds: float) -> bool:
+        """Returns whether the SDK is to be given a duration of a trace, as it is from then on taken to be."""
+        bucket, now = bisect_left(self._bounds, seconds), time.monotonic()
+        if now - self._exemplars.get(bucket, -math.inf) < _EXEMPLAR_SECONDS:
+            return False
+        self._exemplars[bucket] = now
+        return True
 
     def aggregate(self) -> None:
         """Aggregates the pending durations, except for one that the SDK will be given."""
@@ -132,6 +159,7 @@ class _Series:
 
     def collect(self) -> float | None:
         """Aggregates the pending durations, except for one, which is returned. Returns None if none is pending."""
+        self._exemplars.clear()
         with self._lock:
             batch = self.pending[:]
             del self.pending[: len(batch)]
@@ -188,18 +216,19 @@ class DurationHistogram(Generic[Key]):
         self._max_series = max_series
         self._series: dict[Key, _Series] = {}
 
-    def record(self, key: Key, seconds: float, context: Context | None = None) -> None:
+    def record(self, key: Key, seconds: float, span: SpanContext | None = None) -> None:
         """Records a duration: see Durations."""
         series = self._series.get(key)
-        if series is None or context is not None:
-            self._record_with_sdk(key, seconds, context)
+        if series is None or (span is not None and series.wants_exemplar(seconds)):
+            self._record_with_sdk(key, seconds, span)
             return
         pending = series.pending
         pending.append(seconds)
         if len(pending) > _BATCH:
             series.aggregate()
 
-    def _record_with_sdk(self, key: Key, seconds: float, context: Context | None) -> None:
+    def _record_with_sdk(self, key: Key, seconds: float, span: SpanContext | None) -> None:
+        context = None if span is None else trace.set_span_in_context(NonRecordingSpan(span))
         attributes = self._attributes(key)
         self._histogram.record(seconds, attributes, context=context)
         if key not in self._series and len(self._series) < self._max_series:

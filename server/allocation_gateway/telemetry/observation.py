@@ -81,6 +81,9 @@ class Observation:
             how: What the earlier call is to this one, as docs/telemetry.md names it.
         """
 
+    def serves(self, other: Observation) -> None:
+        """Links what the gateway does of its own accord to a call that waits for it, if there are traces of both."""
+
     def detach(self) -> None:
         """Says that what is observed goes on after it has ended for its caller: that has a span of its own from now on.
 

@@ -21,8 +21,31 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.sampling import Sampler
 
-# The description of a sampler that keeps a share of the traces that begin here.
-_RATIO_SAMPLER: Final = re.compile(r"(?:ParentBased\{root:)?TraceIdRatioBased\{([^}]+)\}")
+# The description of a sampler that keeps a share of the traces that begin here, or all of them.
+_ROOT: Final = re.compile(r"(?:ParentBased\{root:)?(?:TraceIdRatioBased\{([^}]+)\}|AlwaysOnSampler)")
+# Of one that keeps what is within a span that it has kept. Those by the id of the trace decide as they did before.
+_CHILDREN: Final = re.compile(
+    r"ParentBased\{.*\blocalParentSampled:AlwaysOnSampler\b|TraceIdRatioBased\{|AlwaysOnSampler$"
+)
+
+
+class KnownSampling:
+    """What is known of a sampler by its description, so that it need not be asked: each answer of it is an object.
+
+    Attributes:
+        root_bound: What the lower half of the id of each trace is below that begins here and is kept; None if the
+            sampler has to be asked.
+        keeps_children: Whether each span is kept that is within one of this process that is kept.
+    """
+
+    __slots__ = ("keeps_children", "root_bound")
+
+    def __init__(self, sampler: Sampler) -> None:
+        description = sampler.get_description()
+        root = _ROOT.match(description)
+        share = float(root[1] or 1.0) if root is not None else None
+        self.root_bound = None if share is None else TraceIdRatioBased.get_bound_for_rate(share)
+        self.keeps_children = _CHILDREN.match(description) is not None
 
 
 class TraceIds(RandomIdGenerator):
@@ -42,20 +65,21 @@ class TraceIds(RandomIdGenerator):
 
 
 class RootSampling:
-    """Asks the sampler about calls that belong to no trace, as the SDK would once their span is made."""
+    """Decides about calls that belong to no trace as the SDK would once their span is made."""
 
     def __init__(self, sampler: Sampler, trace_ids: TraceIds) -> None:
         self._sampler = sampler
         self._trace_ids = trace_ids
-        self._bound = _trace_id_bound(sampler)
+        self._bound = KnownSampling(sampler).root_bound
 
     def begins_trace(self, method: str) -> bool:
         """Returns whether a call of an rpc begins a trace. If so, its span must be made next."""
         trace_id = RandomIdGenerator.generate_trace_id(self._trace_ids)
-        if trace_id & TraceIdRatioBased.TRACE_ID_LIMIT >= self._bound:
-            return False
-        result = self._sampler.should_sample(None, trace_id, method, SpanKind.SERVER, rpc_attributes(method))
-        if result.decision is Decision.DROP:
+        if self._bound is None:
+            result = self._sampler.should_sample(None, trace_id, method, SpanKind.SERVER, rpc_attributes(method))
+            if result.decision is Decision.DROP:
+                return False
+        elif trace_id & TraceIdRatioBased.TRACE_ID_LIMIT >= self._bound:
             return False
         self._trace_ids.reserve(trace_id)
         return True
@@ -70,9 +94,3 @@ def root_sampling(provider: TracerProvider) -> Callable[[str], bool]:
     if isinstance(trace_ids, TraceIds):
         return RootSampling(provider.sampler, trace_ids).begins_trace
     return lambda _method: True
-
-
-def _trace_id_bound(sampler: Sampler) -> int:
-    """Returns the bound that the lower half of a sampled trace's id is below: quicker to compare than to sample."""
-    ratio = _RATIO_SAMPLER.match(sampler.get_description())
-    return TraceIdRatioBased.get_bound_for_rate(1.0 if ratio is None else float(ratio[1]))

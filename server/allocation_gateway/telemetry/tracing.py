@@ -1,4 +1,4 @@
-"""Spans: where the trace of a call comes from, and calls and upstream requests that have one.
+"""Calls and upstream requests that have spans.
 
 Names follow the OpenTelemetry semantic conventions for RPC and HTTP. A call that belongs to no trace and begins none
 has no span object at all. What only spans need is made for recorded spans alone.
@@ -10,11 +10,10 @@ import re
 import time
 from typing import TYPE_CHECKING, Final
 
-from opentelemetry import trace
-from opentelemetry.propagate import extract, get_global_textmap, inject
-from opentelemetry.trace import SpanContext, SpanKind, StatusCode, TraceFlags
+from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags
 
 from allocation_gateway.settings import DEFAULT_ACCOUNT
+from allocation_gateway.telemetry import propagation
 from allocation_gateway.telemetry.conventions import (
     ERROR_TYPE,
     REASON,
@@ -30,17 +29,16 @@ from allocation_gateway.telemetry.conventions import (
 )
 from allocation_gateway.telemetry.observation import CallObservation, Observation, RequestObservation
 from allocation_gateway.telemetry.sampling import root_sampling
-from allocation_gateway.version import __version__
+from allocation_gateway.telemetry.spans import Spans
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from opentelemetry.context import Context
     from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.trace import Span, Tracer
 
     from allocation_gateway.telemetry.conventions import Attributes, Route
     from allocation_gateway.telemetry.instruments import Instruments
+    from allocation_gateway.telemetry.spans import Span
 
     Metadata = Collection[tuple[str, str | bytes]]
 
@@ -50,7 +48,6 @@ _DETACHED: Final = "detached write"
 # So many items of one call have a span each.
 _MOST_ITEMS: Final = 1000
 _LINK_TARGET: Final = re.compile(r"[0-9a-f]{32}-[0-9a-f]{16}")
-_B3: Final = frozenset({"b3", "x-b3-traceid", "x-b3-spanid", "x-b3-sampled", "x-b3-flags"})
 
 
 class NoTracing:
@@ -74,8 +71,8 @@ class Tracing:
 
     def __init__(self, instruments: Instruments, provider: TracerProvider) -> None:
         self._instruments = instruments
-        self._tracer = provider.get_tracer(SCOPE, __version__)
-        self._propagated = _propagated_fields()
+        self._spans = Spans(provider, SCOPE)
+        self._propagated = propagation.fields()
         self._begins_trace = root_sampling(provider)
 
     def call(self, method: str, metadata: Metadata) -> CallObservation:
@@ -85,28 +82,23 @@ class Tracing:
             if key in self._propagated:
                 return self._traced_call(method, metadata, started)
         if self._begins_trace(method):
-            return self._traced_call(method, (), started)
+            span = self._spans.start(method, None, SpanKind.SERVER, rpc_attributes(method))
+            return self._observed(method, started, span)
         return CallObservation(self._instruments, method, started)
 
     def _traced_call(self, method: str, metadata: Iterable[tuple[str, str | bytes]], started: float) -> CallObservation:
         carrier = {key: value for key, value in metadata if key in self._propagated and isinstance(value, str)}
-        span = self._tracer.start_span(
-            method, context=extract(carrier), kind=SpanKind.SERVER, attributes=rpc_attributes(method)
-        )
-        if span.is_recording():
-            return RecordedCall(self._instruments, method, started, span, self._tracer)
+        span = self._spans.start(method, propagation.context_of(carrier), SpanKind.SERVER, rpc_attributes(method))
+        return self._observed(method, started, span)
+
+    def _observed(self, method: str, started: float, span: Span) -> CallObservation:
+        if not isinstance(span, NonRecordingSpan):
+            return RecordedCall(self._instruments, method, started, span, self._spans)
         return PropagatedCall(self._instruments, method, started, span)
 
     def background(self) -> Observation:
         """Starts observing what the gateway does of its own accord: each of its requests begins a trace."""
-        return RecordedBackground(self._instruments, self._tracer)
-
-
-def _propagated_fields() -> frozenset[str]:
-    """Returns the metadata keys that say to which trace a call belongs."""
-    fields = frozenset(get_global_textmap().fields)
-    # Each propagator of B3 reads both spellings, and a header for debugging that it does not list.
-    return fields | _B3 if fields & _B3 else fields
+        return RecordedBackground(self._instruments, self._spans)
 
 
 def _ids(context: SpanContext) -> Mapping[str, str]:
@@ -150,11 +142,11 @@ class PropagatedCall(CallObservation):
 class RecordedCall(PropagatedCall):
     """An rpc whose trace is recorded."""
 
-    __slots__ = ("_items", "_live", "_tracer")
+    __slots__ = ("_items", "_live", "_spans")
 
-    def __init__(self, instruments: Instruments, method: str, started: float, span: Span, tracer: Tracer) -> None:
+    def __init__(self, instruments: Instruments, method: str, started: float, span: Span, spans: Spans) -> None:
         super().__init__(instruments, method, started, span)
-        self._tracer = tracer
+        self._spans = spans
         self._items = 0
         # The span that has what happens now: that of the call, or of what goes on after it.
         self._live = span
@@ -173,8 +165,8 @@ class RecordedCall(PropagatedCall):
         if not self._live.is_recording():
             return super().request(method, template, base_url, path, kind, resends, account)
         route = (method, template, base_url, kind, account)
-        context = trace.set_span_in_context(self._live)
-        span = _request_span(self._tracer, route, path, resends, context)
+        name, attributes = _request_start(route, path, resends)
+        span = self._spans.child(name, self._live, SpanKind.CLIENT, attributes)
         return RecordedRequest(self._instruments, route, span)
 
     def event(self, name: str, attributes: Attributes | None = None) -> None:
@@ -194,9 +186,7 @@ class RecordedCall(PropagatedCall):
             return
         # By it a collector keeps the trace that decides before the write has ended.
         self.mark("detached")
-        self._live = self._tracer.start_span(
-            _DETACHED, trace.set_span_in_context(self._span), attributes={RPC_METHOD: self._method}
-        )
+        self._live = self._spans.child(_DETACHED, self._span, attributes={RPC_METHOD: self._method})
 
     def end_detached(self, code: str, reason: str = "") -> None:
         """See Observation."""
@@ -239,15 +229,13 @@ class RecordedCall(PropagatedCall):
     def _part(self, name: str, attributes: Attributes) -> Observation:
         if not self._span.is_recording():
             return self
-        span = self._tracer.start_span(name, trace.set_span_in_context(self._span), attributes=attributes)
-        return RecordedPart(self._instruments, self._method, self.started, span, self._tracer)
+        span = self._spans.child(name, self._span, attributes=attributes)
+        return RecordedPart(self._instruments, self._method, self.started, span, self._spans)
 
     def finish(self, code: str, reason: str = "", account: str = DEFAULT_ACCOUNT) -> None:
         """See CallObservation."""
         span, call = self._span, (self._method, code, reason, account)
-        self._instruments.call_duration.record(
-            call, time.perf_counter() - self.started, trace.set_span_in_context(span)
-        )
+        self._instruments.call_duration.record(call, time.perf_counter() - self.started, span.get_span_context())
         span.set_attributes(call_attributes(call))
         if is_server_error(code):
             span.set_status(StatusCode.ERROR)
@@ -282,11 +270,17 @@ def _end(span: Span, code: str, reason: str) -> None:
 class RecordedBackground(Observation):
     """Work that the gateway does of its own accord, whose requests are recorded as far as they are sampled."""
 
-    __slots__ = ("_tracer",)
+    __slots__ = ("_serves", "_spans")
 
-    def __init__(self, instruments: Instruments, tracer: Tracer) -> None:
+    def __init__(self, instruments: Instruments, spans: Spans) -> None:
         super().__init__(instruments)
-        self._tracer = tracer
+        self._spans = spans
+        self._serves: list[SpanContext] = []
+
+    def serves(self, other: Observation) -> None:
+        """See Observation."""
+        if isinstance(other, RecordedCall):
+            self._serves.append(other.span_context)
 
     def request(
         self,
@@ -300,7 +294,11 @@ class RecordedBackground(Observation):
     ) -> RequestObservation:
         """See Observation."""
         route = (method, template, base_url, kind, account)
-        return RecordedRequest(self._instruments, route, _request_span(self._tracer, route, path, resends, None))
+        name, attributes = _request_start(route, path, resends)
+        span = self._spans.start(name, None, SpanKind.CLIENT, attributes)
+        for context in self._serves:
+            span.add_link(context, {_LINK: "serves"})
+        return RecordedRequest(self._instruments, route, span)
 
 
 class PropagatedRequest(RequestObservation):
@@ -314,9 +312,7 @@ class PropagatedRequest(RequestObservation):
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """See RequestObservation."""
-        carrier: dict[str, str] = {}
-        inject(carrier, context=trace.set_span_in_context(self._span))
-        return [(name.encode(), value.encode()) for name, value in carrier.items()]
+        return propagation.headers(self._span.get_span_context())
 
     def log_fields(self) -> Mapping[str, str]:
         """See RequestObservation."""
@@ -330,7 +326,7 @@ class RecordedRequest(PropagatedRequest):
 
     def _end(self, outcome: int | str) -> None:
         span, request = self._span, (self._route, outcome)
-        context = trace.set_span_in_context(span) if span.is_recording() else None
+        context = span.get_span_context() if span.is_recording() else None
         self._instruments.request_duration.record(request, time.perf_counter() - self._started, context)
         span.set_attributes(request_attributes(request))
         if is_request_fault(outcome):
@@ -338,12 +334,8 @@ class RecordedRequest(PropagatedRequest):
         span.end()
 
 
-def _request_span(tracer: Tracer, route: Route, path: str, resends: int, context: Context | None) -> Span:
+def _request_start(route: Route, path: str, resends: int) -> tuple[str, Attributes]:
+    """Returns the name of the span of a request, and the attributes that it begins with."""
     method, template, base_url, _, _ = route
     resent = {"http.request.resend_count": resends} if resends else {}
-    return tracer.start_span(
-        f"{method} {template}",
-        context=context,
-        kind=SpanKind.CLIENT,
-        attributes={**route_attributes(route), "url.full": base_url + path, **resent},
-    )
+    return f"{method} {template}", {**route_attributes(route), "url.full": base_url + path, **resent}

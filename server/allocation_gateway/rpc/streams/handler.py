@@ -313,7 +313,7 @@ class WatchHandler(LastingHandler[bytes, WatchRun]):
         account: Account,
         grant: Grant | None,
     ) -> None:
-        del observation, grant
+        del grant
         _, readings = self._parts(account)
         row = self._row
         try:
@@ -322,6 +322,6 @@ class WatchHandler(LastingHandler[bytes, WatchRun]):
             raise invalid("The request is not a message of the type that the rpc takes.", []) from None
         if found := violations(request, self._rules, account.settings):
             raise invalid("The request is not valid.", found)
-        run = WatchRun(row, getattr(request, row.references), readings, context.write)
+        run = WatchRun(row, getattr(request, row.references), readings, observation, context.write)
         with self._lasting(run, context, fields):
             await run.run()

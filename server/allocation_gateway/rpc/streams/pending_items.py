@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from allocation_gateway.operations.model import Operation
     from allocation_gateway.rpc.streams.job import Item
     from allocation_gateway.rpc.streams.readings import Readings
+    from allocation_gateway.telemetry.observation import Observation
 
     Conclude: TypeAlias = Callable[[Item, Found], None]
 
@@ -50,16 +51,19 @@ class PendingItems:
 
     Attributes:
         readings: How often they were read.
+        observation: The call, as telemetry sees it.
     """
 
-    def __init__(self, readings: Readings, row: Operation) -> None:
+    def __init__(self, readings: Readings, row: Operation, observation: Observation) -> None:
         """Follows nothing yet.
 
         Args:
             readings: Reads them.
             row: The row that reads them.
+            observation: The call, as telemetry sees it.
         """
         self.readings = 0
+        self.observation = observation
         self._readings = readings
         self._row = row
         self._followed: dict[str, _FollowedItem] = {}

@@ -45,10 +45,16 @@ _AT_ONCE: Final = 16
 _PER_SECOND: Final = 1_000
 # So many times what upstream takes for one, on average, it may take for another.
 _PATIENCE: Final = 5.0
+# The trace of a reading is linked to so many of the calls that wait for it.
+_MOST_LINKS: Final = 32
 
 
 class ReadingListener(Protocol):
     """Who waits for something to be final."""
+
+    @property
+    def observation(self) -> Observation:
+        """The call that waits, as telemetry sees it."""
 
     def read(self, reference: str, found: AnyAllocation | GatewayError) -> bool:
         """Is called with what a reading has shown. Returns whether that is all that is waited for."""
@@ -207,8 +213,11 @@ class Readings:
 
     async def _read(self, followed: _FollowedReference) -> None:
         reference, listeners = followed.reference, followed.listeners
+        observation = self._observation()
+        for listener in listeners[:_MOST_LINKS]:
+            observation.serves(listener.observation)
         try:
-            found = await self._fetch(reference)
+            found = await self._fetch(reference, observation)
         finally:
             followed.is_being_read = False
             told = tuple(listeners)
@@ -246,11 +255,11 @@ class Readings:
     def _jittered(seconds: float) -> float:
         return seconds * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - it is no secret
 
-    async def _fetch(self, reference: str) -> AnyAllocation | GatewayError:
+    async def _fetch(self, reference: str, observation: Observation) -> AnyAllocation | GatewayError:
         """Reads something once."""
         api, reader = self._api, self._reader
         until = api.times_out_at()
-        call = UpstreamCall(Attempt(now=api.now), self._observation(), until, True, AttemptKind.WATCH)
+        call = UpstreamCall(Attempt(now=api.now), observation, until, True, AttemptKind.WATCH)
         try:
             permit = await api.protection.acquire_for_stream(RequestKind.READ, until)
         except GatewayError as error:

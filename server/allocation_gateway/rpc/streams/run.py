@@ -96,7 +96,7 @@ class AllocationRun:
         self._rules = rules_of(row.request)
         self._clock = asyncio.get_running_loop().time
         self._queue = SendQueue(row.most_together(settings))
-        self._pending = PendingItems(readings, row.read)
+        self._pending = PendingItems(readings, row.read, sending.observation)
         self._hindrance = Hindrance(settings.stream_outage_time, self._clock)
         self._trials = Trials()
         # When each was received: the oldest is the first.

@@ -56,7 +56,11 @@ class Sent(NamedTuple):
 
 
 class Sending:
-    """Sends the items of one job."""
+    """Sends the items of one job.
+
+    Attributes:
+        observation: The call, as telemetry sees it.
+    """
 
     def __init__(
         self,
@@ -86,7 +90,7 @@ class Sending:
         self._routes = account.routes
         self._disabled = account.disabled
         self._resolver = account.groups.resolver
-        self._observation = observation
+        self.observation = observation
         self._fields = fields
 
     async def send(
@@ -113,14 +117,14 @@ class Sending:
                 tell(item, Found(OutcomeKind.REFUSED, error=not_allowed(missing)))
             return Sent((), is_sent=False)
         resends = min(item.sendings for item in items)
-        batch = Batch(api, operation, self._routes[operation.full_name], self._observation, deadline, resends)
+        batch = Batch(api, operation, self._routes[operation.full_name], self.observation, deadline, resends)
         rejected: list[Item] = []
         refusals: list[GatewayError] = []
 
         async def carry_out(item: Item) -> None:
             write = self._write(operation, item, code, prepare, batch)
             fields = {**self._fields, "request_id": item.request_id}
-            observation = self._observation.item(item.reference)
+            observation = self.observation.item(item.reference)
             ended = "CANCELLED", ""
             try:
                 until = min(deadline, item.until)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from allocation_gateway.errors import AnyAllocation
     from allocation_gateway.operations.streams import AllocationWatch
     from allocation_gateway.rpc.streams.readings import Readings
+    from allocation_gateway.telemetry.observation import Observation
 
 # Seconds without a change after which the caller is shown that the call is alive.
 _HEARTBEAT: Final = 10.0
@@ -22,13 +23,18 @@ _MESSAGE_BYTES: Final = 1_000_000
 
 
 class WatchRun:
-    """One call that watches. It is a ReadingListener."""
+    """One call that watches. It is a ReadingListener.
+
+    Attributes:
+        observation: The call, as telemetry sees it.
+    """
 
     def __init__(
         self,
         row: AllocationWatch,
         references: Sequence[str],
         readings: Readings,
+        observation: Observation,
         write: Callable[[bytes], Awaitable[None]],
     ) -> None:
         """Has told nothing yet.
@@ -37,10 +43,12 @@ class WatchRun:
             row: The rpc.
             references: What is watched.
             readings: Reads it.
+            observation: The call, as telemetry sees it.
             write: Sends a message, and waits until the caller has room for another.
         """
         self._row = row
         self._readings = readings
+        self.observation = observation
         self._write = write
         self._clock = asyncio.get_running_loop().time
         now = self._clock()
