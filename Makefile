@@ -67,7 +67,7 @@ TWO_AT_ONCE := -n 2 --dist loadfile
 # What has a target of its own is left out.
 QUICK := not clients and not floors and not image and not chart and not cache and not bench and not workers \
 	and not other_engines and not wire and not attacks and not slow and not properties and not alerts and not observe \
-	and not jaeger and not faults and not docs and not e2e and not saving
+	and not jaeger and not faults and not docs and not e2e and not saving and not threats
 
 .PHONY: test
 test: $(DEV) $(STUBS)/.installed ## run the tests that are quick and need nothing but Python
@@ -179,7 +179,12 @@ NEEDS_STORE = command -v valkey-server redis-server >/dev/null \
 .PHONY: test-cache
 test-cache: $(DEV) ## share service groups and claims by a real server (needs valkey-server or redis-server)
 	@$(NEEDS_STORE)
-	@$(BIN)/pytest -m cache tests/groups tests/claims tests/writes tests/streams tests/threats
+	@$(BIN)/pytest -m cache tests/groups tests/claims tests/writes tests/streams
+
+.PHONY: test-threats
+test-threats: $(DEV) ## take each defence of the threat table out, and see its tests fail (needs valkey-server or redis-server)
+	@$(NEEDS_STORE)
+	@$(BIN)/pytest -n 2 -m threats tests/threats
 
 # Has Prometheus and Alertmanager, from the packages of the distribution, which are not installed: that would start servers.
 # What is installed are Alertmanager's templates, which it finds nowhere else.

@@ -12,13 +12,11 @@ class Row(NamedTuple):
         defence: The name of what is taken out; see threats.defences.
         fail: The tests that fail then, from the folder of the tests on. Of one that names no case, some case fails.
         pass_: One that passes all the same: nothing else was taken out.
-        needs_store: Whether a Valkey or Redis server is needed.
     """
 
     defence: str
     fail: tuple[str, ...]
     pass_: str
-    needs_store: bool = False
 
 
 _TOKENS: Final = "callers/test_tokens.py::"
@@ -228,7 +226,6 @@ ROWS: Final[dict[str, tuple[Row, ...]]] = {
                 "claims/test_rotation.py::test_passwords_of_store_and_cache_are_replaced_under_load[user]",
             ),
             "claims/test_sentinel.py::test_sentinels_and_servers_with_passwords_of_their_own",
-            needs_store=True,
         ),
     ),
     "a secret that can only stand in a variable, where whoever may describe a pod reads it": (
@@ -255,7 +252,6 @@ ROWS: Final[dict[str, tuple[Row, ...]]] = {
             "quotations",
             ("claims/test_diagnosis.py::test_server_that_knows_no_auth_is_not_quoted_with_the_password",),
             "claims/test_opening.py::test_a_password_in_a_file_is_replaced_without_a_restart[]",
-            needs_store=True,
         ),
     ),
 }

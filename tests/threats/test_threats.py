@@ -32,8 +32,7 @@ def table() -> dict[str, str]:
 def cases() -> Iterator[object]:
     for threat, rows in ROWS.items():
         for row in rows:
-            marks = [pytest.mark.cache] if row.needs_store else []
-            yield pytest.param(row, id=f"{threat}, without {row.defence}", marks=marks)
+            yield pytest.param(row, id=f"{threat}, without {row.defence}")
 
 
 def function(node: str) -> str:
@@ -41,6 +40,7 @@ def function(node: str) -> str:
     return node.rpartition("::")[2].partition("[")[0]
 
 
+@pytest.mark.threats
 @pytest.mark.parametrize("row", list(cases()))
 def test_without_its_defence_the_tests_of_a_row_fail(row: Row, tmp_path: Path) -> None:
     """What makes a test fail is what it asserts: it has been set up, and another one passes without the defence."""
