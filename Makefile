@@ -249,9 +249,9 @@ bench: $(DEV) ## measure the gateway beside its rivals, and write docs/performan
 	@PYTHONPATH=tests exec "$$(bench/interpreter.sh $(BIN)/python $(BENCH_PYTHON))" -m bench.run
 
 .PHONY: bench-streams
-bench-streams: $(DEV) ## measure streams: goodput, single calls beside them, memory (BENCH_STREAM_ITEMS; needs valkey-server or redis-server)
+bench-streams: $(DEV) ## measure streams and watches beside a loop by hand in Go, and write docs/performance.md (BENCH_STREAM_ITEMS; needs go, and valkey-server or redis-server)
 	@$(NEEDS_STORE)
-	@$(BIN)/python -m bench.streams
+	@exec "$$(bench/interpreter.sh $(BIN)/python $(BENCH_PYTHON))" -m bench.streams
 
 .PHONY: bench-callers
 bench-callers: $(DEV) ## measure what a call costs in each language, by client, stub and REST, and write docs/clients.md (BENCH_LANGUAGES; needs go, npm and mvn)

@@ -25,11 +25,25 @@ def build_instruments() -> None:
     Raises:
         NotPossibleError: A tool is missing.
     """
+    _require_tools()
+    _run("go", "-C", str(_INSTRUMENTS), "build", "-o", f"{CACHE}/", "./...")
+
+
+def build_wave() -> None:
+    """Builds the program in Go that allocates a wave by hand.
+
+    Raises:
+        NotPossibleError: A tool is missing.
+    """
+    _require_tools()
+    _run("go", "-C", str(_RIVALS), "build", "-o", f"{CACHE}/", "./wave")
+
+
+def _require_tools() -> None:
     for tool in ("go", "taskset"):
         if shutil.which(tool) is None:
             raise NotPossibleError(f"{tool} is missing: install it to run the benchmark")
     CACHE.mkdir(parents=True, exist_ok=True)
-    _run("go", "-C", str(_INSTRUMENTS), "build", "-o", f"{CACHE}/", "./...")
 
 
 def build_rivals() -> None:

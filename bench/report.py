@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from bench import plot
 from bench.contenders import ALWAYS_ON, CONTENDERS
+from bench.documents import put_between_marks
 from bench.machine import ROOT
 from bench.results import spread
 from bench.rows import RATE, ROWS, Mode
@@ -15,7 +16,6 @@ from bench.targets import TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from bench.measuring import Sample
     from bench.results import Results, Spread
@@ -65,16 +65,10 @@ def write(results: Results, *, publish: bool) -> None:
     text = "\n\n".join(_sections(results))
     print(f"\n{text}")
     if publish:
-        _put_between_marks(_DOCUMENT, text)
+        put_between_marks(_DOCUMENT, _BEGIN, _END, text)
     else:
         (folder / "performance.md").write_text(f"{text}\n")
     print(f"\nWritten to {folder.relative_to(ROOT)}/ and {raw.relative_to(ROOT)}/results.json")
-
-
-def _put_between_marks(document: Path, text: str) -> None:
-    before, _, rest = document.read_text().partition(_BEGIN)
-    after = rest.partition(_END)[2]
-    document.write_text(f"{before}{_BEGIN}\n{text}\n{_END}{after}")
 
 
 def _sections(results: Results) -> Iterator[str]:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bench import building, machine
 from bench.contenders import CONTENDERS
+from bench.documents import put_between_marks
 from bench.machine import CACHE, ROOT
 from bench.measuring import stage
 from bench.payloads import GROUP, OWN, REFERENCE
@@ -245,13 +246,6 @@ def text(values: Sequence[float], form: str) -> str:
     return f"{found.middle:{form}} ({found.low:{form}} to {found.high:{form}})" if found else "-"
 
 
-def put_between_marks(document: Path, report: str) -> None:
-    """Writes the report into a document."""
-    before, _, rest = document.read_text().partition(_BEGIN)
-    after = rest.partition(_END)[2]
-    document.write_text(f"{before}{_BEGIN}\n{report}\n{_END}{after}")
-
-
 def main() -> int:
     """Builds, measures and reports. Returns the exit code."""
     end_in_order()
@@ -272,7 +266,7 @@ def main() -> int:
     report = f"{table(samples, chosen)}\n\nMeasured on: {described}, commit {told['commit']}."
     print(f"\n{report}")
     if not is_quick:
-        put_between_marks(_DOCUMENT, report)
+        put_between_marks(_DOCUMENT, _BEGIN, _END, report)
     return 0
 
 

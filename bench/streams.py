@@ -1,12 +1,13 @@
-"""What streams do to upstream, to single calls beside them, and to memory: `make bench-streams`.
+"""What streams and watches do to upstream, to single calls beside them, and to memory: `make bench-streams`.
 
-Upstream is the sandbox, on the core of the load. What it gives is measured first, by bulk calls made by hand, without a
-claim or anything else that the promise needs. Then a stream allocates as many, with its claims on a server; another
-one waits until its items are allocated. Single calls are offered at one rate beside nothing and beside the streams, and
-count from when they should have begun.
+Upstream is the sandbox, on the core of the load. The same work is done twice: by a program in Go that has none of what
+the promise needs (`bench/rivals/wave`), and by a gateway whose claims are on a server; each has a core to itself. Both
+allocate so many shipments until they are queued, then until they are allocated, and watch a thousand that somebody else
+allocates. Single calls are offered at one rate beside nothing and beside the streams, and count from when they should
+have begun.
 
 Environment:
-    BENCH_STREAM_ITEMS: How many items a stream has: 100000.
+    BENCH_STREAM_ITEMS: How many items a stream has: 100000. With any other number nothing is written to docs/.
     BENCH_STREAM_RATE: How many single calls there are in a second: 20.
 """
 
@@ -15,15 +16,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 import time
 import urllib.request
 import uuid
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from statistics import quantiles
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
@@ -32,54 +32,47 @@ from allocation.v1 import job_pb2
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
 
-from bench import machine
+from bench import building, machine
+from bench.documents import put_between_marks
 from bench.measuring import store_program
-from bench.processes import Program, cpu_seconds, end_in_order, resident_kb, running
+from bench.processes import FailedError, Program, cpu_seconds, end_in_order, free_port, resident_kb, running
+from bench.stream_report import Pair, Work, report
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Sequence
 
     from bench.processes import Running
 
-_ITEMS: Final = int(os.environ.get("BENCH_STREAM_ITEMS", "100000"))
+_WHOLE: Final = 100_000
+_ITEMS: Final = int(os.environ.get("BENCH_STREAM_ITEMS", _WHOLE))
 _RATE: Final = float(os.environ.get("BENCH_STREAM_RATE", "20"))
 _CHUNK: Final = 500
 _BULK: Final = 100
-# As many bulk calls as a stream has under way.
-_AT_ONCE: Final = 8
+# As many as a watch may have.
+_WATCHED: Final = 1_000
 # Seconds for which single calls are measured without a stream.
 _ALONE: Final = 20.0
 _LOOK: Final = 0.1
-# Shipments that single calls read, which no stream has.
+_KEY: Final = "sandbox-key"
+# A shipment that single calls read, which no stream has.
 _READ: Final = "sp_00794403010635468411384028069888"
 _COMMAND: Final = str(Path(sys.executable).parent / "allocation-gateway")
-
-
-@dataclass
-class Stream:
-    """What a stream has come to.
-
-    Attributes:
-        seconds: How long it took.
-        summary: What it was told at the end.
-        cpu: The CPU time of the gateway, in seconds.
-        most_kb: The most memory that the gateway had.
-        singles: How long single calls took meanwhile, in seconds.
-    """
-
-    seconds: float = 0.0
-    summary: Any = None
-    cpu: float = 0.0
-    most_kb: int = 0
-    singles: list[float] = field(default_factory=list)
+_GO: Final = str(machine.CACHE / "wave")
+_DOCUMENT: Final = machine.ROOT / "docs" / "performance.md"
+_BEGIN: Final = "<!-- streams: written by `make bench-streams` -->"
+_END: Final = "<!-- /streams -->"
+_WATCHES: Final = re.compile(
+    r'^http_client_request_duration_seconds_count\{.*attempt_kind="watch".*\} (\S+)$', re.MULTILINE
+)
 
 
 def main() -> int:
-    """Measures, and prints a table. Returns the exit code."""
+    """Measures, and writes a table. Returns the exit code."""
     end_in_order()
+    building.build_wave()
     cores = machine.take_cores()
-    machine.CACHE.mkdir(parents=True, exist_ok=True)
-    sandbox = [sys.executable, "-m", "allocation_gateway.sandbox", "--port", "{port}", "--shipments", str(_ITEMS)]
+    shipments = str(2 * _ITEMS + _WATCHED)
+    sandbox = [sys.executable, "-m", "allocation_gateway.sandbox", "--port", "{port}", "--shipments", shipments]
     with ExitStack() as stack:
         upstream = stack.enter_context(running("stream-upstream", Program(sandbox, {}), [cores.rest]))
         store = stack.enter_context(running("stream-store", store_program(), [cores.rest]))
@@ -87,99 +80,185 @@ def main() -> int:
             "PORT": "{port}",
             "ALLOW_PLAINTEXT": "true",
             "SHIP_BASE_URL": f"http://{upstream.address}/pro",
-            "SHIP_API_KEY": "sandbox-key",
+            "SHIP_API_KEY": _KEY,
             "STORE_URL": f"redis://{store.address}/0",
             "SERVICE_GROUP_LISTING": "false",
         }
         named = {f"ALLOCATION_GATEWAY_{name}": value for name, value in settings.items()}
+        metrics = free_port()
+        named |= {"OTEL_METRICS_EXPORTER": "prometheus", "OTEL_EXPORTER_PROMETHEUS_PORT": str(metrics)}
         gateway = stack.enter_context(running("stream-gateway", Program([_COMMAND, "serve"], named), [cores.gateway]))
-        asyncio.run(_measure(upstream.address, gateway))
-    print(", ".join(f"{name} {what}" for name, what in machine.describe().items()))
+        text = asyncio.run(Bench(upstream.address, gateway, metrics, cores.gateway).measure())
+    print(text)
+    if _ITEMS == _WHOLE:
+        put_between_marks(_DOCUMENT, _BEGIN, _END, text)
     return 0
 
 
-async def _measure(upstream: str, gateway: Running) -> None:
-    references = [f"sp_{number:032d}" for number in range(1, _ITEMS + 1)]
-    by_hand = await _by_hand(upstream, references)
-    _reset(upstream)
-    async with (
-        grpc.aio.insecure_channel(gateway.address) as channel,
-        grpc.aio.insecure_channel(gateway.address, options=[("grpc.use_local_subchannel_pool", 1)]) as beside,
-    ):
-        alone = await _singles(beside, asyncio.sleep(_ALONE))
-        queued = await _stream(channel, beside, gateway, references, job_pb2.WAIT_FOR_QUEUED)
-        _reset(upstream)
-        allocated = await _stream(channel, beside, gateway, references, job_pb2.WAIT_FOR_ALLOCATED)
-    print(f"{_ITEMS} shipments; {_RATE:g} single calls in a second beside; the gateway began at {gateway.start_kb} kB")
-    print(f"bulk calls by hand        {_ITEMS / by_hand:8.0f}/s")
-    for name, made in (("a stream until queued", queued), ("a stream until allocated", allocated)):
-        progress = made.summary.progress
-        done = progress.queued + progress.allocated
-        print(
-            f"{name:25} {done / made.seconds:8.0f}/s, {by_hand / made.seconds:.0%} of that; {done} done, "
-            f"{progress.refused} refused, {progress.unknown} unknown; {made.cpu / _ITEMS * 1e6:.0f} us of CPU each; "
-            f"{made.summary.bulk_calls} bulk calls; {made.summary.readings / _ITEMS:.2f} readings each; "
-            f"{made.most_kb} kB at most; p99 of single calls {_p99(made.singles) * 1e3:.1f} ms, "
-            f"{_p99(made.singles) / _p99(alone):.2f} times that of {_p99(alone) * 1e3:.1f} ms beside nothing"
+class Bench:
+    """Upstream, the gateway before it, and the program in Go, which take turns."""
+
+    def __init__(self, upstream: str, gateway: Running, metrics: int, core: int) -> None:
+        """Has measured nothing yet.
+
+        Args:
+            upstream: Where upstream listens.
+            gateway: The gateway.
+            metrics: The port of its metrics.
+            core: The core of the program in Go, which is the gateway's.
+        """
+        self._upstream = upstream
+        self._gateway = gateway
+        self._metrics = metrics
+        self._core = core
+
+    async def measure(self) -> str:
+        """Measures everything. Returns the report."""
+        # What the gateway has allocated once it reads before it sends it again, so each piece of work has its own.
+        references = [f"sp_{number:032d}" for number in range(1, 2 * _ITEMS + _WATCHED + 1)]
+        pieces = {"queued": references[:_ITEMS], "allocated": references[_ITEMS : 2 * _ITEMS]}
+        watched = references[2 * _ITEMS :]
+        pairs = []
+        address = self._gateway.address
+        async with (
+            grpc.aio.insecure_channel(address) as channel,
+            grpc.aio.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) as beside,
+        ):
+            alone = await _singles(beside, asyncio.sleep(_ALONE))
+            for until, wait_for in (("queued", job_pb2.WAIT_FOR_QUEUED), ("allocated", job_pb2.WAIT_FOR_ALLOCATED)):
+                items = pieces[until]
+                by_hand = await self._in_go(f"Go by hand, until {until}", until, items)
+                self._reset()
+                ours = await self._stream(channel, beside, f"a stream, until {until}", items, wait_for)
+                self._reset()
+                pairs.append(Pair(by_hand, ours))
+            by_hand = await self._in_go("Go by hand, reading what others allocate", "watched", watched)
+            self._reset()
+            pairs.append(Pair(by_hand, await self._watch(channel, "a watch of what others allocate", watched)))
+        return report(pairs, alone, _RATE, machine.describe())
+
+    def _reset(self) -> None:
+        asked = urllib.request.Request(f"http://{self._upstream}/_sandbox/reset", method="POST")
+        with urllib.request.urlopen(asked):  # noqa: S310 # it is http
+            pass
+
+    # Go by hand.
+
+    async def _in_go(self, title: str, until: str, references: Sequence[str]) -> Work:
+        """Has the program in Go do the work. What it watches is queued meanwhile."""
+        process = await asyncio.create_subprocess_exec(
+            *("taskset", "-c", str(self._core), _GO, "-upstream", f"http://{self._upstream}/pro", "-key", _KEY),
+            *("-until", until),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        try:
+            working = asyncio.create_task(process.communicate("\n".join(references).encode()))
+            if until == "watched":
+                await self._queue(references)
+            text, _ = await working
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if process.returncode:
+            raise FailedError(f"the program in Go has ended with {process.returncode}")
+        told = json.loads(text)
+        return Work(
+            title, told["done"], told["seconds"], told["cpu"], told["most_kb"], told["bulk_calls"], told["readings"]
         )
 
-
-def _reset(upstream: str) -> None:
-    asked = urllib.request.Request(f"http://{upstream}/_sandbox/reset", method="POST")
-    with urllib.request.urlopen(asked):  # noqa: S310 # it is http
-        pass
-
-
-async def _by_hand(upstream: str, references: Sequence[str]) -> float:
-    """Has upstream queue shipments by bulk calls. Returns the seconds that it took."""
-    headers = {"x-api-key": "sandbox-key", "x-api-version": "1.1"}
-    starts = iter(range(0, len(references), _BULK))
-    async with aiohttp.ClientSession(f"http://{upstream}", headers=headers) as session:
-
-        async def work() -> None:
-            for start in starts:
+    async def _queue(self, references: Sequence[str]) -> None:
+        """Has upstream queue shipments, as somebody else would."""
+        headers = {"x-api-key": _KEY, "x-api-version": "1.1"}
+        async with aiohttp.ClientSession(f"http://{self._upstream}", headers=headers) as session:
+            for start in range(0, len(references), _BULK):
                 body = {"shipments": references[start : start + _BULK]}
                 async with session.put("/pro/shipments/allocate", json=body) as answer:
-                    told = json.loads(await answer.read())
-                    if len(told["queued"]) != len(body["shipments"]):
-                        raise RuntimeError(f"upstream has not queued all of them: {answer.status}")
+                    answer.raise_for_status()
 
-        begun = time.monotonic()
-        await asyncio.gather(*(work() for _ in range(_AT_ONCE)))
-        return time.monotonic() - begun
+    # The gateway.
+
+    async def _stream(
+        self, channel: grpc.aio.Channel, beside: grpc.aio.Channel, title: str, references: Sequence[str], wait_for: Any
+    ) -> Work:
+        """Allocates shipments by one stream, with single calls beside it."""
+        summaries: list[Any] = []
+
+        async def messages() -> AsyncIterator[Any]:
+            job = job_pb2.AllocationJob(job_id=str(uuid.uuid4()), wait_for=wait_for)
+            yield pb.AllocateShipmentStreamRequest(job=job)
+            for start in range(0, len(references), _CHUNK):
+                items = [pb.ShipmentItem(shipment_reference=name) for name in references[start : start + _CHUNK]]
+                yield pb.AllocateShipmentStreamRequest(items=items)
+
+        async def consume() -> None:
+            stub: Any = ShipmentAllocationServiceStub(channel)
+            call = stub.AllocateShipmentStream(messages())
+            summaries.extend([one.summary async for one in call if one.WhichOneof("content") == "summary"])
+
+        usage = _Usage(self._gateway)
+        singles = await _singles(beside, usage.of(consume()))
+        (summary,) = summaries
+        progress = summary.progress
+        lost = progress.refused + progress.unknown
+        remark = f"{progress.refused} refused, {progress.unknown} unknown" if lost else ""
+        done = progress.queued + progress.allocated
+        spent = (usage.seconds, usage.cpu, usage.most_kb)
+        return Work(title, done, *spent, summary.bulk_calls, summary.readings, remark, singles)
+
+    async def _watch(self, channel: grpc.aio.Channel, title: str, references: Sequence[str]) -> Work:
+        """Watches shipments that somebody else has queued meanwhile, until all are allocated."""
+        final: set[str] = set()
+
+        async def consume() -> None:
+            stub: Any = ShipmentAllocationServiceStub(channel)
+            call = stub.WatchShipmentAllocations(pb.WatchShipmentAllocationsRequest(shipment_references=references))
+            queueing = asyncio.create_task(self._queue(references))
+            async for response in call:
+                final.update(one.shipment_reference for one in response.shipments if one.final)
+            await queueing
+
+        before = self._readings()
+        usage = _Usage(self._gateway)
+        await usage.of(consume())
+        return Work(title, len(final), usage.seconds, usage.cpu, usage.most_kb, 0, round(self._readings() - before))
+
+    def _readings(self) -> float:
+        """Returns how often the gateway has read something for streams and watches."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics}/metrics") as answer:
+            return sum(map(float, _WATCHES.findall(answer.read().decode())))
 
 
-async def _stream(
-    channel: grpc.aio.Channel, beside: grpc.aio.Channel, gateway: Running, references: Sequence[str], wait_for: Any
-) -> Stream:
-    """Allocates shipments by one stream, with single calls beside it."""
-    made = Stream()
+class _Usage:
+    """What the gateway used while something was done.
 
-    async def messages() -> AsyncIterator[Any]:
-        yield pb.AllocateShipmentStreamRequest(job=job_pb2.AllocationJob(job_id=str(uuid.uuid4()), wait_for=wait_for))
-        for start in range(0, len(references), _CHUNK):
-            items = [pb.ShipmentItem(shipment_reference=name) for name in references[start : start + _CHUNK]]
-            yield pb.AllocateShipmentStreamRequest(items=items)
+    Attributes:
+        seconds: How long it took.
+        cpu: The CPU time, in seconds.
+        most_kb: The most memory.
+    """
 
-    async def consume() -> None:
-        begun, cpu = time.monotonic(), cpu_seconds(gateway.pid)
-        stub: Any = ShipmentAllocationServiceStub(channel)
-        async for response in stub.AllocateShipmentStream(messages()):
-            if response.WhichOneof("content") == "summary":
-                made.summary = response.summary
-        made.seconds, made.cpu = time.monotonic() - begun, cpu_seconds(gateway.pid) - cpu
+    def __init__(self, gateway: Running) -> None:
+        self.seconds = 0.0
+        self.cpu = 0.0
+        self.most_kb = 0
+        self._pid = gateway.pid
 
-    async def look() -> None:
+    async def of(self, work: Awaitable[None]) -> None:
+        """Does something, and looks at what is used."""
+        looking = asyncio.create_task(self._look())
+        begun, cpu = time.monotonic(), cpu_seconds(self._pid)
+        try:
+            await work
+        finally:
+            self.seconds, self.cpu = time.monotonic() - begun, cpu_seconds(self._pid) - cpu
+            looking.cancel()
+
+    async def _look(self) -> None:
         while True:
-            made.most_kb = max(made.most_kb, resident_kb(gateway.pid))
+            self.most_kb = max(self.most_kb, resident_kb(self._pid))
             await asyncio.sleep(_LOOK)
-
-    looking = asyncio.create_task(look())
-    try:
-        made.singles = await _singles(beside, consume())
-    finally:
-        looking.cancel()
-    return made
 
 
 async def _singles(channel: grpc.aio.Channel, meanwhile: Awaitable[None]) -> list[float]:
@@ -212,9 +291,8 @@ async def _singles(channel: grpc.aio.Channel, meanwhile: Awaitable[None]) -> lis
     return taken
 
 
-def _p99(seconds: Sequence[float]) -> float:
-    return quantiles(seconds, n=100)[98]
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except (machine.NotPossibleError, FailedError) as error:
+        sys.exit(f"bench-streams: {error}")

@@ -27,6 +27,12 @@ A repeat that is answered otherwise than before:
 - It reads, since the store may have failed to take the first answer. Rests on the wire to the store, which writes
   down what it does to which id. It hides neither a second effect nor any other answer than OK.
 
+A last word of an item of a stream that is not the one of an earlier call:
+
+- Another system has changed how it stands: it took away what the item was refused for, or what it was told of. Rests
+  on the journal: it did so after the earlier call had begun. The refusal of a whole call frees its claims, so that
+  the items are sent when they are asked for again. It hides neither an effect that was denied nor a second one.
+
 *Unknown*, where nothing was struck:
 
 - The caller's time is up. Rests on the wire, and on the gateway's log: upstream had not answered by then.
@@ -243,6 +249,18 @@ class Allowances:
             for one in self._records.history.incidents
         )
         return call.code == "OK" and call.reconciled and struck
+
+    def is_said_of_another_state(self, first: Call, call: Call) -> bool:
+        """Tells whether another system has changed how an item of a stream stands, between what two calls say of it."""
+        (reference,) = call.references
+        undone = [
+            one.time
+            for one in self._records.effects_on[reference]
+            if one.kind == "deallocated" and one.trace.startswith(OUTSIDE)
+        ]
+        if reference in self._records.cancelled:
+            undone.append(self._records.cancelled[reference])
+        return any(first.started < moment <= call.said_at for moment in undone)
 
     # What is not known.
 

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from allocation.v1 import consignment_allocation_service_pb2 as consignments
+from allocation.v1.error_reason_pb2 import ErrorReason
 from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.operations import bulk
+from allocation_gateway.rpc.streams import outcomes
+from allocation_gateway.rpc.streams.belief import Standing
 from allocation_gateway.rpc.streams.job import Job
 from allocation_gateway.writes import resolution
 from allocation_gateway.writes.batch import Batch
+from grpc import StatusCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -62,9 +66,29 @@ def forgotten_results() -> Changes:
     return [(resolution, "record", record)]
 
 
+def cancelled_is_refused() -> Changes:
+    """What was queued and is cancelled by now counts as not done, although it may have been allocated in between."""
+    take = outcomes.of_reading
+
+    def of_reading(standing: Standing, found: Any) -> outcomes.Found:
+        told = take(standing, found)
+        if standing is not Standing.CANCELLED or told.error is None:
+            return told
+        refusal = told.error.retold(
+            StatusCode.FAILED_PRECONDITION,
+            ErrorReason.ERROR_REASON_INVALID_STATE,
+            told.error.message,
+            effect=WriteEffect.NONE,
+        )
+        return outcomes.Found(outcomes.OutcomeKind.REFUSED, error=refusal)
+
+    return [(outcomes, "of_reading", of_reading)]
+
+
 STREAM_POLICIES: Final[Mapping[str, Callable[[], Changes]]] = {
     "random-item-ids": random_item_ids,
     "whole-batches": whole_batches,
     "batches-again": batches_again,
     "forgotten-results": forgotten_results,
+    "cancelled-is-refused": cancelled_is_refused,
 }

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from chaos.allowances import Allowances
-from chaos.history import HISTORY, OUTSIDE, History
+from chaos.history import HISTORY, OUTSIDE, STREAM, TOLD_AGAIN, UNTOLD, History
 from chaos.records import EFFECT_OF, UNDONE_BY, Records
 from chaos.touching import Touching
 
@@ -92,6 +92,7 @@ class Checker:
             calls = self._calls[operation.id]
             if not calls:
                 continue
+            found += self._words_in_one_stream(calls)
             found += self._ok_without_effect(operation, calls)
             found += self._reused(operation, calls)
             if operation.id in self._weak:
@@ -101,6 +102,7 @@ class Checker:
             found += self._not_done(operation, calls)
             found += self._untold(operation, calls)
             found += self._repeats(operation, calls)
+            found += self._last_words(operation, calls)
             found += self._unknowns(operation, calls)
             found += self._unresolved(operation, calls)
         return [*found, *self._share_of_unknown(), *self._amplified(), *self._held_up()]
@@ -176,9 +178,11 @@ class Checker:
 
     def _was_so(self, operation: Operation, reference: str, kind: str, first: Call, call: Call) -> bool:
         own = [one for one in self._by_id[operation.id] if one.reference == reference and one.kind == kind]
-        if any(one.time <= call.ended for one in own) or (own and operation.verb == "queue"):
+        # An item of a job that waits for its allocation may be told no more than that it is queued.
+        is_queued = operation.verb == "queue" or call.outcomes.get(reference) == "queued"
+        if any(one.time <= call.ended for one in own) or (own and is_queued):
             return True
-        if operation.verb == "queue" and reference in self._records.cancelled:
+        if is_queued and reference in self._records.cancelled:
             return True  # it was queued, and its turn never came
         effects = self._by_reference[reference]
         if operation.verb == "deallocate" or operation.method in GOAL_STATE:
@@ -190,7 +194,7 @@ class Checker:
             return False
         since = first.started - self._run.tolerance
         # What was queued may find, when its turn comes, that somebody else has been quicker.
-        until = float("inf") if operation.verb == "queue" else call.ended
+        until = float("inf") if is_queued else call.ended
         return any(
             one.kind == kind and since <= one.time <= until and operation.service in {"", one.service}
             for one in effects
@@ -245,6 +249,28 @@ class Checker:
             if later and not same:
                 text = f"call {call.number} is answered {call.code} {call.reason}, call {first.number} was OK"
                 yield Violation("repeat is answered otherwise", operation.id, text)
+
+    def _words_in_one_stream(self, calls: Sequence[Call]) -> Iterator[Violation]:
+        """A stream has one word for each item, if it comes to its end."""
+        for call in calls:
+            if call.code == UNTOLD:
+                yield Violation("item without a word", call.id, f"call {call.number}")
+            if call.role == TOLD_AGAIN:
+                yield Violation("item told twice", call.id, f"call {call.number} says {call.code} {call.reason} too")
+
+    def _last_words(self, operation: Operation, calls: Sequence[Call]) -> Iterator[Violation]:
+        """What a stream says for good of an item, it says in all calls of its job."""
+        if operation.method != STREAM:
+            return
+        final = sorted(filter(conclusive, calls), key=lambda call: call.said_at)
+        for first, call in pairwise(final):
+            same = (first.code, first.reason) == (call.code, call.reason)
+            if not same and not self._allowances.is_said_of_another_state(first, call):
+                text = (
+                    f"call {first.number} says {first.code} {first.reason}, "
+                    f"call {call.number} says {call.code} {call.reason}"
+                )
+                yield Violation("two last words", operation.id, text)
 
     def _reused(self, operation: Operation, calls: Sequence[Call]) -> Iterator[Violation]:
         """An id that belongs to a request belongs to no other."""

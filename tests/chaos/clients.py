@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc.aio
 from allocation.v1.consignment_allocation_service_pb2_grpc import ConsignmentAllocationServiceStub
 from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
+from chaos import outside
 from chaos.check import conclusive
-from chaos.history import OUTSIDE, Call, Operation
+from chaos.history import Call, Operation
 from chaos.requests import asking, digest, failure, is_reconciled, outcomes, references_of
 
 if TYPE_CHECKING:
@@ -198,20 +199,8 @@ class Clients:
         """What another system does with the same shipment, past the gateway."""
         for pause, what in session.outside:
             await asyncio.sleep(pause)
-            await self._outside(session.clients[0][0], what)
-
-    async def _outside(self, step: Step, what: str) -> None:
-        one = step.references[0]
-        if step.api == "ship":
-            path = f"/pro/shipments/{one}/" + ("allocate" if what == "allocate" else "allocation")
-            method = "PUT" if what == "allocate" else "DELETE"
-        else:
-            method = "PUT"
-            path = f"/allocation/{one}/allocatewithcheapestquote"
-            path = path if what == "allocate" else f"/consignments/{one}/deallocate"
-        trace = OUTSIDE + step.id.hex[8:]
-        async with self._witness.http.request(method, path, headers={"traceparent": f"00-{trace}-{1:016x}-00"}):
-            pass
+            step = session.clients[0][0]
+            await outside.write(self._witness.http, step.api, what, step.references[0], step.id.hex)
 
     async def settle(self, at_once: int, share_of_repeats: float) -> None:
         """After all faults: asks again for what is not known, and for some of what is."""

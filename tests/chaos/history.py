@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 HISTORY: Final = "history.jsonl"
 # The trace ids of another system's requests begin so. No UUID of version 4 does in practice.
 OUTSIDE: Final = "00000000"
+# The effect of whoever cancels something.
+CANCELLED: Final = "cancelled"
+# The incident that befalls a caller, and no gateway: nothing is excused by it.
+CALLER_KILLED: Final = "caller killed"
+# The method of an operation that is an item of a stream.
+STREAM: Final = "Stream"
+# The code of an item that a stream left without a word although it ended with OK, and the role of a second word in one
+# stream.
+UNTOLD: Final = "UNTOLD"
+TOLD_AGAIN: Final = "told again"
 
 # Seconds for the gateway and this machine to get to what is to be done.
 _MARGIN: Final = 1.0
@@ -93,11 +103,11 @@ class Call(msgspec.Struct, tag=True):
         id: The request id.
         references: What it would write to.
         role: `first`, `retry`, `copy` (at the same time as another), `other` (the id with another request), `settling`
-            (after all faults), `repeat` (after the answer).
+            (after all faults), `repeat` (after the answer), `told again` (of an item of a stream: a second word in it).
         replica: The gateway that was asked.
         started, ended: When.
         deadline: Until when its caller waits.
-        code: The gRPC status code.
+        code: The gRPC status code; UNTOLD of an item that a stream has left out.
         reason: Of the ErrorInfo; empty if there is none.
         effect: Of the ErrorInfo; empty if there is none.
         retry_after: Seconds of the RetryInfo; None if there is none.
@@ -209,7 +219,7 @@ class Effect(msgspec.Struct, frozen=True, tag=True):
 
     Attributes:
         reference: What changed.
-        kind: `allocated`, `deallocated` or another effect of the journal.
+        kind: `allocated`, `deallocated`, CANCELLED or another effect of the journal.
         time: When.
         trace: Whose request led to it; empty if that is not known.
         service: The service that was booked.

@@ -60,6 +60,7 @@ class Phase:
         pause: Seconds between two of them.
         kinds: The kinds of sessions; all of them if it is empty.
         items: How many items are allocated by streams, instead of sessions; 0 for sessions.
+        others: To how many of those items other systems write, past the gateway.
         broken: The policy that is broken; empty for the real gateway.
         caught_by: The rules of the checker of which a broken policy must break one.
     """
@@ -83,6 +84,7 @@ class Phase:
     pause: float = 2.0
     kinds: Sequence[str] = ()
     items: int = 0
+    others: float = 0.0
     broken: str = ""
     caught_by: frozenset[str] = frozenset()
 
@@ -140,6 +142,20 @@ PHASES: Final[Sequence[Phase]] = (
         pause=4.0,
         items=2_000,
     ),
+    # Other systems allocate some items, take them away and cancel them, which upstream's rule sees to: without it a job
+    # would allocate what another system has.
+    Phase(
+        "streams-and-others",
+        1,
+        _LITTLE,
+        4,
+        shared=True,
+        store_rate=0.003,
+        disturbances=("kill",),
+        pause=4.0,
+        items=800,
+        others=0.2,
+    ),
     # Nothing befalls both accounts: what one of them notices can only come of the other.
     Phase(
         "two-accounts",
@@ -183,13 +199,15 @@ NAMED: Final[Sequence[Phase]] = (
 
 
 def in_parts(phase: Phase, items: int) -> list[Phase]:
-    """Returns a phase with so many items of streams, if it has any and breaks nothing: several, if one has not room.
+    """Returns a phase with so many items of streams, if it has any: several, if one has not room.
+
+    Where a policy is broken, or others write to the items, it stays as it is.
 
     Args:
         phase: The phase.
         items: How many; 0 for as many as it has.
     """
-    if not items or not phase.items or phase.broken:
+    if not items or not phase.items or phase.broken or phase.others:
         return [phase]
     parts = -(-items // MOST_ITEMS)
     names = [f"{phase.name}-{number + 1}" for number in range(parts)] if parts > 1 else [phase.name]
@@ -211,6 +229,7 @@ def _broken(
     shared: bool = False,
     longest: float = 0.0,
     items: int = 0,
+    others: float = 0.0,
     accounts: bool = False,
     pause: float = 1.0,
 ) -> Phase:
@@ -232,6 +251,7 @@ def _broken(
         pause=pause,
         kinds=kinds,
         items=items,
+        others=others,
         broken=policy,
         caught_by=frozenset(caught_by),
     )
@@ -293,6 +313,16 @@ BROKEN: Final[Sequence[Phase]] = (
         sessions=1,
     ),
     _broken("forgotten-results", 4, "two effects", writes={}, items=160, sessions=1),
+    _broken(
+        "cancelled-is-refused",
+        4,
+        "not done, and yet done",
+        "effect without a word",
+        writes={},
+        items=400,
+        others=1.0,
+        sessions=1,
+    ),
     # Of accounts: what one knows answers for the other, and what breaks one keeps the other from going on.
     _broken("shared-claims", 4, "OK without its effect", writes={"hang": 0.3}, sessions=40, accounts=True, pause=4.0),
     _broken(

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from chaos.history import Run
 
 Api = Literal["ship", "consignments"]
+# What another system does, past the gateway.
+Deed = Literal["allocate", "deallocate", "cancel"]
 Fate = Literal["patient", "hurried", "quitter", "twin", "reuser", "repeater"]
 
 # How long clients wait for one answer, in times of what a call may take once its last fault is over.
@@ -93,7 +95,7 @@ class Session:
         number: Its number within the phase.
         kind: What they do.
         clients: The steps of each client, who all begin at the same time.
-        outside: What another system does meanwhile, in turn, by seconds before each: `allocate` or `deallocate`.
+        outside: What another system does meanwhile, in turn, by seconds before each.
         spare: A shipment that nobody else uses: for the other request of an id that is used twice.
     """
 
@@ -101,7 +103,7 @@ class Session:
     kind: str
     clients: tuple[tuple[Step, ...], ...]
     spare: str
-    outside: tuple[tuple[float, str], ...] = ()
+    outside: tuple[tuple[float, Deed], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,7 @@ class Plan:
             return Step(id_, api, how, references, fate, timeout, after)
 
         single = _SINGLE[api]
-        outside: tuple[tuple[float, str], ...] = ()
+        outside: tuple[tuple[float, Deed], ...] = ()
         match kind:
             case "bulk":
                 how = dice.choice(_BULK[api])
@@ -193,10 +195,8 @@ class Plan:
                 )
             case "outside":
                 clients = ((step(dice.choice(single), spread(dice.random(), *_APART)),),)
-                outside = tuple(
-                    (spread(dice.random(), *_APART), what)
-                    for what in ("allocate", "deallocate", "allocate", "deallocate")
-                )
+                deeds: tuple[Deed, ...] = ("allocate", "deallocate", "allocate", "deallocate")
+                outside = tuple((spread(dice.random(), *_APART), what) for what in deeds)
             case "afterwards":
                 clients = ((step(dice.choice(single), dice.uniform(*_AFTERWARDS)),),)
                 outside = ((0.0, "allocate"),)

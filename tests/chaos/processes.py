@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 import aiohttp
+from allocation_gateway.sandbox.consignments.states import CANCELLED as CONSIGNMENT_CANCELLED
 from chaos import configuration
-from chaos.history import Effect, Incident
+from chaos.history import CANCELLED, Effect, Incident
 from chaos.sockets import steady_port
 from support.gateway import COMMAND
 
@@ -241,7 +242,9 @@ class Witness:
             trace = event["arrival"].get("traceparent", "")[3:35]
             real = _seconds(event["time"]) - self._skew
             service = event.get("service_reference") or ""
-            self._history.add(Effect(reference, event["effect"], real, trace, service))
+            # The one API has a word of its own for that, and the other says what the state is now.
+            effect = CANCELLED if event.get("after") == CONSIGNMENT_CANCELLED else event["effect"]
+            self._history.add(Effect(reference, effect, real, trace, service))
 
 
 def _seconds(text: str) -> float:

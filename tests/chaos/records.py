@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
+from chaos.history import CANCELLED
+
 if TYPE_CHECKING:
     from chaos.history import Call, Effect, History, Operation, Request
 
@@ -45,7 +47,7 @@ class Records:
                 self.sent_for[reference].append(request)
         self.effects_on: dict[str, list[Effect]] = defaultdict(list)
         self.effects_for: dict[str, list[Effect]] = defaultdict(list)
-        self.cancelled = {one.reference: one.time for one in history.effects if one.kind == "cancelled"}
+        self.cancelled = {one.reference: one.time for one in history.effects if one.kind == CANCELLED}
         for effect in sorted(history.effects, key=lambda one: one.time):
             if effect.kind in UNDONE_BY:
                 self.effects_on[effect.reference].append(effect)

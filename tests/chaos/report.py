@@ -7,6 +7,8 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from chaos.history import OUTSIDE
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -31,6 +33,7 @@ class _Phase:
     answers: dict[str, Counter[str]]
     unknown: tuple[int, int]
     undecided: int
+    others: Counter[str]
     is_broken: bool
     violations: Sequence[Violation]
 
@@ -80,6 +83,7 @@ class Report:
             answers=answers,
             unknown=checker.share_of_unknown(),
             undecided=checker.undecided(),
+            others=Counter(one.kind for one in history.effects if one.trace.startswith(OUTSIDE)),
             is_broken=is_broken,
             violations=violations,
         )
@@ -94,6 +98,9 @@ class Report:
             f"{phase.writes} writes on the wire, {phase.writes / max(phase.asked, 1):.3f} for each request id; "
             f"unknown: {told} of {faulted} faulted calls whose upstream recovered; undecidable: {phase.undecided}"
         )
+        if phase.others:
+            deeds = ", ".join(f"{kind} {count} times" for kind, count in sorted(phase.others.items()))
+            _say(f"Others than the clients have: {deeds}")
         by_rule: dict[str, list[Violation]] = defaultdict(list)
         for one in phase.violations:
             by_rule[one.rule].append(one)
@@ -113,12 +120,12 @@ class Report:
         What befell a process, a whole wire or the store counts for each call that it touched.
         """
         calls = sum(phase.calls for phase in self._phases.values())
-        faults, _ = self._faults()
+        faults, befallen = self._faults()
         touched: Counter[str] = Counter()
         for phase in self._phases.values():
             for kind, answers in phase.answers.items():
                 touched[kind] += answers.total()
-        few = {kind: max(count, touched[kind]) for kind, count in faults.items()}
+        few = {kind: max(count, touched[kind], befallen[kind]) for kind, count in faults.items()}
         return [f"{calls} calls instead of {LEAST_CALLS}"] * (calls < LEAST_CALLS) + [
             f"{count} times {kind} instead of {LEAST_FAULTS}" for kind, count in few.items() if count < LEAST_FAULTS
         ]

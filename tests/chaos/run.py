@@ -112,7 +112,8 @@ class Runner:
             await gateways.start([(f"{one}/pro", one) for one in addresses], store.url if store else "", more)
             clients: Clients | Waves
             if items:
-                clients = Waves(self._plan, self._history, gateways.addresses, items)
+                others = self._phase.others
+                clients = Waves(self._plan, self._history, gateways.addresses, items, witness, others)
             else:
                 clients = Clients(self._plan, self._history, gateways.addresses, witness)
             stack.push_async_callback(clients.close)

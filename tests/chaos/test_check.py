@@ -12,7 +12,22 @@ import pytest
 from allocation_gateway.sandbox.consignments.seed import numbered as consignment
 from chaos.answers import unwitnessed, witness_answers
 from chaos.check import Checker
-from chaos.history import OUTSIDE, Call, Effect, History, Incident, Operation, Request, Run, Spared
+from chaos.history import (
+    CALLER_KILLED,
+    CANCELLED,
+    OUTSIDE,
+    STREAM,
+    TOLD_AGAIN,
+    UNTOLD,
+    Call,
+    Effect,
+    History,
+    Incident,
+    Operation,
+    Request,
+    Run,
+    Spared,
+)
 from chaos.plan import shipment
 from chaos.store import named
 
@@ -689,6 +704,70 @@ def test_upstreams_guard_holds_whatever_happened_to_a_process() -> None:
         allocated(2.05),
     ]
     assert broken(*records, run=GUARDED) == {"double booking"}
+
+
+def item(verb: str = "allocate") -> Operation:
+    """An item of a stream."""
+    return operation(verb=verb, method=STREAM)
+
+
+def queued_word(number: int, started: float, ended: float) -> Call:
+    """What an item of a stream is told whose time was up before it was allocated."""
+    return call(number, started, ended, outcomes={SHIPMENT: "queued"})
+
+
+@pytest.mark.parametrize(
+    ("word", "rule"),
+    [
+        (call(1, 0, 0.5, UNTOLD), "item without a word"),
+        (call(1, 0, 0.5, role=TOLD_AGAIN), "item told twice"),
+    ],
+)
+def test_a_stream_has_one_word_for_each_item(word: Call, rule: str) -> None:
+    assert broken(item(), word, call(2, 1, 1.5), request(1, 0.05, 0.2), allocated(0.1)) == {rule}
+
+
+def test_an_item_of_a_job_has_one_last_word_over_all_calls() -> None:
+    records: list[Record] = [item(), refused(1, 0, 0.2), call(2, 1, 1.5), request(1, 1.1, 1.2), allocated(1.15)]
+    assert broken(*records, run=GUARDED) == {"two last words"}
+    differently: list[Record] = [item(), refused(1, 0, 0.2), refused(2, 1, 1.2, reason="ALLOCATION_FAILED")]
+    assert broken(*differently, run=GUARDED) == {"two last words"}
+    assert broken(operation(), *records[1:], run=GUARDED) == set(), "a single call that was refused may be made again"
+
+
+def another(time: float, kind: str = "deallocated") -> Effect:
+    """Something that another system did."""
+    return allocated(time, trace=OUTSIDE + ID[8:], kind=kind)
+
+
+@pytest.mark.parametrize("time", [0.5, 0.1])
+def test_what_an_item_was_refused_for_may_have_been_taken_away_since(time: float) -> None:
+    records: list[Record] = [
+        *(item(), another(-1, "allocated"), refused(1, 0, 0.2), another(time)),
+        *(call(2, 1, 1.5), request(1, 1.1, 1.2), allocated(1.15)),
+    ]
+    assert broken(*records, run=GUARDED) == set()
+
+
+@pytest.mark.parametrize("others", [[another(-0.5)], [another(0.5, "allocated")], [another(2)]])
+def test_only_what_was_taken_away_between_two_words_excuses_the_second(others: list[Effect]) -> None:
+    records: list[Record] = [item(), refused(1, 0, 0.2), call(2, 1, 1.5), request(1, 1.1, 1.2), allocated(1.15)]
+    assert "two last words" in broken(*records, *others)
+
+
+def test_an_item_that_is_told_to_be_queued_was_taken_in_hand() -> None:
+    """Also in a job that waits for its allocation: its turn may come later, or never, since it is cancelled."""
+    sent = request(1, 0.05, 0.2)
+    assert broken(item(), queued_word(1, 0, 0.5), sent, allocated(0.9)) == set()
+    assert broken(item(), queued_word(1, 0, 0.5), sent, another(0.4, CANCELLED)) == set()
+    assert broken(item(), queued_word(1, 0, 0.5), sent) == {"OK without its effect"}
+    assert broken(item(), call(1, 0, 0.5), sent, allocated(0.9)) == {"OK without its effect"}, "it is not said to wait"
+
+
+def test_what_befalls_a_caller_excuses_no_gateway() -> None:
+    killed = Incident(CALLER_KILLED, START + 0.1, START + 0.1, touched=1)
+    records: list[Record] = [item(), unknown(1, 0, 0.5), call(2, 1, 1.5), request(1, 1.1, 1.2), allocated(1.15)]
+    assert broken(killed, *records) == broken(*records) == {"unknown without a fault"}
 
 
 def test_a_history_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from chaos.history import CALLER_KILLED
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -33,6 +35,8 @@ class Touching:
                 for reference in request.references:
                     self._struck[reference].append(request)
         for incident in history.incidents:
+            if incident.kind == CALLER_KILLED:
+                continue
             for name in incident.named or ("",):
                 self._incidents[name].append(incident)
 

@@ -17,7 +17,7 @@ from streams.waves import ALLOCATED, new_job
 from support.virtual import run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Mapping
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
@@ -72,6 +72,83 @@ def test_a_failure_that_lasts_is_told_when_nothing_can_change_it() -> None:
         assert {wave.reason(name) for name in WAVE} == {"ALLOCATION_FAILED"}
         assert all(SETTLED <= moment - begun < 3 * SETTLED for moment in scene.moments().values())
         assert len(scene.ship.reads) < 15 * len(WAVE)
+
+    done(work)
+
+
+def test_a_job_that_is_begun_again_believes_a_failure_that_has_lasted_since_it_was_queued() -> None:
+    """Its claims know when: nothing that is left from before can be left any more."""
+
+    async def work(scene: Scene) -> None:
+        scene.ship.is_shown_when_queued = False
+        for name in WAVE:
+            scene.ship.shipments[name] = Shipment("allocation_failed", ends_as="allocation_failed")
+        job = new_job()
+        await scene.allocate(WAVE, job, ALLOCATED)
+        # Until nothing that the claims know of can take effect: their lease, a time-out and the settle time.
+        await asyncio.sleep(10.0 + 30.0 + SETTLED)
+        begun, read = scene.clock(), len(scene.ship.reads)
+        wave = await scene.allocate(WAVE, job, ALLOCATED)
+        assert {wave.reason(name) for name in WAVE} == {"ALLOCATION_FAILED"}
+        assert max(scene.moments().values()) - begun < 1.0
+        assert len(scene.ship.reads) - read == len(WAVE)
+        assert len(scene.ship.writes) == 1
+
+    done(work)
+
+
+def test_a_job_that_is_begun_again_at_once_does_not_believe_a_failure_that_is_left_from_before() -> None:
+    async def work(scene: Scene) -> None:
+        scene.ship.is_shown_when_queued, scene.ship.queue_seconds = False, 20.0
+        for name in WAVE:
+            scene.ship.shipments[name] = Shipment("allocation_failed")
+        job = new_job()
+        await scene.allocate(WAVE, job)
+        wave = await scene.allocate(WAVE, job, ALLOCATED)
+        assert wave.kinds() == {"allocation": len(WAVE)}
+
+    done(work)
+
+
+def test_what_can_never_be_known_is_told_when_that_is_certain() -> None:
+    """The answer was lost, and it was cancelled: no repeat tells more, and nobody is told to ask again."""
+
+    async def work(scene: Scene) -> None:
+        def lost(asked: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
+            scene.ship.shipments.update({name: Shipment("cancelled") for name in asked["shipments"]})
+            return 500, {}
+
+        scene.ship.refuse = lost
+        job = new_job()
+        for _ in range(2):
+            begun = scene.clock()
+            wave = await scene.allocate(WAVE, job)
+            assert wave.kinds() == {"unknown": len(WAVE)}
+            assert {wave.reason(name) for name in WAVE} == {"OUTCOME_UNKNOWN"}
+            assert not any("RetryInfo" in detail.type_url for name in WAVE for detail in wave.status(name).details)
+            assert max(scene.moments().values()) - begun < 3 * SETTLED
+        assert len(scene.ship.writes) == 1
+
+    done(work)
+
+
+@pytest.mark.parametrize("selector", [{}, {"capabilities": [{"type": "signature"}]}], ids=["listed", "linked"])
+def test_what_can_never_be_known_shows_the_allocation_that_is_there(selector: dict[str, Any]) -> None:
+    """The answer was lost, and it is allocated: nothing tells by whom."""
+
+    async def work(scene: Scene) -> None:
+        def lost(asked: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
+            scene.ship.shipments.update({name: Shipment("allocated") for name in asked["shipments"]})
+            return 500, {}
+
+        scene.ship.refuse = lost
+        job, begun = new_job(), scene.clock()
+        wave = await scene.allocate(WAVE[:1], job, ALLOCATED, selector=selector)
+        found, shown = wave.status(WAVE[0]), core_pb2.Allocation()
+        assert wave.kinds() == {"unknown": 1}
+        assert any(detail.Unpack(shown) for detail in found.details)
+        assert shown.shipment_reference == WAVE[0]
+        assert max(scene.moments().values()) - begun < 3 * SETTLED
 
     done(work)
 

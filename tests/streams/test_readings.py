@@ -161,6 +161,28 @@ def test_the_first_reading_comes_when_most_are_final() -> None:
     done(work)
 
 
+def test_what_was_queued_before_is_read_at_once_and_teaches_nothing() -> None:
+    """Of what a claim remembers it is only known since when it was queued at the longest."""
+
+    async def work(scene: Scene) -> None:
+        scene.ship.queue_seconds = 3.0
+        for number in range(40):
+            name, listener = shipment(number), Listener(scene)
+            scene.ship.shipments[name] = Shipment("allocated")
+            begun = scene.clock()
+            scene.readings.follow(name, listener, queued_since=begun - 60.0)
+            await until(lambda listener=listener: listener.is_done)  # type: ignore[misc] # bound in the loop
+            assert scene.clock() - begun < 0.1
+        listener, begun = Listener(scene), scene.clock()
+        scene.readings.follow(OTHER, listener)
+        scene.ship.shipments[OTHER] = Shipment("allocated")
+        await until(lambda: listener.is_done)
+        # As at the start: half a second that it expects, and a quarter more.
+        assert moments(scene, OTHER)[-1] - begun > 0.4
+
+    done(work)
+
+
 def test_intervals_grow_and_are_spread() -> None:
     async def work(scene: Scene) -> None:
         names = [shipment(number) for number in range(1, 31)]

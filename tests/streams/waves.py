@@ -75,11 +75,15 @@ class Wave:
         assert all(len(told) == 1 for told in self.outcomes.values())
         return Counter(told[0].WhichOneof("outcome") for told in self.outcomes.values())
 
-    def reason(self, reference: str) -> str:
-        """Returns why an item was refused."""
+    def status(self, reference: str) -> Any:
+        """Returns the status of an item that was refused, or is unknown."""
         (told,) = self.outcomes[reference]
+        return getattr(told, told.WhichOneof("outcome"))
+
+    def reason(self, reference: str) -> str:
+        """Returns why an item was refused, or is unknown."""
         info = error_details_pb2.ErrorInfo()
-        assert told.refusal.details[0].Unpack(info)
+        assert self.status(reference).details[0].Unpack(info)
         return str(info.reason)
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from allocation_gateway.claims.model import Busy, ClaimState, Held, NewClaim, StoreFullError, StoreUnavailableError
 from allocation_gateway.errors import GatewayError
 from allocation_gateway.writes import errors, note, resolution, stored_answer
 from allocation_gateway.writes.claim_handle import ClaimHandle
 from allocation_gateway.writes.claimant import Claimant
 from allocation_gateway.writes.claimed import ClaimedWrite
+from allocation_gateway.writes.clocks import Interval
 from allocation_gateway.writes.environment import NamedWrite
 from allocation_gateway.writes.request import WriteResult
 
 if TYPE_CHECKING:
-    from google.protobuf.message import Message
-
     from allocation_gateway.claims.model import Claim, ClaimStore
     from allocation_gateway.writes.context import WriteContext
     from allocation_gateway.writes.sender import Sender
@@ -62,14 +63,15 @@ class Acquisition:
             try:
                 message = await request.prepare(context.callers.deadline - context.api.clock())
             except GatewayError as error:
-                return WriteResult(await self._answer_instead(error), None)
+                return await self._answer_instead(error)
+        got: ClaimedWrite | WriteResult | None = None
         try:
             await self._sender.acquire_permit()
         except GatewayError as error:
-            if (answer := await self._answer_of_claim(error)) is not None:
-                return WriteResult(answer, message)
-        got = await self._claim(message)
-        return got if isinstance(got, ClaimedWrite) else WriteResult(got, message)
+            got = await self._answer_of_claim(error)
+        if got is None:
+            got = await self._claim(message)
+        return got if isinstance(got, ClaimedWrite) else msgspec.structs.replace(got, message=message)
 
     def deadline_error(self) -> GatewayError:
         """Returns the error for a caller whose time is up before there is a claim."""
@@ -100,7 +102,7 @@ class Acquisition:
             context.longest_effect(),
         )
 
-    async def _claim(self, message: Any) -> ClaimedWrite | Message:
+    async def _claim(self, message: Any) -> ClaimedWrite | WriteResult:
         context, new = self._context, self._new_claim(message)
         clock = context.api.clock
         until = clock() + context.environment.lock_wait
@@ -198,7 +200,7 @@ class Acquisition:
             self._claimant.meet(claim, asked)
         return claim
 
-    async def _meet(self, held: Held) -> ClaimedWrite | Message | None:
+    async def _meet(self, held: Held) -> ClaimedWrite | WriteResult | None:
         """Deals with the claim that this id has already.
 
         Returns:
@@ -222,14 +224,19 @@ class Acquisition:
         context.follows(claim, "taken_over")
         return ClaimedWrite(context, self._store, handle, message)
 
-    async def _remembered(self, claim: Claim) -> Message:
+    async def _remembered(self, claim: Claim) -> WriteResult:
         context = self._context
+        operation = context.request.operation
         context.count("remembered")
         context.follows(claim, "remembered")
-        response = stored_answer.unpack(context.request.operation, claim.answer)
-        return await context.restored(context.request.message, response)
+        response = stored_answer.unpack(operation, claim.answer)
+        # What was sent last was answered before the time began in which it might still have taken effect unanswered.
+        now = context.api.now()
+        latest = now + claim.effects_end_in - context.api.settle_time(operation)
+        answered = Interval(now - claim.age, min(max(latest, now - claim.age), now))
+        return WriteResult(await context.restored(context.request.message, response), None, answered)
 
-    async def _answer_instead(self, error: GatewayError) -> Message:
+    async def _answer_instead(self, error: GatewayError) -> WriteResult:
         """Returns the response of a write that cannot be sent, if its claim remembers one.
 
         Raises:
@@ -240,7 +247,7 @@ class Acquisition:
             raise errors.in_doubt(error)
         return answer
 
-    async def _answer_of_claim(self, error: GatewayError) -> Message | None:
+    async def _answer_of_claim(self, error: GatewayError) -> WriteResult | None:
         """Returns what is known of a write that may not be sent now; None if it is in doubt.
 
         Args:

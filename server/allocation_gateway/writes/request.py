@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from allocation_gateway.operations.model import Operation, Route
     from allocation_gateway.writes.batch import Batch
+    from allocation_gateway.writes.clocks import Interval
     from allocation_gateway.writes.note import Terms
 
     Prepare: TypeAlias = Callable[[float], Awaitable[Message]]
@@ -49,7 +50,11 @@ class WriteResult(msgspec.Struct, frozen=True):
     Attributes:
         response: The response.
         message: The request as upstream gets it; None if it was answered before that was known.
+        answered: When it was answered, if its claim remembers it; None if that was just now.
+        is_recorded: Whether its claim has the response, so that whoever asks again is told the same.
     """
 
     response: Message
     message: Any | None
+    answered: Interval | None = None
+    is_recorded: bool = True

@@ -30,8 +30,6 @@ from allocation_gateway.writes.sender import BatchedSender, Sender
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from google.protobuf.message import Message
-
     from allocation_gateway.account_api import AccountApi
     from allocation_gateway.telemetry.observation import Observation
     from allocation_gateway.writes.claimed import ClaimedWrite
@@ -127,13 +125,13 @@ class Write:
             if isinstance(got, WriteResult):
                 return got
             await self._begin(got)
-            response: Message | None = None
-            while response is None:
-                response = await (self._resolve(got) if self.phase is _IN_DOUBT else self._send(got))
+            result: WriteResult | None = None
+            while result is None:
+                result = await (self._resolve(got) if self.phase is _IN_DOUBT else self._send(got))
             if got.operation.action is _ALLOCATE:
-                made: Any = response
+                made: Any = result.response
                 self._context.api.carriers.append(got.operation.allocations.carrier(made.allocation))
-            return WriteResult(response, got.message)
+            return result
         except GatewayError as error:
             if error.excluded:
                 self._context.count_excluded(error.excluded)
@@ -176,25 +174,26 @@ class Write:
         self._cause = cause
         self.progress.enter(_IN_DOUBT)
 
-    async def _send(self, claimed: ClaimedWrite) -> Message | None:
-        """Makes an attempt. Returns the response; None if it is in doubt now, or is to be tried again."""
+    async def _send(self, claimed: ClaimedWrite) -> WriteResult | None:
+        """Makes an attempt. Returns what came of it; None if it is in doubt now, or is to be tried again."""
         self.progress.enter(_SENDING)
         was_in_doubt = self._cause is not None
         result = await attempt.make(self._context, claimed, self._sender)
         match result:
             case Answered(response):
-                return response
+                return WriteResult(response, claimed.message)
             case Unconfirmed(response):
                 self._doubt(errors.UNCONFIRMED)
                 self._context.count("left_in_doubt")
                 await claimed.handle.leave_in_doubt()
-                return response
+                return WriteResult(response, claimed.message, is_recorded=False)
             case InDoubt(cause):
                 self._doubt(cause)
                 return None
             case Refused() if was_in_doubt:
                 self.progress.enter(_IN_DOUBT)
-                return await recovery.after_refusal(self._context, claimed, self._sender, result)
+                found = await recovery.after_refusal(self._context, claimed, self._sender, result)
+                return None if found is None else WriteResult(found, claimed.message)
             case Refused():
                 await self._try_again(claimed, result)
                 return None
@@ -224,14 +223,15 @@ class Write:
         self._tell_callers(None)
         raise error
 
-    async def _resolve(self, claimed: ClaimedWrite) -> Message | None:
-        """Reads what became of it. Returns the response; None if it is to be sent again."""
+    async def _resolve(self, claimed: ClaimedWrite) -> WriteResult | None:
+        """Reads what became of it. Returns that; None if it is to be sent again."""
         if self._cause is None:
             raise RuntimeError("a write in doubt has a cause")
         got = await recovery.read_back(self._context, claimed, self._sender, self._cause)
         if got is None:
             self.progress.enter(_HELD)
-        return got
+            return None
+        return WriteResult(got, claimed.message)
 
     def seconds_in_doubt(self) -> float:
         """Returns for how long it has not been known what became of it. Any thread may call it."""

@@ -34,7 +34,10 @@ const (
 	WaitFor_WAIT_FOR_UNSPECIFIED WaitFor = 0
 	// As soon as upstream has taken it in hand.
 	WaitFor_WAIT_FOR_QUEUED WaitFor = 1
-	// When it is allocated, or it is certain that it will not be.
+	// When it is allocated, or it is certain that it will not be. If upstream shows that an allocation has failed, that may
+	// be left from before the item was queued. It is told at once if another state was seen since; else when the item has
+	// been queued for the settle time (SHIP_SETTLE_TIME or CONSIGNMENTS_SETTLE_TIME: 30 seconds), or for five times what
+	// upstream's queue takes if that is more.
 	WaitFor_WAIT_FOR_ALLOCATED WaitFor = 2
 )
 
@@ -187,8 +190,8 @@ type AllocationJob struct {
 	// Optional. When an item has its outcome.
 	WaitFor WaitFor `protobuf:"varint,3,opt,name=wait_for,json=waitFor,proto3,enum=allocation.v1.WaitFor" json:"wait_for,omitempty"`
 	// Optional. For how long an item is worked on after it was received: 1 second to 1 hour. Unset, it is 5 minutes. An
-	// item whose time is up is told as it stands: refused if it was never sent, queued, or unknown. Repeat it with the same
-	// `job_id`.
+	// item whose time is up is told as it stands: refused if it is certain that it was never sent, queued, or unknown. Repeat
+	// it with the same `job_id`.
 	ItemDeadline  *durationpb.Duration `protobuf:"bytes,4,opt,name=item_deadline,json=itemDeadline,proto3" json:"item_deadline,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -482,7 +485,8 @@ type AllocationSummary struct {
 	Progress *AllocationProgress `protobuf:"bytes,2,opt,name=progress,proto3" json:"progress,omitempty"`
 	// Output only. How many bulk calls upstream got for it, besides items that were sent by themselves.
 	BulkCalls int64 `protobuf:"varint,3,opt,name=bulk_calls,json=bulkCalls,proto3" json:"bulk_calls,omitempty"`
-	// Output only. How often its items were read until they were final. A reading that was for other calls too counts.
+	// Output only. How often its items were read until they were final, or to show the allocation that was in their way. A
+	// reading that was for other calls too counts.
 	Readings      int64 `protobuf:"varint,4,opt,name=readings,proto3" json:"readings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -1786,7 +1786,8 @@ type ShipmentOutcome_Refusal struct {
 }
 
 type ShipmentOutcome_Unknown struct {
-	// Output only. It is not known: why, with the details that a single call has. Repeat it with the same `job_id`.
+	// Output only. It is not known: why, with the details that a single call has. If it can still be learned, the RetryInfo
+	// among them says when to repeat it with the same `job_id`. Without one nobody will ever know.
 	Unknown *status.Status `protobuf:"bytes,6,opt,name=unknown,proto3,oneof"`
 }
 
@@ -2067,7 +2068,8 @@ type ShipmentStanding struct {
 	//	*ShipmentStanding_Error
 	Standing isShipmentStanding_Standing `protobuf_oneof:"standing"`
 	// Output only. True if nothing more is told of it: it is allocated, its allocation has failed, it is cancelled, or
-	// upstream does not know it.
+	// upstream does not know it. That it has failed is final if another state was seen before, or when it has been watched
+	// for the time that WAIT_FOR_ALLOCATED names.
 	Final         bool `protobuf:"varint,4,opt,name=final,proto3" json:"final,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

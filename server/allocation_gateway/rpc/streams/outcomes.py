@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from allocation_gateway.operations.bulk import Rejection
     from allocation_gateway.operations.model import Api, Operation
     from allocation_gateway.upstream.error_table import ErrorEntry
+    from allocation_gateway.writes.clocks import Interval
+    from allocation_gateway.writes.request import WriteResult
 
 
 class OutcomeKind(enum.Enum):
@@ -52,11 +54,13 @@ class Found(NamedTuple):
         kind: What.
         allocation: Its allocation, if it is allocated and that is told.
         error: Why it was refused, is unknown, or has to wait.
+        taken: When upstream has taken it in hand, if a claim remembers that; None if that was just now.
     """
 
     kind: OutcomeKind
     allocation: AnyAllocation | None = None
     error: GatewayError | None = None
+    taken: Interval | None = None
 
 
 LATE_JOB: Final = Violation("job", "may only be set in the first message")
@@ -115,19 +119,18 @@ def of_selector(refusal: GatewayError) -> GatewayError:
 
 
 def wants_explanation(found: Found) -> bool:
-    """Tells whether an item was refused for how it stands, and nothing shows yet how that is."""
+    """Tells whether an item is told an error for how it stands, and nothing shows yet how that is."""
     error = found.error
-    return (
-        found.kind is OutcomeKind.REFUSED
-        and error is not None
-        and error.reason == ErrorReason.ERROR_REASON_INVALID_STATE
-        and error.allocation is None
-    )
+    if error is None or error.allocation is not None:
+        return False
+    if found.kind is OutcomeKind.UNKNOWN:
+        return is_final(error)
+    return found.kind is OutcomeKind.REFUSED and error.reason == ErrorReason.ERROR_REASON_INVALID_STATE
 
 
 def is_final(error: GatewayError) -> bool:
-    """Tells whether it can never be known what became of an item: no later call tells more."""
-    return error.allocation is not None
+    """Tells whether it can never be known what became of an item: then it is not said when to ask again."""
+    return error.reason == ErrorReason.ERROR_REASON_OUTCOME_UNKNOWN and not retry_seconds(error)
 
 
 def retry_seconds(error: GatewayError) -> float:
@@ -138,19 +141,23 @@ def retry_seconds(error: GatewayError) -> float:
     return 0.0
 
 
-def of_response(operation: Operation, response: Any, reference: str) -> Found:
-    """Returns what the response of a write tells of its item, which is the only one of that call."""
+def of_result(operation: Operation, result: WriteResult, reference: str) -> Found:
+    """Returns what has come of a write of an item, which is the only one of that call."""
+    response: Any = result.response
     told = ItemAnswer() if operation.bulk is None else operation.bulk.item(response, reference)
     if told.rejection is not None:
         return Found(OutcomeKind.REFUSED, error=_rejected(operation.api, told.rejection, reference))
     if told.is_allocated:
         return Found(OutcomeKind.ALLOCATED, told.allocation)
     if told.allocation is not None:
-        return _of_answer(operation, told.allocation)
-    return Found(OutcomeKind.QUEUED) if told.is_taken else Found(OutcomeKind.UNKNOWN, error=_SILENT)
+        return _of_answer(operation, told.allocation, result.answered)
+    if told.is_taken:
+        return Found(OutcomeKind.QUEUED, taken=result.answered)
+    # What a claim has recorded without a word of the item is all that there will ever be.
+    return Found(OutcomeKind.UNKNOWN, error=_UNDECIDED if result.is_recorded else _SILENT)
 
 
-def _of_answer(operation: Operation, allocation: AnyAllocation) -> Found:
+def _of_answer(operation: Operation, allocation: AnyAllocation, answered: Interval | None) -> Found:
     """Returns what it means for an item that was taken in hand how it stands by the answer to its write."""
     standing = standing_of(operation, allocation)
     if standing is Standing.ALLOCATED:
@@ -159,7 +166,7 @@ def _of_answer(operation: Operation, allocation: AnyAllocation) -> Found:
         # That is the answer to this request, and so not the state that was there before it.
         entry = error_table.FAILED if standing is Standing.FAILED else error_table.STATE
         return Found(OutcomeKind.REFUSED, error=_refusal(entry))
-    return Found(OutcomeKind.QUEUED)
+    return Found(OutcomeKind.QUEUED, taken=answered)
 
 
 def of_reading(standing: Standing, found: AnyAllocation | GatewayError) -> Found:
@@ -203,3 +210,7 @@ def _refusal(
 
 
 _SILENT: Final = outcome_unknown("Upstream has answered, and not said what became of it.")
+_UNDECIDED: Final = never_known(
+    "It cannot be known whether this request was carried out: somebody else has allocated the shipment or consignment "
+    "at about the same time, or has cancelled it since."
+)

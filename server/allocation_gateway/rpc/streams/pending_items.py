@@ -1,7 +1,7 @@
 """The items of a job that have to be read until all is known that is told of them, or until their time is up.
 
-Those are what is queued upstream, until it is known what became of it; and what was refused for how it stands, once, so
-that the refusal can show the allocation that is in the way.
+Those are what is queued upstream, until it is known what became of it; and what was refused for how it stands, or can
+never be known for that, once, so that the error can show the allocation that is there.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, TypeAlias
 from allocation_gateway.errors import GatewayError
 from allocation_gateway.rpc.streams import outcomes
 from allocation_gateway.rpc.streams.belief import Belief, Standing, standing_of
-from allocation_gateway.rpc.streams.outcomes import Found, OutcomeKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from allocation_gateway.errors import AnyAllocation
     from allocation_gateway.operations.model import Operation
     from allocation_gateway.rpc.streams.job import Item
+    from allocation_gateway.rpc.streams.outcomes import Found
     from allocation_gateway.rpc.streams.readings import Readings
     from allocation_gateway.telemetry.observation import Observation
 
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 class _FollowedItem:
     """An item that is followed."""
 
-    __slots__ = ("belief", "conclude", "item", "refusal", "timer")
+    __slots__ = ("belief", "conclude", "found", "item", "timer")
 
     def __init__(
         self,
         item: Item,
         conclude: Conclude,
-        refusal: GatewayError | None,
+        found: Found,
         timer: asyncio.TimerHandle,
         belief: Belief,
     ) -> None:
         self.item = item
         self.conclude = conclude
-        self.refusal = refusal
+        self.found = found
         self.timer = timer
         self.belief = belief
 
@@ -71,19 +71,21 @@ class PendingItems:
     def __len__(self) -> int:
         return len(self._followed)
 
-    def add(self, item: Item, conclude: Conclude, refusal: GatewayError | None = None) -> None:
+    def add(self, item: Item, conclude: Conclude, found: Found) -> None:
         """Follows an item from now on.
 
         Args:
             item: The item.
             conclude: Is told what became of it.
-            refusal: With what it was refused for how it stands; None if it is queued.
+            found: What is known: it is queued, or there is an error that one reading is to explain.
         """
         loop = asyncio.get_running_loop()
         timer = loop.call_at(item.until, self._overdue, item)
-        belief = Belief(loop.time(), is_known=True)
-        self._followed[item.reference] = _FollowedItem(item, conclude, refusal, timer, belief)
-        self._readings.follow(item.reference, self, at_once=refusal is not None)
+        # What a claim remembers was queued then: a state that is left from before has had its time since.
+        belief = Belief(loop.time() if found.taken is None else found.taken.latest, is_known=True)
+        self._followed[item.reference] = _FollowedItem(item, conclude, found, timer, belief)
+        queued_since = None if found.taken is None else found.taken.earliest
+        self._readings.follow(item.reference, self, at_once=found.error is not None, queued_since=queued_since)
 
     def read(self, reference: str, found: AnyAllocation | GatewayError) -> bool:
         """See ReadingListener."""
@@ -98,8 +100,8 @@ class PendingItems:
         return True
 
     def _concluded(self, followed: _FollowedItem, found: AnyAllocation | GatewayError) -> Found | None:
-        if followed.refusal is not None:
-            return Found(OutcomeKind.REFUSED, error=self._explained(followed.refusal, found))
+        if followed.found.error is not None:
+            return followed.found._replace(error=self._explained(followed.found.error, found))
         standing = standing_of(self._row, found)
         now = asyncio.get_running_loop().time()
         if not followed.belief.is_final(standing, now, self._readings.patience):
@@ -108,20 +110,17 @@ class PendingItems:
             found.reconciled = True
         return outcomes.of_reading(standing, found)
 
-    def _explained(self, refusal: GatewayError, found: AnyAllocation | GatewayError) -> GatewayError:
-        """Returns a refusal with the allocation that is there, if there is one."""
+    def _explained(self, error: GatewayError, found: AnyAllocation | GatewayError) -> GatewayError:
+        """Returns an error with the allocation that is there, if there is one."""
         if isinstance(found, GatewayError) or not self._row.allocations.is_allocated(found):
-            return refusal
-        return refusal.with_allocation(found)
+            return error
+        return error.with_allocation(found)
 
     def _overdue(self, item: Item) -> None:
         followed = self._followed.get(item.reference)
         if followed is not None and followed.item is item:
             self._readings.leave(item.reference, self)
-            refusal = followed.refusal
-            self._end(
-                followed, Found(OutcomeKind.QUEUED) if refusal is None else Found(OutcomeKind.REFUSED, error=refusal)
-            )
+            self._end(followed, followed.found)
 
     def _end(self, followed: _FollowedItem, found: Found) -> None:
         followed.timer.cancel()

@@ -125,13 +125,17 @@ class Readings:
         """For how many seconds a state must have lasted that may be left from before something was queued."""
         return max(self._api.settings.settle_time, _PATIENCE * self._average)
 
-    def follow(self, reference: str, listener: ReadingListener, *, at_once: bool = False) -> None:
+    def follow(
+        self, reference: str, listener: ReadingListener, *, at_once: bool = False, queued_since: float | None = None
+    ) -> None:
         """Reads something until it is final for a listener, which is told of each reading that begins from then on.
 
         Args:
             reference: What is read.
             listener: Who is told of each reading.
             at_once: Whether it may be final already, so that the first reading is made now.
+            queued_since: Since when it has been queued, at the longest, by the event loop's clock; None if it has just
+                been.
         """
         now = self._api.clock()
         followed = self._followed.get(reference)
@@ -139,10 +143,12 @@ class Readings:
             followed = self._followed[reference] = _FollowedReference(reference, now)
         # Whoever waits already has waited for long, and has long intervals. They are not for who comes now.
         followed.since = now
-        if not at_once:
+        if not at_once and queued_since is None:
+            # Of what was queued before, it is not known exactly when: it teaches nothing.
             followed.queued_at = followed.last_pending = now
         (followed.newcomers if followed.is_being_read else followed.listeners).append(listener)
-        self._schedule(followed, now if at_once else now + self._jittered(self._average * _CAUTION))
+        first = (now if queued_since is None else queued_since) + self._jittered(self._average * _CAUTION)
+        self._schedule(followed, now if at_once else max(first, now))
         if self._task is None:
             self._task = asyncio.create_task(self._run())
 

@@ -375,10 +375,10 @@ class AllocationRun:
             return
         self._audit.ended(item, found)
         if found.kind is OutcomeKind.QUEUED and self._job.waits_for_allocation:
-            self._pending.add(item, self._conclude)
+            self._pending.add(item, self._conclude, found)
             self._teller.tally.queued += 1
         elif outcomes.wants_explanation(found):
-            self._pending.add(item, self._tell, found.error)
+            self._pending.add(item, self._tell, found)
         else:
             self._tell(item, found)
 

@@ -140,7 +140,7 @@ class Sending:
                 else:
                     tell(item, outcomes.of_error(error))
             else:
-                found = outcomes.of_response(operation, result.response, item.reference)
+                found = outcomes.of_result(operation, result, item.reference)
                 ended = status_names(found.error)
                 tell(item, found)
             finally:

@@ -1743,7 +1743,9 @@ class ConsignmentOutcome(_message.Message):
 
     @_builtins.property
     def unknown(self) -> _status_pb2.Status:
-        """Output only. It is not known: why, with the details that a single call has. Repeat it with the same `job_id`."""
+        """Output only. It is not known: why, with the details that a single call has. If it can still be learned, the RetryInfo
+        among them says when to repeat it with the same `job_id`. Without one nobody will ever know.
+        """
 
     def __init__(
         self,
@@ -1889,7 +1891,8 @@ class ConsignmentStanding(_message.Message):
     """Output only. The consignment."""
     final: _builtins.bool
     """Output only. True if nothing more is told of it: it is allocated, its allocation has failed, it is cancelled, or
-    upstream does not know it.
+    upstream does not know it. That it has failed is final if another state was seen before, or when it has been watched
+    for the time that WAIT_FOR_ALLOCATED names.
     """
     @_builtins.property
     def allocation(self) -> Global___ConsignmentAllocation:

@@ -35,7 +35,11 @@ class _WaitForEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WaitFor.Value
     WAIT_FOR_QUEUED: _WaitFor.ValueType  # 1
     """As soon as upstream has taken it in hand."""
     WAIT_FOR_ALLOCATED: _WaitFor.ValueType  # 2
-    """When it is allocated, or it is certain that it will not be."""
+    """When it is allocated, or it is certain that it will not be. If upstream shows that an allocation has failed, that may
+    be left from before the item was queued. It is told at once if another state was seen since; else when the item has
+    been queued for the settle time (SHIP_SETTLE_TIME or CONSIGNMENTS_SETTLE_TIME: 30 seconds), or for five times what
+    upstream's queue takes if that is more.
+    """
 
 class WaitFor(_WaitFor, metaclass=_WaitForEnumTypeWrapper):
     """WaitFor is when an item of a job has its outcome."""
@@ -45,7 +49,11 @@ WAIT_FOR_UNSPECIFIED: WaitFor.ValueType  # 0
 WAIT_FOR_QUEUED: WaitFor.ValueType  # 1
 """As soon as upstream has taken it in hand."""
 WAIT_FOR_ALLOCATED: WaitFor.ValueType  # 2
-"""When it is allocated, or it is certain that it will not be."""
+"""When it is allocated, or it is certain that it will not be. If upstream shows that an allocation has failed, that may
+be left from before the item was queued. It is told at once if another state was seen since; else when the item has
+been queued for the settle time (SHIP_SETTLE_TIME or CONSIGNMENTS_SETTLE_TIME: 30 seconds), or for five times what
+upstream's queue takes if that is more.
+"""
 Global___WaitFor: _TypeAlias = WaitFor  # noqa: Y015
 
 @_typing.final
@@ -106,8 +114,8 @@ class AllocationJob(_message.Message):
     @_builtins.property
     def item_deadline(self) -> _duration_pb2.Duration:
         """Optional. For how long an item is worked on after it was received: 1 second to 1 hour. Unset, it is 5 minutes. An
-        item whose time is up is told as it stands: refused if it was never sent, queued, or unknown. Repeat it with the same
-        `job_id`.
+        item whose time is up is told as it stands: refused if it is certain that it was never sent, queued, or unknown. Repeat
+        it with the same `job_id`.
         """
 
     def __init__(
@@ -253,7 +261,9 @@ class AllocationSummary(_message.Message):
     bulk_calls: _builtins.int
     """Output only. How many bulk calls upstream got for it, besides items that were sent by themselves."""
     readings: _builtins.int
-    """Output only. How often its items were read until they were final. A reading that was for other calls too counts."""
+    """Output only. How often its items were read until they were final, or to show the allocation that was in their way. A
+    reading that was for other calls too counts.
+    """
     @_builtins.property
     def progress(self) -> Global___AllocationProgress:
         """Output only. What the call has come to."""

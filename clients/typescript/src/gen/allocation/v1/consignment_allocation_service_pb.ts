@@ -1578,7 +1578,8 @@ export type ConsignmentOutcome = Message<"allocation.v1.ConsignmentOutcome"> & {
     case: "refusal";
   } | {
     /**
-     * Output only. It is not known: why, with the details that a single call has. Repeat it with the same `job_id`.
+     * Output only. It is not known: why, with the details that a single call has. If it can still be learned, the RetryInfo
+     * among them says when to repeat it with the same `job_id`. Without one nobody will ever know.
      *
      * @generated from field: google.rpc.Status unknown = 6;
      */
@@ -1751,7 +1752,8 @@ export type ConsignmentStanding = Message<"allocation.v1.ConsignmentStanding"> &
 
   /**
    * Output only. True if nothing more is told of it: it is allocated, its allocation has failed, it is cancelled, or
-   * upstream does not know it.
+   * upstream does not know it. That it has failed is final if another state was seen before, or when it has been watched
+   * for the time that WAIT_FOR_ALLOCATED names.
    *
    * @generated from field: bool final = 4;
    */

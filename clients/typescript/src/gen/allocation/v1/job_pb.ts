@@ -96,8 +96,8 @@ export type AllocationJob = Message<"allocation.v1.AllocationJob"> & {
 
   /**
    * Optional. For how long an item is worked on after it was received: 1 second to 1 hour. Unset, it is 5 minutes. An
-   * item whose time is up is told as it stands: refused if it was never sent, queued, or unknown. Repeat it with the same
-   * `job_id`.
+   * item whose time is up is told as it stands: refused if it is certain that it was never sent, queued, or unknown. Repeat
+   * it with the same `job_id`.
    *
    * @generated from field: google.protobuf.Duration item_deadline = 4;
    */
@@ -267,7 +267,8 @@ export type AllocationSummary = Message<"allocation.v1.AllocationSummary"> & {
   bulkCalls: bigint;
 
   /**
-   * Output only. How often its items were read until they were final. A reading that was for other calls too counts.
+   * Output only. How often its items were read until they were final, or to show the allocation that was in their way. A
+   * reading that was for other calls too counts.
    *
    * @generated from field: int64 readings = 4;
    */
@@ -302,7 +303,10 @@ export enum WaitFor {
   QUEUED = 1,
 
   /**
-   * When it is allocated, or it is certain that it will not be.
+   * When it is allocated, or it is certain that it will not be. If upstream shows that an allocation has failed, that may
+   * be left from before the item was queued. It is told at once if another state was seen since; else when the item has
+   * been queued for the settle time (SHIP_SETTLE_TIME or CONSIGNMENTS_SETTLE_TIME: 30 seconds), or for five times what
+   * upstream's queue takes if that is more.
    *
    * @generated from enum value: WAIT_FOR_ALLOCATED = 2;
    */
