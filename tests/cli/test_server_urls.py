@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote
+from urllib.parse import SplitResult, quote, urlsplit
 
 import pytest
 from allocation_gateway.settings import server_url
@@ -38,6 +39,10 @@ WRONG: Final = [
     ("redis://host:65536", "the port must be a whole number from 1 to 65535"),
     ("redis://host:port/0", "the port must be a whole number from 1 to 65535"),
     ("redis:///0", "names a host"),
+    *(
+        (f"redis://host/0?client_name={name}", "the option client_name must be a name of printable ASCII characters")
+        for name in ("", "a%20b", "a+b", "a%0Ab", "a%7Fb", "caf%C3%A9")
+    ),
     ("redis://:word@/0", "names a host"),
     ("redis://:word@ho!st/0", "the host holds characters"),
     ("redis://:word@host?password_file=/dev/null", "password_file must not be given together with another password"),
@@ -196,3 +201,28 @@ def test_url_of_a_cluster_names_some_of_its_nodes_and_is_for_claims_alone(
     refused = command("check", **GOOD, CACHE_URL=url)
     assert (refused.code, refused.err.count("\n")) == (2, 1)
     assert "CACHE_URL: a cluster can only be used for claims" in refused.err
+
+
+@pytest.mark.parametrize("kind", ["sentinel", "cluster"])
+@pytest.mark.parametrize("hosts", ["[::1],[::2]:2,three", "one,[::1]:1,[::2]", "[::1]:1,two:2"])
+@pytest.mark.parametrize("user", ["", "u:p%2C%40@", "u:a,b@"])
+def test_several_ipv6_hosts_are_never_one_host_for_python(
+    kind: str, hosts: str, user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_url, "urlsplit", urlsplit_of_newer_pythons)
+    read = server_url.parse(f"redis+{kind}://{user}{hosts}{'/mymaster/0' if kind == 'sentinel' else '/0'}")
+    named = [host.partition("]")[0].lstrip("[") if "[" in host else host.partition(":")[0] for host in hosts.split(",")]
+    assert [host for host, _ in read.sentinels or read.nodes] == named
+
+
+def urlsplit_of_newer_pythons(url: str) -> SplitResult:
+    """Takes a URL apart as Pythons since 3.11.12, 3.12.9 and 3.13.2 do, with brackets around a whole host only."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    before, bracket, after = host.partition("[")
+    if bracket:
+        address, _, port = after.partition("]")
+        if before or (port and not port.startswith(":")) or "[" in port:
+            raise ValueError("Invalid IPv6 URL")
+        ip_address(address)
+    return parts

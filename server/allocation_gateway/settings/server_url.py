@@ -313,6 +313,13 @@ def _text(text: str) -> str:
     return text
 
 
+def _client_name(text: str) -> str:
+    # CLIENT SETNAME refuses all else, and with it the connection could not be made.
+    if not re.fullmatch(r"[!-~]+", text):
+        raise ValueError
+    return text
+
+
 def _verification(text: str) -> str:
     if text not in _VERIFICATIONS:
         raise ValueError
@@ -322,7 +329,7 @@ def _verification(text: str) -> str:
 # What may follow the question mark: how it is described, and what makes the library's value of it.
 _OPTIONS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "db": ("the number of a database", _whole(0, _MOST_DATABASES)),
-    "client_name": ("a name", _text),
+    "client_name": ("a name of printable ASCII characters without spaces", _client_name),
     "password_file": ("the path of a file", _text),
     "protocol": ("2 or 3", _whole(2, 3)),
     "socket_timeout": ("a number of seconds above 0", _seconds),
