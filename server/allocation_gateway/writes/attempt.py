@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
@@ -19,10 +20,13 @@ if TYPE_CHECKING:
     from allocation_gateway.operations.model import Operation
     from allocation_gateway.writes.claimed import ClaimedWrite
     from allocation_gateway.writes.context import WriteContext
+    from allocation_gateway.writes.readback import CurrentAllocation
     from allocation_gateway.writes.sender import Sender
 
 # How often it is tried to read how shipments stand before anything is sent.
 _READINGS_BEFORE: Final = 3
+# How often it is tried to read what stands where a write was refused. What was throttled may be read in a moment.
+_READINGS_OF_REFUSED: Final = 4
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -239,10 +243,23 @@ async def explain(context: WriteContext, claimed: ClaimedWrite, refusal: Gateway
     """
     if not is_of_state(claimed.operation, refusal):
         return Explanation(refusal)
-    until = context.api.times_out_at()
-    if context.callers.are_waiting:
-        until = min(context.callers.deadline, until)
-    there = await claimed.readback.current_allocation(context.observation, until)
-    if there is None:
+    there = await _read_current(context, claimed)
+    if there is None or there.allocation is None:
         return Explanation(refusal)
     return Explanation(refusal.with_allocation(there.allocation), there.allocation if there.contradicts else None)
+
+
+async def _read_current(context: WriteContext, claimed: ClaimedWrite) -> CurrentAllocation | None:
+    """Reads what stands where a write was refused, and again if that may help and its callers wait."""
+    for number in range(1, _READINGS_OF_REFUSED + 1):
+        until = context.api.times_out_at()
+        if context.callers.are_waiting:
+            until = min(context.callers.deadline, until)
+        there = await claimed.readback.current_allocation(context.observation, until)
+        pause = context.api.backoff.seconds(number)
+        if there is not None or number == _READINGS_OF_REFUSED or context.api.clock() + pause >= until:
+            return there
+        await asyncio.sleep(pause)
+        if not context.callers.are_waiting:
+            break
+    return None

@@ -52,15 +52,15 @@ class _Reading(NamedTuple):
     clock: ClockReading | None
 
 
-class Standing(NamedTuple):
-    """An allocation that stands where a write was refused.
+class CurrentAllocation(NamedTuple):
+    """What stands where a write was refused.
 
     Attributes:
-        allocation: The allocation.
+        allocation: The allocation; None if there is none.
         contradicts: Whether it seems to be the write's own.
     """
 
-    allocation: AnyAllocation
+    allocation: AnyAllocation | None
     contradicts: bool
 
 
@@ -152,19 +152,17 @@ class ReadBack:
         remembered = note.decode(self._handle.new.note)
         await self._each(partial(self._read_one, remembered), self.undetermined(), observation, deadline)
 
-    async def current_allocation(self, observation: Observation, deadline: float) -> Standing | None:
-        """Reads the one reference of a single write that was refused.
-
-        Returns:
-            The allocation that is there; None if none is there, or it cannot be read.
-        """
+    async def current_allocation(self, observation: Observation, deadline: float) -> CurrentAllocation | None:
+        """Reads the one reference of a single write that was refused. Returns None if it cannot be read."""
         (reference,) = self._references
         reading = await self._fetch(reference, observation, deadline, AttemptKind.FOLLOW_UP)
-        found = None if reading is None else reading.found
-        if reading is None or found is None or not self._operation.allocations.is_allocated(found):
+        if reading is None:
             return None
+        found = reading.found
+        if found is None or not self._operation.allocations.is_allocated(found):
+            return CurrentAllocation(None, contradicts=False)
         origin = await self._origin(note.decode(self._handle.new.note), reference, found, reading.clock)
-        return Standing(found, adoption.contradicts_refusal(self._operation, self._request, found, origin))
+        return CurrentAllocation(found, adoption.contradicts_refusal(self._operation, self._request, found, origin))
 
     async def snapshots(self, references: Sequence[str], observation: Observation, deadline: float) -> dict[str, str]:
         """Reads how references stand before anything is sent. Returns the snapshot of each one that could be read."""
