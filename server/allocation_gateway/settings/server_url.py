@@ -307,17 +307,13 @@ def _seconds(text: str) -> float:
     return number
 
 
-def _text(text: str) -> str:
-    if not text:
-        raise ValueError
-    return text
+def _matching(pattern: str) -> Callable[[str], str]:
+    def convert(text: str) -> str:
+        if not re.fullmatch(pattern, text, re.DOTALL):
+            raise ValueError
+        return text
 
-
-def _client_name(text: str) -> str:
-    # CLIENT SETNAME refuses all else, and with it the connection could not be made.
-    if not re.fullmatch(r"[!-~]+", text):
-        raise ValueError
-    return text
+    return convert
 
 
 def _verification(text: str) -> str:
@@ -329,23 +325,26 @@ def _verification(text: str) -> str:
 # What may follow the question mark: how it is described, and what makes the library's value of it.
 _OPTIONS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "db": ("the number of a database", _whole(0, _MOST_DATABASES)),
-    "client_name": ("a name of printable ASCII characters without spaces", _client_name),
-    "password_file": ("the path of a file", _text),
+    "client_name": (
+        "a name of printable ASCII characters without spaces",
+        _matching("[!-~]+"),
+    ),  # what CLIENT SETNAME takes
+    "password_file": ("the path of a file", _matching(".+")),
     "protocol": ("2 or 3", _whole(2, 3)),
     "socket_timeout": ("a number of seconds above 0", _seconds),
     "socket_connect_timeout": ("a number of seconds above 0", _seconds),
     "socket_keepalive": ("true or false", _switch),
     "health_check_interval": ("a whole number of seconds", _whole(0, 86_400)),
-    "ssl_ca_certs": ("the path of a file", _text),
-    "ssl_ca_path": ("the path of a folder", _text),
-    "ssl_certfile": ("the path of a file", _text),
-    "ssl_keyfile": ("the path of a file", _text),
-    "ssl_password": ("a text", _text),
+    "ssl_ca_certs": ("the path of a file", _matching(".+")),
+    "ssl_ca_path": ("the path of a folder", _matching(".+")),
+    "ssl_certfile": ("the path of a file", _matching(".+")),
+    "ssl_keyfile": ("the path of a file", _matching(".+")),
+    "ssl_password": ("a text", _matching(".+")),
     "ssl_cert_reqs": ("none, optional or required", _verification),
     "ssl_check_hostname": ("true or false", _switch),
     "ssl_min_version": ("TLSv1.2 or TLSv1.3", lambda text: _TLS_VERSIONS[text.lower()]),
-    "ssl_ciphers": ("a list of ciphers", _text),
-    "sentinel_username": ("a name", _text),
-    "sentinel_password": ("a text", _text),
-    "sentinel_password_file": ("the path of a file", _text),
+    "ssl_ciphers": ("a list of ciphers", _matching(".+")),
+    "sentinel_username": ("a name", _matching(".+")),
+    "sentinel_password": ("a text", _matching(".+")),
+    "sentinel_password_file": ("the path of a file", _matching(".+")),
 }
