@@ -178,8 +178,10 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     chain: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and cause not in chain:
-        # That a script is not known yet is the usual course: what has failed is what was done about it.
-        if not isinstance(cause, exceptions.NoScriptError):
+        # That a script is not known yet, or that a slot is elsewhere or on its way, is the usual course: what has
+        # failed is what was done about it, unless the slot is still what was answered last.
+        is_followed = isinstance(cause, exceptions.AskError | exceptions.TryAgainError) and cause is not error
+        if not is_followed and not isinstance(cause, exceptions.NoScriptError):
             chain.append(cause)
         cause = cause.__cause__ or cause.__context__
     yield from reversed(chain)

@@ -342,6 +342,15 @@ def test_answer_of_a_node_is_read_by_whether_the_url_is_one_of_a_cluster(
     assert diagnose(error, Secret("redis://10.0.0.1:7000")) == ServerProblem("cluster", of_one_server)
 
 
+def test_redirection_that_was_followed_is_not_what_is_wrong() -> None:
+    """What has failed is what came of it."""
+    of_node = server_url.parse("redis+cluster://10.0.0.9:7000").at("10.0.0.1", 7000)
+    for answer in ("ASK 3999 10.0.0.2:7001", "MOVED 3999 10.0.0.2:7001", "TRYAGAIN Multiple keys"):
+        error = TimeoutError()
+        error.__context__ = read_error(answer)
+        assert diagnose(error, of_node) == ServerProblem("timeout", "10.0.0.1:7000 did not answer in time")
+
+
 async def shared(url: str) -> str:
     """Shares service groups by a server that cannot be used for it. Returns the reason that is logged."""
     from allocation_gateway.operations.model import Api
