@@ -210,8 +210,10 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     chain: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and cause not in chain:
-        # That a script is not known yet is the usual course: what has failed is what was done about it.
-        if not isinstance(cause, exceptions.NoScriptError):
+        # That a script is not known yet, or that a slot is elsewhere or on its way, is the usual course: what has
+        # failed is what was done about it, unless the slot is still what was answered last.
+        is_followed = isinstance(cause, exceptions.AskError | exceptions.TryAgainError) and cause is not error
+        if not is_followed and not isinstance(cause, exceptions.NoScriptError):
             chain.append(cause)
         cause = cause.__cause__ or cause.__context__
     yield from reversed(chain)
@@ -304,20 +306,38 @@ def _closed(target: ServerUrl) -> ServerProblem:
 
 def _of_cluster(error: BaseException, target: ServerUrl) -> ServerProblem | None:
     text = str(error)
+    look = f"; look at the slots with CLUSTER NODES, or with redis-cli --cluster check {target.address}"
+    hint = look if target.is_clustered else ""
     if isinstance(error, exceptions.ClusterError) and not isinstance(error, exceptions.MasterDownError):
-        return ServerProblem("cluster", f"the cluster of {target.address} is down: {text.removeprefix('CLUSTERDOWN ')}")
-    if isinstance(error, exceptions.TryAgainError):
-        text = (
-            f"{target.address} is moving a slot to another node of its cluster, and keys of one step are on both nodes"
-        )
-        return ServerProblem("cluster", text)
-    if isinstance(error, exceptions.AskError):
+        down = text.removeprefix("CLUSTERDOWN ")
+        return ServerProblem("cluster", f"the cluster of {target.address} is down: {down}{hint}")
+    if isinstance(error, exceptions.AskError | exceptions.TryAgainError):
+        if target.is_clustered:
+            return ServerProblem("cluster", f"{_of_slot(error, target)}{hint}")
+        # Whoever names one server follows no slot to another one.
         text = f"{target.address} is part of a cluster, whose URL begins with redis+cluster:// or rediss+cluster://"
         return ServerProblem("cluster", text)
     if "cluster support disabled" in text:
         text = f"{target.address} is not a node of a cluster: a URL of one server begins with redis:// or rediss://"
         return ServerProblem("cluster", text, is_lasting=True)
     return None
+
+
+def _of_slot(error: exceptions.AskError | exceptions.TryAgainError, target: ServerUrl) -> str:
+    """Says why no node of a cluster has carried out a step, wherever it was sent on to."""
+    if isinstance(error, exceptions.TryAgainError):
+        return f"{target.address} is moving a slot to another node, and neither has all keys of the step (TRYAGAIN)"
+    # A node that does not know its own host leaves it out.
+    there = target.at(error.host or target.host, error.port).address
+    if isinstance(error, exceptions.MovedError):
+        return (
+            f"the nodes of the cluster disagree about which of them has slot {error.slot_id}: "
+            f"the step was redirected too often (MOVED), last to {there}"
+        )
+    return (
+        f"slot {error.slot_id} is being moved to another node of the cluster: "
+        f"the step was redirected too often (ASK), last to {there}"
+    )
 
 
 def _of_credentials(target: ServerUrl) -> str:

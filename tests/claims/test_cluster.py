@@ -266,6 +266,28 @@ async def test_slot_that_stays_between_two_nodes_is_refused_and_not_guessed_abou
         assert isinstance(await begin(store, new_claim("second", references=(reference,))), Busy)
 
 
+@pytest.mark.asyncio
+async def test_slot_that_two_nodes_send_to_each_other_is_told_as_such(cluster: Cluster) -> None:
+    """As after a move of which only the node that the slot leaves has learned."""
+    elsewhere, reference = cluster.references(1, 2, "to-and-fro")
+    slot, port = slot_of(reference), cluster.nodes[1].port
+    cluster.ask(1, "CLUSTER SETSLOT", slot, "MIGRATING", cluster.id(2))
+    async with claims_of(cluster, step_timeout=0.5) as store:
+        # The connections are there: the step is sent on from the first answer, which is an ASK.
+        await begin(store, new_claim("before", references=(elsewhere,)))
+        with structlog.testing.capture_logs() as lines, pytest.raises(StoreUnavailableError, match="MovedError"):
+            await begin(store, new_claim("id", references=(reference,)))
+        (line,) = [line for line in lines if line["event"] == "claim_store_not_usable"]
+        assert (line["reason"], line["problem"]) == (
+            "cluster",
+            f"the nodes of the cluster disagree about which of them has slot {slot}: "
+            f"the step was redirected too often (MOVED), last to 127.0.0.1:{port}; "
+            f"look at the slots with CLUSTER NODES, or with redis-cli --cluster check 127.0.0.1:{port}",
+        )
+        cluster.ask(1, "CLUSTER SETSLOT", slot, "STABLE")
+        assert isinstance(await begin(store, new_claim("id", references=(reference,))), Begun)
+
+
 # Nodes that are away.
 
 

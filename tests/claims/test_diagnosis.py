@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Final
 import pytest
 import redis
 import structlog
+from allocation_gateway.claims.connection import read_error
 from allocation_gateway.claims.model import Begun, StoreUnavailableError
 from allocation_gateway.groups.replication import Replication
-from allocation_gateway.settings import ConfigurationError, Secret, Settings
+from allocation_gateway.pooling import ServerProblem, diagnose
+from allocation_gateway.settings import ConfigurationError, Secret, Settings, server_url
 from allocation_gateway.telemetry.telemetry import Telemetry
 from support.cache import free_port, running_cache, slow_path
 from support.certificates import Authority
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from allocation_gateway.claims.model import ClaimStore
 
 PASSWORD: Final = "a-password-that-nobody-may-see"  # noqa: S105 - of a server that lives for one test
+PART_OF_CLUSTER: Final = (
+    "10.0.0.1:7000 is part of a cluster, whose URL begins with redis+cluster:// or rediss+cluster://"
+)
 SAFE: Final = ("--appendonly", "yes")
 
 
@@ -291,6 +296,59 @@ async def test_server_that_is_full_or_cannot_write_to_its_disk(tmp_path: Path) -
         client.config_set("min-replicas-to-write", "1")
         reason, problem = await told(f"redis://127.0.0.1:{server.port}/0")
         assert (reason, "min-replicas-to-write" in problem) == ("persistence", True), problem
+
+
+@pytest.mark.parametrize(
+    ("answer", "of_cluster", "of_one_server"),
+    [
+        (
+            "ASK 3999 10.0.0.2:7001",
+            "slot 3999 is being moved to another node of the cluster: "
+            "the step was redirected too often (ASK), last to 10.0.0.2:7001",
+            PART_OF_CLUSTER,
+        ),
+        (
+            "MOVED 3999 fd00::2:7001",
+            "the nodes of the cluster disagree about which of them has slot 3999: "
+            "the step was redirected too often (MOVED), last to [fd00::2]:7001",
+            PART_OF_CLUSTER,
+        ),
+        (
+            "MOVED 3999 :7001",
+            "the nodes of the cluster disagree about which of them has slot 3999: "
+            "the step was redirected too often (MOVED), last to 10.0.0.1:7001",
+            PART_OF_CLUSTER,
+        ),
+        (
+            "TRYAGAIN Multiple keys request during rehashing of slot",
+            "10.0.0.1:7000 is moving a slot to another node, and neither has all keys of the step (TRYAGAIN)",
+            PART_OF_CLUSTER,
+        ),
+        (
+            "CLUSTERDOWN Hash slot not served",
+            "the cluster of 10.0.0.1:7000 is down: Hash slot not served",
+            "the cluster of 10.0.0.1:7000 is down: Hash slot not served",
+        ),
+    ],
+)
+def test_answer_of_a_node_is_read_by_whether_the_url_is_one_of_a_cluster(
+    answer: str, of_cluster: str, of_one_server: str
+) -> None:
+    """Whoever has named a cluster is not told to name one, but where its slots are to be looked at."""
+    error = read_error(answer)
+    of_node = server_url.parse("redis+cluster://10.0.0.9:7000").at("10.0.0.1", 7000)
+    look = "; look at the slots with CLUSTER NODES, or with redis-cli --cluster check 10.0.0.1:7000"
+    assert diagnose(error, of_node) == ServerProblem("cluster", f"{of_cluster}{look}")
+    assert diagnose(error, Secret("redis://10.0.0.1:7000")) == ServerProblem("cluster", of_one_server)
+
+
+def test_redirection_that_was_followed_is_not_what_is_wrong() -> None:
+    """What has failed is what came of it."""
+    of_node = server_url.parse("redis+cluster://10.0.0.9:7000").at("10.0.0.1", 7000)
+    for answer in ("ASK 3999 10.0.0.2:7001", "MOVED 3999 10.0.0.2:7001", "TRYAGAIN Multiple keys"):
+        error = TimeoutError()
+        error.__context__ = read_error(answer)
+        assert diagnose(error, of_node) == ServerProblem("timeout", "10.0.0.1:7000 did not answer in time")
 
 
 async def shared(url: str) -> str:

@@ -52,6 +52,7 @@ class ServerUrl(NamedTuple):
         nodes: Where nodes of a cluster are, which tell of the others; empty if it is no cluster.
         password_file: The file that holds the password instead, which may be replaced; empty if none does.
         sentinel_password_file: The same of their password.
+        is_clustered: Whether the URL is one of a cluster, also when this is where one of its nodes is.
     """
 
     host: str
@@ -68,6 +69,7 @@ class ServerUrl(NamedTuple):
     password_file: str = ""
     sentinel_password_file: str = ""
     nodes: tuple[tuple[str, int], ...] = ()
+    is_clustered: bool = False
 
     def with_password(self) -> ServerUrl:
         """Returns the same with the password that its file holds now.
@@ -176,7 +178,7 @@ def _read_cluster(parts: SplitResult, *, is_tls: bool) -> ServerUrl:
     url = _read_server(parts._replace(netloc=f"{user}{at}{nodes[0].netloc}"), is_tls=is_tls)
     if url.database:
         raise ValueError("a cluster has only database 0")
-    return url._replace(nodes=tuple(named))
+    return url._replace(nodes=tuple(named), is_clustered=True)
 
 
 def _read_sentinels(parts: SplitResult, *, is_tls: bool) -> ServerUrl:
