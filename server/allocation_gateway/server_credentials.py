@@ -14,7 +14,8 @@ import structlog
 from redis.exceptions import RedisError
 
 from allocation_gateway.following import Follower, look
-from allocation_gateway.pooling import diagnose, try_connection
+from allocation_gateway.pooling import try_connection
+from allocation_gateway.server_diagnosis import diagnose
 from allocation_gateway.settings import server_url
 
 if TYPE_CHECKING:

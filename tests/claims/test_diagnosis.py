@@ -13,7 +13,7 @@ import structlog
 from allocation_gateway.claims.connection import read_error
 from allocation_gateway.claims.model import Begun, StoreUnavailableError
 from allocation_gateway.groups.replication import Replication
-from allocation_gateway.pooling import ServerProblem, diagnose
+from allocation_gateway.server_diagnosis import ServerProblem, diagnose
 from allocation_gateway.settings import ConfigurationError, Secret, Settings, server_url
 from allocation_gateway.telemetry.telemetry import Telemetry
 from support.cache import free_port, running_cache, slow_path

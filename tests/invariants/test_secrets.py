@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Final, get_args
 
-from allocation_gateway.settings import FIELDS, Secret, server_url
+from allocation_gateway.settings import FIELDS, Secret, server_url_options
 from allocation_gateway.telemetry import variables
 
 GUIDE: Final = Path(__file__).resolve().parents[2] / "docs" / "security.md"
@@ -27,7 +27,7 @@ def settings() -> set[str]:
 
 
 def test_each_secret_has_a_file_or_a_reason_why_not() -> None:
-    options = {name for name in server_url._OPTIONS if name.endswith("password")}
+    options = {name for name in server_url_options._OPTIONS if name.endswith("password")}
     headers = {name for name in variables.RULES if name.endswith("HEADERS")}
     assert len(settings()) >= 4
     assert options
@@ -39,7 +39,7 @@ def test_each_secret_has_a_file_or_a_reason_why_not() -> None:
             continue
         file = URLS.get(secret, f"{secret}_FILE" if secret.isupper() else f"{secret}_file")
         assert f"`{file}`" in said[secret]
-        assert file.lower() in FIELDS or file in server_url._OPTIONS
+        assert file.lower() in FIELDS or file in server_url_options._OPTIONS
 
 
 def test_no_setting_is_a_secret_without_being_marked_as_one() -> None:

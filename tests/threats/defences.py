@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from allocation.v1.error_reason_pb2 import ErrorReason
-from allocation_gateway import pooling
+from allocation_gateway import server_diagnosis
 from allocation_gateway.accounts import file
 from allocation_gateway.accounts.book import Accounts
 from allocation_gateway.callers import (
@@ -33,9 +33,9 @@ from allocation_gateway.callers.shares import Share
 from allocation_gateway.callers.tokens import Tokens
 from allocation_gateway.errors import GatewayError
 from allocation_gateway.following import Follower
-from allocation_gateway.pooling import ServerProblem
 from allocation_gateway.rpc.certificates import CertificateFiles
-from allocation_gateway.settings import AccountsError, Secret, accounts, checks, server_url
+from allocation_gateway.server_diagnosis import ServerProblem
+from allocation_gateway.settings import AccountsError, Secret, accounts, checks, server_url, server_url_options
 from allocation_gateway.settings.known_secrets import KnownSecrets
 from allocation_gateway.settings.server_url import ServerUrl
 from allocation_gateway.upstream.redaction import Redactor
@@ -283,9 +283,9 @@ def following() -> None:
 
 def files_of_secrets() -> None:
     """The password of a server can only stand in its URL."""
-    options = dict(server_url._OPTIONS)
+    options = dict(server_url_options._OPTIONS)
     del options["password_file"]
-    replace(server_url, "_OPTIONS", options)
+    replace(server_url_options, "_OPTIONS", options)
 
 
 def redaction() -> None:
@@ -318,7 +318,7 @@ def quotations() -> None:
         is_answer = isinstance(error, exceptions.ResponseError)
         return ServerProblem("answer", f"the server answers: {error}") if is_answer else None
 
-    replace(pooling, "_of_answer", told)
+    replace(server_diagnosis, "_of_answer", told)
 
 
 DEFENCES: Final[Mapping[str, Callable[[], None]]] = {

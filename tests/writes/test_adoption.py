@@ -424,6 +424,9 @@ def test_a_refusal_is_contradicted_by_what_seems_to_be_the_writes_own() -> None:
     assert contradicts_refusal(row, asked, later, ORIGIN)
     assert contradicts_refusal(row, asked, later, on_its_way), "it is its own, or the one that was on its way"
     assert not contradicts_refusal(row, asked, older, on_its_way)
+    slow = on_its_way._replace(clock=SEEN._replace(sent_at=SEEN.sent_at - 15, head_at=SEEN.head_at + 15))
+    assert contradicts_refusal(row, asked, older, slow), "a slow reading does not tell when it was made"
+    assert contradicts_refusal(row, asked, older, on_its_way._replace(clock=None))
     assert not contradicts_refusal(row, asked, older, ORIGIN)
     assert not contradicts_refusal(row, asked, later, ORIGIN._replace(before=snapshot(SHIP, later)))
 

@@ -11,7 +11,7 @@ from redis import exceptions
 
 from allocation_gateway.claims.checks import UnsafeServerError
 from allocation_gateway.claims.model import StoreUnavailableError
-from allocation_gateway.pooling import ServerProblem, diagnose
+from allocation_gateway.server_diagnosis import ServerProblem, diagnose
 
 if TYPE_CHECKING:
     from allocation_gateway.settings.server_url import ServerUrl

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from redis.exceptions import RedisError
 
 from allocation_gateway.claims.patience import PatientLimit
-from allocation_gateway.pooling import NoPrimaryError, diagnose, open_sentinel
+from allocation_gateway.pooling import open_sentinel
+from allocation_gateway.server_diagnosis import NoPrimaryError, diagnose
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from allocation_gateway.claims.link import FAILURES
 from allocation_gateway.claims.patience import PatientLimit
-from allocation_gateway.pooling import NoPrimaryError, diagnose
+from allocation_gateway.server_diagnosis import NoPrimaryError, diagnose
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

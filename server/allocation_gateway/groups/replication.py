@@ -21,7 +21,7 @@ from redis.exceptions import NoPermissionError, ReadOnlyError, RedisError, Respo
 from allocation_gateway.groups import shared_entries
 from allocation_gateway.groups.cache_connections import CacheConnections
 from allocation_gateway.groups.shared_entries import Invalidation, ObservedCode, SharedListing
-from allocation_gateway.pooling import diagnose
+from allocation_gateway.server_diagnosis import diagnose
 from allocation_gateway.settings import DEFAULT_ACCOUNT
 
 if TYPE_CHECKING:

@@ -7,31 +7,24 @@ looked at, and no text of an error repeats what could be a part of the password.
 from __future__ import annotations
 
 import re
-import ssl
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from allocation_gateway.settings.known_secrets import KNOWN
 from allocation_gateway.settings.password_files import read_password
+from allocation_gateway.settings.server_url_options import MOST_DATABASES, read_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 # Whether each scheme is with TLS.
 _SCHEMES: Final = {"redis": False, "valkey": False, "rediss": True, "valkeys": True}
 _SEVERAL: Final = re.compile(r"[+-](sentinel|cluster)$")
 _DEFAULT_PORT: Final = 6379
 _SENTINEL_PORT: Final = 26379
-_MOST_DATABASES: Final = 2**31 - 1
 _HOST: Final = re.compile(r"[A-Za-z0-9_.:-]+")
 _ENCODE: Final = "user name and password must be percent-encoded: / as %2F, # as %23, ? as %3F, @ as %40, % as %25"
-_VERIFICATIONS: Final = ("none", "optional", "required")
 _TLS_FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
-_TLS_VERSIONS: Final = {
-    "tlsv1.2": ssl.TLSVersion.TLSv1_2,
-    "tlsv1.3": ssl.TLSVersion.TLSv1_3,
-    **{str(int(version)): version for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)},
-}
 
 
 class ServerUrl(NamedTuple):
@@ -220,7 +213,7 @@ def _read(parts: SplitResult, *, is_tls: bool) -> ServerUrl:
     host = _host(parts)
     if parts.fragment:
         raise ValueError(f"must not hold a fragment (#); {_ENCODE}")
-    options = dict(_option(name, value, is_tls=is_tls) for name, value in _pairs(parts.query))
+    options = read_options(parts.query, is_tls=is_tls)
     database = _database(parts.path, options.pop("db", None))
     if "ssl_keyfile" in options and "ssl_certfile" not in options:
         raise ValueError("the option ssl_keyfile needs ssl_certfile")
@@ -257,96 +250,8 @@ def _database(path: str, option: int | None) -> int:
     if path in {"", "/"}:
         return option or 0
     number = path.removeprefix("/").removesuffix("/")
-    if not re.fullmatch(r"[0-9]{1,10}", number) or int(number) > _MOST_DATABASES:
+    if not re.fullmatch(r"[0-9]{1,10}", number) or int(number) > MOST_DATABASES:
         raise ValueError("what follows the host must be the number of a database, such as /0")
     if option is not None and option != int(number):
         raise ValueError("the path and the option db name different databases")
     return int(number)
-
-
-def _pairs(query: str) -> list[tuple[str, str]]:
-    try:
-        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=True) if query else []
-    except ValueError:
-        raise ValueError("the options after ? must be given as name=value, separated by &") from None
-    names = [name for name, _ in pairs]
-    if len({*names}) < len(names):
-        raise ValueError("an option after ? is given twice")
-    return pairs
-
-
-def _option(name: str, value: str, *, is_tls: bool) -> tuple[str, Any]:
-    if name not in _OPTIONS:
-        shown = f"{name!r} " if re.fullmatch(r"\w{1,32}", name, re.ASCII) else ""
-        raise ValueError(f"the option {shown}after ? is not known; there are {', '.join(_OPTIONS)}")
-    if name.startswith("ssl_") and not is_tls:
-        raise ValueError(f"the option {name} needs TLS, which rediss:// and valkeys:// have")
-    rule, convert = _OPTIONS[name]
-    try:
-        return name, convert(value)
-    except (ValueError, KeyError):
-        raise ValueError(f"the option {name} must be {rule}") from None
-
-
-def _whole(least: int, most: int) -> Callable[[str], int]:
-    def convert(text: str) -> int:
-        number = int(text) if re.fullmatch(r"[0-9]{1,10}", text) else -1
-        if not least <= number <= most:
-            raise ValueError
-        return number
-
-    return convert
-
-
-def _switch(text: str) -> bool:
-    return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[text.lower()]
-
-
-def _seconds(text: str) -> float:
-    number = float(text)
-    if not 0 < number <= 86_400:
-        raise ValueError
-    return number
-
-
-def _matching(pattern: str) -> Callable[[str], str]:
-    def convert(text: str) -> str:
-        if not re.fullmatch(pattern, text, re.DOTALL):
-            raise ValueError
-        return text
-
-    return convert
-
-
-def _verification(text: str) -> str:
-    if text not in _VERIFICATIONS:
-        raise ValueError
-    return text
-
-
-# What may follow the question mark: how it is described, and what makes the library's value of it.
-_OPTIONS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
-    "db": ("the number of a database", _whole(0, _MOST_DATABASES)),
-    "client_name": (
-        "a name of printable ASCII characters without spaces",
-        _matching("[!-~]+"),
-    ),  # what CLIENT SETNAME takes
-    "password_file": ("the path of a file", _matching(".+")),
-    "protocol": ("2 or 3", _whole(2, 3)),
-    "socket_timeout": ("a number of seconds above 0", _seconds),
-    "socket_connect_timeout": ("a number of seconds above 0", _seconds),
-    "socket_keepalive": ("true or false", _switch),
-    "health_check_interval": ("a whole number of seconds", _whole(0, 86_400)),
-    "ssl_ca_certs": ("the path of a file", _matching(".+")),
-    "ssl_ca_path": ("the path of a folder", _matching(".+")),
-    "ssl_certfile": ("the path of a file", _matching(".+")),
-    "ssl_keyfile": ("the path of a file", _matching(".+")),
-    "ssl_password": ("a text", _matching(".+")),
-    "ssl_cert_reqs": ("none, optional or required", _verification),
-    "ssl_check_hostname": ("true or false", _switch),
-    "ssl_min_version": ("TLSv1.2 or TLSv1.3", lambda text: _TLS_VERSIONS[text.lower()]),
-    "ssl_ciphers": ("a list of ciphers", _matching(".+")),
-    "sentinel_username": ("a name", _matching(".+")),
-    "sentinel_password": ("a text", _matching(".+")),
-    "sentinel_password_file": ("the path of a file", _matching(".+")),
-}

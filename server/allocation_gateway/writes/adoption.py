@@ -185,7 +185,8 @@ def contradicts_refusal(operation: Operation, request: Any, found: AnyAllocation
     """
     judged = assess(operation, request, found, origin)
     if judged is Assessment.UNDECIDED and origin.before == IN_HAND:
-        return _timing(found, origin) in {Timing.NEAR, Timing.AFTER}
+        is_precise = origin.clock is not None and origin.clock.is_precise
+        return not (is_precise and _is_older(found, origin))
     return judged in {Assessment.DONE, Assessment.UNCLEAR}
 
 
