@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 import grpc
 import pytest
 from allocation_gateway.following import FollowedFiles, Follower
-from allocation_gateway.settings import API_NAMES, FIELDS, server_url
+from allocation_gateway.settings import API_NAMES, FIELDS, server_url_options
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from support.certificates import Authority
 from support.front import KEY, LONG, running_front
@@ -50,7 +50,7 @@ def file_settings() -> list[str]:
 
 def file_options() -> list[str]:
     """Returns the names of the options of a URL that name a file."""
-    return [name for name, (rule, _) in server_url._OPTIONS.items() if rule == "the path of a file"]
+    return [name for name, (rule, _) in server_url_options._OPTIONS.items() if rule == "the path of a file"]
 
 
 @pytest.fixture(scope="module")

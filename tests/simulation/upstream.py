@@ -464,6 +464,8 @@ class _Sent:
         self._number = model.number()
         self._arrived = loop.time()
         self._forwarded: float | None = None
+        # When nobody waited for it any more, of one that arrives later.
+        self._left: float | None = None
         self._answered: float | None = None
         self._status = 0
         self._delivered = 0
@@ -482,11 +484,9 @@ class _Sent:
         ended = self._loop.time()
         if self._forwarded is None and self._fault in {"late effect", "latency before"}:
             # What becomes of it is not known before it arrives.
-            self._loop.call_later(self._still, self._record, ended)
+            self._left = ended
         else:
             self._record(ended)
-
-    _still = 0.0
 
     def _record(self, ended: float) -> None:
         self._model.record(
@@ -543,7 +543,7 @@ class _Sent:
             self._loop.call_later(pace, *before[strike.kind])
         else:
             # A request that is still on its way is delivered within the settle time, or never.
-            self._still = late = min(late, _LATEST_EFFECT * model.settle)
+            late = min(late, _LATEST_EFFECT * model.settle)
             is_cut = strike.kind == "late effect"
             if is_cut:
                 self._loop.call_later(pace, self._reset)
@@ -559,6 +559,8 @@ class _Sent:
         answer = self._answer_of(self._status, body)
         if self._method == "GET":
             self._model.keep(self._references[0], answer)
+        if self._left is not None:
+            self._record(self._left)
         if then is not None:
             then(answer, *arguments)
 
