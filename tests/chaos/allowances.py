@@ -184,7 +184,8 @@ class Allowances:
     def _was_seen(self, call: Call, effect: Effect) -> bool:
         """Tells whether the gateway of a call has read what it was about after an effect, before it answered.
 
-        An allocation that came within the tolerances after another's does not show that it is another.
+        An allocation that came within the tolerances after another's does not show that it is another. What another's
+        has replaced by then does not show.
         """
         if any(
             one.kind == effect.kind
@@ -193,13 +194,21 @@ class Allowances:
             for one in self._records.effects_on[effect.reference]
         ):
             return False
+        replaced = min(
+            (
+                one.time
+                for one in self._records.effects_on[effect.reference]
+                if one.trace != effect.trace and one.time > effect.time
+            ),
+            default=float("inf"),
+        )
         return any(
             not one.writes
             and one.delivered
             and one.trace == call.id
             and one.replica == call.replica
             and one.forwarded is not None
-            and one.forwarded >= effect.time
+            and effect.time <= one.forwarded < replaced
             and one.ended <= call.said_at
             for one in self._records.sent_for[effect.reference]
         )
