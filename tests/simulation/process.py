@@ -107,9 +107,15 @@ def _upstream(api: Api, more: tuple[tuple[str, str], ...]) -> Upstream:
 
 @dataclass
 class Power:
-    """Whether a process runs."""
+    """Whether a process runs, and how far its connection to the store has come.
+
+    Attributes:
+        is_on: Whether it runs.
+        asked_until: When the last step that it has asked for arrives at the store, by the loop's clock.
+    """
 
     is_on: bool = True
+    asked_until: float = 0.0
 
 
 class DiedError(Exception):

@@ -66,11 +66,19 @@ class _Wire:
         if not self._power.is_on:
             work.close()
             raise asyncio.CancelledError
+        loop = asyncio.get_running_loop()
         delays = self._weather.delays()
+        if not self._weather.is_bad:
+            # One connection, which stands, keeps the order in which it is asked.
+            behind = max(self._power.asked_until - loop.time(), 0.0)
+            if delays is None and behind:
+                delays = behind, _SHORTEST
+            elif delays is not None:
+                delays = max(delays[0], behind), delays[1]
+            self._power.asked_until = loop.time() + (0.0 if delays is None else delays[0])
         if delays is None:
             return _now(work)
         there, back = delays
-        loop = asyncio.get_running_loop()
         answered: asyncio.Future[Any] = loop.create_future()
 
         def carry_out() -> None:
