@@ -73,12 +73,6 @@ QUICK := not clients and not floors and not image and not chart and not cache an
 test: $(DEV) $(STUBS)/.installed ## run the tests that are quick and need nothing but Python
 	@$(BIN)/pytest $(TWO_AT_ONCE) -m "not long and $(QUICK)"
 
-PYTHONS ?= 3.12 3.13
-
-.PHONY: test-pythons
-test-pythons: $(STUBS)/.installed ## run what `make test` does on newer Pythons (PYTHONS; needs them in the PATH, or pyenv)
-	@tests/pythons.sh "not long and $(QUICK)" $(PYTHONS)
-
 .PHONY: test-long
 test-long: $(DEV) ## run the tests of commands, callers, clients, streams and telemetry, which need nothing but Python either
 	@$(BIN)/pytest $(TWO_AT_ONCE) -m "long and $(QUICK)"
@@ -351,7 +345,7 @@ lint: $(DEV) ## ruff, mypy, buf, import rules, shell, YAML and Dockerfile lint
 	@$(BIN)/python protos/generate.py deps
 	@cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf format --diff --exit-code
 	@if [ -f protos/released.binpb ]; then cd protos && ../$(BIN)/buf breaking --against released.binpb --path allocation; fi
-	@$(BIN)/shellcheck .ci/run bench/interpreter.sh tests/pythons.sh
+	@$(BIN)/shellcheck .ci/run bench/interpreter.sh
 	@$(BIN)/yamllint --strict --config-file helm/yamllint.yaml protos/buf.yaml helm/allocation-gateway/values.yaml \
 		helm/allocation-gateway/Chart.yaml helm/allocation-gateway/ci
 	@$(BIN)/hadolint Dockerfile
