@@ -13,7 +13,7 @@ from dataclasses import replace
 from statistics import median, quantiles
 from typing import Final
 
-from attacks.undefended import DEFENCES
+from attacks.undefended import DEFENCES, command
 
 from bench import building, machine
 from bench.contenders import CONTENDERS, ours
@@ -26,7 +26,7 @@ _ROW: Final = replace(next(row for row in ROWS if row.key == "fast"), warmup=0.3
 _ROUNDS: Final = 6
 # The same program costs up to a fifth more or less from one start to the next: where its memory lies has a part in it.
 _STARTS: Final = 16
-_COMMAND: Final = [sys.executable, "-m", "attacks.undefended", ",".join(DEFENCES), "serve"]
+_COMMAND: Final = [*command(DEFENCES), "serve"]
 
 
 def main() -> int:

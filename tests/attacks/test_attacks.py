@@ -19,8 +19,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from attacks import undefended
 from attacks.attacker import ATTACKS
-from attacks.measuring import MEGABYTE, ROOT, Outcome, best, measured
+from attacks.measuring import MEGABYTE, Outcome, best, measured
 from attacks.undefended import RESTS_ON
 from support.certificates import Authority
 from support.front import KEY
@@ -99,8 +100,7 @@ def attacked(
         settings["ALLOW_PLAINTEXT"] = "true"
     command, extra = [COMMAND], {}
     if without:
-        command = [sys.executable, "-m", "attacks.undefended", ",".join(without)]
-        extra = {"PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), *sys.path])}
+        command, extra = undefended.command(without), undefended.environment()
     with running_upstream() as upstream:
         upstream.default = shipped
         # Where one needs all the memory that it may have, what it logs of that may have anything in it.

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 import uuid
 from pathlib import Path
 from typing import Final
@@ -13,6 +11,7 @@ import grpc
 import pytest
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
+from attacks import undefended
 from attacks.attacker import ATTACKS
 from attacks.measuring import ROOT
 from attacks.undefended import DEFENCES, REST_ON_NOTHING, RESTS_ON
@@ -47,8 +46,7 @@ def test_each_attack_meets_a_defence_or_there_is_a_reason_why_not() -> None:
 
 def test_a_gateway_without_its_defences_serves() -> None:
     """One that was renamed would be taken out by nobody, and what nobody attacks has to be answered without any."""
-    command = [sys.executable, "-m", "attacks.undefended", ",".join(DEFENCES)]
-    extra = {"PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), *sys.path])}
+    command, extra = undefended.command(DEFENCES), undefended.environment()
     settings = {"ALLOW_PLAINTEXT": "true", "SHIP_API_KEY": KEY}
     with running_upstream() as upstream:
         upstream.default = shipped

@@ -8,8 +8,10 @@ Args:
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from allocation_gateway import cli
@@ -25,7 +27,7 @@ from allocation_gateway.wire.turns import Turns
 from support.removal import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 # More than any attack takes.
 BOUNDLESS: Final = 1 << 40
@@ -236,6 +238,16 @@ REST_ON_NOTHING: Final[Mapping[str, str]] = {
     "TLS that is not finished": "far fewer than there may be, and for less time than they have",
     "TLS handshakes": "each costs what a handshake costs, and they are refused where there are too many at a time",
 }
+
+
+def command(defences: Iterable[str]) -> list[str]:
+    """Returns the gateway's command without some of its defences."""
+    return [sys.executable, "-m", "attacks.undefended", ",".join(defences)]
+
+
+def environment() -> dict[str, str]:
+    """Returns the variables that it needs beside those of this process."""
+    return {"PYTHONPATH": os.pathsep.join([str(Path(__file__).resolve().parents[1]), *sys.path])}
 
 
 def main() -> int:
