@@ -266,12 +266,21 @@ def size_updates() -> Iterator[bytes]:
 
 def continued_huffman() -> Iterator[bytes]:
     """Yields headers of one long text, whose decoding an empty frame begins."""
-    text = HEALTH + b"\x00\x01x" + integer(40_000, 7, 0x80) + b"\x1c" * 40_000
+    text = HEALTH + b"\x00\x01x" + integer(40_000, 7, 0x80) + b"\x18\xc6\x31\x8c\x63" * 8_000
     parts = [text[at : at + 16_384] for at in range(0, len(text), 16_384)]
     for stream in streams():
         yield frame(Kind.HEADERS, 0, stream, parts[0])
         yield b"".join(frame(Kind.CONTINUATION, 0, stream, part) for part in parts[1:])
         yield frame(Kind.CONTINUATION, END_HEADERS, stream, b"") + data(stream, message(b""), end=True)
+
+
+def made_whole_together() -> Iterator[bytes]:
+    """Yields calls that are opened one after the other, and the last bytes of all of them at once."""
+    numbers, body = streams(), message(b"")
+    while batch := list(itertools.islice(numbers, 150)):
+        yield b"".join(headers(stream) for stream in batch)
+        yield frame(Kind.PING, 0, 0, bytes(8)) * 500  # meanwhile, others do the same
+        yield b"".join(data(stream, body, end=True) for stream in batch)
 
 
 def deadlines() -> Iterator[bytes]:
@@ -296,6 +305,14 @@ def client_hello() -> bytes:
     except ssl.SSLWantReadError:
         return outgoing.read()
     raise AssertionError("a handshake cannot end before it has begun")
+
+
+def in_two_records() -> Iterator[bytes]:
+    """Yields what client_hello() returns, spread over two records."""
+    hello = client_hello()
+    kind, version, _ = struct.unpack_from(">BHH", hello)
+    for part in (hello[5:45], hello[45:]):
+        yield struct.pack(">BHH", kind, version, len(part)) + part
 
 
 @functools.cache
@@ -416,6 +433,7 @@ ATTACKS: Final[Mapping[str, Attack]] = {
     "answers let out together that are not read": Attack(
         windows_opened_late, "CVE-2019-9517: slow readers", reads=False
     ),
+    "requests that become whole together": Attack(made_whole_together, "half-open calls"),
     "deadlines that pass together": Attack(deadlines, "half-open calls"),
     "watches that end together": Attack(lambda: unread(WATCH, message(b""), 100), "half-open calls", lasts=False),
     "answers let out a byte at a time": Attack(window_games, "CVE-2019-9511"),
@@ -434,6 +452,12 @@ ATTACKS: Final[Mapping[str, Attack]] = {
     "connections opened and closed": Attack(lambda: iter([b""]), "connection churn", lasts=False),
     "TLS that is not finished": Attack(
         lambda: iter([client_hello()[:100]]), "half-open TLS", has_preface=False, needs_tls=True
+    ),
+    "TLS that is closed after half a greeting": Attack(
+        lambda: iter([client_hello()[:100]]), "half-open TLS", has_preface=False, lasts=False, needs_tls=True
+    ),
+    "TLS greetings in two records": Attack(
+        in_two_records, "TLS handshakes", has_preface=False, lasts=False, needs_tls=True
     ),
     "TLS handshakes": Attack(
         lambda: iter([client_hello()]), "TLS handshakes", has_preface=False, lasts=False, needs_tls=True

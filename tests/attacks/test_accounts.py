@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import zlib
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -16,11 +17,11 @@ from allocation_gateway.wire.flood_budget import CREDIT_PER_CALL, CREDIT_PER_MES
 from allocation_gateway.wire.hpack import CompressionError, Decoder, ExcessiveError, literal
 from allocation_gateway.wire.lifetime import Due, Lifetime
 from allocation_gateway.wire.limits import Limits
-from allocation_gateway.wire.memory import ConnectionMemory, MemoryPool
+from allocation_gateway.wire.memory import TLS_COST, ConnectionMemory, MemoryPool
 from allocation_gateway.wire.message import UnreadableError
 from allocation_gateway.wire.request import parse
 from allocation_gateway.wire.streams import StreamTable
-from allocation_gateway.wire.turns import Turns, units, units_of_fields
+from allocation_gateway.wire.turns import NEWCOMER, TurnQueue, Turns, message_units, units, units_of_fields
 
 if TYPE_CHECKING:
     from allocation_gateway.wire.call import Call
@@ -113,6 +114,22 @@ def test_connection_is_tight_when_others_hold_much() -> None:
     asyncio.run(run())
 
 
+def test_what_tls_takes_is_set_aside_up_to_half_of_all() -> None:
+    pool = MemoryPool(100 * TLS_COST, max_message=1_000)
+    pool.count_tls(10)
+    assert pool.limit == 90 * TLS_COST
+    pool.count_tls(1_000)
+    assert pool.limit == 50 * TLS_COST
+    pool.count_tls(-1_010)
+    assert pool.limit == pool.whole
+
+
+def test_room_is_left_for_some_of_the_largest_requests_however_many_have_tls() -> None:
+    pool = MemoryPool(100 * TLS_COST, max_message=20 * TLS_COST)
+    pool.count_tls(1_000)
+    assert pool.limit == 80 * TLS_COST
+
+
 # Work.
 
 
@@ -124,6 +141,7 @@ class Worker:
     left: int
     name: str
     log: list[str] = field(default_factory=list)
+    work_end: int = NEWCOMER
 
     def take_turn(self, share: int) -> int:
         done = min(share, self.left)
@@ -172,15 +190,70 @@ def test_connection_that_lines_up_twice_has_one_place() -> None:
     asyncio.run(run())
 
 
+def test_connection_with_little_work_waits_for_none_of_those_that_have_had_much() -> None:
+    """However many they are, each with large messages, of which the cost is known when they are unpacked."""
+
+    class Dear(Worker):
+        def take_turn(self, share: int) -> int:
+            super().take_turn(share)
+            return 512
+
+    async def run() -> None:
+        turns, log = Turns(asyncio.get_running_loop()), list[str]()
+        for _ in range(64):
+            turns.line_up(Dear(turns, 10_000, "dear", log))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        had = len(log)
+        turns.line_up(Worker(turns, 16, "cheap", log, work_end=0))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert "cheap" in log[had : had + 2]
+
+    asyncio.run(run())
+
+
+def test_work_for_fresh_bytes_counts_for_the_place_in_line() -> None:
+    async def run() -> None:
+        turns, log = Turns(asyncio.get_running_loop()), list[str]()
+        greedy, other = (Worker(turns, 64, name, log, work_end=0) for name in ("greedy", "other"))
+        turns.worked(greedy, 1_000)
+        turns.line_up(greedy)
+        turns.line_up(other)
+        await asyncio.sleep(0)
+        assert log == ["other", "greedy"]
+
+    asyncio.run(run())
+
+
+def test_connection_that_has_had_much_waits_for_a_while_and_not_for_all_that_it_had() -> None:
+    """That of a proxy, while others fill the line."""
+
+    async def run() -> None:
+        turns, log = Turns(asyncio.get_running_loop()), list[str]()
+        for _ in range(8):
+            turns.line_up(Worker(turns, 100_000, "other", log, work_end=0))
+        proxy = Worker(turns, 64, "proxy", log)
+        for _ in range(1_000):
+            turns.worked(proxy, 1_000)
+        turns.line_up(proxy)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert log.index("proxy") == 8 * 512 / 64, "as long as a new connection"
+
+    asyncio.run(run())
+
+
 def test_fresh_bytes_share_a_turn_and_each_connection_may_make_a_call() -> None:
     async def run() -> None:
         turns = Turns(asyncio.get_running_loop())
-        whole = turns.share()
-        turns.worked(whole - 100)
+        whole, one = turns.share(), Worker(turns, 0, "one")
+        turns.worked(one, whole - 100)
         assert turns.share() == 100
-        turns.worked(100)
+        turns.worked(one, 100)
         least = turns.share()
-        assert units(frames.HEADERS, 200) + units(frames.DATA, 200) <= least < whole
+        call = units(frames.HEADERS, frames.END_HEADERS, 200) + units(frames.DATA, frames.END_STREAM, 200)
+        assert call <= least < whole
         await asyncio.sleep(0)
         assert turns.share() == whole
 
@@ -194,7 +267,7 @@ def test_turn_of_many_connections_has_an_end() -> None:
         turns, done = Turns(asyncio.get_running_loop()), 0
         for _ in range(2_000):
             share = min(turns.share(), 16)
-            turns.worked(share)
+            turns.worked(Worker(turns, 0, "one"), share)
             done += share
         assert 1_024 <= done <= 2_048 + 16
         await asyncio.sleep(0)
@@ -211,6 +284,25 @@ def test_connection_with_a_defect_is_aborted_and_holds_up_no_other() -> None:
         for _ in range(10):
             await asyncio.sleep(0)
         assert log == ["a aborted", *"bbbbb"]
+
+    asyncio.run(run())
+
+
+def test_connection_that_cannot_even_be_aborted_does_not_stop_the_line() -> None:
+    class Stubborn(Broken):
+        def abort(self) -> None:
+            raise ValueError("another defect")
+
+    async def run() -> None:
+        loop, told = asyncio.get_running_loop(), list[Any]()
+        loop.set_exception_handler(lambda _, context: told.append(context["exception"]))
+        turns, log = Turns(loop), list[str]()
+        turns.line_up(Stubborn(turns, 1, "a", log))
+        turns.line_up(Worker(turns, 300, "b", log))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert log == [*"bbbbb"]
+        assert [str(one) for one in told] == ["another defect"]
 
     asyncio.run(run())
 
@@ -232,14 +324,67 @@ def test_messages_are_read_of_one_connection_after_the_other() -> None:
     """However many streams one of them has."""
 
     async def run() -> None:
-        turns = Turns(asyncio.get_running_loop())
-        many = [asyncio.create_task(turns.message("many")) for _ in range(500)]
-        one = asyncio.create_task(turns.message("one"))
+        loop = asyncio.get_running_loop()
+        turns = Turns(loop)
+        streams, other = TurnQueue(turns, loop), TurnQueue(turns, loop)
+        many = [asyncio.create_task(streams.turn(64)) for _ in range(500)]
+        one = asyncio.create_task(other.turn(64))
         for _ in range(3):
             await asyncio.sleep(0)
         assert one.done()
         assert not all(reader.done() for reader in many)
         await asyncio.gather(*many)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(("size", "most"), [(100, 16), (262_144, 1)])
+def test_few_messages_are_read_in_a_turn_if_they_become_large(size: int, most: int) -> None:
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        turns, turn = Turns(loop), 0
+        streams = [TurnQueue(turns, loop) for _ in range(64)]
+        read: Counter[int] = Counter()
+
+        async def reader(one: TurnQueue) -> None:
+            for _ in range(3):
+                await one.turn(message_units(size))
+                read[turn] += 1
+
+        tasks = [asyncio.create_task(reader(one)) for one in streams]
+        while not all(task.done() for task in tasks):
+            await asyncio.sleep(0)
+            turn += 1
+        assert max(read.values()) == most
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("count", [1, 5, 50])
+def test_what_a_message_has_cost_less_than_it_can_is_given_back(count: int) -> None:
+    """Whether its queue has a place in the line again, as it has if others of its connection wait, or has none."""
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        turns, read = Turns(loop), Counter[str]()
+        queues = {"known": TurnQueue(turns, loop), "unknown": TurnQueue(turns, loop)}
+
+        async def reader(name: str, cost: int) -> None:
+            while True:
+                await queues[name].turn(cost)
+                read[name] += 1
+                if cost > 64:
+                    queues[name].refund(cost - 64)
+                await asyncio.sleep(0)
+
+        costs = {"known": 64, "unknown": 528}
+        tasks = [loop.create_task(reader(name, cost)) for name, cost in costs.items() for _ in range(count)]
+        for _ in range(2_000):
+            await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        assert read["unknown"] >= 1_000 // 3
+        assert read["known"] <= 1.1 * read["unknown"]
 
     asyncio.run(run())
 
@@ -253,7 +398,8 @@ def test_messages_and_ends_are_dealt_out_over_turns() -> None:
         assert not any(one.ended for one in calls), "what ends at the same moment has one turn, whose ever it is"
         await asyncio.sleep(0)
         assert 0 < sum(one.ended for one in calls) < 500
-        readers = [asyncio.create_task(turns.message("a")) for _ in range(100)]
+        streams = TurnQueue(turns, asyncio.get_running_loop())
+        readers = [asyncio.create_task(streams.turn(64)) for _ in range(100)]
         for _ in range(3):
             await asyncio.sleep(0)
         assert 0 < sum(reader.done() for reader in readers) < 100
@@ -268,8 +414,15 @@ def test_messages_and_ends_are_dealt_out_over_turns() -> None:
     [(frames.HEADERS, 16_384, 100), (frames.SETTINGS, 16_384, 100), (frames.DATA, 16_384, 10), (frames.PING, 8, 0)],
 )
 def test_frames_that_cost_more_count_more(kind: int, length: int, more: int) -> None:
-    assert units(kind, length) >= 1 + more
-    assert units(frames.DATA, 1) == 1
+    assert units(kind, 0, length) >= 1 + more
+    assert units(frames.DATA, 0, 1) == 1
+
+
+def test_frame_that_ends_a_request_counts_the_handler_that_begins() -> None:
+    for kind in (frames.DATA, frames.HEADERS):
+        assert units(kind, frames.END_STREAM, 10) >= units(kind, 0, 10) + 10
+    for kind in (frames.PING, frames.SETTINGS):
+        assert units(kind, frames.ACK, 8) == units(kind, 0, 8), "the same flag means something else"
 
 
 def test_fields_count_more_if_they_stand_for_much() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from typing import TYPE_CHECKING, Final
 
 import pytest
 from fuzz import server
-from fuzz.echo import SPREAD, UNARY
+from fuzz.echo import COLLECT, SPREAD, UNARY
 from fuzz.peer import GREETING
 from fuzz.program import call_headers
 from support.http2 import (
@@ -18,6 +19,7 @@ from support.http2 import (
     frame,
     literal,
     message,
+    reset,
     settings,
     window_update,
 )
@@ -236,6 +238,132 @@ def test_fields_that_stand_for_much_count_as_work() -> None:
     run(work)
 
 
+async def with_open_calls(world: World, path: str) -> list[Transport]:
+    """Returns connections that have opened 1,600 calls in all, of which nothing but the headers has come."""
+    transports = [world.connect() for _ in range(16)]
+    for transport in transports:
+        greet(transport)
+        transport.give(opened(100, call_headers(path)))
+    await world.settle()
+    return transports
+
+
+# The trailers of a request, without which no request ends that has none of them.
+TRAILERS: Final = literal(b"a", b"b")
+
+
+@pytest.mark.parametrize("path", [UNARY, SPREAD])
+@pytest.mark.parametrize("has_trailers", [False, True])
+def test_requests_that_become_whole_together_begin_few_handlers_in_a_turn(path: str, has_trailers: bool) -> None:
+    """The last frame of each is a few bytes, and what it begins is most of what a call costs."""
+
+    async def work(world: World) -> None:
+        transports = await with_open_calls(world, path)
+        if has_trailers:
+            for transport in transports:
+                transport.give(b"".join(frame(Kind.DATA, 0, stream, WAITS) for stream in range(1, 200, 2)))
+            await world.settle()
+            last = [frame(Kind.HEADERS, END_HEADERS | END_STREAM, stream, TRAILERS) for stream in range(1, 200, 2)]
+        else:
+            last = [frame(Kind.DATA, END_STREAM, stream, WAITS) for stream in range(1, 200, 2)]
+        for transport in transports:
+            transport.give(b"".join(last))
+        await asyncio.sleep(0)
+        assert 0 < world.witness.running <= 256
+        await world.settle()
+        assert world.witness.running == 1_600
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [(UNARY, message(b"w") + b"\0"), (UNARY, message(b"", length=300_000)), (COLLECT, message(b"", length=300_000))],
+    ids=["a second message", "too large", "too large in a stream"],
+)
+def test_requests_that_fail_together_are_answered_in_turns(path: str, body: bytes) -> None:
+    async def work(world: World) -> None:
+        transports = await with_open_calls(world, path)
+        for transport in transports:
+            transport.give(b"".join(frame(Kind.DATA, 0, stream, body) for stream in range(1, 200, 2)))
+        await asyncio.sleep(0)
+        assert 0 < sum(transport.taken.count(b"grpc-status") for transport in transports) <= 256
+        await world.settle()
+        assert sum(transport.taken.count(b"grpc-status") for transport in transports) == 1_600
+
+    run(work)
+
+
+def test_what_a_connection_had_at_once_counts_for_its_place_in_line() -> None:
+    """It waits in line for the rest of the same bytes: who has had less, and comes after it, comes before it."""
+
+    async def work(world: World) -> None:
+        greedy, modest = (world.connect() for _ in range(2))
+        for transport in (greedy, modest):
+            greet(transport)
+            transport.give(called(1, message(b"e")))
+            await world.settle()
+        greedy.give(frame(Kind.PING, 0, 0, b"greedy..") * 3_000)
+        modest.give(frame(Kind.PING, 0, 0, b"modest..") * 100)
+        for _ in range(20):
+            await asyncio.sleep(0)
+            if modest.taken.count(b"modest..") == 100:
+                break
+        assert greedy.taken.count(b"greedy..") == 1_024, "its share of the turn in which they came, and none in line"
+        await world.settle()
+        assert (greedy.taken.count(b"greedy.."), modest.taken.count(b"modest..")) == (3_000, 100)
+
+    run(work)
+
+
+def test_handlers_of_streams_that_begin_and_those_that_are_woken_count_as_work() -> None:
+    async def work(world: World) -> None:
+        turns = world.engine.turns
+
+        async def cost(sent: bytes) -> int:
+            """Returns the units for what is sent to one that has the whole turn."""
+            await world.settle()
+            before = turns.share()
+            world.transport.give(sent)
+            return before - turns.share()
+
+        begun = await cost(opened(20)), await cost(opened(20, call_headers(COLLECT), first=41))
+        assert begun[1] >= begun[0] + 20 * 8
+        part = message(b"abc")[:1]
+        woken = [await cost(b"".join(frame(Kind.DATA, 0, first + 2 * n, part) for n in range(20))) for first in (1, 41)]
+        assert woken[1] >= woken[0] + 20 * 4
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "least", "most"),
+    [((250_000,), 500, 2_000), ((10, 250_000, 250_000, 250_000), 500, 2_000), ((10,) * 8, 100, 600)],
+    ids=["large", "large after a small one", "small"],
+)
+def test_messages_that_are_unpacked_in_one_turn_are_few(sizes: tuple[int, ...], least: int, most: int) -> None:
+    """Whatever came before them; and not only one, if they are small."""
+
+    async def work(world: World) -> None:
+        transports = [world.connect() for _ in range(16)]
+        packed = b"".join(message(gzip.compress(bytes(size)), flag=1) for size in sizes)
+        for transport in transports:
+            greet(transport)
+            transport.give(opened(1, call_headers(COLLECT, "gzip")))
+        await world.settle()
+        for transport in transports:
+            transport.give(frame(Kind.DATA, 0, 1, packed))
+        read, units = world.witness.messages, list[int]()
+        for _ in range(200):
+            before = len(read)
+            await asyncio.sleep(0)
+            units.append(sum(16 + len(one) // 512 for one in read[before:]))
+        assert len(read) == 16 * len(sizes)
+        assert least <= max(units) <= most
+
+    run(work)
+
+
 def test_calls_whose_time_is_up_together_end_in_turns() -> None:
     async def work(world: World) -> None:
         world.transport.give(opened(1_000, CALL + literal(b"grpc-timeout", b"1S")))
@@ -284,6 +412,38 @@ def test_calls_of_many_connections_that_are_lost_together_end_in_turns() -> None
         assert world.witness.running >= 200
         await world.settle()
         assert not world.witness.running
+
+    run(work)
+
+
+@pytest.mark.parametrize("waited", [0.0, 2.0], ids=["at once", "after seconds"])
+@pytest.mark.parametrize("path", [UNARY, SPREAD, COLLECT])
+@pytest.mark.parametrize(
+    "offence", [reset, lambda stream: window_update(stream, 0)], ids=["reset", "MadeYouReset by an increment of 0"]
+)
+def test_calls_that_are_reset_together_end_in_turns(waited: float, path: str, offence: Callable[[int], bytes]) -> None:
+    """Their bytes are off the account at once, and nothing of them is sent any more."""
+
+    async def work(world: World) -> None:
+        transports = [world.connect() for _ in range(8)]
+        for transport in transports:
+            greet(transport)
+            transport.give(b"" if path == COLLECT else called(100, WAITS, call_headers(path)))
+            transport.give(opened(100, call_headers(path)) if path == COLLECT else b"")
+        await world.settle()
+        await world.wait(waited)
+        assert world.witness.running == 800
+        for transport in transports:
+            transport.give(b"".join(map(offence, range(1, 200, 2))))
+        # What is sent at once is the resets of its own.
+        assert not world.engine.memory.held
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert 800 - 3 * 200 <= world.witness.running < 800
+        await world.settle()
+        assert not world.witness.running
+        assert not any(b"grpc-status" in transport.taken for transport in transports)
+        assert not any(transport.has_ended for transport in transports)
 
     run(work)
 

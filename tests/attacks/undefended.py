@@ -23,7 +23,8 @@ from allocation_gateway.wire.flood_budget import FloodBudget
 from allocation_gateway.wire.flow_control import ReceiveControl
 from allocation_gateway.wire.memory import ConnectionMemory, MemoryPool
 from allocation_gateway.wire.streaming import RequestStreamCall
-from allocation_gateway.wire.turns import Turns
+from allocation_gateway.wire.turns import TurnQueue, Turns
+from allocation_gateway.wire.unary import SingleRequestCall
 from support.removal import replace
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def turns_of_the_loop() -> None:
     async def message_turn(*_: object) -> None: ...
 
     replace(Turns, "share", lambda _: BOUNDLESS)
-    replace(Turns, "message", message_turn)
+    replace(TurnQueue, "turn", message_turn)
     for name in ("_WAITING_UNITS", "_QUANTUM", "_ENDED_CALLS"):
         replace(turns, name, BOUNDLESS)
     replace(connection, "_MUCH", BOUNDLESS)
@@ -95,6 +96,23 @@ def late_unpacking() -> None:
         receive(call, whole, is_last=is_last)
 
     replace(RequestStreamCall, "receive", unpacked)
+
+
+def single_messages() -> None:
+    """A call of one message takes any number of them, and each is unpacked when it arrives."""
+    pending: dict[SingleRequestCall, tuple[bytearray, list[bytes]]] = {}
+
+    def receive(call: SingleRequestCall, data: bytes, *, is_last: bool) -> None:
+        inbox, kept = pending.setdefault(call, (bytearray(), []))
+        inbox += data
+        while (size := message.size_of_first(inbox)) is not None and size <= len(inbox):
+            kept.append(message.read(bytes(inbox[:size]), call.request.encoding, call._connection.max_message))
+            del inbox[:size]
+        if is_last:
+            call._only = pending.pop(call)[1][-1]
+            call._start()
+
+    replace(SingleRequestCall, "receive", receive)
 
 
 def size_of_field_blocks() -> None:
@@ -166,6 +184,7 @@ DEFENCES: Final[Mapping[str, Callable[[], None]]] = {
         windows,
         limit_of_calls,
         late_unpacking,
+        single_messages,
         size_of_field_blocks,
         size_of_metadata,
         field_blocks_as_wholes,
@@ -181,12 +200,12 @@ _CALLS: Final = ("account_of_bytes", "limit_of_calls", "turns_of_the_loop", "flo
 _ANSWERS: Final = ("account_of_bytes", "limit_of_calls", "pause", "turns_of_the_loop", "flood_budget")
 # What each attack meets: without all of it, the gateway does not stand it.
 RESTS_ON: Final[Mapping[str, tuple[str, ...]]] = {
-    "compressed messages that nobody reads": ("late_unpacking", "windows", "account_of_bytes", *_FRAMES),
-    "compressed questions whose answers are not taken": _ANSWERS,
+    "compressed messages that nobody reads": ("single_messages", "windows", "account_of_bytes", *_FRAMES),
+    "compressed questions whose answers are not taken": ("late_unpacking", "windows", *_ANSWERS),
     "zip bombs": _FRAMES,
     "bombs of references": ("count_of_references", *_FRAMES),
     "watches of long names": _CALLS,
-    "empty messages that nobody reads": ("late_unpacking", "windows", "account_of_bytes", *_FRAMES),
+    "empty messages that nobody reads": ("single_messages", "windows", "account_of_bytes", *_FRAMES),
     "empty questions whose answers are not taken": _ANSWERS,
     "window updates of the connection": _FRAMES,
     "window updates of a call": _FRAMES,
@@ -222,6 +241,7 @@ RESTS_ON: Final[Mapping[str, tuple[str, ...]]] = {
     "calls without an end": _CALLS,
     "watches without an end": _CALLS,
     "requests without their last byte": _CALLS,
+    "requests that become whole together": _FRAMES,
     "deadlines that pass together": _CALLS,
     "watches that end together": _CALLS,
     "answers that are not taken": _ANSWERS,
@@ -236,6 +256,8 @@ REST_ON_NOTHING: Final[Mapping[str, str]] = {
     "connections that say nothing": "far fewer than there may be, and for less time than they have",
     "connections opened and closed": "each costs what a connection costs, and the system's queue is their bound",
     "TLS that is not finished": "far fewer than there may be, and for less time than they have",
+    "TLS that is closed after half a greeting": "each costs what a connection costs, and is noticed at once",
+    "TLS greetings in two records": "each costs what a handshake costs, as those below",
     "TLS handshakes": "each costs what a handshake costs, and they are refused where there are too many at a time",
 }
 

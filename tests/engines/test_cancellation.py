@@ -194,16 +194,13 @@ async def test_request_cancelled_while_its_handshake_lasts_is_never_sent(open_en
 
 @pytest.mark.asyncio
 async def test_connecting_that_takes_too_long_ends_and_gives_its_place_back(open_engine: Open) -> None:
-    loop = asyncio.get_running_loop()
+    """The system takes the connection, and nothing answers in it. On a busy machine it may not even be made."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        server.setblocking(False)
         url = f"https://127.0.0.1:{server.getsockname()[1]}"
         engine = open_engine(url, max_connections=1, connect_timeout=0.1)
         for _ in range(2):
             attempt, started = Attempt(), time.monotonic()
-            asked = asking(engine, attempt=attempt)
-            connection, _ = await loop.sock_accept(server)
-            with connection, pytest.raises(NoAnswerError, match="connecting took too long"):
-                await asked
+            with pytest.raises(NoAnswerError, match="connecting took too long"):
+                await ask(engine, attempt=attempt)
             assert not attempt.sent
             assert time.monotonic() - started < TIMEOUT

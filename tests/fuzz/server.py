@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from allocation_gateway.rpc.engines.direct import DirectGrpcEngine
 from allocation_gateway.settings import load
-from allocation_gateway.wire.turns import Turns
+from allocation_gateway.wire.turns import Turns, TurnTaker
 from support.virtual import VirtualLoop
 
 from fuzz.echo import SERVICE, PlannedError, Witness, methods
@@ -96,9 +96,9 @@ class _Defects(logging.Handler):
 class _Turns(Turns):
     """Checks that no turn has more work than it may have."""
 
-    def worked(self, done: int) -> None:
+    def worked(self, connection: TurnTaker, done: int) -> None:
         """See Turns."""
-        super().worked(done)
+        super().worked(connection, done)
         assert self._fresh_units > -_MOST_OVERDRAWN, "a turn is too long"
 
     def _take_turn(self, share: int) -> int:

@@ -432,6 +432,31 @@ def test_what_is_no_tls_is_let_go(case: str, encrypted: Front, authority: Author
     assert not [line for line in encrypted.gateway.lines if "Traceback" in str(line)]
 
 
+def test_greeting_of_tls_that_comes_in_parts_is_understood(encrypted: Front, authority: Authority) -> None:
+    """As one does that is larger than a packet."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = client_tls(authority, "h2").wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with pytest.raises(ssl.SSLWantReadError):
+        tls.do_handshake()
+    greeting = outgoing.read()
+    host, port = encrypted.gateway.address.rsplit(":", 1)
+    with socket.create_connection((host, int(port)), timeout=LONG) as client:
+        for part in (greeting[:1], greeting[1:4], greeting[4:200], greeting[200:]):
+            # By then the gateway has seen the part before.
+            with Connection(encrypted.gateway.address, tls=client_tls(authority, "h2")) as other:
+                assert other.answer(other.begin(CALL)).status == 0
+            client.sendall(part)
+        while True:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                tls.do_handshake()
+                break
+            client.sendall(outgoing.read())
+            received = client.recv(65_536)
+            assert received, "the handshake is given up"
+            incoming.write(received)
+    assert tls.selected_alpn_protocol() == "h2"
+
+
 # The client's own socket: CPython does not close it if the other side goes before the handshake begins.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.wire

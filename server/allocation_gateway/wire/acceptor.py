@@ -1,7 +1,8 @@
 """Takes connections with TLS, and counts them from their first moment.
 
 What asyncio accepts by itself it tells nobody of before the handshake has ended, so that no limit of connections would
-hold for those who never end it.
+hold for those who never end it. And it computes what the server says in a handshake as soon as the client has greeted:
+of many that greet together, each has to wait for its turn.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from allocation_gateway.wire.client_hello import MOST_BYTES, UnexpectedBytesError
+from allocation_gateway.wire.connection_table import counted_address
+from allocation_gateway.wire.greeting import greeted
 from allocation_gateway.wire.lifetime import PREFACE_TIME
 
 if TYPE_CHECKING:
@@ -20,11 +24,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from allocation_gateway.wire.connection_table import ConnectionTable
+    from allocation_gateway.wire.handshakes import HandshakeQueue
 
 _log = logging.getLogger(__name__)
 
 # Connections that are accepted in a turn of the loop: each of them makes work at once.
-_AT_ONCE: Final = 64
+_AT_ONCE: Final = 16
+# What is said to who sends no greeting: a fatal alert, that the message was unexpected.
+_ALERT: Final = bytes.fromhex("15 0303 0002 02 0a")
+# Seconds that are left for what follows a greeting that came at the last moment.
+_LEAST_TIME: Final = 0.1
 # Seconds until connections are accepted again where the system has no more of what they need.
 _RECOVERY: Final = 1.0
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -38,6 +47,7 @@ class TlsAcceptor:
         bound: socket.socket,
         tls: ssl.SSLContext,
         connections: ConnectionTable,
+        queue: HandshakeQueue,
         make: Callable[[], asyncio.Protocol],
     ) -> None:
         """Begins to accept, in the loop that runs.
@@ -46,12 +56,14 @@ class TlsAcceptor:
             bound: The socket, which listens.
             tls: What a handshake needs.
             connections: Says how many there may be.
+            queue: Says when a handshake begins.
             make: Makes the protocol of a connection.
         """
         self._loop = asyncio.get_running_loop()
         self._bound = bound
         self._tls = tls
         self._connections = connections
+        self._queue = queue
         self._make = make
         self._handshakes: set[asyncio.Task[None]] = set()
         self._is_closed = False
@@ -97,12 +109,30 @@ class TlsAcceptor:
 
     async def _handshake(self, accepted: socket.socket, address: str) -> None:
         """Exchanges greetings. Whoever does not end that, or fails at it, is gone."""
+        end, is_the_transports = self._loop.time() + PREFACE_TIME, False
         try:
             accepted.setblocking(False)
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with suppress(OSError, asyncio.TimeoutError):
+                async with asyncio.timeout_at(end):
+                    if not await greeted(accepted, self._loop):
+                        return
+                    await self._queue.turn(counted_address(address))
+                left = max(end - self._loop.time(), _LEAST_TIME)
+                is_the_transports = True
                 await self._loop.connect_accepted_socket(
-                    self._make, accepted, ssl=self._tls, ssl_handshake_timeout=PREFACE_TIME
+                    self._make, accepted, ssl=self._tls, ssl_handshake_timeout=left
                 )
+        except UnexpectedBytesError:
+            _refuse(accepted)
         finally:
             self._connections.greeted(address)
+            if not is_the_transports:
+                accepted.close()
+
+
+def _refuse(accepted: socket.socket) -> None:
+    """Tells who sent no greeting that this is so, as far as that goes at once."""
+    with suppress(OSError):
+        accepted.recv(MOST_BYTES)  # the system would drop what is said if there were something that nobody has read
+        accepted.send(_ALERT)

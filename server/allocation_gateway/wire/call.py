@@ -14,7 +14,7 @@ from allocation_gateway.wire import frames, message, response_headers
 from allocation_gateway.wire.message import UnreadableError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 
     import grpc
 
@@ -54,11 +54,21 @@ class CallConnection(Protocol):
     def unpacked(self, size: int) -> None:
         """Counts the work of unpacking a message, which has become so many bytes."""
 
+    def worked(self, units: int) -> None:
+        """Counts so many units of work, which a frame of the call has caused beside what any such frame does."""
+
     def written(self, size: int) -> None:
         """Records that the caller was answered with a message of so many bytes, and its call goes on."""
 
-    def message_turn(self) -> Awaitable[None]:
-        """Waits until a message of a stream may be read, so that one stream does not hold up other connections."""
+    def message_turn(self, most: int) -> Awaitable[None]:
+        """Waits until a message of a stream may be read, so that one stream does not hold up other connections.
+
+        Args:
+            most: How many bytes it may become.
+        """
+
+    def message_read(self, size: int, most: int) -> None:
+        """Corrects the account of work: a message that may have become so many bytes has become fewer."""
 
     def reset(self, call: Call, code: int) -> None:
         """Ends a call at once."""
@@ -283,14 +293,33 @@ class Call(ABC):
 
     async def write(self, response: Any) -> None:
         """Sends a response of a stream, and waits until the caller has taken it. Does nothing if the call is over."""
+        size = self._put(response)
+        del response  # it may be large, and the caller may take long
+        await self._taken_by_caller(size)
+
+    def _put(self, response: Any) -> int:
+        """Sends a response of a stream, as far as the caller takes it. Returns its size; 0 if the call is over."""
         if self._is_answered:
-            return
+            return 0
         body = message.prefixed(self._serialised(response))
         self._connection.send(self, self._begin(), body, b"")
+        return len(body)
+
+    async def _taken_by_caller(self, size: int) -> None:
+        """Waits until the caller has taken a response of so many bytes."""
+        if not size:
+            return
         while self.unsent and not self.is_over:
             self._writing = self._loop.create_future()
             await self._writing
-        self._connection.written(len(body))
+        self._connection.written(size)
+
+    async def _write_all(self, responses: AsyncIterable[Any]) -> None:
+        """Sends the responses of a stream, of which nothing is held beside what the caller has not taken yet."""
+        async for response in responses:
+            size = self._put(response)
+            del response
+            await self._taken_by_caller(size)
 
     async def abort(
         self, code: StatusCode, details: str = "", trailing_metadata: Iterable[tuple[str, str | bytes]] = ()

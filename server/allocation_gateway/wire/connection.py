@@ -14,7 +14,7 @@ from allocation_gateway.wire.connection_table import counted_address
 from allocation_gateway.wire.errors import Http2ConnectionError
 from allocation_gateway.wire.lifetime import Due
 from allocation_gateway.wire.session import Session, SessionServer
-from allocation_gateway.wire.turns import units
+from allocation_gateway.wire.turns import NEWCOMER, units
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,6 +43,7 @@ class Connection(asyncio.Protocol):
     Attributes:
         lost: Done when nothing is left of it.
         address: The IP address of the peer, or the network that counts as one; empty if it has none.
+        work_end: See TurnTaker.
     """
 
     def __init__(self, server: ConnectionServer) -> None:
@@ -53,11 +54,13 @@ class Connection(asyncio.Protocol):
         self._session = Session(server, self._loop, self._close, self._evict)
         self._lifetime = self._session.lifetime
         self._turns = server.turns
+        self.work_end = NEWCOMER
         # What was received, and up to where it was read: the rest is no complete frame yet, or waits in line.
         self._received = b""
         self._position = 0
         self._buffer = self._session.buffer(_LITTLE)
         self._has_preface = False
+        self._is_encrypted = False
         self._is_closing = False
         # Whether the peer does not read; whether more was received than this turn's share, and it waits in line.
         self._is_paused = False
@@ -77,6 +80,8 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
             return
         if tls is not None:
+            self._is_encrypted = True
+            self._server.memory.count_tls(1)
             self._session.auth_context = _auth_context(tls)
             # By itself it would hold half a megabyte.
             self._transport.set_write_buffer_limits(high=_TLS_BUFFER)
@@ -91,6 +96,8 @@ class Connection(asyncio.Protocol):
         self._session.end_calls()
         self._session.let_go()
         self._server.connections.discard(self)
+        if self._is_encrypted:
+            self._server.memory.count_tls(-1)
         self.lost.set_result(None)
 
     def eof_received(self) -> None:
@@ -126,9 +133,11 @@ class Connection(asyncio.Protocol):
         if not self._is_in_line:
             # A frame that costs more than the share is for this connection's turn in line: many connections may send
             # one at once.
-            self._turns.worked(self._work(self._turns.share(), may_exceed=False))
+            self._turns.worked(self, self._work(self._turns.share(), may_exceed=False))
             if len(data) >= _MUCH:
                 self._wait()  # more may be there if so much came at once: it is for another turn
+            if self._is_in_line:
+                self._turns.line_up(self)  # only now: its place goes by what it has had just now
         if self._received or self._buffer.charged:
             self._buffer.hold(len(self._received))
 
@@ -139,6 +148,8 @@ class Connection(asyncio.Protocol):
         self._is_in_line = False
         self._lifetime.heard(self._loop.time())
         done = self._work(share, may_exceed=True)
+        if self._is_in_line:
+            self._turns.line_up(self)
         if self._received or self._buffer.charged:
             self._buffer.hold(len(self._received))
         self._read_on()
@@ -150,12 +161,11 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _wait(self) -> None:
-        """Reads no more until it is this connection's turn."""
+        """Reads no more until it is this connection's turn, for which it is still to be lined up."""
         if self._is_closing or self._is_in_line:
             return
         self._is_in_line = True
         self._transport.pause_reading()
-        self._turns.line_up(self)
 
     def _work(self, share: int, *, may_exceed: bool) -> int:
         """Reads the frames that are complete, as many as the share is for. Returns how many units that took.
@@ -188,9 +198,9 @@ class Connection(asyncio.Protocol):
             following = start + length
             if following > end:
                 break
-            cost = units(kind, length)
+            cost = units(kind, flags, length)
             if kind == frames.CONTINUATION and flags & frames.END_HEADERS:
-                cost += session.field_block_units()  # it is decoded as a whole
+                cost += session.field_block_units()  # it is decoded as a whole, and may be a whole request
             if cost > left and (left <= 0 or not may_exceed):
                 self._wait()
                 break

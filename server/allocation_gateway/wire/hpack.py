@@ -11,8 +11,9 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from hpack.exceptions import HPACKDecodingError
-from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
+
+from allocation_gateway.wire import huffman
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -213,7 +214,7 @@ def _string(block: bytes, position: int) -> tuple[bytes, int]:
     if end > len(block):
         raise CompressionError("A string in a field block ends after the block.")
     octets = block[position:end]
-    return decode_huffman(octets) if first & 0x80 else octets, end
+    return huffman.decode(octets) if first & 0x80 else octets, end
 
 
 def literal(name: bytes, value: bytes) -> bytes:

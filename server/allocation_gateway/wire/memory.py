@@ -22,10 +22,18 @@ if TYPE_CHECKING:
 CALL_COST: Final = 2048
 TASK_COST: Final = 3072
 STREAM_COST: Final = 10_240
+# What becomes of a message is part of what any call takes as long as that is no larger, in bytes.
+USUAL_SIZE: Final = 1024
 # What each field of a call's metadata takes beside what HTTP/2 counts for it: a tuple and two texts. So many are
 # part of what any call takes.
 _FIELD_COST: Final = 176
 _USUAL_FIELDS: Final = 16
+# What TLS takes for a connection that has sent much: room for what is read and for what it becomes, which uvloop keeps.
+TLS_COST: Final = 262_144
+# Up to half of all that may be held is set aside for that, and never so much that less is left than so many of the
+# largest requests.
+_TLS_PART: Final = 2
+_LEAST_REQUESTS: Final = 4
 # The part of all that one connection may hold is one in so many, and it is slowed down from one in so many of that.
 _CONNECTION_PART: Final = 2
 _TIGHT_PART: Final = 2
@@ -59,13 +67,18 @@ def call_cost(fields: int, size: int) -> int:
 class MemoryPool:
     """The account of a server, over all its connections. Who holds most of them is ended if that is too much."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, max_message: int = 0) -> None:
         """Starts with nothing.
 
         Args:
             limit: How many bytes may be held.
+            max_message: The largest request, in bytes.
         """
+        # What may be held, and what of it is left beside what is set aside for TLS.
+        self.whole = limit
         self.limit = limit
+        self._least = max(limit // _TLS_PART, min(limit, _LEAST_REQUESTS * max_message))
+        self._encrypted = 0
         self.held = 0
         self._members: set[ConnectionMemory] = set()
         self._is_relieving = False
@@ -79,6 +92,11 @@ class MemoryPool:
         if self._opened >= _CALLS_PER_COLLECTION:
             self._opened = 0
             gc.collect(0)
+
+    def count_tls(self, change: int) -> None:
+        """Sets aside what so many more connections with TLS take beside what is held for them."""
+        self._encrypted += change
+        self.limit = max(self.whole - self._encrypted * TLS_COST, self._least)
 
     def join(self, member: ConnectionMemory) -> None:
         """Takes a connection in."""
@@ -120,7 +138,7 @@ class ConnectionMemory:
     def __init__(self, pool: MemoryPool, loop: asyncio.AbstractEventLoop, evict: Callable[[], None]) -> None:
         self._pool = pool
         self._loop = loop
-        self._limit = pool.limit // _CONNECTION_PART
+        self._limit = pool.whole // _CONNECTION_PART
         self.evict = evict
         self.held = 0
         self.is_member = False

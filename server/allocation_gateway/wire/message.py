@@ -57,6 +57,11 @@ def size_of_first(body: bytes | bytearray) -> int | None:
     return PREFIX_SIZE + size
 
 
+def is_packed(body: bytes | bytearray) -> bool:
+    """Tells whether the first message says that it is compressed."""
+    return body[0] != 0
+
+
 def read_only(body: bytes, encoding: str, limit: int) -> bytes:
     """Returns the one message that a body holds.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from allocation_gateway.wire import frames
 from allocation_gateway.wire.memory import Buffer
-from allocation_gateway.wire.turns import DATA_BYTES_PER_UNIT
+from allocation_gateway.wire.turns import DATA_BYTES_PER_UNIT, NEWCOMER
 
 if TYPE_CHECKING:
     import asyncio
@@ -33,6 +33,7 @@ class FrameSender:
     Attributes:
         window: How much may be sent over all calls, in bytes.
         stream_window: How much may be sent on a new call. Negative windows are what was taken back.
+        work_end: See TurnTaker.
     """
 
     __slots__ = (
@@ -50,6 +51,7 @@ class FrameSender:
         "_turns",
         "stream_window",
         "window",
+        "work_end",
     )
 
     def __init__(
@@ -85,6 +87,7 @@ class FrameSender:
         self._narrow: dict[int, Call] = {}
         self.window = frames.DEFAULT_WINDOW
         self.stream_window = frames.DEFAULT_WINDOW
+        self.work_end = NEWCOMER
 
     def open(self, transport: asyncio.Transport) -> None:
         """Starts to send through a transport."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from allocation_gateway.wire.acceptor import TlsAcceptor
 from allocation_gateway.wire.connection import Connection
 from allocation_gateway.wire.connection_table import ConnectionTable
+from allocation_gateway.wire.handshakes import HandshakeQueue
 from allocation_gateway.wire.memory import MemoryPool
 from allocation_gateway.wire.turns import Turns
 
@@ -49,8 +50,9 @@ class Server:
         self.limits = limits
         self.methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         self.connections = ConnectionTable(limits)
-        self.memory = MemoryPool(limits.held)
+        self.memory = MemoryPool(limits.held, limits.message)
         self.turns = Turns(asyncio.get_running_loop())
+        self._handshakes = HandshakeQueue(asyncio.get_running_loop())
         self.is_stopping = False
         self._listening: list[tuple[socket.socket, ssl.SSLContext | None]] = []
         self._servers: list[asyncio.Server | TlsAcceptor] = []
@@ -82,7 +84,7 @@ class Server:
             if tls is None:
                 self._servers.append(await loop.create_server(self._connection, sock=bound, backlog=_BACKLOG))
             else:
-                self._servers.append(TlsAcceptor(bound, tls, self.connections, self._connection))
+                self._servers.append(TlsAcceptor(bound, tls, self.connections, self._handshakes, self._connection))
         self._ticker = asyncio.create_task(self._tick())
 
     def _connection(self) -> Connection:

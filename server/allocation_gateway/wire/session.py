@@ -35,8 +35,11 @@ from allocation_gateway.wire.streams import StreamTable
 from allocation_gateway.wire.turns import (
     CALLS_PER_UNIT,
     FIELD_BYTES_PER_UNIT,
+    HANDLER_UNITS,
     UNPACKED_BYTES_PER_UNIT,
     USUAL_LIST_SIZE,
+    TurnQueue,
+    message_units,
     units_of_fields,
 )
 from allocation_gateway.wire.unary import ResponseStreamCall, UnaryCall
@@ -107,6 +110,7 @@ class Session:
         self._loop = loop
         self._close = close
         self._turns = server.turns
+        self._readers = TurnQueue(server.turns, loop)
         self._memory = ConnectionMemory(server.memory, loop, evict)
         self.charge = self._memory.charge
         self.extra_work = 0
@@ -162,7 +166,7 @@ class Session:
                 self._on_other(kind, flags, stream, payload)
         except Http2StreamError as error:
             self._budget.charge(RESET_COST)
-            self._reset(error.stream, error.code)
+            self._reset(error.stream, error.code, in_turns=True)
 
     def _on_data(self, flags: int, stream: int, payload: bytes) -> None:
         size = len(payload)
@@ -206,7 +210,7 @@ class Session:
             return
         stream, is_last, size, fields = block
         if size > USUAL_LIST_SIZE:
-            self.extra_work += units_of_fields(size)
+            self.worked(units_of_fields(size))
         if stream > self._streams.last:
             self._streams.last = stream
             if fields is None:
@@ -325,7 +329,7 @@ class Session:
             return
         if self._loop.time() - call.opened_at < _RAPID:
             self._budget.charge(RESET_COST)
-        self._forget(call)
+        self._forget(call, in_turns=True)
 
     def _on_priority(self, stream: int, payload: bytes) -> None:
         self._budget.charge()
@@ -361,7 +365,7 @@ class Session:
 
     def _looked_through(self, calls: int) -> None:
         self._budget.charge(calls // CALLS_PER_CHARGE)
-        self.extra_work += calls // CALLS_PER_UNIT
+        self.worked(calls // CALLS_PER_UNIT)
 
     def _on_ping(self, flags: int, payload: bytes) -> None:
         self._budget.charge()
@@ -405,20 +409,29 @@ class Session:
 
     def unpacked(self, size: int) -> None:
         """See CallConnection."""
-        self.extra_work += size // UNPACKED_BYTES_PER_UNIT
+        self.worked(size // UNPACKED_BYTES_PER_UNIT)
+
+    def worked(self, units: int) -> None:
+        """See CallConnection."""
+        self.extra_work += units
 
     def written(self, size: int) -> None:
         """See CallConnection."""
         self._has_called = True
         self._budget.credit(CREDIT_PER_MESSAGE, size)
 
-    def message_turn(self) -> Awaitable[None]:
+    def message_turn(self, most: int) -> Awaitable[None]:
         """See CallConnection."""
-        return self._turns.message(self)
+        return self._readers.turn(message_units(most))
+
+    def message_read(self, size: int, most: int) -> None:
+        """See CallConnection."""
+        if refund := message_units(most) - message_units(size):
+            self._readers.refund(refund)
 
     def field_block_units(self) -> int:
-        """Returns what it costs to decode the field block that is open."""
-        return self._headers.open_size // FIELD_BYTES_PER_UNIT
+        """Returns what it costs to decode the field block that is open, and to begin the call that it may be."""
+        return HANDLER_UNITS + self._headers.open_size // FIELD_BYTES_PER_UNIT
 
     def reset(self, call: Call, code: int) -> None:
         """See CallConnection."""
@@ -428,21 +441,30 @@ class Session:
         self._streams.note_reset(stream)
         self._write(frames.reset(stream, code))
 
-    def _reset(self, stream: int, code: int) -> None:
+    def _reset(self, stream: int, code: int, *, in_turns: bool = False) -> None:
         self._write_reset(stream, code)
         call = self._calls.get(stream)
         if call is not None:
-            self._forget(call)
+            self._forget(call, in_turns=in_turns)
 
-    def _forget(self, call: Call) -> None:
-        """Ends a call of which nothing is left to be said."""
+    def _forget(self, call: Call, *, in_turns: bool = False) -> None:
+        """Ends a call of which nothing is left to be said.
+
+        Args:
+            call: The call.
+            in_turns: Whether its handler is cancelled in a turn to come, as its peer may have caused that for many.
+        """
         if self._calls.pop(call.stream, None) is None:
             return  # its connection has ended meanwhile
         self.sender.forget(call)
         self._memory.release(call)
         if self._streams.final is not None and not self._calls:
             self._close()
-        call.end()
+        if in_turns and call.task is not None:
+            call.is_over = True
+            self._turns.end([call.end])
+        else:
+            call.end()
 
     # How it ends.
 

@@ -8,8 +8,9 @@ from grpc import StatusCode
 
 from allocation_gateway.wire import message, response_headers
 from allocation_gateway.wire.call import Call
-from allocation_gateway.wire.memory import STREAM_COST
+from allocation_gateway.wire.memory import STREAM_COST, USUAL_SIZE
 from allocation_gateway.wire.message import UnreadableError
+from allocation_gateway.wire.turns import HANDLER_UNITS, WAKING_UNITS
 
 if TYPE_CHECKING:
     import asyncio
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 # A message that is passed over may have so many bytes: a larger one ends its call.
 _MOST_SKIPPED: Final = 16_777_216
+# Bytes to which a message is unpacked without a turn for the largest.
+_FEW: Final = 4_096
 
 
 class RequestStreamCall(Call):
@@ -28,7 +31,7 @@ class RequestStreamCall(Call):
     are when they are unpacked.
     """
 
-    __slots__ = ("_inbox", "_is_skipping", "_most", "_reading", "_skips")
+    __slots__ = ("_in_hand", "_inbox", "_is_skipping", "_most", "_reading", "_skips")
 
     def _open(self) -> None:
         self._inbox = bytearray()
@@ -37,23 +40,28 @@ class RequestStreamCall(Call):
         limit = self._connection.max_message
         self._most = max(limit, _MOST_SKIPPED) if self._skips else limit
         self._is_skipping = False
+        # What the account has for the message that the handler was given last.
+        self._in_hand = 0
         # Done when something has come; None as long as nobody waits for it.
         self._reading: asyncio.Future[None] | None = None
         self._connection.charge(self, STREAM_COST)
+        self._connection.worked(HANDLER_UNITS)
         self.task = self._loop.create_task(self.run())
 
     def receive(self, data: bytes, *, is_last: bool) -> None:
         """See Call."""
-        del is_last  # the handler finds out when it asks for a message
         self._inbox += data
         if not self._is_skipping:
             try:
                 message.check_size(message.size_of_first(self._inbox) or 0, self._most)
             except UnreadableError as error:
+                self._connection.worked(HANDLER_UNITS)  # to answer is work, too
                 self.fail(error.code, str(error))
                 return
         reading, self._reading = self._reading, None
         if reading is not None and not reading.done():
+            if not is_last:  # the end of a request counts as work by itself
+                self._connection.worked(WAKING_UNITS)
             reading.set_result(None)
 
     def __aiter__(self) -> AsyncIterator[Any]:
@@ -61,6 +69,7 @@ class RequestStreamCall(Call):
 
     async def __anext__(self) -> Any:
         inbox, limit = self._inbox, self._connection.max_message
+        self._hold(0)
         while (size := message.size_of_first(inbox)) is None or size > len(inbox):
             if self._skips and size is not None and message.is_oversized(size, limit):
                 await self._skip(size)
@@ -71,22 +80,54 @@ class RequestStreamCall(Call):
                     raise _in_the_middle()
                 raise StopAsyncIteration
             await self._something()
-        await self._connection.message_turn()
-        framed = bytes(inbox[:size])
-        del inbox[:size]
         try:
-            data = message.read(framed, self.request.encoding, limit)
+            data = await self._read(size)
         except UnreadableError as error:
             if not self._skips or error.code is not StatusCode.RESOURCE_EXHAUSTED:
                 raise
             # It has become larger than allowed while it was unpacked.
-            self._connection.unpacked(limit)
+            del inbox[:size]
             self._connection.grant(self, size)
             return message.Oversized()
-        if framed[0]:
-            self._connection.unpacked(len(data))
+        del inbox[:size]
+        self._hold(len(data))
         self._connection.grant(self, size)
         return self._parsed(data)
+
+    async def _read(self, size: int) -> bytes:
+        """Returns the first message, of which all so many bytes are there, when it is its turn."""
+        limit = self._connection.max_message
+        if not message.is_packed(self._inbox):
+            return await self._first(size, limit, size)
+        # What it becomes is not known before. To be charged with the largest would hold up those that are small: it is
+        # unpacked as far as costs little first, and what is larger waits for a turn of its own.
+        if size <= _FEW < limit:
+            try:
+                return await self._first(size, _FEW, _FEW)
+            except UnreadableError as error:
+                if error.code is not StatusCode.RESOURCE_EXHAUSTED:
+                    raise
+        return await self._first(size, limit, limit)
+
+    async def _first(self, size: int, limit: int, most: int) -> bytes:
+        """Reads the first message.
+
+        Args:
+            size: How many bytes it takes as it came.
+            limit: How many bytes it may become.
+            most: How many it can become within that, which it is charged with.
+        """
+        await self._connection.message_turn(most)
+        data = message.read(bytes(self._inbox[:size]), self.request.encoding, limit)
+        self._connection.message_read(len(data), most)
+        return data
+
+    def _hold(self, size: int) -> None:
+        """Counts the message that the handler has now: it may keep it as long as it answers it."""
+        held = size if size > USUAL_SIZE else 0
+        if held != self._in_hand and not self.is_over:
+            self._connection.charge(self, held - self._in_hand)
+            self._in_hand = held
 
     async def _something(self) -> None:
         """Waits until something has come."""
@@ -95,7 +136,7 @@ class RequestStreamCall(Call):
 
     async def _skip(self, size: int) -> None:
         """Passes over a message of so many bytes, without keeping any of them."""
-        await self._connection.message_turn()
+        await self._connection.message_turn(0)
         inbox, left = self._inbox, size
         self._is_skipping = True
         while True:
@@ -114,8 +155,7 @@ class RequestStreamCall(Call):
         behaviour: Any = self.method.stream_stream or self.method.stream_unary
         answer = behaviour(self, self)
         if hasattr(answer, "__aiter__"):
-            async for response in answer:
-                await self.write(response)
+            await self._write_all(answer)
         else:
             response = await answer
             if not self.method.response_streaming:

@@ -8,12 +8,11 @@ from typing import Any, Final
 
 from allocation_gateway.wire import message, response_headers
 from allocation_gateway.wire.call import Call
-from allocation_gateway.wire.memory import TASK_COST
+from allocation_gateway.wire.memory import TASK_COST, USUAL_SIZE
 from allocation_gateway.wire.message import UnreadableError
+from allocation_gateway.wire.turns import HANDLER_UNITS
 
 _TASK: Final = "call"
-# What becomes of a request is part of what any call takes as long as it is no larger, in bytes.
-_USUAL: Final = 1024
 
 
 class SingleRequestCall(Call):
@@ -44,13 +43,14 @@ class SingleRequestCall(Call):
                 framed, self._inbox = bytes(self._inbox), None
             only = message.read_only(framed, self.request.encoding, limit)
         except UnreadableError as error:
+            self._connection.worked(HANDLER_UNITS)  # to answer is work, too
             self.fail(error.code, str(error))
             return
         size = len(only)
         if framed[0]:
             self._connection.unpacked(size)
             self._connection.charge(self, size)
-        if size > _USUAL:
+        if size > USUAL_SIZE:
             self._connection.charge(self, size)  # for the message that it becomes
         self._only = only
         self._start()
@@ -93,8 +93,7 @@ class ResponseStreamCall(SingleRequestCall):
         behaviour: Any = self.method.unary_stream
         answer = behaviour(self._taken(), self)
         if hasattr(answer, "__aiter__"):
-            async for response in answer:
-                await self.write(response)
+            await self._write_all(answer)
         else:
             await answer
         if not self._is_answered:

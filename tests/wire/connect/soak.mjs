@@ -11,6 +11,11 @@ const [seconds, pause, attempts, descriptors, authority, ...routes] = process.ar
 const end = Date.now() + seconds * 1000;
 const service = contract(descriptors).getService("allocation.v1.ShipmentAllocationService");
 
+// Raised where nobody can catch it, if a call begins while a connection that had none ends: connect-es#1768.
+process.on("uncaughtException", (error) => {
+  if (error.rawMessage !== "received GOAWAY without any open streams") throw error;
+});
+
 async function follow(route) {
   const [name, addresses] = route.split("=");
   const files = name.startsWith("tls") ? [authority] : [];
