@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from support.chart import CHART, Helm, Rendered, helm_command
+from support.chart import CHART, HELM_VERSION, Helm, Rendered, helm_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,8 +18,15 @@ RELEASE = "shop"
 
 
 @pytest.fixture(scope="session")
-def helm() -> Helm:
-    """The pinned helm."""
+def helm(request: pytest.FixtureRequest) -> Helm:
+    """The pinned helm, or another one, for tests that ask for it by `each_helm`."""
+    version = getattr(request, "param", HELM_VERSION)
+    return Helm(helm_command(version), version)
+
+
+@pytest.fixture(scope="session")
+def newest() -> Helm:
+    """The pinned helm, for tests that have another one too."""
     return Helm(helm_command())
 
 

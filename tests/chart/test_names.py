@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import kubernetes_validate
 import pytest
+from chart.helms import each_helm
 from support import custom
 from support.chart import CHART, FEATURES, RefusedError
 
@@ -46,6 +47,7 @@ def deployments(rendered: Rendered) -> list[str]:
     return sorted(found["metadata"]["name"] for found in rendered.of("Deployment"))
 
 
+@each_helm
 def test_words_that_yaml_takes_for_something_else_are_names(helm: Helm, umbrella: Umbrella) -> None:
     aliases = [{"alias": word} for word in WORDS]
     rendered = umbrella(aliases, dict.fromkeys(WORDS, SANDBOX), release="no")
@@ -65,6 +67,7 @@ def strings(part: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, part
 
 
+@each_helm
 def test_secrets_of_digits_alone_are_names(helm: Helm) -> None:
     named = ("ship.apiKeySecret", "consignments.apiKeySecret", "store.urlSecret", "cache.urlSecret", "tests.caSecret")
     keyed = ",".join(f"{path}.name=1001,{path}.key=1002" for path in named)
@@ -114,6 +117,7 @@ def test_a_release_whose_name_no_service_can_have_is_told_so(helm: Helm) -> None
     valid(helm.render("--set=sandbox.enabled=true,fullnameOverride=gateway", release="2024"))
 
 
+@each_helm
 def test_large_numbers_stay_numbers(helm: Helm, tmp_path: Any) -> None:
     """Helm reads those of a file as of floating point, of which it makes 1e+06."""
     file = tmp_path / "values.yaml"

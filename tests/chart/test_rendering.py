@@ -12,6 +12,7 @@ from allocation_gateway import settings
 from allocation_gateway.operations import table
 from allocation_gateway.telemetry import variables
 from allocation_gateway.version import __version__
+from chart.helms import each_helm
 from support import custom
 from support.certificates import Authority
 from support.chart import CHART, FEATURES, NAME, RefusedError, Rendered, component
@@ -68,6 +69,7 @@ def load(rendered: Rendered, folder: Path, **links: str) -> settings.Settings:
     return loaded
 
 
+@each_helm
 @feature
 def test_helm_lints_it(helm: Helm, values: Path) -> None:
     done = helm("lint", "--strict", str(CHART), f"--values={values}")
@@ -107,6 +109,7 @@ def test_it_is_refused_without_tls_unless_plaintext_is_accepted(helm: Helm) -> N
     helm.render(KEY, UNSHARED, "--set=settings.allow_plaintext=true")
 
 
+@each_helm
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -118,7 +121,7 @@ def test_it_is_refused_without_tls_unless_plaintext_is_accepted(helm: Helm) -> N
         (["--set=settings.max_concurrent_calls=0"], "/settings/max_concurrent_calls"),
         (["--set=settings.max_concurrent_calls=many"], "/settings/max_concurrent_calls"),
         (["--set=settings.log_level=loud"], "/settings/log_level"),
-        (["--set=settings.shutdown_grace=null"], "'shutdown_grace'"),
+        (["--set=settings.shutdown_grace=null"], "missing property 'shutdown_grace'"),
         (["--set=otel.ALLOCATION_GATEWAY_PORT=1"], "'ALLOCATION_GATEWAY_PORT' does not match"),
         (["--set=image.digest=latest"], "/image/digest"),
         (["--set=podDisruptionBudget.minAvailable=half"], "/podDisruptionBudget/minAvailable"),
@@ -136,7 +139,7 @@ def test_it_is_refused_without_tls_unless_plaintext_is_accepted(helm: Helm) -> N
 def test_wrong_values_are_refused_by_name(helm: Helm, arguments: list[str], told: str) -> None:
     with pytest.raises(RefusedError) as refused:
         helm.render(*SHIP, *arguments)
-    assert told in str(refused.value)
+    assert helm.wording(told) in str(refused.value)
 
 
 def test_client_authorities_without_tls_are_refused(helm: Helm) -> None:
@@ -326,6 +329,13 @@ def test_the_image_of_the_sandbox_can_stand_elsewhere(helm: Helm) -> None:
     rendered = render_feature(helm, "sandbox-image")
     assert sandbox_image(rendered) == "registry.example/allocation-sandbox:trial"
     assert rendered.container["image"].startswith("registry.example/allocation-gateway@sha256:")
+
+
+@each_helm
+def test_pods_can_be_replaced_all_at_once_without_a_null(helm: Helm) -> None:
+    """In an umbrella chart, not every Helm lets one take a default away."""
+    strategy = helm.render(*SHIP, "--set=strategy.type=Recreate").one("Deployment")["spec"]["strategy"]
+    assert strategy == {"type": "Recreate"}
 
 
 def test_a_budget_lets_one_pod_go_at_a_time(helm: Helm) -> None:

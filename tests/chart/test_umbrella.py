@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from chart.helms import each_helm
 from support.chart import RefusedError, Rendered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from support.chart import Helm
+
     Umbrella = Callable[..., Rendered]
 
-pytestmark = pytest.mark.chart
+pytestmark = [pytest.mark.chart, each_helm]
 
 SANDBOX = {"sandbox": {"enabled": True}}
 
@@ -105,6 +108,6 @@ def test_two_of_them_live_under_aliases(umbrella: Umbrella) -> None:
     assert {container["image"].partition(":")[0] for container in containers} == {"mirror.example/allocation-gateway"}
 
 
-def test_wrong_values_are_refused_there_too(umbrella: Umbrella) -> None:
-    with pytest.raises(RefusedError, match="'tga' not allowed"):
+def test_wrong_values_are_refused_there_too(helm: Helm, umbrella: Umbrella) -> None:
+    with pytest.raises(RefusedError, match=helm.wording("'tga' not allowed")):
         umbrella([{}], {"allocation-gateway": SANDBOX | {"image": {"tga": "1"}}})

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HOME: Final = "opt/allocation-gateway"
 _MB: Final = 1_000_000
@@ -46,8 +50,7 @@ def measured(root: Path) -> dict[str, float]:
     found = dict.fromkeys((*_PARTS, _OTHERS, _ENVIRONMENT, _PYTHON, _BASE), 0)
     counted: set[str] = set()
     for package in distributions(path=[str(packages)]):
-        for file in package.files or ():
-            path = os.path.normpath(packages / file)
+        for path in _files(package, packages):
             if path not in counted and os.path.lexists(path):
                 counted.add(path)
                 found[_part(package)] += os.lstat(path).st_size
@@ -57,6 +60,15 @@ def measured(root: Path) -> dict[str, float]:
             if path not in counted:
                 found[_place(Path(path).relative_to(root))] += os.lstat(path).st_size
     return {part: round(octets / _MB, 1) for part, octets in found.items() if octets}
+
+
+def _files(package: Distribution, packages: Path) -> Iterator[str]:
+    """Yields the paths of what a package has installed, and of the bytecode that the image's build has made of it."""
+    for file in package.files or ():
+        path = Path(os.path.normpath(packages / file))
+        yield str(path)
+        if path.suffix == ".py":
+            yield from map(str, (path.parent / "__pycache__").glob(f"{glob.escape(path.stem)}.*.pyc"))
 
 
 def _part(package: Distribution) -> str:

@@ -10,13 +10,11 @@ from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-import grpc
 import pytest
-import yaml
-from allocation.v1 import shipment_allocation_service_pb2 as pb
 from observe import scenes
+from observe.policies import KEPT, SHARE, documented, failing
 from observe.reading import GATEWAY, UPSTREAM, attempts, call, is_whole, of, requests
-from observe.run import ROOT, running_surroundings
+from observe.run import running_surroundings
 from observe.scenes import Caller
 from observe.traces import spans_of, told
 from support.canaries import MARK
@@ -95,25 +93,6 @@ def whole(jaeger: Jaeger, trace_id: str) -> list[Span]:
         pytest.fail(f"of {trace_id} there is only:\n{told(spans)}", pytrace=False)
     assert {span.service for span in spans} <= {scenes.SERVICE, GATEWAY, UPSTREAM}
     return spans
-
-
-def failing(caller: Caller) -> str:
-    """A call that fails, and not by its caller's fault."""
-    shipment = caller.shipment()
-    action = {"type": "status", "status": 500, "body": {"code": "internal_server_error"}}
-    match = {"method": "GET", "reference": shipment}
-    caller.sandbox.call("POST", "faults", {"match": match, "count": None, "action": action})
-    asked = pb.GetShipmentAllocationRequest(shipment_reference=shipment)
-    with caller.call("GetShipmentAllocation") as (trace_id, options), pytest.raises(grpc.RpcError):
-        caller.stub.GetShipmentAllocation(asked, **options)
-    return trace_id
-
-
-def slow(caller: Caller) -> str:
-    """A write that takes longer than callers like."""
-    shipment = caller.shipment()
-    caller.strike(shipment, {"type": "latency", "seconds": 2.5})
-    return caller.allocate(shipment)
 
 
 # Each scene is one trace.
@@ -290,28 +269,12 @@ def refusals(jaeger: Jaeger, protocol: str) -> float:
 # What a collector keeps.
 
 
-def documented() -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Returns the processor that the documentation advises, and its policies by name."""
-    (text,) = re.findall(
-        r"```yaml\n(processors:\n  tail_sampling:.*?)```", (ROOT / "docs" / "telemetry.md").read_text(), re.DOTALL
-    )
-    processor = yaml.safe_load(text)["processors"]["tail_sampling"]
-    return processor, {policy["name"]: policy for policy in processor["policies"]}
-
-
-KEPT: Final = {"failed": failing, "slow": slow, "in doubt": scenes.read_back}
-
-
-def test_every_policy_of_the_documentation_is_tried() -> None:
-    assert set(documented()[1]) == {*KEPT, "a share"}
-
-
 @pytest.mark.parametrize("name", [*KEPT, "all of them"])
 def test_ordinary_call_is_dropped_and_the_others_are_kept(name: str, tmp_path: Path) -> None:
     """By each policy alone, beside a share of nothing, and by all of them."""
     processor, policies = documented()
     chosen = [policies[one] for one in KEPT if name in (one, "all of them")]
-    none = {**policies["a share"], "probabilistic": {"sampling_percentage": 0}}
+    none = {**policies[SHARE], "probabilistic": {"sampling_percentage": 0}}
     tail = {**processor, "decision_wait": "5s", "policies": [*chosen, none]}
     with (
         running_jaeger(tmp_path, Options(processors={"tail_sampling": tail})) as jaeger,
@@ -338,7 +301,7 @@ def decisions(jaeger: Jaeger) -> dict[str, int]:
 
 def test_share_of_everything_keeps_the_ordinary_call(tmp_path: Path) -> None:
     processor, policies = documented()
-    everything = {**policies["a share"], "probabilistic": {"sampling_percentage": 100}}
+    everything = {**policies[SHARE], "probabilistic": {"sampling_percentage": 100}}
     tail = {**processor, "decision_wait": "1s", "policies": [everything]}
     with (
         running_jaeger(tmp_path, Options(processors={"tail_sampling": tail})) as jaeger,

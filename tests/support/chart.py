@@ -16,7 +16,9 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "helm" / "allocation-gateway"
 HELM_VERSION = "v4.2.4"
-HELM = ROOT / ".cache" / "helm" / HELM_VERSION
+# The oldest that the chart is for, and the Kubernetes for whose objects it was made.
+OLDEST_HELM_VERSION = "v3.14.4"
+OLDEST_HELM_KUBERNETES = "1.29"
 INSTALL_SECONDS = 1200
 # It works for a second, and may have other work beside it.
 _SECONDS = 300
@@ -86,26 +88,47 @@ def configuration(template: dict[str, Any]) -> str:
     return text
 
 
-def helm_command() -> str:
-    """Returns the path of the pinned helm, built from source where it is missing."""
-    command = HELM / "helm"
+def _link_flags(version: str) -> str:
+    """Returns what a release of Helm 3 is linked with. Without it, it takes itself for one of Kubernetes 1.20."""
+    if version != OLDEST_HELM_VERSION:
+        return ""
+    numbers = zip(("Major", "Minor"), OLDEST_HELM_KUBERNETES.split("."), strict=True)
+    texts = {f"k8sVersion{part}": number for part, number in numbers}
+    known = {f"{package}.{name}": text for package in ("chartutil", "lint/rules") for name, text in texts.items()}
+    flags = [f"-X helm.sh/helm/v3/pkg/{name}={text}" for name, text in known.items()]
+    return " ".join((*flags, f"-X helm.sh/helm/v3/internal/version.version={version}"))
+
+
+def helm_command(version: str = HELM_VERSION) -> str:
+    """Returns the path of a helm, built from source where it is missing."""
+    folder = ROOT / ".cache" / "helm" / version
+    command = folder / "helm"
     if command.exists():
         return str(command)
     go = shutil.which("go")
     if go is None:
-        pytest.fail(f"go is missing: install Go 1.26 or newer, which builds helm {HELM_VERSION}", pytrace=False)
-    source = f"helm.sh/helm/{HELM_VERSION.partition('.')[0]}/cmd/helm@{HELM_VERSION}"
+        pytest.fail(f"go is missing: install Go 1.26 or newer, which builds helm {version}", pytrace=False)
+    source = f"helm.sh/helm/{version.partition('.')[0]}/cmd/helm@{version}"
     done = subprocess.run(
-        [go, "install", source],
-        env={**os.environ, "GOBIN": str(HELM)},
+        [go, "install", f"-ldflags={_link_flags(version)}", source],
+        env={**os.environ, "GOBIN": str(folder)},
         capture_output=True,
         text=True,
         timeout=INSTALL_SECONDS,
         check=False,
     )
     if done.returncode != 0:
-        pytest.fail(f"helm {HELM_VERSION} cannot be built:\n{done.stderr}", pytrace=False)
+        pytest.fail(f"helm {version} cannot be built:\n{done.stderr}", pytrace=False)
     return str(command)
+
+
+# What the library says by which Helm checks values against the schema, and what another one said before Helm 3.18.5.
+_EARLIER_WORDING = (
+    (r"^/.*", lambda found: found[0][1:].replace("/", ".")),
+    (r"^'(.+)' not allowed$", lambda found: f"Additional property {found[1]} is not allowed"),
+    (r"^missing property '(.+)'$", lambda found: f"{found[1]} is required"),
+    (r"^(?:invalid propertyName )?'([^']+)'(?: does not match)?$", lambda found: f'"{found[1]}" does not match'),
+)
 
 
 @dataclass(frozen=True)
@@ -113,11 +136,26 @@ class Helm:
     """The helm command."""
 
     command: str
+    version: str = HELM_VERSION
 
     def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [self.command, *arguments], capture_output=True, text=True, timeout=_SECONDS, check=False, cwd=ROOT
         )
+
+    @property
+    def is_3(self) -> bool:
+        """Whether it is a Helm 3."""
+        return self.version.startswith("v3.")
+
+    def wording(self, told: str) -> str:
+        """Returns how it says what the newest says of values that the schema refuses, and other texts as they are."""
+        if self.version != OLDEST_HELM_VERSION:
+            return told
+        for pattern, earlier in _EARLIER_WORDING:
+            if found := re.search(pattern, told):
+                return earlier(found)
+        return told
 
     def render(self, *arguments: str, release: str = NAME, chart: Path = CHART) -> Rendered:
         """Renders the chart, or another one, with further arguments.

@@ -34,6 +34,7 @@ TOOLS = ("mmdebstrap", "podman", "runc")
 BASE = "localhost/base:test"
 IMAGE = "localhost/allocation-gateway"
 REVISION = "0123456789abcdef0123456789abcdef01234567"
+TIME = 1_700_000_000
 BUILD_SECONDS = 600
 PIP_SETTINGS = frozenset({"index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "retries"})
 LOCKED_DOWN = (
@@ -182,13 +183,14 @@ def import_base(podman: Podman) -> None:
     podman("import", "--quiet", str(base_archive()), BASE, timeout=BUILD_SECONDS)
 
 
-def build_image(podman: Podman, secrets: Path, *target: str) -> Image:
-    """Builds an image from the working tree.
+def build_image(podman: Podman, secrets: Path, *target: str, source: Path = ROOT) -> Image:
+    """Builds an image, whose files all get one time.
 
     Args:
         podman: The store it goes to, which has the base.
         secrets: An empty folder for the files that only the build may see.
         target: The target of the Dockerfile. Without one it is what whoever names none gets.
+        source: A checkout, by default the working tree.
     """
     canary = uuid.uuid4().hex
     name = ":".join((IMAGE, *(target or ("test",))))
@@ -197,12 +199,13 @@ def build_image(podman: Podman, secrets: Path, *target: str) -> Image:
         "--isolation=chroot",
         "--pull=never",
         "--format=docker",
+        f"--timestamp={TIME}",
         f"--build-arg=BASE_IMAGE={BASE}",
         f"--build-arg=REVISION={REVISION}",
         *build_secrets(secrets, canary),
         *(f"--target={one}" for one in target),
         f"--tag={name}",
-        str(ROOT),
+        str(source),
         timeout=BUILD_SECONDS,
     )
     return Image(name, canary)

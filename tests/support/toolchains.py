@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Final
 
+from support.interpreters import runs
+
 _CACHE: Final = Path(__file__).resolve().parents[2] / ".cache" / "toolchains"
 _SECONDS: Final = 300
 # As npm names them.
 _MACHINES: Final = {"x86_64": "x64", "aarch64": "arm64"}
+# The release of Debian that gets a new Python first.
+_DEBIAN: Final = "sid"
+# For every user, root or not, and from a mirror that lags behind too.
+_UNPACK: Final = (
+    "mmdebstrap",
+    "--quiet",
+    "--mode=chrootless",
+    "--variant=extract",
+    '--aptopt=Acquire::Check-Valid-Until "false"',
+)
 
 
 def node(version: str) -> str:
@@ -38,6 +53,47 @@ def java(version: str) -> str:
 def go(version: str) -> dict[str, str]:
     """Returns the environment in which the go command is of a version, such as 1.26.0: it fetches that by itself."""
     return {"GOTOOLCHAIN": f"go{version}"}
+
+
+def python(version: str) -> str:
+    """Returns the path of Python of a version such as 3.15, of Debian's packages.
+
+    They are unpacked with all that they need, the C library among it, and nothing is installed: so they run on other
+    distributions too. The interpreter is made to find its libraries where they are, and its venv module pip.
+
+    Raises:
+        LookupError: It cannot be had so.
+    """
+    name = f"python{version}"
+    folder = _CACHE / name
+    program = folder / "usr" / "bin" / name
+    if runs(str(program)):
+        return str(program)
+    if not _has_mmdebstrap():
+        raise LookupError(f"{name} is missing")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        _run(*_UNPACK, f"--include={name}-venv,patchelf", _DEBIAN, str(folder))
+    except subprocess.CalledProcessError:
+        raise LookupError(f"{name} is missing, and cannot be had from Debian's packages either") from None
+    for described in (folder / "usr" / "lib" / name).glob("_sysconfig*"):
+        text = described.read_text()
+        described.write_text(re.sub(r"(?<=[\"'])(?=/usr/share/python-wheels)", str(folder), text))
+    (loader,) = (folder / "usr" / "lib").glob("*-linux-*/ld-linux*.so.*")
+    patch = (str(loader), "--library-path", str(loader.parent), str(folder / "usr" / "bin" / "patchelf"))
+    # One after the other, and the loader last: patchelf breaks a program of a fixed address if it does both at once.
+    _run(*patch, "--force-rpath", "--set-rpath", str(loader.parent), str(program))
+    _run(*patch, "--set-interpreter", str(loader), str(program))
+    return str(program)
+
+
+def _has_mmdebstrap() -> bool:
+    """Tells whether there is what unpacks Debian's packages. It is installed where that can be done."""
+    if shutil.which("mmdebstrap") is None and os.geteuid() == 0 and shutil.which("apt-get") is not None:
+        _run("apt-get", "update", "-qq")
+        _run("apt-get", "install", "-y", "-qq", "--no-install-recommends", "mmdebstrap")
+    return shutil.which("mmdebstrap") is not None
 
 
 def _run(*command: str) -> None:

@@ -94,10 +94,7 @@ autoscaling.targetCPUUtilizationPercentage: needs resources.requests.cpu, of whi
 {{- end }}
 {{- $strategy := default dict .Values.strategy }}
 {{- $rolling := default dict $strategy.rollingUpdate }}
-{{- if and (eq (default "RollingUpdate" $strategy.type) "Recreate") $rolling }}
-strategy.rollingUpdate: must be null with the type Recreate
-{{- end }}
-{{- if and (hasKey $rolling "maxSurge") (hasKey $rolling "maxUnavailable") (eq (toString $rolling.maxSurge | trimSuffix "%") "0") (eq (toString $rolling.maxUnavailable | trimSuffix "%") "0") }}
+{{- if and (ne (default "" $strategy.type) "Recreate") (hasKey $rolling "maxSurge") (hasKey $rolling "maxUnavailable") (eq (toString $rolling.maxSurge | trimSuffix "%") "0") (eq (toString $rolling.maxUnavailable | trimSuffix "%") "0") }}
 strategy.rollingUpdate: maxSurge and maxUnavailable are both 0, so that no pod could ever be replaced
 {{- end }}
 {{- end }}
