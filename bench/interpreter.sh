@@ -35,14 +35,4 @@ if [ -z "$chosen" ]; then
   exit
 fi
 
-stamp="$("$chosen" -c 'import sys; print(sys.executable, sys.version)') $(sha256sum requirements-dev.lock)"
-if [ "$(cat "$venv/stamp" 2>/dev/null)" != "$stamp" ]; then
-  echo "Installing the gateway for $chosen into $venv ..." >&2
-  rm -rf "$venv"
-  "$chosen" -m venv "$venv"
-  pip=("$venv/bin/python" -m pip --disable-pip-version-check --quiet)
-  "${pip[@]}" install --require-hashes -r requirements-dev.lock >&2
-  "${pip[@]}" install --no-deps --no-build-isolation -e clients/python -e . >&2
-  echo "$stamp" >"$venv/stamp"
-fi
-echo "$PWD/$venv/bin/python"
+PYTHONPATH=tests "$own" -m pythons.environment "$chosen" "$venv"

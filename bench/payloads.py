@@ -75,12 +75,15 @@ def large(excluded: int) -> bytes:
 
 
 def refusal() -> bytes:
-    """Returns the body of an upstream that refuses to allocate what is allocated already."""
+    """Returns the body of an upstream that refuses to allocate what is manifested already.
+
+    It says so itself. After a refusal for the state of a shipment, our gateway reads it, which others do not.
+    """
     error = {
         "correlation_id": "7a53f7c4-836f-4a46-9d67-be1cadaaf7c2",
-        "code": "invalid_state_for_operation",
-        "message": f"Shipment {REFERENCE} is in state allocated and cannot be allocated.",
-        "details": [],
+        "code": "conflict",
+        "message": f"Shipment {REFERENCE} cannot be allocated.",
+        "details": [{"code": "shipment_manifested", "message": f"Shipment {REFERENCE} has been manifested."}],
         "_links": [],
     }
     return json.dumps(error, separators=(",", ":")).encode()

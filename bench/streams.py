@@ -3,8 +3,8 @@
 Upstream is the sandbox, on the core of the load. The same work is done twice: by a program in Go that has none of what
 the promise needs (`bench/rivals/wave`), and by a gateway whose claims are on a server; each has a core to itself. Both
 allocate so many shipments until they are queued, then until they are allocated, and watch a thousand that somebody else
-allocates. Single calls are offered at one rate beside nothing and beside the streams, and count from when they should
-have begun.
+allocates. Single calls are offered at one rate beside nothing and beside the streams, by a process of their own, and
+count from when they should have begun.
 
 Environment:
     BENCH_STREAM_ITEMS: How many items a stream has: 100000. With any other number nothing is written to docs/.
@@ -21,8 +21,7 @@ import sys
 import time
 import urllib.request
 import uuid
-from contextlib import ExitStack, suppress
-from itertools import count
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -58,6 +57,13 @@ _KEY: Final = "sandbox-key"
 _READ: Final = "sp_00794403010635468411384028069888"
 _COMMAND: Final = str(Path(sys.executable).parent / "allocation-gateway")
 _GO: Final = str(machine.CACHE / "wave")
+# The sandbox without a garbage collector: it would look through 200,000 shipments for a quarter of a second, and single
+# calls that wait for upstream meanwhile would seem to wait for the gateway.
+_UNINTERRUPTED: Final = (
+    "import gc, runpy\n"
+    "gc.disable()\n"
+    "runpy.run_module('allocation_gateway.sandbox', run_name='__main__', alter_sys=True)"
+)
 _DOCUMENT: Final = machine.ROOT / "docs" / "performance.md"
 _BEGIN: Final = "<!-- streams: written by `make bench-streams` -->"
 _END: Final = "<!-- /streams -->"
@@ -72,7 +78,7 @@ def main() -> int:
     building.build_wave()
     cores = machine.take_cores()
     shipments = str(2 * _ITEMS + _WATCHED)
-    sandbox = [sys.executable, "-m", "allocation_gateway.sandbox", "--port", "{port}", "--shipments", shipments]
+    sandbox = [sys.executable, "-c", _UNINTERRUPTED, "--port", "{port}", "--shipments", shipments]
     with ExitStack() as stack:
         upstream = stack.enter_context(running("stream-upstream", Program(sandbox, {}), [cores.rest]))
         store = stack.enter_context(running("stream-store", store_program(), [cores.rest]))
@@ -120,16 +126,13 @@ class Bench:
         watched = references[2 * _ITEMS :]
         pairs = []
         address = self._gateway.address
-        async with (
-            grpc.aio.insecure_channel(address) as channel,
-            grpc.aio.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) as beside,
-        ):
-            alone = await _singles(beside, asyncio.sleep(_ALONE))
+        async with grpc.aio.insecure_channel(address) as channel:
+            alone = await _singles(address, asyncio.sleep(_ALONE))
             for until, wait_for in (("queued", job_pb2.WAIT_FOR_QUEUED), ("allocated", job_pb2.WAIT_FOR_ALLOCATED)):
                 items = pieces[until]
                 by_hand = await self._in_go(f"Go by hand, until {until}", until, items)
                 self._reset()
-                ours = await self._stream(channel, beside, f"a stream, until {until}", items, wait_for)
+                ours = await self._stream(channel, f"a stream, until {until}", items, wait_for)
                 self._reset()
                 pairs.append(Pair(by_hand, ours))
             by_hand = await self._in_go("Go by hand, reading what others allocate", "watched", watched)
@@ -179,9 +182,7 @@ class Bench:
 
     # The gateway.
 
-    async def _stream(
-        self, channel: grpc.aio.Channel, beside: grpc.aio.Channel, title: str, references: Sequence[str], wait_for: Any
-    ) -> Work:
+    async def _stream(self, channel: grpc.aio.Channel, title: str, references: Sequence[str], wait_for: Any) -> Work:
         """Allocates shipments by one stream, with single calls beside it."""
         summaries: list[Any] = []
 
@@ -198,7 +199,7 @@ class Bench:
             summaries.extend([one.summary async for one in call if one.WhichOneof("content") == "summary"])
 
         usage = _Usage(self._gateway)
-        singles = await _singles(beside, usage.of(consume()))
+        singles = await _singles(self._gateway.address, usage.of(consume()))
         (summary,) = summaries
         progress = summary.progress
         lost = progress.refused + progress.unknown
@@ -261,33 +262,22 @@ class _Usage:
             await asyncio.sleep(_LOOK)
 
 
-async def _singles(channel: grpc.aio.Channel, meanwhile: Awaitable[None]) -> list[float]:
-    """Makes single calls at the rate until something has ended. Returns how long each took from when it was due."""
-    stub: Any = ShipmentAllocationServiceStub(channel)
-    taken: list[float] = []
-    calls: set[asyncio.Task[None]] = set()
-
-    async def call(due: float) -> None:
-        await stub.GetShipmentAllocation(pb.GetShipmentAllocationRequest(shipment_reference=_READ))
-        taken.append(time.monotonic() - due)
-
-    async def offer() -> None:
-        begun = time.monotonic()
-        for number in count():
-            due = begun + number / _RATE
-            await asyncio.sleep(max(due - time.monotonic(), 0.0))
-            task = asyncio.create_task(call(due))
-            calls.add(task)
-            task.add_done_callback(calls.discard)
-
-    offering = asyncio.create_task(offer())
+async def _singles(address: str, meanwhile: Awaitable[None]) -> list[float]:
+    """Has single calls made at the rate until something has ended. Returns how long each took from when it was due."""
+    command = (sys.executable, "-m", "bench.single_calls", address, _READ, str(_RATE))
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=machine.ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
     try:
+        if process.stdout is not None:
+            await process.stdout.readline()
         await meanwhile
+        text, _ = await process.communicate(b"")
     finally:
-        offering.cancel()
-        with suppress(asyncio.CancelledError):
-            await offering
-        await asyncio.gather(*calls)
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    taken: list[float] = json.loads(text)
     return taken
 
 

@@ -18,7 +18,11 @@ def interpreter(version: str) -> str:
     installed = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     found = [shutil.which(name), *map(str, sorted(installed.glob(f"{version}.*/bin/{name}")))]
     for path in filter(None, found):
-        # What pyenv puts in the PATH may be there and not run.
-        if subprocess.run([path, "-c", ""], capture_output=True, check=False).returncode == 0:
+        if runs(path):
             return path
     raise LookupError(f"{name} is missing")
+
+
+def runs(path: str) -> bool:
+    """Tells whether an interpreter is there and starts: what pyenv puts in the PATH may be there and not start."""
+    return Path(path).is_file() and subprocess.run([path, "-c", ""], capture_output=True, check=False).returncode == 0

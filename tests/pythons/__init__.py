@@ -1,0 +1,1 @@
+"""The tests on other Pythons than that of .venv: `make test-pythons`."""
