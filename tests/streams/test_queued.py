@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from allocation.v1 import core_pb2
+from allocation.v1.error_reason_pb2 import ExcludedServices
 from allocation_gateway.operations.streams import STREAMS
 from allocation_gateway.rpc.streams.belief import Belief, Standing, standing_of
 from allocation_gateway.upstream import error_table, failures
@@ -34,16 +35,49 @@ def done(work: Callable[[Scene], Coroutine[Any, Any, None]]) -> None:
     run(begun())
 
 
-def test_a_failure_that_is_left_from_before_is_not_told() -> None:
-    """Upstream lets it be queued again, and shows that only when its turn has come."""
+@pytest.mark.parametrize("by_results", [False, True], ids=["listed", "by results"])
+def test_a_failure_that_is_left_from_before_is_not_told(by_results: bool) -> None:
+    """Upstream lets it be queued again, and shows that only when its turn has come, as does its answer then."""
 
     async def work(scene: Scene) -> None:
         scene.ship.is_shown_when_queued, scene.ship.queue_seconds = False, 5.0
+        scene.ship.answers_by_results = by_results
         for name in WAVE:
             scene.ship.shipments[name] = Shipment("allocation_failed")
         wave = await scene.allocate(WAVE, new_job(), ALLOCATED)
         assert wave.kinds() == {"allocation": len(WAVE)}
         assert all(scene.ship.shipment(name).bookings == 1 for name in WAVE)
+
+    done(work)
+
+
+RESULTS: Final[dict[str, tuple[dict[str, Any], str]]] = {
+    "a child": (
+        {"details": [error("allocation_failed", code="carrier_service_not_found")]},
+        "CARRIER_SERVICE_NOT_FOUND",
+    ),
+    "a parent": ({"details": [error("allocation_failed")]}, "ALLOCATION_FAILED"),
+    "excluded services": ({"excluded_services": [{"exclusion": {"code": "ex_tag"}}]}, "ALLOCATION_FAILED"),
+}
+
+
+@pytest.mark.parametrize("state", ["allocation_failed", "unallocated"])
+@pytest.mark.parametrize(("more", "reason"), RESULTS.values(), ids=RESULTS.keys())
+def test_what_a_result_says_was_wrong_is_told_at_once(more: dict[str, Any], reason: str, state: str) -> None:
+    """It is about this call, and no state that is left from before."""
+
+    async def work(scene: Scene) -> None:
+        def fail(asked: Mapping[str, Any]) -> tuple[int, list[Mapping[str, Any]]]:
+            return 202, [{"shipment_reference": name, "state": state, **more} for name in asked["shipments"]]
+
+        scene.ship.refuse = fail
+        begun = scene.clock()
+        wave = await scene.allocate(WAVE, new_job(), ALLOCATED)
+        assert wave.kinds() == {"refusal": len(WAVE)}
+        assert {wave.reason(name) for name in WAVE} == {reason}
+        assert max(scene.moments().values()) - begun < 1.0
+        tells_services = any(detail.Is(ExcludedServices.DESCRIPTOR) for detail in wave.status(WAVE[0]).details)
+        assert tells_services is ("excluded_services" in more)
 
     done(work)
 

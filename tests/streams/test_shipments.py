@@ -131,7 +131,7 @@ def test_what_is_not_as_it_must_be_is_refused_for_itself(scene: Scene) -> None:
     good = SMALL[:20]
 
     def requests() -> Any:
-        yield from messages([*good[:10], "", good[0], "sp_" + "9" * 32], new_job())
+        yield from messages([*good[:10], "", good[0], good[1].upper(), "sp_" + "9" * 32], new_job())
         yield pb.AllocateShipmentStreamRequest(
             items=[pb.ShipmentItem(shipment_reference=f"x{number}") for number in range(1_001)]
         )
@@ -147,7 +147,7 @@ def test_what_is_not_as_it_must_be_is_refused_for_itself(scene: Scene) -> None:
     violated = error_details_pb2.BadRequest()
     wave.outcomes[""][0].refusal.details[1].Unpack(violated)
     assert [one.field for one in violated.field_violations] == ["items[10].shipment_reference"]
-    assert wave.repeated == [good[0]]
+    assert wave.repeated == [good[0], good[1].upper()]
     assert [one.message_index for one in wave.refused] == [2, 3]
     fields: list[str] = []
     for one in wave.refused:

@@ -11,7 +11,7 @@ import uuid
 from collections import Counter
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 from allocation_gateway.account_api import AccountApi
@@ -40,8 +40,9 @@ if TYPE_CHECKING:
 
     from allocation_gateway.upstream.http import Attempt
 
+    Document = Mapping[str, Any] | Sequence[Mapping[str, Any]]
     # What upstream answers in place of what it would: the status and the document; None leaves it as it is.
-    Refuse = Callable[[Mapping[str, Any]], tuple[int, Mapping[str, Any]] | None]
+    Refuse = Callable[[Mapping[str, Any]], tuple[int, Document] | None]
 
 ROW: Final = STREAMS[0]
 _GIVEN: Final = {"SHIP_API_KEY": "key", "SHIP_BASE_URL": "http://127.0.0.1:1/pro", "ALLOW_PLAINTEXT": "true"}
@@ -68,6 +69,20 @@ class Shipment:
     ends_as: str = "allocated"
 
 
+class Service(NamedTuple):
+    """One bulk call that upstream has carried out.
+
+    Attributes:
+        begun: When that began.
+        ended: When it ended.
+        references: What it was for.
+    """
+
+    begun: float
+    ended: float
+    references: Sequence[str]
+
+
 class Ship:
     """A model of the Ship API, as an HTTP engine.
 
@@ -76,10 +91,13 @@ class Ship:
         missing: Those that are not there, when they are read.
         write_seconds: How long a bulk call takes; the like for a reading, and for the queue.
         is_shown_when_queued: Whether what is queued is `allocating` at once, or stands as before until its turn comes.
+        answers_by_results: Whether a bulk call is answered by a list of results, as OpenAPI has it.
         refuse: Answers a bulk call in place of the model.
         writes: The bulk calls, each with its moment.
         reads: The readings, each with its moment.
         most_reads: How many readings were under way at once at most, of all and of one.
+        places: How many bulk calls it carries out at once; others wait.
+        services: What it has done in them.
     """
 
     def __init__(self) -> None:
@@ -90,10 +108,13 @@ class Ship:
         self.read_seconds = 0.02
         self.queue_seconds = 0.5
         self.is_shown_when_queued = True
+        self.answers_by_results = False
         self.refuse: Refuse = lambda _: None
         self.writes: list[tuple[float, list[str]]] = []
         self.reads: list[tuple[float, str]] = []
         self.most_reads = (0, 0)
+        self.places = asyncio.Semaphore(1_000)
+        self.services: list[Service] = []
         self._reading: Counter[str] = Counter()
         self._loop = asyncio.get_running_loop()
 
@@ -105,17 +126,21 @@ class Ship:
         """See HttpEngine."""
         del headers
         attempt.begin()
+        document: Document
         if method == "PUT" and body is not None:
             status, document = await self._write(json.loads(body))
         else:
             status, document = await self._read(path.rpartition("/")[2])
         return Answer(status, {"content-type": "application/json"}, json.dumps(document).encode())
 
-    async def _write(self, asked: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
+    async def _write(self, asked: Mapping[str, Any]) -> tuple[int, Document]:
         references = asked["shipments"]
         self.writes.append((self._loop.time(), references))
         refused = self.refuse(asked)
-        await asyncio.sleep(self.write_seconds)
+        async with self.places:
+            begun = self._loop.time()
+            await asyncio.sleep(self.write_seconds)
+            self.services.append(Service(begun, self._loop.time(), references))
         if refused is not None:
             return refused
         for reference in references:
@@ -123,6 +148,8 @@ class Ship:
             if self.is_shown_when_queued:
                 shipment.state = "allocating"
             self._loop.call_later(self.queue_seconds, self._process, shipment)
+        if self.answers_by_results:
+            return 202, [{"shipment_reference": name, "state": self.shipment(name).state} for name in references]
         return 202, {"message": "m", "queued": references, "rejected": [], "_links": []}
 
     @staticmethod
@@ -162,18 +189,23 @@ class Scene:
         api: The account's API.
         readings: Its readings.
         told: What the caller of the last job was told, each with its moment.
+        count: Counts the outcomes of items.
     """
 
-    def __init__(self, store: Any = None, window: int = 4_000, **more: str) -> None:
+    def __init__(
+        self, store: Any = None, window: int = 4_000, has_calls: Callable[[], bool] = bool, **more: str
+    ) -> None:
         """Makes one, in the loop that runs.
 
         Args:
             store: Its claims; by default they are in memory.
             window: How many items may be in hand.
+            has_calls: Tells whether there are other calls in hand.
             more: Settings.
         """
         self.ship = Ship()
         self.told: list[tuple[float, Any]] = []
+        self.count: Callable[[str, str], None] = lambda *_: None
         self.clock = asyncio.get_running_loop().time
         self._settings = load({f"{PREFIX}{name}": value for name, value in {**_GIVEN, **more}.items()})
         self._window = window
@@ -182,7 +214,7 @@ class Scene:
         store = store or MemoryClaims(size=100_000, retention=86_400.0, clock=self.clock)
         self.api = AccountApi(self._settings, upstream, store, None, self._telemetry, now=self.clock)
         self.readings = Readings(self.api, ROW.read, self._telemetry.background)
-        self._writes = Coordinator(self._settings, self._telemetry, "process")
+        self._writes = Coordinator(self._settings, self._telemetry, "process", has_calls)
         self._gateway: Any = SimpleNamespace(writes=self._writes)
         # Every group is known by its code.
         resolver = SimpleNamespace(lookup=lambda _, text, __: text)
@@ -211,7 +243,7 @@ class Scene:
             Items(ROW, job, self._settings),
             sending,
             self.readings,
-            Teller(ROW, write, self.clock, lambda *_: None),
+            Teller(ROW, write, self.clock, self.count),
             ItemAudit(None, {}),
             self._settings,
             lambda: self._window,

@@ -35,6 +35,10 @@ class Admission:
         self._most_lasting = max(limit // 2, 1)
         self._lasting = 0
 
+    def has_calls(self) -> bool:
+        """Tells whether there are calls in hand that do not last, as streams and watches do."""
+        return self.in_hand > self._lasting
+
     def admitted(self) -> Self:
         """Returns what counts a call for as long as a block lasts.
 

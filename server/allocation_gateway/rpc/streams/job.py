@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from hashlib import sha1
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from allocation.v1 import job_pb2
 
 from allocation_gateway.operations.validation import RULES, Violation, selector_violations
+from allocation_gateway.references import folded
 from allocation_gateway.rpc.base import invalid
 
 if TYPE_CHECKING:
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from allocation_gateway.settings import Settings
 
 _DEFAULT_ITEM_SECONDS: Final = 300.0
+# The hexadecimal digit of a UUID that has its variant, by the one that the hash has in its place.
+_VARIANTS: Final = {f"{digit:x}": f"{0x8 | digit & 0x3:x}" for digit in range(16)}
 
 
 class Job(NamedTuple):
@@ -27,17 +31,25 @@ class Job(NamedTuple):
         waits_for_allocation: Whether an item has its outcome only when it is allocated.
         item_seconds: For how long an item is worked on.
         is_new: Whether the gateway has made its id, so that no earlier call can have sent anything for it.
+        hashed: The hash of its id, from which those of its items' ids go on.
     """
 
     name: uuid.UUID
     selector: job_pb2.AllocationSelector
     waits_for_allocation: bool
     item_seconds: float
-    is_new: bool = False
+    is_new: bool
+    hashed: Any
 
     def request_id(self, reference: str) -> str:
-        """Returns the id of the write of an item: the same one whenever, and wherever, the job is begun again."""
-        return str(uuid.uuid5(self.name, reference))
+        """Returns the id of the write of an item: the same one whenever, and wherever, the job is begun again.
+
+        It is what uuid.uuid5() gives, as a text, at a small part of its cost.
+        """
+        hashed = self.hashed.copy()
+        hashed.update(reference.encode())
+        digest = hashed.hexdigest()
+        return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{_VARIANTS[digest[16]]}{digest[17:20]}-{digest[20:32]}"
 
     def told(self) -> job_pb2.AllocationJob:
         """Returns it as the caller is told of it."""
@@ -53,12 +65,14 @@ class Job(NamedTuple):
 def job_of(message: job_pb2.AllocationJob) -> Job:
     """Returns the job that a message describes, which has to be valid."""
     deadline = message.item_deadline
+    name = uuid.UUID(message.job_id) if message.job_id else uuid.uuid4()
     return Job(
-        name=uuid.UUID(message.job_id) if message.job_id else uuid.uuid4(),
+        name=name,
         selector=message.selector,
         waits_for_allocation=message.wait_for != job_pb2.WAIT_FOR_QUEUED,
         item_seconds=deadline.ToNanoseconds() / 1e9 if message.HasField("item_deadline") else _DEFAULT_ITEM_SECONDS,
         is_new=not message.job_id,
+        hashed=sha1(name.bytes, usedforsecurity=False),
     )
 
 
@@ -73,7 +87,8 @@ class Item:
     """One shipment or consignment of a job.
 
     Attributes:
-        reference: Its reference.
+        reference: Its reference, as its caller wrote it.
+        name: What all spellings of its reference have in common.
         request_id: The id of its write; empty if its reference cannot be one.
         selector: Its selector.
         key: What is equal for items that may be sent together.
@@ -89,6 +104,7 @@ class Item:
         "doubted_at",
         "is_sent",
         "key",
+        "name",
         "reference",
         "request_id",
         "selector",
@@ -100,6 +116,7 @@ class Item:
 
     def __init__(self, reference: str, request_id: str, selector: Any, key: bytes, until: float) -> None:
         self.reference = reference
+        self.name = folded(reference)
         self.request_id = request_id
         self.selector = selector
         self.key = key

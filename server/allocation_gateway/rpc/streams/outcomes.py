@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from allocation.v1.error_reason_pb2 import ErrorReason
 from google.rpc import error_details_pb2
+from grpc import StatusCode
 
 from allocation_gateway import errors
 from allocation_gateway.account_api import TRANSIENT
@@ -14,7 +15,7 @@ from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.operations.bulk import ItemAnswer
 from allocation_gateway.operations.validation import Violation
 from allocation_gateway.rpc.base import invalid
-from allocation_gateway.rpc.streams.belief import Standing, standing_of
+from allocation_gateway.rpc.streams.belief import Standing
 from allocation_gateway.upstream import error_table
 from allocation_gateway.upstream.failures import DIALECTS, outcome_unknown
 from allocation_gateway.writes.errors import never_known
@@ -22,6 +23,7 @@ from allocation_gateway.writes.errors import never_known
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from allocation.v1.core_pb2 import ExcludedService
     from google.protobuf.message import Message
 
     from allocation_gateway.errors import AnyAllocation
@@ -45,6 +47,14 @@ class OutcomeKind(enum.Enum):
     """It is not known, and another call with its id may tell."""
     LATER = "later"
     """Nothing was done for it, and that may be over in a moment: it is asked for again."""
+
+
+# Looked up once for all who ask for every item: in Python 3.11, each access to a member of an enum is a function call.
+QUEUED: Final = OutcomeKind.QUEUED
+ALLOCATED: Final = OutcomeKind.ALLOCATED
+REFUSED: Final = OutcomeKind.REFUSED
+UNKNOWN: Final = OutcomeKind.UNKNOWN
+LATER: Final = OutcomeKind.LATER
 
 
 class Found(NamedTuple):
@@ -88,12 +98,12 @@ def of_error(error: GatewayError) -> Found:
     """Returns what the error of a write tells of its item."""
     if error.effect is WriteEffect.MADE:
         # It was carried out, and only the answer cannot be read.
-        return Found(OutcomeKind.QUEUED)
+        return Found(QUEUED)
     if error.reason == ErrorReason.ERROR_REASON_OUTCOME_UNKNOWN or error.effect is WriteEffect.UNKNOWN:
-        return Found(OutcomeKind.UNKNOWN, error=error)
+        return Found(UNKNOWN, error=error)
     if error.reason in _LATER:
-        return Found(OutcomeKind.LATER, error=error)
-    return Found(OutcomeKind.REFUSED, error=error)
+        return Found(LATER, error=error)
+    return Found(REFUSED, error=error)
 
 
 def is_hindrance(error: GatewayError) -> bool:
@@ -123,9 +133,9 @@ def wants_explanation(found: Found) -> bool:
     error = found.error
     if error is None or error.allocation is not None:
         return False
-    if found.kind is OutcomeKind.UNKNOWN:
+    if found.kind is UNKNOWN:
         return is_final(error)
-    return found.kind is OutcomeKind.REFUSED and error.reason == ErrorReason.ERROR_REASON_INVALID_STATE
+    return found.kind is REFUSED and error.reason == ErrorReason.ERROR_REASON_INVALID_STATE
 
 
 def is_final(error: GatewayError) -> bool:
@@ -146,27 +156,23 @@ def of_result(operation: Operation, result: WriteResult, reference: str) -> Foun
     response: Any = result.response
     told = ItemAnswer() if operation.bulk is None else operation.bulk.item(response, reference)
     if told.rejection is not None:
-        return Found(OutcomeKind.REFUSED, error=_rejected(operation.api, told.rejection, reference))
+        return Found(REFUSED, error=_rejected(operation.api, told.rejection, reference))
     if told.is_allocated:
-        return Found(OutcomeKind.ALLOCATED, told.allocation)
+        return Found(ALLOCATED, told.allocation)
     if told.allocation is not None:
         return _of_answer(operation, told.allocation, result.answered)
     if told.is_taken:
-        return Found(OutcomeKind.QUEUED, taken=result.answered)
+        return Found(QUEUED, taken=result.answered)
     # What a claim has recorded without a word of the item is all that there will ever be.
-    return Found(OutcomeKind.UNKNOWN, error=_UNDECIDED if result.is_recorded else _SILENT)
+    return Found(UNKNOWN, error=_UNDECIDED if result.is_recorded else _SILENT)
 
 
 def _of_answer(operation: Operation, allocation: AnyAllocation, answered: Interval | None) -> Found:
     """Returns what it means for an item that was taken in hand how it stands by the answer to its write."""
-    standing = standing_of(operation, allocation)
-    if standing is Standing.ALLOCATED:
-        return Found(OutcomeKind.ALLOCATED, allocation)
-    if standing in {Standing.FAILED, Standing.CANCELLED}:
-        # That is the answer to this request, and so not the state that was there before it.
-        entry = error_table.FAILED if standing is Standing.FAILED else error_table.STATE
-        return Found(OutcomeKind.REFUSED, error=_refusal(entry))
-    return Found(OutcomeKind.QUEUED, taken=answered)
+    if operation.allocations.is_allocated(allocation):
+        return Found(ALLOCATED, allocation)
+    # Whatever its state is, it may be left from before: reading tells what becomes of the item.
+    return Found(QUEUED, taken=answered)
 
 
 def of_reading(standing: Standing, found: AnyAllocation | GatewayError) -> Found:
@@ -179,13 +185,13 @@ def of_reading(standing: Standing, found: AnyAllocation | GatewayError) -> Found
     if isinstance(found, GatewayError):
         # It was there when it was queued. Only what was cancelled can be removed, and may have been allocated before.
         message = f"It was queued, and is not there any more: {found.message}"
-        return Found(OutcomeKind.UNKNOWN, error=never_known(message))
+        return Found(UNKNOWN, error=never_known(message))
     if standing is Standing.ALLOCATED:
-        return Found(OutcomeKind.ALLOCATED, found)
+        return Found(ALLOCATED, found)
     if standing is Standing.FAILED:
-        return Found(OutcomeKind.REFUSED, error=_refusal(error_table.FAILED))
+        return Found(REFUSED, error=_refusal(error_table.FAILED))
     return Found(
-        OutcomeKind.UNKNOWN,
+        UNKNOWN,
         error=never_known("It was queued, and was cancelled after that. It may have been allocated before.", found),
     )
 
@@ -193,11 +199,18 @@ def of_reading(standing: Standing, found: AnyAllocation | GatewayError) -> Found
 def _rejected(api: Api, rejection: Rejection, reference: str) -> GatewayError:
     known = DIALECTS[api].by_code.get(rejection.code) if rejection.reason is None else _BY_REASON.get(rejection.reason)
     details = () if rejection.allocation is None else (rejection.allocation,)
-    return _refusal(known or error_table.CONFLICT, rejection.message, reference, rejection.code, details)
+    return _refusal(
+        known or error_table.CONFLICT, rejection.message, reference, rejection.code, details, rejection.excluded
+    )
 
 
 def _refusal(
-    entry: ErrorEntry, message: str = "", reference: str = "", code: str = "", details: Sequence[Message] = ()
+    entry: ErrorEntry,
+    message: str = "",
+    reference: str = "",
+    code: str = "",
+    details: Sequence[Message] = (),
+    excluded: Sequence[ExcludedService] = (),
 ) -> GatewayError:
     return GatewayError(
         entry.code,
@@ -206,6 +219,7 @@ def _refusal(
         effect=WriteEffect.NONE,
         upstream_code=code,
         details=[*([errors.resource(entry.kind, reference)] if entry.kind and reference else ()), *details],
+        excluded=excluded if entry.code is StatusCode.FAILED_PRECONDITION else (),
     )
 
 

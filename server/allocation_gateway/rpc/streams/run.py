@@ -22,7 +22,7 @@ from allocation_gateway.operations.validation import rules_of, violations
 from allocation_gateway.rpc.base import invalid
 from allocation_gateway.rpc.streams import ends, outcomes
 from allocation_gateway.rpc.streams.hindrance import Hindrance
-from allocation_gateway.rpc.streams.outcomes import Found, OutcomeKind
+from allocation_gateway.rpc.streams.outcomes import LATER, QUEUED, REFUSED, UNKNOWN, Found
 from allocation_gateway.rpc.streams.pending_items import PendingItems
 from allocation_gateway.rpc.streams.send_queue import SendQueue
 from allocation_gateway.rpc.streams.trials import Trials
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 # In which an item in hand is: it waits to be sent, is in a write, is read, or waits for the caller.
 STATES: Final = ("waiting", "sending", "followed", "untold")
+# Items of a message that are taken in hand in one turn of the event loop.
+_TAKEN_AT_ONCE: Final = 32
 # Bulk calls under way at once.
 _BATCHES: Final = 8
 # Seconds for which a batch that is not full waits for more.
@@ -216,15 +218,14 @@ class AllocationRun:
             await self._wait_for_room()
         self._has_read_all = True
 
-    @property
-    def _is_full(self) -> bool:
-        window = self._window()
-        return len(self._in_hand) >= window or self._teller.backlog >= window
-
     async def _wait_for_room(self) -> None:
-        while self._is_full:
+        while not self._room():
             self._has_room.clear()
             await self._has_room.wait()
+
+    def _room(self) -> int:
+        """Returns how many more items may be taken in hand, or told of, before others have their turn."""
+        return max(self._window() - max(len(self._in_hand), self._teller.backlog), 0)
 
     async def _take(self, message: Any, index: int) -> None:
         """Takes the items of a message, or refuses all of it."""
@@ -235,23 +236,28 @@ class AllocationRun:
             self._teller.refuse(index, invalid("The message is not valid.", found))
             return
         taken: list[Item] = []
-        now = self._clock()
+        now, room = self._clock(), self._room()
         for place, item in enumerate(message.items):
-            if self._is_full:
+            if place and not place % _TAKEN_AT_ONCE:
+                # A message may have a thousand: others have their turn in between.
+                await asyncio.sleep(0)
+                now, room = self._clock(), self._room()
+            if not room and not (room := self._room()):
                 self._queue.add(taken)
                 taken.clear()
                 await self._wait_for_room()
-                now = self._clock()
+                now, room = self._clock(), self._room()
+            room -= 1
             made = self._items.make(item, place, now)
             self._teller.tally.received += 1
             if isinstance(made, GatewayError):
                 key = object()
                 self._in_hand[key] = now
-                self._teller.outcome(key, self._items.reference(item), "", Found(OutcomeKind.REFUSED, error=made))
-            elif made.reference in self._in_hand:
+                self._teller.outcome(key, self._items.reference(item), "", Found(REFUSED, error=made))
+            elif made.name in self._in_hand:
                 self._teller.repeat(made.reference)
             else:
-                self._in_hand[made.reference] = now
+                self._in_hand[made.name] = now
                 taken.append(made)
         self._queue.add(taken)
 
@@ -295,7 +301,7 @@ class AllocationRun:
                     # Something else was in the way, which says nothing of the selector.
                     break
         if refusal is not None and trial.blames_selector(refusal, selector):
-            told = Found(OutcomeKind.REFUSED, error=outcomes.of_selector(refusal))
+            told = Found(REFUSED, error=outcomes.of_selector(refusal))
             for item in rejected:
                 self._count_as_sent(item)
                 self._end(item, told)
@@ -346,15 +352,15 @@ class AllocationRun:
 
     def _note(self, item: Item, found: Found) -> bool:
         """Records what keeps everything from being sent, or that nothing does. Returns whether something does."""
-        error = found.error
-        is_doubt = found.kind is OutcomeKind.UNKNOWN
+        kind, error = found.kind, found.error
+        is_doubt = kind is UNKNOWN
         if error is not None and outcomes.is_hindrance(error) and (not is_doubt or self._hindrance.is_shown_by(item)):
             if not self._hindrance.note(error, outcomes.retry_seconds(error)):
                 self.fail(ends.given_up(error))
-        elif found.kind not in {OutcomeKind.LATER, OutcomeKind.UNKNOWN}:
+        elif kind is not LATER and not is_doubt:
             self._hindrance.clear()
         self._teller.paused = self._hindrance.error
-        return found.kind is OutcomeKind.LATER and self._hindrance.error is error
+        return kind is LATER and self._hindrance.error is error
 
     # What becomes of an item.
 
@@ -366,15 +372,15 @@ class AllocationRun:
             self._wait(item, found)
             self._queue.add([item])
             return
-        if found.kind is OutcomeKind.LATER:
+        if found.kind is LATER:
             self._later(item, found)
             return
         self._count_as_sent(item)
-        if found.kind is OutcomeKind.UNKNOWN and found.error is not None and not outcomes.is_final(found.error):
+        if found.kind is UNKNOWN and found.error is not None and not outcomes.is_final(found.error):
             self._later(item, found)
             return
         self._audit.ended(item, found)
-        if found.kind is OutcomeKind.QUEUED and self._job.waits_for_allocation:
+        if found.kind is QUEUED and self._job.waits_for_allocation:
             self._pending.add(item, self._conclude, found)
             self._teller.tally.queued += 1
         elif outcomes.wants_explanation(found):
@@ -407,7 +413,7 @@ class AllocationRun:
 
     def _end_as_it_stands(self, item: Item, error: GatewayError) -> None:
         """Tells of an item whose time is up before its write has come to an end."""
-        kind = OutcomeKind.REFUSED if error.effect is WriteEffect.NONE else OutcomeKind.UNKNOWN
+        kind = REFUSED if error.effect is WriteEffect.NONE else UNKNOWN
         self._end(item, Found(kind, error=error))
 
     def _end(self, item: Item, found: Found) -> None:
@@ -420,7 +426,7 @@ class AllocationRun:
         self._tell(item, found)
 
     def _tell(self, item: Item, found: Found) -> None:
-        self._teller.outcome(item.reference, item.reference, item.request_id, found)
+        self._teller.outcome(item.name, item.reference, item.request_id, found)
 
 
 class Place:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from allocation.v1.error_reason_pb2 import ErrorReason
 from grpc import StatusCode
 
-from allocation_gateway import tasks
 from allocation_gateway.callers.errors import not_allowed
 from allocation_gateway.errors import GatewayError, WriteEffect, status_names
+from allocation_gateway.operations.model import references_field
 from allocation_gateway.rpc.streams import outcomes
+from allocation_gateway.rpc.streams.item_writes import ItemWrites
 from allocation_gateway.rpc.streams.outcomes import Found, OutcomeKind
 from allocation_gateway.writes.batch import Batch, is_request_refused, may_be_anothers_fault
-from allocation_gateway.writes.fingerprint import fingerprint
+from allocation_gateway.writes.fingerprint import fingerprints
 from allocation_gateway.writes.request import WriteRequest
 
 if TYPE_CHECKING:
@@ -29,12 +29,10 @@ if TYPE_CHECKING:
     from allocation_gateway.rpc.base import Gateway
     from allocation_gateway.rpc.streams.job import Item
     from allocation_gateway.telemetry.observation import Observation
-    from allocation_gateway.writes.request import Prepare
+    from allocation_gateway.writes.request import Prepare, WriteResult
 
 # Seconds on top of the time-out of a request, so that its answer is there when the wait for it ends.
 _SLACK: Final = 2.0
-# So many writes are begun in one turn of the event loop.
-_AT_ONCE: Final = 25
 
 
 class Sent(NamedTuple):
@@ -117,51 +115,58 @@ class Sending:
                 tell(item, Found(OutcomeKind.REFUSED, error=not_allowed(missing)))
             return Sent((), is_sent=False)
         resends = min(item.sendings for item in items)
-        batch = Batch(api, operation, self._routes[operation.full_name], self.observation, deadline, resends)
+        route, pace = self._routes[operation.full_name], self._gateway.writes.pace
+        batch = Batch(api, operation, route, self.observation, deadline, pace, resends)
+        new_write = self._writes_of(operation, items[0], code, prepare, batch)
+        if prepare is None:
+            # Else it would come when the first of them asks for it, and each of them would wait for it by itself.
+            batch.request_permit()
+        return await self._carry_out(items, new_write, batch, deadline, tell, on_answer)
+
+    async def _carry_out(
+        self,
+        items: Sequence[Item],
+        new_write: Callable[[Item], WriteRequest],
+        batch: Batch,
+        deadline: float,
+        tell: Callable[[Item, Found], None],
+        on_answer: Callable[[], None],
+    ) -> Sent:
+        """Carries out the writes of items. See send()."""
         rejected: list[Item] = []
         refusals: list[GatewayError] = []
 
-        async def carry_out(item: Item) -> None:
-            write = self._write(operation, item, code, prepare, batch)
-            fields = {**self._fields, "request_id": item.request_id}
-            observation = self.observation.item(item.reference)
-            ended = "CANCELLED", ""
-            try:
-                until = min(deadline, item.until)
-                result = await self._gateway.writes.carry_out(write, api, observation, until, fields)
-            except GatewayError as error:
-                ended = status_names(error)
-                # Also if it was sent by another call, which this one has joined.
-                is_anothers = may_be_anothers_fault(error)
-                if is_anothers or (batch.request_errors and is_request_refused(error)):
-                    refusals.append(error)
-                if is_anothers:
-                    rejected.append(item)
-                else:
-                    tell(item, outcomes.of_error(error))
-            else:
-                found = outcomes.of_result(operation, result, item.reference)
-                ended = status_names(found.error)
+        def conclude(item: Item, outcome: WriteResult | GatewayError) -> tuple[str, str]:
+            if not isinstance(outcome, GatewayError):
+                found = outcomes.of_result(batch.operation, outcome, item.reference)
                 tell(item, found)
-            finally:
-                observation.end_part(*ended)
+                return status_names(found.error)
+            # Also if it was sent by another call, which this one has joined.
+            is_anothers = may_be_anothers_fault(outcome)
+            if is_anothers or (batch.request_errors and is_request_refused(outcome)):
+                refusals.append(outcome)
+            if is_anothers:
+                rejected.append(item)
+            else:
+                tell(item, outcomes.of_error(outcome))
+            return status_names(outcome)
 
-        writes: list[asyncio.Task[None]] = []
+        writes = ItemWrites(self._gateway.writes, self._api, self.observation, self._fields, conclude)
         try:
-            # Each of them has its first turn, in which it enters the batch, or joins a write with its id: some at a
-            # time, so that other calls have theirs in between.
-            for start in range(0, len(items), _AT_ONCE):
-                writes.extend(asyncio.create_task(carry_out(item)) for item in items[start : start + _AT_ONCE])
-                await asyncio.sleep(0)
+            # Each of them enters the batch, or joins a write with its id.
+            async for some in self._gateway.writes.pace.parts(items):
+                for item in some:
+                    writes.begin(item, new_write(item), min(deadline, item.until))
+            writes.keep_time()
             batch.seal()
             await batch.wait()
             for item in items:
                 item.sendings += batch.is_sent
             on_answer()
-            await asyncio.gather(*writes)
+            await writes.wait()
         finally:
             batch.seal()
-            await tasks.end(writes)
+            writes.leave()
         return Sent(
             rejected,
             is_sent=batch.is_sent,
@@ -188,24 +193,42 @@ class Sending:
             return "", refuse
         return code, None
 
-    def _write(
-        self, operation: Operation, item: Item, code: str, prepare: Prepare | None, batch: Batch
-    ) -> WriteRequest:
-        message = self._row.write(operation, item.reference, item.request_id, item.selector)
+    def _writes_of(
+        self, operation: Operation, like: Item, code: str, prepare: Prepare | None, batch: Batch
+    ) -> Callable[[Item], WriteRequest]:
+        """Returns what makes the writes of items that may be sent together.
+
+        Args:
+            operation: The row of their bulk call.
+            like: One of them.
+            code: That of the service group that they name; empty if they name none.
+            prepare: What refuses them; None if nothing does.
+            batch: What they are sent with.
+        """
+        field, route = references_field(operation.request), self._routes[operation.full_name]
+        alike = self._row.alike(like.selector)
         # Of what the caller wrote: what a group's name stands for may change between two calls.
-        made = fingerprint(operation.full_name, message)
+        made = fingerprints(operation.full_name, operation.request(**{field: [like.reference]}, **alike), field)
         if code:
-            message.service_group = code
-        return WriteRequest(
-            operation=operation,
-            route=self._routes[operation.full_name],
-            message=message,
-            is_named=True,
-            fingerprint=made,
-            terms=None,
-            prepare=prepare,
-            batch=batch,
-        )
+            alike["service_group"] = code
+
+        def new_write(item: Item) -> WriteRequest:
+            # Field by field: to name them all in one call takes half as long again.
+            message: Any = operation.request(**alike)
+            getattr(message, field).append(item.reference)
+            message.request_id = item.request_id
+            return WriteRequest(
+                operation=operation,
+                route=route,
+                message=message,
+                is_named=True,
+                fingerprint=made(item.reference),
+                terms=None,
+                prepare=prepare,
+                batch=batch,
+            )
+
+        return new_write
 
 
 def _disabled() -> GatewayError:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from allocation.v1 import job_pb2
 
 from allocation_gateway.operations.validation import MAX_ITEMS
-from allocation_gateway.rpc.streams.outcomes import OutcomeKind
+from allocation_gateway.rpc.streams.outcomes import ALLOCATED, QUEUED, REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -49,10 +49,13 @@ class Teller:
         self.tally = job_pb2.AllocationProgress()
         self.paused: GatewayError | None = None
         self._row = row
+        self._api = row.api.value
+        self._reference = row.reference
         self._write = write
         self._clock = clock
         self._count = count
-        self._outcomes: deque[tuple[object, Any]] = deque()
+        # The fields of each: it is made where it is told, and not copied to there.
+        self._outcomes: deque[tuple[object, dict[str, Any]]] = deque()
         self._refused: deque[job_pb2.AllocationRefusedMessage] = deque()
         self._repeated: deque[str] = deque()
         self._news = asyncio.Event()
@@ -81,24 +84,24 @@ class Teller:
             request_id: The id of its write; empty if it has none.
             found: What became of it.
         """
-        outcome: Any = self._row.outcome(**{self._row.reference: reference, "request_id": request_id})
-        tally = self.tally
-        if found.kind is OutcomeKind.QUEUED:
+        tally, kind = self.tally, found.kind
+        told: dict[str, Any] = {self._reference: reference, "request_id": request_id}
+        if kind is QUEUED:
             tally.queued += 1
-            outcome.queued = True
-        elif found.kind is OutcomeKind.ALLOCATED:
+            told["queued"] = True
+        elif kind is ALLOCATED:
             tally.allocated += 1
-            outcome.allocation.CopyFrom(found.allocation)
+            told["allocation"] = found.allocation
         elif found.error is None:
             raise ValueError("an item that is neither queued nor allocated must have an error")
-        elif found.kind is OutcomeKind.REFUSED:
+        elif kind is REFUSED:
             tally.refused += 1
-            outcome.refusal.CopyFrom(found.error.status())
+            told["refusal"] = found.error.status()
         else:
             tally.unknown += 1
-            outcome.unknown.CopyFrom(found.error.status())
-        self._count(self._row.api.value, found.kind.value)
-        self._outcomes.append((key, outcome))
+            told["unknown"] = found.error.status()
+        self._count(self._api, kind.value)
+        self._outcomes.append((key, told))
         self._news.set()
 
     def refuse(self, index: int, error: GatewayError) -> None:
@@ -138,15 +141,10 @@ class Teller:
             some = [self._repeated.popleft() for _ in range(min(len(self._repeated), MAX_ITEMS))]
             await self._send(repeated=job_pb2.RepeatedAllocationItems(references=some))
         if self._outcomes:
-            outcomes: Any = self._row.outcomes()
-            size = 0
-            while self._outcomes and len(outcomes.results) < MAX_ITEMS and size < _MESSAGE_BYTES:
-                key, outcome = self._outcomes.popleft()
-                outcomes.results.append(outcome)
-                size += outcome.ByteSize()
-                told.append(key)
+            response: Any = self._row.response()
+            self._add_outcomes(response.results.results, told)
             self._being_told = len(told)
-            await self._send(results=outcomes)
+            await self._write(response.SerializeToString())
             self._being_told = 0
         if self._outcomes:
             self._news.set()
@@ -155,6 +153,14 @@ class Teller:
             self._measure(now)
             await self._send(progress=self.tally)
         return told
+
+    def _add_outcomes(self, results: Any, keys: list[object]) -> None:
+        """Adds as many outcomes as go into one message to its results, and their keys to a list."""
+        size = 0
+        while self._outcomes and len(keys) < MAX_ITEMS and size < _MESSAGE_BYTES:
+            key, fields = self._outcomes.popleft()
+            size += results.add(**fields).ByteSize()
+            keys.append(key)
 
     def _measure(self, now: float) -> None:
         """Notes how many outcomes there were in a second since it was told last, and why none may come."""
