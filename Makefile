@@ -40,6 +40,8 @@ $(DEV): $(RUNTIME) requirements-dev.lock
 # What the Python client's stubs are generated with: pyproject.toml says why it is old.
 STUBS := .cache/stubs
 $(STUBS)/.installed: requirements-stub-messages.lock requirements-stub-services.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 14))' \
+		|| { echo "The compilers of the stubs run on Python 3.13 at the latest: say PYTHON=/path/to/python3.13" >&2; exit 1; }
 	@echo "Installing the compilers of the stubs into $(STUBS) ..."
 	@for kind in messages services; do \
 		$(PYTHON) -m venv $(STUBS)/$$kind && $(STUBS)/$$kind/bin/pip --disable-pip-version-check --quiet \
@@ -72,6 +74,20 @@ QUICK := not clients and not floors and not image and not chart and not cache an
 .PHONY: test
 test: $(DEV) $(STUBS)/.installed ## run the tests that are quick and need nothing but Python
 	@$(BIN)/pytest $(TWO_AT_ONCE) -m "not long and $(QUICK)"
+
+# The newer Pythons that the gateway supports, up to the newest that every locked package has a wheel for.
+PYTHONS ?= 3.12 3.13 3.14 3.15
+
+.PHONY: test-pythons
+test-pythons: $(BIN)/python $(STUBS)/.installed ## run what `make test` does on each newer Python (PYTHONS; those that neither the PATH nor pyenv has are fetched into .cache; needs mmdebstrap for that)
+	@PYTHONPATH=tests $(BIN)/python -m pythons.run $(PYTHONS) -- $(TWO_AT_ONCE) -m "not long and $(QUICK)"
+
+# What depends on the interpreter: the arithmetic and reading of answers, tasks that are cancelled, connections.
+ON_NEWEST := tests/mapping tests/writes tests/claims tests/wire
+
+.PHONY: test-newest-python
+test-newest-python: $(BIN)/python ## the part of it that depends most on the interpreter, on the newest one alone
+	@PYTHONPATH=tests $(BIN)/python -m pythons.run $(lastword $(PYTHONS)) -- $(TWO_AT_ONCE) -m "not long and $(QUICK)" $(ON_NEWEST)
 
 .PHONY: test-long
 test-long: $(DEV) ## run the tests of commands, callers, clients, streams and telemetry, which need nothing but Python either

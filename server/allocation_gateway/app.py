@@ -161,7 +161,8 @@ async def serve(
             sandbox_url = places.root
             settings = settings.at(ship_base_url=places.ship, consignments_base_url=places.consignments)
         followed = FollowedFiles()
-        writes = Coordinator(settings, observed)
+        admission = Admission(settings.max_concurrent_calls)
+        writes = Coordinator(settings, observed, has_calls=admission.has_calls)
         accounts = await _open_accounts(settings, files, writes, observed, followed, rereading, stack)
         guard = await open_guard(settings, files.callers, observed, followed, stack)
         if guard is not None:
@@ -169,7 +170,7 @@ async def serve(
         gateway = Gateway(
             settings=settings,
             telemetry=observed,
-            admission=Admission(settings.max_concurrent_calls),
+            admission=admission,
             writes=writes,
             accounts=accounts,
             guard=guard,

@@ -25,6 +25,9 @@ _NOT_YET: Final = 9
 _NAME_CERTIFICATE: Final = "name it by ssl_certfile and ssl_keyfile in the URL"
 # What servers say of a command that their rights refuse within a script, where it is no error of its own kind.
 _WITHIN_SCRIPT: Final = re.compile("user executing the script can't|ACL failure in script")
+# What whoever has named one server is told that is part of a cluster.
+_CLUSTERS_URL: Final = "the URL of a cluster begins with redis+cluster:// or rediss+cluster://"
+_NO_CLUSTERS: Final = "a cluster can only be used for claims: name a server that is no part of one, or its Sentinels"
 _WANTS_CERTIFICATE: Final = f"{{}} wants a certificate of the client: {_NAME_CERTIFICATE}"
 
 
@@ -52,15 +55,22 @@ class NoPrimaryError(exceptions.ConnectionError):
         self.is_lasting = is_lasting
 
 
-def diagnose(error: BaseException, url: Secret | ServerUrl) -> ServerProblem:
-    """Returns what is wrong with a server, from the error with which a command or a connection has failed."""
+def diagnose(error: BaseException, url: Secret | ServerUrl, *, takes_clusters: bool = True) -> ServerProblem:
+    """Returns what is wrong with a server, from the error with which a command or a connection has failed.
+
+    Args:
+        error: The error.
+        url: Where the server is.
+        takes_clusters: Whether what uses the server could also be given the URL of a cluster.
+    """
     target = url if isinstance(url, ServerUrl) else server_url.parse(url.reveal())
     if isinstance(error, NoPrimaryError):
         return ServerProblem(error.kind, str(error), is_lasting=error.is_lasting)
+    clusters_url = _CLUSTERS_URL if takes_clusters else _NO_CLUSTERS
     for cause in _causes(error):
-        for read in (_of_tls, _of_network, _of_cluster, _of_answer):
-            if problem := read(cause, target):
-                return problem
+        problem = _of_tls(cause, target) or _of_network(cause, target) or _of_cluster(cause, target, clusters_url)
+        if problem := problem or _of_answer(cause, target):
+            return problem
     return ServerProblem(type(error).__name__, f"{target.address} cannot be used: {type(error).__name__}")
 
 
@@ -163,19 +173,18 @@ def _closed(target: ServerUrl) -> ServerProblem:
     return ServerProblem("connection", f"the connection to {target.address} was closed{hint}")
 
 
-def _of_cluster(error: BaseException, target: ServerUrl) -> ServerProblem | None:
+def _of_cluster(error: BaseException, target: ServerUrl, clusters_url: str) -> ServerProblem | None:
     text = str(error)
-    look = f"; look at the slots with CLUSTER NODES, or with redis-cli --cluster check {target.address}"
-    hint = look if target.is_clustered else ""
+    # Whoever names one server follows no slot to another one.
+    hint = clusters_url
+    if target.is_clustered:
+        hint = f"look at the slots with CLUSTER NODES, or with redis-cli --cluster check {target.address}"
     if isinstance(error, exceptions.ClusterError) and not isinstance(error, exceptions.MasterDownError):
-        down = text.removeprefix("CLUSTERDOWN ")
-        return ServerProblem("cluster", f"the cluster of {target.address} is down: {down}{hint}")
+        down = text.rpartition("CLUSTERDOWN ")[2]
+        return ServerProblem("cluster", f"the cluster of {target.address} is down: {down}; {hint}")
     if isinstance(error, exceptions.AskError | exceptions.TryAgainError):
-        if target.is_clustered:
-            return ServerProblem("cluster", f"{_of_slot(error, target)}{hint}")
-        # Whoever names one server follows no slot to another one.
-        text = f"{target.address} is part of a cluster, whose URL begins with redis+cluster:// or rediss+cluster://"
-        return ServerProblem("cluster", text)
+        where = _of_slot(error, target) if target.is_clustered else f"{target.address} is part of a cluster"
+        return ServerProblem("cluster", f"{where}; {hint}")
     if "cluster support disabled" in text:
         text = f"{target.address} is not a node of a cluster: a URL of one server begins with redis:// or rediss://"
         return ServerProblem("cluster", text, is_lasting=True)

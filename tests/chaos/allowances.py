@@ -38,10 +38,11 @@ A last word of an item of a stream that is not the one of an earlier call:
 - The caller's time is up. Rests on the wire, and on the gateway's log: upstream had not answered by then.
 - It is behind another request for the same. Rests on the callers: the other one was asked for meanwhile.
 - It can never be known. Rests on the journal: somebody else allocated, or asked for it, within the tolerances of the
-  claim, which a slow store makes late, or after it, of what a bulk call asked for; or had it queued, and its turn came
-  later; or cancelled it; or allocated
-  what was to be de-allocated again, or within the tolerances before by a turn in the queue. Such calls are counted.
-- A refusal was not believed. Rests on the wire: the request was sent twice on its way.
+  claim, which a slow store makes late, whoever gave the call up, or after it, of what a bulk call asked for; or had it
+  queued, and its turn came later; or cancelled it; or allocated what was to be de-allocated again, or within the
+  tolerances before by a turn in the queue. Such calls are counted.
+- A refusal was not believed. Rests on the wire: the request was sent twice on its way. Or what it was refused for was
+  gone when that was read. Rests on the wire and the journal: another system took it away after this gateway had asked.
 
 Everything but upstream's own rule:
 
@@ -311,6 +312,24 @@ class Allowances:
             for one in self._records.asked_for[reference]
         )
 
+    def is_unexplained(self, call: Call) -> bool:
+        """Tells whether a call was refused for what another system took away before this gateway could read it."""
+        return any(
+            one.writes
+            and one.delivered >= _FIRST_REFUSAL
+            and one.trace == call.id
+            and one.replica == call.replica
+            and call.started <= one.ended <= call.said_at
+            and any(
+                effect.kind == "deallocated"
+                and effect.trace.startswith(OUTSIDE)
+                and one.arrived <= effect.time <= call.said_at
+                for effect in self._records.effects_on[reference]
+            )
+            for reference in call.references
+            for one in self._records.sent_for[reference]
+        )
+
     def is_undecided(self, operation: Operation, call: Call) -> bool:
         """Tells whether a call is told, and rightly so, that it can never be known what became of its operation.
 
@@ -370,15 +389,24 @@ class Allowances:
         )
 
     def _claimed_at(self, call: Call) -> float:
-        """Returns when a call has begun its claim, at the latest: a slow store may do so after it was given up."""
-        if call.reason != "CLAIM_STORE_UNAVAILABLE":
+        """Returns when a call has begun its claim, at the latest: a slow store may do so after it was given up.
+
+        It may be given up by the gateway, by its caller, or with its process; and of a step that was asked for twice,
+        the first may come after the second was taken back. Only what was said of the write for good shows that the
+        claim was there by then.
+        """
+        if _is_final(call):
             return call.started
         struck = [
             one.ended
             for one in self._records.history.incidents
-            if one.kind in _OF_THE_STORE and one.started <= call.ended and call.started <= one.ended
+            if one.kind in _OF_THE_STORE
+            and (not one.named or not {call.id, *call.references}.isdisjoint(one.named))
+            and one.started <= call.ended
+            and call.started <= one.ended
         ]
-        return max(struck, default=call.ended)
+        was_refused = call.reason == "CLAIM_STORE_UNAVAILABLE"
+        return max(struck, default=call.ended if was_refused else call.started)
 
     def _asked_at(self, effect: Effect) -> float:
         """Returns when the request for an effect arrived: what is queued takes effect later."""
@@ -410,6 +438,11 @@ class Allowances:
             return False
         last = max(call.said_at for call in mine) + self._run.settle
         return moment.started <= last and moment.ended >= mine[0].started
+
+
+def _is_final(call: Call) -> bool:
+    """Tells whether a call is told something of its write for good, be it that nothing can ever be known of it."""
+    return call.code == "OK" or (call.reason == "OUTCOME_UNKNOWN" and call.retry_after is None)
 
 
 def _is_refused(call: Call, reference: str) -> bool:

@@ -7,6 +7,7 @@ Usage: PYTHONPATH=tests python -m chaos.broken POLICY serve
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 from contextlib import contextmanager
@@ -14,11 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from allocation_gateway import cli
 from allocation_gateway.claims import opening
+from allocation_gateway.claims.connection import StoreConnection
 from allocation_gateway.claims.memory import MemoryClaims
 from allocation_gateway.claims.shared import SharedClaims
 from allocation_gateway.claims.slots import SlotClaims
 from allocation_gateway.codecs.states import Stage
 from allocation_gateway.operations.assessment import Assessment
+from allocation_gateway.operations.model import Operation
+from allocation_gateway.settings import Settings
 from allocation_gateway.upstream import client
 from allocation_gateway.writes import adoption, attempt, clocks, errors, readback, resolution
 from allocation_gateway.writes.claimant import Claimant
@@ -168,6 +172,11 @@ def trusted_caches() -> Changes:
     return [(client, "is_stale", lambda _: False)]
 
 
+def exact_locks() -> Changes:
+    """A reference is locked as it is spelled, though upstream knows no case."""
+    return [(Operation, "locks", Operation.references)]
+
+
 def unclaimed() -> Changes:
     """While the store cannot be reached, a write goes on with what one process remembers."""
     make = opening.Stores.__init__
@@ -176,6 +185,25 @@ def unclaimed() -> Changes:
         make(stores, kept, lambda _: MemoryClaims(size=100_000, retention=3_600.0), **more)
 
     return [(opening.Stores, "__init__", made)]
+
+
+def impatient() -> Changes:
+    """A step of the store has failed once it has waited for the store's time-out, whoever it has waited for."""
+    ask = StoreConnection.ask
+    patience = Settings().store_timeout
+
+    def ask_in_time(connection: Any, *command: Any) -> asyncio.Future[Any]:
+        started = time.monotonic()
+
+        async def answer() -> Any:
+            found = await ask(connection, *command)
+            if time.monotonic() - started > patience:
+                raise TimeoutError
+            return found
+
+        return asyncio.ensure_future(answer())
+
+    return [(StoreConnection, "ask", ask_in_time)]
 
 
 POLICIES: Final[Mapping[str, Callable[[], Changes]]] = {
@@ -190,20 +218,25 @@ POLICIES: Final[Mapping[str, Callable[[], Changes]]] = {
     "foreign-release": foreign_release,
     "forgotten-doubt": forgotten_doubt,
 }
-# Caught only where a proxy sends a request twice, a cache is on the way, or shipments are cancelled.
+# Caught only where a proxy sends a request twice, a cache is on the way, shipments are cancelled, or callers spell
+# references in any case.
 SIMULATED_POLICIES: Final[Mapping[str, Callable[[], Changes]]] = {
     "believed-refusal": believed_refusal,
     "cancelled-is-proof": cancelled_is_proof,
     "trusted-caches": trusted_caches,
+    "exact-locks": exact_locks,
 }
 # Caught only where the store goes away and comes back without having lost anything.
 CLUSTER_POLICIES: Final[Mapping[str, Callable[[], Changes]]] = {"unclaimed": unclaimed}
+# Caught only where a gateway is busier than its store: see tests/claims/test_overload.py.
+OVERLOAD_POLICIES: Final[Mapping[str, Callable[[], Changes]]] = {"impatient": impatient}
 
 
 @contextmanager
 def broken(policy: str) -> Iterator[None]:
     """Breaks a policy of this process for the time of a block."""
-    changes = {**POLICIES, **SIMULATED_POLICIES, **STREAM_POLICIES, **ACCOUNT_POLICIES, **CLUSTER_POLICIES}[policy]()
+    elsewhere = {**SIMULATED_POLICIES, **STREAM_POLICIES, **ACCOUNT_POLICIES, **CLUSTER_POLICIES, **OVERLOAD_POLICIES}
+    changes = {**POLICIES, **elsewhere}[policy]()
     before = [(place, name, getattr(place, name)) for place, name, _ in changes]
     for place, name, value in changes:
         setattr(place, name, value)

@@ -9,7 +9,8 @@ import msgspec
 from allocation.v1 import consignment_allocation_service_pb2 as consignments
 from allocation.v1.error_reason_pb2 import ErrorReason
 from allocation_gateway.errors import GatewayError, WriteEffect
-from allocation_gateway.operations import bulk
+from allocation_gateway.operations.consignment_answers import ConsignmentResults
+from allocation_gateway.operations.ship_answers import Listing
 from allocation_gateway.rpc.streams import outcomes
 from allocation_gateway.rpc.streams.belief import Standing
 from allocation_gateway.rpc.streams.job import Job
@@ -41,7 +42,7 @@ def whole_batches() -> Changes:
             for name in references
         ]
 
-    return [(bulk.Listing, "parts", listed), (bulk.ConsignmentResults, "parts", resulted)]
+    return [(Listing, "parts", listed), (ConsignmentResults, "parts", resulted)]
 
 
 def batches_again() -> Changes:

@@ -23,6 +23,8 @@ CANCELLED: Final = "cancelled"
 CALLER_KILLED: Final = "caller killed"
 # The method of an operation that is an item of a stream.
 STREAM: Final = "Stream"
+# The phase of a world that is simulated.
+SIMULATED: Final = "simulation"
 # The code of an item that a stream left without a word although it ended with OK, and the role of a second word in one
 # stream.
 UNTOLD: Final = "UNTOLD"

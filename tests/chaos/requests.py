@@ -159,6 +159,7 @@ def outcomes(response: Any) -> dict[str, str]:
         return {}
     return {
         **dict.fromkeys(response.unaccounted, "unknown"),
+        **{one.shipment_reference: "rejected" if one.details else "queued" for one in response.allocations},
         **{reference: "rejected" for one in response.rejected for reference in one.references},
         **dict.fromkeys(response.queued, "queued"),
     }

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import signal
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,14 +17,14 @@ from allocation_gateway.claims.cluster import ClaimCluster
 from allocation_gateway.claims.model import Begun, Busy, ClaimState, Held, StoreUnavailableError
 from allocation_gateway.settings import ConfigurationError, Secret, Settings
 from allocation_gateway.telemetry.telemetry import Telemetry
-from support.cache import free_port, running_cache
+from support.cache import CacheServer, free_port, running_cache
 from support.certificates import Authority
 from support.claims import new_claim, open_claims
 from support.cluster import Cluster, base, bus_port, claims_of, running_cluster, slot_of
 from support.replication import client, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from allocation_gateway.claims.model import ClaimStore, NewClaim
 
@@ -288,18 +289,12 @@ async def test_slot_that_two_nodes_send_to_each_other_is_told_as_such(cluster: C
         assert isinstance(await begin(store, new_claim("id", references=(reference,))), Begun)
 
 
-# Nodes that are away.
-
-
-@pytest.mark.asyncio
-async def test_node_that_has_no_slots_yet_takes_steps_of_the_first_one_that_moves_there() -> None:
+@contextmanager
+def joined(nodes: Cluster) -> Iterator[tuple[CacheServer, Any]]:
+    """Runs one more node, which has no slots, and a client of it alone."""
     bus = str(bus_port())
     options = ("--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-node-timeout", "15000")
-    with (
-        running_cluster() as nodes,
-        running_cache(*options, port=bus_port()) as server,
-        client(server, decode_responses=True) as fresh,
-    ):
+    with running_cache(*options, port=bus_port()) as server, client(server, decode_responses=True) as fresh:
         fresh.execute_command("CLUSTER SET-CONFIG-EPOCH", 9)
         nodes.ask(0, "CLUSTER MEET", server.host, server.port, bus)
 
@@ -307,7 +302,44 @@ async def test_node_that_has_no_slots_yet_takes_steps_of_the_first_one_that_move
             told = [fresh.execute_command("CLUSTER INFO"), *(nodes.ask(number, "CLUSTER INFO") for number in range(3))]
             return all((one["cluster_known_nodes"], one["cluster_state"]) == ("4", "ok") for one in told)
 
-        await asyncio.to_thread(wait_until, is_known, "the nodes do not know each other")
+        wait_until(is_known, "the nodes do not know each other")
+        yield server, fresh
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("leave", "reason", "problem"),
+    [
+        (lambda server: server.signal(signal.SIGSTOP), "timeout", "{} did not answer in time"),
+        (CacheServer.kill, "address", "nothing listens on {}"),
+    ],
+    ids=["silent", "gone"],
+)
+async def test_node_that_a_slot_goes_to_and_that_cannot_be_reached_is_the_one_that_is_told(
+    leave: Callable[[CacheServer], None], reason: str, problem: str
+) -> None:
+    """And not the one that has the slot, and has sent the step on."""
+    with running_cluster() as nodes, joined(nodes) as (server, fresh):
+        before, moving, after = nodes.references(0, 3)
+        slot = slot_of(moving)
+        fresh.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", nodes.id(0))
+        nodes.ask(0, "CLUSTER SETSLOT", slot, "MIGRATING", fresh.execute_command("CLUSTER MYID"))
+        async with claims_of(nodes, step_timeout=0.5) as store:
+            assert isinstance(await begin(store, new_claim("before", references=(before,))), Begun)
+            leave(server)
+            with structlog.testing.capture_logs() as lines, pytest.raises(StoreUnavailableError):
+                await begin(store, new_claim("moving", references=(moving,)))
+            assert isinstance(await begin(store, new_claim("after", references=(after,))), Begun)
+        (line,) = [line for line in lines if line["event"] == "claim_store_not_usable"]
+        assert (line["reason"], line["problem"]) == (reason, problem.format(f"127.0.0.1:{server.port}"))
+
+
+# Nodes that are away.
+
+
+@pytest.mark.asyncio
+async def test_node_that_has_no_slots_yet_takes_steps_of_the_first_one_that_moves_there() -> None:
+    with running_cluster() as nodes, joined(nodes) as (server, fresh):
         claim = new_claim("moving", references=(nodes.references(0, 1)[0],))
         slot = slot_of(claim.references[0])
         async with claims_of(nodes, step_timeout=2.0) as store:
@@ -418,6 +450,14 @@ async def test_what_is_wrong_with_a_cluster_is_told(cluster: Cluster) -> None:
             stores = await opened(f"redis+cluster://127.0.0.1:{empty.port}")
             await stores["ship"].close()
         assert "it is not set up yet" in next(one["problem"] for one in lines if "problem" in one)
+
+
+@pytest.mark.asyncio
+async def test_connections_to_all_nodes_are_there_before_the_first_call(cluster: Cluster) -> None:
+    stores = await opened(cluster.url(), store_checks="off")
+    for number in range(3):
+        assert [one for one in cluster.client(number).client_list() if one["cmd"].startswith("eval")]
+    await stores["ship"].close()
 
 
 @pytest.mark.asyncio

@@ -19,6 +19,7 @@ from allocation_gateway.telemetry.telemetry import Telemetry
 from support.cache import free_port, running_cache, slow_path
 from support.certificates import Authority
 from support.claims import new_claim, open_claims
+from support.cluster import running_cluster
 from support.replica import Nothing
 
 if TYPE_CHECKING:
@@ -29,9 +30,7 @@ if TYPE_CHECKING:
     from allocation_gateway.claims.model import ClaimStore
 
 PASSWORD: Final = "a-password-that-nobody-may-see"  # noqa: S105 - of a server that lives for one test
-PART_OF_CLUSTER: Final = (
-    "10.0.0.1:7000 is part of a cluster, whose URL begins with redis+cluster:// or rediss+cluster://"
-)
+PART_OF_CLUSTER: Final = "10.0.0.1:7000 is part of a cluster"
 SAFE: Final = ("--appendonly", "yes")
 
 
@@ -334,12 +333,20 @@ async def test_server_that_is_full_or_cannot_write_to_its_disk(tmp_path: Path) -
 def test_answer_of_a_node_is_read_by_whether_the_url_is_one_of_a_cluster(
     answer: str, of_cluster: str, of_one_server: str
 ) -> None:
-    """Whoever has named a cluster is not told to name one, but where its slots are to be looked at."""
+    """Whoever has named a cluster is not told to name one, but where its slots are to be looked at.
+
+    Nor is whoever cannot name one.
+    """
     error = read_error(answer)
     of_node = server_url.parse("redis+cluster://10.0.0.9:7000").at("10.0.0.1", 7000)
     look = "; look at the slots with CLUSTER NODES, or with redis-cli --cluster check 10.0.0.1:7000"
     assert diagnose(error, of_node) == ServerProblem("cluster", f"{of_cluster}{look}")
-    assert diagnose(error, Secret("redis://10.0.0.1:7000")) == ServerProblem("cluster", of_one_server)
+    of_server = Secret("redis://10.0.0.1:7000")
+    name_cluster = "the URL of a cluster begins with redis+cluster:// or rediss+cluster://"
+    assert diagnose(error, of_server) == ServerProblem("cluster", f"{of_one_server}; {name_cluster}")
+    name_another = "a cluster can only be used for claims: name a server that is no part of one, or its Sentinels"
+    without = diagnose(error, of_server, takes_clusters=False)
+    assert without == ServerProblem("cluster", f"{of_one_server}; {name_another}")
 
 
 def test_redirection_that_was_followed_is_not_what_is_wrong() -> None:
@@ -353,6 +360,13 @@ def test_redirection_that_was_followed_is_not_what_is_wrong() -> None:
 
 async def shared(url: str) -> str:
     """Shares service groups by a server that cannot be used for it. Returns the reason that is logged."""
+    reason, problem = await told_of_sharing(url)
+    assert problem
+    return reason
+
+
+async def told_of_sharing(url: str) -> tuple[str, str]:
+    """Does the same. Returns the reason and the problem."""
     from allocation_gateway.operations.model import Api
 
     ended = asyncio.Event()
@@ -366,10 +380,9 @@ async def shared(url: str) -> str:
         await asyncio.wait([running])
         await replication.close()
     (line,) = [line for line in lines if line["event"] == "cache_not_usable"]
-    assert line["problem"]
     assert PASSWORD not in f"{lines}"
     assert "cache_usable" not in [line["event"] for line in lines]
-    return str(line["reason"])
+    return line["reason"], line["problem"]
 
 
 @pytest.mark.cache
@@ -384,6 +397,19 @@ async def test_sharing_says_as_precisely_what_is_wrong(tmp_path: Path) -> None:
     with encrypted(tmp_path) as (port, _):
         assert await shared(f"rediss://:{PASSWORD}@127.0.0.1:{port}/0") == "tls"
     assert await shared(f"redis://:{PASSWORD}@127.0.0.1:{free_port()}/0") == "address"
+
+
+@pytest.mark.cache
+@pytest.mark.asyncio
+async def test_sharing_by_one_node_of_a_cluster_is_told_what_to_name_instead() -> None:
+    """At once, and not only when something is to be shared: none of the nodes has all keys."""
+    with running_cluster() as cluster:
+        for node in cluster.nodes:
+            assert await told_of_sharing(f"redis://127.0.0.1:{node.port}/0") == (
+                "cluster",
+                f"127.0.0.1:{node.port} is part of a cluster; a cluster can only be used for claims: "
+                "name a server that is no part of one, or its Sentinels",
+            )
 
 
 @pytest.mark.cache

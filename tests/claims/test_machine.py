@@ -95,6 +95,9 @@ class Known:
             return reference in self.references
         return self.kept.get(reference, 0.0) > now
 
+    def may_be_forgotten(self, now: float) -> bool:
+        return self.state is not ClaimState.IN_DOUBT and not any(until > now for until in self.kept.values())
+
     def shown(self, now: float) -> Claim:
         new = self.new
         return Claim(
@@ -147,14 +150,13 @@ class Model:
                 return Busy(locker.shown(self.now))
         if known:
             made.begun, made.attempts, made.is_resumed = known.begun, known.attempts + 1, True
-        elif sum(claim.state is ClaimState.IN_DOUBT for claim in self.claims.values()) >= self.size:
-            return StoreFullError
         else:
             while len(self.claims) >= self.size:
                 # The dict holds what was resolved in the order in which it was, see put().
-                del self.claims[
-                    next(name for name, claim in self.claims.items() if claim.state is not ClaimState.IN_DOUBT)
-                ]
+                forgettable = (name for name, claim in self.claims.items() if claim.may_be_forgotten(self.now))
+                if (name := next(forgettable, None)) is None:
+                    return StoreFullError
+                del self.claims[name]
         self.put(made)
         return Begun(made.shown(self.now))
 

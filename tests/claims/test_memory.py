@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 from allocation_gateway.claims.memory import MemoryClaims
-from allocation_gateway.claims.model import Begun, StoreFullError
+from allocation_gateway.claims.model import Begun, Busy, StoreFullError
 from support.claims import new_claim
 from support.clock import Clock
 
@@ -62,6 +62,27 @@ async def test_it_refuses_claims_when_all_are_in_doubt_and_takes_them_again_when
     assert isinstance(await store.begin(third), Begun)
     assert await store.read("1") is None
     assert await store.read("2") is not None
+
+
+@pytest.mark.asyncio
+async def test_a_claim_whose_locks_are_kept_makes_no_room() -> None:
+    """Else another write of the same shipment could begin while the effect of this one may still come."""
+    clock = Clock()
+    store = MemoryClaims(size=2, retention=RETENTION, clock=clock)
+    kept, free, third, fourth = (new_claim(name, references=(name,)) for name in ("kept", "free", "third", "fourth"))
+    for claim, seconds in ((kept, 60.0), (free, 0.0)):
+        await store.begin(claim)
+        await store.finish(
+            claim.request_id, claim.holder, b"", fallback=claim, allocated=(), deallocated=(), keep_locks=seconds
+        )
+    assert isinstance(await store.begin(third), Begun)
+    assert await store.read("free") is None
+    assert isinstance(await store.begin(new_claim("another", references=("kept",))), Busy)
+    with pytest.raises(StoreFullError):
+        await store.begin(fourth)
+    clock.advance(60.0)
+    assert isinstance(await store.begin(fourth), Begun)
+    assert await store.read("kept") is None
 
 
 @pytest.mark.asyncio

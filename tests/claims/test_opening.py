@@ -77,6 +77,18 @@ async def test_the_stores_of_apis_and_of_namespaces_are_apart_on_one_server(tmp_
             await close(stores)
 
 
+@pytest.mark.cache
+@pytest.mark.asyncio
+@pytest.mark.parametrize("checks", ["require", "off"])
+async def test_the_connection_is_there_before_the_first_call(checks: str, tmp_path: Path) -> None:
+    """Many first calls at once keep a process too busy to connect in the time that they wait for it."""
+    with running_cache(*SAFE, "--dir", str(tmp_path)) as server, redis.Redis(port=server.port) as client:
+        stores = await opened(server.port, store_checks=checks)
+        (found,) = [one for one in client.client_list() if one["cmd"] != "client|list"]
+        assert found["cmd"] in {"eval", "evalsha"}, "the script is not tried"
+        await close(stores)
+
+
 UNSAFE: Final = {
     "evicts": ((*SAFE, "--maxmemory-policy", "volatile-lru"), "volatile-lru, which must be noeviction"),
     "forgets": ((), "keeps no append-only file"),

@@ -34,6 +34,7 @@ from mapping.consignments import (
     lines,
     refused,
 )
+from mapping.table import changed
 from support.doubt import in_doubt
 from support.gateway import COMMAND, environment, running_gateway
 from support.status import failure
@@ -57,6 +58,8 @@ READ: Final = "GetConsignmentAllocation"
 # Names several things in its path, and its refusals are explained by the consignment.
 WRITE: Final = "AllocateConsignmentWithServiceGroup"
 BULK: Final = "AllocateConsignmentsWithServiceGroup"
+# Of one, which nothing has to be read of: that it is refused says that it is not allocated.
+ALONE: Final = changed(REQUESTS[BULK], consignments=[CONSIGNMENT])
 MISSING_KEY: Final = (
     "Access denied due to missing subscription key. "
     "Make sure to include subscription key when making requests to an API."
@@ -116,7 +119,7 @@ def test_an_api_error_becomes_its_status(
     upstream.answer(status, body)
     upstream.answer(503)
 
-    found = refused(consignments_stub, REQUESTS[rpc])
+    found = refused(consignments_stub, ALONE if rpc == BULK else REQUESTS[rpc])
 
     if rpc == READ and status == 404 and reason == "RESOURCE_NOT_FOUND":
         reason = "CONSIGNMENT_NOT_FOUND"
@@ -211,7 +214,7 @@ def test_whatever_else_upstream_does_has_a_status_too(
     upstream.answer(status, body, headers=headers, close=True)
     upstream.answer(503)
 
-    found = refused(consignments_stub, REQUESTS[rpc])
+    found = refused(consignments_stub, ALONE if rpc == BULK else REQUESTS[rpc])
 
     assert (found.code, found.reason) == (code, reason)
     effect = {"effect": "none"} if rpc in WRITES else {}
@@ -410,26 +413,40 @@ def test_a_404_that_does_not_say_what_is_missing_names_nothing(
 DETAIL: Final = {"Code": "Invalid", "Target": "ConsignmentReferences", "Message": "No good."}
 
 
+def at_fault(target: str | None) -> dict[str, Any]:
+    return api_error("Validation", {**DETAIL, "Target": target})
+
+
 @pytest.mark.parametrize(
     ("body", "violations"),
     [
-        (api_error("Validation", DETAIL), ["No good."]),
-        (api_error("Validation", DETAIL, {**DETAIL, "Message": ""}), ["No good.", "Invalid"]),
-        (api_error("Validation"), ["ServiceGroupNotFoundException: Item {reference} not found"]),
-        ({"statusCode": 400, "message": "The header is missing."}, ["The header is missing."]),
+        (api_error("Validation", DETAIL), [("consignments", "No good.")]),
+        (
+            api_error("Validation", DETAIL, {**DETAIL, "Message": ""}),
+            [("consignments", "No good."), ("consignments", "Invalid")],
+        ),
+        (at_fault("$.consignmentReferences[1].Value"), [("consignments[1]", "No good.")]),
+        (at_fault("MpdCarrierServiceReference"), [("", "No good.")]),
+        (at_fault("Something"), [("", "No good.")]),
+        (at_fault(None), [("", "No good.")]),
+        (api_error("Validation"), [("", "ServiceGroupNotFoundException: Item {reference} not found")]),
+        ({"statusCode": 400, "message": "The header is missing."}, [("", "The header is missing.")]),
         ({}, []),
     ],
 )
 def test_what_upstream_says_of_an_invalid_request_is_told(
-    consignments_stub: ConsignmentAllocationServiceStub, upstream: Upstream, body: object, violations: list[str]
+    consignments_stub: ConsignmentAllocationServiceStub,
+    upstream: Upstream,
+    body: object,
+    violations: list[tuple[str, str]],
 ) -> None:
-    """For people to read; upstream's names are not ours."""
+    """By our name for what is at fault, if the request has it."""
     upstream.answer(400, body)
 
-    told = refused(consignments_stub, REQUESTS[BULK]).detail(error_details_pb2.BadRequest)
+    told = refused(consignments_stub, ALONE).detail(error_details_pb2.BadRequest)
 
     assert told is not None
-    assert [(item.field, item.description) for item in told.field_violations] == [("", text) for text in violations]
+    assert [(item.field, item.description) for item in told.field_violations] == violations
 
 
 def test_a_code_in_the_details_decides_before_the_one_above_them(
@@ -438,7 +455,7 @@ def test_a_code_in_the_details_decides_before_the_one_above_them(
     """And is the one that is told."""
     upstream.answer(400, api_error("Validation", DETAIL, {"Code": "ServiceGroupNotFoundException"}))
 
-    found = refused(consignments_stub, REQUESTS[BULK])
+    found = refused(consignments_stub, ALONE)
 
     assert (found.reason, found.metadata["upstream_code"]) == (
         "SERVICE_GROUP_NOT_FOUND",
@@ -452,7 +469,7 @@ def test_the_key_never_comes_back_even_if_upstream_quotes_it(
     """The documented text of a wrong key repeats it."""
     text = f"API key '{CONSIGNMENTS_KEY}' is not valid"
     upstream.answer(400, {**api_error(), "Message": text})
-    violations = refused(consignments_stub, REQUESTS[BULK]).detail(error_details_pb2.BadRequest)
+    violations = refused(consignments_stub, ALONE).detail(error_details_pb2.BadRequest)
     assert violations is not None
     assert violations.field_violations[0].description == "API key '********' is not valid"
 

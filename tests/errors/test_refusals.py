@@ -297,6 +297,27 @@ def test_a_code_of_a_failure_is_no_refusal() -> None:
     assert told(operation, request, as_answer(400, body)) == UNKNOWN
 
 
+IN_TURN: Final = frozenset({400, 404, 409, 410})
+
+
+@pytest.mark.parametrize("rpc", [name for name, (row, _) in WRITES.items() if row.action.is_bulk])
+def test_a_refusal_of_several_that_are_allocated_one_by_one_takes_a_reading(rpc: str) -> None:
+    """Some may be allocated when one of them ends the call. What stands before upstream refuses all or nothing."""
+    operation, request = WRITES[rpc]
+    several = type(request)()
+    several.CopyFrom(request)
+    getattr(several, operation.named_by).append("another")
+    in_turn = IN_TURN if operation.api is Api.CONSIGNMENTS and operation.action.allocates else frozenset()
+    for status in STATUSES:
+        for _, answer in answers_of(operation, status):
+            alone = told(operation, request, answer)
+            wanted = ONE_READING if status in in_turn and alone == NONE else alone
+            assert told(operation, several, answer) == wanted
+    error = {"Code": "ServiceGroupNotFoundException", "Message": "No"}
+    if operation.api is Api.CONSIGNMENTS:
+        assert told(operation, several, as_answer(400, error)) == NONE
+
+
 def test_a_407_of_a_bulk_call_is_a_proxys_if_it_says_so() -> None:
     operation, request = WRITES["AllocateShipments"]
     headers = {"proxy-authenticate": "Basic"}

@@ -16,7 +16,7 @@ from grpc import StatusCode
 from support.doubt import in_doubt
 from support.front import running_front
 from support.status import failure
-from support.upstream import Reply
+from support.upstream import Reply, shipped_before
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,6 +125,8 @@ def test_a_documented_error_becomes_its_status(
     assert (retry is not None) == (code in {UNAVAILABLE, EXHAUSTED})
 
     if status != 500:
+        # A refusal for the shipment's state is believed when the shipment was read.
+        upstream.default = shipped_before
         upstream.answer(status, api_error(parent, *children))
         found = failure(allocate(stub))
         assert (found.code, found.reason, found.metadata) == (code, reason, {**known, "effect": "none"})

@@ -762,7 +762,7 @@ DATES: Final = {
     "no offset, which is UTC": ("2020-07-16T09:59:25.5", 1594893565, 500_000_000),
     "before 1970, with a fraction": ("1969-12-31T23:59:59.5Z", -1, 500_000_000),
     "leap day over midnight": ("2020-03-01T00:30:00+01:00", 1583019000, 0),
-    "earliest": ("0001-01-01T00:00:00Z", -62_135_596_800, 0),
+    "earliest": ("0001-01-01T00:00:01Z", -62_135_596_799, 0),
     "latest": ("9999-12-31T23:59:59.9999999Z", 253_402_300_799, 999_999_900),
 }
 
@@ -880,16 +880,57 @@ UNACCOUNTED: Final[dict[str, tuple[object, str]]] = {
     "nothing is mentioned": ({"queued": [], "rejected": []}, "0123"),
     "an empty array": ([], "0123"),
     "one is left out": ({"queued": [SHIPMENTS[3], SHIPMENTS[0]], "rejected": [{"references": [SHIPMENTS[1]]}]}, "2"),
-    "another spelling is another shipment": ({"queued": [*SHIPMENTS[:3], SHIPMENTS[3].upper()]}, "3"),
+    "a longer name is another shipment": ({"queued": [*SHIPMENTS[:3], f"{SHIPMENTS[3]}0"]}, "3"),
     "one is queued and rejected": (
         {"queued": list(SHIPMENTS[:2]), "rejected": [{"code": "c", "references": [SHIPMENTS[0], SHIPMENTS[2]]}]},
         "03",
+    ),
+    "one has an error beside what only an allocation has, or beside a state that nobody knows": (
+        [
+            {"shipment_reference": SHIPMENTS[0], "state": "allocated", "details": [{}], "carrier": {"name": "X"}},
+            {"shipment_reference": SHIPMENTS[1], "state": "something_new", "details": [{"code": "c"}]},
+            {"shipment_reference": SHIPMENTS[2], "state": "unallocated", "details": [{"code": "c"}]},
+            {"shipment_reference": SHIPMENTS[3], "state": "allocated", "details": [], "carrier": {"name": "X"}},
+        ],
+        "01",
     ),
     "a rejection without references": ({"queued": [SHIPMENTS[0]], "rejected": [{"code": "c", "message": "m"}]}, "123"),
     "an item that is no text": ({"queued": [SHIPMENTS[0], 17, None], "rejected": None}, "123"),
     "an item that is no object": ([{"shipment_reference": SHIPMENTS[1], "state": "allocating"}, "text", None], "023"),
     "a list that is no list": ({"queued": list(SHIPMENTS[:2]), "rejected": "all the others"}, "23"),
 }
+
+
+@pytest.mark.parametrize("rpc", BULKS)
+def test_a_result_with_an_error_is_a_rejection_whatever_the_state_that_it_was_refused_for(
+    stub: ShipmentAllocationServiceStub, upstream: Upstream, rpc: str
+) -> None:
+    """It is the state that the shipment had before: an allocation of this call would have a carrier."""
+    child = {
+        "code": "validation_error",
+        "message": "m",
+        "details": [{"code": "shipment_invalid_state", "message": "No."}],
+    }
+    body = [
+        {"shipment_reference": SHIPMENTS[0], "state": "allocated", "details": [child], "price": None, "carrier": None},
+        {"shipment_reference": SHIPMENTS[1], "state": "allocating", "details": [{"code": "busy", "message": "Wait."}]},
+        {"shipment_reference": SHIPMENTS[2], "state": "allocating", "details": []},
+        {"shipment_reference": SHIPMENTS[3], "state": "Manifested", "details": [{"message": "No."}], "carrier": {}},
+    ]
+    upstream.answer(202, body)
+
+    check(
+        stub,
+        rpc,
+        f"""
+        rejected {{ code: "shipment_invalid_state" message: "No." references: "{SHIPMENTS[0]}" }}
+        rejected {{ code: "busy" message: "Wait." references: "{SHIPMENTS[1]}" }}
+        rejected {{ message: "No." references: "{SHIPMENTS[3]}" }}
+        allocations {{
+          shipment_reference: "{SHIPMENTS[2]}" state: SHIPMENT_STATE_ALLOCATING state_text: "allocating"
+        }}
+        """,
+    )
 
 
 @pytest.mark.parametrize("rpc", BULKS)

@@ -393,11 +393,11 @@ def test_the_amount_of_a_surcharge_keeps_its_scale(consignments_stub: Stub, upst
     same(quote.surcharges[0].amount, decimal_pb2.Decimal(value=text))
 
 
-@pytest.mark.parametrize("reference", [QUOTED, "", None])
+@pytest.mark.parametrize("reference", [QUOTED, QUOTED.lower(), "", None])
 def test_a_quote_may_leave_its_consignment_open(
     consignments_stub: Stub, upstream: Upstream, reference: str | None
 ) -> None:
-    """It is empty for a consignment that does not exist yet."""
+    """It is empty for a consignment that does not exist yet. One in another case is the same."""
     upstream.answer(200, quoted(ConsignmentReference=reference))
 
     (quote,) = call(consignments_stub, REQUESTS[QUOTES]).quotes

@@ -101,6 +101,7 @@ LISTS: Final[dict[str, tuple[list[str], list[tuple[str, str]]]]] = {
     "101": ([f"EC-{n}" for n in range(101)], [("consignments", "must have 1 to 100 references, not 101")]),
     "101 that are empty": ([""] * 101, [("consignments", "must have 1 to 100 references, not 101")]),
     "twice": (["a", "b", "a"], [("consignments[2]", TWICE)]),
+    "twice in another case": (["EC-1A", "b", "ec-1a"], [("consignments[2]", TWICE)]),
     "three times": (["a", "a", "a"], [("consignments[1]", TWICE), ("consignments[2]", TWICE)]),
     "empty": (["a", ""], [("consignments[1]", EMPTY)]),
     "too long": (["a", "b" * 256], [("consignments[1]", "must have at most 255 characters, not 256")]),
@@ -197,7 +198,7 @@ def test_everything_that_is_wrong_is_told_at_once(consignments_stub: Stub, upstr
         pb.AllocateConsignmentsRequest(consignments=[f"EC-{n}" + "é" * 248 for n in range(100)]),
         pb.AllocateConsignmentsWithCarrierServiceRequest(consignments=["..."], carrier_service_reference="🚚" * 255),
         pb.AllocateConsignmentsWithServiceFiltersRequest(
-            consignments=["a", "A"], filters=pb.ConsignmentFilters(direction=core_pb2.DIRECTION_INBOUND)
+            consignments=["ä", "Ä"], filters=pb.ConsignmentFilters(direction=core_pb2.DIRECTION_INBOUND)
         ),
         pb.DeallocateConsignmentsRequest(consignments=[" ", "\0"]),
     ],

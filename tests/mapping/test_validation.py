@@ -80,6 +80,7 @@ LISTS: Final[dict[str, tuple[list[str], list[tuple[str, str]]]]] = {
     "101": ([f"sp_{n}" for n in range(101)], [("shipments", "must have 1 to 100 references, not 101")]),
     "101 that are empty": ([""] * 101, [("shipments", "must have 1 to 100 references, not 101")]),
     "twice": (["a", "b", "a"], [("shipments[2]", TWICE)]),
+    "twice in another case": (["sp_1a", "b", "SP_1A"], [("shipments[2]", TWICE)]),
     "three times": (["a", "a", "a"], [("shipments[1]", TWICE), ("shipments[2]", TWICE)]),
     "empty": (["a", ""], [("shipments[1]", EMPTY)]),
     "too long": (["a", "b" * 256], [("shipments[1]", "must have at most 255 characters, not 256")]),

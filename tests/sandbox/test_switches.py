@@ -271,6 +271,17 @@ async def test_malformed_reference_not_found_rejects_in_bulk_what_it_refused_who
     assert (await bulk(caller, FIRST, "sp_1")).json()["rejected"][0]["references"] == ["sp_1"]
 
 
+async def test_reference_case_any_finds_a_shipment_in_any_spelling(caller: Caller) -> None:
+    path = f"/shipments/{FIRST.upper()}"
+    assert codes(await caller.put(f"{path}/allocate")) == ["invalid_reference_format"]
+    await caller.switch(reference_case="any")
+    assert (await caller.put(f"{path}/allocate")).json()["shipment_reference"] == FIRST
+    assert (await caller.ship("GET", path)).json()["state"] == "allocated"
+    assert (await bulk(caller, FIRST.upper(), "SP_1")).status_code == 400
+    answer = (await bulk(caller, SECOND.upper(), UNKNOWN.upper())).json()
+    assert answer["rejected"][0]["references"] == [UNKNOWN.upper()]
+
+
 @pytest.mark.parametrize(("allowed", "post", "get"), [("both", 201, 200), ("post", 201, 405), ("get", 405, 200)])
 async def test_quote_method_decides_how_quotes_are_asked_for(caller: Caller, allowed: str, post: int, get: int) -> None:
     await caller.switch(quote_method=allowed)

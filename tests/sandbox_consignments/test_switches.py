@@ -292,6 +292,16 @@ async def test_the_status_of_each_refusal(caller: Caller, switch: str, status: i
     assert (await caller.put(path)).status_code == status
 
 
+async def test_a_consignment_may_be_the_same_in_any_spelling(caller: Caller) -> None:
+    lower = PLAIN[0].lower()
+    assert (await caller.put(cheapest(lower))).status_code == 400
+    await caller.switch(reference_case="any")
+    assert (await caller.put(cheapest(lower))).status_code == 200
+    assert (await caller.call("GET", f"/consignments/{PLAIN[0]}")).json()["ConsignmentState"] == "Allocated"
+    assert (await caller.put(f"/consignments/{lower}/deallocate")).status_code == 200
+    assert (await caller.call("GET", f"/consignments/{lower}")).json()["ConsignmentState"] == "Unallocated"
+
+
 async def test_the_status_of_an_unknown_service(caller: Caller) -> None:
     body = many(PLAIN[0], MpdCarrierServiceReference="NONE")
     assert (await caller.put("/allocation/allocatewithcarrierservice", body)).status_code == 400

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING
 
 import grpc
@@ -9,17 +10,18 @@ import pytest
 from allocation.v1 import consignment_allocation_service_pb2 as pb
 from allocation.v1 import core_pb2
 from allocation.v1.consignment_allocation_service_pb2_grpc import ConsignmentAllocationServiceStub
-from allocation.v1.error_reason_pb2 import ErrorReason
+from allocation.v1.error_reason_pb2 import ErrorReason, WriteProgress
 from allocation.v1.shipment_allocation_service_pb2 import GetShipmentAllocationRequest
 from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
 from allocation_gateway.demo import amount
+from support.gateway import running_gateway
+from support.sandbox import Sandbox
 from support.status import failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from support.gateway import Gateway
-    from support.sandbox import Sandbox
 
 QUOTED = "EC-000-05B-N40"
 QUOTE = "112236d5-4460-492f-a6bd-aa3f00f62dfb"
@@ -124,6 +126,37 @@ def test_a_bulk_call_answers_for_each_consignment(
     assert [sandbox.bookings(reference) for reference in BULK] == [(1, 0)] * 3
 
 
+def test_a_bulk_call_that_is_ended_in_the_midst_is_not_told_as_not_done() -> None:
+    """Upstream allocates one after the other: its error may come when some are allocated. A repeat tells of each."""
+    names = [BULK[0], UNKNOWN, BULK[1]]
+    request = pb.AllocateConsignmentsRequest(consignments=names, request_id=str(uuid.uuid4()))
+    times = {"CONSIGNMENTS_TIMEOUT": "1", "CONSIGNMENTS_SETTLE_TIME": "1"}
+    with running_gateway(times, "--sandbox") as gateway, grpc.insecure_channel(gateway.address) as channel:
+        stub, sandbox = ConsignmentAllocationServiceStub(channel), Sandbox(gateway.sandbox_url)
+        sandbox.call("PUT", "switches", {"consignments": {"bulk_bad_reference": "ends_call"}})
+        found = failure(lambda: stub.AllocateConsignments(request, timeout=TIMEOUT))
+        assert (found.reason, found.metadata["effect"]) == ("OUTCOME_UNKNOWN", "unknown")
+        progress = found.detail(WriteProgress)
+        assert progress is not None
+        assert (list(progress.done), list(progress.unknown)) == ([BULK[0]], [UNKNOWN, BULK[1]])
+        response = stub.AllocateConsignments(request, timeout=TIMEOUT)
+        assert [result.outcome for result in response.results] == [pb.OUTCOME_DONE] + [pb.OUTCOME_REJECTED] * 2
+        assert [sandbox.bookings(reference) for reference in BULK[:2]] == [(1, 0), (0, 0)]
+
+
+def test_a_bulk_call_that_is_refused_before_anything_is_done_says_so(
+    stub: ConsignmentAllocationServiceStub, sandbox: Sandbox
+) -> None:
+    """Also if one of them was allocated before, by another call."""
+    stub.AllocateConsignment(pb.AllocateConsignmentRequest(consignment_reference=BULK[0]), timeout=TIMEOUT)
+    sandbox.call("PUT", "switches", {"consignments": {"bulk_bad_reference": "refuses_call"}})
+    found = failure(
+        lambda: stub.AllocateConsignments(pb.AllocateConsignmentsRequest(consignments=BULK), timeout=TIMEOUT)
+    )
+    assert (found.reason, found.metadata["effect"]) == ("INVALID_REQUEST", "none")
+    assert [sandbox.bookings(reference) for reference in BULK] == [(1, 0), (0, 0), (0, 0)]
+
+
 def test_one_that_is_allocated_already_is_rejected_with_its_reason(
     stub: ConsignmentAllocationServiceStub, sandbox: Sandbox
 ) -> None:
@@ -199,6 +232,16 @@ def test_what_the_sources_call_differently_is_read_under_each_name(
     assert list(again.unreadable) == list(again.labels[0].unreadable) == []
     found = failure(lambda: read(stub, UNKNOWN))
     assert found.reason == "CONSIGNMENT_NOT_FOUND"
+
+
+def test_an_answer_is_lost_about_a_consignment_in_another_spelling(
+    stub: ConsignmentAllocationServiceStub, sandbox: Sandbox
+) -> None:
+    sandbox.call("PUT", "switches", {"consignments": {"reference_case": "any"}})
+    sandbox.call("POST", "faults", {"match": {"method": "PUT"}, "action": {"type": "drop", "when": "after"}})
+    request = pb.AllocateConsignmentRequest(consignment_reference=GROUPED.lower())
+    assert stub.AllocateConsignment(request, timeout=TIMEOUT).allocation.reconciled
+    assert sandbox.bookings(GROUPED) == (1, 0)
 
 
 def test_an_unknown_consignment(stub: ConsignmentAllocationServiceStub) -> None:

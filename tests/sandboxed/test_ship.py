@@ -103,6 +103,16 @@ def test_a_quote_is_made_and_allocated(stub: ShipmentAllocationServiceStub) -> N
     assert allocation.price == quote.price
 
 
+def test_an_answer_is_lost_about_a_shipment_in_another_spelling(
+    stub: ShipmentAllocationServiceStub, sandbox: Sandbox
+) -> None:
+    sandbox.call("PUT", "switches", {"ship": {"reference_case": "any"}})
+    sandbox.call("POST", "faults", {"match": {"method": "PUT"}, "action": {"type": "drop", "when": "after"}})
+    request = pb.AllocateShipmentRequest(shipment_reference=GOLDEN.upper())
+    assert stub.AllocateShipment(request, timeout=TIMEOUT).allocation.reconciled
+    assert sandbox.bookings(GOLDEN) == (1, 0)
+
+
 @pytest.mark.parametrize("form", ["default rules", "group", "service", "filters"])
 def test_a_bulk_call_queues_what_exists_and_it_becomes_allocated(
     stub: ShipmentAllocationServiceStub, sandbox: Sandbox, form: str

@@ -26,8 +26,8 @@ from google.rpc import error_details_pb2
 from simulation.dice import spread
 from simulation.loop import OWNER
 from simulation.process import ROWS, DiedError, Process, settings
-from simulation.upstream import TRACE
-from simulation.world import PROCESSES, World
+from simulation.upstream import TRACE, known_as
+from simulation.world import PROCESSES, World, spelled
 
 if TYPE_CHECKING:
     import random
@@ -64,7 +64,9 @@ class BatchProcess(Process):
         """Begins a bulk call of items like this one."""
         row = ROWS[type(message)]
         route = _routes(self._more)[row.full_name]
-        return Batch(self._accounts[row.api], row, route, self._observation, deadline - self._margin)
+        return Batch(
+            self._accounts[row.api], row, route, self._observation, deadline - self._margin, self._coordinator.pace
+        )
 
     async def item(self, message: Message, deadline: float, trace: str, batch: Batch) -> Message:
         """Carries out one item of a bulk call.
@@ -146,7 +148,7 @@ class BatchWorld(World):
         for reference in references:
             name = uuid.UUID(int=dice.getrandbits(128), version=4)
             step = Step(name, api, "bulk default", (reference,), "patient", spread(dice, *_ITEM_SECONDS))
-            asked = asking(step, step.references, "")
+            asked = asking(step, spelled(dice, step.references), "")
             pending[name.hex] = (step, asked)
             names[reference] = name.hex
             self._jobs[name.hex] = names
@@ -211,7 +213,7 @@ class BatchWorld(World):
         try:
             response: Any = await process.item(asked.message, deadline, call.id, batch)
             call.digest = response.SerializeToString(deterministic=True).hex()
-            call.outcomes = outcomes(response)
+            call.outcomes = {known_as(name): outcome for name, outcome in outcomes(response).items()}
         except GatewayError as error:
             call.code, call.reason = error.code.name, error.reason_name
             call.effect = error.info.get("effect", "")

@@ -58,6 +58,7 @@ CAUGHT_BY: Final = {
     "believed-refusal": {"not done, and yet done"},
     "cancelled-is-proof": {"not done, and yet done"},
     "trusted-caches": {"two effects", "not done, and yet done"},
+    "exact-locks": {"two writes at once"},
 }
 # What callers have to do for it to be caught soon, where that is rare.
 CAUGHT_IN: Final = {
@@ -66,6 +67,7 @@ CAUGHT_IN: Final = {
     "believed-refusal": "contest",
     "cancelled-is-proof": "outside",
     "trusted-caches": "sequence",
+    "exact-locks": "contest",
 }
 
 

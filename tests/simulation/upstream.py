@@ -69,6 +69,8 @@ _STATUSES: Final = (500, 502, 503, 504, 520)
 _LATEST_EFFECT: Final = 0.9
 # Half of what upstream's machines may differ by.
 _SKEW: Final = 0.3
+# The dialect of upstream that answers so.
+_BY_RESULTS: Final = 3
 _ZONES: Final = (UTC, timezone(timedelta(hours=5, minutes=30)), timezone(timedelta(hours=-8)))
 EPOCH: Final = 1_780_000_000.0
 _SHORTEST: Final = 0.01
@@ -138,6 +140,8 @@ class Model:
         self.settle = settle
         self._offset = dice.choice((0.0, 0.0, 1.0, -1.0)) * spread(dice, 1.0, 40_000.0)
         self._dialect = dice.randrange(4)
+        # Whether a bulk call of Ship's is answered by a list of results, as OpenAPI has it.
+        self._answers_by_results = self._dialect == _BY_RESULTS
         self._tracks = dice.random() < 0.8
         self._tracks_on_demand = dice.random() < 0.3
         # Whether what is queued can be seen before its turn comes.
@@ -297,10 +301,7 @@ class Model:
     def _shown(self, reference: str) -> bytes:
         shipment = self._shipments[reference]
         if not shipment.allocated_at:
-            state = b"allocating" if shipment.queued and self._shows_queue else b"unallocated"
-            if shipment.is_cancelled:
-                state = b"cancelled"
-            return b'{"reference":"%b","state":"%b"}' % (reference.encode(), state)
+            return b'{"reference":"%b","state":"%b"}' % (reference.encode(), self._state(reference).encode())
         return (
             b'{"reference":"%b","state":"allocated","allocation":{"carrier":{"service_reference":"%b"},'
             b'"allocation_date":"%b","price":{"net":2.00,"gross":2.40,"currency":"GBP"},'
@@ -326,8 +327,22 @@ class Model:
             # What cannot be seen in the queue has to be carried out within the settle time, as anything else.
             longest = 20.0 if self._shows_queue else (1.0 - _LATEST_EFFECT) * self.settle * 0.9
             self._loop.call_later(spread(dice, 0.05, longest), self._take_from_queue, reference, trace)
-        refused = [{"code": "shipment_invalid_state", "message": "m", "references": rejected}] if rejected else []
-        return 202, _encode({"message": "m", "queued": queued, "rejected": refused})
+        if self._answers_by_results:
+            results = [{"shipment_reference": name, "state": self._state(name)} for name in queued]
+            refused = [
+                {"shipment_reference": name, "state": self._state(name), "details": _SHIP_PROBLEMS} for name in rejected
+            ]
+            return 202, _encode([*results, *refused])
+        told = [{"code": "shipment_invalid_state", "message": "m", "references": rejected}] if rejected else []
+        return 202, _encode({"message": "m", "queued": queued, "rejected": told})
+
+    def _state(self, reference: str) -> str:
+        shipment = self._shipments[reference]
+        if shipment.is_cancelled:
+            return "cancelled"
+        if shipment.allocated_at:
+            return "allocated"
+        return "allocating" if shipment.queued and self._shows_queue else "unallocated"
 
     def _take_from_queue(self, reference: str, trace: str) -> None:
         self._shipments[reference].queued -= 1
@@ -336,16 +351,18 @@ class Model:
     # The Consignments API.
 
     def _consignments(self, method: str, parts: Sequence[str], body: bytes | None, trace: str) -> tuple[int, bytes]:
+        reference = known_as(parts[2])
         if method == "GET":
-            return 200, _encode(self._consignment(parts[2]))
+            return 200, _encode(self._consignment(reference))
         if parts[1] == "consignments" and body is not None:
-            return 200, _encode([self._undone(reference, trace) for reference in _decode(body)])
+            return 200, _encode([self._undone(known_as(one), trace) for one in _decode(body)])
         if parts[1] == "consignments":
-            return (200, b"") if self._unbook(parts[2], trace) else (400, _REFUSAL)
+            return (200, b"") if self._unbook(reference, trace) else (400, _REFUSAL)
         if body is not None:
-            return 200, _encode([self._allocated(one, trace, "") for one in _decode(body)["ConsignmentReferences"]])
+            asked = map(known_as, _decode(body)["ConsignmentReferences"])
+            return 200, _encode([self._allocated(one, trace, "") for one in asked])
         group = parts[4] if parts[3] == "allocatewithservicegroup" else ""
-        item = self._allocated(parts[2], trace, group)
+        item = self._allocated(reference, trace, group)
         return (200, _encode([item])) if item["StatusCode"] == 200 else (400, _REFUSAL)
 
     def _allocated(self, reference: str, trace: str, group: str) -> dict[str, Any]:
@@ -391,6 +408,7 @@ class Model:
 _SHIP_REFUSAL: Final = (
     b'{"code":"allocation_failed","message":"m","details":[{"code":"shipment_invalid_state","message":"m"}]}'
 )
+_SHIP_PROBLEMS: Final = [{"code": "validation_error", "details": [{"code": "shipment_invalid_state", "message": "m"}]}]
 _REFUSAL: Final = b'{"Code":"E","Message":"It is in the wrong state.","CorrelationId":"c"}'
 _PAGE: Final = b"<html><body>An error occurred.</body></html>"
 
@@ -399,6 +417,11 @@ _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder().decode
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def known_as(reference: str) -> str:
+    """Returns the name that upstream has for what a request names: the Consignments API knows no case."""
+    return reference if reference.startswith("sp_") else reference.upper()
 
 
 def _http_date(wall: float) -> str:
@@ -460,7 +483,7 @@ class _Sent:
         self._path = path
         self._body = body
         self._trace = TRACE.get()
-        self._references = _references(path, body)
+        self._references = tuple(map(known_as, _references(path, body)))
         self._number = model.number()
         self._arrived = loop.time()
         self._forwarded: float | None = None

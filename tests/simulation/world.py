@@ -17,7 +17,7 @@ from allocation_gateway.claims.memory import MemoryClaims
 from allocation_gateway.errors import GatewayError
 from allocation_gateway.operations.model import Api
 from chaos.check import Checker, conclusive
-from chaos.history import Call, History, Incident, Operation, Run
+from chaos.history import SIMULATED, Call, History, Incident, Operation, Run
 from chaos.plan import Step
 from chaos.requests import asking, is_reconciled, outcomes, references_of
 from google.rpc import error_details_pb2
@@ -27,7 +27,7 @@ from simulation.dice import Dice, Mask, spread
 from simulation.loop import simulated
 from simulation.process import DiedError, Process, Surroundings, settings
 from simulation.store import Weather
-from simulation.upstream import Model
+from simulation.upstream import Model, known_as
 
 if TYPE_CHECKING:
     import random
@@ -61,6 +61,8 @@ _RATES: Final = (0.0, 0.04, 0.2, 0.4)
 _RATE_WEIGHTS: Final = tuple(accumulate((55, 32, 10, 3)))
 # Of the answers, so many are lost on their way to the caller.
 _LOST: Final = 0.02
+# Of the consignments that are asked for, so many are spelled in another case than upstream's.
+_RESPELLED: Final = 0.3
 # Seconds by which an adopted allocation may be older than its write: the tolerance, and dates are cut to seconds.
 _TOLERANCE: Final = 3.5
 _NOTHING: Final = Mask()
@@ -99,7 +101,7 @@ class World:
         self.undecided = 0
         self.history = History(
             Run(
-                phase="simulation",
+                phase=SIMULATED,
                 seed=seed,
                 guard=is_guarded,
                 timeout=configured.ship.timeout,
@@ -292,7 +294,7 @@ class World:
             await self._want(step, spare, dice)
 
     async def _want(self, step: Step, spare: str, dice: random.Random) -> None:
-        asked = asking(step, step.references, "")
+        asked = asking(step, spelled(dice, step.references), "")
         self._steps.append((step, asked, dice))
         self.writes += 1
         self.history.operations.append(
@@ -308,7 +310,7 @@ class World:
             case "reuser":
                 call = await self._pursue(step, asked, dice)
                 if call.code == "OK":
-                    other = asking(step, (spare,), "")
+                    other = asking(step, _other(dice, asked, spare), "")
                     await self._ask(step, other, "other", dice)
             case "repeater":
                 call = await self._pursue(step, asked, dice)
@@ -343,7 +345,7 @@ class World:
         call = Call(
             number=self._numbers,
             id=step.id.hex,
-            references=tuple(references_of(asked.message)),
+            references=tuple(map(known_as, references_of(asked.message))),
             role=role,
             replica=replica,
             started=started,
@@ -356,7 +358,7 @@ class World:
             response = await (work if patience is None else asyncio.wait_for(work, patience))
             call.digest = _digest(response)
             call.reconciled = is_reconciled(response)
-            call.outcomes = outcomes(response)
+            call.outcomes = {known_as(name): outcome for name, outcome in outcomes(response).items()}
         except GatewayError as error:
             call.code, call.reason = error.code.name, error.reason_name
             call.effect = error.info.get("effect", "")
@@ -399,6 +401,19 @@ def _digest(response: Any) -> str:
 
 
 _RETRY: Final = error_details_pb2.RetryInfo
+
+
+def spelled(dice: random.Random, references: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns references as a caller may write them: those of consignments in any case."""
+    if references[0].startswith("sp_") or dice.random() >= _RESPELLED:
+        return references
+    return tuple(dice.choice((name.lower(), name.title(), name)) for name in references)
+
+
+def _other(dice: random.Random, asked: Asking, spare: str) -> tuple[str, ...]:
+    """Returns what another request with a used id is for: something else, or the same in another spelling."""
+    same = tuple(name.swapcase() for name in references_of(asked.message))
+    return (spare,) if same[0].startswith("SP_") or dice.random() < 0.5 else same
 
 
 def _reference(api: str, number: int) -> str:

@@ -226,6 +226,16 @@ def shipped(received: Received) -> Reply:
     return Reply(200, {"shipment_reference": parts[0], "state": "allocated"})
 
 
+def shipped_before(received: Received) -> Reply:
+    """Answers as a Ship API in which every shipment was allocated long ago."""
+    method, path, _ = received.line.split(" ")
+    if method != "GET":
+        return shipped(received)
+    reference = path.partition("/shipments/")[2].split("/")[0]
+    allocation = {"allocation_date": "2019-06-14T10:41:05+00:00"}
+    return Reply(200, {"reference": reference, "state": "allocated", "allocation": allocation})
+
+
 @contextmanager
 def running_upstream(tls: ssl.SSLContext | None = None) -> Iterator[Upstream]:
     """Runs an upstream on a free port of the loopback."""

@@ -37,6 +37,8 @@ HELD: Final = "held"
 """It is carried out, and not answered before `release` is set."""
 TWICE: Final = "twice"
 """A proxy sends it twice: it is carried out once, and the refusal of the second one is the answer."""
+TWICE_LATE: Final = "twice late"
+"""The same, but it is carried out when `land` says so."""
 STUCK: Final = "stuck"
 """It is not carried out, and the connection is lost when `release` is set."""
 _RESET: Final = Reply(raw=b"", close=True)
@@ -50,6 +52,7 @@ class World:
         written: The lines of all writes that have arrived.
         bookings: How often each shipment was allocated.
         readable: Whether shipments can be read.
+        unreadable: What is answered instead if they cannot.
         read: Is set when one is read.
         arrived: Is set when a write arrives whose answer is held up.
         release: Lets such answers go.
@@ -64,6 +67,7 @@ class World:
         self.written: list[str] = []
         self.bookings: dict[str, int] = {}
         self.readable = True
+        self.unreadable = Reply(503)
         self.read = threading.Event()
         self.arrived = threading.Event()
         self.release = threading.Event()
@@ -74,6 +78,7 @@ class World:
         self.queues = False
         self._queued: list[str] = []
         self._cancelled: set[str] = set()
+        self._failed: set[str] = set()
         self._allocated: dict[str, dict[str, object]] = {}
         self._late: list[tuple[str, str, Mapping[str, object]]] = []
 
@@ -101,9 +106,9 @@ class World:
         fate = ANSWERED if self.fates.empty() else self.fates.get()
         if fate == DROPPED:
             return _RESET
-        if fate == LATE:
+        if fate in {LATE, TWICE_LATE}:
             self._late.append((method, parts[0], {"service": service}))
-            return _RESET
+            return _RESET if fate == LATE else _refusal()
         if fate == REFUSED:
             return _refusal()
         if fate == FAILED:
@@ -133,9 +138,13 @@ class World:
         self._allocated.pop(reference, None)
         self._cancelled.add(reference)
 
+    def fail(self, reference: str) -> None:
+        """Has a shipment be one that could not be allocated, and is not to be tried again."""
+        self._failed.add(reference)
+
     def carry_out(self, method: str, reference: str, service: str = "FF_1", date: str = "") -> Reply:
         """Allocates or de-allocates a shipment, if its state allows that."""
-        if (reference in self._allocated) == (method == "PUT"):
+        if reference in self._failed or (reference in self._allocated) == (method == "PUT"):
             return _refusal()
         if method == "DELETE":
             del self._allocated[reference]
@@ -152,13 +161,15 @@ class World:
     def _show(self, reference: str) -> Reply:
         self.read.set()
         if not self.readable:
-            return Reply(503)
+            return self.unreadable
         found = self._allocated.get(reference)
         state = "unallocated" if found is None else "allocated"
         if reference in self._queued and found is None:
             state = "allocating"
         elif reference in self._cancelled:
             state = "cancelled"
+        elif reference in self._failed:
+            state = "allocation_failed"
         return Reply(200, {"reference": reference, "state": state, "allocation": found})
 
     def _queue(self, references: list[str]) -> Reply:

@@ -16,7 +16,7 @@ from allocation_gateway.writes.adoption import (
     UNALLOCATED,
     Origin,
     assess,
-    contradicts_refusal,
+    explains_refusal,
     is_same_booking,
     may_be_another_writes,
     snapshot,
@@ -107,6 +107,7 @@ GROUP: Final = {"service_group": "Next Day Straße"}
 CASES: Final = {
     "default rules say nothing of the service": Case("AllocateShipment", shipment("FF_2"), expected=DONE),
     "the service": Case(SERVICED, shipment("FF_1"), expected=DONE, asked=FF_1),
+    "the service in another case": Case(SERVICED, shipment("ff_1"), expected=DONE, asked=FF_1),
     "another service": Case(SERVICED, shipment("FF_2"), expected=OTHER, asked=FF_1),
     "another case of the service": Case(SERVICED, shipment("ff_1"), expected=DONE, asked=FF_1),
     "a service that is not told": Case(SERVICED, shipment(""), expected=DONE, asked=FF_1),
@@ -415,20 +416,45 @@ def test_a_deallocation_knows_by_what_was_read_before_it_what_it_was_about() -> 
         assert judged(undo, shipment(), ORIGIN._replace(before=nothing)) is Assessment.ABSENT
 
 
-def test_a_refusal_is_contradicted_by_what_seems_to_be_the_writes_own() -> None:
+def test_a_refusal_is_not_explained_by_what_may_be_the_writes_own() -> None:
     row = ROWS["AllocateShipment"]
     asked = row.request()
     later = shipment(made=SENT + timedelta(seconds=10))
     older = shipment(made=SENT - timedelta(seconds=TOLERANCE + 2))
     on_its_way = ORIGIN._replace(before=IN_HAND)
-    assert contradicts_refusal(row, asked, later, ORIGIN)
-    assert contradicts_refusal(row, asked, later, on_its_way), "it is its own, or the one that was on its way"
-    assert not contradicts_refusal(row, asked, older, on_its_way)
+    assert not explains_refusal(row, asked, later, ORIGIN)
+    assert not explains_refusal(row, asked, later, on_its_way), "it is its own, or the one that was on its way"
+    assert explains_refusal(row, asked, older, on_its_way)
     slow = on_its_way._replace(clock=SEEN._replace(sent_at=SEEN.sent_at - 15, head_at=SEEN.head_at + 15))
-    assert contradicts_refusal(row, asked, older, slow), "a slow reading does not tell when it was made"
-    assert contradicts_refusal(row, asked, older, on_its_way._replace(clock=None))
-    assert not contradicts_refusal(row, asked, older, ORIGIN)
-    assert not contradicts_refusal(row, asked, later, ORIGIN._replace(before=snapshot(SHIP, later)))
+    assert not explains_refusal(row, asked, older, slow), "a slow reading does not tell when it was made"
+    assert not explains_refusal(row, asked, older, on_its_way._replace(clock=None))
+    assert explains_refusal(row, asked, older, ORIGIN)
+    assert explains_refusal(row, asked, later, ORIGIN._replace(before=snapshot(SHIP, later)))
+    assert not explains_refusal(row, asked, shipment(made=None), ORIGIN), "nothing tells when it was made"
+    known = ORIGIN._replace(is_of_another=None)
+    assert explains_refusal(row, asked, shipment(made=SENT), known), "another write is known to have allocated it"
+    cheaper = ORIGIN._replace(terms=Terms("FF_1", "GBP", 1, 0))
+    assert not explains_refusal(row, asked, shipment(made=SENT + timedelta(seconds=10), price=PRICE), cheaper)
+
+
+@pytest.mark.parametrize(
+    ("state", "before", "explains"),
+    [
+        (core_pb2.SHIPMENT_STATE_UNALLOCATED, None, False),
+        (core_pb2.SHIPMENT_STATE_ALLOCATION_FAILED, None, True),
+        (core_pb2.SHIPMENT_STATE_CANCELLED, None, True),
+        (ALLOCATING, None, False),
+        (ALLOCATING, UNALLOCATED, False),
+        (ALLOCATING, IN_HAND, True),
+        (core_pb2.SHIPMENT_STATE_UNSPECIFIED, None, False),
+    ],
+)
+def test_a_refusal_is_explained_by_what_is_not_allocated_only_if_that_was_so_before(
+    state: core_pb2.ShipmentState.ValueType, before: str | None, *, explains: bool
+) -> None:
+    row = ROWS["AllocateShipment"]
+    found = shipment(state=state, made=None)
+    assert explains_refusal(row, row.request(), found, ORIGIN._replace(before=before)) is explains
 
 
 def test_a_deallocation_looks_at_nothing_but_its_goal() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +15,9 @@ from allocation_gateway.telemetry.conventions import AttemptKind
 from allocation_gateway.telemetry.telemetry import Telemetry
 from allocation_gateway.upstream.call import CallOutcome, UpstreamResult
 from allocation_gateway.upstream.http import Attempt, CalledOffError
+from allocation_gateway.writes import errors
 from allocation_gateway.writes.batch import Batch
+from allocation_gateway.writes.pace import Pace
 from grpc import StatusCode
 
 if TYPE_CHECKING:
@@ -70,7 +73,7 @@ class Api:
 
 
 def batch_of(api: Any) -> Batch:
-    return Batch(api, ROW, ROW.default_route, UNSEEN, api.now() + 10)
+    return Batch(api, ROW, ROW.default_route, UNSEEN, api.now() + 10, Pace())
 
 
 async def come(batch: Batch, member: Member, name: str, lasts: float = 10.0) -> None:
@@ -105,7 +108,7 @@ async def test_one_request_with_one_permit_goes_when_nobody_is_waited_for() -> N
 async def test_it_says_how_often_the_same_was_sent_before(resends: int, kind: AttemptKind) -> None:
     api: Any = Api()
     api.is_let.set()
-    batch = Batch(api, ROW, ROW.default_route, UNSEEN, api.now() + 10, resends)
+    batch = Batch(api, ROW, ROW.default_route, UNSEEN, api.now() + 10, Pace(), resends)
     await come(batch, batch.enter(UNSEEN), "sp_1")
     batch.seal()
     await batch.wait()
@@ -125,6 +128,37 @@ async def test_the_permit_comes_back_if_all_leave() -> None:
     assert api.attempts == []
     assert [permit.is_back for permit in api.permits] == [True]
     assert not batch.is_sent
+
+
+@pytest.mark.asyncio
+async def test_a_permit_that_was_asked_for_ahead_is_there_for_all_and_comes_back_if_nobody_comes() -> None:
+    api = Api()
+    batch = batch_of(api)
+    batch.request_permit()
+    await asyncio.sleep(0)
+    assert len(api.permits) == 1
+    coming = batch.acquire_permit()
+    with pytest.raises(StopIteration):
+        coming.send(None)
+    batch.seal()
+    await batch.wait()
+    assert [permit.is_back for permit in api.permits] == [True]
+
+
+@pytest.mark.asyncio
+async def test_a_permit_that_is_refused_before_anybody_asks_is_no_complaint() -> None:
+    complaints: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    api = Api()
+    api.refusal = errors.reused()
+    batch = batch_of(api)
+    batch.request_permit()
+    await asyncio.sleep(0)
+    batch.seal()
+    await batch.wait()
+    del batch
+    gc.collect()
+    assert complaints == []
 
 
 @pytest.mark.asyncio

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 from allocation_gateway.operations.table import OPERATIONS
-from allocation_gateway.writes.fingerprint import fingerprint
+from allocation_gateway.writes.fingerprint import fingerprint, fingerprints
 from google.protobuf import struct_pb2, wrappers_pb2
 from mapping import consignments, table
 
@@ -98,6 +98,27 @@ def test_no_value_passes_for_another(one: list[str], two: list[str]) -> None:
     """Whatever characters it has, and wherever one ends and the next begins."""
     first, second = (fingerprint("a", pb.AllocateShipmentsRequest(shipments=names)) for names in (one, two))
     assert first != second
+
+
+BULK = [row for row in WRITES if row.action.is_bulk]
+
+
+@pytest.mark.parametrize("row", BULK, ids=[row.name for row in BULK])
+def test_those_of_requests_that_differ_in_one_reference_are_made_together(row: Any) -> None:
+    request: Any = type(REQUESTS[row.name])()
+    request.CopyFrom(REQUESTS[row.name])
+    request.request_id = "123e4567-e89b-42d3-a456-426614174000"
+    references = getattr(request, row.named_by)
+    references[:] = ["any"]
+    made = fingerprints(row.full_name, request, row.named_by)
+    for name in ("sp_1", "\n", f"a\n{row.named_by}=1:b", "", "1:a", "\u20ac" * 200):
+        references[:] = [name]
+        assert made(name) == fingerprint(row.full_name, request)
+
+
+def test_requests_that_differ_in_more_than_one_reference_are_not_made_together() -> None:
+    with pytest.raises(ValueError, match="one value"):
+        fingerprints("a", pb.AllocateShipmentsRequest(shipments=["a", "b"]), "shipments")
 
 
 def test_fields_of_every_type_count() -> None:

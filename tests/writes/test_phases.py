@@ -32,6 +32,7 @@ from support.virtual import run
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from allocation_gateway.claims.model import ClaimStore
     from allocation_gateway.settings import Settings
     from allocation_gateway.upstream.http import Attempt
 
@@ -39,7 +40,8 @@ ROW: Final = next(row for row in OPERATIONS if row.request is pb.AllocateShipmen
 ID: Final = "00000000-0000-4000-8000-000000000001"
 REFERENCE: Final = "sp_1"
 BOOKED: Final = b'{"shipment_reference":"sp_1","state":"allocated"}'
-REFUSED: Final = b'{"code":"allocation_failed","details":[{"code":"shipment_invalid_state"}]}'
+REFUSED: Final = b'{"code":"allocation_failed","details":[{"code":"no_service"}]}'
+OF_STATE: Final = b'{"code":"allocation_failed","details":[{"code":"shipment_invalid_state"}]}'
 BUSY: Final = b'{"code":"processing"}'
 UNALLOCATED: Final = b'{"reference":"sp_1","state":"unallocated"}'
 WAITING, HELD, SENDING, IN_DOUBT, ENDED = Phase
@@ -152,13 +154,13 @@ class Traced(Write):
 class Bench:
     """What a write needs."""
 
-    def __init__(self, engine: Scripted, **more: str) -> None:
+    def __init__(self, engine: Scripted, api: Api = Api.SHIP, store: ClaimStore | None = None, **more: str) -> None:
         configured = settings(**more)
         loop = asyncio.get_running_loop()
         self.engine = engine
-        self.store = MemoryClaims(size=100, retention=3_600.0, clock=loop.time)
+        self.store = store or MemoryClaims(size=100, retention=3_600.0, clock=loop.time)
         telemetry = Telemetry()
-        upstream = Upstream(configured, Api.SHIP, configured.key("ship"), engine)
+        upstream = Upstream(configured, api, configured.key(api.value), engine)
         self.api = AccountApi(configured, upstream, self.store, None, telemetry, now=loop.time, uniform=lambda: 0.5)
         self.environment = Environment(10.0, 2.0, telemetry, "p", BackgroundSteps())
         self.observation = telemetry.background()
@@ -232,6 +234,38 @@ def test_a_write_that_is_answered_holds_sends_and_ends() -> None:
     run(work())
 
 
+def test_a_failure_that_may_be_left_from_before_is_no_refusal() -> None:
+    """202 says that upstream has taken the request in hand: the state may be that from before it."""
+    failed_before = b'{"shipment_reference":"sp_1","state":"allocation_failed"}'
+
+    async def work() -> None:
+        bench = Bench(Scripted(told(202, failed_before)))
+        bench.engine.shown = b'{"reference":"sp_1","state":"allocation_failed"}'
+        write = bench.write()
+        task = asyncio.create_task(write.run())
+        await asyncio.sleep(5.0)
+        assert write.phase is IN_DOUBT
+        bench.engine.shown = shown()
+        response: Any = (await task).response
+        assert response.allocation.reconciled
+        assert write.walked == READ_BACK
+
+    run(work())
+
+
+@pytest.mark.parametrize(
+    ("status", "more"),
+    [(200, b""), (202, b',"details":[{"code":"c"}]'), (202, b',"excluded_services":[{"exclusion":{"code":"ex_tag"}}]')],
+)
+def test_a_failure_of_this_request_is_a_refusal(status: int, more: bytes) -> None:
+    async def work() -> None:
+        body = b'{"shipment_reference":"sp_1","state":"allocation_failed"%b}' % more
+        error = await failed(Bench(Scripted(told(status, body))).write())
+        assert (error.reason_name, error.effect) == ("ALLOCATION_FAILED", WriteEffect.NONE)
+
+    run(work())
+
+
 def test_a_repeat_of_what_is_done_ends_while_it_waits() -> None:
     async def work() -> None:
         bench = Bench(Scripted(told(200, BOOKED)))
@@ -259,9 +293,35 @@ def test_a_refusal_ends_a_write_and_leaves_no_claim() -> None:
         bench = Bench(Scripted(told(521, REFUSED)))
         write = bench.write()
         error = await failed(write)
-        assert (error.reason_name, error.effect) == ("INVALID_STATE", WriteEffect.NONE)
+        assert (error.reason_name, error.effect) == ("ALLOCATION_FAILED", WriteEffect.NONE)
         assert write.walked == REFUSED_FOR_GOOD
         assert await bench.store.read(ID) is None
+
+    run(work())
+
+
+def test_a_refusal_for_the_state_is_a_doubt_until_that_is_read() -> None:
+    async def work() -> None:
+        bench = Bench(Scripted(told(521, OF_STATE)))
+        bench.engine.shown = shown(60.0)
+        write = bench.write()
+        error = await failed(write)
+        assert (error.reason_name, error.effect) == ("INVALID_STATE", WriteEffect.NONE)
+        assert write.walked == READ_BACK
+        assert await bench.store.read(ID) is None
+
+    run(work())
+
+
+def test_a_refusal_for_the_state_leaves_its_claim_if_what_is_read_is_not_the_reason() -> None:
+    async def work() -> None:
+        bench = Bench(Scripted(told(521, OF_STATE)))
+        write = bench.write()
+        error = await failed(write)
+        assert (error.reason_name, error.effect) == ("OUTCOME_UNKNOWN", WriteEffect.UNKNOWN)
+        claim = await bench.store.read(ID)
+        assert claim is not None
+        assert claim.state is ClaimState.IN_DOUBT
 
     run(work())
 
@@ -283,7 +343,7 @@ def test_a_refusal_is_told_although_the_store_does_not_answer_in_time() -> None:
         task = asyncio.create_task(write.run())
         await asyncio.sleep(0.5)
         error = write.deadline_error()
-        assert (error.reason_name, error.effect) == ("INVALID_STATE", WriteEffect.NONE)
+        assert (error.reason_name, error.effect) == ("ALLOCATION_FAILED", WriteEffect.NONE)
         assert write.call_off()
         task.cancel()
         await asyncio.wait([task])
@@ -440,7 +500,7 @@ def test_a_write_whose_time_is_up_says_what_its_phase_knows() -> None:
 class Deaf:
     """A store that carries out what it is asked, and says nothing for a while."""
 
-    def __init__(self, store: MemoryClaims, *silent: str) -> None:
+    def __init__(self, store: ClaimStore, *silent: str) -> None:
         self._store = store
         self.silent = set(silent)
 

@@ -34,6 +34,7 @@ def test_a_quote_that_was_seen_is_known_by_its_reference() -> None:
     )
     seen.remember(ROWS["CreateShipmentQuotes"], pb.CreateShipmentQuotesResponse(quotes=[quote("a")]))
     assert seen.of(allocation("a")) == seen.of(allocation("b")) == Terms("FF_1", "GBP", 2, 400_000_000)
+    assert seen.of(allocation("A")) == seen.of(allocation("a"))
     assert seen.of(allocation("c")) is None
     assert seen.of(pb.AllocateShipmentRequest(shipment_reference="sp_1")) is None
 

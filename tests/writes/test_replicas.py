@@ -319,6 +319,17 @@ def test_a_known_answer_is_given_although_it_cannot_be_recorded_and_recorded_lat
         assert len(pair.world.written) == 1
 
 
+@pytest.mark.parametrize(("reads", "steps"), [("false", 2), ("true", 3)])
+def test_a_write_takes_two_steps_of_the_store_and_one_more_if_it_is_read_first(reads: str, steps: int) -> None:
+    with running_pair(SHIP_READ_BEFORE_WRITE=reads) as pair:
+        allocate(pair.stubs[0], allocation())
+        with redis.Redis(port=pair.store.port) as client:
+            client.config_resetstat()
+            allocate(pair.stubs[0], allocation())
+            called = client.info("commandstats")
+        assert {name: one["calls"] for name, one in called.items() if "eval" in name} == {"cmdstat_evalsha": steps}
+
+
 def wait_for_keys(store: CacheServer) -> None:
     """Waits until something is written to an empty server."""
     end = time.monotonic() + LONG

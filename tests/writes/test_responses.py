@@ -10,6 +10,8 @@ from allocation.v1 import core_pb2, error_reason_pb2
 from allocation.v1 import shipment_allocation_service_pb2 as ship_pb
 from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.operations.assessment import Assessed, Assessment
+from allocation_gateway.operations.bulk import ItemAnswer
+from allocation_gateway.operations.ship_answers import LISTING
 from allocation_gateway.writes import errors, resolution, responses
 from google.rpc import error_details_pb2
 from grpc import StatusCode
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 ALLOCATED: Final = core_pb2.SHIPMENT_STATE_ALLOCATED
 ALLOCATING: Final = core_pb2.SHIPMENT_STATE_ALLOCATING
+FAILED: Final = core_pb2.SHIPMENT_STATE_ALLOCATION_FAILED
+CANCELLED: Final = core_pb2.SHIPMENT_STATE_CANCELLED
+UNALLOCATED: Final = core_pb2.SHIPMENT_STATE_UNALLOCATED
 DONE: Final = pb.OUTCOME_DONE
 REJECTED: Final = pb.OUTCOME_REJECTED
 UNKNOWN: Final = pb.OUTCOME_UNKNOWN
@@ -37,6 +42,12 @@ REFUSAL: Final = GatewayError(
 
 def shipment(state: core_pb2.ShipmentState.ValueType = ALLOCATED, name: str = "a") -> core_pb2.Allocation:
     return core_pb2.Allocation(shipment_reference=name, state=state)
+
+
+def failed(name: str) -> core_pb2.Allocation:
+    """Returns the result of a shipment that was refused."""
+    details = [core_pb2.UpstreamError(code="allocation_failed", message="m")]
+    return core_pb2.Allocation(shipment_reference=name, state=FAILED, details=details)
 
 
 def read(standing: Assessment, name: str, state: core_pb2.ShipmentState.ValueType = ALLOCATED) -> Assessed:
@@ -129,19 +140,59 @@ def test_what_an_answer_leaves_open_is_named() -> None:
             (["a", "b"], []),
         ),
         (
+            "AllocateShipments",
+            {"shipments": NAMES},
+            ship_pb.AllocateShipmentsResponse(allocations=[shipment(ALLOCATING), shipment(FAILED, "b"), failed("c")]),
+            (["a", "b"], []),
+        ),
+        (
+            "AllocateShipments",
+            {"shipments": NAMES},
+            ship_pb.AllocateShipmentsResponse(allocations=[shipment(CANCELLED), shipment(UNALLOCATED, "b")]),
+            (["b"], []),
+        ),
+        (
             "AllocateShipmentsWithFilters",
             {"shipments": NAMES},
             ship_pb.AllocateShipmentsWithFiltersResponse(),
             ([], []),
+        ),
+        (
+            "AllocateShipmentsWithFilters",
+            {"shipments": NAMES},
+            ship_pb.AllocateShipmentsWithFiltersResponse(
+                shipments=[
+                    core_pb2.Link(href="https://api-int.sorted.com/pro/shipments/a", rel="shipment", type="shipment"),
+                    core_pb2.Link(reference="b", rel="shipment", type="rejected"),
+                    core_pb2.Link(reference="c", href="https://api-int.sorted.com/pro/shipments/c"),
+                ]
+            ),
+            (["a", "c"], []),
         ),
     ],
 )
 def test_only_what_was_carried_out_changes_owners(
     rpc: str, asked: Mapping[str, Any], response: Any, expected: tuple[list[str], list[str]]
 ) -> None:
-    """Queued is not allocated, and neither is what was refused or is not known."""
+    """So does what was queued, whatever state it shows; and not what was refused or is not known."""
     row = ROWS[rpc]
     assert responses.affected(row, row.request(**asked), response) == expected
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        ship_pb.AllocateShipmentsResponse(unaccounted=["a"], rejected=[core_pb2.AllocationRejection(code="c")]),
+        ship_pb.AllocateShipmentsResponse(
+            unaccounted=["a"], rejected=[core_pb2.AllocationRejection(code="c", references=["x"])]
+        ),
+        ship_pb.AllocateShipmentsResponse(unaccounted=["a"], queued=["x"]),
+    ],
+    ids=["one that contradicted itself", "a rejection of another one", "another one that is queued"],
+)
+def test_what_an_answer_says_of_others_is_not_said_of_an_item(response: Any) -> None:
+    """Of the only reference of a call it may be silent all the same: that is not known then, and never refused."""
+    assert LISTING.item(response, "a") == ItemAnswer()
 
 
 def test_a_single_write_that_was_read_says_so() -> None:

@@ -17,7 +17,8 @@ from allocation.v1 import shipment_allocation_service_pb2 as pb
 from allocation_gateway.writes.clocks import NOT_OWN_TOLERANCE, TOLERANCE
 from support.front import LONG
 from support.status import failure, failure_of
-from support.world import DROPPED, HELD, LOST, TWICE
+from support.upstream import Reply
+from support.world import DROPPED, HELD, LOST, TWICE, TWICE_LATE
 from writes.conftest import running_scene
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def patient(shared: Scene) -> Iterator[Scene]:
     shared.world.clock_offset = 0.0
     shared.world.is_dated = True
     shared.world.readable = True
+    shared.world.unreadable = Reply(503)
     shared.world.queues = False
     shared.world.age = 0
     shared.world.release.set()
@@ -175,6 +177,68 @@ def test_a_refusal_of_what_a_proxy_sent_twice_is_not_believed(patient: Scene) ->
     assert told.detail(core_pb2.Allocation) is not None
     assert refused(patient, asked).reason == "OUTCOME_UNKNOWN"
     assert patient.world.bookings[asked.shipment_reference] == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *map(Reply, (503, 429, 500, 401, 403, 407, 405, 400)),
+        Reply(404, {"code": "not_found", "details": [{"code": "shipment_not_found"}]}),
+        Reply(200, b"{"),
+        Reply(200, {"state": "allocated", "price": 1}),
+        Reply(200, {"state": "allocating"}),
+        Reply(200, {"state": "being_born"}),
+    ],
+    ids=lambda answer: f"{answer.status} {answer.body}",
+)
+def test_a_refusal_of_what_was_sent_twice_is_not_believed_while_it_cannot_be_read(
+    answer: Reply, patient: Scene
+) -> None:
+    patient.world.readable, patient.world.unreadable = False, answer
+    patient.world.fates.put(TWICE)
+    asked = request()
+    told = refused(patient, asked)
+    assert (told.reason, told.metadata["effect"]) == ("OUTCOME_UNKNOWN", "unknown")
+    patient.world.readable = True
+    assert allocate(patient, asked).reconciled
+    assert patient.world.bookings[asked.shipment_reference] == 1
+
+
+def test_a_refusal_is_not_believed_while_the_first_copy_is_still_at_work(patient: Scene) -> None:
+    """What was sent twice is refused, and reading it shows nothing yet."""
+    patient.world.fates.put(TWICE_LATE)
+    asked = request()
+    told = refused(patient, asked)
+    assert (told.reason, told.metadata["effect"]) == ("OUTCOME_UNKNOWN", "unknown")
+    patient.world.land()
+    assert settled(lambda: allocate(patient, asked)).reconciled
+    assert patient.world.bookings[asked.shipment_reference] == 1
+
+
+def test_a_refusal_that_is_being_looked_into_is_not_believed_since_its_caller_leaves(patient: Scene) -> None:
+    patient.world.readable, patient.world.unreadable = False, Reply(503, wait=patient.world.release)
+    patient.world.fates.put(TWICE)
+    asked = request()
+    call = patient.stub.AllocateShipment.future(asked, timeout=LONG)
+    assert patient.world.read.wait(LONG)
+    call.cancel()
+    patient.world.release.set()
+    patient.world.readable = True
+    told = settled(lambda: allocate(patient, asked))
+    assert (told.reason, told.metadata["effect"]) == ("OUTCOME_UNKNOWN", "unknown")
+    assert told.detail(core_pb2.Allocation) is not None
+    assert len(patient.world.written) == 1
+
+
+def test_what_upstream_has_failed_to_allocate_and_does_not_try_again_is_refused(patient: Scene) -> None:
+    """Also after an attempt of which nothing was heard: that it has failed is why it is refused."""
+    asked = request()
+    patient.world.fail(asked.shipment_reference)
+    told = refused(patient, asked)
+    assert (told.reason, told.metadata["effect"]) == ("INVALID_STATE", "none")
+    patient.world.fates.put(DROPPED)
+    told = refused(patient, asked)
+    assert (told.reason, told.metadata["effect"]) == ("INVALID_STATE", "none")
 
 
 def test_a_refusal_of_what_was_sent_twice_is_not_believed_beside_a_queued_allocation_either(patient: Scene) -> None:

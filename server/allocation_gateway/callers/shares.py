@@ -25,9 +25,9 @@ class Share:
         """Starts without any.
 
         Args:
-            rate: Calls in a second. 0: as many as there are.
+            rate: Calls in a second. 0: no limit.
             burst: How many of them there may be at once, after a pause.
-            in_hand: Calls in hand at once. 0: as many as there are.
+            in_hand: Calls in hand at once. 0: no limit.
         """
         self.limits = (rate, burst, in_hand)
         self._most = in_hand

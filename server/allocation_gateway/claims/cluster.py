@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -52,6 +53,15 @@ _KEPT: Final = 30.0
 _log = structlog.get_logger()
 
 
+@dataclass(slots=True)
+class _Step:
+    """A step, its slot, and whom it is asked of: None if nobody is known to have the slot."""
+
+    slot: int
+    command: tuple[str | bytes | int, ...]
+    link: PrimaryLink | None
+
+
 class ClaimCluster:
     """The connections to the nodes, which all stores share."""
 
@@ -89,13 +99,11 @@ class ClaimCluster:
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
-        """Makes the first contact, unless no checks are wanted. A node that cannot be reached is no failure.
+        """Makes the first contact. A node that cannot be reached is no failure; if no checks are wanted, nothing is.
 
         Raises:
             UnusableServerError: The cluster cannot be used, or may not be, until somebody changes a configuration.
         """
-        if self._checks == "off":
-            return
         self._start()
         await asyncio.wait([self._news], timeout=2 * self._timeout)
         failures: list[tuple[BaseException, ServerUrl | None]] = []
@@ -107,6 +115,8 @@ class ClaimCluster:
         failures += [
             (one, link.target) for one, link in zip(made, links, strict=True) if isinstance(one, BaseException)
         ]
+        if self._checks == "off":
+            return
         for failure, target in failures:
             problem = self._health.first_contact_failed(failure, target)
             if isinstance(failure, UnusableServerError):
@@ -128,30 +138,23 @@ class ClaimCluster:
         """
         started = time.perf_counter()
         slot = key_slot(keys[0].encode())
-        command = (len(keys), *keys, step, *arguments)
-        link = self._by_slot[slot]
-        connection = None if link is None else link.connection
+        one = _Step(slot, (len(keys), *keys, step, *arguments), self._by_slot[slot])
+        connection = None if one.link is None else one.link.connection
         try:
-            if link is not None and connection is not None and connection.is_open:
+            if connection is not None and connection.is_open:
                 try:
-                    found = await connection.ask("EVALSHA", self._connector.sha, *command)
+                    found = await connection.ask("EVALSHA", self._connector.sha, *one.command)
                 except exceptions.RedisError as error:
-                    found = await self._again(slot, command, error, link, connection)
+                    found = await self._again(one, error, connection)
             else:
-                found = await self._again(slot, command)
+                found = await self._again(one)
         except FAILURES as error:
-            link = self._by_slot[slot]
-            raise self._health.failed(step, error, None if link is None else link.target) from None
+            raise self._health.failed(step, error, None if one.link is None else one.link.target) from None
         self._health.carried_out(step, time.perf_counter() - started)
         return found
 
     async def _again(
-        self,
-        slot: int,
-        command: tuple[str | bytes | int, ...],
-        error: Exception | None = None,
-        link: PrimaryLink | None = None,
-        connection: StoreConnection | None = None,
+        self, one: _Step, error: Exception | None = None, connection: StoreConnection | None = None
     ) -> Any:
         """Asks for a step that was certainly not carried out, wherever it is to be asked for, until that is too late.
 
@@ -166,17 +169,20 @@ class ClaimCluster:
             asked: PrimaryLink | None = None
             if isinstance(error, exceptions.NoScriptError):
                 how = ("EVAL", self._script)
-            elif isinstance(error, exceptions.AskError) and link is not None and redirections < _REDIRECTIONS:
+            elif isinstance(error, exceptions.AskError) and one.link is not None and redirections < _REDIRECTIONS:
                 redirections += 1
-                asked = self._follow(error, slot, link)
+                asked = self._follow(error, one.slot, one.link)
             elif error is not None:
-                if not self._is_not_carried_out(error, link, connection) or time.monotonic() + pause > until:
+                if not self._is_not_carried_out(error, one.link, connection) or time.monotonic() + pause > until:
+                    if isinstance(error, exceptions.AskError | exceptions.TryAgainError):
+                        # What the nodes say of a slot is told of the one that has it.
+                        one.link = self._by_slot[one.slot]
                     raise error
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
                 pause, redirections = min(pause * 2, _LONGEST_PAUSE), 0
-            link, connection = await self._connected(slot, asked, until)
+            connection = await self._connected(one, asked, until)
             try:
-                return await _ask(connection, (*how, *command), is_asking=asked is not None)
+                return await _ask(connection, (*how, *one.command), is_asking=asked is not None)
             except exceptions.RedisError as failure:
                 error = failure
 
@@ -203,19 +209,18 @@ class ClaimCluster:
         self._is_look_wanted.set()
         return True
 
-    async def _connected(
-        self, slot: int, asked: PrimaryLink | None, until: float
-    ) -> tuple[PrimaryLink, StoreConnection]:
-        """Returns an open connection to the node that has a slot, or to the one that is to be asked.
+    async def _connected(self, one: _Step, asked: PrimaryLink | None, until: float) -> StoreConnection:
+        """Returns an open connection to the node that has a step's slot, or to the one that is to be asked.
 
         Raises:
             Exception: There is none in time, or it cannot be known where. One of FAILURES.
         """
         self._start()
         while True:
-            link, news = self._to(slot, asked), self._news
+            one.link, news = self._to(one, asked), self._news
+            link = one.link
             if link is not None and link.connection is not None and link.connection.is_open:
-                return link, link.connection
+                return link.connection
             self._is_look_wanted.set()
             waits: set[asyncio.Future[Any]] = {news}
             connecting = None if link is None else asyncio.create_task(link.connected(until))
@@ -223,19 +228,20 @@ class ClaimCluster:
                 waits.add(connecting)
             try:
                 await asyncio.wait(waits, timeout=until - time.monotonic(), return_when=asyncio.FIRST_COMPLETED)
+                is_over = connecting is not None and (connecting.done() or time.monotonic() >= until)
                 # If its slot was found elsewhere meanwhile, it does not matter what came of it.
-                if link is not None and connecting is not None and connecting.done() and link is self._to(slot, asked):
-                    return link, connecting.result()
+                if connecting is not None and is_over and link is self._to(one, asked):
+                    return await connecting
             finally:
                 if connecting is not None:
                     await tasks.end([connecting])
-            if link is None and news.done() and self._by_slot[slot] is None:
+            if link is None and news.done() and self._by_slot[one.slot] is None:
                 raise self._failure or exceptions.ClusterDownError("CLUSTERDOWN Hash slot not served")
             if time.monotonic() >= until:
                 raise TimeoutError("the node cannot be reached in time")
 
-    def _to(self, slot: int, asked: PrimaryLink | None) -> PrimaryLink | None:
-        return asked or self._by_slot[slot]
+    def _to(self, one: _Step, asked: PrimaryLink | None) -> PrimaryLink | None:
+        return asked or self._by_slot[one.slot]
 
     # Where the slots are.
 

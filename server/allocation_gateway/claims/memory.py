@@ -79,8 +79,8 @@ class _Owner(msgspec.Struct, gc=False):
 class MemoryClaims:
     """A store in the memory of one process, bounded by count. See ClaimStore for its steps.
 
-    When it is full, the claim that was done or settled first makes room. One in doubt never does. The last allocations
-    known are bounded by the same count.
+    When it is full, the claim that was done or settled first makes room. One in doubt never does, nor one whose locks
+    are kept. The last allocations known are bounded by the same count.
     """
 
     def __init__(self, *, size: int, retention: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -123,7 +123,7 @@ class MemoryClaims:
                 return Busy(lock.shown(now))
         begun_at, attempts = now, 1
         if record is None:
-            self._make_room()
+            self._make_room(now)
         else:
             begun_at, attempts = record.begun_at, record.attempts + 1
             self._forget(record)
@@ -292,14 +292,15 @@ class MemoryClaims:
     def _resolve(self, record: _Record, state: ClaimState, now: float, keep_locks: float = 0.0) -> None:
         if keep_locks > 0:
             for reference in record.references:
-                if self._lock(reference, now) is None:
-                    self._locks[reference] = record
+                if (locker := self._lock(reference, now)) is None:
+                    self._locks[reference] = locker = record
+                if locker is record:
+                    record.locks_until = now + min(keep_locks, self._retention)
         else:
             self._unlock(record)
         # Settled before, it has a place among the resolved ones: it goes to the end.
         self._resolved.pop(record.request_id, None)
         record.state = state
-        record.locks_until = now + min(keep_locks, self._retention)
         record.forgotten_at = now + self._retention
         self._resolved[record.request_id] = record
 
@@ -313,11 +314,15 @@ class MemoryClaims:
         self._resolved.pop(record.request_id, None)
         self._unlock(record)
 
-    def _make_room(self) -> None:
-        if len(self._claims) - len(self._resolved) >= self._size:
-            raise StoreFullError(f"all of {self._size} claims are in doubt")
+    def _make_room(self, now: float) -> None:
         while len(self._claims) >= self._size:
-            self._forget(next(iter(self._resolved.values())))
+            # Locks are kept for a minute or so, so that this is the first one unless all turn over faster than that.
+            for record in self._resolved.values():
+                if record.locks_until <= now:
+                    break
+            else:
+                raise StoreFullError(f"all of {self._size} claims are in doubt, or their locks are kept")
+            self._forget(record)
 
     def _sweep(self, now: float) -> None:
         """Forgets what has run out, a little at a time, and notes when there may be more of it."""

@@ -38,7 +38,7 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
         fingerprint: Tells whether another request with the same id asks for the same.
         request: The request message as it was sent.
         note: What the one who began it wants to remember.
-        references: The shipments or consignments that it locks, each once.
+        references: The names of the shipments or consignments that it locks, each once and the same in any spelling.
         state: What is known of the write.
         holder: A token of the one who works on it, or did so last.
         attempts: How often it may have been sent.

@@ -65,19 +65,19 @@ class ClaimServer:
         )
 
     async def open(self) -> None:
-        """Makes the first contact, unless no checks are wanted. A server that cannot be reached is no failure.
+        """Makes the first contact: whoever connected only with the first calls would be too busy with them for that.
+
+        A server that cannot be reached is no failure; if no checks are wanted, nothing is.
 
         Raises:
             UnusableServerError: It cannot be used, or may not be, until somebody changes a configuration.
         """
-        if self._checks == "off":
-            return
         failure: Exception | None = None
         try:
             await self._link.connected(time.monotonic() + self._timeout)
         except FAILURES as error:
             failure = error
-        if failure is None:
+        if failure is None or self._checks == "off":
             return
         problem = self._health.first_contact_failed(failure, self._link.target)
         if isinstance(failure, UnusableServerError):

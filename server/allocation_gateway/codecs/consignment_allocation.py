@@ -12,6 +12,7 @@ from allocation_gateway.codecs.consignment_summaries import summaries
 from allocation_gateway.codecs.findings import Findings
 from allocation_gateway.codecs.json import string
 from allocation_gateway.codecs.time import timestamp
+from allocation_gateway.references import is_same
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +60,7 @@ def consignment(
     if not isinstance(body, dict):
         return pb.GetConsignmentAllocationResponse()
     reference = json.required(source, "Reference", "", findings.decisive)
-    if reference and reference.casefold() != request.consignment_reference.casefold():
+    if reference and not is_same(reference, request.consignment_reference):
         findings.contradict("Reference", "is not the consignment that was asked for")
     fields: Object = {
         "consignment_reference": reference,

@@ -10,6 +10,7 @@ from allocation_gateway.codecs import consignment_common as common
 from allocation_gateway.codecs import json
 from allocation_gateway.codecs.json import required, string
 from allocation_gateway.codecs.time import timestamp
+from allocation_gateway.references import is_same
 
 if TYPE_CHECKING:
     from allocation_gateway.codecs.findings import Findings
@@ -25,7 +26,8 @@ def quote_result(
     quotes = json.things(json.array(source, "Quotes", "", findings.decisive), "Quotes", findings, _quote)
     if not reference and not quotes:
         findings.decide("QuoteRequestReference", "there is neither a reference nor a quote")
-    if any(item["consignment_reference"] not in {"", request.consignment_reference} for item in quotes):
+    named = {item["consignment_reference"] or request.consignment_reference for item in quotes}
+    if not all(is_same(name, request.consignment_reference) for name in named):
         findings.contradict("Quotes[].ConsignmentReference", "is not the consignment that was asked for")
     fields: Object = {
         "reference": reference,

@@ -17,6 +17,7 @@ from allocation_gateway.codecs import consignment_common as common
 from allocation_gateway.codecs.findings import Findings
 from allocation_gateway.codecs.json import string
 from allocation_gateway.codecs.statuses import REFUSALS
+from allocation_gateway.references import folded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,15 +82,15 @@ class _Requested:
         self._exact = frozenset(references)
         self._by_folded: dict[str, str | None] = {}
         for reference in references:
-            folded = reference.casefold()
-            self._by_folded[folded] = None if folded in self._by_folded else reference
+            key = folded(reference)
+            self._by_folded[key] = None if key in self._by_folded else reference
 
     def __contains__(self, name: str) -> bool:
         return name in self._exact
 
     def find(self, name: str) -> str | None:
         """Returns the reference that a name stands for; None if it is none of them, or may be two."""
-        return name if name in self._exact else self._by_folded.get(name.casefold())
+        return name if name in self._exact else self._by_folded.get(folded(name))
 
 
 def summaries(body: object, requested: Sequence[str], findings: Findings) -> Mapping[str, Summary]:

@@ -31,11 +31,14 @@ class Findings:
         foreign: True if the answer speaks of something else than what was asked for.
         made: True if the answer says that the operation was carried out.
         refused: True if the answer says that the operation was not carried out, under a status that says nothing of it.
+        rests_on_status: True if only the status tells whether the operation has ended: the body shows a state alone,
+            which may be left from before the request.
     """
 
     foreign = False
     made = False
     refused = False
+    rests_on_status = False
     # An answer that is as documented has neither, and costs no list.
     broken: Sequence[str] = ()
     left_out: Sequence[str] = ()

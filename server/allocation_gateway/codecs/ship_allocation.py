@@ -23,6 +23,7 @@ from allocation_gateway.codecs.schema import (
 )
 from allocation_gateway.codecs.states import SHIP
 from allocation_gateway.codecs.time import dates, timestamp
+from allocation_gateway.references import is_same
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,6 +76,7 @@ def allocation(response: Callable[..., Message]) -> Callable[[NamesShipment, Obj
         state = fields.get("state", core_pb2.SHIPMENT_STATE_UNSPECIFIED)
         findings.made = SHIP.is_allocated(state)
         findings.refused = SHIP.has_failed(state)
+        findings.rests_on_status = findings.refused and not (fields.get("details") or fields.get("excluded_services"))
         return response(allocation=fields)
 
     return decode
@@ -138,5 +140,5 @@ def deallocation(
 
 
 def _check_reference(request: NamesShipment, reference: str, path: str, findings: Findings) -> None:
-    if reference and reference != request.shipment_reference:
+    if reference and not is_same(reference, request.shipment_reference):
         findings.contradict(path, "is not the shipment that was asked for")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from allocation.v1 import core_pb2
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 
 from allocation_gateway.codecs import json
 from allocation_gateway.codecs import ship_common as common
 from allocation_gateway.codecs.schema import REQUIRED, TEXT, TEXTS, Document, Schema, many
 from allocation_gateway.codecs.ship_allocation import ALLOCATE_RESULT
+from allocation_gateway.codecs.states import SHIP, Stage
+from allocation_gateway.references import folded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -73,8 +76,57 @@ BULK: Final = Document(
 )
 
 
+def _is_refused(item: Object) -> bool:
+    """Tells whether a result has an error beside the state of something that is allocated, or is being allocated.
+
+    That state is why it was refused. One that is refused in another state says so itself.
+    """
+    return bool(item.get("details")) and SHIP.stage(_state(item)) in {Stage.ALLOCATED, Stage.PENDING}
+
+
+def _is_contradictory(item: Object) -> bool:
+    """Tells whether a result has an error beside what only an allocation has, or beside a state that nobody knows."""
+    carrier = item.get("carrier") or {}
+    is_booked = item.get("price") is not None or any(carrier.values())
+    return bool(item.get("details")) and (is_booked or not _state(item))
+
+
+def _state(item: Object) -> int:
+    return int(item.get("state", core_pb2.SHIPMENT_STATE_UNSPECIFIED))
+
+
+def _rejection(item: Object) -> Object:
+    """Returns an AllocationRejection: by the first code of the errors of a result, a child before its parent."""
+    errors = item["details"]
+    told = [*(part for error in errors for part in error.get("details") or ()), *errors]
+    first = next((one for one in told if one.get("code")), told[0])
+    return {
+        "code": first.get("code"),
+        "message": first.get("message"),
+        "references": [item["shipment_reference"]],
+    }
+
+
+def _spell_as_asked(fields: Object, asked: Sequence[str]) -> None:
+    """Gives each shipment that was asked for the name that its caller knows it by, wherever an answer names it."""
+    names = {folded(name): name for name in asked}
+    for field in ("allocations", "links"):
+        name_of = "reference" if field == "links" else "shipment_reference"
+        for item in fields.get(field) or ():
+            if name := item.get(name_of):
+                item[name_of] = names.get(folded(name), name)
+    if queued := fields.get("queued"):
+        fields["queued"] = [names.get(folded(name), name) for name in queued]
+    for item in fields.get("rejected") or ():
+        if rejected := item.get("references"):
+            item["references"] = [names.get(folded(name), name) for name in rejected]
+
+
 def _of_request(items: Sequence[Object], references: Sequence[str], findings: Findings) -> list[Object]:
-    """Returns the results of the shipments that were asked for. Of one with two that disagree there is none."""
+    """Returns the results of the shipments that were asked for.
+
+    There is none of a shipment with two that disagree, nor of one whose result contradicts itself.
+    """
     asked = frozenset(references)
     found: dict[str, Object] = {}
     contradicted: set[str] = set()
@@ -87,6 +139,7 @@ def _of_request(items: Sequence[Object], references: Sequence[str], findings: Fi
         findings.tell("[].shipment_reference", "is not one of the shipments that were asked for")
     if contradicted:
         findings.tell("[].state", "one shipment has several that differ")
+    contradicted.update(name for name, item in found.items() if _is_contradictory(item))
     return [item for name, item in found.items() if name in asked and name not in contradicted]
 
 
@@ -110,8 +163,12 @@ def bulk(response: Callable[..., Message]) -> Callable[[NamesShipments, Object |
     def decode(request: NamesShipments, fields: Object | None, findings: Findings) -> Message:
         if fields is None:
             return response()
+        _spell_as_asked(fields, request.shipments)
         # One bad item does not cost the others: what it does not say is unaccounted for.
-        fields["allocations"] = _of_request(fields.get("allocations") or (), request.shipments, findings)
+        results = _of_request(fields.get("allocations") or (), request.shipments, findings)
+        fields["allocations"] = [item for item in results if not _is_refused(item)]
+        refused = [_rejection(item) for item in results if _is_refused(item)]
+        fields["rejected"] = [*(fields.get("rejected") or ()), *refused]
         known = {item["shipment_reference"] for item in fields["allocations"]}
         known.update(_without_contradictions(fields, findings))
         fields["unaccounted"] = [reference for reference in request.shipments if reference not in known]

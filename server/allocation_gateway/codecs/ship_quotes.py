@@ -26,6 +26,7 @@ from allocation_gateway.codecs.schema import (
 )
 from allocation_gateway.codecs.time import dates, timestamp
 from allocation_gateway.codecs.values import Number
+from allocation_gateway.references import is_same
 
 if TYPE_CHECKING:
     from allocation_gateway.codecs.findings import Findings
@@ -91,7 +92,7 @@ def quote_result(
     """Reads a QuoteResult. A quote for another shipment than the one asked for makes all of it broken."""
     if not fields["reference"] and not fields.get("quotes"):
         findings.decide("reference", "there is neither a reference nor a quote")
-    own_reference = {None, "", request.shipment_reference}
-    if any(item.get("shipment_reference") not in own_reference for item in fields.get("quotes") or ()):
+    named = {item.get("shipment_reference") or request.shipment_reference for item in fields.get("quotes") or ()}
+    if not all(is_same(name, request.shipment_reference) for name in named):
         findings.contradict("quotes[].shipment_reference", "is not the shipment that was asked for")
     return pb.CreateShipmentQuotesResponse(**fields)

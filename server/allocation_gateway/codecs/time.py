@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _DATE_TIME: Final = re.compile(
     r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d)(?:[.,](\d{1,20}))?([Zz]|[+-]\d\d(?::?\d\d)?)?", re.ASCII
 )
+# What .NET, for which upstream's SDK is made, writes for a date that was never set. As a date it would prove an age.
+_UNSET: Final = re.compile(r"0001-01-01T00:00:00(?:\.0{1,20})?(?:Z|[+-]\d\d:?\d\d)?", re.ASCII)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_SECOND: Final = -62_135_596_800  # 0001-01-01T00:00:00Z, the earliest Timestamp
 _LAST_SECOND: Final = 253_402_300_799  # 9999-12-31T23:59:59Z, the latest
@@ -27,7 +29,7 @@ _LAST_SECOND: Final = 253_402_300_799  # 9999-12-31T23:59:59Z, the latest
 def timestamp(source: Object, key: str, path: str, findings: Findings) -> Object | None:
     """Reads a date-time as the fields of a Timestamp, exact to the nanosecond; None if there is none."""
     text = source.get(key)
-    if text is None:
+    if text is None or (text.__class__ is str and _UNSET.fullmatch(text)):
         return None
     fields = _parse(text) if text.__class__ is str else None
     if fields is None:

@@ -16,7 +16,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import structlog
-from redis.exceptions import NoPermissionError, ReadOnlyError, RedisError, ResponseError
+from redis import exceptions
 
 from allocation_gateway.groups import shared_entries
 from allocation_gateway.groups.cache_connections import CacheConnections
@@ -42,7 +42,11 @@ _MAX_LATE_HEARTBEATS: Final = 2
 # Commands that wait to be sent. The oldest ones are dropped beyond that: the next sync makes up for them.
 _MAX_PENDING_COMMANDS: Final = 1_000
 _DIGEST_LENGTH: Final = 12
-_FAILURES: Final = (RedisError, OSError, TimeoutError)
+_FAILURES: Final = (exceptions.RedisError, OSError, TimeoutError)
+# What a node of a cluster answers if another one has the key, or if the cluster is down.
+_OF_CLUSTERS: Final = (exceptions.AskError, exceptions.ClusterDownError, exceptions.TryAgainError)
+# What shows that a server is of no use, whatever it answers to other commands.
+_REFUSALS: Final = (exceptions.NoPermissionError, exceptions.ReadOnlyError, *_OF_CLUSTERS)
 _log = structlog.get_logger()
 
 
@@ -223,10 +227,10 @@ class Replication:
         """Raises ReadOnlyError if the server is a replica of another one, as far as it lets itself be asked."""
         try:
             replication: dict[str, Any] = await self._connections.client.info("replication")
-        except ResponseError:
+        except exceptions.ResponseError:
             return
         if replication.get("role") == "slave":
-            raise ReadOnlyError("it is a replica")
+            raise exceptions.ReadOnlyError("it is a replica")
 
     async def _receive(self, peer: Peer, pubsub: Any) -> None:
         while True:
@@ -273,8 +277,10 @@ class Replication:
             pipe = self._connections.client.pipeline(transaction=False)
             pipe.zscore(keys.forgotten, "at")
             pipe.hgetall(keys.observed)
+            # Only to see whether this server has it.
+            pipe.exists(keys.listing)
             # A key of another type counts as empty.
-            forgotten, observed = _permitted(await pipe.execute(raise_on_error=False))
+            forgotten, observed, _ = _checked(await pipe.execute(raise_on_error=False))
             await self._merge(peer, api, forgotten, observed)
 
     async def _merge(self, peer: Peer, api: Api, forgotten: object, observed: object) -> None:
@@ -305,10 +311,10 @@ class Replication:
             if known is None or known.learned_at < entry.learned_at:
                 self._put_observed(pipe, keys, entry, publish=known is None)
         if len(pipe):
-            _permitted(await pipe.execute(raise_on_error=False))
+            _checked(await pipe.execute(raise_on_error=False))
 
     def _connection_failed(self, error: BaseException) -> None:
-        problem = diagnose(error, self._url)
+        problem = diagnose(error, self._url, takes_clusters=False)
         self._set_usable(usable=False, reason=problem.kind, problem=problem.text)
 
     def _set_usable(self, *, usable: bool, reason: str, **more: str) -> None:
@@ -331,14 +337,13 @@ class Replication:
         await self._connections.close()
 
 
-def _permitted(results: list[Any]) -> list[Any]:
+def _checked(results: list[Any]) -> list[Any]:
     """Returns the results of commands.
 
     Raises:
-        NoPermissionError: The user of the URL may not carry out one of them.
-        ReadOnlyError: The server refused to write.
+        ResponseError: The server is of no use.
     """
     for result in results:
-        if isinstance(result, NoPermissionError | ReadOnlyError):
+        if isinstance(result, _REFUSALS):
             raise result
     return results

@@ -14,7 +14,7 @@ from allocation_gateway.codecs.consignment_groups import groups
 from allocation_gateway.codecs.consignment_labels import label, with_labels, without_labels
 from allocation_gateway.codecs.consignment_quotes import quote_result
 from allocation_gateway.operations.allocations import CONSIGNMENTS
-from allocation_gateway.operations.bulk import CONSIGNMENT_RESULTS
+from allocation_gateway.operations.consignment_answers import CONSIGNMENT_RESULTS
 from allocation_gateway.operations.model import Action, Api, FollowUp, Operation, Route, RouteByOneof
 
 if TYPE_CHECKING:

@@ -11,6 +11,8 @@ from urllib.parse import quote
 
 from google.protobuf.message_factory import GetMessageClass
 
+from allocation_gateway.references import capitalized, folded
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -49,6 +51,10 @@ class Api(enum.Enum):
 
     SHIP = "ship"
     CONSIGNMENTS = "consignments"
+
+
+# Looked up once: in Python 3.11, each access to a member of an enum is a function call.
+_SHIP: Final = Api.SHIP
 
 
 class Action(enum.Enum):
@@ -210,4 +216,13 @@ class Operation:
         if not name:
             return ()
         value = getattr(request, name)
-        return tuple(value) if name in _MANY else (value,)
+        # A slice of it is copied at once. To iterate over it takes several times as long.
+        return tuple(value[:]) if name in _MANY else (value,)
+
+    def locks(self, request: Any) -> tuple[str, ...]:
+        """Returns the names by which claims lock what a request is for: the same for each spelling of a reference.
+
+        They are upstream's own spelling, which earlier releases lock as well: small letters at Ship, and capitals.
+        """
+        name = folded if self.api is _SHIP else capitalized
+        return tuple([name(reference) for reference in self.references(request)])

@@ -22,8 +22,8 @@ from allocation_gateway.codecs.ship_allocation import (
 from allocation_gateway.codecs.ship_bulk import BULK, FILTERED, bulk, filtered
 from allocation_gateway.codecs.ship_quotes import QUOTED, quote_result
 from allocation_gateway.operations.allocations import SHIP
-from allocation_gateway.operations.bulk import LINKS, LISTING
 from allocation_gateway.operations.model import Action, Api, Operation, Route
+from allocation_gateway.operations.ship_answers import LINKS, LISTING
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message

@@ -84,13 +84,11 @@ class AllocationStream(LastingRpc):
 
     Attributes:
         outcome: The class of what it tells of one item.
-        outcomes: The class of what it tells of several.
         bulk: The row of the bulk call by the field of the selector that is set; by nothing if none is.
         takes_capabilities: Whether a selector may name capabilities.
     """
 
     outcome: type[Message]
-    outcomes: type[Message]
     bulk: Mapping[str, Operation]
     takes_capabilities: bool
 
@@ -98,15 +96,15 @@ class AllocationStream(LastingRpc):
         """Returns how many items may go into one bulk call."""
         return min(MAX_BATCH, settings.consignments.max_references) if self.api is Api.CONSIGNMENTS else MAX_BATCH
 
-    def write(self, operation: Operation, reference: str, request_id: str, selector: Any) -> Any:
-        """Returns the request of the write of one item: a bulk call of one reference."""
-        fields: dict[str, Any] = {references_field(operation.request): [reference], "request_id": request_id}
+    def alike(self, selector: Any) -> dict[str, Any]:
+        """Returns the fields of a bulk call that a selector sets: the same for all items that have it."""
+        fields: dict[str, Any] = {}
         scope = selector.WhichOneof("scope")
         if scope:
             fields[scope] = getattr(selector, scope)
         if selector.capabilities:
             fields["capabilities"] = selector.capabilities
-        return operation.request(**fields)
+        return fields
 
 
 def _bulk(rows: Sequence[Operation], *requests: type[Message]) -> Mapping[str, Operation]:
@@ -120,7 +118,6 @@ STREAMS: Final = (
         request=shipments_pb.AllocateShipmentStreamRequest,
         response=shipments_pb.AllocateShipmentStreamResponse,
         outcome=shipments_pb.ShipmentOutcome,
-        outcomes=shipments_pb.ShipmentOutcomes,
         bulk=_bulk(
             ship.ROWS,
             shipments_pb.AllocateShipmentsRequest,
@@ -134,7 +131,6 @@ STREAMS: Final = (
         request=consignments_pb.AllocateConsignmentStreamRequest,
         response=consignments_pb.AllocateConsignmentStreamResponse,
         outcome=consignments_pb.ConsignmentOutcome,
-        outcomes=consignments_pb.ConsignmentOutcomes,
         bulk=_bulk(
             consignments.ROWS,
             consignments_pb.AllocateConsignmentsRequest,

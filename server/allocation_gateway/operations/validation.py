@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 from allocation.v1 import consignment_allocation_service_pb2 as pb
 from allocation.v1 import core_pb2, job_pb2, service_group_service_pb2
 
+from allocation_gateway.references import folded
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -86,9 +88,10 @@ def _each_once(field: str, values: Sequence[str], limit: int, settings: Settings
     seen: set[str] = set()
     for index, value in enumerate(values):
         yield from _reference(f"{field}[{index}]", value, settings)
-        if value and value in seen:
+        name = folded(value)
+        if name and name in seen:
             yield Violation(f"{field}[{index}]", "must not be given twice")
-        seen.add(value)
+        seen.add(name)
 
 
 def is_uuid(value: str) -> bool:

@@ -15,7 +15,7 @@ class Budget:
     """What may be spent: a part of a token for each thing asked for, and maybe some with time, up to a burst.
 
     Over any span of time the withdrawals are at most the burst, plus ratio times what was asked for, plus what came
-    with time. What is not needed beyond the burst is not saved up: a calm week pays for no storm.
+    with time. What is not needed beyond the burst is not saved up.
     """
 
     __slots__ = ("_at", "_balance", "_burst", "_clock", "_on_withdrawal", "_per_second", "_ratio")
@@ -48,7 +48,8 @@ class Budget:
 
     def deposit(self) -> None:
         """Records something that was asked for."""
-        self._balance = min(self._balance + self._ratio, self._burst)
+        if self._balance < self._burst:
+            self._balance = min(self._balance + self._ratio, self._burst)
 
     def refund(self) -> None:
         """Records that upstream has answered: what it can answer needs no saving. In an outage nothing comes in."""

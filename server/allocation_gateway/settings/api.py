@@ -110,7 +110,7 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
             "The part of `{prefix}_MAX_IN_FLIGHT` that allocation streams and watches may take, of writes and of reads."
         ),
     ] = 0.5
-    rate_limit: Annotated[PerSecond, described("Requests to the {api} in a second. 0: as many as there are.")] = 0.0
+    rate_limit: Annotated[PerSecond, described("Requests to the {api} in a second. 0: no limit.")] = 0.0
     rate_burst: Annotated[
         Count, described("Requests that may be sent at once within `{prefix}_RATE_LIMIT`, after a pause.")
     ] = 10
@@ -138,7 +138,7 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
         Ratio, described("Writes that may be sent once more, as a part of the writes that were asked for.")
     ] = 0.1
     retry_budget_burst: Annotated[
-        Limit, described("Writes that may be sent once more besides, in a row. 0: none is ever.")
+        Limit, described("Writes that may be sent once more besides, in a row. 0: no write is.")
     ] = 10
     max_attempts: Annotated[
         Count,

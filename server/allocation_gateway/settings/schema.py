@@ -95,9 +95,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_held_bytes: Annotated[
         Annotated[int, msgspec.Meta(ge=1_048_576)],
         described(
-            "Bytes that are held at once for all callers of a process: requests that are not answered yet, and answers "
-            "that are not taken. At least four times `MAX_REQUEST_BYTES`. One connection may hold half of them. If it "
-            "is more, the connection that holds most is closed. Only `GRPC_ENGINE=direct` has this limit."
+            "Bytes held at once for all callers of a process: requests not answered yet, answers not taken, and 256 "
+            "KiB for each connection with TLS, up to half. At least four times `MAX_REQUEST_BYTES`. One connection "
+            "may hold half. Above it, the connection that holds most is closed. Only for `GRPC_ENGINE=direct`."
         ),
     ] = 33_554_432
     keepalive_time: Annotated[

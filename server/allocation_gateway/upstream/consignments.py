@@ -36,6 +36,20 @@ BY_CODE: Final[Mapping[str, ErrorEntry]] = {
 }
 
 
+# Our fields by upstream's names for them: those of the bodies that are sent, and of the parts of the documented paths.
+PROPERTIES: Final[Mapping[str, str]] = {
+    "consignmentreferences": "consignments",
+    "consignmentreference": "consignment_reference",
+    "mpdcarrierservicegroupreference": "service_group",
+    "servicegroupreference": "service_group",
+    "mpdcarrierservicereference": "carrier_service_reference",
+    "serviceref": "carrier_service_reference",
+    "quotereference": "quote_reference",
+    "labelformat": "label_format",
+    "filters": "filters",
+}
+
+
 def headers(api: ApiSettings, key: str) -> list[tuple[str, str]]:
     """Returns the headers that every request needs."""
     return [
@@ -99,5 +113,6 @@ DIALECT: Final = Dialect(
     error_body=error_body,
     contradicts=contradicts,
     by_code=BY_CODE,
+    properties=PROPERTIES,
     probe="/consignments/EC-000-000-000",
 )

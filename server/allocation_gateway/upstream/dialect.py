@@ -58,6 +58,8 @@ class Dialect:
             out, or is being carried out. What it says and nobody knows counts as that.
         by_code: The row of each code that upstream is known to use.
         fields: The fields of ours that a code is about, where upstream's own name for it is missing or not ours.
+        properties: The field of ours that is sent as a property of upstream's or in its path, by upstream's name for it
+            in small letters, where that is another one.
         probe: A path below the base URL that is harmless to read.
     """
 
@@ -67,6 +69,7 @@ class Dialect:
     by_code: Mapping[str, ErrorEntry]
     probe: str
     fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    properties: Mapping[str, str] = field(default_factory=dict)
 
 
 def objects(value: object) -> Iterator[Object]:

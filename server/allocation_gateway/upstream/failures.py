@@ -6,6 +6,7 @@ a message never does, but for one of Azure API Management's. docs/errors.md has 
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
@@ -38,6 +39,7 @@ DEFAULT_RETRY_SECONDS: Final = 1.0
 LONGEST_RETRY_SECONDS: Final = 3600.0
 # CDNs use these for an origin that does not answer; only upstream's own JSON makes 521 an answer.
 _CDN: Final = range(520, 531)
+_PLACE: Final = re.compile(r"\[\d{1,9}\]", re.ASCII)
 _ALLOCATION_FAILED: Final = 521
 _FORBIDDEN: Final = 403
 _NOT_FOUND: Final = 404
@@ -58,7 +60,7 @@ def failure(operation: Operation, request: Message, answer: Answer, body: object
     error = dialect.error_body(body) if isinstance(body, dict) else None
     code, entry = _decide(operation, dialect, answer.status, error)
     contradicts = isinstance(body, dict) and operation.action.writes and dialect.contradicts(body, operation.action)
-    inferred = write_effect.infer(operation, answer, body, error, entry, contradicts=contradicts)
+    inferred = write_effect.infer(operation, request, answer, body, error, entry, contradicts=contradicts)
     if entry is error_table.BROKEN:
         return broken(operation, answer, _what_is_wrong(answer, body), likely_unprocessed=inferred.likely_unprocessed)
     return _error(operation, request, answer, error, code, entry, inferred)
@@ -153,6 +155,11 @@ def outcome_unknown(message: str) -> GatewayError:
     )
 
 
+def unconfirmed() -> GatewayError:
+    """Returns the error for a write that upstream has taken in hand without a word of how it ended."""
+    return outcome_unknown("Upstream accepted the request and has not said how it ended.")
+
+
 def _known(dialect: Dialect, error: ErrorBody) -> tuple[str, ErrorEntry] | None:
     """Returns the first code that decides by itself, and its row."""
     for complaint in error.complaints:
@@ -232,7 +239,12 @@ def _our_field(operation: Operation, request: Message, complaint: Complaint) -> 
     root = path.partition("[")[0].partition(".")[0]
     if root in known:
         return path
-    return next((field for field in DIALECTS[operation.api].fields.get(complaint.code, ()) if field in known), "")
+    dialect = DIALECTS[operation.api]
+    if (named := dialect.properties.get(root.lower(), "")) in known:
+        # What comes after a place in a list is upstream's own.
+        place = _PLACE.match(path, len(root))
+        return named + (place[0] if place else "")
+    return next((field for field in dialect.fields.get(complaint.code, ()) if field in known), "")
 
 
 def retry_seconds(headers: Mapping[str, str]) -> float:

@@ -17,7 +17,9 @@ from allocation_gateway.codecs.consignment_labels import no_label
 from allocation_gateway.codecs.states import BEFORE_DISPATCH, CAN_DEALLOCATE, Stage
 from allocation_gateway.errors import GatewayError, WriteEffect
 from allocation_gateway.operations import consignments
+from allocation_gateway.operations.allocations import CONSIGNMENTS
 from allocation_gateway.operations.model import Action, FollowUp
+from allocation_gateway.references import is_same
 from allocation_gateway.upstream import error_table
 
 if TYPE_CHECKING:
@@ -208,7 +210,7 @@ def _agrees(request: pb.AllocateConsignmentWithLabelsRequest, found: pb.Consignm
     """Tells whether an allocation can be the one that a request asks for, as far as the consignment says."""
     selector = request.WhichOneof("selector")
     if selector == "service_group":
-        return found.service_group == request.service_group
+        return CONSIGNMENTS.agrees_on_group(found, request.service_group)
     if selector == "carrier_service_reference":
-        return found.carrier_service_reference == request.carrier_service_reference
+        return is_same(found.carrier_service_reference, request.carrier_service_reference)
     return True

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     Trace: TypeAlias = Callable[[], Mapping[str, str]]
 
 SUCCESSES: Final = frozenset({200, 201, 202, 207})
+_ACCEPTED: Final = 202
 # What stands for nothing in JSON is as good as nothing.
 _NO_BODY: Final = frozenset({b"", b"null"})
 _log = structlog.get_logger()
@@ -47,7 +48,8 @@ def read(
         trace: Returns what names the trace in log lines.
 
     Raises:
-        GatewayError: Upstream refused or failed, or what decides in its answer is not as documented.
+        GatewayError: Upstream refused or failed, or what decides in its answer is not as documented. Or it has taken a
+            write in hand, and not said how it ended.
     """
     findings = Findings()
     response = operation.decode(request, _fields(operation, request, answer, findings), findings)
@@ -56,7 +58,8 @@ def read(
         _log.warning("upstream_contract_broken", rpc=operation.name, **told, findings=findings.summary())
         if count is not None:
             count(operation.full_name, "refused" if findings.broken else "read")
-    if findings.refused:
+    is_unconfirmed = answer.status == _ACCEPTED and findings.rests_on_status
+    if findings.refused and not is_unconfirmed:
         raise failures.refused(operation, request, answer, _parse(answer))
     if findings.broken:
         made = findings.made and not findings.foreign
@@ -67,6 +70,8 @@ def read(
             effect=WriteEffect.MADE if made else WriteEffect.UNKNOWN,
             allocation=getattr(response, "allocation", None) if made else None,
         )
+    if is_unconfirmed:
+        raise failures.unconfirmed()
     return response
 
 

@@ -14,6 +14,8 @@ from allocation_gateway.operations.model import Action, Api
 from allocation_gateway.upstream import error_table
 
 if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
     from allocation_gateway.operations.model import Operation
     from allocation_gateway.upstream.dialect import ErrorBody
     from allocation_gateway.upstream.error_table import ErrorEntry
@@ -31,6 +33,10 @@ _UNREAD: Final = frozenset({411, 413, 414, 415, 417, 421, 422, 423, 426, 428, 43
 # A proxy gives these in upstream's place, with a page of its own.
 _REFUSED_BY_PROXY: Final = frozenset({401, 403, 405, 429})
 _PROXY_CREDENTIALS: Final = 407
+# With these upstream itself may end a call that it has begun to carry out. The others come from what stands before it.
+_FROM_WITHIN: Final = frozenset({400, 404, 409, 410})
+# What is wrong with a call whichever of its consignments was looked at first.
+_OF_THE_CALL: Final = (error_table.NO_GROUP, error_table.NO_SERVICE, error_table.CREDENTIALS)
 _ITS_FAILURES: Final = (error_table.UPSTREAM_FAILED, error_table.UNAVAILABLE, error_table.BROKEN)
 _DOUBT: Final = WriteEffect.UNKNOWN
 
@@ -49,12 +55,20 @@ class InferredEffect(NamedTuple):
 
 
 def infer(
-    operation: Operation, answer: Answer, body: object, error: ErrorBody | None, entry: ErrorEntry, *, contradicts: bool
+    operation: Operation,
+    request: Message,
+    answer: Answer,
+    body: object,
+    error: ErrorBody | None,
+    entry: ErrorEntry,
+    *,
+    contradicts: bool,
 ) -> InferredEffect:
     """Returns what an answer that is no success says of the effect of an operation.
 
     Args:
         operation: The row that was called.
+        request: Its request.
         answer: The answer.
         body: Its JSON; None if it is not JSON.
         error: What its body says; None if that is no JSON object.
@@ -67,10 +81,19 @@ def infer(
         return InferredEffect(_DOUBT)
     is_documented = answer.status in _documented(operation)
     if error is not None and is_documented and entry not in _ITS_FAILURES:
-        if error.is_own or answer.status not in _NOT_ALLOCATED:
-            return InferredEffect(WriteEffect.NONE)
-        return InferredEffect(_DOUBT)
+        if not error.is_own and answer.status in _NOT_ALLOCATED:
+            return InferredEffect(_DOUBT)
+        is_of_all = answer.status not in _FROM_WITHIN or entry in _OF_THE_CALL
+        if not is_of_all and _is_carried_out_in_turn(operation, request):
+            return InferredEffect(_DOUBT, likely_unprocessed=True)
+        return InferredEffect(WriteEffect.NONE)
     return InferredEffect(_DOUBT, likely_unprocessed=_is_likely_unprocessed(operation, answer, error))
+
+
+def _is_carried_out_in_turn(operation: Operation, request: Message) -> bool:
+    """Tells whether a call allocates several things one by one, so that it may be ended when some are done."""
+    in_turn = operation.api is Api.CONSIGNMENTS and operation.action is Action.ALLOCATE_BULK
+    return in_turn and len(operation.references(request)) > 1
 
 
 def _documented(operation: Operation) -> frozenset[int]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Acquisition:
     """A write that waits for its claim."""
 
-    __slots__ = ("_claimant", "_context", "_is_looked_up", "_references", "_sender", "_store")
+    __slots__ = ("_claimant", "_context", "_is_looked_up", "_locks", "_sender", "_store")
 
     def __init__(self, context: WriteContext, sender: Sender) -> None:
         """Starts without having asked the store.
@@ -38,8 +38,8 @@ class Acquisition:
         self._sender = sender
         request = context.request
         # To prepare a request changes what a group's name stands for, and not what the request is for.
-        self._references = request.operation.references(request.message)
-        self._store: ClaimStore = context.api.store.at(self._references)
+        self._locks = request.operation.locks(request.message)
+        self._store: ClaimStore = context.api.store.at(self._locks)
         self._claimant = Claimant(context.environment, context.api.now)
         # Whether it was asked whether there is a claim of this id.
         self._is_looked_up = False
@@ -96,7 +96,7 @@ class Acquisition:
             request.fingerprint,
             message.SerializeToString(),
             b"" if request.terms is None and not target else note.encode(note.Note(request.terms, trace=target)),
-            self._references,
+            self._locks,
             self._claimant.token,
             context.environment.lease,
             context.longest_effect(),
@@ -215,14 +215,16 @@ class Acquisition:
             raise errors.reused()
         if claim.state is ClaimState.DONE:
             return await self._remembered(claim)
-        handle = await self._claimant.take_over(self._store, claim)
+        # A release that locked references as they were spelled has it at another home.
+        store = self._store.at(claim.references)
+        handle = await self._claimant.take_over(store, claim)
         if handle is None:
             return None
         # What was sent is what is asked for, whatever a name stands for by now.
         message = context.request.operation.request.FromString(handle.claim.request)
         context.count("taken_over")
         context.follows(claim, "taken_over")
-        return ClaimedWrite(context, self._store, handle, message)
+        return ClaimedWrite(context, store, handle, message)
 
     async def _remembered(self, claim: Claim) -> WriteResult:
         context = self._context

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from allocation_gateway.codecs.states import Stage
 from allocation_gateway.operations.assessment import Assessment
 from allocation_gateway.operations.model import Action
+from allocation_gateway.references import is_same
 from allocation_gateway.writes.clocks import Timing, is_after, timing
 
 if TYPE_CHECKING:
@@ -178,16 +179,28 @@ def _compared(allocations: AllocationType, found: AnyAllocation, origin: Origin,
     return Assessment.NOT_OWN if _timing(found, origin) is Timing.BEFORE else Assessment.UNDECIDED
 
 
-def contradicts_refusal(operation: Operation, request: Any, found: AnyAllocation, origin: Origin) -> bool:
-    """Tells whether an allocation seems to be the write's own, although the write was refused as it was there.
+def explains_refusal(operation: Operation, request: Any, found: AnyAllocation, origin: Origin) -> bool:
+    """Tells whether how a shipment or consignment stands is why its allocation was refused for its state.
 
-    One of about that time, where another one was on its way, may be either.
+    It is not if it may be the write's own doing: a proxy that sends a request twice passes on how the second one is
+    refused. That may be an allocation of which it is not certain whose it is, or one that is on its way and was not
+    before. Nor is it if nothing is there: then the first of both may still be at work.
     """
-    judged = assess(operation, request, found, origin)
-    if judged is Assessment.UNDECIDED and origin.before == IN_HAND:
-        is_precise = origin.clock is not None and origin.clock.is_precise
-        return not (is_precise and _is_older(found, origin))
-    return judged in {Assessment.DONE, Assessment.UNCLEAR}
+    allocations = operation.allocations
+    match allocations.stage(found):
+        case Stage.ALLOCATED:
+            judged = assess(operation, request, found, origin)
+            if judged is not Assessment.UNDECIDED:
+                return judged is Assessment.NOT_OWN
+            is_precise = origin.clock is not None and origin.clock.is_precise
+            # What another write is known to have allocated is why this one was refused, whatever comparing tells.
+            return origin.is_of_another is None or (is_precise and _is_older(found, origin))
+        case Stage.PENDING:
+            return origin.before not in {None, UNALLOCATED}
+        case Stage.UNALLOCATED:
+            return allocations.states.has_failed(found.state)
+        case Stage.GONE:
+            return True
 
 
 def _booking(shown: str) -> list[str]:
@@ -247,7 +260,7 @@ def is_same_booking(allocations: AllocationType, one: AnyAllocation, other: AnyA
     if ours and theirs:
         return not ours.isdisjoint(theirs)
     service, other_service = allocations.service(one), allocations.service(other)
-    return False if service and other_service and service != other_service else None
+    return False if service and other_service and not is_same(service, other_service) else None
 
 
 def _tracking_references(allocations: AllocationType, found: AnyAllocation) -> frozenset[str]:
@@ -256,9 +269,9 @@ def _tracking_references(allocations: AllocationType, found: AnyAllocation) -> f
 
 def _is_service_asked_for(allocations: AllocationType, request: Any, found: AnyAllocation, terms: Terms | None) -> bool:
     """Tells whether an allocation can be with the service that was asked for. One that names none can be."""
-    service = allocations.service(found).casefold()
+    service = allocations.service(found)
     wanted = _wanted(request, "carrier_service_reference") or (terms.service if terms is not None else "")
-    return not service or not wanted or service == wanted.casefold()
+    return not service or not wanted or is_same(service, wanted)
 
 
 def _agrees(allocations: AllocationType, request: Any, found: AnyAllocation, terms: Terms | None) -> bool:

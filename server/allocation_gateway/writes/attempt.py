@@ -10,6 +10,7 @@ from allocation.v1.error_reason_pb2 import ErrorReason
 
 from allocation_gateway.account_api import TRANSIENT
 from allocation_gateway.errors import GatewayError, WriteEffect
+from allocation_gateway.operations.assessment import Assessment
 from allocation_gateway.operations.model import Action
 from allocation_gateway.writes import errors, resolution, responses
 
@@ -73,11 +74,13 @@ class Explanation(msgspec.Struct, frozen=True):
 
     Attributes:
         error: The refusal.
-        doubtful: The allocation that speaks against it, since it seems to be the write's own; None if there is none.
+        doubtful: The allocation that speaks against it, since it may be the write's own; None if there is none.
+        is_open: Whether nothing that was read is the reason, or nothing could be read.
     """
 
     error: GatewayError
     doubtful: AnyAllocation | None = None
+    is_open: bool = False
 
 
 AttemptResult: TypeAlias = Answered | Unconfirmed | InDoubt | Refused
@@ -89,11 +92,12 @@ async def prepare_first(context: WriteContext, claimed: ClaimedWrite, sender: Se
     Raises:
         GatewayError: It cannot be sent in time. Its claim is released.
     """
-    try:
-        await sender.acquire_permit()
-    except GatewayError:
-        await claimed.handle.release()
-        raise
+    if not sender.has_permit:
+        try:
+            await sender.acquire_permit()
+        except GatewayError:
+            await claimed.handle.release()
+            raise
     await _note_before(context, claimed)
 
 
@@ -108,7 +112,8 @@ async def _note_before(context: WriteContext, claimed: ClaimedWrite) -> None:
     reads_some = handle.claim.owners and claimed.operation.action.allocates
     if not (reads_all or reads_some):
         return
-    references = [name for name in handle.claim.references if reads_all or name in handle.claim.owners]
+    spelled = claimed.operation.references(claimed.message)
+    references = [name for name in spelled if reads_all or handle.owner_of(name)]
     if not references:
         return
     readback = claimed.new_readback()
@@ -169,14 +174,19 @@ async def _failed(
 
 
 async def _read_once(context: WriteContext, claimed: ClaimedWrite, error: GatewayError) -> GatewayError:
-    """Reads once what became of a request that was probably not let through.
+    """Reads once what became of a request that was probably not let through, or not carried out.
 
     Returns:
-        The error: with an effect of none if nothing is there, and as it is if something is, or cannot be read.
+        The error: with an effect of none if nothing is there, and as it is if something is, or cannot be read. In a
+            bulk call, what is certainly somebody else's does not count, nor what was known before the request was sent.
     """
     readback = claimed.readback
+    known_before = frozenset(readback.known)
     await readback.read(context.observation, context.api.times_out_at())
-    return error.with_effect(WriteEffect.NONE) if readback.shows_no_effect and not readback.known else error
+    found = [one for name, one in readback.known.items() if name not in known_before]
+    if claimed.operation.action.is_bulk:
+        found = [one for one in found if one.assessment is not Assessment.NOT_OWN]
+    return error if found or not readback.shows_no_effect else error.with_effect(WriteEffect.NONE)
 
 
 async def _read_the_rest(context: WriteContext, claimed: ClaimedWrite, response: Any) -> Answered | Unconfirmed:
@@ -236,17 +246,18 @@ def is_of_state(operation: Operation, refusal: GatewayError) -> bool:
 
 
 async def explain(context: WriteContext, claimed: ClaimedWrite, refusal: GatewayError) -> Explanation:
-    """Returns a refusal for the shipment's state with the allocation that is there, if it can be read in time.
+    """Returns a refusal for the state of what was to be allocated, with the allocation that is there, if it is read.
 
     A proxy that sends a request twice passes on what the second one is answered: that the shipment is allocated, which
-    the first one has done. So a refusal is not believed against an allocation that seems to be the write's own.
+    the first one has done. So a refusal is only believed if what is read is the reason for it.
     """
-    if not is_of_state(claimed.operation, refusal):
-        return Explanation(refusal)
     there = await _read_current(context, claimed)
-    if there is None or there.allocation is None:
-        return Explanation(refusal)
-    return Explanation(refusal.with_allocation(there.allocation), there.allocation if there.contradicts else None)
+    if there is None:
+        return Explanation(refusal, is_open=True)
+    found, explains = there
+    if found is None:
+        return Explanation(refusal, is_open=not explains)
+    return Explanation(refusal.with_allocation(found), None if explains else found)
 
 
 async def _read_current(context: WriteContext, claimed: ClaimedWrite) -> CurrentAllocation | None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from allocation_gateway.operations.model import Operation, Route
     from allocation_gateway.protection.protection import Permit
     from allocation_gateway.telemetry.observation import Observation
+    from allocation_gateway.writes.pace import Pace
 
 # What one write of a request can be the cause of, so that the others may be let through without it.
 _ONE_AT_FAULT: Final = frozenset(
@@ -73,16 +74,18 @@ class Member:
         observation: It, as telemetry sees it.
         attempt: The attempt that it is sent with; None before it is sent.
         message: The request that it asks for.
+        reference: What that is for.
         send_by: Until when its claim lets it be sent, by the event loop's clock.
         result: What came of it.
     """
 
-    __slots__ = ("attempt", "message", "observation", "result", "send_by")
+    __slots__ = ("attempt", "message", "observation", "reference", "result", "send_by")
 
     def __init__(self, observation: Observation) -> None:
         self.observation = observation
         self.attempt: Attempt | None = None
         self.message: Any = None
+        self.reference = ""
         self.send_by = 0.0
         self.result: asyncio.Future[UpstreamResult] = asyncio.get_running_loop().create_future()
 
@@ -91,6 +94,7 @@ class Batch:
     """One bulk request in the making.
 
     Attributes:
+        operation: The row of the bulk call.
         request_errors: With what upstream, or what protects it, refused the request as a whole; empty if it has not.
     """
 
@@ -101,6 +105,7 @@ class Batch:
         route: Route,
         observation: Observation,
         deadline: float,
+        pace: Pace,
         resends: int = 0,
     ) -> None:
         """Has no members yet, and waits for more until it is sealed.
@@ -111,15 +116,17 @@ class Batch:
             route: The spelling of it that is configured.
             observation: Whose request it is, as telemetry sees it.
             deadline: Until when its callers wait, by the event loop's clock.
+            pace: By which its members are told what came of them.
             resends: How often all that will be in it was sent before.
         """
         self._resends = resends
         self.request_errors: list[GatewayError] = []
         self._api = api
-        self._operation = operation
+        self.operation = operation
         self._route = route
         self._observation = observation
         self._deadline = deadline
+        self._pace = pace
         self._is_sealed = False
         self._is_begun = False
         # Those that are waited for, and those that have come.
@@ -145,18 +152,26 @@ class Batch:
         self._is_sealed = True
         self._proceed()
 
+    def request_permit(self) -> asyncio.Task[Permit]:
+        """Asks for the permit of the request, unless that was done. It comes back if no write needs it."""
+        if self._permit is None:
+            protection = self._api.protection
+            self._permit = asyncio.create_task(protection.acquire_for_stream(RequestKind.WRITE, self._deadline))
+        return self._permit
+
     async def acquire_permit(self) -> None:
         """Waits for the permit of the request, which is one for all its writes.
 
         Raises:
             GatewayError: There is none to be had in time.
         """
-        if self._permit is None:
-            protection = self._api.protection
-            self._permit = asyncio.create_task(protection.acquire_for_stream(RequestKind.WRITE, self._deadline))
+        permit = self.request_permit()
         try:
-            # One that is given up does not take it from the others.
-            await asyncio.shield(self._permit)
+            if permit.done():
+                permit.result()
+            else:
+                # One that is given up does not take it from the others.
+                await asyncio.shield(permit)
         except GatewayError as error:
             self.request_errors.append(error)
             raise error.copied() from None
@@ -164,6 +179,7 @@ class Batch:
     def come(self, member: Member, message: Any, send_by: float) -> None:
         """Records that a write may be sent until a moment, by the event loop's clock."""
         member.message = message
+        (member.reference,) = self.operation.references(message)
         member.send_by = send_by
         self._awaited.discard(member)
         self._ready[member] = None
@@ -228,9 +244,9 @@ class Batch:
 
     async def _send_to_all(self, members: tuple[Member, ...], call: UpstreamCall, permit: Permit) -> None:
         try:
-            result = await self._api.send(self._operation, self._route, self._joined(members), call, permit)
+            result = await self._api.send(self.operation, self._route, self._joined(members), call, permit)
         except CalledOffError:
-            error = failures.no_answer(self._operation, "it was called off", sent=False)
+            error = failures.no_answer(self.operation, "it was called off", sent=False)
             result = UpstreamResult(error, CallOutcome.IGNORED)
         except asyncio.CancelledError:
             for member in members:
@@ -243,9 +259,11 @@ class Batch:
             return
         if isinstance(result.response, GatewayError):
             self.request_errors.append(result.response)
-        for member, part in zip(members, self.parts(result, members), strict=True):
-            if not member.result.done():
-                member.result.set_result(part)
+        told = [*zip(members, self.parts(result, members), strict=True)]
+        async for some in self._pace.parts(told):
+            for member, part in some:
+                if not member.result.done():
+                    member.result.set_result(part)
 
     def _joined(self, members: tuple[Member, ...]) -> Any:
         """Returns the request for all of them. The name of one's own request is no part of it."""
@@ -254,19 +272,15 @@ class Batch:
         joined.request_id = ""
         references = getattr(joined, references_field(type(joined)))
         del references[:]
-        references.extend(self._reference(member) for member in members)
+        references.extend([member.reference for member in members])
         return joined
 
     def parts(self, result: UpstreamResult, members: Sequence[Member]) -> list[UpstreamResult]:
         """Returns what the answer of a bulk call tells each of the writes that were sent by it."""
-        response, bulk = result.response, self._operation.bulk
+        response, bulk = result.response, self.operation.bulk
         if isinstance(response, GatewayError):
             return [msgspec.structs.replace(result, response=response.for_each_of(len(members))) for _ in members]
         if bulk is None:
             raise ValueError("only bulk calls are sent together")
-        parts = bulk.parts(response, [self._reference(member) for member in members])
+        parts = bulk.parts(response, [member.reference for member in members])
         return [msgspec.structs.replace(result, response=part) for part in parts]
-
-    def _reference(self, member: Member) -> str:
-        (reference,) = self._operation.references(member.message)
-        return reference

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from allocation_gateway.claims.model import StoreUnavailableError
+from allocation_gateway.references import folded
 from allocation_gateway.writes import note
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
     from allocation_gateway.claims.model import Claim, ClaimStore, NewClaim
     from allocation_gateway.operations.model import Operation
@@ -60,6 +61,7 @@ class ClaimHandle:
         "_environment",
         "_is_over",
         "_now",
+        "_owners",
         "_store",
         "_token",
         "began",
@@ -102,6 +104,7 @@ class ClaimHandle:
         self._token = token
         self.new = new
         self.claim = claim
+        self._owners = {folded(name): owner for name, owner in claim.owners.items()} if claim.owners else {}
         self.began = history.began
         self.effects_end_at = history.effects_end_at
         self.is_first = history.is_first
@@ -135,6 +138,18 @@ class ClaimHandle:
     def owns_all(self) -> bool:
         """Tells whether it is known of each of its references which request allocated it last."""
         return all(name in self.claim.owners for name in self.claim.references)
+
+    def owner_of(self, reference: str) -> str:
+        """Returns the request id of the last allocation known of a reference, in any spelling; empty if none is."""
+        return self._owners.get(folded(reference), "") if self._owners else ""
+
+    def locks_of(self, references: Collection[str]) -> list[str]:
+        """Returns the names by which the claim locks references, in any spelling. Releases may differ in these."""
+        locked = self.claim.references
+        if set(locked).issuperset(references):
+            return list(references)  # nearly always: they are spelled alike
+        names = {folded(name): name for name in locked}
+        return [names.get(folded(reference), reference) for reference in references]
 
     async def renew(self, *, effects: float | None, attempt: bool = False, kept: bytes | None = None) -> bool:
         """Goes on holding the claim. Returns whether it is still held; False too if the store cannot be asked.
@@ -179,8 +194,8 @@ class ClaimHandle:
             self._token,
             answer,
             fallback=self.new,
-            allocated=allocated,
-            deallocated=deallocated,
+            allocated=self.locks_of(allocated),
+            deallocated=self.locks_of(deallocated),
             keep_locks=keep_locks,
         )
         try:

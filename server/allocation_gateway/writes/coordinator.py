@@ -19,11 +19,12 @@ from allocation_gateway.tasks import SharedTask
 from allocation_gateway.writes.batch import may_be_anothers_fault
 from allocation_gateway.writes.environment import BackgroundSteps, Environment
 from allocation_gateway.writes.errors import reused
+from allocation_gateway.writes.pace import Pace
 from allocation_gateway.writes.phases import Phase
 from allocation_gateway.writes.write import Write
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from typing import TypeAlias
 
     from allocation_gateway.account_api import AccountApi
@@ -68,6 +69,47 @@ class _Running(SharedTask["WriteResult"]):
         super()._ended(task)
 
 
+class WriteCaller:
+    """One caller of a write, who has no task that waits for it: whoever looks after several is told of each.
+
+    Attributes:
+        until: Until when it waits, by the event loop's clock. It is not told when that has come.
+    """
+
+    __slots__ = ("_let_go", "_observation", "_running", "until")
+
+    def __init__(
+        self, running: _Running, observation: Observation, until: float, let_go: Callable[[_Running, Observation], None]
+    ) -> None:
+        self._running = running
+        self._observation = observation
+        self._let_go = let_go
+        self.until = until
+
+    def on_end(self, tell: Callable[[object], None]) -> None:
+        """Calls something when the write has ended, also if nobody waits for it any more."""
+        self._running.task.add_done_callback(tell)
+
+    def leave(self) -> None:
+        """Waits no more. It has to be called once, whether or not the write has ended."""
+        running = self._running
+        running.write.callers.leave()
+        if not running.task.done():
+            self._let_go(running, self._observation)
+
+    def outcome(self) -> WriteResult | GatewayError:
+        """Returns what came of the write; if it has not ended, the error for a caller whose time is up."""
+        task = self._running.task
+        if not task.done() or task.cancelled():
+            return self._running.write.deadline_error()
+        error = task.exception()
+        if error is None:
+            return task.result()
+        if isinstance(error, GatewayError):
+            return error
+        raise error
+
+
 def _end_detached(observation: Observation, done: asyncio.Task[WriteResult]) -> None:
     """Ends what is observed of a write beyond the call that began it."""
     if done.cancelled():
@@ -86,15 +128,22 @@ def write_key(api: AccountApi, request_id: str) -> _Key:
 
 
 class Coordinator:
-    """All writes of one process: one task for each request id."""
+    """All writes of one process: one task for each request id.
 
-    def __init__(self, settings: Settings, telemetry: Telemetry, process: str = "") -> None:
+    Attributes:
+        pace: By which those that are sent together are begun, and told what came of them.
+    """
+
+    def __init__(
+        self, settings: Settings, telemetry: Telemetry, process: str = "", has_calls: Callable[[], bool] = bool
+    ) -> None:
         """Starts without any.
 
         Args:
             settings: The configuration.
             telemetry: Where metrics go.
             process: A name of the process that no other one has; by default one is made.
+            has_calls: See Pace.
         """
         self._environment = Environment(
             lease=settings.claim_lease,
@@ -103,6 +152,7 @@ class Coordinator:
             process=process or uuid.uuid4().hex,
             background=BackgroundSteps(),
         )
+        self.pace = Pace(has_calls)
         self._telemetry = telemetry
         self._running: dict[_Key, _Running] = {}
         self._keeper: asyncio.Task[None] | None = None
@@ -128,18 +178,7 @@ class Coordinator:
             GatewayError: INVALID_ARGUMENT, the id names another request; DEADLINE_EXCEEDED, the time is up and nothing
                 was sent; UNKNOWN, nobody knows yet what became of it. Or whatever else the write comes to.
         """
-        key = write_key(api, request.message.request_id)
-        running = self._running.get(key)
-        if running is None:
-            running = self._start(key, Write(self._environment, api, request, observation, deadline), fields)
-        elif running.write.request.fingerprint != request.fingerprint:
-            self._environment.count("reused", request.operation)
-            raise reused()
-        else:
-            self._environment.count("joined", request.operation)
-            observation.mark("joined")
-            observation.joins(running.write.observation)
-            running.write.callers.join(deadline)
+        running = self._under_way(request, api, observation, deadline, fields)
         write, task = running.write, running.task
         try:
             await running.wait(deadline)
@@ -161,6 +200,50 @@ class Coordinator:
             await asyncio.sleep(0)
             return await self.carry_out(request, api, observation, deadline, fields)
         raise write.deadline_error()
+
+    def begin(
+        self,
+        request: WriteRequest,
+        api: AccountApi,
+        observation: Observation,
+        deadline: float,
+        fields: Mapping[str, Any],
+    ) -> WriteCaller:
+        """Begins a write, or joins the one with the same id that is under way, without waiting for it.
+
+        It is for what is sent together. See carry_out() for its parameters.
+
+        Raises:
+            GatewayError: INVALID_ARGUMENT, the id names another request.
+        """
+        running = self._under_way(request, api, observation, deadline, fields)
+        return WriteCaller(running, observation, deadline, self._let_go)
+
+    def _under_way(
+        self,
+        request: WriteRequest,
+        api: AccountApi,
+        observation: Observation,
+        deadline: float,
+        fields: Mapping[str, Any],
+    ) -> _Running:
+        """Returns the write that a caller is to wait for, as one who does: the one with its id, or one that is begun.
+
+        Raises:
+            GatewayError: The id names another request.
+        """
+        key = write_key(api, request.message.request_id)
+        running = self._running.get(key)
+        if running is None:
+            return self._start(key, Write(self._environment, api, request, observation, deadline), fields)
+        if running.write.request.fingerprint != request.fingerprint:
+            self._environment.count("reused", request.operation)
+            raise reused()
+        self._environment.count("joined", request.operation)
+        observation.mark("joined")
+        observation.joins(running.write.observation)
+        running.write.callers.join(deadline)
+        return running
 
     def _start(self, key: _Key, write: Write, fields: Mapping[str, Any]) -> _Running:
         protection = write.api.protection

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from allocation_gateway.errors import AnyAllocation
     from allocation_gateway.operations.model import Operation
 
-UNCONFIRMED: Final = failures.outcome_unknown("Upstream accepted the request and has not said how it ended.")
+UNCONFIRMED: Final = failures.unconfirmed()
 UNANSWERED: Final = failures.outcome_unknown("Upstream has not answered yet.")
 EARLIER: Final = failures.outcome_unknown("An earlier call with this request_id is not resolved yet.")
 NOT_LOOKED_UP: Final = failures.outcome_unknown(

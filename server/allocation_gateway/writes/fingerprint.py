@@ -10,7 +10,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from google.protobuf.message import Message
 
@@ -32,6 +32,32 @@ def fingerprint(operation: str, request: Message) -> str:
     parts = [operation, *[f"{name}={len(value)}:{value}" for name, value in _values(request)]]
     digest = blake2b("\n".join(parts).encode(), digest_size=_DIGEST_BYTES)
     return f"{_VERSION}:{digest.hexdigest()}"
+
+
+def fingerprints(operation: str, request: Message, field: str) -> Callable[[str], str]:
+    """Returns what makes the fingerprints of requests that are alike but for the one value that a field has in each.
+
+    Args:
+        operation: The full name of the rpc.
+        request: Any of them.
+        field: The field, a text, or a list with a single one.
+    """
+    values = [*_values(request)]
+    names = [name for name, _ in values]
+    if names.count(field) != 1:
+        raise ValueError(f"{field} has not one value")
+    place = names.index(field)
+    parts = [operation, *[f"{name}={len(value)}:{value}" for name, value in values]]
+    before, after = parts[: place + 1], parts[place + 2 :]
+    begun = blake2b("\n".join([*before, f"{field}="]).encode(), digest_size=_DIGEST_BYTES)
+    rest = "".join(f"\n{part}" for part in after)
+
+    def of(value: str) -> str:
+        digest = begun.copy()
+        digest.update(f"{len(value)}:{value}{rest}".encode())
+        return f"{_VERSION}:{digest.hexdigest()}"
+
+    return of
 
 
 def _values(message: Message, path: str = "") -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
+from allocation_gateway.references import folded
 from allocation_gateway.writes.note import Terms
 
 if TYPE_CHECKING:
@@ -31,11 +32,12 @@ class Quotes:
         for quote in response.quotes[:_MOST_AT_ONCE]:
             gross = quote.price.gross
             service = operation.allocations.quoted_service(quote)
-            self._terms[quote.reference] = Terms(service, gross.currency_code, gross.units, gross.nanos)
-            self._terms.move_to_end(quote.reference)
+            name = folded(quote.reference)
+            self._terms[name] = Terms(service, gross.currency_code, gross.units, gross.nanos)
+            self._terms.move_to_end(name)
         while len(self._terms) > _MOST:
             self._terms.popitem(last=False)
 
     def of(self, request: Any) -> Terms | None:
         """Returns what the quote promised that a request allocates; None if it names none, or it is not known."""
-        return self._terms.get(getattr(request, "quote_reference", ""))
+        return self._terms.get(folded(getattr(request, "quote_reference", "")))

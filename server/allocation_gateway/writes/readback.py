@@ -53,15 +53,15 @@ class _Reading(NamedTuple):
 
 
 class CurrentAllocation(NamedTuple):
-    """What stands where a write was refused.
+    """What stands where a write was refused for the state of its shipment or consignment.
 
     Attributes:
         allocation: The allocation; None if there is none.
-        contradicts: Whether it seems to be the write's own.
+        explains_refusal: Whether it is known that what stands is not the write's own doing, and the reason.
     """
 
     allocation: AnyAllocation | None
-    contradicts: bool
+    explains_refusal: bool
 
 
 class ReadBack:
@@ -70,6 +70,7 @@ class ReadBack:
     Attributes:
         known: What has become of each reference of which that is certain.
         absent: The references of which the last reading has shown no effect.
+        failed: Those of them that the last reading has shown as tried and not allocated.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class ReadBack:
         """
         self.known: dict[str, Assessed] = {}
         self.absent: set[str] = set()
+        self.failed: set[str] = set()
         self._undecided: dict[str, Assessed] = {}
         self._api = api
         self._store = store
@@ -101,7 +103,8 @@ class ReadBack:
         self._request = request
         self._handle = handle
         self._for_stream = for_stream
-        self._references = handle.claim.references
+        # As the caller has spelled them, and not as they are locked: so they are asked for, and told.
+        self._references = operation.references(request)
         self._reader = table.READERS[operation.api]
 
     @property
@@ -144,6 +147,7 @@ class ReadBack:
             deadline: Until when to wait for them, by the event loop's clock.
         """
         self.absent.clear()
+        self.failed.clear()
         self._undecided.clear()
         protection = self._api.protection
         if protection.reads_paused or not protection.read_budget.withdraw():
@@ -153,16 +157,17 @@ class ReadBack:
         await self._each(partial(self._read_one, remembered), self.undetermined(), observation, deadline)
 
     async def current_allocation(self, observation: Observation, deadline: float) -> CurrentAllocation | None:
-        """Reads the one reference of a single write that was refused. Returns None if it cannot be read."""
+        """Reads what a single write was for that was refused for its state. Returns None if it cannot be read."""
         (reference,) = self._references
         reading = await self._fetch(reference, observation, deadline, AttemptKind.FOLLOW_UP)
         if reading is None:
             return None
         found = reading.found
-        if found is None or not self._operation.allocations.is_allocated(found):
-            return CurrentAllocation(None, contradicts=False)
+        if found is None:
+            return CurrentAllocation(None, explains_refusal=False)
         origin = await self._origin(note.decode(self._handle.new.note), reference, found, reading.clock)
-        return CurrentAllocation(found, adoption.contradicts_refusal(self._operation, self._request, found, origin))
+        explains = adoption.explains_refusal(self._operation, self._request, found, origin)
+        return CurrentAllocation(found if self._operation.allocations.is_allocated(found) else None, explains)
 
     async def snapshots(self, references: Sequence[str], observation: Observation, deadline: float) -> dict[str, str]:
         """Reads how references stand before anything is sent. Returns the snapshot of each one that could be read."""
@@ -224,6 +229,8 @@ class ReadBack:
         assessment = adoption.assess(self._operation, self._request, reading.found, origin)
         if assessment is Assessment.ABSENT:
             self.absent.add(reference)
+            if self._operation.allocations.states.has_failed(reading.found.state):
+                self.failed.add(reference)
         elif assessment is Assessment.UNDECIDED:
             self._undecided[reference] = Assessed(assessment, reading.found)
         elif assessment in {Assessment.DONE, Assessment.NOT_OWN}:
@@ -242,8 +249,8 @@ class ReadBack:
             effects_end_at=handle.effects_end_at,
             is_resumed=handle.is_resumed,
         )
-        owner = handle.claim.owners.get(reference, handle.claim.request_id)
-        if owner == handle.claim.request_id or not adoption.may_be_another_writes(self._operation, found, origin):
+        owner = handle.owner_of(reference)
+        if owner in {"", handle.claim.request_id} or not adoption.may_be_another_writes(self._operation, found, origin):
             return origin
         return await self._compared(origin, owner, reference, found)
 
@@ -254,7 +261,7 @@ class ReadBack:
         """
         unknown = origin._replace(is_of_another=None)
         try:
-            claim = await self._store.at((reference,)).read(owner)
+            claim = await self._store.at(self._handle.locks_of((reference,))).read(owner)
         except StoreUnavailableError:
             return unknown
         operation = None if claim is None else table.named(claim.operation)

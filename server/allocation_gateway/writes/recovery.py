@@ -90,8 +90,9 @@ async def after_refusal(
     if answer is not None:
         return answer
     readback = claimed.readback
-    # Refused for its state, and free to be allocated: the refusal and the reading cannot both be right.
-    is_contradicted = attempt.is_of_state(claimed.operation, refused.error)
+    # Refused for its state, and free to be allocated: the refusal and the reading cannot both be right. Some upstreams
+    # do not take what they have failed to allocate once more.
+    is_contradicted = attempt.is_of_state(claimed.operation, refused.error) and not readback.failed
     if readback.shows_no_effect and not is_contradicted:
         if readback.known:
             told = resolution.told(claimed.operation, claimed.message, readback.known, refused.error)

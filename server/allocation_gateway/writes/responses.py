@@ -9,6 +9,7 @@ from allocation.v1 import error_reason_pb2
 from allocation_gateway.errors import GatewayError
 from allocation_gateway.operations.assessment import Assessment
 from allocation_gateway.operations.model import Action, references_field
+from allocation_gateway.references import folded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,9 +43,11 @@ def affected(operation: Operation, request: Any, response: Any) -> tuple[list[st
         done = list(operation.references(request))
     elif isinstance(response, GatewayError):
         done = []
+    elif told := operation.bulk.taken(response) if allocates else operation.bulk.done(response):
+        among = set(map(folded, told))
+        done = [reference for reference in operation.references(request) if folded(reference) in among]
     else:
-        told = set(operation.bulk.taken(response) if allocates else operation.bulk.done(response))
-        done = [reference for reference in operation.references(request) if reference in told]
+        done = []
     return (done, []) if allocates else ([], done)
 
 
@@ -62,7 +65,7 @@ def may_be_queued(operation: Operation, answer: Message | GatewayError, referenc
     """Tells whether, by a recorded answer, the turn of a reference in upstream's queue may still be to come."""
     if operation.action is not Action.ALLOCATE_BULK or operation.bulk is None:
         return False
-    return isinstance(answer, GatewayError) or reference not in operation.bulk.done(answer)
+    return isinstance(answer, GatewayError) or folded(reference) not in map(folded, operation.bulk.done(answer))
 
 
 def single(operation: Operation, reference: str, found: AnyAllocation) -> Any:

@@ -44,6 +44,11 @@ class Sender:
         self.attempts = 0
 
     @property
+    def has_permit(self) -> bool:
+        """Whether the next attempt has its permit."""
+        return self._permit is not None
+
+    @property
     def may_have_sent(self) -> bool:
         """Whether the last attempt may have left this process."""
         return self.attempt is not None and self.attempt.sent
@@ -98,7 +103,7 @@ class BatchedSender(Sender):
     Further ones are its own: they are made after it was read that it has no effect, which is not known of the others.
     """
 
-    __slots__ = ("_batch", "_member")
+    __slots__ = ("_batch", "_is_permitted", "_member")
 
     # They are sent together again, or not at all.
     repeats_refused: ClassVar[bool] = False
@@ -107,6 +112,13 @@ class BatchedSender(Sender):
         super().__init__(context)
         self._batch = batch
         self._member: Member | None = batch.enter(context.observation)
+        # By the permit of the batch.
+        self._is_permitted = False
+
+    @property
+    def has_permit(self) -> bool:
+        """See Sender."""
+        return super().has_permit if self._member is None else self._is_permitted
 
     @property
     def may_have_sent(self) -> bool:
@@ -122,6 +134,7 @@ class BatchedSender(Sender):
         """See Sender."""
         if self._member is not None:
             await self._batch.acquire_permit()
+            self._is_permitted = True
         elif self._permit is None:
             protection = self._context.api.protection
             self._permit = await protection.acquire_for_stream(_WRITE, self._context.callers.deadline)

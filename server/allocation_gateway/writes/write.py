@@ -11,7 +11,7 @@ recovery.py.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import structlog
 from grpc import StatusCode
@@ -94,7 +94,8 @@ class Write:
         self._sender = Sender(self._context) if request.batch is None else BatchedSender(self._context, request.batch)
         self._acquisition = Acquisition(self._context, self._sender)
         self._claimed: ClaimedWrite | None = None
-        # With what the doubt began that it is in, or was in last: that it has no effect is never said after that.
+        # With what the doubt began that it is in, or was in last: that it has no effect is only said after that if what
+        # was read shows it.
         self._cause: GatewayError | None = None
         # What callers are told of a write that was given up, or that is refused.
         self._final_error: GatewayError | None = None
@@ -189,14 +190,15 @@ class Write:
                 return WriteResult(response, claimed.message, is_recorded=False)
             case InDoubt(cause):
                 self._doubt(cause)
-                return None
             case Refused() if was_in_doubt:
                 self.progress.enter(_IN_DOUBT)
                 found = await recovery.after_refusal(self._context, claimed, self._sender, result)
                 return None if found is None else WriteResult(found, claimed.message)
+            case Refused(error) if attempt.is_of_state(claimed.operation, error):
+                await self._explain(claimed, error)
             case Refused():
                 await self._try_again(claimed, result)
-                return None
+        return None
 
     async def _try_again(self, claimed: ClaimedWrite, refused: Refused) -> None:
         """Waits for another attempt after one that certainly had no effect, as did all before it.
@@ -210,15 +212,35 @@ class Write:
             await asyncio.sleep(pause)
             if self.callers.are_waiting and await attempt.prepare_another(self._context, claimed, self._sender):
                 return
-        # A caller whose deadline passes while the claim is being released gets this refusal.
-        self._tell_callers(refused.error)
-        explained = await attempt.explain(self._context, claimed, refused.error)
-        if explained.doubtful is None:
-            error = explained.error
-            await claimed.handle.release()
-        else:
+        await self._refuse(claimed, refused.error)
+
+    async def _explain(self, claimed: ClaimedWrite, refusal: GatewayError) -> NoReturn:
+        """Ends a write that was refused for the state of its shipment or consignment, which is read.
+
+        Raises:
+            GatewayError: Always: the refusal, if what is read is the reason; else it is not known.
+        """
+        self._doubt(refusal)
+        explained = await attempt.explain(self._context, claimed, refusal)
+        if explained.is_open:
+            self._context.count("left_in_doubt")
+            await claimed.handle.leave_in_doubt()
+            raise claimed.in_doubt(refusal)
+        if explained.doubtful is not None:
             error = await resolution.record_undecided(claimed.handle, claimed.operation, explained.doubtful)
             self._context.count("undecided")
+            raise error
+        await self._refuse(claimed, explained.error)
+
+    async def _refuse(self, claimed: ClaimedWrite, error: GatewayError) -> NoReturn:
+        """Ends a write that is known to have had no effect.
+
+        Raises:
+            GatewayError: Always: why it is refused.
+        """
+        # A caller whose deadline passes while the claim is being released gets this refusal.
+        self._tell_callers(error)
+        await claimed.handle.release()
         # It is raised with the frames of this write, which must not hold on to it.
         self._tell_callers(None)
         raise error

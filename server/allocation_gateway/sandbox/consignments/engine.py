@@ -67,7 +67,8 @@ class Engine:
         Raises:
             ConsignmentsError: there is none; the status says so.
         """
-        consignment = self._world.consignments.get(reference)
+        in_any_case = self._switches.current.reference_case == "any"
+        consignment = self._world.consignment(reference, in_any_case=in_any_case)
         if consignment is None:
             raise errors.unknown_consignment(reference, status)
         return consignment
@@ -105,7 +106,7 @@ class Engine:
         """Leave an allocation to the background worker; raises as `admit` does."""
         consignment, _ = self.admit(reference, selection)
         consignment.state = states.ALLOCATING
-        self._journal.write(reference, "allocating", arrival)
+        self._journal.write(consignment.reference, "allocating", arrival)
         self._enqueue(Job(consignment, consignment.life, selection, arrival))
 
     def process(self, job: Job) -> None:
@@ -138,7 +139,7 @@ class Engine:
         consignment.failed = None
         consignment.state = states.UNALLOCATED
         service = booked.service_reference
-        self._journal.write(reference, effects.DEALLOCATED, arrival, service_reference=service)
+        self._journal.write(consignment.reference, effects.DEALLOCATED, arrival, service_reference=service)
 
     def cancel(self, reference: str, arrival: Arrival) -> None:
         """Cancel a consignment for good; raises as `deallocate` does."""
@@ -242,7 +243,7 @@ class Engine:
         consignment = self.find(reference)
         if consignment.state not in allowed:
             raise errors.wrong_state(reference, consignment.state, doing, self._switches.current)
-        self._journal.write(reference, "state_changed", arrival, before=consignment.state, after=state)
+        self._journal.write(consignment.reference, "state_changed", arrival, before=consignment.state, after=state)
         consignment.state = state
 
     def _quote(

@@ -36,6 +36,7 @@ class ConsignmentsSwitches(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     description: Literal["with_reference", "without_reference"] = "with_reference"
     message_data: Literal["reference", "null"] = "reference"
     # What does not exist or cannot be used.
+    reference_case: Literal["exact", "any"] = "exact"
     unknown_consignment: Literal[400, 404] = 400
     wrong_state: Literal[400, 404, 409] = 400
     unknown_group: Literal[400, 404] = 400

@@ -64,6 +64,11 @@ class World:
         consignment.restore()
         return True
 
+    def consignment(self, reference: str, *, in_any_case: bool) -> Consignment | None:
+        """The consignment of that reference, if need be of one that differs in case alone. All have capital letters."""
+        found = self.consignments.get(reference)
+        return self.consignments.get(reference.upper()) if found is None and in_any_case else found
+
     def make_reference(self) -> str:
         """A new reference of the documented form, unlike any seeded one."""
         self._made += 1

@@ -107,7 +107,7 @@ class BulkEndpoints:
     def _sort(self, references: tuple[str, ...]) -> _Sorted:
         sorted_ = _Sorted()
         for reference in references:
-            shipment = self._world.shipments.get(reference)
+            shipment = self._engine.known(reference)
             if shipment is None:
                 sorted_.reject(errors.SHIPMENT_NOT_FOUND, reference)
             elif self._engine.objection(shipment) is not None:

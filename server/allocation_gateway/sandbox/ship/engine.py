@@ -56,13 +56,18 @@ class Engine:
         self._switches = switches
         self._enqueue = enqueue
 
+    def known(self, reference: str) -> Shipment | None:
+        """The shipment of that reference, if there is one."""
+        in_any_case = self._switches.current.reference_case == "any"
+        return self._world.shipment(reference, in_any_case=in_any_case)
+
     def find(self, reference: str) -> Shipment:
         """The shipment of that reference.
 
         Raises:
             ShipError: there is none.
         """
-        shipment = self._world.shipments.get(reference)
+        shipment = self.known(reference)
         if shipment is None:
             raise errors.unknown_shipment(self._switches.current)
         return shipment

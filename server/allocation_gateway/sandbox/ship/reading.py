@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from allocation_gateway.sandbox.ship.violations import Violations
 
 MOST_SHIPMENTS = 100
-SHIPMENT_REFERENCE = re.compile(r"sp_[0-9]{32}")
+_REFERENCE = re.compile(r"sp_[0-9]{32}")
 
 _PROOFS: Mapping[str, ProofOfDelivery] = {"require": "require", "prefer": "prefer", "prevent": "prevent"}
 _DIRECTIONS: Mapping[str, Direction] = {"inbound": "inbound", "outbound": "outbound"}
@@ -40,14 +40,20 @@ def json_object(body: bytes, switches: ShipSwitches) -> Mapping[str, Any]:
     return document
 
 
+def is_malformed(reference: str, switches: ShipSwitches) -> bool:
+    """Whether a reference is to be refused for its form alone."""
+    if switches.malformed_reference == "not_found":
+        return False
+    return _REFERENCE.fullmatch(reference.lower() if switches.reference_case == "any" else reference) is None
+
+
 def shipment_references(body: Mapping[str, Any], violations: Violations) -> tuple[str, ...]:
     """The `shipments` of a bulk request: 1 to 100, none twice."""
     references = violations.strings(body, "shipments", "shipments", fewest=1, most=MOST_SHIPMENTS)
     violations.unique(references, "shipments", "duplicate_references")
-    if violations.switches.malformed_reference == "invalid_reference_format":
-        for index, reference in enumerate(references):
-            if not SHIPMENT_REFERENCE.fullmatch(reference):
-                violations.add("invalid_reference_format", f"'{reference}' is not a reference", f"shipments[{index}]")
+    for index, reference in enumerate(references):
+        if is_malformed(reference, violations.switches):
+            violations.add("invalid_reference_format", f"'{reference}' is not a reference", f"shipments[{index}]")
     return references
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from allocation_gateway.sandbox.ship import errors, reading, states
 from allocation_gateway.sandbox.ship.creation import read_shipment
 from allocation_gateway.sandbox.ship.errors import Detail
-from allocation_gateway.sandbox.ship.reading import SHIPMENT_REFERENCE
 from allocation_gateway.sandbox.ship.selection import DefaultRules, WithGroup, WithQuote
 from allocation_gateway.sandbox.ship.shipments import Shipment
 from allocation_gateway.sandbox.ship.violations import Violations
@@ -139,8 +138,7 @@ class SingleEndpoints:
 
     def _find(self, reference: str, path: str) -> Shipment:
         switches = self._switches.current
-        strict = switches.malformed_reference == "invalid_reference_format"
-        if strict and not SHIPMENT_REFERENCE.fullmatch(reference):
+        if reading.is_malformed(reference, switches):
             message = f"'{reference}' is not a reference"
             raise errors.invalid(switches, [Detail("invalid_reference_format", message, path)])
         return self._engine.find(reference)

@@ -30,6 +30,7 @@ class ShipSwitches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     bulk_allocating: Literal["when_queued", "when_processed"] = "when_queued"
     capabilities: Literal["both", "object", "array"] = "both"
     # What does not exist.
+    reference_case: Literal["exact", "any"] = "exact"
     unknown_shipment: Literal[404, 521] = 404
     unknown_service: Literal[521, 404] = 521
     unknown_group: Literal[404, 521] = 404

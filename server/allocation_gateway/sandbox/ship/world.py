@@ -60,6 +60,11 @@ class World:
             del self.quotes[quote]
         return True
 
+    def shipment(self, reference: str, *, in_any_case: bool) -> Shipment | None:
+        """The shipment of that reference, if need be of one that differs in case alone. All have small letters."""
+        found = self.shipments.get(reference)
+        return self.shipments.get(reference.lower()) if found is None and in_any_case else found
+
     def make_reference(self, prefix: str) -> str:
         """A new reference of the documented form: two letters, an underscore, 32 digits."""
         self._made += 1
