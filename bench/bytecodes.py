@@ -1,6 +1,6 @@
 """Counts the bytecodes that a call executes in our gateway, by module, whatever else the machine does.
 
-CPU time differs by a fifth from one run to the next; this differs by less than a hundredth. What happens in C is not
+CPU time differs by a fifth from one run to the next; this differs by a hundredth. What happens in C is not
 seen: it finds code that has crept into the path of a call, and says where.
 
 Usage: python -m bench.bytecodes
@@ -54,23 +54,29 @@ class Count(NamedTuple):
     modules: Mapping[str, float]
 
 
-def counted(cores: Cores) -> Count:
+def counted(cores: Cores, key: str = "ours") -> Count:
     """Returns what a call of ours executes with claims in memory, once everything that is made once has been made.
+
+    Args:
+        cores: Which core does what.
+        key: Which of ours.
 
     Raises:
         FailedError: Calls failed, or none ended.
     """
+    contender = CONTENDERS[key]
+    credentials = contender.credentials()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "bytecodes.json"
         with stage(_ROW, cores, store=False) as around:
-            usual = CONTENDERS["ours"].program(around.surroundings)
+            usual = contender.program(around.surroundings)
             program = Program(
                 [sys.executable, "-m", "bench.bytecodes", "serve"], {**usual.environment, _FILE: str(file)}
             )
             with running("ours-bytecodes", program, [cores.gateway]) as gateway:
-                load(_ROW, gateway, around)
+                load(_ROW, gateway, around, credentials)
                 os.kill(gateway.pid, signal.SIGUSR2)
-                seen = load(_ROW, gateway, around)
+                seen = load(_ROW, gateway, around, credentials)
         if set(seen["statuses"]) != {"0"} or seen["unanswered"]:
             raise FailedError(f"calls failed: {seen['statuses']}, and {seen['unanswered']} were not answered")
         found: dict[str, int] = json.loads(file.read_text())

@@ -1,7 +1,9 @@
 """What it costs to know who calls and what they may do: a call with all of it against one without, in the same run.
 
 That is mutual TLS, a token, a policy of 200 rules and 20 more accounts. Both are the same gateway and take turns on the
-same machine, so that nothing is stored. The limit is the one that `make bench` reports.
+same machine, so that nothing is stored. The limit is the one that `make bench` reports, and a tolerance: the same two
+programs differ by up to a fifth from one start to the next, with where their memory lies. Smaller losses are found by
+the bytecodes that a call executes: see bench.guard.
 """
 
 from __future__ import annotations
@@ -27,14 +29,16 @@ _ROUNDS: Final = 3
 _STARTS: Final = 3
 
 
-def is_cheap_enough(cores: Cores, unit: str) -> bool:
-    """Measures, tells what it found, and returns whether the limit is kept."""
-    print(f"{CONTENDERS['ours-secured'].title}, and without: up to {KNOWING_CALLERS:.2f} times passes")
+def is_cheap_enough(cores: Cores, unit: str, tolerance: float) -> bool:
+    """Measures, tells what it found, and returns whether the limit is kept, within a tolerance that is a part of it."""
+    limit = KNOWING_CALLERS * (1 + tolerance)
+    print(f"{CONTENDERS['ours-secured'].title}, and without:")
+    print(f"{KNOWING_CALLERS:.2f} times are wanted, and up to {limit:.2f} pass")
     for _ in range(_STARTS):
         found = quiet(take_turns(_ROW, cores, (_side("ours-secured"), _side("ours")), _ROUNDS, unit))
         middle = median(one.ours / one.echo for one in found)
         print(f"{unit} of a call, as a multiple of one without: {middle:.3f}", flush=True)
-        if middle <= KNOWING_CALLERS:
+        if middle <= limit:
             print("It passes.")
             return True
     print("Knowing who calls has become too dear.", file=sys.stderr)
