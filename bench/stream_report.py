@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from bench.beside import Singles
+
 _HEADS: Final = (
     "what",
     "shipments/s",
@@ -17,8 +19,8 @@ _HEADS: Final = (
     "most memory",
     "bulk calls",
     "readings each",
-    "single calls beside, p99 ms",
 )
+_HEADS_OF_SINGLES: Final = ("single calls", "beside nothing", "beside a stream", "ratio")
 _MICRO: Final = 1e6
 
 
@@ -35,7 +37,6 @@ class Work:
         bulk_calls: How many bulk calls were made.
         readings: How often a shipment was read.
         remark: What a reader must know before comparing; empty if nothing.
-        singles: How long single calls took meanwhile, in seconds; empty if there were none.
     """
 
     title: str
@@ -46,7 +47,6 @@ class Work:
     bulk_calls: int
     readings: int
     remark: str = ""
-    singles: Sequence[float] = ()
 
     @property
     def rate(self) -> float:
@@ -62,30 +62,32 @@ class Pair:
     ours: Work
 
 
-def report(pairs: Sequence[Pair], alone: Sequence[float], rate: float, machine: Mapping[str, str]) -> str:
-    """Returns the table of the report, and what it was measured on.
+def report(pairs: Sequence[Pair], singles: Singles, machine: Mapping[str, str]) -> str:
+    """Returns the tables of the report, and what it was measured on.
 
     Args:
         pairs: What was measured.
-        alone: How long single calls took beside nothing, in seconds.
-        rate: How many of them there were in a second.
+        singles: How long single calls took beside a stream.
         machine: What the numbers depend on, by name.
     """
-    lines = [_HEADS, ("---",) * len(_HEADS), *_lines(pairs, alone)]
-    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     told = ", ".join(f"{name} {text}" for name, text in machine.items() if text)
-    return (
-        f"{table}\n\nSingle calls: {rate:g} in a second; beside nothing their p99 is {p99(alone) * 1e3:.1f} ms.\n\n"
-        f"Measured on: {told}."
+    works = _table([_HEADS, *_lines(pairs)])
+    calls = _table([_HEADS_OF_SINGLES, *_lines_of_singles(singles)])
+    about = (
+        f"Single allocations, {singles.rate:g} in a second, of which upstream takes {singles.delay * 1e3:.0f} ms each, "
+        f"beside nothing and beside a stream of which {singles.stream_rate:,.0f} items are queued in a second:"
     )
+    return f"{works}\n\n{about}\n\n{calls}\n\nMeasured on: {told}."
 
 
-def _lines(pairs: Sequence[Pair], alone: Sequence[float]) -> Iterator[tuple[str, ...]]:
+def _table(lines: Sequence[Sequence[str]]) -> str:
+    head, *rows = lines
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ("---",) * len(head), *rows))
+
+
+def _lines(pairs: Sequence[Pair]) -> Iterator[tuple[str, ...]]:
     for pair in pairs:
         for work in (pair.by_hand, pair.ours):
-            singles = ""
-            if work.singles:
-                singles = f"{p99(work.singles) * 1e3:.1f} ({p99(work.singles) / p99(alone):.2f} times)"
             yield (
                 f"{work.title} ({work.remark})" if work.remark else work.title,
                 f"{work.rate:,.0f}",
@@ -94,10 +96,10 @@ def _lines(pairs: Sequence[Pair], alone: Sequence[float]) -> Iterator[tuple[str,
                 f"{work.most_kb / 1024:.0f} MB",
                 f"{work.bulk_calls:,}",
                 f"{work.readings / work.done:.2f}",
-                singles,
             )
 
 
-def p99(seconds: Sequence[float]) -> float:
-    """Returns what one in a hundred exceeds."""
-    return quantiles(seconds, n=100)[98]
+def _lines_of_singles(singles: Singles) -> Iterator[tuple[str, ...]]:
+    for title, percentile in (("median", 50), ("p99", 99)):
+        alone, beside = (quantiles(taken, n=100)[percentile - 1] for taken in (singles.alone, singles.beside))
+        yield title, f"{alone * 1e3:.1f} ms", f"{beside * 1e3:.1f} ms", f"{beside / alone:.2f} times"

@@ -3,12 +3,11 @@
 Upstream is the sandbox, on the core of the load. The same work is done twice: by a program in Go that has none of what
 the promise needs (`bench/rivals/wave`), and by a gateway whose claims are on a server; each has a core to itself. Both
 allocate so many shipments until they are queued, then until they are allocated, and watch a thousand that somebody else
-allocates. Single calls are offered at one rate beside nothing and beside the streams, by a process of their own, and
-count from when they should have begun.
+allocates. How long single calls take beside a stream is measured after that, with another upstream: see bench.beside.
 
 Environment:
     BENCH_STREAM_ITEMS: How many items a stream has: 100000. With any other number nothing is written to docs/.
-    BENCH_STREAM_RATE: How many single calls there are in a second: 20.
+    BENCH_STREAM_RATE: How many single calls there are in a second: 50.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ import re
 import sys
 import time
 import urllib.request
-import uuid
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -31,34 +29,30 @@ from allocation.v1 import job_pb2
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
 
-from bench import building, machine
+from bench import beside, building, machine
 from bench.documents import put_between_marks
 from bench.measuring import store_program
 from bench.processes import FailedError, Program, cpu_seconds, end_in_order, free_port, resident_kb, running
+from bench.stream_calls import allocate
 from bench.stream_report import Pair, Work, report
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Sequence
+    from collections.abc import Awaitable, Sequence
 
     from bench.processes import Running
 
 _WHOLE: Final = 100_000
 _ITEMS: Final = int(os.environ.get("BENCH_STREAM_ITEMS", _WHOLE))
-_RATE: Final = float(os.environ.get("BENCH_STREAM_RATE", "20"))
-_CHUNK: Final = 500
+_RATE: Final = float(os.environ.get("BENCH_STREAM_RATE", "50"))
 _BULK: Final = 100
 # As many as a watch may have.
 _WATCHED: Final = 1_000
-# Seconds for which single calls are measured without a stream.
-_ALONE: Final = 20.0
 _LOOK: Final = 0.1
 _KEY: Final = "sandbox-key"
-# A shipment that single calls read, which no stream has.
-_READ: Final = "sp_00794403010635468411384028069888"
 _COMMAND: Final = str(Path(sys.executable).parent / "allocation-gateway")
 _GO: Final = str(machine.CACHE / "wave")
-# The sandbox without a garbage collector: it would look through 200,000 shipments for a quarter of a second, and single
-# calls that wait for upstream meanwhile would seem to wait for the gateway.
+# The sandbox without a garbage collector: it would look through 200,000 shipments for a quarter of a second, now while
+# it works for the one and now for the other.
 _UNINTERRUPTED: Final = (
     "import gc, runpy\n"
     "gc.disable()\n"
@@ -76,6 +70,8 @@ def main() -> int:
     """Measures, and writes a table. Returns the exit code."""
     end_in_order()
     building.build_wave()
+    building.build_instruments()
+    machine.raise_limits()
     cores = machine.take_cores()
     shipments = str(2 * _ITEMS + _WATCHED)
     sandbox = [sys.executable, "-c", _UNINTERRUPTED, "--port", "{port}", "--shipments", shipments]
@@ -94,7 +90,8 @@ def main() -> int:
         metrics = free_port()
         named |= {"OTEL_METRICS_EXPORTER": "prometheus", "OTEL_EXPORTER_PROMETHEUS_PORT": str(metrics)}
         gateway = stack.enter_context(running("stream-gateway", Program([_COMMAND, "serve"], named), [cores.gateway]))
-        text = asyncio.run(Bench(upstream.address, gateway, metrics, cores.gateway).measure())
+        pairs = asyncio.run(Bench(upstream.address, gateway, metrics, cores.gateway).measure())
+    text = report(pairs, beside.measure(cores, _ITEMS, _RATE), machine.describe())
     print(text)
     if _ITEMS == _WHOLE:
         put_between_marks(_DOCUMENT, _BEGIN, _END, text)
@@ -118,16 +115,14 @@ class Bench:
         self._metrics = metrics
         self._core = core
 
-    async def measure(self) -> str:
-        """Measures everything. Returns the report."""
+    async def measure(self) -> list[Pair]:
+        """Measures all of them."""
         # What the gateway has allocated once it reads before it sends it again, so each piece of work has its own.
         references = [f"sp_{number:032d}" for number in range(1, 2 * _ITEMS + _WATCHED + 1)]
         pieces = {"queued": references[:_ITEMS], "allocated": references[_ITEMS : 2 * _ITEMS]}
         watched = references[2 * _ITEMS :]
         pairs = []
-        address = self._gateway.address
-        async with grpc.aio.insecure_channel(address) as channel:
-            alone = await _singles(address, asyncio.sleep(_ALONE))
+        async with grpc.aio.insecure_channel(self._gateway.address) as channel:
             for until, wait_for in (("queued", job_pb2.WAIT_FOR_QUEUED), ("allocated", job_pb2.WAIT_FOR_ALLOCATED)):
                 items = pieces[until]
                 by_hand = await self._in_go(f"Go by hand, until {until}", until, items)
@@ -138,7 +133,7 @@ class Bench:
             by_hand = await self._in_go("Go by hand, reading what others allocate", "watched", watched)
             self._reset()
             pairs.append(Pair(by_hand, await self._watch(channel, "a watch of what others allocate", watched)))
-        return report(pairs, alone, _RATE, machine.describe())
+        return pairs
 
     def _reset(self) -> None:
         asked = urllib.request.Request(f"http://{self._upstream}/_sandbox/reset", method="POST")
@@ -183,30 +178,21 @@ class Bench:
     # The gateway.
 
     async def _stream(self, channel: grpc.aio.Channel, title: str, references: Sequence[str], wait_for: Any) -> Work:
-        """Allocates shipments by one stream, with single calls beside it."""
+        """Allocates shipments by one stream."""
         summaries: list[Any] = []
 
-        async def messages() -> AsyncIterator[Any]:
-            job = job_pb2.AllocationJob(job_id=str(uuid.uuid4()), wait_for=wait_for)
-            yield pb.AllocateShipmentStreamRequest(job=job)
-            for start in range(0, len(references), _CHUNK):
-                items = [pb.ShipmentItem(shipment_reference=name) for name in references[start : start + _CHUNK]]
-                yield pb.AllocateShipmentStreamRequest(items=items)
-
         async def consume() -> None:
-            stub: Any = ShipmentAllocationServiceStub(channel)
-            call = stub.AllocateShipmentStream(messages())
-            summaries.extend([one.summary async for one in call if one.WhichOneof("content") == "summary"])
+            summaries.append(await allocate(channel, references, wait_for))
 
         usage = _Usage(self._gateway)
-        singles = await _singles(self._gateway.address, usage.of(consume()))
+        await usage.of(consume())
         (summary,) = summaries
         progress = summary.progress
         lost = progress.refused + progress.unknown
         remark = f"{progress.refused} refused, {progress.unknown} unknown" if lost else ""
         done = progress.queued + progress.allocated
         spent = (usage.seconds, usage.cpu, usage.most_kb)
-        return Work(title, done, *spent, summary.bulk_calls, summary.readings, remark, singles)
+        return Work(title, done, *spent, summary.bulk_calls, summary.readings, remark)
 
     async def _watch(self, channel: grpc.aio.Channel, title: str, references: Sequence[str]) -> Work:
         """Watches shipments that somebody else has queued meanwhile, until all are allocated."""
@@ -260,25 +246,6 @@ class _Usage:
         while True:
             self.most_kb = max(self.most_kb, resident_kb(self._pid))
             await asyncio.sleep(_LOOK)
-
-
-async def _singles(address: str, meanwhile: Awaitable[None]) -> list[float]:
-    """Has single calls made at the rate until something has ended. Returns how long each took from when it was due."""
-    command = (sys.executable, "-m", "bench.single_calls", address, _READ, str(_RATE))
-    process = await asyncio.create_subprocess_exec(
-        *command, cwd=machine.ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-    )
-    try:
-        if process.stdout is not None:
-            await process.stdout.readline()
-        await meanwhile
-        text, _ = await process.communicate(b"")
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    taken: list[float] = json.loads(text)
-    return taken
 
 
 if __name__ == "__main__":

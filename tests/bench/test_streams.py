@@ -10,6 +10,7 @@ import pytest
 from support.sandbox import running_sandbox
 
 from bench import building
+from bench.beside import Singles
 from bench.machine import CACHE
 from bench.stream_report import Pair, Work, report
 
@@ -69,9 +70,11 @@ def test_the_table_sets_each_piece_of_work_beside_the_same_by_hand() -> None:
     ours = Work(
         *("ours", 900, 1.8, 0.18, 81_920, 12, 1_350),
         remark="100 unknown",
-        singles=[0.02] * 200,
     )
-    lines = report([Pair(hand, ours)], [0.01] * 200, 20.0, {"cores": "2", "go": ""}).splitlines()
-    assert "| by hand | 1,000 | 100% | 10 | 10 MB | 10 | 0.00 |  |" in lines
-    assert "| ours (100 unknown) | 500 | 50% | 200 | 80 MB | 12 | 1.50 | 20.0 (2.00 times) |" in lines
+    singles = Singles(50.0, 0.05, alone=[0.06] * 199 + [0.08] * 3, beside=[0.09] * 199 + [0.1] * 3, stream_rate=3_500.0)
+    lines = report([Pair(hand, ours)], singles, {"cores": "2", "go": ""}).splitlines()
+    assert "| by hand | 1,000 | 100% | 10 | 10 MB | 10 | 0.00 |" in lines
+    assert "| ours (100 unknown) | 500 | 50% | 200 | 80 MB | 12 | 1.50 |" in lines
+    assert "| median | 60.0 ms | 90.0 ms | 1.50 times |" in lines
+    assert "| p99 | 80.0 ms | 100.0 ms | 1.25 times |" in lines
     assert lines[-1] == "Measured on: cores 2."

@@ -1,0 +1,45 @@
+"""Allocates shipments by one stream, as a caller with all of them at hand does."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any, Final
+
+from allocation.v1 import job_pb2
+from allocation.v1 import shipment_allocation_service_pb2 as pb
+from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
+
+from bench.processes import FailedError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    import grpc.aio
+
+_CHUNK: Final = 500
+
+
+async def allocate(channel: grpc.aio.Channel, references: Sequence[str], wait_for: Any) -> Any:
+    """Returns the summary of the stream.
+
+    Args:
+        channel: The gateway.
+        references: The shipments.
+        wait_for: A `job_pb2.WaitFor`: until when the stream waits for each.
+
+    Raises:
+        FailedError: The stream has ended without a summary.
+    """
+
+    async def messages() -> AsyncIterator[Any]:
+        yield pb.AllocateShipmentStreamRequest(job=job_pb2.AllocationJob(job_id=str(uuid.uuid4()), wait_for=wait_for))
+        for start in range(0, len(references), _CHUNK):
+            items = [pb.ShipmentItem(shipment_reference=name) for name in references[start : start + _CHUNK]]
+            yield pb.AllocateShipmentStreamRequest(items=items)
+
+    stub: Any = ShipmentAllocationServiceStub(channel)
+    call = stub.AllocateShipmentStream(messages())
+    summaries = [one.summary async for one in call if one.WhichOneof("content") == "summary"]
+    if len(summaries) != 1:
+        raise FailedError(f"a stream has ended with {len(summaries)} summaries")
+    return summaries[0]
