@@ -9,21 +9,19 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
-
-import grpc.aio
-from allocation.v1 import job_pb2
 
 from bench import machine
 from bench.contenders import CONTENDERS
 from bench.measuring import stage
 from bench.processes import FailedError, running
 from bench.rows import ROWS, Upstream
-from bench.stream_calls import allocate
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from asyncio.subprocess import Process
+    from collections.abc import AsyncIterator, Awaitable, Sequence
 
     from bench.machine import Cores
 
@@ -75,41 +73,46 @@ def measure(cores: Cores, items: int, rate: float) -> Singles:
 
 async def _measure(address: str, items: int, rate: float) -> Singles:
     alone = await _singles(address, rate, _FIRST_ALONE, asyncio.sleep(_ALONE))
-    loop = asyncio.get_running_loop()
-    references = [f"sp_{number:032d}" for number in range(1, items + 1)]
-    seconds = 0.0
+    seconds: list[float] = []
 
     async def stream() -> None:
-        nonlocal seconds
-        begun = loop.time()
-        async with grpc.aio.insecure_channel(address) as channel:
-            summary = await allocate(channel, references, job_pb2.WAIT_FOR_QUEUED)
-        seconds = loop.time() - begun
-        if summary.progress.queued != items:
-            raise FailedError(f"{summary.progress.queued} of {items} items were queued")
+        async with _module("bench.stream_calls", address, str(items)) as process:
+            text, _ = await process.communicate()
+        seconds.append(json.loads(text))
 
     beside = await _singles(address, rate, _FIRST_BESIDE, stream())
-    return Singles(rate, _DELAY, alone, beside, items / seconds)
+    return Singles(rate, _DELAY, alone, beside, items / seconds[0])
 
 
 async def _singles(address: str, rate: float, first: int, meanwhile: Awaitable[None]) -> list[float]:
     """Has single calls made until something has ended. Returns how many seconds each took from when it was due."""
+    async with _module("bench.single_calls", address, str(rate), str(first)) as process:
+        if process.stdout is not None:
+            await process.stdout.readline()
+        await meanwhile
+        text, _ = await process.communicate(b"")
+    taken: list[float] = json.loads(text)
+    return taken
+
+
+@asynccontextmanager
+async def _module(*command: str) -> AsyncIterator[Process]:
+    """Runs a module, which has ended when this is left.
+
+    Raises:
+        FailedError: It failed.
+    """
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bench.single_calls", address, str(rate), str(first)),
+        *(sys.executable, "-m", *command),
         cwd=machine.ROOT,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
     try:
-        if process.stdout is not None:
-            await process.stdout.readline()
-        await meanwhile
-        text, _ = await process.communicate(b"")
+        yield process
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
     if process.returncode:
-        raise FailedError("a single call failed")
-    taken: list[float] = json.loads(text)
-    return taken
+        raise FailedError(f"{command[0]} failed")
