@@ -39,10 +39,13 @@ from support.http2 import (
     settings,
     window_update,
 )
+from support.tls_records import HandmadeClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import TypeAlias
+
+    from support.tls_records import Sealer
 
     Fields: TypeAlias = list[tuple[str | bytes, str | bytes]]
 
@@ -337,6 +340,7 @@ class Attack:
         lasts: Whether a connection stands until the server closes it; else it is closed when all is sent.
         needs_tls: Whether it is about the port with TLS.
         is_encrypted: Whether it is sent as a client of that port would, after the handshake.
+        seal: Returns the records in which a part is sent, where the attack is about those.
     """
 
     make: Callable[[], Iterator[bytes]]
@@ -346,6 +350,7 @@ class Attack:
     lasts: bool = True
     needs_tls: bool = False
     is_encrypted: bool = False
+    seal: Callable[[Sealer, bytes], bytes] | None = None
 
     @property
     def is_over_tls(self) -> bool:
@@ -448,6 +453,18 @@ ATTACKS: Final[Mapping[str, Attack]] = {
     "large answers that are not read over TLS": Attack(
         echoed_questions, "CVE-2019-9517: slow readers", reads=False, is_encrypted=True
     ),
+    "KeyUpdate": Attack(
+        lambda: itertools.repeat(b""),
+        "TLS records without data",
+        is_encrypted=True,
+        seal=lambda sealer, _: sealer.key_update(),
+    ),
+    "KeyUpdate between PING": Attack(
+        lambda: itertools.repeat(frame(Kind.PING, 0, 0, bytes(8))),
+        "TLS records without data",
+        is_encrypted=True,
+        seal=lambda sealer, part: sealer.key_update() + sealer.data(part),
+    ),
     "connections that say nothing": Attack(lambda: iter([b""]), "half-open connections", has_preface=False),
     "connections opened and closed": Attack(lambda: iter([b""]), "connection churn", lasts=False),
     "TLS that is not finished": Attack(
@@ -476,7 +493,7 @@ class _Attacker:
         self._open()
 
     def _open(self) -> None:
-        self.socket = socket.socket()
+        self.socket: socket.socket | HandmadeClient = socket.socket()
         self.socket.setblocking(False)
         # A server that is slow to take connections holds up none of the others. What comes of it shows when it is used.
         self.socket.connect_ex(self._address)
@@ -484,6 +501,7 @@ class _Attacker:
         self.opened += 1
         self.is_done = False
         greeting = PREFACE + settings() if self._attack.has_preface else b""
+        self._is_greeting = True
         self._parts = itertools.chain([greeting], self._attack.make())
         self._buffer = memoryview(b"")
 
@@ -509,9 +527,12 @@ class _Attacker:
         return False
 
     def _shake_hands(self) -> None:
-        if not isinstance(self.socket, ssl.SSLSocket):
+        if isinstance(self.socket, socket.socket) and not isinstance(self.socket, ssl.SSLSocket):
             self.socket.send(b"")  # fails as long as the connection is not made
-            self.socket = trusting().wrap_socket(self.socket, do_handshake_on_connect=False)
+            if self._attack.seal:
+                self.socket = HandmadeClient(self.socket)
+            else:
+                self.socket = trusting().wrap_socket(self.socket, do_handshake_on_connect=False)
         self.socket.do_handshake()
         self._is_shaking_hands = False
 
@@ -527,8 +548,18 @@ class _Attacker:
             if part is None:
                 self.is_done = True
                 break
-            found += part
+            found += self._sealed(part)
         self._buffer = memoryview(bytes(found))
+
+    def _sealed(self, part: bytes) -> bytes:
+        if not self._attack.seal:
+            return part
+        assert isinstance(self.socket, HandmadeClient)
+        sealer = self.socket.seal
+        if self._is_greeting:
+            self._is_greeting = False
+            return sealer.data(part)
+        return self._attack.seal(sealer, part)
 
     def _read(self) -> None:
         try:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 LARGEST_PLAINTEXT: Final = 16_384
 """Bytes that one record is for."""
 _HEADER_SIZE: Final = 5
+# With what a record begins: its kind, and the version of all that there are.
+_KINDS: Final = range(20, 24)
+_MAJOR_VERSION: Final = 3
 # Bytes that follow the header of a record: as many as any version of TLS allows. OpenSSL refuses more by the header.
 _LARGEST_BODY: Final = LARGEST_PLAINTEXT + 2_048
 # What is worked through at once, in records with data, and what one without counts for: such a one ends its turn.
@@ -190,8 +193,8 @@ class TlsSession:
         if len(data) < body:
             return 0
         length = data[begin + 3] << 8 | data[begin + 4]
-        if length > _LARGEST_BODY:
-            return body
+        if length > _LARGEST_BODY or data[begin] not in _KINDS or data[begin + 1] != _MAJOR_VERSION:
+            return body  # OpenSSL refuses it for its header, and what it says it has may never come
         end = body + length
         return end if end <= len(data) else 0
 
