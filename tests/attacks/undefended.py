@@ -259,7 +259,6 @@ RESTS_ON: Final[Mapping[str, tuple[str, ...]]] = {
     "answers let out together that are not read": _ANSWERS,
     "large answers that are not read over TLS": _ANSWERS,
     "KeyUpdate": ("count_of_empty_records", *_FRAMES),
-    "KeyUpdate between PING": ("count_of_empty_records", *_FRAMES),
 }
 # Those without a defence of their own that so few connections in so few seconds would meet, and why.
 REST_ON_NOTHING: Final[Mapping[str, str]] = {

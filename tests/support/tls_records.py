@@ -171,7 +171,7 @@ class HandmadeClient:
         assert cipher is not None
         self.seal = Sealer(cipher[0], _secrets().take(self._random))
 
-    def send(self, data: bytes) -> int:
+    def send(self, data: bytes | memoryview) -> int:
         """Sends bytes as they are."""
         return self.plain.send(data)
 

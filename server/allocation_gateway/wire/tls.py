@@ -65,6 +65,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         Args:
             turn: Waits for the turn in which a step of it is computed.
         """
+        is_served = False
         try:
             while True:
                 await self._news
@@ -76,6 +77,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
                 self._flush()
                 if is_done:
                     self._open()
+                    is_served = True
                     return
                 if not self._session.has_record:
                     self._news = self._loop.create_future()
@@ -84,7 +86,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
             _log.debug("a handshake of TLS failed: %s", error)
             await self._say_farewell()
         finally:
-            if not self._is_open:
+            if not is_served:
                 self.abort()
 
     async def _say_farewell(self) -> None:
