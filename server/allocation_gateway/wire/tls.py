@@ -91,10 +91,8 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
     async def _say_farewell(self) -> None:
         """Tells the client why, and waits until it has closed: what it sent would else have the system drop that."""
-        self._is_closing = True
         self._flush()
-        self._below.write_eof()
-        self._below.resume_reading()
+        self.write_eof()
         with suppress(TimeoutError):
             async with asyncio.timeout(_FAREWELL_TIME):
                 await self._lost

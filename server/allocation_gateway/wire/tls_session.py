@@ -97,12 +97,10 @@ class TlsSession:
             TlsFloodError: It takes too many bytes.
         """
         left, is_done = _RECORDS_AT_ONCE, False
-        while left and not is_done and (end := self._record_end(self._position)):
-            self._handshake_bytes += end - self._position
+        while left and not is_done and (size := self._feed_next()):
+            self._handshake_bytes += size
             if self._handshake_bytes > _MOST_HANDSHAKE_BYTES:
                 raise TlsFloodError
-            self._feed(self._waiting[self._position : end])
-            self._position = end
             left -= 1
             try:
                 self.ssl_object.do_handshake()
@@ -145,10 +143,8 @@ class TlsSession:
             ssl.SSLError: See receive().
             TlsFloodError: See receive().
         """
-        left, parts, view = _RECORDS_AT_ONCE, [], memoryview(self._waiting)
-        while left > 0 and (end := self._record_end(self._position)):
-            self._feed(view[self._position : end])
-            size, self._position = end - self._position, end
+        left, parts = _RECORDS_AT_ONCE, []
+        while left > 0 and (size := self._feed_next()):
             try:
                 found = self._decrypt(size)
             except ssl.SSLWantReadError:
@@ -180,6 +176,16 @@ class TlsSession:
         with suppress(ssl.SSLError):
             self.ssl_object.unwrap()
         return self.encrypted()
+
+    def _feed_next(self) -> int:
+        """Gives OpenSSL the next record. Returns its size, or 0 if not all of it has come."""
+        begin = self._position
+        end = self._record_end(begin)
+        if not end:
+            return 0
+        self._feed(memoryview(self._waiting)[begin:end])
+        self._position = end
+        return end - begin
 
     def _count_empty_record(self) -> None:
         self._empty += 1
