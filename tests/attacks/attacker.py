@@ -39,10 +39,13 @@ from support.http2 import (
     settings,
     window_update,
 )
+from support.tls_records import HandmadeClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import TypeAlias
+
+    from support.tls_records import Sealer
 
     Fields: TypeAlias = list[tuple[str | bytes, str | bytes]]
 
@@ -54,6 +57,8 @@ LARGEST_STREAM: Final = 2**31 - 1
 WINDOW: Final = 65_535
 # What one connection hands to the system at once, and how many bytes all of them send each second.
 CHUNK: Final = 65_536
+# The same where records are made by hand, which takes time that others of the attackers have to wait.
+SEALED_CHUNK: Final = 8_192
 RATE: Final = 10_000_000
 # Streams that a connection keeps open where an attack is about those.
 MANY: Final = 1_000
@@ -337,6 +342,7 @@ class Attack:
         lasts: Whether a connection stands until the server closes it; else it is closed when all is sent.
         needs_tls: Whether it is about the port with TLS.
         is_encrypted: Whether it is sent as a client of that port would, after the handshake.
+        seal: Returns the records in which a part is sent, where the attack is about those.
     """
 
     make: Callable[[], Iterator[bytes]]
@@ -346,6 +352,7 @@ class Attack:
     lasts: bool = True
     needs_tls: bool = False
     is_encrypted: bool = False
+    seal: Callable[[Sealer, bytes], bytes] | None = None
 
     @property
     def is_over_tls(self) -> bool:
@@ -448,6 +455,12 @@ ATTACKS: Final[Mapping[str, Attack]] = {
     "large answers that are not read over TLS": Attack(
         echoed_questions, "CVE-2019-9517: slow readers", reads=False, is_encrypted=True
     ),
+    "KeyUpdate": Attack(
+        lambda: itertools.repeat(b""),
+        "TLS records without data",
+        is_encrypted=True,
+        seal=lambda sealer, _: sealer.key_update(),
+    ),
     "connections that say nothing": Attack(lambda: iter([b""]), "half-open connections", has_preface=False),
     "connections opened and closed": Attack(lambda: iter([b""]), "connection churn", lasts=False),
     "TLS that is not finished": Attack(
@@ -476,7 +489,7 @@ class _Attacker:
         self._open()
 
     def _open(self) -> None:
-        self.socket = socket.socket()
+        self.socket: socket.socket | HandmadeClient = socket.socket()
         self.socket.setblocking(False)
         # A server that is slow to take connections holds up none of the others. What comes of it shows when it is used.
         self.socket.connect_ex(self._address)
@@ -484,6 +497,7 @@ class _Attacker:
         self.opened += 1
         self.is_done = False
         greeting = PREFACE + settings() if self._attack.has_preface else b""
+        self._is_greeting = True
         self._parts = itertools.chain([greeting], self._attack.make())
         self._buffer = memoryview(b"")
 
@@ -509,9 +523,12 @@ class _Attacker:
         return False
 
     def _shake_hands(self) -> None:
-        if not isinstance(self.socket, ssl.SSLSocket):
+        if isinstance(self.socket, socket.socket) and not isinstance(self.socket, ssl.SSLSocket):
             self.socket.send(b"")  # fails as long as the connection is not made
-            self.socket = trusting().wrap_socket(self.socket, do_handshake_on_connect=False)
+            if self._attack.seal:
+                self.socket = HandmadeClient(self.socket)
+            else:
+                self.socket = trusting().wrap_socket(self.socket, do_handshake_on_connect=False)
         self.socket.do_handshake()
         self._is_shaking_hands = False
 
@@ -522,13 +539,24 @@ class _Attacker:
 
     def _fill(self) -> None:
         found = bytearray()
-        while len(found) < CHUNK:
+        most = SEALED_CHUNK if self._attack.seal else CHUNK
+        while len(found) < most:
             part = next(self._parts, None)
             if part is None:
                 self.is_done = True
                 break
-            found += part
+            found += self._sealed(part)
         self._buffer = memoryview(bytes(found))
+
+    def _sealed(self, part: bytes) -> bytes:
+        if not self._attack.seal:
+            return part
+        assert isinstance(self.socket, HandmadeClient)
+        sealer = self.socket.seal
+        if self._is_greeting:
+            self._is_greeting = False
+            return sealer.data(part)
+        return self._attack.seal(sealer, part)
 
     def _read(self) -> None:
         try:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from allocation_gateway import cli
 from allocation_gateway.operations import validation
 from allocation_gateway.rpc.engines import direct
-from allocation_gateway.wire import connection, headers, hpack, message, request, sender, session, turns
+from allocation_gateway.wire import connection, headers, hpack, message, request, sender, session, tls_session, turns
 from allocation_gateway.wire.connection import Connection
 from allocation_gateway.wire.flood_budget import FloodBudget
 from allocation_gateway.wire.flow_control import ReceiveControl
@@ -175,6 +175,13 @@ def credit_for_bytes() -> None:
     replace(session, "CREDIT_PER_MESSAGE", BOUNDLESS)
 
 
+def count_of_empty_records() -> None:
+    """Records of TLS without data may come without an end, and are worked through at once."""
+    for name in ("_MOST_EMPTY_RECORDS", "_RECORDS_AT_ONCE"):
+        replace(tls_session, name, BOUNDLESS)
+    replace(tls_session, "_EMPTY_RECORD_COST", 1)
+
+
 DEFENCES: Final[Mapping[str, Callable[[], None]]] = {
     one.__name__: one
     for one in (
@@ -192,6 +199,7 @@ DEFENCES: Final[Mapping[str, Callable[[], None]]] = {
         count_of_references,
         pause,
         credit_for_bytes,
+        count_of_empty_records,
     )
 }
 
@@ -250,6 +258,7 @@ RESTS_ON: Final[Mapping[str, tuple[str, ...]]] = {
     "large answers to an open window that are not read": _ANSWERS,
     "answers let out together that are not read": _ANSWERS,
     "large answers that are not read over TLS": _ANSWERS,
+    "KeyUpdate": ("count_of_empty_records", *_FRAMES),
 }
 # Those without a defence of their own that so few connections in so few seconds would meet, and why.
 REST_ON_NOTHING: Final[Mapping[str, str]] = {

@@ -2,7 +2,7 @@
 
 What asyncio accepts by itself it tells nobody of before the handshake has ended, so that no limit of connections would
 hold for those who never end it. And it computes what the server says in a handshake as soon as the client has greeted:
-of many that greet together, each has to wait for its turn.
+of many that greet together, each has to wait for its turn, and for another one if it greets again.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import errno
 import logging
 import socket
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from allocation_gateway.wire.client_hello import MOST_BYTES, UnexpectedBytesError
 from allocation_gateway.wire.connection_table import counted_address
 from allocation_gateway.wire.greeting import greeted
 from allocation_gateway.wire.lifetime import PREFACE_TIME
+from allocation_gateway.wire.tls import READ_SIZE, TlsTransport
 
 if TYPE_CHECKING:
     import ssl
@@ -32,8 +34,6 @@ _log = logging.getLogger(__name__)
 _AT_ONCE: Final = 16
 # What is said to who sends no greeting: a fatal alert, that the message was unexpected.
 _ALERT: Final = bytes.fromhex("15 0303 0002 02 0a")
-# Seconds that are left for what follows a greeting that came at the last moment.
-_LEAST_TIME: Final = 0.1
 # Seconds until connections are accepted again where the system has no more of what they need.
 _RECOVERY: Final = 1.0
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -56,7 +56,7 @@ class TlsAcceptor:
             bound: The socket, which listens.
             tls: What a handshake needs.
             connections: Says how many there may be.
-            queue: Says when a handshake begins.
+            queue: Says when a step of a handshake is computed.
             make: Makes the protocol of a connection.
         """
         self._loop = asyncio.get_running_loop()
@@ -65,6 +65,8 @@ class TlsAcceptor:
         self._connections = connections
         self._queue = queue
         self._make = make
+        # What comes is there for a moment before it is copied or decrypted: a place for all connections.
+        self._buffer = memoryview(bytearray(READ_SIZE))
         self._handshakes: set[asyncio.Task[None]] = set()
         self._is_closed = False
         bound.setblocking(False)
@@ -109,26 +111,26 @@ class TlsAcceptor:
 
     async def _handshake(self, accepted: socket.socket, address: str) -> None:
         """Exchanges greetings. Whoever does not end that, or fails at it, is gone."""
-        end, is_the_transports = self._loop.time() + PREFACE_TIME, False
+        is_the_transports = False
         try:
             accepted.setblocking(False)
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with suppress(OSError, asyncio.TimeoutError):
-                async with asyncio.timeout_at(end):
+                async with asyncio.timeout(PREFACE_TIME):
                     if not await greeted(accepted, self._loop):
                         return
-                    await self._queue.turn(counted_address(address))
-                left = max(end - self._loop.time(), _LEAST_TIME)
-                is_the_transports = True
-                await self._loop.connect_accepted_socket(
-                    self._make, accepted, ssl=self._tls, ssl_handshake_timeout=left
-                )
+                    is_the_transports = True
+                    _, transport = await self._loop.connect_accepted_socket(self._transport, accepted)
+                    await transport.shake_hands(partial(self._queue.turn, counted_address(address)))
         except UnexpectedBytesError:
             _refuse(accepted)
         finally:
             self._connections.greeted(address)
             if not is_the_transports:
                 accepted.close()
+
+    def _transport(self) -> TlsTransport:
+        return TlsTransport(self._tls, self._buffer, self._make)
 
 
 def _refuse(accepted: socket.socket) -> None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import socket
 import ssl
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
@@ -23,8 +20,6 @@ if TYPE_CHECKING:
 
 # Bytes that the loop hands over at once, of which it may have more.
 _MUCH: Final = 65_536
-# Bytes that TLS may hold of what is to be sent, before it says that the peer does not read.
-_TLS_BUFFER: Final = 65_536
 # Bytes that wait in a connection and are on no account: a frame of which not all has come.
 _LITTLE: Final = 4_096
 _PREFACE_SIZE: Final = len(frames.PREFACE)
@@ -83,8 +78,6 @@ class Connection(asyncio.Protocol):
             self._is_encrypted = True
             self._server.memory.count_tls(1)
             self._session.auth_context = _auth_context(tls)
-            # By itself it would hold half a megabyte.
-            self._transport.set_write_buffer_limits(high=_TLS_BUFFER)
         self._session.sender.open(self._transport)
         self._session.start()
 
@@ -267,26 +260,11 @@ class Connection(asyncio.Protocol):
         self._received, self._position = b"", 0
         self._buffer.hold(0)
         self._lifetime.closing(self._loop.time())
-        if self._transport.can_write_eof():
-            # What the client goes on to send is read, and thrown away: the system would answer it with a reset, which
-            # has the client throw away what it has not read yet.
-            self._transport.write_eof()
-            if self._is_paused or self._is_in_line:
-                self._transport.resume_reading()
-        else:
-            self._transport.close()
-
-    def _wait_no_longer(self) -> None:
-        """Closes the connection although the peer has not closed its side. What the transport has is still sent."""
-        if self._transport.can_write_eof():
-            self._transport.close()
-            return
-        # It was closed, but TLS waits for the peer to say that it closes too, and not every peer does. To end that
-        # without losing what the peer has not taken yet, the system is told that nothing more will be read.
-        used = self._transport.get_extra_info("socket")
-        if used is not None:
-            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(used.fileno())) as own:
-                own.shutdown(socket.SHUT_RD)
+        # What the client goes on to send is read, and thrown away: the system would answer it with a reset, which has
+        # the client throw away what it has not read yet.
+        self._transport.write_eof()
+        if self._is_paused or self._is_in_line:
+            self._transport.resume_reading()
 
     def tick(self, now: float) -> None:
         """Does what is due: it is called now and then, at least each second."""
@@ -301,7 +279,7 @@ class Connection(asyncio.Protocol):
             case Due.END_CALLS:
                 self.give_up()
             case Due.CLOSE:
-                self._wait_no_longer()
+                self._transport.close()  # although the peer has not closed its side: what there is was sent
             case Due.ABORT:
                 self.abort()
             case Due.NOTHING:

@@ -1,9 +1,9 @@
-"""The order in which handshakes of TLS begin.
+"""The order in which handshakes of TLS are computed.
 
-What a server computes for one takes a millisecond, and there is no less of it. So few begin in a turn of the event
-loop, however many clients have greeted, and others wait for no more than these. Some begin in each turn, whatever work
-there is, so that who connects does not wait behind those who have. Addresses take turns: who greets often holds up
-itself.
+What a server computes for a step of one takes up to a millisecond, and there is no less of it. So few have a step in a
+turn of the event loop, however many clients have greeted, and others wait for no more than these. Some do in each turn,
+whatever work there is, so that who connects does not wait behind those who have. Addresses take turns: who greets often
+holds up itself.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     import asyncio
 
-# Handshakes that begin in a turn of the loop. Two take as long as what a turn of much other work takes.
+# Handshakes with a step in a turn of the loop. Two take as long as what a turn of much other work takes.
 _AT_ONCE: Final = 2
 
 
 class HandshakeQueue:
-    """The clients that have greeted and whose handshakes have not begun: a queue for each address."""
+    """The clients that wait for a step of their handshake, as those who have greeted do: a queue for each address."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -31,7 +31,7 @@ class HandshakeQueue:
         return sum(map(len, self._waiting.values()))
 
     async def turn(self, address: str) -> None:
-        """Waits until the handshake of a client may begin.
+        """Waits until a step of the handshake of a client may be computed.
 
         Args:
             address: What counts as its address.

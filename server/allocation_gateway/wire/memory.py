@@ -28,7 +28,8 @@ USUAL_SIZE: Final = 1024
 # part of what any call takes.
 _FIELD_COST: Final = 176
 _USUAL_FIELDS: Final = 16
-# What TLS takes for a connection that has sent much: room for what is read and for what it becomes, which uvloop keeps.
+# What TLS takes for a connection at most: 60 KiB that OpenSSL keeps once much was sent and received, as was measured;
+# up to 82 KiB that were read and not decrypted yet, and as many again while these are put together.
 TLS_COST: Final = 262_144
 # Up to half of all that may be held is set aside for that, and never so much that less is left than so many of the
 # largest requests.

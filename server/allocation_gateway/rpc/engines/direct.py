@@ -87,6 +87,8 @@ def _limited(context: ssl.SSLContext) -> ssl.SSLContext:
     # A session that is resumed is not asked for its certificate again, whose authority may be trusted no longer: there
     # is none without tickets, if TLS is 1.3. Below that OpenSSL remembers sessions by itself.
     context.num_tickets = 0
+    # HTTP/2 forbids it, and with TLS 1.2 a client could ask for handshakes without an end.
+    context.options |= ssl.OP_NO_RENEGOTIATION
     is_mutual = context.verify_mode is ssl.CERT_REQUIRED
     context.minimum_version = ssl.TLSVersion.TLSv1_3 if is_mutual else ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_CIPHERS)
