@@ -122,17 +122,16 @@ class Bench:
         pieces = {"queued": references[:_ITEMS], "allocated": references[_ITEMS : 2 * _ITEMS]}
         watched = references[2 * _ITEMS :]
         pairs = []
-        async with grpc.aio.insecure_channel(self._gateway.address) as channel:
-            for until, wait_for in (("queued", job_pb2.WAIT_FOR_QUEUED), ("allocated", job_pb2.WAIT_FOR_ALLOCATED)):
-                items = pieces[until]
-                by_hand = await self._in_go(f"Go by hand, until {until}", until, items)
-                self._reset()
-                ours = await self._stream(channel, f"a stream, until {until}", items, wait_for)
-                self._reset()
-                pairs.append(Pair(by_hand, ours))
-            by_hand = await self._in_go("Go by hand, reading what others allocate", "watched", watched)
+        for until, wait_for in (("queued", job_pb2.WAIT_FOR_QUEUED), ("allocated", job_pb2.WAIT_FOR_ALLOCATED)):
+            items = pieces[until]
+            by_hand = await self._in_go(f"Go by hand, until {until}", until, items)
             self._reset()
-            pairs.append(Pair(by_hand, await self._watch(channel, "a watch of what others allocate", watched)))
+            ours = await self._stream(f"a stream, until {until}", items, wait_for)
+            self._reset()
+            pairs.append(Pair(by_hand, ours))
+        by_hand = await self._in_go("Go by hand, reading what others allocate", "watched", watched)
+        self._reset()
+        pairs.append(Pair(by_hand, await self._watch("a watch of what others allocate", watched)))
         return pairs
 
     def _reset(self) -> None:
@@ -177,12 +176,14 @@ class Bench:
 
     # The gateway.
 
-    async def _stream(self, channel: grpc.aio.Channel, title: str, references: Sequence[str], wait_for: Any) -> Work:
+    async def _stream(self, title: str, references: Sequence[str], wait_for: Any) -> Work:
         """Allocates shipments by one stream."""
         summaries: list[Any] = []
 
         async def consume() -> None:
-            summaries.append(await allocate(channel, references, wait_for))
+            # Each has a connection of its own: calls on one that has become too old are ended.
+            async with grpc.aio.insecure_channel(self._gateway.address) as channel:
+                summaries.append(await allocate(channel, references, wait_for))
 
         usage = _Usage(self._gateway)
         await usage.of(consume())
@@ -194,17 +195,18 @@ class Bench:
         spent = (usage.seconds, usage.cpu, usage.most_kb)
         return Work(title, done, *spent, summary.bulk_calls, summary.readings, remark)
 
-    async def _watch(self, channel: grpc.aio.Channel, title: str, references: Sequence[str]) -> Work:
+    async def _watch(self, title: str, references: Sequence[str]) -> Work:
         """Watches shipments that somebody else has queued meanwhile, until all are allocated."""
         final: set[str] = set()
 
         async def consume() -> None:
-            stub: Any = ShipmentAllocationServiceStub(channel)
-            call = stub.WatchShipmentAllocations(pb.WatchShipmentAllocationsRequest(shipment_references=references))
-            queueing = asyncio.create_task(self._queue(references))
-            async for response in call:
-                final.update(one.shipment_reference for one in response.shipments if one.final)
-            await queueing
+            async with grpc.aio.insecure_channel(self._gateway.address) as channel:
+                stub: Any = ShipmentAllocationServiceStub(channel)
+                call = stub.WatchShipmentAllocations(pb.WatchShipmentAllocationsRequest(shipment_references=references))
+                queueing = asyncio.create_task(self._queue(references))
+                async for response in call:
+                    final.update(one.shipment_reference for one in response.shipments if one.final)
+                await queueing
 
         before = self._readings()
         usage = _Usage(self._gateway)
