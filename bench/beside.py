@@ -9,19 +9,16 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from bench import machine
 from bench.contenders import CONTENDERS
 from bench.measuring import stage
-from bench.processes import FailedError, running
+from bench.processes import piped, running
 from bench.rows import ROWS, Upstream
 
 if TYPE_CHECKING:
-    from asyncio.subprocess import Process
-    from collections.abc import AsyncIterator, Awaitable, Sequence
+    from collections.abc import Awaitable, Sequence
 
     from bench.machine import Cores
 
@@ -76,7 +73,7 @@ async def _measure(address: str, items: int, rate: float) -> Singles:
     seconds: list[float] = []
 
     async def stream() -> None:
-        async with _module("bench.stream_calls", address, str(items)) as process:
+        async with piped(sys.executable, "-m", "bench.stream_calls", address, str(items)) as process:
             text, _ = await process.communicate()
         seconds.append(json.loads(text))
 
@@ -86,33 +83,11 @@ async def _measure(address: str, items: int, rate: float) -> Singles:
 
 async def _singles(address: str, rate: float, first: int, meanwhile: Awaitable[None]) -> list[float]:
     """Has single calls made until something has ended. Returns how many seconds each took from when it was due."""
-    async with _module("bench.single_calls", address, str(rate), str(first)) as process:
+    command = (sys.executable, "-m", "bench.single_calls", address, str(rate), str(first))
+    async with piped(*command) as process:
         if process.stdout is not None:
             await process.stdout.readline()
         await meanwhile
         text, _ = await process.communicate(b"")
     taken: list[float] = json.loads(text)
     return taken
-
-
-@asynccontextmanager
-async def _module(*command: str) -> AsyncIterator[Process]:
-    """Runs a module, which has ended when this is left.
-
-    Raises:
-        FailedError: It failed.
-    """
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", *command),
-        cwd=machine.ROOT,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode:
-        raise FailedError(f"{command[0]} failed")

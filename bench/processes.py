@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -9,15 +10,16 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bench.machine import CACHE
+from bench.machine import CACHE, ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from asyncio.subprocess import Process
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
 _START: Final = 30.0
 _STOP: Final = 10.0
@@ -110,6 +112,26 @@ def running(name: str, program: Program, cores: Sequence[int]) -> Iterator[Runni
         if reader.poll() is None:
             reader.kill()
             reader.wait()
+
+
+@asynccontextmanager
+async def piped(*command: str) -> AsyncIterator[Process]:
+    """Runs a command with pipes to its input and from its output. It has ended when this is left.
+
+    Raises:
+        FailedError: It has failed.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode:
+        raise FailedError(f"{' '.join(command)} has ended with {process.returncode}")
 
 
 def _listens(process: subprocess.Popen[bytes], port: int) -> bool:

@@ -32,7 +32,7 @@ from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocatio
 from bench import beside, building, machine
 from bench.documents import put_between_marks
 from bench.measuring import store_program
-from bench.processes import FailedError, Program, cpu_seconds, end_in_order, free_port, resident_kb, running
+from bench.processes import FailedError, Program, cpu_seconds, end_in_order, free_port, piped, resident_kb, running
 from bench.stream_calls import allocate
 from bench.stream_report import Pair, Work, report
 
@@ -143,23 +143,12 @@ class Bench:
 
     async def _in_go(self, title: str, until: str, references: Sequence[str]) -> Work:
         """Has the program in Go do the work. What it watches is queued meanwhile."""
-        process = await asyncio.create_subprocess_exec(
-            *("taskset", "-c", str(self._core), _GO, "-upstream", f"http://{self._upstream}/pro", "-key", _KEY),
-            *("-until", until),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        try:
+        command = ("taskset", "-c", str(self._core), _GO, "-upstream", f"http://{self._upstream}/pro", "-key", _KEY)
+        async with piped(*command, "-until", until) as process:
             working = asyncio.create_task(process.communicate("\n".join(references).encode()))
             if until == "watched":
                 await self._queue(references)
             text, _ = await working
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        if process.returncode:
-            raise FailedError(f"the program in Go has ended with {process.returncode}")
         told = json.loads(text)
         return Work(
             title, told["done"], told["seconds"], told["cpu"], told["most_kb"], told["bulk_calls"], told["readings"]

@@ -29,7 +29,6 @@ class Transport(asyncio.Transport):
         self._protocol = protocol
         self._unsent = bytearray()
         self._unread: list[bytes] = []
-        self._high = _HIGH
         self._is_paused = False
         self._is_full = False
         self._is_closing = False
@@ -60,11 +59,6 @@ class Transport(asyncio.Transport):
             self._is_paused = False
             self._loop.call_soon(self._deliver)
 
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """See asyncio.WriteTransport."""
-        del low  # what is taken is taken as a whole
-        self._high = _HIGH if high is None else high
-
     def get_write_buffer_size(self) -> int:
         """See asyncio.WriteTransport."""
         return len(self._unsent)
@@ -80,13 +74,9 @@ class Transport(asyncio.Transport):
             self._take()
             return
         assert len(self._unsent) <= _MOST_UNSENT, f"{len(self._unsent)} bytes pile up that nobody reads"
-        if len(self._unsent) > self._high and not self._is_full:
+        if len(self._unsent) > _HIGH and not self._is_full:
             self._is_full = True
             self._protocol.pause_writing()
-
-    def can_write_eof(self) -> bool:
-        """See asyncio.WriteTransport."""
-        return True
 
     def write_eof(self) -> None:
         """See asyncio.WriteTransport."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from allocation_gateway.wire.tls_session import LARGEST_PLAINTEXT, TlsFloodError, TlsSession
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable
 
 _log = logging.getLogger(__name__)
 
@@ -221,10 +221,6 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._schedule()
         self._read_on()
 
-    def is_reading(self) -> bool:
-        """See asyncio.Transport."""
-        return not (self._is_paused or self._is_closing)
-
     # What is sent.
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -242,10 +238,6 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         except ssl.SSLError as error:
             self._fail(error)
 
-    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
-        """See asyncio.Transport."""
-        self.write(b"".join(list_of_data))
-
     def _flush(self) -> None:
         if encrypted := self._session.encrypted():
             self._below.write(encrypted)
@@ -254,15 +246,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         """See asyncio.Transport. All of it is encrypted: nothing waits here."""
         return self._below.get_write_buffer_size()
 
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """See asyncio.Transport."""
-        self._below.set_write_buffer_limits(high, low)
-
     # How it ends.
-
-    def can_write_eof(self) -> bool:
-        """See asyncio.Transport."""
-        return True
 
     def write_eof(self) -> None:
         """Sends what there is, and says that nothing follows. What comes from now on is thrown away."""
