@@ -123,13 +123,18 @@ def defects(gateway: Gateway) -> list[dict[str, Any]]:
 
 
 def connections(port: int) -> int:
-    """Returns how many connections of a port of this machine its server has not closed."""
-    count = 0
+    """Returns how many connections of a port of this machine its server has not closed.
+
+    The kernel lists them in pieces. If connections come and go meanwhile, it may name one twice, which is counted once,
+    or leave one out: only a number that is waited for is to be relied on.
+    """
+    open_ones = set()
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
-            local, _, state = line.split()[1:4]
-            count += int(local.rpartition(":")[2], 16) == port and state in {_ESTABLISHED, _CLOSE_WAIT}
-    return count
+            local, peer, state = line.split()[1:4]
+            if int(local.rpartition(":")[2], 16) == port and state in {_ESTABLISHED, _CLOSE_WAIT}:
+                open_ones.add((local, peer))
+    return len(open_ones)
 
 
 def memory(gateway: Gateway, *, peak: bool = False) -> int:
