@@ -1,4 +1,4 @@
-"""Both stores do what a simple model does, whatever is asked of them in whatever order."""
+"""All stores do what a simple model does, whatever is asked of them in whatever order."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from allocation_gateway.claims.model import (
     NewClaim,
     StoreFullError,
 )
+from allocation_gateway.claims.queued import QueuedClaims, StepQueue
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
@@ -381,6 +382,19 @@ class SmallMachine(MemoryMachine):
     """One that does."""
 
     size = SMALL
+
+
+class QueuedMachine(SmallMachine):
+    """The same, for writes that are sent together."""
+
+    def open(self) -> None:
+        super().open()
+        self.store = QueuedClaims(self.store, StepQueue(places=1)).at(REFERENCES)
+
+
+@pytest.mark.properties
+def test_steps_that_wait_for_a_place_do_what_the_model_does() -> None:
+    run_state_machine_as_test(QueuedMachine, settings=LIMITS)
 
 
 @pytest.mark.properties

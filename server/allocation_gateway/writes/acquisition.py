@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from allocation_gateway.claims.model import Busy, ClaimState, Held, NewClaim, StoreFullError, StoreUnavailableError
+from allocation_gateway.claims.queued import QueuedClaims
 from allocation_gateway.errors import GatewayError
 from allocation_gateway.writes import errors, note, resolution, stored_answer
 from allocation_gateway.writes.claim_handle import ClaimHandle
@@ -40,6 +41,8 @@ class Acquisition:
         # To prepare a request changes what a group's name stands for, and not what the request is for.
         self._locks = request.operation.locks(request.message)
         self._store: ClaimStore = context.api.store.at(self._locks)
+        if request.batch is not None:
+            self._store = QueuedClaims(self._store, context.environment.batched_steps)
         self._claimant = Claimant(context.environment, context.api.now)
         # Whether it was asked whether there is a claim of this id.
         self._is_looked_up = False

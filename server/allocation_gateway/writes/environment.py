@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias
 
 import structlog
 
 from allocation_gateway import tasks
 from allocation_gateway.claims.model import StoreUnavailableError
+from allocation_gateway.claims.queued import StepQueue
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -127,6 +128,7 @@ class Environment:
         process: A name of the process that no other one has. Tokens of claims begin with it.
         background: Steps of the store that nobody waits for.
         is_draining: Whether the process is about to end, so that nothing is sent again.
+        batched_steps: Where steps of the store wait that are for writes that are sent together.
     """
 
     lease: float
@@ -135,6 +137,7 @@ class Environment:
     process: str
     background: BackgroundSteps
     is_draining: bool = False
+    batched_steps: StepQueue = field(default_factory=StepQueue)
     _tokens: int = 0
 
     def token(self) -> str:

@@ -1,0 +1,164 @@
+"""The claims of many writes that are made at once, a few of whose steps are under way at a time.
+
+A server carries out what one connection asks in order. If a wave asked for the claims of eight hundred items as fast as
+it can, the two steps of a single call would wait behind all of them, for up to a tenth of a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from allocation_gateway.claims.model import StoreUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from allocation_gateway.claims.model import Begun, Busy, Claim, ClaimStore, Held, NewClaim
+
+T = TypeVar("T")
+
+# Steps that are under way at once: a server has carried them out after some two milliseconds, and one that is ten
+# milliseconds away still carries out three thousand of them in a second.
+_MOST_STEPS: Final = 32
+
+
+class StepQueue:
+    """Places for steps that are under way at once, given in the order in which they are asked for."""
+
+    __slots__ = ("_free", "_waiting")
+
+    def __init__(self, places: int = _MOST_STEPS) -> None:
+        """Has all of its places free."""
+        # Less than none after a time in which the store could not be asked.
+        self._free = places
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def run(self, step: Callable[[], Awaitable[T]]) -> T:
+        """Carries out a step when there is a place for it.
+
+        Raises:
+            StoreUnavailableError: It was carried out, or not: the store cannot be asked.
+        """
+        if self._free > 0:
+            self._free -= 1
+        else:
+            await self._wait()
+        try:
+            return await step()
+        except StoreUnavailableError:
+            self._let_all_go()
+            raise
+        finally:
+            self._leave()
+
+    async def _wait(self) -> None:
+        place = asyncio.get_running_loop().create_future()
+        self._waiting.append(place)
+        try:
+            await place
+        except asyncio.CancelledError:
+            if not place.cancelled():
+                # It was given the place in the same turn of the loop.
+                self._leave()
+            raise
+
+    def _leave(self) -> None:
+        while self._waiting and self._free >= 0:
+            place = self._waiting.popleft()
+            # Who was cancelled meanwhile needs none.
+            if not place.done():
+                place.set_result(None)
+                return
+        self._free += 1
+
+    def _let_all_go(self) -> None:
+        """Gives a place to all who wait: each would wait for the time-outs of others before it meets its own."""
+        while self._waiting:
+            place = self._waiting.popleft()
+            if not place.done():
+                self._free -= 1
+                place.set_result(None)
+
+
+class QueuedClaims:
+    """A store whose steps wait for a place. See ClaimStore for them."""
+
+    __slots__ = ("_queue", "_store")
+
+    def __init__(self, store: ClaimStore, queue: StepQueue) -> None:
+        """Takes what carries out the steps, and where they wait."""
+        self._store = store
+        self._queue = queue
+
+    def at(self, references: Sequence[str]) -> QueuedClaims:
+        """Returns where the claims are of writes to exactly these references."""
+        return QueuedClaims(self._store.at(references), self._queue)
+
+    async def begin(self, new: NewClaim) -> Begun | Held | Busy:
+        """Makes a claim and takes all its locks, or none."""
+        return await self._queue.run(partial(self._store.begin, new))
+
+    async def take_over(self, request_id: str, holder: str, lease: float) -> Claim | None:
+        """Makes a claim the caller's if it is in doubt and its lease has run out, or it is the caller's already."""
+        return await self._queue.run(partial(self._store.take_over, request_id, holder, lease))
+
+    async def renew(
+        self,
+        request_id: str,
+        holder: str,
+        lease: float,
+        *,
+        effects: float | None = None,
+        attempt: bool = False,
+        body: NewClaim | None = None,
+    ) -> bool:
+        """Extends the lease of a claim that is in doubt and the caller's."""
+        step = partial(self._store.renew, request_id, holder, lease, effects=effects, attempt=attempt, body=body)
+        return await self._queue.run(step)
+
+    async def finish(
+        self,
+        request_id: str,
+        holder: str,
+        answer: bytes,
+        *,
+        fallback: NewClaim,
+        allocated: Sequence[str],
+        deallocated: Sequence[str],
+        keep_locks: float = 0.0,
+    ) -> None:
+        """Records that a write has taken effect, whoever holds its claim by now, and also if it is settled or gone."""
+        step = partial(
+            self._store.finish,
+            request_id,
+            holder,
+            answer,
+            fallback=fallback,
+            allocated=allocated,
+            deallocated=deallocated,
+            keep_locks=keep_locks,
+        )
+        await self._queue.run(step)
+
+    async def release(self, request_id: str, holder: str) -> None:
+        """Takes back what `begin` did: the write was certainly not made since then."""
+        await self._queue.run(partial(self._store.release, request_id, holder))
+
+    async def settle(self, request_id: str, holder: str) -> bool:
+        """Settles a claim in doubt that is the caller's and whose effects are over, and frees its locks."""
+        return await self._queue.run(partial(self._store.settle, request_id, holder))
+
+    async def leave_in_doubt(self, request_id: str, holder: str, *, effects: float) -> None:
+        """Ends the caller's lease of a claim that is in doubt, so that somebody else may take it over."""
+        await self._queue.run(partial(self._store.leave_in_doubt, request_id, holder, effects=effects))
+
+    async def read(self, request_id: str) -> Claim | None:
+        """Returns a claim; None if there is none."""
+        return await self._queue.run(partial(self._store.read, request_id))
+
+    async def close(self) -> None:
+        """Ends the use of the store."""
+        await self._store.close()
