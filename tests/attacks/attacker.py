@@ -60,6 +60,9 @@ CHUNK: Final = 65_536
 # The same where records are made by hand, which takes time that others of the attackers have to wait.
 SEALED_CHUNK: Final = 8_192
 RATE: Final = 10_000_000
+# Where the session id is in the record of a ClientHello, and the extension that has the client's keys.
+HELLO_START: Final = 43
+KEY_SHARE: Final = 51
 # Streams that a connection keeps open where an attack is about those.
 MANY: Final = 1_000
 HEADERS: Final = block(request_fields())
@@ -320,6 +323,25 @@ def in_two_records() -> Iterator[bytes]:
         yield struct.pack(">BHH", kind, version, len(part)) + part
 
 
+def greeted_twice() -> Iterator[bytes]:
+    """Yields a greeting without a key, for which a server asks again, and the one that it asks for."""
+    hello = client_hello()
+    # What comes before the extensions: random bytes, a session id, cipher suites, and compressions.
+    start = HELLO_START
+    for size_of_size in (1, 2, 1):
+        start += size_of_size + int.from_bytes(hello[start : start + size_of_size])
+    kept, at = b"", start + 2
+    while at < len(hello):
+        kind, size = struct.unpack_from(">HH", hello, at)
+        is_key = kind == KEY_SHARE
+        kept += struct.pack(">HHH", kind, 2, 0) if is_key else hello[at : at + 4 + size]
+        at += 4 + size
+    body = hello[9:start] + struct.pack(">H", len(kept)) + kept
+    whole = hello[5:6] + len(body).to_bytes(3) + body
+    yield hello[:3] + struct.pack(">H", len(whole)) + whole
+    yield hello
+
+
 @functools.cache
 def trusting() -> ssl.SSLContext:
     """Returns what a TLS client needs that takes any certificate."""
@@ -461,6 +483,12 @@ ATTACKS: Final[Mapping[str, Attack]] = {
         is_encrypted=True,
         seal=lambda sealer, _: sealer.key_update(),
     ),
+    "KeyUpdate with a PING each": Attack(
+        lambda: itertools.repeat(frame(Kind.PING, 0, 0, bytes(8))),
+        "TLS records without data",
+        is_encrypted=True,
+        seal=lambda sealer, part: sealer.key_update() + sealer.data(part),
+    ),
     "connections that say nothing": Attack(lambda: iter([b""]), "half-open connections", has_preface=False),
     "connections opened and closed": Attack(lambda: iter([b""]), "connection churn", lasts=False),
     "TLS that is not finished": Attack(
@@ -471,6 +499,9 @@ ATTACKS: Final[Mapping[str, Attack]] = {
     ),
     "TLS greetings in two records": Attack(
         in_two_records, "TLS handshakes", has_preface=False, lasts=False, needs_tls=True
+    ),
+    "TLS greetings that are asked for again": Attack(
+        greeted_twice, "TLS handshakes", has_preface=False, lasts=False, needs_tls=True
     ),
     "TLS handshakes": Attack(
         lambda: iter([client_hello()]), "TLS handshakes", has_preface=False, lasts=False, needs_tls=True

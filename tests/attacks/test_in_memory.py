@@ -416,6 +416,33 @@ def test_calls_of_many_connections_that_are_lost_together_end_in_turns() -> None
     run(work)
 
 
+@pytest.mark.parametrize(("count", "ends"), [(190, False), (210, True)])
+def test_calls_that_end_by_violations_end_their_connection_soon(count: int, ends: bool) -> None:
+    async def work(world: World) -> None:
+        for number in range(count):
+            stream = 2 * number + 1
+            world.transport.give(opened(1, first=stream) + window_update(stream, 0))
+        await world.settle()
+        assert world.transport.has_ended is ends
+
+    run(work)
+
+
+def test_calls_too_many_do_not_end_their_connection() -> None:
+    """They break no rule: who has sent them may not have read the limit yet."""
+
+    async def work(world: World) -> None:
+        world.transport.give(opened(4096))
+        await world.settle()
+        world.transport.give(opened(300, first=2 * 4096 + 1))
+        await world.settle()
+        refused = frame(Kind.RST_STREAM, 0, 0, (7).to_bytes(4))[9:]
+        assert world.transport.taken.count(refused) >= 300
+        assert not world.transport.has_ended
+
+    run(work)
+
+
 @pytest.mark.parametrize("waited", [0.0, 2.0], ids=["at once", "after seconds"])
 @pytest.mark.parametrize("path", [UNARY, SPREAD, COLLECT])
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from allocation_gateway.wire.flood_budget import (
     OVERFULL_COST,
     RESET_COST,
     SETTINGS_BYTES_PER_CHARGE,
+    VIOLATION_COST,
     FloodBudget,
 )
 from allocation_gateway.wire.flow_control import CONNECTION_WINDOW, ReceiveControl
@@ -165,7 +166,8 @@ class Session:
             else:
                 self._on_other(kind, flags, stream, payload)
         except Http2StreamError as error:
-            self._budget.charge(RESET_COST)
+            # A call too many breaks no rule: the peer may not have read the limit yet.
+            self._budget.charge(RESET_COST if error.code == frames.REFUSED_STREAM else VIOLATION_COST)
             self._reset(error.stream, error.code, in_turns=True)
 
     def _on_data(self, flags: int, stream: int, payload: bytes) -> None:
