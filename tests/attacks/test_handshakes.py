@@ -299,7 +299,7 @@ def test_few_handshakes_begin_in_a_turn_of_the_loop() -> None:
 
         async def one(number: int) -> None:
             nonlocal begun
-            await queue.turn(str(number % 7))
+            await queue.turn(str(number % 7), has_begun=number % 3 == 0)
             begun += 1
 
         tasks = [asyncio.create_task(one(number)) for number in range(50)]
@@ -320,7 +320,7 @@ def test_address_with_many_handshakes_holds_up_itself_alone() -> None:
         order: list[str] = []
 
         async def one(address: str) -> None:
-            await queue.turn(address)
+            await queue.turn(address, has_begun=False)
             order.append(address)
 
         tasks = [asyncio.create_task(one(address)) for address in [*["many"] * 100, "a", "b", "a"]]
@@ -333,11 +333,30 @@ def test_address_with_many_handshakes_holds_up_itself_alone() -> None:
     asyncio.run(test())
 
 
+def test_what_has_begun_goes_on_before_others_of_its_address_begin() -> None:
+    """It takes memory until it ends. It comes before nobody of another address."""
+
+    async def test() -> None:
+        queue = HandshakeQueue(asyncio.get_running_loop())
+        order: list[str] = []
+
+        async def one(name: str, address: str) -> None:
+            await queue.turn(address, has_begun=name.startswith("begun"))
+            order.append(name)
+
+        waiting = [*[("new", "a")] * 50, ("begun 1", "a"), ("begun 2", "a"), ("new of another", "b")]
+        await asyncio.gather(*(one(*each) for each in waiting))
+        assert order[:3] == ["begun 1", "new of another", "begun 2"]
+        assert order[3:] == ["new"] * 50
+
+    asyncio.run(test())
+
+
 def test_who_waits_no_longer_costs_nobody_a_turn() -> None:
     async def test() -> None:
         queue = HandshakeQueue(asyncio.get_running_loop())
-        leaving = [asyncio.create_task(queue.turn("a")) for _ in range(1_000)]
-        staying = asyncio.create_task(queue.turn("a"))
+        leaving = [asyncio.create_task(queue.turn("a", has_begun=number % 2 == 0)) for number in range(1_000)]
+        staying = asyncio.create_task(queue.turn("a", has_begun=False))
         await asyncio.sleep(0)
         for task in leaving:
             task.cancel()
@@ -398,8 +417,8 @@ class _RecordingQueue(HandshakeQueue):
         super().__init__(loop)
         self._steps = loop.steps
 
-    async def turn(self, address: str) -> None:
-        await super().turn(address)
+    async def turn(self, address: str, *, has_begun: bool) -> None:
+        await super().turn(address, has_begun=has_begun)
         self._steps.append(address)
 
 

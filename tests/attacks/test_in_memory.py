@@ -416,7 +416,7 @@ def test_calls_of_many_connections_that_are_lost_together_end_in_turns() -> None
     run(work)
 
 
-@pytest.mark.parametrize(("count", "ends"), [(190, False), (210, True)])
+@pytest.mark.parametrize(("count", "ends"), [(19, False), (21, True)])
 def test_calls_that_end_by_violations_end_their_connection_soon(count: int, ends: bool) -> None:
     async def work(world: World) -> None:
         for number in range(count):
@@ -452,16 +452,16 @@ def test_calls_that_are_reset_together_end_in_turns(waited: float, path: str, of
     """Their bytes are off the account at once, and nothing of them is sent any more."""
 
     async def work(world: World) -> None:
-        transports = [world.connect() for _ in range(8)]
+        transports = [world.connect() for _ in range(50)]
         for transport in transports:
             greet(transport)
-            transport.give(b"" if path == COLLECT else called(100, WAITS, call_headers(path)))
-            transport.give(opened(100, call_headers(path)) if path == COLLECT else b"")
+            transport.give(b"" if path == COLLECT else called(16, WAITS, call_headers(path)))
+            transport.give(opened(16, call_headers(path)) if path == COLLECT else b"")
         await world.settle()
         await world.wait(waited)
         assert world.witness.running == 800
         for transport in transports:
-            transport.give(b"".join(map(offence, range(1, 200, 2))))
+            transport.give(b"".join(map(offence, range(1, 32, 2))))
         # What is sent at once is the resets of its own.
         assert not world.engine.memory.held
         for _ in range(3):

@@ -19,7 +19,6 @@ from allocation_gateway.operations import validation
 from allocation_gateway.rpc.engines import direct
 from allocation_gateway.wire import (
     connection,
-    handshakes,
     headers,
     hpack,
     message,
@@ -193,11 +192,6 @@ def count_of_empty_records() -> None:
     replace(tls_session, "_EMPTY_RECORD_COST", 1)
 
 
-def turns_of_handshakes() -> None:
-    """However many clients greet together, all their handshakes are computed in one turn."""
-    replace(handshakes, "_AT_ONCE", BOUNDLESS)
-
-
 DEFENCES: Final[Mapping[str, Callable[[], None]]] = {
     one.__name__: one
     for one in (
@@ -216,7 +210,6 @@ DEFENCES: Final[Mapping[str, Callable[[], None]]] = {
         pause,
         credit_for_bytes,
         count_of_empty_records,
-        turns_of_handshakes,
     )
 }
 
@@ -277,9 +270,6 @@ RESTS_ON: Final[Mapping[str, tuple[str, ...]]] = {
     "large answers that are not read over TLS": _ANSWERS,
     "KeyUpdate": ("count_of_empty_records", *_FRAMES),
     "KeyUpdate with a PING each": ("count_of_empty_records", *_FRAMES),
-    "TLS greetings in two records": ("turns_of_handshakes",),
-    "TLS greetings that are asked for again": ("turns_of_handshakes",),
-    "TLS handshakes": ("turns_of_handshakes",),
 }
 # Those without a defence of their own that so few connections in so few seconds would meet, and why.
 REST_ON_NOTHING: Final[Mapping[str, str]] = {
@@ -287,6 +277,9 @@ REST_ON_NOTHING: Final[Mapping[str, str]] = {
     "connections opened and closed": "each costs what a connection costs, and the system's queue is their bound",
     "TLS that is not finished": "far fewer than there may be, and for less time than they have",
     "TLS that is closed after half a greeting": "each costs what a connection costs, and is noticed at once",
+    "TLS greetings in two records": "each costs what a handshake costs, as those below",
+    "TLS greetings that are asked for again": "each costs what a handshake costs, and the first step of another",
+    "TLS handshakes": "each costs what a handshake costs, and they are refused where there are too many at a time",
 }
 
 

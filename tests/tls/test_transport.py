@@ -35,6 +35,8 @@ TAKES_MUCH: Final = [*OWN, ("grpc.max_receive_message_length", 1 << 24)]
 LARGE: Final = 4_000_000
 # Records without data that may come beyond those with data.
 MOST_EMPTY: Final = 32
+# Data that makes up for one record without any, as a frame that nobody knows.
+MAKES_UP: Final = frame(0xBB, 0, 0, bytes(1_024 - 9))
 
 
 @pytest.fixture(scope="module")
@@ -294,7 +296,7 @@ KINDS: Final = [key_update, asking_key_update, empty_record, padded_empty_record
 def test_few_records_without_data_are_stood(
     make: Callable[[HandmadeClient], bytes], is_apart: bool, front: Front
 ) -> None:
-    """And each with data makes up for one, so that a connection that lasts may change its keys at any time."""
+    """And data makes up for them, so that a connection that lasts may change its keys at any time."""
     with handmade(front) as (connection, client):
         assert is_served(connection)
         for _ in range(3):
@@ -302,7 +304,8 @@ def test_few_records_without_data_are_stood(
             for part in made if is_apart else [b"".join(made)]:
                 client.plain.sendall(part)
             for _ in range(20):
-                connection.ping()
+                connection.send(MAKES_UP)
+            connection.ping()
 
 
 @pytest.mark.parametrize("make", KINDS)
@@ -328,7 +331,7 @@ def test_what_is_between_records_without_data_is_not_lost(front: Front) -> None:
         sent = bytearray()
         for number, ping in enumerate(pings):
             sent += KINDS[number % len(KINDS)](client)
-            sent += client.seal.data(ping)
+            sent += client.seal.data(MAKES_UP + ping)
         writer = threading.Thread(target=client.plain.sendall, args=(bytes(sent),))
         writer.start()
         connection.until(lambda: len(connection.pongs) == len(pings))
@@ -343,10 +346,19 @@ def test_record_without_data_that_is_one_too_many_ends_the_connection(
     with handmade(front) as (connection, client):
         connection.ping()
         client.plain.sendall(b"".join(make(client) for _ in range(MOST_EMPTY)))
-        connection.ping()  # which makes up for one
+        connection.send(MAKES_UP)
         client.plain.sendall(make(client))
         connection.ping()
         client.plain.sendall(make(client) + make(client))
+        connection.drain()
+
+
+def test_who_changes_keys_for_each_small_frame_floods_too(front: Front) -> None:
+    with handmade(front) as (connection, client):
+        ping = frame(Kind.PING, 0, 0, bytes(8))
+        with contextlib.suppress(OSError):
+            for _ in range(3 * MOST_EMPTY):
+                client.plain.sendall(client.seal.key_update() + client.seal.data(ping))
         connection.drain()
 
 

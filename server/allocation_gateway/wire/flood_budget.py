@@ -18,7 +18,7 @@ _BYTES_PER_CREDIT: Final = 512
 # A call that is opened and reset, by either side: both the peer's frames and the handler's start are for nothing.
 RESET_COST: Final = 10
 # A call that ends since the peer breaks the rules of its stream, which no client does that works.
-VIOLATION_COST: Final = 50
+VIOLATION_COST: Final = 500
 # A call that fails since its connection holds too much.
 OVERFULL_COST: Final = 100
 # Bytes of a field block that is decoded for nothing, bytes of settings, and calls that are looked through, for one.

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import ssl
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from allocation_gateway.wire.tls_session import LARGEST_PLAINTEXT, TlsFloodError, TlsSession
 
@@ -22,6 +22,13 @@ READ_SIZE: Final = 65_536
 """Bytes that are read at once. A connection keeps those that wait for another turn, and reads no more meanwhile."""
 # Seconds for a client whose handshake has failed to read why, and to close its side.
 _FAREWELL_TIME: Final = 1.0
+
+
+class Turn(Protocol):
+    """Waits for the turn in which a step of a handshake is computed. See HandshakeQueue.turn()."""
+
+    def __call__(self, *, has_begun: bool) -> Awaitable[None]:
+        """Returns what ends when the turn has come."""
 
 
 class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
@@ -59,20 +66,21 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
     # The handshake.
 
-    async def shake_hands(self, turn: Callable[[], Awaitable[None]]) -> None:
+    async def shake_hands(self, turn: Turn) -> None:
         """Makes the handshake, and the protocol of the connection if that succeeds. It is over when this returns.
 
         Args:
             turn: Waits for the turn in which a step of it is computed.
         """
-        is_served = False
+        has_begun = is_served = False
         try:
             while True:
                 await self._news
                 if not self._is_closing:
-                    await turn()
+                    await turn(has_begun=has_begun)
                 if self._is_closing:
                     return
+                has_begun = True
                 is_done = self._session.shake_hands()
                 self._flush()
                 if is_done:

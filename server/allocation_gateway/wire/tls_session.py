@@ -27,8 +27,10 @@ _LARGEST_BODY: Final = LARGEST_PLAINTEXT + 2_048
 # What is worked through at once, in records with data, and what one without counts for: such a one ends its turn.
 _RECORDS_AT_ONCE: Final = 32
 _EMPTY_RECORD_COST: Final = 32
-# Records without data that may come beyond those with data. Clients change their keys once in many gigabytes.
+# Records without data that may come beyond one for so many bytes of data. Clients change their keys once in many
+# gigabytes.
 _MOST_EMPTY_RECORDS: Final = 32
+_BYTES_PER_EMPTY_RECORD: Final = 1_024
 # Bytes until a handshake ends: two greetings, the second of them since the server has asked for another key, and a
 # chain of 64 KiB of certificates. A long one takes a tenth of that.
 _MOST_HANDSHAKE_BYTES: Final = 2 * MOST_BYTES + 65_536
@@ -49,6 +51,7 @@ class TlsSession:
     """
 
     __slots__ = (
+        "_data_bytes",
         "_decrypt",
         "_empty",
         "_encrypt",
@@ -76,8 +79,10 @@ class TlsSession:
         # What has come, and up to where OpenSSL was given it.
         self._waiting = b""
         self._position = 0
-        # Records without data beyond those with data, and bytes of the handshake.
+        # Records without data that data has not made up for, bytes of data that have made up for none yet, and bytes
+        # of the handshake.
         self._empty = 0
+        self._data_bytes = 0
         self._handshake_bytes = 0
 
     def take(self, data: memoryview) -> None:
@@ -133,7 +138,7 @@ class TlsSession:
         if not found:
             self.is_ended = True
         elif self._empty:
-            self._empty -= 1
+            self._make_up(len(found))
         return found
 
     def read(self) -> bytes:
@@ -157,7 +162,7 @@ class TlsSession:
             parts.append(found)
             left -= 1
             if self._empty:
-                self._empty -= 1
+                self._make_up(len(found))
         self._tidy_up()
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
@@ -186,6 +191,11 @@ class TlsSession:
         self._feed(memoryview(self._waiting)[begin:end])
         self._position = end
         return end - begin
+
+    def _make_up(self, size: int) -> None:
+        """Counts data that makes up for records without any."""
+        made_up, self._data_bytes = divmod(self._data_bytes + size, _BYTES_PER_EMPTY_RECORD)
+        self._empty = max(self._empty - made_up, 0)
 
     def _count_empty_record(self) -> None:
         self._empty += 1
