@@ -157,7 +157,13 @@ class ConnectionMemory:
     def charge(self, call: Call, size: int) -> None:
         """Counts bytes that are held for a call, or no longer if the size is negative."""
         call.charged += size
-        self.change(size)
+        # As change() does, which is not called for it: an answered call comes here four times.
+        if self.is_member:
+            self.held += size
+            pool = self._pool
+            pool.held = held = pool.held + size
+            if held > pool.limit:
+                pool.relieve_soon(self._loop)
 
     def change(self, size: int) -> None:
         """Counts bytes that are held for no call, or no longer if the size is negative."""
