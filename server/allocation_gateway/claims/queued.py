@@ -1,7 +1,7 @@
-"""The claims of many writes that are made at once, a few of whose steps are under way at a time.
+"""The claims of many writes that are made at once. Few of their steps are under way at a time.
 
 A server carries out what one connection asks in order. If a wave asked for the claims of eight hundred items as fast as
-it can, the two steps of a single call would wait behind all of them, for up to a tenth of a second.
+it can, each step of a single call would wait behind all of them, for up to a tenth of a second.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class StepQueue:
         """Carries out a step when there is a place for it.
 
         Raises:
-            StoreUnavailableError: It was carried out, or not: the store cannot be asked.
+            StoreUnavailableError: The store has not answered. The step may have been carried out.
         """
         if self._free > 0:
             self._free -= 1

@@ -19,9 +19,9 @@ _AT_ONCE: Final = 2
 
 
 class _Address:
-    """Those of one address that wait. Each comes by the order of its turn too, and can leave from anywhere.
+    """The clients of one address that wait, in the order of their turns. Any of them can leave.
 
-    What has begun goes on first: until it ends, it takes fifty times the memory of what has not.
+    A handshake that has begun goes on before another one begins: until it ends, OpenSSL keeps tens of kilobytes for it.
     """
 
     __slots__ = ("_begun", "_new")
