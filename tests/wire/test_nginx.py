@@ -168,6 +168,6 @@ def test_calls_that_their_callers_give_up_are_cancelled_for_the_gateway(roomy: F
             made = call.future(READ, timeout=LONG)
             roomy.upstream.next_request()
             made.cancel()
-            assert roomy.gateway.wait_for("call")["code"] == "CANCELLED"
+            roomy.gateway.wait_for("call", code="CANCELLED")  # the lines of the calls before may still come
     finally:
         release.set()
