@@ -16,6 +16,11 @@ process.on("uncaughtException", (error) => {
   if (error.rawMessage !== "received GOAWAY without any open streams") throw error;
 });
 
+// A call that the end of its connection has refused was not begun. Most often its code is unavailable, and seldom internal.
+function isRefused(error) {
+  return error.code === Code.Unavailable || error.rawMessage.includes("NGHTTP2_REFUSED_STREAM");
+}
+
 async function follow(route) {
   const [name, addresses] = route.split("=");
   const files = name.startsWith("tls") ? [authority] : [];
@@ -29,7 +34,7 @@ async function follow(route) {
         break;
       } catch (failure) {
         const error = ConnectError.from(failure);
-        if (error.code !== Code.Unavailable || attempt === Number(attempts)) {
+        if (!isRefused(error) || attempt === Number(attempts)) {
           lost++;
           told += ` ${error.message}`;
           break;
