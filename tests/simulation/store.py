@@ -7,8 +7,9 @@ may be lost after it was carried out.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from allocation_gateway.claims.delegating import DelegatingClaims
 from allocation_gateway.claims.memory import MemoryClaims
 from allocation_gateway.claims.model import StoreUnavailableError
 from allocation_gateway.claims.slots import SlotClaims
@@ -17,12 +18,14 @@ from simulation.dice import spread
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
-    from allocation_gateway.claims.model import Begun, Busy, Claim, ClaimStore, Held, NewClaim
+    from allocation_gateway.claims.model import ClaimStore
     from support.slot_server import SlotServer
 
     from simulation.process import Power
+
+T = TypeVar("T")
 
 # Of the steps, so many are carried out at once: they are the rule, and cost the least to simulate.
 _AT_ONCE: Final = 0.7
@@ -104,79 +107,21 @@ class _Wire:
             timer.cancel()
 
 
-class WiredStore(_Wire):
+class WiredStore(_Wire, DelegatingClaims):
     """The store as one process sees it. See ClaimStore for its steps."""
 
     def __init__(self, store: MemoryClaims, weather: Weather, power: Power, timeout: float) -> None:
-        super().__init__(weather, power, timeout)
-        self._store = store
+        _Wire.__init__(self, weather, power, timeout)
+        DelegatingClaims.__init__(self, store)
 
     def at(self, references: Sequence[str]) -> WiredStore:
         """Returns itself: all claims are in one place."""
         del references
         return self
 
-    async def begin(self, new: NewClaim) -> Begun | Held | Busy:
-        """Makes a claim."""
-        return await self._step(self._store.begin(new))  # type: ignore[no-any-return]
-
-    async def take_over(self, request_id: str, holder: str, lease: float) -> Claim | None:
-        """Makes a claim the caller's."""
-        return await self._step(self._store.take_over(request_id, holder, lease))  # type: ignore[no-any-return]
-
-    async def renew(
-        self,
-        request_id: str,
-        holder: str,
-        lease: float,
-        *,
-        effects: float | None = None,
-        attempt: bool = False,
-        body: NewClaim | None = None,
-    ) -> bool:
-        """Extends a lease."""
-        step = self._store.renew(request_id, holder, lease, effects=effects, attempt=attempt, body=body)
-        return bool(await self._step(step))
-
-    async def finish(
-        self,
-        request_id: str,
-        holder: str,
-        answer: bytes,
-        *,
-        fallback: NewClaim,
-        allocated: Sequence[str],
-        deallocated: Sequence[str],
-        keep_locks: float = 0.0,
-    ) -> None:
-        """Records an answer."""
-        await self._step(
-            self._store.finish(
-                request_id,
-                holder,
-                answer,
-                fallback=fallback,
-                allocated=allocated,
-                deallocated=deallocated,
-                keep_locks=keep_locks,
-            )
-        )
-
-    async def release(self, request_id: str, holder: str) -> None:
-        """Takes back what `begin` did."""
-        await self._step(self._store.release(request_id, holder))
-
-    async def settle(self, request_id: str, holder: str) -> bool:
-        """Settles a claim."""
-        return bool(await self._step(self._store.settle(request_id, holder)))
-
-    async def leave_in_doubt(self, request_id: str, holder: str, *, effects: float) -> None:
-        """Ends a lease."""
-        await self._step(self._store.leave_in_doubt(request_id, holder, effects=effects))
-
-    async def read(self, request_id: str) -> Claim | None:
-        """Returns a claim."""
-        return await self._step(self._store.read(request_id))  # type: ignore[no-any-return]
+    async def _carry_out(self, step: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        answer: T = await self._step(step())
+        return answer
 
     async def close(self) -> None:
         """Does nothing."""

@@ -33,7 +33,7 @@ OWN: Final = [("grpc.use_local_subchannel_pool", 1)]
 TAKES_MUCH: Final = [*OWN, ("grpc.max_receive_message_length", 1 << 24)]
 # Bytes of an answer: nearly as many as the gateway takes from upstream.
 LARGE: Final = 4_000_000
-# Records without data that may come beyond those with data.
+# Records without data that may come beyond one for each KiB of data.
 MOST_EMPTY: Final = 32
 # Data that makes up for one record without any, as a frame that nobody knows.
 MAKES_UP: Final = frame(0xBB, 0, 0, bytes(1_024 - 9))

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from allocation_gateway.claims.delegating import DelegatingClaims
 from allocation_gateway.claims.model import StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from allocation_gateway.claims.model import Begun, Busy, Claim, ClaimStore, Held, NewClaim
+    from allocation_gateway.claims.model import ClaimStore
 
 T = TypeVar("T")
 
@@ -83,82 +83,19 @@ class StepQueue:
                 place.set_result(None)
 
 
-class QueuedClaims:
+class QueuedClaims(DelegatingClaims):
     """A store whose steps wait for a place. See ClaimStore for them."""
 
-    __slots__ = ("_queue", "_store")
+    __slots__ = ("_queue",)
 
     def __init__(self, store: ClaimStore, queue: StepQueue) -> None:
         """Takes what carries out the steps, and where they wait."""
-        self._store = store
+        super().__init__(store)
         self._queue = queue
 
     def at(self, references: Sequence[str]) -> QueuedClaims:
         """Returns where the claims are of writes to exactly these references."""
         return QueuedClaims(self._store.at(references), self._queue)
 
-    async def begin(self, new: NewClaim) -> Begun | Held | Busy:
-        """Makes a claim and takes all its locks, or none."""
-        return await self._queue.run(partial(self._store.begin, new))
-
-    async def take_over(self, request_id: str, holder: str, lease: float) -> Claim | None:
-        """Makes a claim the caller's if it is in doubt and its lease has run out, or it is the caller's already."""
-        return await self._queue.run(partial(self._store.take_over, request_id, holder, lease))
-
-    async def renew(
-        self,
-        request_id: str,
-        holder: str,
-        lease: float,
-        *,
-        effects: float | None = None,
-        attempt: bool = False,
-        body: NewClaim | None = None,
-    ) -> bool:
-        """Extends the lease of a claim that is in doubt and the caller's."""
-        step = partial(self._store.renew, request_id, holder, lease, effects=effects, attempt=attempt, body=body)
+    async def _carry_out(self, step: Callable[[], Awaitable[T]]) -> T:
         return await self._queue.run(step)
-
-    async def finish(
-        self,
-        request_id: str,
-        holder: str,
-        answer: bytes,
-        *,
-        fallback: NewClaim,
-        allocated: Sequence[str],
-        deallocated: Sequence[str],
-        keep_locks: float = 0.0,
-    ) -> None:
-        """Records that a write has taken effect, whoever holds its claim by now, and also if it is settled or gone."""
-        step = partial(
-            self._store.finish,
-            request_id,
-            holder,
-            answer,
-            fallback=fallback,
-            allocated=allocated,
-            deallocated=deallocated,
-            keep_locks=keep_locks,
-        )
-        await self._queue.run(step)
-
-    async def release(self, request_id: str, holder: str) -> None:
-        """Takes back what `begin` did: the write was certainly not made since then."""
-        await self._queue.run(partial(self._store.release, request_id, holder))
-
-    async def settle(self, request_id: str, holder: str) -> bool:
-        """Settles a claim in doubt that is the caller's and whose effects are over, and frees its locks."""
-        return await self._queue.run(partial(self._store.settle, request_id, holder))
-
-    async def leave_in_doubt(self, request_id: str, holder: str, *, effects: float) -> None:
-        """Ends the caller's lease of a claim that is in doubt, so that somebody else may take it over."""
-        await self._queue.run(partial(self._store.leave_in_doubt, request_id, holder, effects=effects))
-
-    async def read(self, request_id: str) -> Claim | None:
-        """Returns a claim; None if there is none."""
-        return await self._queue.run(partial(self._store.read, request_id))
-
-    async def close(self) -> None:
-        """Ends the use of the store."""
-        await self._store.close()

@@ -17,7 +17,7 @@ CREDIT_PER_MESSAGE: Final = 4
 _BYTES_PER_CREDIT: Final = 512
 # A call that is opened and reset, by either side: both the peer's frames and the handler's start are for nothing.
 RESET_COST: Final = 10
-# A call that ends since the peer breaks the rules of its stream, which no client does that works.
+# A call that ends because the peer violates the protocol on its stream. Correct clients never do.
 VIOLATION_COST: Final = 500
 # A call that fails since its connection holds too much.
 OVERFULL_COST: Final = 100

@@ -64,9 +64,7 @@ class HandshakeQueue:
             has_begun: Whether a step of it was computed before.
         """
         turn: asyncio.Future[None] = self._loop.create_future()
-        if address not in self._waiting:
-            self._waiting[address] = _Address()
-        self._waiting[address].add(turn, has_begun=has_begun)
+        self._waiting.setdefault(address, _Address()).add(turn, has_begun=has_begun)
         self._schedule()
         try:
             await turn
