@@ -1,4 +1,4 @@
-"""What is waited for before a handshake of TLS begins: a ClientHello as a whole, and a turn."""
+"""Handshakes of TLS: each step of one waits for its turn, and who never ends one holds up nobody."""
 
 from __future__ import annotations
 
@@ -8,21 +8,18 @@ import socket
 import ssl
 import struct
 import time
-from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 import pytest
-import uvloop
 from allocation_gateway.wire.acceptor import TlsAcceptor
-from allocation_gateway.wire.client_hello import FIRST_BYTES, MOST_BYTES, ClientHello, UnexpectedBytesError
 from allocation_gateway.wire.connection_table import ConnectionTable, counted_address
-from allocation_gateway.wire.greeting import greeted
 from allocation_gateway.wire.handshakes import HandshakeQueue
 from allocation_gateway.wire.limits import Limits
 from attacks.attacker import client_hello
 from support.certificates import Authority
 from support.front import LONG, running_front
 from support.http2 import Connection
+from support.tls_records import ALERT, CHANGE_CIPHER_SPEC, HANDSHAKE, HEADER_SIZE, record
 from support.workers import wait_until
 from wire.conftest import chosen, connections
 
@@ -46,7 +43,6 @@ LIMITS: Final = Limits(
     age=3_600.0,
     age_grace=10.0,
 )
-LOOPS: Final = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture(scope="module")
@@ -54,239 +50,18 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("certificates"))
 
 
-def record(part: bytes, kind: int = 22) -> bytes:
-    return struct.pack(">BHH", kind, 0x0301, len(part)) + part
-
-
-def message(size: int) -> bytes:
-    """Returns what looks like a ClientHello of so many bytes, with its header."""
-    return b"\x01" + (size - 4).to_bytes(3) + bytes(size - 4)
-
-
 def in_records(data: bytes, *sizes: int) -> bytes:
     """Returns a message in records of these sizes, and one with the rest."""
     records = []
     for size in sizes:
-        records.append(record(data[:size]))
+        records.append(record(HANDSHAKE, data[:size]))
         data = data[size:]
-    return b"".join([*records, record(data)])
+    return b"".join([*records, record(HANDSHAKE, data)])
 
 
 def hello() -> bytes:
     """Returns the ClientHello of a client, without its record."""
-    return client_hello()[FIRST_BYTES:]
-
-
-# What is a ClientHello.
-
-
-SPREADS: Final[dict[str, Sequence[int]]] = {
-    "one record": [],
-    "two records": [40],
-    "its header in a record": [4],
-    "its header in several records": [1, 1, 1, 1, 30],
-    "many records": [1] * 100,
-}
-
-
-@pytest.mark.parametrize("size", [100, 517, 1_800, 8_000])
-@pytest.mark.parametrize("spread", SPREADS)
-def test_client_hello_is_complete_with_its_last_byte(spread: str, size: int) -> None:
-    """As many bytes as are said to be missing never are more than really are, or nobody would look in time."""
-    whole = in_records(message(max(size, 104)), *SPREADS[spread])
-    for step in (1, 7, len(whole)):
-        one = ClientHello()
-        for length in range(0, len(whole), step):
-            assert 0 < one.missing(whole[:length]) <= len(whole) - length
-        assert one.missing(whole) == 0
-    assert ClientHello().missing(whole + b"more") == 0
-
-
-def test_client_hello_in_small_records_is_looked_at_few_times() -> None:
-    """If each time no more has come than was said to be missing."""
-    whole, one, seen, looks = in_records(message(2_000), *[1] * 1_990), ClientHello(), 0, 0
-    while missing := one.missing(whole[:seen]):
-        seen += missing
-        looks += 1
-    assert seen == len(whole)
-    assert looks < 60
-
-
-@pytest.mark.parametrize(
-    "sent",
-    [
-        b"PRI * HTTP/2.0\r\n",
-        b"\x80\x2e\x01\x03\x01",
-        record(b"\x01\0", kind=21),
-        record(b"\x01", kind=20),
-        record(b""),
-        record(b"\x02\0\0\0"),
-        record(message(100)[:50]) + record(b"\x01\0", kind=21),
-        record(message(100)[:50]) + record(b""),
-        record(message(20_000)[:50]),
-        record(message(MOST_BYTES)[:50]),
-        struct.pack(">BHH", 22, 0x0301, 20_000),
-        in_records(message(5_000), *[1] * 4_000),
-    ],
-    ids=[
-        "plaintext",
-        "SSL 2",
-        "warning first",
-        "change of ciphers first",
-        "empty record",
-        "another message",
-        "warning within",
-        "empty record within",
-        "long message",
-        "message as long as all records",
-        "long record",
-        "more records than bytes",
-    ],
-)
-def test_what_the_handshake_would_pass_over_or_not_take_is_no_client_hello(sent: bytes) -> None:
-    with pytest.raises(UnexpectedBytesError):
-        ClientHello().missing(sent)
-
-
-@pytest.mark.parametrize("step", [1, 1_000])
-def test_largest_client_hello_is_one_record(step: int) -> None:
-    whole, one = record(message(MOST_BYTES - FIRST_BYTES)), ClientHello()
-    for length in range(0, len(whole), step):
-        assert one.missing(whole[:length])
-    assert one.missing(whole) == 0
-
-
-# How it is waited for.
-
-
-async def _pair() -> tuple[socket.socket, socket.socket]:
-    """Returns both ends of a connection of TCP."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        client = socket.create_connection(listening.getsockname())
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        accepted, _ = listening.accept()
-    accepted.setblocking(False)
-    return client, accepted
-
-
-def run(loop: str, test: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
-        runner.run(asyncio.wait_for(test(), LONG))
-
-
-def close(client: socket.socket) -> None:
-    client.close()
-
-
-def reset(client: socket.socket) -> None:
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    client.close()
-
-
-def finish(client: socket.socket) -> None:
-    client.shutdown(socket.SHUT_WR)
-
-
-@pytest.mark.parametrize("loop", LOOPS)
-def test_greeting_in_parts_wakes_the_server_as_often_as_it_has_to(loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And never by the clock."""
-
-    async def test() -> None:
-        running = asyncio.get_running_loop()
-        waits = 0
-        add_reader = type(running).add_reader
-
-        def counting(*arguments: Any) -> None:
-            nonlocal waits
-            waits += 1
-            add_reader(running, *arguments)
-
-        class Counting:
-            create_future = running.create_future
-            remove_reader = running.remove_reader
-            add_reader = staticmethod(counting)
-
-        client, accepted = await _pair()
-        with client, accepted:
-            whole = in_records(message(1_800), 1_000)
-            wait = asyncio.create_task(greeted(accepted, Counting()))  # type: ignore[arg-type]
-            for at in range(0, len(whole), 50):
-                client.sendall(whole[at : at + 50])
-                await asyncio.sleep(0)
-            assert await wait
-            assert waits <= 4
-            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) == 1
-            assert accepted.recv(len(whole) + 1) == whole, "the handshake needs all of it"
-
-    monkeypatch.setattr(asyncio, "sleep", _passing)
-    run(loop, test)
-
-
-async def _passing(seconds: float, _sleep: Any = asyncio.sleep) -> None:
-    assert not seconds, "it looks by the clock"
-    await _sleep(0)
-
-
-@pytest.mark.parametrize("loop", LOOPS)
-@pytest.mark.parametrize("size", [0, 1, 5, 100])
-@pytest.mark.parametrize("leave", [close, reset, finish])
-def test_peer_that_is_gone_after_part_of_a_greeting_is_noticed(
-    leave: Callable[[socket.socket], None], size: int, loop: str
-) -> None:
-    async def test() -> None:
-        client, accepted = await _pair()
-        with client, accepted:
-            client.sendall(client_hello()[:size])
-            wait = asyncio.create_task(greeted(accepted, asyncio.get_running_loop()))
-            await asyncio.sleep(0)
-            leave(client)
-            with contextlib.suppress(OSError):
-                assert not await wait
-
-    run(loop, test)
-
-
-@pytest.mark.parametrize("loop", LOOPS)
-def test_peer_that_sends_no_more_after_its_greeting_has_greeted(loop: str) -> None:
-    async def test() -> None:
-        client, accepted = await _pair()
-        with client, accepted:
-            client.sendall(in_records(hello(), 40))
-            finish(client)
-            assert await greeted(accepted, asyncio.get_running_loop())
-
-    run(loop, test)
-
-
-class _WithoutLeast(socket.socket):
-    """A socket of a system that tells of each byte."""
-
-    def setsockopt(self, *arguments: Any) -> None:
-        if arguments[1] == socket.SO_RCVLOWAT:
-            raise OSError
-        super().setsockopt(*arguments)
-
-
-@pytest.mark.parametrize("leaves", [False, True], ids=["greets", "leaves"])
-@pytest.mark.parametrize("loop", LOOPS)
-def test_system_that_tells_of_each_byte_does_too(loop: str, leaves: bool) -> None:
-    async def test() -> None:
-        client, plain = await _pair()
-        with client, _WithoutLeast(fileno=plain.detach()) as accepted:
-            accepted.setblocking(False)
-            whole = in_records(hello(), 40)
-            wait = asyncio.create_task(greeted(accepted, asyncio.get_running_loop()))
-            for at in (0, 1, 4, 20):
-                client.sendall(whole[at : {0: 1, 1: 4, 4: 20, 20: 60}[at]])
-                await asyncio.sleep(0)
-            assert not wait.done()
-            if leaves:
-                close(client)
-            else:
-                client.sendall(whole[60:])
-            assert await wait is not leaves
-
-    run(loop, test)
+    return client_hello()[HEADER_SIZE:]
 
 
 # Whose turn it is.
@@ -380,23 +155,27 @@ class _Recording(asyncio.SelectorEventLoop):
     """An event loop that records which handshakes are computed in its turns.
 
     Attributes:
-        begun: The handshakes that have begun, with the turn of the loop.
+        begun: The handshakes that have begun.
+        computed: The handshakes of which something was computed, for each turn of the loop.
         steps: The addresses whose turn it was to compute a step of a handshake.
-        turns: How many turns it has had.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.begun: dict[ssl.SSLObject, int] = {}
+        self.begun: set[ssl.SSLObject] = set()
+        self.computed: list[set[ssl.SSLObject]] = []
         self.steps: list[str] = []
-        self.turns = 0
 
     def _run_once(self) -> None:
-        self.turns += 1
+        self.computed.append(set())
         super()._run_once()  # type: ignore[misc]
 
     async def has_begun(self, count: int) -> None:
         while len(self.begun) < count:  # noqa: ASYNC110 - it is turns of the loop that pass
+            await asyncio.sleep(0)
+
+    async def has_taken(self, count: int) -> None:
+        while len(self.steps) < count:  # noqa: ASYNC110 - it is turns of the loop that pass
             await asyncio.sleep(0)
 
 
@@ -406,7 +185,8 @@ class _Computed(ssl.SSLObject):
     def do_handshake(self) -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, _Recording)
-        loop.begun.setdefault(self, loop.turns)
+        loop.begun.add(self)
+        loop.computed[-1].add(self)
         super().do_handshake()
 
 
@@ -459,21 +239,17 @@ def accepting(
         runner.run(run())
 
 
-def test_handshakes_of_greetings_in_two_records_begin_in_turns(authority: Authority) -> None:
+def test_greetings_in_two_records_have_turns(authority: Authority) -> None:
     """Whoever sends the second records together would else have all of them computed in one turn."""
 
     async def test(server: _Accepting) -> None:
         whole = in_records(hello(), 40)
         clients = [server.client(whole[:45]) for _ in range(50)]
-        server.client(client_hello())
-        await server.loop.has_begun(1)
-        for _ in range(100):
-            await asyncio.sleep(0)
-        assert len(server.loop.begun) == 1, "one begins that has to wait for the rest of its greeting"
+        await server.loop.has_begun(50)
         for client in clients:
             client.sendall(whole[45:])
-        await server.loop.has_begun(51)
-        assert max(Counter(server.loop.begun.values()).values()) <= 2
+        await server.loop.has_taken(100)
+        assert max(map(len, server.loop.computed)) == 2
 
     accepting(authority, test)
 
@@ -514,13 +290,21 @@ def test_second_greeting_has_a_turn_of_its_own(authority: Authority) -> None:
         assert greetings == 2
         assert len(server.loop.steps) == 2
         await server.loop.sock_sendall(connected, outgoing.read())
-        while len(server.loop.steps) < 3:  # noqa: ASYNC110 - it is turns of the loop that pass
-            await asyncio.sleep(0)
+        await server.loop.has_taken(3)
 
     accepting(authority, test, curve="secp384r1")
 
 
 # What a server does.
+
+
+def close(client: socket.socket) -> None:
+    client.close()
+
+
+def reset(client: socket.socket) -> None:
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
 
 
 @pytest.fixture(scope="module")
@@ -563,18 +347,48 @@ def test_who_is_gone_after_part_of_a_greeting_counts_no_more(
         pass
 
 
-@pytest.mark.parametrize("sizes", [[40], [1, 1, 1, 1], [200, 100]])
+@pytest.mark.parametrize("sizes", [[40], [1, 1, 1, 1], [200, 100], [1] * 60])
 def test_greeting_in_several_records_is_answered(sizes: Sequence[int], encrypted: Front) -> None:
     whole = in_records(hello(), *sizes)
     with opened(encrypted, whole[:-10]) as client:
         client.sendall(whole[-10:])
-        assert client.recv(1) == b"\x16"
+        assert client.recv(1)[0] == HANDSHAKE
 
 
-@pytest.mark.parametrize("sent", [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", record(b"")], ids=["plaintext", "empty record"])
-def test_who_sends_no_greeting_is_told(sent: bytes, encrypted: Front) -> None:
+@pytest.mark.parametrize("is_apart", [False, True], ids=["at once", "one by one"])
+@pytest.mark.parametrize(
+    "part", [record(CHANGE_CIPHER_SPEC, b"\x01"), record(HANDSHAKE, b""), None], ids=["passed over", "empty", "tiny"]
+)
+def test_greeting_in_more_records_than_any_client_sends_is_given_up(
+    part: bytes | None, is_apart: bool, encrypted: Front
+) -> None:
+    """Each may take a turn of its own, for which others of its address wait."""
+    whole = hello()
+    records = [part or record(HANDSHAKE, whole[at : at + 1]) for at in range(len(whole) - 1)]
+    begun = time.monotonic()
+    with opened(encrypted, b"") as client, contextlib.suppress(OSError):
+        for sent in records if is_apart else [b"".join(records)]:
+            client.sendall(sent)
+        while client.recv(100):
+            pass
+    assert time.monotonic() - begun < SOON
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b""),
+        (b"\x80\x2e\x01\x03\x01" + bytes(43), bytes([ALERT])),
+        (record(HANDSHAKE, b"\x02\0\0\0"), bytes([ALERT])),
+    ],
+    ids=["plaintext", "SSL 2", "another message"],
+)
+def test_who_sends_no_greeting_is_let_go_at_once(sent: bytes, said: bytes, encrypted: Front) -> None:
+    """With the alert of OpenSSL, where it has one."""
+    begun = time.monotonic()
     with opened(encrypted, sent) as client:
         received = b""
         while part := client.recv(100):
             received += part
-    assert received == bytes.fromhex("1503030002020a")
+    assert received[:1] == said
+    assert time.monotonic() - begun < SOON

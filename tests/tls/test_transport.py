@@ -238,7 +238,7 @@ def test_greetings_that_come_together_are_computed_in_two_steps(authority: Autho
     assert len(server.encrypted()) > 500
 
 
-def test_handshake_has_a_bound_in_bytes(authority: Authority) -> None:
+def test_handshake_has_a_bound_in_records(authority: Authority) -> None:
     """Of records that OpenSSL would pass over, or keep."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*authority.issue("pair"))

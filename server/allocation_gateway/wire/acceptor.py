@@ -1,8 +1,8 @@
 """Takes connections with TLS, and counts them from their first moment.
 
 What asyncio accepts by itself it tells nobody of before the handshake has ended, so that no limit of connections would
-hold for those who never end it. And it computes what the server says in a handshake as soon as the client has greeted:
-of many that greet together, each has to wait for its turn, and for another one if it greets again.
+hold for those who never end it. And it computes what the server says in a handshake as soon as it can: of many that
+greet together, each has to wait for its turn, and for another one with whatever it says next.
 """
 
 from __future__ import annotations
@@ -15,9 +15,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from allocation_gateway.wire.client_hello import MOST_BYTES, UnexpectedBytesError
 from allocation_gateway.wire.connection_table import counted_address
-from allocation_gateway.wire.greeting import greeted
 from allocation_gateway.wire.lifetime import PREFACE_TIME
 from allocation_gateway.wire.tls import READ_SIZE, TlsTransport
 
@@ -32,8 +30,6 @@ _log = logging.getLogger(__name__)
 
 # Connections that are accepted in a turn of the loop: each of them makes work at once.
 _AT_ONCE: Final = 16
-# What is said to who sends no greeting: a fatal alert, that the message was unexpected.
-_ALERT: Final = bytes.fromhex("15 0303 0002 02 0a")
 # Seconds until connections are accepted again where the system has no more of what they need.
 _RECOVERY: Final = 1.0
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -110,20 +106,16 @@ class TlsAcceptor:
         handshake.add_done_callback(self._handshakes.discard)
 
     async def _handshake(self, accepted: socket.socket, address: str) -> None:
-        """Exchanges greetings. Whoever does not end that, or fails at it, is gone."""
+        """Makes the handshake. Whoever does not end that, or fails at it, is gone."""
         is_the_transports = False
         try:
             accepted.setblocking(False)
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with suppress(OSError, asyncio.TimeoutError):
                 async with asyncio.timeout(PREFACE_TIME):
-                    if not await greeted(accepted, self._loop):
-                        return
                     is_the_transports = True
                     _, transport = await self._loop.connect_accepted_socket(self._transport, accepted)
                     await transport.shake_hands(partial(self._queue.turn, counted_address(address)))
-        except UnexpectedBytesError:
-            _refuse(accepted)
         finally:
             self._connections.greeted(address)
             if not is_the_transports:
@@ -131,10 +123,3 @@ class TlsAcceptor:
 
     def _transport(self) -> TlsTransport:
         return TlsTransport(self._tls, self._buffer, self._make)
-
-
-def _refuse(accepted: socket.socket) -> None:
-    """Tells who sent no greeting that this is so, as far as that goes at once."""
-    with suppress(OSError):
-        accepted.recv(MOST_BYTES)  # the system would drop what is said if there were something that nobody has read
-        accepted.send(_ALERT)

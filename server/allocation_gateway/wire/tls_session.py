@@ -11,8 +11,6 @@ import ssl
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from allocation_gateway.wire.client_hello import MOST_BYTES
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -31,9 +29,9 @@ _EMPTY_RECORD_COST: Final = 32
 # gigabytes.
 _MOST_EMPTY_RECORDS: Final = 32
 _BYTES_PER_EMPTY_RECORD: Final = 1_024
-# Bytes until a handshake ends: two greetings, the second of them since the server has asked for another key, and a
-# chain of 64 KiB of certificates. A long one takes a tenth of that.
-_MOST_HANDSHAKE_BYTES: Final = 2 * MOST_BYTES + 65_536
+# Records until a handshake ends. Clients need seven at most, or some more if they spread a message over several: each
+# one may take a step of its own, for which others wait.
+_MOST_HANDSHAKE_RECORDS: Final = 64
 
 
 class TlsFloodError(Exception):
@@ -56,7 +54,7 @@ class TlsSession:
         "_empty",
         "_encrypt",
         "_feed",
-        "_handshake_bytes",
+        "_handshake_records",
         "_outgoing",
         "_position",
         "_waiting",
@@ -79,11 +77,11 @@ class TlsSession:
         # What has come, and up to where OpenSSL was given it.
         self._waiting = b""
         self._position = 0
-        # Records without data that data has not made up for, bytes of data that have made up for none yet, and bytes
+        # Records without data that data has not made up for, bytes of data that have made up for none yet, and records
         # of the handshake.
         self._empty = 0
         self._data_bytes = 0
-        self._handshake_bytes = 0
+        self._handshake_records = 0
 
     def take(self, data: memoryview) -> None:
         """Takes what has come, for another turn."""
@@ -99,12 +97,12 @@ class TlsSession:
 
         Raises:
             ssl.SSLError: It has failed. What the peer is to be told of that is to be sent.
-            TlsFloodError: It takes too many bytes.
+            TlsFloodError: It takes too many records.
         """
         left, is_done = _RECORDS_AT_ONCE, False
-        while left and not is_done and (size := self._feed_next()):
-            self._handshake_bytes += size
-            if self._handshake_bytes > _MOST_HANDSHAKE_BYTES:
+        while left and not is_done and self._feed_next():
+            self._handshake_records += 1
+            if self._handshake_records > _MOST_HANDSHAKE_RECORDS:
                 raise TlsFloodError
             left -= 1
             try:
@@ -210,7 +208,7 @@ class TlsSession:
             return 0
         length = data[begin + 3] << 8 | data[begin + 4]
         if length > _LARGEST_BODY or data[begin] not in _KINDS or data[begin + 1] != _MAJOR_VERSION:
-            return body  # OpenSSL refuses it for its header, and what it says it has may never come
+            return len(data)  # OpenSSL refuses it for its header, and what it says it has may never come
         end = body + length
         return end if end <= len(data) else 0
 
