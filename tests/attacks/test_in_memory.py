@@ -14,6 +14,7 @@ from fuzz.program import call_headers
 from support.http2 import (
     END_HEADERS,
     END_STREAM,
+    PADDED,
     Kind,
     Setting,
     frame,
@@ -73,6 +74,36 @@ def called(count: int, body: bytes, fields: bytes = CALL) -> bytes:
         frame(Kind.HEADERS, END_HEADERS, stream, fields) + frame(Kind.DATA, END_STREAM, stream, body)
         for stream in range(1, 2 * count, 2)
     )
+
+
+# Work.
+
+
+@pytest.mark.parametrize(
+    ("sent", "answer"),
+    [
+        (frame(Kind.PING, 0, 0, bytes(8)), 17),
+        (settings(), 9),
+        (frame(Kind.DATA, PADDED, 1, b"\x05" + bytes(5)), 13),
+    ],
+    ids=["PING", "SETTINGS", "padding"],
+)
+def test_frame_that_is_answered_by_another_counts_as_two(sent: bytes, answer: int) -> None:
+    """Else a turn of those would be as long as two of others."""
+
+    async def work(world: World) -> None:
+        transport = world.transport
+        transport.give(opened(1))
+        await world.settle()
+        before = len(transport.taken)
+        transport.give(sent * 1_000)
+        while len(transport.taken) == before:  # noqa: ASYNC110 - it is turns of the loop that pass
+            await asyncio.sleep(0)
+        assert 400 < (len(transport.taken) - before) / answer < 600
+        await world.settle()
+        assert (len(transport.taken) - before) // answer >= 1_000
+
+    run(work)
 
 
 # Bytes.
@@ -303,15 +334,15 @@ def test_what_a_connection_had_at_once_counts_for_its_place_in_line() -> None:
             greet(transport)
             transport.give(called(1, message(b"e")))
             await world.settle()
-        greedy.give(frame(Kind.PING, 0, 0, b"greedy..") * 3_000)
-        modest.give(frame(Kind.PING, 0, 0, b"modest..") * 100)
+        greedy.give(frame(Kind.PING, 0, 0, b"greedy..") * 1_500)
+        modest.give(frame(Kind.PING, 0, 0, b"modest..") * 50)
         for _ in range(20):
             await asyncio.sleep(0)
-            if modest.taken.count(b"modest..") == 100:
+            if modest.taken.count(b"modest..") == 50:
                 break
-        assert greedy.taken.count(b"greedy..") == 1_024, "its share of the turn in which they came, and none in line"
+        assert greedy.taken.count(b"greedy..") == 512, "its share of the turn in which they came, and none in line"
         await world.settle()
-        assert (greedy.taken.count(b"greedy.."), modest.taken.count(b"modest..")) == (3_000, 100)
+        assert (greedy.taken.count(b"greedy.."), modest.taken.count(b"modest..")) == (1_500, 50)
 
     run(work)
 

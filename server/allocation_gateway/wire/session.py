@@ -181,7 +181,7 @@ class Session:
             return
         if flags & frames.PADDED:
             payload = frames.unpadded(flags, payload)
-            self._write(frames.window_update(stream, size - len(payload)))
+            self._respond(frames.window_update(stream, size - len(payload)))
         if len(payload) < FAIR_DATA_SIZE and not is_last:
             self._budget.charge()
         if not self._receiver.hold(call, len(payload)):
@@ -348,7 +348,7 @@ class Session:
         settings = frames.read_settings(flags, payload)
         if flags & frames.ACK:
             return
-        self._write(frames.header(0, frames.SETTINGS, frames.ACK, 0))
+        self._respond(frames.header(0, frames.SETTINGS, frames.ACK, 0))
         self.lifetime.settings_received()
         window = dict(settings).get(frames.INITIAL_WINDOW_SIZE, self.sender.stream_window)
         if window != self.sender.stream_window:
@@ -373,11 +373,16 @@ class Session:
         self._budget.charge()
         frames.check_ping(payload)
         if not flags & frames.ACK:
-            self._write(frames.ping(payload, ack=True))
+            self._respond(frames.ping(payload, ack=True))
         elif payload == _PROBE:
             self.lifetime.probe_answered()
         elif payload == _LAST_CALLS:
             self.refuse_new_calls()
+
+    def _respond(self, frame: bytes) -> None:
+        """Sends what a frame asks for at once, and charges it as another frame."""
+        self._write(frame)
+        self.worked(1)
 
     # What calls need. See CallConnection.
 
