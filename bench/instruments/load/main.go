@@ -62,10 +62,12 @@ func (g *generator) finished(c *connection, done call) {
 	if g.isClosed && !g.stopped.Load() {
 		c.begin(call{intended: at, number: g.next()})
 	}
-	if g.counting.Load() {
+	// Looked at once: counting may end between two looks, and an answer be counted by one number and not by another.
+	isCounting := g.counting.Load()
+	if isCounting {
 		g.ended.Add(1)
 	}
-	if g.counts(done) {
+	if g.counts(done, isCounting) {
 		c.statuses[done.status]++
 		c.latencies.add(at - done.intended)
 	}
@@ -76,9 +78,9 @@ func (g *generator) finished(c *connection, done call) {
 
 // counts tells whether an answer belongs to the window: by its end where answers drive the load; by its beginning where a
 // clock does, so that slow answers are not left out.
-func (g *generator) counts(done call) bool {
+func (g *generator) counts(done call, isCounting bool) bool {
 	if g.isClosed || g.burst != nil {
-		return g.counting.Load()
+		return isCounting
 	}
 	from, to := g.from.Load(), g.to.Load()
 	return from > 0 && done.intended >= from && (to == 0 || done.intended < to)
