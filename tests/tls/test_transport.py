@@ -13,6 +13,7 @@ import grpc
 import pytest
 from allocation.v1.shipment_allocation_service_pb2_grpc import ShipmentAllocationServiceStub
 from allocation_gateway.wire.tls_session import TlsFloodError, TlsSession
+from attacks.attacker import client_hello
 from support.certificates import Authority
 from support.front import LONG, READ, SHIPMENT, running_front
 from support.http2 import HEALTH_PATH, PREFACE, Connection, Kind, frame, message, request_fields, settings
@@ -35,6 +36,7 @@ TAKES_MUCH: Final = [*OWN, ("grpc.max_receive_message_length", 1 << 24)]
 LARGE: Final = 4_000_000
 # Records without data that may come beyond one for each KiB of data.
 MOST_EMPTY: Final = 32
+MOST_HANDSHAKE_RECORDS: Final = 64
 # Data that makes up for one record without any, as a frame that nobody knows.
 MAKES_UP: Final = frame(0xBB, 0, 0, bytes(1_024 - 9))
 
@@ -251,6 +253,19 @@ def test_handshake_has_a_bound_in_records(authority: Authority) -> None:
         pair.take(memoryview(outgoing.read() + sent))
         with pytest.raises((TlsFloodError, ssl.SSLError)):
             shaken(pair)
+
+
+def test_greeting_in_tiny_records_is_given_up_by_the_bound(authority: Authority) -> None:
+    """OpenSSL would take all of it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.issue("pair"))
+    hello = client_hello()[HEADER_SIZE:]
+    for count, is_given_up in ((MOST_HANDSHAKE_RECORDS, False), (MOST_HANDSHAKE_RECORDS + 1, True)):
+        pair = TlsSession(context)
+        pair.take(memoryview(b"".join(record(HANDSHAKE, hello[at : at + 1]) for at in range(count))))
+        with pytest.raises(TlsFloodError) if is_given_up else contextlib.nullcontext():
+            while pair.has_record:
+                assert not pair.shake_hands()
 
 
 def shaken(server: TlsSession) -> None:
