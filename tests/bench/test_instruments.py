@@ -140,8 +140,8 @@ def test_a_burst_is_as_slow_as_the_slowest_of_its_calls(around: Stage) -> None:
     with serving(answer, workers=4) as gateway:
         seen = load(dataclasses.replace(ROW, mode=Mode.BURST, calls=16, seconds=1.0), gateway, around)
     assert seen["latency_ms"]["p50"] >= 79
-    # The first burst that counts may have begun before the window, when some of its calls had ended already.
-    assert seen["ended"] > 16 * (seen["latency_ms"]["count"] - 1)
+    # Of the bursts at either end of the window, some calls end within it and others do not.
+    assert abs(seen["ended"] - 16 * seen["latency_ms"]["count"]) <= 16
 
 
 @pytest.mark.asyncio

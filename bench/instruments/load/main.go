@@ -62,7 +62,7 @@ func (g *generator) finished(c *connection, done call) {
 	if g.isClosed && !g.stopped.Load() {
 		c.begin(call{intended: at, number: g.next()})
 	}
-	// Looked at once: counting may end between two looks, and an answer be counted by one number and not by another.
+	// Loaded once: if counting ended between two loads, an answer would be in one of the numbers alone.
 	isCounting := g.counting.Load()
 	if isCounting {
 		g.ended.Add(1)
