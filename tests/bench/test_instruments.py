@@ -199,14 +199,17 @@ def test_what_a_process_uses_is_seen_with_its_children(around: Stage, responder:
 def test_events_of_a_process_are_counted_where_the_machine_allows_it() -> None:
     try:
         with instructions.counting(os.getpid(), SOFTWARE, TASK_CLOCK) as counter:
-            before, used = counter.read(), time.process_time()
-            while time.process_time() - used < 0.1:
-                pass
-            counted = (counter.read() - before) / 1e9
+            counted = []
+            # Measured times exceed 0.1 s now and then on a busy virtual machine, and are never below it.
+            for _ in range(5):
+                before, used = counter.read(), time.process_time()
+                while time.process_time() - used < 0.1:
+                    pass
+                counted.append((counter.read() - before) / 1e9)
     except instructions.NotCountedError:
         assert not instructions.can_count()
     else:
-        assert counted == pytest.approx(0.1, rel=0.3)
+        assert min(counted) == pytest.approx(0.1, rel=0.3)
 
 
 def test_a_gateway_that_does_not_start_is_told_and_does_not_stop_the_others() -> None:
