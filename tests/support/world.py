@@ -54,6 +54,7 @@ class World:
         readable: Whether shipments can be read.
         unreadable: What is answered instead if they cannot.
         read: Is set when one is read.
+        unread: How often one was to be read that could not be.
         arrived: Is set when a write arrives whose answer is held up.
         release: Lets such answers go.
         clock_offset: Seconds by which its clock is ahead.
@@ -69,6 +70,7 @@ class World:
         self.readable = True
         self.unreadable = Reply(503)
         self.read = threading.Event()
+        self.unread = 0
         self.arrived = threading.Event()
         self.release = threading.Event()
         # Seconds by which its clock differs from everybody else's, and whether its answers show it.
@@ -161,6 +163,7 @@ class World:
     def _show(self, reference: str) -> Reply:
         self.read.set()
         if not self.readable:
+            self.unread += 1
             return self.unreadable
         found = self._allocated.get(reference)
         state = "unallocated" if found is None else "allocated"

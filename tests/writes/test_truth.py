@@ -16,21 +16,23 @@ from allocation.v1 import core_pb2
 from allocation.v1 import shipment_allocation_service_pb2 as pb
 from allocation_gateway.writes.clocks import NOT_OWN_TOLERANCE, TOLERANCE
 from support.front import LONG
-from support.status import failure, failure_of
+from support.status import Failure, failure, failure_of
 from support.upstream import Reply
+from support.workers import wait_until
 from support.world import DROPPED, HELD, LOST, TWICE, TWICE_LATE
 from writes.conftest import running_scene
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from support.status import Failure
     from writes.conftest import Scene
 
 pytestmark = pytest.mark.slow
 
 # Seconds that upstream has for an answer: more than the tolerance and the second that dates leave out.
 PATIENT: Final = TOLERANCE + 1.5
+# More readings than are made in the first moment.
+MANY_READINGS: Final = 7
 SLOW: Final = {"SHIP_TIMEOUT": str(PATIENT), "SHIP_SETTLE_TIME": str(PATIENT)}
 
 
@@ -197,11 +199,26 @@ def test_a_refusal_of_what_was_sent_twice_is_not_believed_while_it_cannot_be_rea
     patient.world.readable, patient.world.unreadable = False, answer
     patient.world.fates.put(TWICE)
     asked = request()
-    told = refused(patient, asked)
+    told = failure(lambda: patient.stub.AllocateShipment(asked, timeout=1.0))
     assert (told.reason, told.metadata["effect"]) == ("OUTCOME_UNKNOWN", "unknown")
     patient.world.readable = True
-    assert allocate(patient, asked).reconciled
+    repeated = settled(lambda: allocate(patient, asked))
+    # It may join the write that is still in doubt: that finds the allocation, and nothing tells which copy has made it.
+    assert repeated.reason == "OUTCOME_UNKNOWN" if isinstance(repeated, Failure) else repeated.reconciled
     assert patient.world.bookings[asked.shipment_reference] == 1
+
+
+def test_what_stands_where_a_write_was_refused_is_read_again_while_its_caller_waits(patient: Scene) -> None:
+    """Its upstream goes away after the refusal, and comes back: nobody has to ask again for that."""
+    world, asked = patient.world, request()
+    world.carry_out("PUT", asked.shipment_reference, date=world.now(-3_600.0).isoformat())
+    world.readable, unread = False, world.unread
+    call = patient.stub.AllocateShipment.future(asked, timeout=LONG)
+    wait_until(lambda: world.unread - unread >= MANY_READINGS, "it is not read again")
+    world.readable = True
+    told = failure(call.result)
+    assert (told.reason, told.metadata["effect"]) == ("INVALID_STATE", "none")
+    assert len(world.written) == 1
 
 
 def test_a_refusal_is_not_believed_while_the_first_copy_is_still_at_work(patient: Scene) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 # How often it is tried to read how shipments stand before anything is sent.
 _READINGS_BEFORE: Final = 3
-# How often it is tried to read what stands where a write was refused. What was throttled may be read in a moment.
+# So many readings of what stands where a write was refused need no budget of read-backs. What was throttled may be read
+# in a moment.
 _READINGS_OF_REFUSED: Final = 4
 
 
@@ -261,16 +262,21 @@ async def explain(context: WriteContext, claimed: ClaimedWrite, refusal: Gateway
 
 
 async def _read_current(context: WriteContext, claimed: ClaimedWrite) -> CurrentAllocation | None:
-    """Reads what stands where a write was refused, and again if that may help and its callers wait."""
-    for number in range(1, _READINGS_OF_REFUSED + 1):
-        until = context.api.times_out_at()
+    """Reads what stands where a write was refused, until that succeeds or nobody waits for it any more.
+
+    The first few readings are part of the attempt. Those after them are read-backs like all of a write in doubt.
+    """
+    protection = context.api.protection
+    for number in count(1):
+        if number <= _READINGS_OF_REFUSED or (not protection.reads_paused and protection.read_budget.withdraw()):
+            until = context.api.times_out_at()
+            if context.callers.are_waiting:
+                until = min(context.callers.deadline, until)
+            there = await claimed.readback.current_allocation(context.observation, until)
+            if there is not None:
+                return there
         if context.callers.are_waiting:
-            until = min(context.callers.deadline, until)
-        there = await claimed.readback.current_allocation(context.observation, until)
-        pause = context.api.backoff.seconds(number)
-        if there is not None or number == _READINGS_OF_REFUSED or context.api.clock() + pause >= until:
-            return there
-        await asyncio.sleep(pause)
+            await context.pause(number, context.callers.deadline)
         if not context.callers.are_waiting:
             break
     return None
