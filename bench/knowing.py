@@ -2,8 +2,10 @@
 
 That is mutual TLS, a token, a policy of 200 rules and 20 more accounts. Both are the same gateway and take turns on the
 same machine, so that nothing is stored. The limit is the one that `make bench` reports, and a tolerance: the same two
-programs differ by up to a fifth from one start to the next, with where their memory lies. Smaller losses are found by
-the bytecodes that a call executes: see bench.guard.
+programs differ by up to a fifth from one start to the next, with where their memory lies. On a virtual machine whose
+neighbours are busy, one round differs from the next by half, so that the median of all rounds of all starts counts. Of
+24 starts measured there, drawn at random: what costs 1.2 times is found too dear once in 300 times, and 1.8 times
+always. Smaller losses are found by the bytecodes that a call executes: see bench.guard.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from bench.contenders import CONTENDERS
 from bench.rows import ROWS
 from bench.targets import KNOWING_CALLERS
-from bench.turns import Side, quiet, take_turns
+from bench.turns import Side, take_turns
 
 if TYPE_CHECKING:
     from bench.machine import Cores
@@ -24,9 +26,8 @@ if TYPE_CHECKING:
 # Warmed up for so long that all connections have made their TLS: in production they last for longer than that costs.
 _ROW: Final = replace(next(row for row in ROWS if row.key == "fast"), warmup=0.5, seconds=0.4)
 _ROUNDS: Final = 3
-# Each is started anew: the same program costs more or less from one start to the next. One that costs too much does so
-# in all of them.
-_STARTS: Final = 3
+# Each is started anew, as often as it takes to be sure: the same program costs more or less from one start to the next.
+_STARTS: Final = 12
 
 
 def is_cheap_enough(cores: Cores, unit: str, tolerance: float) -> bool:
@@ -34,10 +35,12 @@ def is_cheap_enough(cores: Cores, unit: str, tolerance: float) -> bool:
     limit = KNOWING_CALLERS * (1 + tolerance)
     print(f"{CONTENDERS['ours-secured'].title}, and without:")
     print(f"{KNOWING_CALLERS:.2f} times are wanted, and up to {limit:.2f} pass")
+    ratios: list[float] = []
     for _ in range(_STARTS):
-        found = quiet(take_turns(_ROW, cores, (_side("ours-secured"), _side("ours")), _ROUNDS, unit))
-        middle = median(one.ours / one.echo for one in found)
-        print(f"{unit} of a call, as a multiple of one without: {middle:.3f}", flush=True)
+        found = take_turns(_ROW, cores, (_side("ours-secured"), _side("ours")), _ROUNDS, unit)
+        ratios += [one.ours / one.echo for one in found]
+        middle = median(ratios)
+        print(f"{unit} of a call, as a multiple of one without: {middle:.3f} in {len(ratios)} rounds", flush=True)
         if middle <= limit:
             print("It passes.")
             return True
