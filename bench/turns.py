@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # Those of the start are not counted: caches fill, and memory grows.
 _WARM_UP: Final = 1
 _MICRO: Final = 1e6
+# Cores that the rest of the machine may use in a round that is as good as any other.
+_QUIET: Final = 0.1
 
 
 class Side(NamedTuple):
@@ -50,8 +52,12 @@ class Round(NamedTuple):
 
 
 def quiet(rounds: Sequence[Round]) -> list[Round]:
-    """Returns the half of the rounds in which the rest of the machine did least: it can only make a call dearer."""
-    return sorted(rounds, key=lambda one: one.others)[: (len(rounds) + 1) // 2]
+    """Returns the rounds in which the rest of the machine did next to nothing: it can only make a call dearer.
+
+    If they are not at least half of all, it is the half in which it did least.
+    """
+    ordered = sorted(rounds, key=lambda one: one.others)
+    return ordered[: max((len(rounds) + 1) // 2, sum(one.others <= _QUIET for one in rounds))]
 
 
 def take_turns(

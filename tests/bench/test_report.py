@@ -175,3 +175,8 @@ def test_the_guard_counts_the_rounds_in_which_the_machine_did_least_else() -> No
         Round(2.2, 1.0, 0.3),
     ]
     assert [one.ours for one in quiet(rounds)] == [2.0, 2.1, 2.2]
+
+
+def test_the_guard_counts_all_rounds_beside_which_next_to_nothing_ran() -> None:
+    rounds = [Round(2.0, 1.0, 0.0), Round(2.1, 1.0, 0.05), Round(2.2, 1.0, 0.1), Round(9.0, 1.0, 0.4)]
+    assert [one.ours for one in quiet(rounds)] == [2.0, 2.1, 2.2]
