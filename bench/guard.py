@@ -50,9 +50,9 @@ _GUARDED: Final = ("ours", "ours-store")
 _ROUNDS: Final = 5
 # The same program costs up to a fifth more or less from one start to the next: where its memory lies has a part in it.
 _STARTS: Final = 2
-# On a virtual machine with busy neighbours a series is found too dear more often than not. Of 18 starts measured there,
-# drawn at random, all of twelve series are once in 150 times, and always if a call is made 40 per cent dearer; all of
-# six series of four starts are, which take as long, once in ten times.
+# On a virtual machine with busy neighbours most series exceed the limit. Resampling 18 starts measured there: all
+# twelve series of two starts exceed it in one run of 150, and in every run if a call is made 40 per cent dearer. All
+# six series of four starts, which take as long, exceed it in one run of ten.
 _SERIES: Final = 12
 # Three times what the number of bytecodes differs by from run to run.
 _MORE_BYTECODES: Final = 0.02

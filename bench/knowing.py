@@ -3,9 +3,9 @@
 That is mutual TLS, a token, a policy of 200 rules and 20 more accounts. Both are the same gateway and take turns on the
 same machine, so that nothing is stored. The limit is the one that `make bench` reports, and a tolerance: the same two
 programs differ by up to a fifth from one start to the next, with where their memory lies. On a virtual machine whose
-neighbours are busy, one round differs from the next by half, so that the median of all rounds of all starts counts. Of
-24 starts measured there, drawn at random: what costs 1.2 times is found too dear once in 300 times, and 1.8 times
-always. Smaller losses are found by the bytecodes that a call executes: see bench.guard.
+neighbours are busy, one round differs from the next by half, so that the median of all rounds of all starts counts.
+Resampling 24 starts measured there: a ratio of 1.2 is found too dear in one run of 300, and one of 1.8 in every run.
+Smaller losses are found by the bytecodes that a call executes: see bench.guard.
 """
 
 from __future__ import annotations

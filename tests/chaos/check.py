@@ -51,6 +51,9 @@ class Violation:
     id: str
     text: str
 
+    def __str__(self) -> str:
+        return ": ".join(filter(None, (self.rule, self.id, self.text)))
+
 
 def unknown(call: Call) -> bool:
     """Tells whether a caller knows nothing after a call: it has been told so, lost the answer, or was turned away."""
@@ -409,7 +412,7 @@ def main() -> int:
         broken += len(found)
         sys.stdout.write(f"{directory.name}: {len(found)} violations\n")
         for one in found:
-            sys.stdout.write(f"  {one.rule}: {one.id}: {one.text}\n")
+            sys.stdout.write(f"  {one}\n")
     return 1 if broken else 0
 
 

@@ -59,8 +59,8 @@ _REPEATS: Final = 0.1
 _MOST_UNDECIDED: Final = 0.01
 # Of all answers, of so few it may not be known when they left: a gateway that is killed takes its last lines with it.
 _MOST_UNWITNESSED: Final = 0.01
-# So many violations are printed once more at the end: the rest is where their phase is.
-_EXAMPLES: Final = 20
+# At most so many violations are printed again at the end. All of them are printed with their phase.
+_PRINTED_AT_END: Final = 20
 
 
 class Runner:
@@ -313,8 +313,8 @@ def main() -> int:
     suite.report.print_whole()
     suite.check_whole(is_whole=not options.phases and scale >= 1)
     if suite.found:
-        for one in suite.found[:_EXAMPLES]:
-            sys.stdout.write(f"{one.rule}: {one.id}: {one.text}\n")
+        for one in suite.found[:_PRINTED_AT_END]:
+            sys.stdout.write(f"{one}\n")
         sys.stdout.write(f"BROKEN. Check again: PYTHONPATH=tests python -m chaos.check {directory}\n")
         return 1
     if options.keep is None:

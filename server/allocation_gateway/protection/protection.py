@@ -155,6 +155,10 @@ class Protection:
         """Whether the breaker keeps everything from upstream, read-backs too."""
         return self._breaker.wait() > 0
 
+    def withdraw_read_back(self) -> bool:
+        """Takes a read-back out of its budget, unless the breaker is open. Returns whether it may be made."""
+        return not self.reads_paused and self.read_budget.withdraw()
+
     async def acquire(self, kind: RequestKind, deadline: float) -> Permit:
         """Waits until a request may be sent. Each permit has to be given back.
 

@@ -266,9 +266,8 @@ async def _read_current(context: WriteContext, claimed: ClaimedWrite) -> Current
 
     The first few readings are part of the attempt. Those after them are read-backs like all of a write in doubt.
     """
-    protection = context.api.protection
     for number in count(1):
-        if number <= _READINGS_OF_REFUSED or (not protection.reads_paused and protection.read_budget.withdraw()):
+        if number <= _READINGS_OF_REFUSED or context.api.protection.withdraw_read_back():
             until = context.api.times_out_at()
             if context.callers.are_waiting:
                 until = min(context.callers.deadline, until)

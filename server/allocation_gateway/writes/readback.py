@@ -149,8 +149,7 @@ class ReadBack:
         self.absent.clear()
         self.failed.clear()
         self._undecided.clear()
-        protection = self._api.protection
-        if protection.reads_paused or not protection.read_budget.withdraw():
+        if not self._api.protection.withdraw_read_back():
             return
         # Of a large bulk call, the note is large too: it is decoded once for all references.
         remembered = note.decode(self._handle.new.note)
